@@ -1,0 +1,11 @@
+"""underfire: can one small change to an image fool the classifier and leave its explanation looking right?"""
+
+from __future__ import annotations
+
+from underfire import attacks, classifiers, data, interpreters, metrics
+from underfire.classifiers import Classifier
+from underfire.system import System
+
+__version__ = "0.1.0"
+
+__all__ = ["Classifier", "System", "__version__", "attacks", "classifiers", "data", "interpreters", "metrics"]

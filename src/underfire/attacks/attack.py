@@ -1,0 +1,158 @@
+"""An attack: perturbation x shaping x objective x schedule, as a frozen value of hyper-parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from underfire.attacks.benign import Benign, read_benign
+from underfire.attacks.goal import Goal
+from underfire.attacks.judge import Judgement, judge, judge_noise
+from underfire.attacks.loop import Loop, Outcome, Progress
+from underfire.attacks.perturbations import PGD, Perturbation
+from underfire.attacks.probe import probe_views
+from underfire.attacks.ranking import EarlyStop, Ranking
+from underfire.attacks.result import AttackResult
+from underfire.attacks.schedule import Stage
+from underfire.attacks.shaping import Shaping, Uniform
+from underfire.attacks.targets import BenignMap, ClassRule, MapRule, RandomClass
+from underfire.attacks.trace import Trace
+from underfire.errors import InputError
+from underfire.system import System, SystemView
+
+
+@dataclass(frozen=True)
+class Attack:
+    """All that an attack consists of; calling it attacks images.
+
+    Args:
+        name: what results call it.
+        stages: what happens when; see :mod:`underfire.attacks.schedule`.
+        perturbation: how an adversarial image is parameterised and moved.
+        shaping: how much of the perturbation each pixel gets.
+        goal: to reach a class, or to leave one.
+        target_class, target_map: what the reading is to be. An untargeted attack has no target class.
+        ranking: which iterate is kept.
+        early_stop: when an image is let go before its last step; None for never.
+        exact_prediction_gradient: where an interpreter smooths rectifiers (Grad), take the prediction term's gradient
+            from a pass of its own with exact ones: one more forward and backward per step.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    perturbation: Perturbation = field(default_factory=PGD)
+    shaping: Shaping = field(default_factory=Uniform)
+    goal: Goal = field(default_factory=Goal)
+    target_class: ClassRule = field(default_factory=RandomClass)
+    target_map: MapRule = field(default_factory=BenignMap)
+    ranking: Ranking = field(default_factory=Ranking)
+    early_stop: EarlyStop | None = None
+    exact_prediction_gradient: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise InputError("stages is empty; an attack needs at least one.")
+
+    @property
+    def joint(self) -> bool:
+        """Whether maps are part of the objective."""
+        return any(stage.reads_maps for stage in self.stages)
+
+    @property
+    def steps(self) -> int:
+        return sum(stage.steps for stage in self.stages)
+
+    def __call__(
+        self,
+        system: System,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        ids: Tensor | Sequence[str] | None = None,
+        seed: int = 0,
+        batch_size: int | None = None,
+        precision: str = "float32",
+        progress: Progress | None = None,
+        trace_every: int | None = None,
+    ) -> AttackResult:
+        """Attack ``images``, and judge the outcome together with its noise control.
+
+        Args:
+            system: what is attacked; it is left as it was found.
+            images: N x C x H x W in [0, 1]; rounded to 8 bits first. Not changed.
+            labels: int64 N, the images' own classes.
+            ids: stable names (or int64 N) for what is drawn per image; by default images are known by their pixels.
+            seed: of everything random. An image's result depends on it, and not on the batch.
+            batch_size: images at once; by default what suits the device and the image size.
+            precision: ``float32`` or ``bf16`` for the attack; verdicts are always the original network's own.
+            progress: called after each step with the steps done and their number, over all batches.
+            trace_every: record the course every so many steps; see :class:`~underfire.attacks.trace.Trace`.
+
+        Raises:
+            InputError, ClassifierError, InterpreterError: see the messages; nothing has been attacked then.
+        """
+        benign = read_benign(system, images, labels, ids)
+        view = system.view(precision)
+        size = batch_size or default_batch_size(benign.images)
+        classes, maps, outcome = self.run(view, benign, seed, size, progress, trace_every)
+        judgement = judge(system, benign, outcome.images, classes, self.goal, maps)
+        eps = self.perturbation.noise_eps(benign.images, outcome.images)
+        noise = judge_noise(system, benign, eps, seed)
+        return AttackResult.build(self, benign, classes, judgement, outcome, noise).to(images.device)
+
+    def resolve(self, benign: Benign, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """What is wanted: the goal's classes int64 N, and the target maps N x h x w by interpreter."""
+        classes = self.target_class.classes(benign, seed) if self.goal.targeted else benign.labels
+        return classes, self.target_map.maps(benign, seed)
+
+    def run(
+        self,
+        view: SystemView,
+        benign: Benign,
+        seed: int,
+        batch_size: int,
+        progress: Progress | None = None,
+        trace_every: int | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor], Outcome]:
+        """Attack benign images in batches, without judging. Returns the classes, the target maps and the outcome, whose
+        images are at 8 bits inside the constraint."""
+        classes, maps = self.resolve(benign, seed)
+        if self.joint:
+            probe_views(view, benign, classes)
+        slices = [slice(begin, begin + batch_size) for begin in range(0, len(benign.images), batch_size)]
+        outcomes = []
+        for index, rows in enumerate(slices):
+            loop = Loop(
+                self,
+                view,
+                benign.images[rows],
+                classes[rows],
+                {name: value[rows] for name, value in maps.items()},
+                benign.ids[rows],
+                seed=seed,
+                progress=_shifted(progress, index, len(slices)),
+                trace_every=trace_every,
+            )
+            outcomes.append(loop())
+        outcome = Outcome.joined(outcomes)
+        outcome.images = self.perturbation.levels(benign.images, outcome.images)
+        return classes, maps, outcome
+
+
+def _shifted(progress: Progress | None, index: int, batches: int) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+    return lambda step, total: progress(index * total + step, batches * total)
+
+
+def default_batch_size(images: Tensor) -> int:
+    """A batch size that keeps the device busy: on a processor what stays in its caches, on a GPU what fills it."""
+    pixels = images.shape[2] * images.shape[3]
+    room = (64 if images.device.type == "cpu" else 1024) * 32 * 32 * (4 if pixels > 64 * 64 else 1)
+    return max(8, min(256, room // pixels // 8 * 8))
+
+
+__all__ = ["Attack", "Judgement", "Trace", "default_batch_size"]

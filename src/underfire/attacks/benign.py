@@ -1,0 +1,141 @@
+"""Benign images, checked, and what a system honestly says about them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from underfire import randomness
+from underfire.attacks.state import take
+from underfire.classifiers import Classifier
+from underfire.errors import ClassifierError, InputError, UnderfireWarning
+from underfire.system import System
+
+TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Benign:
+    """Images N x C x H x W on the 8-bit grid, on the classifier's device, with the honest reading of each.
+
+    ``maps`` are for the images' own classes (the benign maps), ``correct`` says which images the classifier gets right.
+    """
+
+    images: Tensor
+    labels: Tensor
+    ids: Tensor
+    logits: Tensor
+    maps: dict[str, Tensor]
+
+    @property
+    def correct(self) -> Tensor:
+        return self.logits.argmax(1) == self.labels
+
+    def take(self, keep: Tensor) -> Benign:
+        """The images at the indices ``keep``."""
+        return Benign(**{name: take(value, keep) for name, value in vars(self).items()})
+
+
+def read_benign(
+    system: System, images: Tensor, labels: Tensor, ids: Tensor | Sequence[str] | None = None
+) -> Benign:
+    """Check the images, round them to 8 bits, and read them with the honest classifier and interpreters.
+
+    Args:
+        images: N x C x H x W in [0, 1].
+        labels: int64 N.
+        ids: stable names, or int64 N; by default images are known by their pixels.
+
+    Raises:
+        InputError: for images or labels that cannot be.
+        ClassifierError: where the classifier's output is no ground for a verdict.
+    """
+    images, labels = check_images(images, system.classifier), labels.detach()
+    if not isinstance(ids, Tensor):
+        ids = randomness.identify(images, ids)
+    device = system.classifier.device
+    images, labels, ids = images.to(device), labels.to(device), ids.to(device)
+    logits = honest_logits(system.classifier, images)
+    labels = check_labels(labels, len(images), logits.shape[1])
+    return Benign(images, labels, ids, logits, system.maps(images, labels, ids))
+
+
+def check_images(images: Tensor, classifier: Classifier) -> Tensor:
+    """The images as float32 on the 8-bit grid. Raises InputError with the likely cause."""
+    if not isinstance(images, Tensor):
+        raise InputError(f"images is a {type(images).__name__}; expected a tensor N x C x H x W with pixels in [0, 1].")
+    if images.ndim != 4 or images.shape[1] != classifier.channels or not images.numel():
+        raise InputError(
+            f"images has shape {tuple(images.shape)}; expected N x {classifier.channels} x H x W with N >= 1."
+        )
+    images = images.detach()
+    if images.dtype == torch.uint8:
+        return images.float() / 255
+    if not images.is_floating_point():
+        raise InputError(f"images has dtype {images.dtype}; expected a float tensor in [0, 1], or uint8.")
+    if not bool(torch.isfinite(images).all()):
+        raise InputError("images contains NaN or infinite values; expected pixels in [0, 1].")
+    low, high = float(images.min()), float(images.max())
+    if low < -TOLERANCE or high > 1 + TOLERANCE:
+        cause = (
+            "they look like 8-bit values: divide them by 255"
+            if low >= 0 and high <= 255
+            else "it looks like they are already normalised: normalisation belongs inside the classifier, "
+            "Classifier(..., mean=..., std=...)"
+        )
+        raise InputError(f"images range over [{low:.3g}, {high:.3g}]; pixels must be in [0, 1]: {cause}.")
+    return (images.float() * 255).round().clamp(0, 255) / 255
+
+
+def check_labels(labels: Tensor, count: int, classes: int) -> Tensor:
+    """The labels as int64. Raises InputError where they do not fit the images or the classifier."""
+    if labels.ndim != 1 or len(labels) != count:
+        raise InputError(f"labels has shape {tuple(labels.shape)}; expected {count} values, one per image.")
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise InputError(f"labels has dtype {labels.dtype}; expected integer class indices.")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        hint = " Labels that count from 1 must be lowered by 1." if low == 1 and high == classes else ""
+        raise InputError(f"labels range over {low}..{high}; the classifier has classes 0..{classes - 1}.{hint}")
+    return labels.long()
+
+
+def honest_logits(classifier: Classifier, images: Tensor) -> Tensor:
+    """The classifier's logits, after checks that they can carry a verdict (NaN, probabilities, randomness)."""
+    logits = classifier.logits(images)
+    if logits.ndim != 2 or len(logits) != len(images):
+        raise ClassifierError(
+            f"the classifier returns shape {tuple(logits.shape)} for {len(images)} images; expected logits N x K."
+        )
+    if not bool(torch.isfinite(logits).all()):
+        raise ClassifierError("the classifier returns NaN or infinite logits: its weights or its normalisation are broken.")
+    if bool((logits >= 0).all()) and bool(((logits.sum(1) - 1).abs() < 1e-4).all()):
+        raise ClassifierError(
+            "the classifier returns probabilities (rows in [0, 1] that sum to 1); expected logits. Attacks on "
+            "probabilities vanish where the classifier is certain: remove the softmax at its end."
+        )
+    again = classifier.logits(images[:8])
+    if not torch.allclose(again, logits[:8], rtol=1e-4, atol=1e-5):
+        raise ClassifierError(
+            f"the classifier gives other logits for the same images on a second call (largest difference "
+            f"{float((again - logits[:8]).abs().max()):.2g}): it is random (dropout or noise that stays on), or keeps "
+            "state. A verdict would be a matter of luck."
+        )
+    return logits
+
+
+def warn_near_chance(correct: int, seen: int, classes: int) -> None:
+    """Warn where accuracy on ``seen`` images cannot be told from guessing."""
+    from scipy.stats import binomtest
+
+    if seen >= 10 and binomtest(correct, seen, 1 / classes, alternative="greater").pvalue > 0.01:
+        warnings.warn(
+            f"only {correct} of {seen} images are classified correctly, which is near chance for {classes} classes. "
+            "Are the classes in the classifier's order, and is its normalisation right?",
+            UnderfireWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,115 @@
+"""The verdict: what the honest classifier and interpreters say about an image as it is saved.
+
+Every measurement happens here, once, after the attack, in float32 and on the 8-bit image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from underfire import metrics, randomness
+from underfire.attacks.benign import Benign
+from underfire.attacks.goal import Goal
+from underfire.attacks.perturbations.linf import eight_bit_box
+from underfire.system import System
+
+MAP_METRICS = ("map_l1", "map_l2", "map_iou", "map_ssim", "map_spearman", "map_l1_target")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Images and what was measured on them; every tensor has leading dimension N and lies on the CPU.
+
+    ``images`` are 8-bit values in [0, 1]; ``explained`` the classes that the maps were read for; ``confidence`` the
+    probability of what was wanted; ``maps`` and the distances in ``distances`` are by interpreter: ``map_l1``, ``map_l2``
+    (root mean square), ``map_iou`` (at 0.5), ``map_ssim`` and ``map_spearman`` to the benign map, ``map_l1_target`` to the
+    target map.
+    """
+
+    images: Tensor
+    explained: Tensor
+    success: Tensor
+    untargeted_success: Tensor
+    confidence: Tensor
+    ssim: Tensor
+    linf: Tensor
+    l2: Tensor
+    maps: dict[str, Tensor]
+    distances: dict[str, dict[str, Tensor]]
+
+    @classmethod
+    def joined(cls, parts: list[Judgement]) -> Judgement:
+        """The judgements of several batches as one."""
+        return cls(**{field.name: _cat([getattr(part, field.name) for part in parts]) for field in fields(cls)})
+
+
+def _cat(values: list[Tensor] | list[dict]) -> Tensor | dict:  # type: ignore[type-arg]
+    if isinstance(values[0], Tensor):
+        return torch.cat(values)  # type: ignore[arg-type]
+    return {name: _cat([value[name] for value in values]) for name in values[0]}  # type: ignore[index]
+
+
+def judge(
+    system: System,
+    benign: Benign,
+    images: Tensor,
+    classes: Tensor,
+    goal: Goal,
+    target_maps: dict[str, Tensor] | None = None,
+) -> Judgement:
+    """Read 8-bit ``images`` honestly, and measure them against the benign ones.
+
+    Args:
+        classes: int64 N, what ``goal`` is about.
+        target_maps: N x h x w by interpreter; the benign maps where None.
+    """
+    logits = system.classifier.logits(images)
+    explained = goal.explained(logits, classes)
+    maps = {name: value.cpu() for name, value in system.maps(images, explained, benign.ids).items()}
+    expected = {name: value.cpu() for name, value in benign.maps.items()}
+    wanted = expected if target_maps is None else {name: value.cpu() for name, value in target_maps.items()}
+    clean, saved = benign.images.cpu(), images.cpu()
+    return Judgement(
+        images=saved,
+        explained=explained.cpu(),
+        success=goal.reached(logits, classes).cpu(),
+        untargeted_success=(logits.argmax(1) != benign.labels).cpu(),
+        confidence=goal.probability(logits, classes).cpu(),
+        ssim=metrics.ssim(clean, saved),
+        linf=metrics.linf(clean, saved),
+        l2=metrics.l2(clean, saved),
+        maps=maps,
+        distances={name: distances(maps[name], expected[name], wanted[name]) for name in maps},
+    )
+
+
+def distances(maps: Tensor, benign: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """Every map metric of ``maps`` N x h x w; N values each."""
+    return {
+        "map_l1": metrics.map_l1(maps, benign),
+        "map_l2": metrics.map_l2(maps, benign),
+        "map_iou": metrics.map_iou(maps, benign),
+        "map_ssim": metrics.map_ssim(maps, benign),
+        "map_spearman": metrics.map_spearman(maps, benign),
+        "map_l1_target": metrics.map_l1(maps, target),
+    }
+
+
+def noise_images(benign: Benign, eps: float, seed: int) -> Tensor:
+    """The noise control: every value moved by plus or minus ``eps`` (the 8-bit levels inside it), at random."""
+    low, high = eight_bit_box(benign.images, eps)
+    up = randomness.uniform(seed, benign.ids, "noise control", 0, benign.images.shape[1:]) < 0.5
+    return torch.where(up, high, low)
+
+
+def judge_clean(system: System, benign: Benign) -> Judgement:
+    """The clean control: the benign images, read for their own classes."""
+    return judge(system, benign, benign.images, benign.labels, Goal(targeted=True))
+
+
+def judge_noise(system: System, benign: Benign, eps: float, seed: int) -> Judgement:
+    """The noise control, read for the images' own classes."""
+    return judge(system, benign, noise_images(benign, eps, seed), benign.labels, Goal(targeted=True))

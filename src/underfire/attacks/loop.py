@@ -1,0 +1,298 @@
+"""The generic attack loop. It knows stages, moves and guards, and no interpreter or perturbation by name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from underfire.attacks.goal import Goal
+from underfire.attacks.objective import Point
+from underfire.attacks.perturbations.base import Theta
+from underfire.attacks.ranking import map_distance
+from underfire.attacks.schedule import Move, Stage, Weighted
+from underfire.attacks.state import take
+from underfire.attacks.trace import Trace
+from underfire.batching import padded_size, padding
+from underfire.interpreters import State
+from underfire.system import Reading, SystemView
+
+if TYPE_CHECKING:
+    from underfire.attacks.attack import Attack
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Outcome:
+    """What the loop found, per image: the best image if any iterate succeeded, else the last; steps that it ran, the
+    step of the best (-1 for none), and the forward and backward passes through the network that it took part in."""
+
+    images: Tensor
+    last: Tensor
+    steps: Tensor
+    best_step: Tensor
+    forwards: Tensor
+    backwards: Tensor
+    seconds: float = 0.0
+    trace: Trace | None = None
+
+    @classmethod
+    def empty(cls, images: Tensor, trace_every: int | None) -> Outcome:
+        zeros = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+        trace = Trace(len(images), trace_every) if trace_every else None
+        return cls(images.clone(), images.clone(), *(zeros.clone() for _ in range(4)), trace=trace)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Outcome]) -> Outcome:
+        """The outcomes of several batches as one."""
+        names = ("images", "last", "steps", "best_step", "forwards", "backwards")
+        traces = [part.trace for part in parts if part.trace is not None]
+        return cls(
+            **{name: torch.cat([getattr(part, name) for part in parts]) for name in names},
+            seconds=sum(part.seconds for part in parts),
+            trace=Trace.joined(traces) if traces else None,
+        )
+
+
+@dataclass
+class _Run:
+    """The state of one batch. ``row`` is each image's place in the outcome, -1 for filling and for those that left."""
+
+    row: Tensor
+    classes: Tensor
+    ids: Tensor
+    targets: dict[str, Tensor]
+    theta: Theta
+    views: dict[str, State] = field(default_factory=dict)
+    rules: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    guards: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    counts: dict[str, Tensor] = field(default_factory=dict)
+
+    def take(self, keep: Tensor) -> None:
+        for name, value in vars(self).items():
+            setattr(self, name, take(value, keep))
+
+
+class Loop:
+    """One attack on one batch of images.
+
+    Args:
+        attack: what to do.
+        view: the system, differentiable.
+        images: benign images N x C x H x W on the 8-bit grid, on the system's device.
+        classes: int64 N, what the goal is about (targets, or the images' own classes).
+        targets: target maps N x h x w by interpreter; empty where nothing reads maps.
+        ids: int64 N.
+    """
+
+    def __init__(
+        self,
+        attack: Attack,
+        view: SystemView,
+        images: Tensor,
+        classes: Tensor,
+        targets: Mapping[str, Tensor],
+        ids: Tensor,
+        *,
+        seed: int,
+        progress: Progress | None = None,
+        trace_every: int | None = None,
+    ) -> None:
+        self.attack, self.view, self.progress = attack, view, progress
+        self.count = len(images)
+        fill = padding(self.count, images.device)
+        images = images[fill]
+        weights = attack.shaping.weights(images)
+        theta = attack.perturbation.start(images, weights, ids[fill], seed)
+        row = torch.arange(len(fill), device=images.device)
+        row = torch.where(row < self.count, row, -1)
+        zeros = row.new_zeros(len(fill))
+        self.run_state = _Run(row, classes[fill], ids[fill], {n: m[fill] for n, m in targets.items()}, theta)
+        self.run_state.counts = {"steps": zeros, "forwards": zeros, "backwards": zeros}
+        self.run_state.best = attack.ranking.start(images)
+        self.outcome = Outcome.empty(images[: self.count], trace_every)
+        self.total = sum(stage.steps for stage in attack.stages)
+        self.step = 0
+
+    @property
+    def goal(self) -> Goal:
+        return self.attack.goal
+
+    def __call__(self) -> Outcome:
+        started = time.perf_counter()
+        for stage in self.attack.stages:
+            self._stage(stage, last=stage is self.attack.stages[-1])
+            if not len(self.run_state.row):
+                break
+        if len(self.run_state.row):
+            self._final()
+        if self.outcome.images.is_cuda:
+            torch.cuda.synchronize()
+        self.outcome.seconds = time.perf_counter() - started
+        return self.outcome
+
+    def _stage(self, stage: Stage, last: bool) -> None:
+        run, attack = self.run_state, self.attack
+        variable = attack.perturbation.variable(run.theta)
+        maps = stage.reads_maps or (last and attack.ranking.needs_maps)
+        if maps and not run.views:
+            run.views = self.view.begin(self._image().detach(), run.classes, run.ids)
+        run.rules = {str(i): move.rule.start(variable) for i, move in enumerate(stage.moves)}
+        if any(move.guard for move in stage.moves):
+            with torch.no_grad():
+                logits = self.view.logits(self._image())
+            run.guards = {
+                str(i): move.guard.start(logits, run.classes, self.goal) if move.guard else {}
+                for i, move in enumerate(stage.moves)
+            }
+        stop = attack.early_stop if last else None
+        check = max(1, stage.steps // 50)
+        for step in range(stage.steps):
+            progress = stage.progress(step)
+            before = self._passes()
+            for index, move in enumerate(stage.moves):
+                self._move(stage, move, str(index), progress, last, maps)
+            self._count(before, steps=1)
+            self.step += 1
+            if maps:
+                run.views = self.view.refresh(self._image().detach(), run.classes, run.views, step + 1)
+            if self.progress is not None:
+                self.progress(self.step, self.total)
+            if stop is not None and step >= stop.after * stage.steps and step % check == 0:
+                self._let_go(max(1, round(stop.patience * stage.steps)))
+                if not len(run.row):
+                    return
+
+    def _move(self, stage: Stage, move: Move, index: str, progress: float, last: bool, maps: bool) -> None:
+        run, perturbation = self.run_state, self.attack.perturbation
+        variable = perturbation.variable(run.theta).detach().requires_grad_()
+        image = perturbation.image(run.theta, variable)
+        ranks = int(index) == stage.reader
+        point, run.views = self._point(image, variable, maps and (ranks or move.reads_maps), graph=True)
+        values = {weighted: weighted.term(point) for weighted in move.terms}
+        loss = torch.stack([w.weight.at(progress) * value.sum() for w, value in values.items()]).sum()
+        (gradient,) = torch.autograd.grad(loss, variable)
+        self.view.prepared.backwards += 1
+        if ranks and last:
+            tolerance = self.attack.early_stop.tolerance if self.attack.early_stop else 0.0
+            run.best = self.attack.ranking.update(run.best, point, image.detach(), self.step, tolerance)
+        if ranks and self.outcome.trace is not None and self.outcome.trace.wants(self.step):
+            self._trace(self.outcome.trace, stage, values, point, image.detach())
+        direction, run.rules[index] = move.rule.direction(gradient, run.rules[index])
+        size = gradient.new_full((len(gradient),), move.size.at(progress))
+        if move.guard is not None:
+            size = self._largest(move, index, direction, size)
+        run.theta = perturbation.move(run.theta, direction, size)
+
+    def _point(
+        self, image: Tensor, variable: Tensor, maps: bool, graph: bool, states: dict[str, State] | None = None
+    ) -> tuple[Point, dict[str, State]]:
+        run = self.run_state
+        states = run.views if states is None else states
+
+        def choose(logits: Tensor) -> Tensor:
+            return self.goal.explained(logits, run.classes)
+
+        if maps:
+            exact = self.attack.exact_prediction_gradient
+            reading, states = self.view.read(image, choose, states, graph=graph, exact_prediction=exact)
+        else:
+            reading = Reading(self.view.logits(image), {}, {})
+        penalty = self.attack.perturbation.penalty(run.theta, variable, image)
+        return Point(reading, run.classes, self.goal, run.targets, penalty), states
+
+    def _largest(self, move: Move, index: str, direction: Tensor, size: Tensor) -> Tensor:
+        """The largest step size per image, between 0 and ``size``, for which the guard holds: bisection for all images
+        at once, one forward pass per halving."""
+        run, guard = self.run_state, move.guard
+        assert guard is not None
+
+        def holds(candidate: Tensor) -> Tensor:
+            theta = self.attack.perturbation.move(run.theta, direction, candidate)
+            image = self.attack.perturbation.image(theta, self.attack.perturbation.variable(theta))
+            return guard.holds(self.view.logits(image), run.classes, self.goal, run.guards[index])
+
+        with torch.no_grad():
+            whole = holds(size)
+            low, high = torch.where(whole, size, 0.0), size
+            for _ in range(guard.iterations - 1):
+                middle = (low + high) / 2
+                good = holds(middle)
+                low, high = torch.where(good, middle, low), torch.where(good, high, middle)
+        return low
+
+    def _image(self) -> Tensor:
+        theta = self.run_state.theta
+        return self.attack.perturbation.image(theta, self.attack.perturbation.variable(theta))
+
+    def _passes(self) -> tuple[int, int]:
+        return self.view.prepared.forwards, self.view.prepared.backwards
+
+    def _count(self, before: tuple[int, int], steps: int) -> None:
+        """Add ``steps`` and the passes since ``before`` to the counts of every image that took part."""
+        counts, real = self.run_state.counts, (self.run_state.row >= 0).long()
+        forwards, backwards = (now - then for now, then in zip(self._passes(), before, strict=True))
+        added = {"steps": steps, "forwards": forwards, "backwards": backwards}
+        self.run_state.counts = {name: counts[name] + real * number for name, number in added.items()}
+
+    def _let_go(self, patience: int) -> None:
+        """Write down the images that are finished, and go on with the others once a whole group of eight can leave."""
+        run = self.run_state
+        finished = (run.row >= 0) & (run.best["level"] > 0) & (self.step - run.best["improved"] > patience)
+        if not bool(finished.any()):
+            return
+        self._write(finished)
+        run.row = torch.where(finished, -1, run.row)
+        active = (run.row >= 0).nonzero().squeeze(1)
+        size = padded_size(len(active))
+        if size < len(run.row):
+            idle = (run.row < 0).nonzero().squeeze(1)
+            run.take(torch.cat([active, idle[: size - len(active)]]))
+
+    def _final(self) -> None:
+        """Read the image after the last move too, then write down everybody who is still there."""
+        run = self.run_state
+        variable = self.attack.perturbation.variable(run.theta).detach().requires_grad_()
+        image = self.attack.perturbation.image(run.theta, variable)
+        maps = self.attack.ranking.needs_maps
+        if maps and not run.views:
+            run.views = self.view.begin(image.detach(), run.classes, run.ids)
+        before = self._passes()
+        with torch.set_grad_enabled(maps):
+            point, _ = self._point(image, variable, maps, graph=False)
+        run.best = self.attack.ranking.update(run.best, point, image.detach(), self.step)
+        self._count(before, steps=0)
+        self._write(run.row >= 0)
+
+    def _write(self, rows: Tensor) -> None:
+        run, out = self.run_state, self.outcome
+        place = run.row[rows]
+        last = self._image().detach()[rows]
+        found = (run.best["level"] > 0)[rows]
+        out.last[place] = last
+        out.images[place] = torch.where(found.view(-1, 1, 1, 1), run.best["image"][rows], last)
+        out.best_step[place] = run.best["step"][rows]
+        for name in ("steps", "forwards", "backwards"):
+            getattr(out, name)[place] = run.counts[name][rows]
+
+    def _trace(
+        self, trace: Trace, stage: Stage, values: Mapping[Weighted, Tensor], point: Point, image: Tensor
+    ) -> None:
+        columns = {f"loss_{weighted.term.name}": value for weighted, value in values.items()}
+        columns["success"] = self.goal.reached(point.reading.logits, point.classes).float()
+        columns["map_l1"] = map_distance(point.reading.maps or self._maps_aside(image), point.target_maps)
+        trace.add(self.step, stage.name, self.run_state.row, columns)
+
+    def _maps_aside(self, image: Tensor) -> dict[str, Tensor]:
+        """Maps that only the trace wants: passes that the attack itself does not make, and that are not counted."""
+        run, prepared, before = self.run_state, self.view.prepared, self._passes()
+        states = run.views or self.view.begin(image, run.classes, run.ids)
+        point, _ = self._point(image.requires_grad_(), image, maps=True, graph=False, states=states)
+        prepared.forwards, prepared.backwards = before
+        return {name: maps.detach() for name, maps in point.reading.maps.items()}

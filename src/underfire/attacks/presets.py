@@ -1,0 +1,186 @@
+"""The attacks of the papers, as rows of a table.
+
+A preset is a function of the system, since the published schedules depend on the interpreter: gradient-type
+interpreters take Grad's row, activation-type ones CAM's. With several, each keeps its weight and the longest
+schedule counts. Sources: [ADV2] section 4.1 and its published experiments; the differences between the variants
+``paper`` (ours) and ``published`` (as the experiments ran) are the fields of :class:`Variant`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from torch import Tensor
+
+from underfire.attacks.attack import Attack
+from underfire.attacks.goal import Goal
+from underfire.attacks.objective import Interpretation, Prediction
+from underfire.attacks.perturbations import PGD
+from underfire.attacks.ranking import EarlyStop, Ranking
+from underfire.attacks.result import AttackResult
+from underfire.attacks.schedule import Constant, Linear, Move, Phases, Stage, Weight, Weighted
+from underfire.attacks.targets import ClassRule, RandomClass
+from underfire.errors import InputError, unknown_name
+from underfire.system import System
+
+ALPHA = 1 / 255
+
+
+@dataclass(frozen=True)
+class Row:
+    """The published schedule for one family of interpreters (PGD).
+
+    ``smoothing`` is what the prediction term leaves to other classes, ``confidence`` the probability beyond which
+    iterates rank first, ``stop_after`` the share of the joint stage after which its weights no longer change enough to
+    bring an image forward that has come to rest.
+    """
+
+    warmup: int
+    joint: int
+    weight: Weight
+    reduction: str
+    smoothing: float = 0.0
+    confidence: float | None = None
+    stop_after: float = 0.5
+
+
+_GRAD_PHASES = Phases((0.001, 0.004, 0.01, 0.05), (301, 201, 101, 101))
+
+ROWS: Mapping[str, Row] = MappingProxyType(
+    {
+        "grad": Row(300, 704, _GRAD_PHASES, "sum", smoothing=0.05, confidence=0.8, stop_after=0.86),
+        "cam": Row(400, 1200, Linear(5.0, 10.0), "mean"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Where underfire's ``paper`` settings and the published experiments part.
+
+    ``smooth_over``: label smoothing shares what it takes among K - 1 other classes (paper) or gives each a ninth of it
+    whatever K is (published). ``early_stop``: images that have come to rest leave (paper only).
+    ``keep``: the best iterate (paper), or simply the last one (published).
+    """
+
+    name: str
+    early_stop: bool
+
+
+VARIANTS: Mapping[str, Variant] = MappingProxyType(
+    {"paper": Variant("paper", early_stop=True), "published": Variant("published", early_stop=False)}
+)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named attack whose details depend on the system. Call it like an attack, or :meth:`build` the attack itself.
+
+    Args:
+        name: ``adv2``, ``pgd`` or ``bim``.
+        eps: L-inf radius in pixel units.
+        steps: warm-up and joint steps instead of the published ones; weights rescale with them.
+        variant: ``paper`` or ``published``.
+        targeted: reach a class (default), or only leave the image's own.
+        target_class: which class, where targeted.
+    """
+
+    name: str
+    eps: float = 0.031
+    steps: tuple[int, int] | None = None
+    variant: str = "paper"
+    targeted: bool = True
+    target_class: ClassRule = field(default_factory=RandomClass)
+
+    def __post_init__(self) -> None:
+        if self.name not in BUILDERS:
+            raise unknown_name("attack", self.name, BUILDERS)
+        if self.variant not in VARIANTS:
+            raise unknown_name("preset variant", self.variant, VARIANTS)
+        if self.steps is not None and (len(self.steps) != 2 or min(self.steps) < 0 or not sum(self.steps)):
+            raise InputError(f"steps is {self.steps}; expected the numbers of warm-up and joint steps, such as (40, 160).")
+        PGD(self.eps)
+
+    def build(self, system: System) -> Attack:
+        """The attack on ``system``."""
+        return BUILDERS[self.name](self, system)
+
+    def __call__(self, system: System, images: Tensor, labels: Tensor, **options: Any) -> AttackResult:
+        """Attack ``images``: the same arguments and result as :meth:`Attack.__call__`."""
+        return self.build(system)(system, images, labels, **options)
+
+    def control(self) -> Preset:
+        """The prediction-only attack with the same start and as many steps."""
+        return replace(self, name="bim")
+
+
+def rows_of(system: System) -> dict[str, Row]:
+    """Each interpreter's row."""
+    return {name: ROWS[interpreter.family] for name, interpreter in system.interpreters.items()}
+
+
+def _steps(preset: Preset, rows: Sequence[Row]) -> tuple[int, int]:
+    longest = max(rows, key=lambda row: row.warmup + row.joint)
+    return preset.steps or (longest.warmup, longest.joint)
+
+
+def _adv2(preset: Preset, system: System) -> Attack:
+    rows = rows_of(system)
+    warmup, joint = _steps(preset, list(rows.values()))
+    smoothing = max(row.smoothing for row in rows.values())
+    confidences = [row.confidence for row in rows.values() if row.confidence is not None]
+    prediction = Weighted(Prediction(smoothing=smoothing))
+    maps = tuple(
+        Weighted(Interpretation("sum" if row.reduction == "sum" else "mean", name), row.weight)
+        for name, row in rows.items()
+    )
+    stop = EarlyStop(after=max(row.stop_after for row in rows.values()))
+    return Attack(
+        name="adv2",
+        perturbation=PGD(preset.eps),
+        goal=Goal(preset.targeted),
+        target_class=preset.target_class,
+        stages=(
+            Stage("warm-up", warmup, (Move((prediction,), Constant(ALPHA)),)),
+            Stage("joint", joint, (Move((prediction, *maps), Constant(ALPHA)),)),
+        ),
+        ranking=Ranking("map", max(confidences, default=None)),
+        early_stop=stop if VARIANTS[preset.variant].early_stop else None,
+    )
+
+
+def _prediction_only(preset: Preset, system: System) -> Attack:
+    return Attack(
+        name=preset.name,
+        perturbation=PGD(preset.eps, random_start=preset.name == "pgd"),
+        goal=Goal(preset.targeted),
+        target_class=preset.target_class,
+        stages=(
+            Stage("prediction", sum(_steps(preset, list(rows_of(system).values()))), (Move((Weighted(Prediction()),), Constant(ALPHA)),)),
+        ),
+        ranking=Ranking("prediction"),
+    )
+
+
+BUILDERS: Mapping[str, Callable[[Preset, System], Attack]] = MappingProxyType(
+    {"adv2": _adv2, "pgd": _prediction_only, "bim": _prediction_only}
+)
+
+
+def preset(
+    name: str,
+    *,
+    eps: float = 0.031,
+    steps: tuple[int, int] | None = None,
+    variant: str = "paper",
+    targeted: bool = True,
+    target_class: ClassRule | int | None = None,
+) -> Preset:
+    """The attack called ``name``: ``adv2`` (joint), ``pgd`` or ``bim`` (prediction only). See :class:`Preset`."""
+    from underfire.attacks.targets import GivenClass
+
+    rule = GivenClass(target_class) if isinstance(target_class, int) else target_class or RandomClass()
+    return Preset(name.lower(), eps, steps, variant, targeted, rule)

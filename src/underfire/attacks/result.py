@@ -1,0 +1,142 @@
+"""What an attack returns: images, verdicts and costs, one value per image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from underfire import metrics
+from underfire.attacks.benign import Benign
+from underfire.attacks.judge import Judgement
+from underfire.attacks.loop import Outcome
+from underfire.attacks.trace import Trace
+from underfire.metrics import Interval
+
+if TYPE_CHECKING:
+    from underfire.attacks.attack import Attack
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """The outcome of an attack on N images. Tensors have leading dimension N; dicts are by interpreter.
+
+    Args:
+        images: the benign images as attacked, 8-bit values in [0, 1].
+        adversarial: the images that were judged, 8-bit values in [0, 1], inside the constraint. Where the attack
+            failed it is the last iterate, and ``success`` is False; no image is dropped.
+        labels: the images' own classes. ``correct_before`` says which the classifier got right before the attack.
+        target: the target classes; None for an untargeted attack.
+        success: the goal was reached, by the original classifier on the 8-bit image.
+        untargeted_success: the predicted class is not the image's own.
+        joint_success: success, and every map closer to its target than ``noise_threshold``: the 95th percentile of the
+            distances that random noise of the same size causes on these images.
+        confidence: probability of what was wanted, in [0, 1].
+        benign_maps, maps: honest maps N x h x w in [0, 1], of the benign images for their own class and of the
+            adversarial ones for the target.
+        map_l1, map_l2, map_iou, map_ssim, map_spearman: distance or likeness to the benign map.
+        map_l1_target: L1 distance to the target map.
+        ssim, linf, l2: of the adversarial against the benign image.
+        steps, best_step: steps run, and the step whose iterate was kept (-1 for none).
+        forwards, backwards: passes through the network during the attack.
+        seconds: of the attack's loop alone, shared equally by the images.
+        trace: the course, where asked for.
+    """
+
+    images: Tensor
+    adversarial: Tensor
+    labels: Tensor
+    correct_before: Tensor
+    target: Tensor | None
+    success: Tensor
+    untargeted_success: Tensor
+    joint_success: Tensor
+    confidence: Tensor
+    benign_maps: dict[str, Tensor]
+    maps: dict[str, Tensor]
+    map_l1: dict[str, Tensor]
+    map_l2: dict[str, Tensor]
+    map_iou: dict[str, Tensor]
+    map_ssim: dict[str, Tensor]
+    map_spearman: dict[str, Tensor]
+    map_l1_target: dict[str, Tensor]
+    noise_map_l1: dict[str, Tensor]
+    noise_threshold: dict[str, float]
+    ssim: Tensor
+    linf: Tensor
+    l2: Tensor
+    steps: Tensor
+    best_step: Tensor
+    forwards: Tensor
+    backwards: Tensor
+    seconds: Tensor
+    trace: Trace | None = None
+
+    @classmethod
+    def build(
+        cls, attack: Attack, benign: Benign, classes: Tensor, judged: Judgement, outcome: Outcome, noise: Judgement
+    ) -> AttackResult:
+        noise_l1 = {name: values["map_l1"] for name, values in noise.distances.items()}
+        thresholds = {name: metrics.noise_threshold(values) for name, values in noise_l1.items()}
+        joint = judged.success
+        for name, threshold in thresholds.items():
+            joint = metrics.joint_success(joint, judged.distances[name]["map_l1_target"], threshold)
+        columns = ("map_l1", "map_l2", "map_iou", "map_ssim", "map_spearman", "map_l1_target")
+        count = len(judged.success)
+        return cls(
+            images=benign.images.cpu(),
+            adversarial=judged.images,
+            labels=benign.labels.cpu(),
+            correct_before=benign.correct.cpu(),
+            target=classes.cpu() if attack.goal.targeted else None,
+            success=judged.success,
+            untargeted_success=judged.untargeted_success,
+            joint_success=joint,
+            confidence=judged.confidence,
+            benign_maps={name: value.cpu() for name, value in benign.maps.items()},
+            maps=judged.maps,
+            **{key: {name: values[key] for name, values in judged.distances.items()} for key in columns},
+            noise_map_l1=noise_l1,
+            noise_threshold=thresholds,
+            ssim=judged.ssim,
+            linf=judged.linf,
+            l2=judged.l2,
+            steps=outcome.steps.cpu(),
+            best_step=outcome.best_step.cpu(),
+            forwards=outcome.forwards.cpu(),
+            backwards=outcome.backwards.cpu(),
+            seconds=torch.full((count,), outcome.seconds / count),
+            trace=outcome.trace,
+        )
+
+    def to(self, device: torch.device | str) -> AttackResult:
+        """The same result with its tensors on ``device``."""
+        return AttackResult(**{f.name: _move(getattr(self, f.name), lambda t: t.to(device)) for f in fields(self)})
+
+    def summary(self) -> dict[str, Interval]:
+        """Means with 95 % bootstrap intervals over all attacked images, joint success first."""
+        rows = {
+            "joint_success": self.joint_success,
+            "success": self.success,
+            "untargeted_success": self.untargeted_success,
+            **{f"map_l1/{name}": values for name, values in self.map_l1.items()},
+            **{f"noise_map_l1/{name}": values for name, values in self.noise_map_l1.items()},
+        }
+        return {name: metrics.bootstrap_mean(values) for name, values in rows.items()}
+
+    def __repr__(self) -> str:
+        lines = [f"AttackResult of {len(self.success)} images"]
+        for name, interval in self.summary().items():
+            lines.append(f"  {name:<24}{interval.mean:.3f}  [{interval.low:.3f}, {interval.high:.3f}]")
+        return "\n".join(lines)
+
+
+def _move(value: object, move: Callable[[Tensor], Tensor]) -> object:
+    if isinstance(value, Tensor):
+        return move(value)
+    if isinstance(value, dict):
+        return {name: _move(part, move) for name, part in value.items()}
+    return value

@@ -1,0 +1,73 @@
+"""How a gradient becomes a direction: its sign, its unit vector, or Adam's."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+State = dict[str, Tensor]
+
+
+class Rule(ABC):
+    """Turns gradients (N x ...) into descent directions, with state per image."""
+
+    def start(self, variable: Tensor) -> State:
+        """The state for a variable N x ..., before its first step."""
+        return {}
+
+    @abstractmethod
+    def direction(self, gradient: Tensor, state: State) -> tuple[Tensor, State]:
+        """The direction to move in, which lowers the loss, and the new state."""
+
+
+def per_image(values: Tensor, like: Tensor) -> Tensor:
+    """N values, shaped to multiply ``like`` (N x ...)."""
+    return values.view(-1, *([1] * (like.ndim - 1)))
+
+
+@dataclass(frozen=True)
+class Sign(Rule):
+    """Minus the sign of the gradient: steepest descent under L-inf (Goodfellow 2015, Madry 2018)."""
+
+    def direction(self, gradient: Tensor, state: State) -> tuple[Tensor, State]:
+        return gradient.sign().neg_(), state
+
+
+@dataclass(frozen=True)
+class UnitL2(Rule):
+    """Minus the gradient divided by its L2 norm per image; 0 where the gradient is 0."""
+
+    def direction(self, gradient: Tensor, state: State) -> tuple[Tensor, State]:
+        norm = gradient.flatten(1).norm(dim=1)
+        return -gradient / per_image(norm.clamp_min(1e-20), gradient), state
+
+
+@dataclass(frozen=True)
+class Adam(Rule):
+    """Adam's direction (Kingma & Ba 2015), with AMSGrad's maximum (Reddi et al. 2018) where ``amsgrad``."""
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    amsgrad: bool = True
+
+    def start(self, variable: Tensor) -> State:
+        state = {"first": torch.zeros_like(variable), "second": torch.zeros_like(variable)}
+        if self.amsgrad:
+            state["largest"] = torch.zeros_like(variable)
+        state["count"] = torch.zeros(len(variable), device=variable.device)
+        return state
+
+    def direction(self, gradient: Tensor, state: State) -> tuple[Tensor, State]:
+        count = state["count"] + 1
+        first = state["first"] * self.beta1 + gradient * (1 - self.beta1)
+        second = state["second"] * self.beta2 + gradient * gradient * (1 - self.beta2)
+        new = {"first": first, "second": second, "count": count}
+        if self.amsgrad:
+            new["largest"] = torch.maximum(state["largest"], second)
+        scale = per_image((1 - self.beta2**count).sqrt(), gradient)
+        denominator = new.get("largest", second).sqrt() / scale + self.epsilon
+        return -first / per_image(1 - self.beta1**count, gradient) / denominator, new

@@ -1,0 +1,59 @@
+"""What happened on the way: values per checked step and image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+
+class Trace:
+    """A record of an attack's course.
+
+    ``steps`` are the checked steps (from 0), ``stages`` the name of each one's stage, ``columns`` tensors S x N by name:
+    ``loss_prediction``, ``loss_interpretation``, ..., ``success`` (0 or 1) and ``map_l1``; NaN where a value does not exist
+    (a stage without maps, an image that has left).
+    """
+
+    def __init__(self, count: int, every: int) -> None:
+        self.count, self.every = count, every
+        self.steps: list[int] = []
+        self.stages: list[str] = []
+        self._rows: list[dict[str, Tensor]] = []
+
+    def wants(self, step: int) -> bool:
+        return step % self.every == 0
+
+    def add(self, step: int, stage: str, row: Tensor, columns: Mapping[str, Tensor]) -> None:
+        """Note ``columns`` (N' each) for the images whose places are ``row`` (-1 for none)."""
+        real = row >= 0
+        noted = {}
+        for name, values in columns.items():
+            full = values.new_full((self.count,), torch.nan, dtype=torch.float32)
+            full[row[real]] = values.detach().float()[real]
+            noted[name] = full
+        self.steps.append(step)
+        self.stages.append(stage)
+        self._rows.append(noted)
+
+    @property
+    def columns(self) -> dict[str, Tensor]:
+        names = sorted({name for row in self._rows for name in row})
+        missing = torch.full((self.count,), torch.nan)
+        return {name: torch.stack([row.get(name, missing).cpu() for row in self._rows]) for name in names}
+
+    @classmethod
+    def joined(cls, traces: Sequence[Trace]) -> Trace:
+        """The traces of several batches as one. Where a batch ended early, the others' steps count."""
+        longest = max(traces, key=lambda trace: len(trace.steps))
+        joint = cls(sum(trace.count for trace in traces), longest.every)
+        joint.steps, joint.stages = longest.steps, longest.stages
+        for index in range(len(longest.steps)):
+            names = sorted({name for trace in traces for row in trace._rows[index : index + 1] for name in row})
+            joint._rows.append({name: torch.cat([t._values(index, name) for t in traces]) for name in names})
+        return joint
+
+    def _values(self, index: int, name: str) -> Tensor:
+        missing = torch.full((self.count,), torch.nan)
+        return self._rows[index].get(name, missing).cpu() if index < len(self._rows) else missing

@@ -1,0 +1,142 @@
+"""The classifier under attack: the user's network, left exactly as it was found."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from underfire.batching import in_batches
+from underfire.classifiers.pixels import Pixels
+from underfire.classifiers.prepared import Prepared
+from underfire.errors import ClassifierError, InputError, UnderfireWarning
+
+
+class Classifier(Pixels):
+    """A frozen network: pixels in [0, 1], N x C x H x W -> logits N x K. Normalisation is inside.
+
+    The network is never moved to another device, never left in another mode, and its gradients, ``requires_grad``
+    flags and hooks are not touched. Every verdict comes from it, in its own precision; attacks run on the copy that
+    :meth:`prepare` makes.
+
+    Args:
+        module: any ``nn.Module``. A compiled module is unwrapped, since it has no second derivative. A network with
+            a single logit counts as one with two classes.
+        mean, std: what the network's input is normalised with, one value per channel; None where the network takes
+            pixels in [0, 1].
+        image_size: height and width that images are prepared to; None takes images as they are.
+        channels: 1 or 3.
+        class_names: one name per logit.
+        features: name of the module whose output are the last convolutional features. Found by itself on networks
+            that pool or flatten them (ResNet, DenseNet, VGG, MobileNet, EfficientNet, ConvNeXt and their like).
+        name: what results call this classifier.
+
+    Raises:
+        InputError: for values of mean, std, channels or image_size that cannot be.
+        ClassifierError: for something that is not an ``nn.Module``, or a scripted one.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        image_size: tuple[int, int] | int | None = None,
+        channels: int = 3,
+        class_names: Sequence[str] | None = None,
+        features: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        module = _eager(module)
+        _check(mean, std, channels)
+        super().__init__(module, mean, std, features)
+        self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
+        self.channels = channels
+        self.class_names = None if class_names is None else tuple(class_names)
+        self.name = name or type(module).__name__
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is; images go there."""
+        tensors = (*self.module.parameters(), *self.module.buffers())
+        return tensors[0].device if tensors else torch.device("cpu")
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """The network in evaluation mode; each of its modules is put back into its own mode afterwards."""
+        modes = [(module, module.training) for module in self.module.modules()]
+        try:
+            for module, _ in modes:
+                module.training = False
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
+
+    def forward(self, images: Tensor) -> Tensor:
+        with self.evaluating():
+            return self.run(images)
+
+    def logits(self, images: Tensor, batch_size: int = 64) -> Tensor:
+        """Honest logits N x K (float32, on the images' device) without a graph, in batches of ``batch_size``."""
+
+        def run(chunk: Tensor) -> Tensor:
+            return self.run(chunk.to(self.device)).float().to(chunk.device)
+
+        with self.evaluating(), torch.no_grad():
+            return in_batches(run, images, batch_size=batch_size)
+
+    def prepare(self, precision: str = "float32") -> Prepared:
+        """The frozen fast copy for attacks: see :class:`~underfire.classifiers.prepared.Prepared`."""
+        with self.evaluating():
+            return Prepared(self, precision)
+
+    def __repr__(self) -> str:
+        return f"Classifier({self.name}, image_size={self.image_size}, channels={self.channels})"
+
+
+def _eager(module: nn.Module) -> nn.Module:
+    if not isinstance(module, nn.Module):
+        raise ClassifierError(
+            f"module is a {type(module).__name__}; expected a torch.nn.Module that maps images to logits. "
+            "A function that builds one must be called first."
+        )
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ClassifierError(
+            "module is scripted (torch.jit): neither its activations nor its features can be reached. "
+            "Pass the eager network that was scripted."
+        )
+    if isinstance(module, nn.DataParallel):
+        module = module.module
+    eager = getattr(module, "_orig_mod", module)
+    if eager is not module or getattr(module, "_compiled_call_impl", None) is not None:
+        warnings.warn(
+            "module is compiled (torch.compile), and compiled code has no second derivative: "
+            "the eager network inside it is used instead.",
+            UnderfireWarning,
+            stacklevel=3,
+        )
+    assert isinstance(eager, nn.Module)
+    return eager
+
+
+def _check(mean: Sequence[float] | None, std: Sequence[float] | None, channels: int) -> None:
+    if channels not in (1, 3):
+        raise InputError(f"channels is {channels}; expected 1 (grey) or 3 (RGB).")
+    if (mean is None) != (std is None):
+        raise InputError("mean and std come together: give both, or neither for a network that takes pixels in [0, 1].")
+    if mean is None or std is None:
+        return
+    if len(mean) != channels or len(std) != channels:
+        raise InputError(f"mean has {len(mean)} and std {len(std)} values; expected {channels}, one per channel.")
+    if min(std) <= 0:
+        raise InputError(f"std is {tuple(std)}; expected positive values.")
+    if max(mean) > 1 or max(std) > 1:
+        raise InputError(
+            f"mean {tuple(mean)} and std {tuple(std)} go beyond 1: they look like values for pixels in 0..255. "
+            "Pixels are in [0, 1] here: divide both by 255."
+        )

@@ -1,0 +1,89 @@
+"""Where a network's last convolutional features and its linear head are, seen while it runs.
+
+A network names its parts as it likes, and DenseNet's last activation is no module at all. What all convolutional
+classifiers share is what they do: they pool (or flatten) the last feature maps, and end in a linear layer. So the
+features are the input of the last such step, whoever calls it and however.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from underfire.errors import unknown_name
+
+_MEANS = (torch.mean, torch.Tensor.mean)
+_FLATTENS = (torch.flatten, torch.Tensor.flatten, torch.Tensor.view, torch.Tensor.reshape, torch.reshape)
+
+
+def _is_spatial(value: object) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 4 and value.shape[2] * value.shape[3] > 1
+
+
+def _pools(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> bool:
+    """Does this call reduce feature maps over space, as the step before a classifier's head does?"""
+    if func is F.adaptive_avg_pool2d:
+        return True
+    if func in _MEANS:
+        dims = kwargs.get("dim", args[1] if len(args) > 1 else None)
+        return isinstance(dims, tuple | list) and {int(dim) % 4 for dim in dims} == {2, 3}
+    if func is F.avg_pool2d:
+        return isinstance(output, Tensor) and output.shape[2] * output.shape[3] == 1
+    return False
+
+
+class FeatureTap(TorchFunctionMode):
+    """Sees the last feature maps that are pooled or flattened, and the last linear layer, of one forward pass.
+
+    ``features`` is the very tensor that went into the pooling, so that gradients with respect to it exist.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features: Tensor | None = None
+        self.weight: Tensor | None = None
+        self.bias: Tensor | None = None
+        self._pooled = 0
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        output = func(*args, **kwargs)
+        if func is F.linear:
+            self.weight = args[1] if len(args) > 1 else kwargs["weight"]
+            self.bias = args[2] if len(args) > 2 else kwargs.get("bias")
+        elif func in _FLATTENS:
+            if _is_spatial(args[0]) and args[0].data_ptr() != self._pooled and output.ndim == 2:
+                self.features = args[0]
+        elif args and _is_spatial(args[0]) and _pools(func, args, kwargs, output):
+            self.features, self._pooled = args[0], output.data_ptr()
+        return output
+
+
+@contextmanager
+def tap_module(module: nn.Module, name: str) -> Iterator[list[Tensor]]:
+    """Collects the outputs of the submodule called ``name`` while the context lasts.
+
+    What runs after the submodule gets a copy, so that an in-place activation does not change what was collected.
+    """
+    modules = dict(module.named_modules())
+    if name not in modules:
+        raise unknown_name("module of the classifier for its features", name, filter(None, modules))
+    outputs: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        outputs.append(output)
+        return output.clone()
+
+    handle = modules[name].register_forward_hook(keep)
+    try:
+        yield outputs
+    finally:
+        handle.remove()

@@ -1,0 +1,102 @@
+"""The path from pixels to logits that the user's network and its prepared copy share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from underfire.classifiers.features import FeatureTap, tap_module
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One forward pass: ``logits`` N x K, the last convolutional ``features`` N x C x h x w (None where none
+    were found), and the ``weight`` K x C and ``bias`` K of the last linear layer that ran."""
+
+    logits: Tensor
+    features: Tensor | None
+    weight: Tensor | None
+    bias: Tensor | None
+
+    def cam_error(self) -> float:
+        """How far head(mean(features)) is from the logits, relative to their size; inf where it is undefined."""
+        if self.features is None or self.weight is None or self.weight.shape[1:] != self.features.shape[1:2]:
+            return float("inf")
+        pooled = torch.nn.functional.linear(self.features.mean((2, 3)), self.weight, self.bias)
+        logits = two_classes(pooled)
+        if logits.shape != self.logits.shape:
+            return float("inf")
+        return float((logits - self.logits).abs().max() / self.logits.abs().max().clamp_min(1))
+
+
+def _full_precision(values: Tensor) -> Tensor:
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+
+
+def two_classes(logits: Tensor) -> Tensor:
+    """A single logit z as the two logits (0, z), whose softmax is (1 - sigmoid(z), sigmoid(z))."""
+    if logits.ndim == 1:
+        logits = logits.unsqueeze(1)
+    return torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
+
+
+class Pixels(nn.Module):
+    """Normalisation, the network, and logits of at least two classes.
+
+    Args:
+        module: the network. Its output is a tensor N x K, N x 1 or N, or has one as ``.logits``.
+        mean, std: per-channel normalisation, or None for a network that takes pixels.
+        features: name of the module whose output are the last convolutional features; found where None.
+    """
+
+    def __init__(
+        self, module: nn.Module, mean: Sequence[float] | None, std: Sequence[float] | None, features: str | None
+    ) -> None:
+        super().__init__()
+        self.module = module
+        self.features = features
+        self.mean = None if mean is None else tuple(mean)
+        self.std = None if std is None else tuple(std)
+        self._constants: dict[torch.device, tuple[Tensor, Tensor]] = {}
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """(images - mean) / std, on the images' device. Pixels in [0, 1], N x C x H x W."""
+        if self.mean is None or self.std is None:
+            return images
+        if images.device not in self._constants:
+            scale = 1 / torch.tensor(self.std, dtype=torch.float64)
+            shift = -torch.tensor(self.mean, dtype=torch.float64) * scale
+            self._constants[images.device] = (scale.to(images.device), shift.to(images.device))
+        scale, shift = (value.to(images.dtype).view(1, -1, 1, 1) for value in self._constants[images.device])
+        return images * scale + shift
+
+    def convert(self, normalised: Tensor) -> Tensor:
+        """What is done to the normalised images just before the network sees them."""
+        return normalised
+
+    def run(self, images: Tensor) -> Tensor:
+        """The network on pixels; what it returns, as a tensor of logits N x K with K >= 2."""
+        output = self.module(self.convert(self.normalise(images)))
+        return two_classes(_full_precision(getattr(output, "logits", output)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.run(images)
+
+    def record(self, images: Tensor, mode: TorchFunctionMode | None = None) -> Recorded:
+        """One forward pass with its features and head. ``mode`` changes what functions do on the way."""
+        tap = FeatureTap()
+        with ExitStack() as stack:
+            if mode is not None:
+                stack.enter_context(mode)
+            stack.enter_context(tap)
+            if self.features is not None:
+                named = stack.enter_context(tap_module(self.module, self.features))
+            logits = self.run(images)
+        features = named[-1] if self.features is not None else tap.features
+        found = (None if part is None else _full_precision(part) for part in (features, tap.weight, tap.bias))
+        return Recorded(logits, *found)

@@ -1,0 +1,79 @@
+"""Images that need no download: scikit-learn's handwritten digits."""
+
+from __future__ import annotations
+
+import hashlib
+import operator
+from collections.abc import Iterable
+
+import numpy as np
+from PIL import Image
+
+from underfire.data.dataset import ImageData, Record
+from underfire.errors import InputError, unknown_name
+
+SUBSETS = ("all", "test", "train")
+
+
+class Digits(ImageData):
+    """The 1797 grey images of scikit-learn's digits: 8 x 8 pixels, classes 0 to 9.
+
+    Their 17 levels 0..16 become the 8-bit levels nearest to ``level * 255 / 16``. Ids (``digits/00012``) hold
+    the number among all images, also in a subset.
+
+    Args:
+        subset: "all"; "test", every fifth image (``number % 5 == 4``: 359); or "train", the others (1438).
+        indices: instead of a subset: the numbers of the images among all, in this order, none twice.
+
+    Raises:
+        InputError: unknown subset; indices that are out of range, repeated, or given beside a subset.
+    """
+
+    class_names = tuple("0123456789")
+
+    def __init__(self, subset: str = "all", *, indices: Iterable[int] | None = None) -> None:
+        from sklearn.datasets import load_digits
+
+        if subset not in SUBSETS:
+            raise unknown_name("subset of digits", subset, SUBSETS)
+        content = load_digits()
+        levels = np.rint(np.asarray(content.images) * (255 / 16)).astype(np.uint8)
+        if indices is None:
+            numbers = [n for n in range(len(levels)) if subset == "all" or (n % 5 == 4) == (subset == "test")]
+        elif subset == "all":
+            numbers = _checked_indices(indices, len(levels))
+        else:
+            raise InputError(f"indices are given beside subset {subset!r}: expected one or the other.")
+        self.name = "digits" if subset == "all" else f"digits-{subset}"
+        self._numbers = numbers
+        self._pixels = levels[numbers]
+        self._labels = [int(content.target[number]) for number in numbers]
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def record(self, index: int) -> Record:
+        image_id = f"digits/{self._numbers[self._checked(index)]:05d}"
+        return Record(image_id, image_id, self._labels[index])
+
+    def read(self, index: int) -> Image.Image:
+        """An 8 x 8 image of mode L."""
+        return Image.fromarray(self._pixels[self._checked(index)])
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(repr((self._numbers, self._labels)).encode())
+        digest.update(self._pixels.tobytes())
+        return digest.hexdigest()
+
+
+def _checked_indices(indices: Iterable[int], count: int) -> list[int]:
+    numbers = [operator.index(index) for index in indices]
+    for number in numbers:
+        if not 0 <= number < count:
+            raise InputError(
+                f"indices hold {number}; expected 0 to {count - 1}, as there are {count} digits."
+            )
+    if len(set(numbers)) < len(numbers):
+        repeated = next(number for number in numbers if numbers.count(number) > 1)
+        raise InputError(f"indices hold {repeated} more than once; expected each image once.")
+    return numbers

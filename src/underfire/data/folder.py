@@ -1,0 +1,137 @@
+"""Images in files: a folder with one subfolder per class, or a folder with a table of labels."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from underfire.data.classes import in_order
+from underfire.data.dataset import ImageData, Record
+from underfire.data.decode import IMAGE_SUFFIXES, decode_image, read_bytes
+from underfire.data.labels_csv import read_labels_csv
+from underfire.errors import DataError, UnderfireWarning
+
+
+class _FileData(ImageData):
+    """Images in files below one folder. Ids are the paths relative to it, with ``/`` on every system."""
+
+    def __init__(self, name: str, root: Path, files: Sequence[tuple[str, int]], names: Sequence[str]) -> None:
+        self.name = name
+        self.root = root
+        self.class_names = tuple(names)
+        self._files = list(files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def record(self, index: int) -> Record:
+        image_id, label = self._files[self._checked(index)]
+        return Record(image_id, str(self.root / image_id), label)
+
+    def read(self, index: int) -> Image.Image:
+        path = Path(self.record(index).path)
+        return decode_image(read_bytes(path), str(path))
+
+    def fingerprint(self) -> str:
+        """SHA-256 over class names, and each image's relative path, label, size and content, in order."""
+        digest = hashlib.sha256(repr(self.class_names).encode("utf-8", "backslashreplace"))
+        for image_id, label in self._files:
+            try:
+                with (self.root / image_id).open("rb") as file:
+                    size = str(os.fstat(file.fileno()).st_size)
+                    content = hashlib.file_digest(file, "sha256").hexdigest()
+            except (OSError, ValueError):
+                size, content = "", "unreadable"
+            digest.update(repr((image_id, label, size, content)).encode("utf-8", "backslashreplace"))
+        return digest.hexdigest()
+
+
+class FolderData(_FileData):
+    """A folder with one subfolder per class (``root/class/**/image``).
+
+    Labels are the positions of the subfolders in sorted order, by value where all their names are numbers; a
+    subfolder without images still counts, with a warning. Images come by class, then by path. What begins with a dot, other
+    kinds of files, and files beside the subfolders are left out; links to folders are followed for the root
+    and the classes only.
+
+    Args:
+        root: the folder.
+
+    Raises:
+        DataError: no such folder, no subfolders, no images in them, or a folder that may not be listed.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        root = Path(root)
+        if not root.is_dir():
+            problem = "is not a folder" if root.exists() else "does not exist"
+            raise DataError(f"{root} {problem}; expected a folder with images in root/class/image.")
+        names = class_folders(root)
+        files = [(path, label) for label, name in enumerate(names) for path in _images(root, name)]
+        if not files:
+            found = f"no images in its subfolders {', '.join(names[:5])}" if names else "no subfolders"
+            raise DataError(
+                f"{root} has {found}; expected images in root/class/image, with one of the suffixes "
+                f"{', '.join(sorted(IMAGE_SUFFIXES))}."
+            )
+        empty = sorted(set(range(len(names))) - {label for _, label in files})
+        if empty:
+            warnings.warn(
+                f"{len(empty)} of the {len(names)} subfolders of {root} hold no images, and count as classes "
+                f"nevertheless: {', '.join(names[label] for label in empty[:5])}{' ...' if empty[5:] else ''}.",
+                UnderfireWarning,
+                stacklevel=2,
+            )
+        super().__init__(root.resolve().name, root, files, names)
+
+
+class CsvData(_FileData):
+    """Images named by a CSV file with a header, which lies in the images' folder or above it.
+
+    Args:
+        path: the CSV file, UTF-8 and separated by commas. One column names the file, relative to the CSV's
+            folder (the first of ``file``, ``filename``, ``path``, ``image``), one the class (of ``label``,
+            ``class``, ``target``): integers from 0, which are the labels, or names, whose labels are their
+            positions in sorted order. Other columns and blank lines are ignored. Whether the images exist
+            shows when they are read.
+
+    Raises:
+        DataError: the table is missing, empty, or malformed, or names a file outside of its folder, or twice;
+            names the line.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        files, names = read_labels_csv(self.path)
+        super().__init__(self.path.stem, self.path.parent, files, names)
+
+
+def class_folders(root: Path) -> tuple[str, ...]:
+    """Names of the folders in ``root`` that do not begin with a dot, in the order of their labels."""
+    try:
+        return in_order(
+            item.name for item in root.iterdir() if item.is_dir() and not item.name.startswith(".")
+        )
+    except OSError as error:
+        raise DataError(f"{root} cannot be listed: {error}") from error
+
+
+def _images(root: Path, class_name: str) -> list[str]:
+    """Relative POSIX paths of the images below a class folder, sorted."""
+
+    def refuse(error: OSError) -> None:  # os.walk would skip the folder without a word
+        raise DataError(f"{error.filename} cannot be listed: {error}") from error
+
+    found = []
+    for folder, subfolders, files in os.walk(root / class_name, onerror=refuse):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        for name in files:
+            path = Path(folder, name)
+            if not name.startswith(".") and path.suffix.lower() in IMAGE_SUFFIXES:
+                found.append(path.relative_to(root).as_posix())
+    return sorted(found)

@@ -1,0 +1,105 @@
+"""From a decoded image of any kind to the 8-bit pixels that a classifier is given."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image, ImageOps
+from torch import Tensor
+
+from underfire.errors import InputError, UnreadableImageError
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def prepare(image: Image.Image, size: tuple[int, int] | None, channels: int) -> Tensor:
+    """Upright, in the right number of channels, resized by its short side and cropped to the centre.
+
+    Resizing is antialiased bicubic and done in one step with the crop, so the crop may begin between two
+    pixels; both axes are scaled alike. An image that already has the size keeps its pixels exactly.
+
+    Args:
+        image: any PIL image, left as it is. EXIF rotation is applied; transparency is put on white; 16-bit
+            grey is scaled by 1/257; CMYK and the like are converted as Pillow does, without colour profiles;
+            RGB becomes grey by ITU-R 601. Float images hold [0, 1] or else [0, 255], 32-bit integers levels
+            up to 255 or else up to 65535: which of the two, their largest value tells.
+        size: height and width; None keeps the image's own size.
+        channels: 1 (grey) or 3 (RGB).
+
+    Returns:
+        uint8 tensor C x H x W. Prepared images are 8-bit, so that what is attacked is what can be saved.
+
+    Raises:
+        InputError: ``size`` or ``channels`` is not one of the above.
+        UnreadableImageError: the image has no pixels, or values of which nobody can tell what white is.
+    """
+    check_format(size, channels)
+    if 0 in image.size:
+        raise UnreadableImageError(f"the image has no pixels: it is {image.width} wide, {image.height} high.")
+    image = _without_transparency(_eight_bit(_upright(image), image.format))
+    if image.mode == "LAB" and channels == 1:  # Pillow goes from LAB to RGB only
+        image = image.convert("RGB")
+    image = image.convert("L" if channels == 1 else "RGB")
+    if size is not None and (image.height, image.width) != tuple(size):
+        image = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.BICUBIC)
+    pixels = torch.from_numpy(np.array(image, dtype=np.uint8))
+    return pixels.unsqueeze(0) if channels == 1 else pixels.permute(2, 0, 1).contiguous()
+
+
+def check_format(size: tuple[int, int] | None, channels: int) -> None:
+    """Raise :class:`InputError` unless ``size`` is None or a (height, width), and ``channels`` 1 or 3."""
+    if channels not in (1, 3):
+        raise InputError(f"channels is {channels!r}; expected 1 (grey) or 3 (RGB).")
+    if size is not None and (len(size) != 2 or min(size) < 1):
+        raise InputError(f"size is {size!r}; expected (height, width), both at least 1, or None.")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    # Not ImageOps.exif_transpose: it also rewrites the metadata, and raises where another tag is malformed.
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # pixels are as good as ever beside broken metadata; every viewer shows them as stored
+        return image
+    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if method is None else image.transpose(method)
+
+
+def _eight_bit(image: Image.Image, decoded_from: str | None) -> Image.Image:
+    """Images with more than 8 bits per pixel and channel, scaled to 8; others as they are."""
+    if image.mode != "F" and not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image, dtype=np.float64)
+    low, high = float(values.min()), float(values.max())
+    if image.mode == "F":
+        white = 1.0 if high <= 1 + 1e-6 else 255.0
+    elif image.mode == "I" and decoded_from not in ("PNG", "PPM"):
+        white = 255.0 if high <= 255 else 65535.0
+    else:  # 16 bits by the file's own word, also where the image is so dark that no value exceeds 255
+        white = 65535.0
+    if not (low >= 0 and high <= white * (1 + 1e-6)):  # phrased so that NaN fails
+        raise UnreadableImageError(
+            f"the values of the image (mode {image.mode}) range over [{low:g}, {high:g}]; expected pixels in "
+            f"[0, {white:g}]: it looks like a measurement rather than a picture, scale it to 8 bits first."
+        )
+    levels = (values * (255.0 / white)).round().clip(0, 255).astype(np.uint8)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        levels[values == transparent] = 255
+    return Image.fromarray(levels)
+
+
+def _without_transparency(image: Image.Image) -> Image.Image:
+    if image.mode == "La":  # Pillow goes from premultiplied grey to LA only
+        image = image.convert("LA")
+    if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return image

@@ -1,0 +1,100 @@
+"""From what a user types to a set of images."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+
+from underfire.data.builtin import Digits
+from underfire.data.dataset import ImageData
+from underfire.data.decode import IMAGE_SUFFIXES
+from underfire.data.folder import CsvData, FolderData, class_folders
+from underfire.data.labels_csv import is_labels_csv
+from underfire.data.parquet import ParquetData
+from underfire.errors import DataError, InputError, unknown_name
+
+_BUILTIN = {"digits": "all", "digits:test": "test", "digits:train": "train"}
+
+_ACCEPTED = (
+    "a folder with one subfolder of images per class, a folder with one CSV file that names images and "
+    "labels, a .csv file, or a .parquet file"
+)
+
+
+def open_data(spec: str | Path) -> ImageData:
+    """The images that ``spec`` names.
+
+    Args:
+        spec: ``digits``, ``digits:test`` or ``digits:train``, which come with the package (see
+            :class:`~underfire.data.Digits`; ``./digits`` is a folder of that name); or the path of a folder
+            with one subfolder per class, of a folder with one table of labels (a ``.csv`` with a file and a
+            label column; it goes before subfolders), of a ``.csv`` file, or of a ``.parquet`` file. ``~`` is
+            the home folder.
+
+    Raises:
+        InputError: not a path, and no known name; suggests the nearest.
+        DataError: nothing is there, or it holds no images in any of these layouts.
+    """
+    if isinstance(spec, str) and spec in _BUILTIN:
+        return Digits(_BUILTIN[spec])
+    if not str(spec).strip():
+        raise InputError(
+            f"the name of the data set is empty; expected {', '.join(_BUILTIN)}, or {_ACCEPTED}."
+        )
+    path = Path(os.path.expanduser(spec))
+    # os.path: unlike Path's methods, these answer False for names that no file can have.
+    if os.path.isdir(path):
+        return _open_folder(path)
+    if not os.path.exists(path):
+        raise _missing(spec, path)
+    if path.suffix.lower() == ".csv":
+        return CsvData(path)
+    if path.suffix.lower() == ".parquet":
+        return ParquetData(path)
+    single = ": put the image into root/class/" if path.suffix.lower() in IMAGE_SUFFIXES else ""
+    raise DataError(f"{path} is a file of another kind; expected {_ACCEPTED}{single}.")
+
+
+def _open_folder(path: Path) -> ImageData:
+    folders = class_folders(path)
+    files = sorted(item.name for item in path.iterdir() if item.is_file() and not item.name.startswith("."))
+    tables = [name for name in files if name.lower().endswith(".csv")]
+    # By their headers: beside class folders there are often tables of other things, such as class names.
+    with_labels = [name for name in tables if is_labels_csv(path / name)]
+    if len(with_labels) > 1:
+        raise DataError(
+            f"{path} holds several tables of labels: {', '.join(with_labels)}; give the path of one."
+        )
+    if with_labels:
+        return CsvData(path / with_labels[0])
+    if folders:
+        return FolderData(path)
+    if len(tables) == 1:
+        return CsvData(path / tables[0])  # raises, and says which column it misses
+    raise DataError(f"{path} {_contents(files)}; expected {_ACCEPTED}.")
+
+
+def _contents(files: list[str]) -> str:
+    parquet = [name for name in files if name.lower().endswith(".parquet")]
+    if parquet:
+        return f"is a folder of parquet files: give the path of one of {', '.join(parquet)}"
+    images = sum(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in files)
+    if images:
+        return f"holds {images} images, but nothing says which class they belong to"
+    return "holds no data that can be used" if files else "is an empty folder"
+
+
+def _missing(spec: str | Path, path: Path) -> InputError | DataError:
+    parent = next(folder for folder in path.absolute().parents if os.path.isdir(folder))
+    part = path.absolute().relative_to(parent).parts[0]
+    beside = difflib.get_close_matches(part, os.listdir(parent) if os.access(parent, os.R_OK) else [], n=1)
+    if isinstance(spec, str) and path.name == spec and not path.suffix:
+        unknown = unknown_name("data set", spec, _BUILTIN)
+        if "Did you mean" in str(unknown) or not beside:
+            return InputError(f"{unknown} Or the path of {_ACCEPTED}.")
+    suggestion = f" Did you mean {str(parent / beside[0])!r}?" if beside else ""
+    return DataError(
+        f"{spec} does not exist; the nearest folder that does is {parent}.{suggestion} Expected "
+        f"{', '.join(_BUILTIN)}, or the path of {_ACCEPTED}."
+    )

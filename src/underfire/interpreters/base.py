@@ -1,0 +1,97 @@
+"""What an interpreter is: an honest map for the analyst, and a differentiable view for the attack."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from underfire.batching import in_batches
+from underfire.classifiers import Classifier, Prepared, Recorded
+from underfire.interpreters.smoothing import Smoothing
+
+State = dict[str, Tensor]
+
+
+class View(ABC):
+    """The attack's side of an interpreter. Whatever is special about one lives here, never in the attack loop.
+
+    ``smoothing`` says how rectifiers behave in the forward pass that is shared with the classifier; views with equal
+    smoothing share one pass. ``refresh_every`` is the number of steps between calls of :meth:`refresh`; 0 for never.
+    All state is a dict of tensors with leading dimension N, so that finished images can leave.
+    """
+
+    smoothing: Smoothing | None = None
+    refresh_every: int = 0
+
+    def begin(self, prepared: Prepared, images: Tensor, classes: Tensor, ids: Tensor) -> State:
+        """The state to start with. ``ids`` int64 N identify the images for whatever is drawn per image."""
+        return {}
+
+    @abstractmethod
+    def read(
+        self, prepared: Prepared, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool
+    ) -> tuple[Tensor, State]:
+        """Maps N x h x w in [0, 1] of ``images`` for ``classes``, and the state after this step.
+
+        Args:
+            recorded: the shared forward pass of ``images`` (which require a gradient).
+            graph: whether the maps will be differentiated; without, the cheapest way will do.
+        """
+
+    def refresh(self, prepared: Prepared, images: Tensor, classes: Tensor, state: State) -> State:
+        """Bring the state up to date with the current images; called every ``refresh_every`` steps."""
+        return state
+
+    def terms(self, recorded: Recorded, classes: Tensor, state: State) -> dict[str, Tensor]:
+        """What the interpreter adds to the objective beyond its map: terms by name, N each, to be minimised."""
+        return {}
+
+
+class Interpreter(ABC):
+    """Maps (classifier, image, class) to an attribution map. Implementations are frozen dataclasses.
+
+    ``name`` is what tables and files call it; ``family`` picks the published attack schedule (``grad``, ``cam``).
+    """
+
+    name: ClassVar[str]
+    family: ClassVar[str]
+
+    @abstractmethod
+    def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
+        """The honest maps of one batch on the classifier's device, N x h x w in [0, 1]. No smoothing, no copy."""
+
+    @abstractmethod
+    def view(self) -> View:
+        """The differentiable view that attacks use."""
+
+    def maps(
+        self,
+        classifier: Classifier,
+        images: Tensor,
+        classes: Tensor,
+        *,
+        ids: Tensor | None = None,
+        batch_size: int = 64,
+    ) -> Tensor:
+        """The honest maps, as an analyst would see them, N x h x w in [0, 1] with 1 = most important. No graph.
+
+        Args:
+            images: N x C x H x W in [0, 1].
+            classes: int64 N, the class that each map explains.
+            ids: int64 N, identities of the images for interpreters that draw random numbers per image.
+
+        Raises:
+            InterpreterError: where the classifier does not have what the interpreter needs.
+        """
+        ids = torch.zeros(len(images), dtype=torch.int64) if ids is None else ids
+
+        def run(chunk: Tensor, chunk_classes: Tensor, chunk_ids: Tensor) -> Tensor:
+            device = classifier.device
+            images, classes = chunk.detach().to(device), chunk_classes.to(device)
+            return self.read(classifier, images, classes, chunk_ids.to(device)).detach().float().to(chunk.device)
+
+        with classifier.evaluating():
+            return in_batches(run, images, classes, ids, batch_size=batch_size)

@@ -1,0 +1,67 @@
+"""Grad: how strongly each pixel moves the classifier's loss (Simonyan et al. 2014)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from underfire.classifiers import Classifier, Prepared, Recorded
+from underfire.interpreters.base import Interpreter, State, View
+from underfire.interpreters.maps import log_odds, min_max
+from underfire.interpreters.smoothing import Smoothing
+
+
+@dataclass(frozen=True)
+class Grad(Interpreter):
+    """|d loss / d pixel|, the largest over channels, average-pooled, min-max per image.
+
+    The loss is the class's log-odds, whose gradient is the cross-entropy's up to a factor per image: the map is the
+    same, and does not collapse where the classifier is certain.
+
+    Args:
+        pool: side of the pooling window in pixels; None takes 4 for images of at least 128 pixels, 2 from 32, else 1
+            (56 x 56 maps at 224, 16 x 16 at 32).
+        smoothing: the slope of rectifiers in the attack's view; honest maps never use it.
+    """
+
+    name: ClassVar[str] = "grad"
+    family: ClassVar[str] = "grad"
+
+    pool: int | None = None
+    smoothing: Smoothing = field(default_factory=Smoothing)
+
+    def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
+        images = images.detach().clone().requires_grad_()
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(log_odds(classifier.run(images), classes).sum(), images)
+        return self.map_of(gradient)
+
+    def map_of(self, gradient: Tensor) -> Tensor:
+        """The map N x h x w of an input gradient N x C x H x W."""
+        side = min(gradient.shape[2:])
+        pool = self.pool or (4 if side >= 128 else 2 if side >= 32 else 1)
+        strength = gradient.abs().amax(1, keepdim=True)
+        return min_max(F.avg_pool2d(strength, pool, ceil_mode=True).squeeze(1))
+
+    def view(self) -> View:
+        return _GradView(self)
+
+
+class _GradView(View):
+    """One forward pass gives the logits and, through its graph, the gradient that the map is made of."""
+
+    def __init__(self, interpreter: Grad) -> None:
+        self.interpreter = interpreter
+        self.smoothing = interpreter.smoothing
+
+    def read(
+        self, prepared: Prepared, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool
+    ) -> tuple[Tensor, State]:
+        total = log_odds(recorded.logits, classes).sum()
+        (gradient,) = torch.autograd.grad(total, images, create_graph=graph, retain_graph=True)
+        prepared.backwards += 1
+        return self.interpreter.map_of(gradient), state

@@ -1,0 +1,157 @@
+"""Activations whose slope is smooth, so that the gradient of a gradient is not zero.
+
+The second derivative of a ReLU network with respect to its input is zero almost everywhere, and an attack on a
+gradient map would get no signal. ADV2 (Zhang et al. 2020, section 3.2 and eq. 10) keeps the exact ReLU forward and
+replaces its slope. Here every rectifier of any network is reached, as a module, function or method, in place or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from underfire.errors import InputError
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """How the slope h'(v) of a rectifier is smoothed around 0.
+
+    Args:
+        kind: ``published``: h'(v) = v / sqrt(v^2 + width) for v >= 0, and 1 + v / sqrt(v^2 + width) for v < 0, as in
+            ADV2's experiments (it jumps from 1 to 0 at v = 0, going up); ``sigmoid``: h'(v) = sigmoid(v / width);
+            ``softplus``: the same slope, and the forward pass is width * log(1 + exp(v / width)) as well, so that
+            the whole view is a smooth function.
+        width: the scale of the smoothing; 1e-4 for ``published``.
+    """
+
+    kind: Literal["published", "sigmoid", "softplus"] = "published"
+    width: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("published", "sigmoid", "softplus"):
+            raise InputError(f"kind is {self.kind!r}; expected 'published', 'sigmoid' or 'softplus'.")
+        if not self.width > 0:
+            raise InputError(f"width is {self.width}; expected a positive number.")
+
+    def value(self, v: Tensor) -> Tensor:
+        """h(v): exact ReLU unless the kind is ``softplus``."""
+        return F.softplus(v, beta=1 / self.width) if self.kind == "softplus" else v.clamp_min(0)
+
+    def slope(self, v: Tensor) -> Tensor:
+        """h'(v)."""
+        if self.kind == "published":
+            return (v * v).add_(self.width).rsqrt_().mul_(v).add_(v < 0)
+        return torch.sigmoid(v / self.width)
+
+    def curvature(self, v: Tensor) -> Tensor:
+        """h''(v), away from the jump of ``published``."""
+        if self.kind == "published":
+            inverse = (v * v).add_(self.width).rsqrt_()
+            return (inverse * inverse).mul_(inverse).mul_(self.width)
+        slope = torch.sigmoid(v / self.width)
+        return (slope * (1 - slope)).div_(self.width)
+
+
+class _Rectifier(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, smoothing: Smoothing) -> Tensor:
+        ctx.save_for_backward(v)
+        ctx.smoothing = smoothing
+        return smoothing.value(v)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        (v,) = ctx.saved_tensors
+        return _Slope.apply(grad, v, ctx.smoothing), None  # type: ignore[no-untyped-call]
+
+
+class _Slope(torch.autograd.Function):
+    """grad * h'(v), with its own derivatives written out: autograd would keep five activations instead of two."""
+
+    @staticmethod
+    def forward(ctx: Any, grad: Tensor, v: Tensor, smoothing: Smoothing) -> Tensor:
+        ctx.save_for_backward(grad, v)
+        ctx.smoothing = smoothing
+        return smoothing.slope(v).mul_(grad)
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[override]
+        grad, v = ctx.saved_tensors
+        to_grad = ctx.smoothing.slope(v).mul_(outer) if ctx.needs_input_grad[0] else None
+        to_v = ctx.smoothing.curvature(v).mul_(outer).mul_(grad) if ctx.needs_input_grad[1] else None
+        return to_grad, to_v, None
+
+
+def rectify(v: Tensor, smoothing: Smoothing) -> Tensor:
+    """ReLU with the smoothed slope; twice differentiable."""
+    result: Tensor = _Rectifier.apply(v, smoothing)  # type: ignore[no-untyped-call]
+    return result
+
+
+def _relu(v: Tensor, smoothing: Smoothing) -> Tensor:
+    return rectify(v, smoothing)
+
+
+def _relu6(v: Tensor, smoothing: Smoothing) -> Tensor:
+    return rectify(v, smoothing) - rectify(v - 6, smoothing)
+
+
+def _leaky(v: Tensor, smoothing: Smoothing, negative_slope: float = 0.01) -> Tensor:
+    return negative_slope * v + (1 - negative_slope) * rectify(v, smoothing)
+
+
+def _prelu(v: Tensor, smoothing: Smoothing, weight: Tensor) -> Tensor:
+    shape = (1, -1) + (1,) * (v.ndim - 2) if weight.numel() > 1 else (1,)
+    factor = weight.view(shape)
+    return factor * v + (1 - factor) * rectify(v, smoothing)
+
+
+_RECTIFIERS: dict[Callable[..., Any], Callable[..., Tensor]] = {
+    F.relu: _relu,
+    F.relu6: _relu6,
+    F.leaky_relu: _leaky,
+    F.prelu: _prelu,
+    torch.relu: _relu,
+    torch.prelu: _prelu,
+    torch.Tensor.relu: _relu,
+    torch.Tensor.prelu: _prelu,
+}
+_IN_PLACE: dict[Callable[..., Any], Callable[..., Tensor]] = {
+    F.relu_: _relu,
+    F.leaky_relu_: _leaky,
+    torch.relu_: _relu,
+    torch.Tensor.relu_: _relu,
+}
+
+
+class SmoothRectifiers(TorchFunctionMode):
+    """While active, every ReLU, ReLU6, LeakyReLU and PReLU that runs is the smoothed one."""
+
+    def __init__(self, smoothing: Smoothing) -> None:
+        super().__init__()
+        self.smoothing = smoothing
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _IN_PLACE:
+            smooth, in_place = _IN_PLACE[func], True
+        elif func in _RECTIFIERS:
+            smooth = _RECTIFIERS[func]
+            kwargs = dict(kwargs)
+            in_place = bool(kwargs.pop("inplace", False))
+        else:
+            return func(*args, **kwargs)
+        if "input" in kwargs:
+            args = (kwargs.pop("input"), *args)
+        if not in_place:
+            return smooth(args[0], self.smoothing, *args[1:], **kwargs)
+        return args[0].copy_(smooth(args[0].clone(), self.smoothing, *args[1:], **kwargs))

@@ -1,0 +1,60 @@
+"""What is measured: predictions, maps, images, and the statistics of all three. Pure functions on tensors."""
+
+from __future__ import annotations
+
+from underfire.metrics.images import changed_fraction, edge_energy, l2, linf, noise, ssim
+from underfire.metrics.maps import (
+    IOU_THRESHOLDS,
+    centre_of_mass_shift,
+    map_cosine,
+    map_iou,
+    map_iou_curve,
+    map_iou_nonzero,
+    map_kendall,
+    map_l1,
+    map_l2,
+    map_spearman,
+    map_ssim,
+    top_k_intersection,
+)
+from underfire.metrics.prediction import (
+    confidence,
+    joint_success,
+    joint_success_curve,
+    noise_threshold,
+    prediction_interpretation_gap,
+    success,
+    untargeted_success,
+)
+from underfire.metrics.statistics import Interval, bootstrap_mean, paired_difference
+
+__all__ = [
+    "IOU_THRESHOLDS",
+    "Interval",
+    "bootstrap_mean",
+    "centre_of_mass_shift",
+    "changed_fraction",
+    "confidence",
+    "edge_energy",
+    "joint_success",
+    "joint_success_curve",
+    "l2",
+    "linf",
+    "map_cosine",
+    "map_iou",
+    "map_iou_curve",
+    "map_iou_nonzero",
+    "map_kendall",
+    "map_l1",
+    "map_l2",
+    "map_spearman",
+    "map_ssim",
+    "noise",
+    "noise_threshold",
+    "paired_difference",
+    "prediction_interpretation_gap",
+    "ssim",
+    "success",
+    "top_k_intersection",
+    "untargeted_success",
+]

@@ -1,0 +1,70 @@
+"""Random numbers that belong to an image, whatever batch, shard or worker it is in.
+
+A counter-based generator: each number is a hash of (seed, image, purpose, step, position), so that there is no state to
+keep, and an interrupted run goes on with the same numbers. The mixing function is that of SplitMix64 (Steele et al.
+2014), in wrapping 64-bit integers, the same on every device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_GAMMA = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed integer, as are the two multipliers below
+_FIRST, _SECOND = -4658895280553007687, -7723592293110705685
+
+
+def _shift(values: Tensor, bits: int) -> Tensor:
+    """Logical right shift of int64."""
+    return (values >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(values: Tensor) -> Tensor:
+    values = (values ^ _shift(values, 30)) * _FIRST
+    values = (values ^ _shift(values, 27)) * _SECOND
+    return values ^ _shift(values, 31)
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
+
+
+def bits(seed: int, ids: Tensor, purpose: str, step: int, count: int) -> Tensor:
+    """int64 N x ``count``: random bits for each image id (int64 N), different for each purpose and step."""
+    key = _mix(ids ^ _number(f"{seed}/{purpose}/{step}")).unsqueeze(1)
+    counter = torch.arange(1, count + 1, device=ids.device) * _GAMMA
+    return _mix(key + counter)
+
+
+def uniform(seed: int, ids: Tensor, purpose: str, step: int, shape: Sequence[int]) -> Tensor:
+    """float32 N x ``shape`` in [0, 1): multiples of 2**-24."""
+    count = 1
+    for side in shape:
+        count *= side
+    return _shift(bits(seed, ids, purpose, step, count), 40).float().mul_(2**-24).view(len(ids), *shape)
+
+
+def integers(seed: int, ids: Tensor, purpose: str, step: int, shape: Sequence[int], high: Tensor | int) -> Tensor:
+    """int64 N x ``shape``, uniform over 0..high-1; ``high`` up to 2**24, one for all or one per image."""
+    if isinstance(high, Tensor):
+        high = high.view(-1, *([1] * len(shape)))
+    drawn = uniform(seed, ids, purpose, step, shape).double() * high
+    return drawn.long()
+
+
+def identify(images: Tensor, names: Sequence[str] | None = None) -> Tensor:
+    """int64 N: the identity of each image, from its name, or from its 8-bit pixels where it has none.
+
+    Args:
+        images: N x C x H x W in [0, 1].
+        names: N stable names.
+    """
+    if names is not None:
+        return torch.tensor([_number(name) for name in names], dtype=torch.int64, device=images.device)
+    levels = images.detach().mul(255).round().to(torch.uint8).cpu().flatten(1).numpy()
+    hashes = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in levels]
+    numbers = [int.from_bytes(value, "little", signed=True) for value in hashes]
+    return torch.tensor(numbers, dtype=torch.int64, device=images.device)

@@ -1,0 +1,7 @@
+"""Transforms of images: pure functions on tensors, without state and without randomness of their own."""
+
+from __future__ import annotations
+
+from underfire.transforms.edges import sobel
+
+__all__ = ["sobel"]
