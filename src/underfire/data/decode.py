@@ -46,7 +46,7 @@ def decode_image(content: bytes, where: str) -> Image.Image:
     except UnidentifiedImageError as error:
         # Pillow's own message holds the address of the buffer, which is another one in every run.
         raise UnreadableImageError(
-            f"{where} is not an image that can be read: expected {', '.join(_SUFFIXES)}."
+            f"{where} is not an image that can be read: broken, or none of {', '.join(_SUFFIXES)}."
         ) from error
     except (
         Exception

@@ -55,9 +55,9 @@ class FolderData(_FileData):
     """A folder with one subfolder per class (``root/class/**/image``).
 
     Labels are the positions of the subfolders in sorted order, by value where all their names are numbers; a
-    subfolder without images still counts, with a warning. Images come by class, then by path. What begins with a dot, other
-    kinds of files, and files beside the subfolders are left out; links to folders are followed for the root
-    and the classes only.
+    subfolder without images counts too, with a warning. Images come by class, then by path. What begins with
+    a dot, other kinds of files, and files beside the subfolders are left out; links to folders are followed
+    for the root and the classes only.
 
     Args:
         root: the folder.
@@ -76,14 +76,15 @@ class FolderData(_FileData):
         if not files:
             found = f"no images in its subfolders {', '.join(names[:5])}" if names else "no subfolders"
             raise DataError(
-                f"{root} has {found}; expected images in root/class/image, with one of the suffixes "
-                f"{', '.join(sorted(IMAGE_SUFFIXES))}."
+                f"{root} has {found}; expected images in root/class/image, with one of the "
+                f"suffixes {', '.join(sorted(IMAGE_SUFFIXES))}."
             )
         empty = sorted(set(range(len(names))) - {label for _, label in files})
         if empty:
+            some = ", ".join(names[label] for label in empty[:5]) + (", ..." if empty[5:] else "")
             warnings.warn(
                 f"{len(empty)} of the {len(names)} subfolders of {root} hold no images, and count as classes "
-                f"nevertheless: {', '.join(names[label] for label in empty[:5])}{' ...' if empty[5:] else ''}.",
+                f"nevertheless: {some}.",
                 UnderfireWarning,
                 stacklevel=2,
             )

@@ -73,7 +73,7 @@ def pixel_id(pixels: Tensor) -> str:
     Args:
         pixels: uint8 C x H x W.
     """
-    content = repr(tuple(pixels.shape)).encode() + pixels.detach().cpu().contiguous().numpy().tobytes()
+    content = repr(tuple(pixels.shape)).encode() + pixels.detach().cpu().numpy().tobytes()
     return hashlib.sha256(content).hexdigest()[:32]
 
 

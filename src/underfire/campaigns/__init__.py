@@ -1,0 +1,8 @@
+"""Campaigns: attacks over data sets, in shards, with everything that was measured written down."""
+
+from __future__ import annotations
+
+from underfire.campaigns.config import RunConfig, parse_eps, parse_steps
+from underfire.campaigns.runner import Reporter, run_attack
+
+__all__ = ["Reporter", "RunConfig", "parse_eps", "parse_steps", "run_attack"]

@@ -1,0 +1,112 @@
+"""Which images a run attacks: the first ones that the classifier gets right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from underfire.attacks.benign import check_images, check_labels, honest_logits, warn_near_chance
+from underfire.classifiers import Classifier
+from underfire.data import ImageData
+from underfire.errors import DataError, InputError
+
+
+@dataclass
+class Selection:
+    """Indices into the data, in its order.
+
+    ``considered`` were read and classified, ``correct`` says which of them were right, ``attacked`` which of those are
+    attacked (all, unless they already belong to the given target class). ``unreadable`` names images that could not
+    be read, with the reason.
+    """
+
+    considered: list[int] = field(default_factory=list)
+    correct: list[bool] = field(default_factory=list)
+    attacked: list[bool] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    classes: int = 0
+
+    def shards(self, size: int) -> list[list[int]]:
+        """Positions in ``considered``, cut so that each part holds ``size`` attacked images (the last may hold fewer)."""
+        parts: list[list[int]] = [[]]
+        held = 0
+        for position, attacked in enumerate(self.attacked):
+            if held == size:
+                parts.append([])
+                held = 0
+            parts[-1].append(position)
+            held += attacked
+        return parts
+
+
+def select(
+    data: ImageData,
+    classifier: Classifier,
+    count: int | None,
+    excluded_class: int | None = None,
+    on_batch: Callable[[int], None] | None = None,
+) -> Selection:
+    """The first ``count`` images of ``data`` that the classifier gets right, all of them where None.
+
+    Args:
+        excluded_class: images of this class are not attacked (a target class cannot be an image's own).
+        on_batch: called with the number of images that were looked at.
+
+    Raises:
+        DataError: where nothing can be read, or no image is classified correctly.
+        InputError: where a label does not fit the classifier.
+    """
+    selection, found = Selection(), 0
+    size = 64 if count is None else max(8, min(64, count))
+    for begin in range(0, len(data), size):
+        indices = range(begin, min(begin + size, len(data)))
+        batch = next(data.batches(classifier.image_size, classifier.channels, size, indices))
+        selection.unreadable += batch.unreadable
+        if batch.records:
+            right = _right(classifier, batch.images, batch.labels, data, selection)
+            place = {data.record(index).image_id: index for index in indices}
+            for record, correct in zip(batch.records, right.tolist(), strict=True):
+                attacked = correct and record.label != excluded_class
+                selection.considered.append(place[record.image_id])
+                selection.correct.append(correct)
+                selection.attacked.append(attacked)
+                found += attacked
+                if found == count:
+                    break
+        if on_batch is not None:
+            on_batch(begin + len(indices))
+        if found == count:
+            break
+    _check(selection, data, found)
+    return selection
+
+
+def _right(
+    classifier: Classifier, images: Tensor, labels: Tensor, data: ImageData, selection: Selection
+) -> torch.Tensor:
+    images = check_images(images, classifier)
+    logits = honest_logits(classifier, images)
+    selection.classes = logits.shape[1]
+    try:
+        labels = check_labels(labels, len(images), logits.shape[1])
+    except InputError as error:
+        raise InputError(f"{error} The data set {data.name!r} has {len(data.class_names)} classes.") from error
+    return logits.argmax(1).cpu() == labels
+
+
+def _check(selection: Selection, data: ImageData, found: int) -> None:
+    if not selection.considered:
+        reasons = "; ".join(reason for _, reason in selection.unreadable[:3])
+        raise DataError(f"none of the {len(selection.unreadable)} images of {data.name!r} can be read: {reasons}")
+    seen, correct = len(selection.considered), sum(selection.correct)
+    if not correct:
+        raise DataError(
+            f"none of the {seen} images of {data.name!r} is classified correctly, so there is nothing to attack. Are the "
+            "classes in the classifier's order, and is its normalisation right?"
+        )
+    if not found:
+        raise DataError(f"every correctly classified image of {data.name!r} already belongs to the target class.")
+    warn_near_chance(correct, seen, selection.classes)

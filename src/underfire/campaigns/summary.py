@@ -1,0 +1,126 @@
+"""What a run found, in numbers: joint success first, every mean with n and a 95 % bootstrap interval."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from underfire import metrics
+
+THRESHOLDS = [round(0.01 * step, 2) for step in range(51)]
+_MEANS = (
+    "success",
+    "untargeted_success",
+    "map_l1",
+    "map_l2",
+    "map_iou",
+    "map_ssim",
+    "map_spearman",
+    "map_l1_target",
+    "ssim",
+    "linf",
+    "l2",
+    "steps",
+    "forwards",
+    "backwards",
+    "seconds",
+)
+
+
+def _values(rows: list[dict[str, Any]], column: str) -> list[float]:
+    return [float(row[column]) for row in rows if row[column] is not None]
+
+
+def _interval(values: list[float]) -> dict[str, float | int | None]:
+    return metrics.bootstrap_mean(np.asarray(values, dtype=np.float64)).to_dict()
+
+
+def with_joint_success(table: pa.Table) -> tuple[pa.Table, dict[str, float]]:
+    """The table with its ``joint_success`` column filled, and the threshold by interpreter: the 95th percentile of the
+    noise control's map distances."""
+    rows = table.to_pylist()
+    noise: dict[str, list[float]] = {}
+    for row in rows:
+        if row["attack"] == "noise":
+            noise.setdefault(row["interpreter"], []).append(row["map_l1"])
+    thresholds = {name: metrics.noise_threshold(torch.tensor(v, dtype=torch.float64)) for name, v in noise.items()}
+    for row in rows:
+        below = row["map_l1_target"] < thresholds[row["interpreter"]]
+        row["joint_success"] = bool(row["success"] and below)
+    return pa.Table.from_pylist(rows, schema=table.schema), thresholds
+
+
+def summarise(table: pa.Table, thresholds: dict[str, float], attack: str, considered: dict[str, Any]) -> dict[str, Any]:
+    """The content of ``summary.json``.
+
+    Args:
+        table: all rows, joint success filled.
+        thresholds: of joint success, by interpreter.
+        attack: the attack that was asked for.
+        considered: how images were selected; its ``considered`` is the denominator of success over all images.
+    """
+    attacked = [row for row in table.to_pylist() if row["correct_before"]]
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in attacked:
+        groups.setdefault((row["interpreter"], row["attack"]), []).append(row)
+    names = sorted({name for name, _ in groups})
+    return {
+        "joint_success": {name: _interval(_values(groups[name, attack], "joint_success")) for name in names},
+        "attack": attack,
+        "images": considered,
+        "joint_success_threshold": {
+            name: {"map_l1_below": value, "why": "95th percentile of the noise control's map distance"}
+            for name, value in thresholds.items()
+        },
+        "interpreters": {
+            name: {
+                "attacks": {key: _group(rows, considered["considered"]) for (n, key), rows in groups.items() if n == name},
+                "against_prediction_only": _against(groups, name, attack),
+            }
+            for name in names
+        },
+    }
+
+
+def _group(rows: list[dict[str, Any]], considered: int) -> dict[str, Any]:
+    successes = [row for row in rows if row["success"]]
+    overall = _values(rows, "success") + [0.0] * (considered - len(rows))
+    distances = torch.tensor(_values(rows, "map_l1_target"), dtype=torch.float64)
+    success = torch.tensor([bool(row["success"]) for row in rows])
+    curve = metrics.joint_success_curve(success, distances, THRESHOLDS)
+    return {
+        "joint_success": _interval(_values(rows, "joint_success")),
+        **{column: _interval(_values(rows, column)) for column in _MEANS},
+        "success_over_all_images": _interval(overall),
+        "confidence_of_successes": _interval(_values(successes, "confidence")),
+        "map_l1_of_successes": _interval(_values(successes, "map_l1")),
+        "joint_success_curve": {"thresholds": THRESHOLDS, "rates": [round(float(rate), 6) for rate in curve]},
+    }
+
+
+def _against(groups: dict[tuple[str, str], list[dict[str, Any]]], name: str, attack: str) -> dict[str, Any] | None:
+    """The attack against the prediction-only control, paired per image."""
+    if attack == "pgd" or (name, "pgd") not in groups:
+        return None
+    ours = {row["image_id"]: row for row in groups[name, attack]}
+    control = {row["image_id"]: row for row in groups[name, "pgd"]}
+    ids = [image_id for image_id in ours if image_id in control]
+    difference = {
+        column: metrics.paired_difference(
+            np.array([float(ours[i][column]) for i in ids]), np.array([float(control[i][column]) for i in ids])
+        ).to_dict()
+        for column in ("joint_success", "success", "map_l1", "map_iou")
+    }
+    curves = [
+        metrics.joint_success_curve(
+            torch.tensor([bool(rows[i]["success"]) for i in ids]),
+            torch.tensor([rows[i]["map_l1_target"] for i in ids], dtype=torch.float64),
+            THRESHOLDS,
+        )
+        for rows in (ours, control)
+    ]
+    gap = metrics.prediction_interpretation_gap(curves[0], curves[1], THRESHOLDS)
+    return {"paired_difference": difference, "prediction_interpretation_gap": float(gap)}

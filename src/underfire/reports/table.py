@@ -1,0 +1,60 @@
+"""A run's summary as a table for an 80-column terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+_COLUMNS = (("joint", "joint_success"), ("success", "success"), ("map L1", "map_l1"), ("IoU", "map_iou"), ("1-SSIM", "ssim"))
+
+
+def _cell(interval: Mapping[str, Any], complement: bool = False) -> str:
+    if interval["mean"] is None:
+        return "-"
+    mean, low, high = interval["mean"], interval["low"], interval["high"]
+    if complement:
+        mean, low, high = 1 - mean, 1 - high, 1 - low
+    return f"{mean:.3f}\n{low:.3f}-{high:.3f}"
+
+
+def summary_table(summary: Mapping[str, Any]) -> Group:
+    """The table, with joint success first and one row per interpreter and attack, the controls among them."""
+    images = summary["images"]
+    parts: list[Text | Table] = []
+    for name, interval in summary["joint_success"].items():
+        line = Text("Joint success against ")
+        line.append(name, style="bold").append(": ").append(_percent(interval), style="bold")
+        line.append(f" of {interval['n']} images: {summary['attack']} changed the class and kept the map.")
+        parts.append(line)
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    for column in ("reads", "attack"):
+        table.add_column(column, no_wrap=True)
+    for column, _ in _COLUMNS:
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, interpreter in summary["interpreters"].items():
+        for attack, group in sorted(interpreter["attacks"].items(), key=lambda item: _order(item[0])):
+            cells = [_cell(group[key], complement=key == "ssim") for _, key in _COLUMNS]
+            style = "bold" if attack == summary["attack"] else ""
+            table.add_row(name, attack, *cells, style=style)
+    parts.append(table)
+    parts.append(
+        Text(
+            f"Means over {images['attacked']} attacked images with 95 % intervals; {images['considered']} were looked at, "
+            f"{images['correctly_classified']} of them classified correctly."
+            + (f" {len(images['unreadable'])} could not be read." if images["unreadable"] else ""),
+            style="dim",
+        )
+    )
+    return Group(*parts)
+
+
+def _percent(interval: Mapping[str, Any]) -> str:
+    return f"{100 * interval['mean']:.1f} % [{100 * interval['low']:.1f}, {100 * interval['high']:.1f}]"
+
+
+def _order(attack: str) -> int:
+    return {"clean": 0, "noise": 1, "pgd": 2}.get(attack, 3)

@@ -1,0 +1,42 @@
+"""The model card that goes with each set of shipped weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from underfire.data import ImageData
+from underfire.zoo.recipes import Recipe
+from underfire.zoo.weights import state_hash
+
+
+def model_card(
+    recipe: Recipe, reached: Mapping[str, Any], network: nn.Module, training: ImageData, test: ImageData
+) -> str:
+    """The card as Markdown: data, recipe, accuracy, seed, and what the weights are and are not for."""
+    parameters = sum(value.numel() for value in network.parameters())
+    augmentation = [f"random crop after padding by {recipe.shift} pixels"] if recipe.shift else []
+    augmentation += ["horizontal mirroring"] if recipe.flip else []
+    return f"""# {recipe.name}
+
+A small classifier for measuring attacks on explanations. It is a test object, not a product.
+
+| | |
+|---|---|
+| test accuracy | {100 * reached["accuracy"]:.2f} % of {reached["test_images"]:,} images |
+| training data | {recipe.data} ({reached["training_images"]:,} images) |
+| classes | {", ".join(recipe.class_names)} |
+| input | pixels in [0, 1], {recipe.channels} x {recipe.image_size[0]} x {recipe.image_size[1]}; mean {recipe.mean}, std {recipe.std} inside the classifier |
+| network | {type(network).__name__}, {parameters:,} parameters |
+| recipe | {reached["epochs"]} epochs, batches of {recipe.batch_size}, SGD with Nesterov momentum {recipe.momentum}, weight decay {recipe.weight_decay}, one-cycle learning rate up to {recipe.learning_rate}; {", ".join(augmentation) or "no augmentation"} |
+| seed | {recipe.seed} |
+| made with | torch {torch.__version__}, `underfire train classifier --recipe {recipe.name}` |
+| SHA-256 of the parameters | `{state_hash(network)}` |
+| SHA-256 of the data | training `{training.fingerprint()}`, test `{test.fingerprint()}` |
+
+The test images were measured after each epoch and never used to choose anything: the weights are those after the last
+epoch.
+"""
