@@ -1,0 +1,149 @@
+"""Bootstrap intervals: closed forms, coverage, and the edges where they are not defined."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import tracemalloc
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from underfire.errors import InputError
+from underfire.metrics import Interval, bootstrap_mean, paired_difference, statistics
+
+
+def test_interval_of_a_rate_equals_the_binomial_quantiles() -> None:
+    # Resampled counts of 14 ones in 40 are Binomial(40, 0.35) exactly.
+    values = torch.arange(40) < 14
+    interval = bootstrap_mean(values, resamples=20_000)
+    low, high = scipy.stats.binom.ppf([0.025, 0.975], 40, 0.35) / 40
+    assert (interval.mean, interval.n) == (14 / 40, 40)
+    assert [interval.low, interval.high] == pytest.approx([low, high])
+    narrow = bootstrap_mean(values, resamples=20_000, level=0.5)
+    low, high = scipy.stats.binom.ppf([0.25, 0.75], 40, 0.35) / 40
+    assert [narrow.low, narrow.high] == pytest.approx([low, high])
+
+
+def test_interval_equals_scipy_bootstrap() -> None:
+    values = np.random.default_rng(1).gamma(2.0, size=80)
+    ours = bootstrap_mean(values, resamples=20_000)
+    theirs = scipy.stats.bootstrap(
+        (values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(2)
+    ).confidence_interval
+    assert ours.mean == pytest.approx(values.mean())
+    assert ours.low == pytest.approx(theirs.low, abs=0.01)
+    assert ours.high == pytest.approx(theirs.high, abs=0.01)
+
+
+@pytest.mark.parametrize(("level", "at_least", "at_most"), [(0.95, 0.92, 0.975), (0.8, 0.75, 0.85)])
+def test_coverage_on_simulated_data(level: float, at_least: float, at_most: float) -> None:
+    samples = np.random.default_rng(3).beta(2.0, 5.0, size=(500, 60))
+    hits = 0
+    for index, sample in enumerate(samples):
+        interval = bootstrap_mean(sample, seed=index, resamples=800, level=level)
+        assert interval.low is not None
+        assert interval.high is not None
+        hits += interval.low <= 2 / 7 <= interval.high
+    assert at_least <= hits / len(samples) <= at_most
+
+
+def test_same_seed_same_interval_and_memory_does_not_change_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(4).random(50)
+    first = bootstrap_mean(values, seed=5)
+    assert first == bootstrap_mean(values, seed=5)
+    assert first != bootstrap_mean(values, seed=6)
+    state = np.random.get_state()[1].copy()  # type: ignore[index]
+    for memory in (1, 333, 10**9):
+        monkeypatch.setattr(statistics, "MEMORY", memory)
+        assert bootstrap_mean(values, seed=5) == first
+    assert np.array_equal(state, np.random.get_state()[1])  # type: ignore[index]
+
+
+def test_memory_is_bounded() -> None:
+    values = np.random.default_rng(7).random(100_000)
+    tracemalloc.start()
+    bootstrap_mean(values, resamples=100)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40e6  # all at once: 160e6
+
+
+def test_few_values() -> None:
+    assert bootstrap_mean([]) == Interval(None, None, None, 0)
+    assert bootstrap_mean(torch.zeros(0)) == Interval(None, None, None, 0)
+    assert bootstrap_mean([0.3]) == Interval(0.3, 0.3, 0.3, 1)
+    assert bootstrap_mean([0.1] * 10) == Interval(0.1, 0.1, 0.1, 10)
+    assert paired_difference([], []) == Interval(None, None, None, 0)
+
+
+def test_interval_is_frozen_and_goes_to_json() -> None:
+    interval = Interval(0.5, 0.25, 0.75, 4)
+    assert interval.to_dict() == {"mean": 0.5, "low": 0.25, "high": 0.75, "n": 4}
+    assert json.loads(json.dumps(bootstrap_mean([]).to_dict())) == {
+        "mean": None,
+        "low": None,
+        "high": None,
+        "n": 0,
+    }
+    real = bootstrap_mean(torch.tensor([0.0, 1.0, 1.0])).to_dict()
+    assert json.loads(json.dumps(real)) == real
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        interval.mean = 1.0  # type: ignore[misc]
+
+
+def test_pairing_shows_what_unpaired_means_cannot() -> None:
+    generator = np.random.default_rng(8)
+    hard = generator.random(200)
+    a, b = hard + 0.005 + 0.005 * generator.standard_normal(200), hard
+    paired = paired_difference(torch.from_numpy(a), b)
+    assert paired == bootstrap_mean(a - b)
+    assert paired.n == 200
+    assert paired.low is not None
+    assert 0 < paired.low < 0.005
+    apart = bootstrap_mean(a), bootstrap_mean(b)
+    assert apart[0].low is not None
+    assert apart[1].high is not None
+    assert apart[0].low < apart[1].high
+    backwards = paired_difference(b, a)
+    assert backwards.mean == pytest.approx(-(paired.mean or 0))
+
+
+def test_options_reach_the_paired_interval() -> None:
+    a, b = np.random.default_rng(9).random((2, 30))
+    assert paired_difference(a, b, seed=3, resamples=99, level=0.5) == bootstrap_mean(a - b, 3, 99, 0.5)
+    wide, narrow = paired_difference(a, b, level=0.99), paired_difference(a, b, level=0.5)
+    assert (wide.high or 0) - (wide.low or 0) > 1.5 * ((narrow.high or 0) - (narrow.low or 0))
+
+
+@settings(max_examples=50, deadline=None)
+@given(values=st.lists(st.floats(-100, 100), min_size=1, max_size=30))
+def test_bounds_lie_in_order_within_the_values(values: list[float]) -> None:
+    interval = bootstrap_mean(values, resamples=200)
+    assert interval.mean == pytest.approx(np.mean(values), abs=1e-12)
+    assert interval.low is not None
+    assert interval.high is not None
+    assert min(values) - 1e-9 <= interval.low <= interval.high <= max(values) + 1e-9
+    assert interval.n == len(values)
+
+
+def test_arguments_that_cannot_be_used() -> None:
+    for bad in ([0.1, math.nan], [math.inf, 0.1]):
+        with pytest.raises(InputError, match="1 NaN or infinite values of 2"):
+            bootstrap_mean(bad)
+        with pytest.raises(InputError, match="b holds 1 NaN"):
+            paired_difference([0.1, 0.2], torch.tensor(bad))
+    with pytest.raises(InputError, match=r"shape \(2, 3\)"):
+        bootstrap_mean(torch.zeros(2, 3))
+    with pytest.raises(InputError, match=r"a has shape \(2,\) and b has shape \(3,\)"):
+        paired_difference([0.1, 0.2], [0.1, 0.2, 0.3])
+    with pytest.raises(InputError, match="resamples"):
+        bootstrap_mean([0.1], resamples=0)
+    for level in (0.0, 1.0, math.nan):
+        with pytest.raises(InputError, match="level"):
+            bootstrap_mean([0.1], level=level)
