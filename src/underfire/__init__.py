@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from underfire import attacks, classifiers, data, interpreters, metrics
+from underfire import attacks, classifiers, data, errors, interpreters, metrics
 from underfire.classifiers import Classifier
 from underfire.system import System
 
 __version__ = "0.1.0"
 
-__all__ = ["Classifier", "System", "__version__", "attacks", "classifiers", "data", "interpreters", "metrics"]
+__all__ = ["Classifier", "System", "__version__", "attacks", "classifiers", "data", "errors", "interpreters", "metrics"]

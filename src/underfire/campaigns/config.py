@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from underfire.attacks import CLASS_RULES, GivenClass, Preset
 from underfire.attacks.targets import ClassRule
-from underfire.classifiers import Classifier
 from underfire.errors import InputError, unknown_name
+from underfire.interpreters import create
 
 
 class RunConfig(BaseModel):
@@ -30,12 +32,22 @@ class RunConfig(BaseModel):
     preset: Literal["paper", "published"] = "paper"
     precision: Literal["float32", "bf16"] = "float32"
     count: int | None = Field(None, ge=1)
-    seed: int = 0
+    seed: int = Field(0, ge=-(2**63), lt=2**63)
 
     @field_validator("eps", mode="before")
     @classmethod
     def _parse_eps(cls, value: Any) -> Any:
         return parse_eps(value) if isinstance(value, str) else value
+
+    @field_validator("interpreters")
+    @classmethod
+    def _known_interpreters(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(create(name).name for name in value)
+
+    @model_validator(mode="after")
+    def _possible_attack(self) -> RunConfig:
+        self._preset(GivenClass(0))
+        return self
 
     @classmethod
     def create(cls, **values: Any) -> RunConfig:
@@ -43,23 +55,28 @@ class RunConfig(BaseModel):
         try:
             return cls(**values)
         except ValidationError as error:
-            problems = [
-                f"{'.'.join(str(part) for part in problem['loc'])} is {problem['input']!r}: {problem['msg']}"
-                for problem in error.errors()
-            ]
-            raise InputError("; ".join(problems) + ".") from error
+            raise InputError(" ".join(_sentence(problem) for problem in error.errors())) from error
 
-    def preset_for(self, classifier: Classifier, classes: int) -> Preset:
-        """The attack that is asked for."""
-        rule = parse_target(self.target, classifier, classes)
+    def preset_for(self, names: Sequence[str], classes: int) -> Preset:
+        """The attack that is asked for, on a classifier of so many ``classes``, which are called ``names``."""
+        return self._preset(parse_target(self.target, names, classes))
+
+    def _preset(self, rule: ClassRule) -> Preset:
         return Preset(self.attack, self.eps, self.steps, self.preset, self.targeted, rule)
+
+
+def _sentence(problem: Any) -> str:
+    own = problem.get("ctx", {}).get("error")
+    if isinstance(own, InputError):
+        return str(own)
+    return f"{'.'.join(str(part) for part in problem['loc'])} is {problem['input']!r}: {problem['msg']}."
 
 
 def parse_eps(text: str) -> float:
     """A number or a fraction, such as ``0.031`` or ``8/255``."""
     try:
         return float(Fraction(text.replace(" ", "")))
-    except (ValueError, ZeroDivisionError) as error:
+    except (ValueError, ZeroDivisionError, OverflowError) as error:
         raise InputError(f"eps is {text!r}; expected a number or a fraction, such as 0.031 or 8/255.") from error
 
 
@@ -72,15 +89,17 @@ def parse_steps(text: str) -> tuple[int, int]:
     return warmup, joint
 
 
-def parse_target(text: str, classifier: Classifier, classes: int) -> ClassRule:
-    """``random``, ``least-likely``, a class number or a class name."""
+def parse_target(text: str, names: Sequence[str], classes: int) -> ClassRule:
+    """``random``, ``least-likely``, a class name or a class number."""
     if text in CLASS_RULES:
         return CLASS_RULES[text]
-    names = classifier.class_names or ()
-    if text in names:
-        return GivenClass(names.index(text))
-    if text.isdigit():
+    if text in names[:classes]:
+        return GivenClass(list(names).index(text))
+    if text.isdecimal():
         if int(text) >= classes:
             raise InputError(f"target is class {text}; the classifier has classes 0..{classes - 1}.")
         return GivenClass(int(text))
-    raise unknown_name("target", text, (*CLASS_RULES, *names))
+    # Only the nearest of many names: a thousand would bury the message.
+    shown = names if len(names) <= 20 else difflib.get_close_matches(text, names, n=3)
+    error = unknown_name("target", text, (*CLASS_RULES, *shown))
+    raise InputError(f"{error} Or a class number, 0..{classes - 1}.")

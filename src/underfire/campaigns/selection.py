@@ -11,7 +11,7 @@ from torch import Tensor
 from underfire.attacks.benign import check_images, check_labels, honest_logits, warn_near_chance
 from underfire.classifiers import Classifier
 from underfire.data import ImageData
-from underfire.errors import DataError, InputError
+from underfire.errors import ClassifierError, DataError, InputError, UnderfireError
 
 
 @dataclass
@@ -64,7 +64,6 @@ def select(
     for begin in range(0, len(data), size):
         indices = range(begin, min(begin + size, len(data)))
         batch = next(data.batches(classifier.image_size, classifier.channels, size, indices))
-        selection.unreadable += batch.unreadable
         if batch.records:
             right = _right(classifier, batch.images, batch.labels, data, selection)
             place = {data.record(index).image_id: index for index in indices}
@@ -76,6 +75,9 @@ def select(
                 found += attacked
                 if found == count:
                     break
+        until = selection.considered[-1] if found == count else indices[-1]
+        paths = {data.record(index).path for index in range(begin, until + 1)}
+        selection.unreadable += [(path, why) for path, why in batch.unreadable if path in paths]
         if on_batch is not None:
             on_batch(begin + len(indices))
         if found == count:
@@ -88,13 +90,26 @@ def _right(
     classifier: Classifier, images: Tensor, labels: Tensor, data: ImageData, selection: Selection
 ) -> torch.Tensor:
     images = check_images(images, classifier)
-    logits = honest_logits(classifier, images)
+    logits = logits_of(classifier, images)
     selection.classes = logits.shape[1]
     try:
         labels = check_labels(labels, len(images), logits.shape[1])
     except InputError as error:
         raise InputError(f"{error} The data set {data.name!r} has {len(data.class_names)} classes.") from error
     return logits.argmax(1).cpu() == labels
+
+
+def logits_of(classifier: Classifier, images: Tensor) -> Tensor:
+    """Honest logits. Raises ClassifierError where the classifier fails on such images."""
+    try:
+        return honest_logits(classifier, images)
+    except UnderfireError:
+        raise
+    except Exception as error:  # the user's own code runs here, and may raise anything
+        raise ClassifierError(
+            f"{classifier.name} fails on images of {' x '.join(map(str, images.shape[1:]))} (channels x height x width): "
+            f"{type(error).__name__}: {error}. Does the classifier say which image_size and channels it takes?"
+        ) from error
 
 
 def _check(selection: Selection, data: ImageData, found: int) -> None:

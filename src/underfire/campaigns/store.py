@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,16 @@ SCHEMA = pa.schema(
         ("seed", _COUNT),
     ]
 )
-_OURS = {"run.json", "summary.json", "results.parquet", "maps.safetensors", "images", "shards"}
+_OURS = re.compile(
+    r"(run\.json|summary\.json|results\.parquet|maps\.safetensors)(\.part)?|\.writable"
+    r"|images(/[\w-]+(/\d{6,}-[\w.-]*\.png)?)?"
+    r"|shards(/\d{6,}\.(parquet|safetensors)(\.part)?)?",
+    re.ASCII,
+)
 
 
 class Store:
-    """A folder that holds one run.
+    """A folder that holds one run. Making one only checks the folder; :meth:`begin` changes what it holds.
 
     Args:
         folder: made where it does not exist.
@@ -50,60 +56,106 @@ class Store:
 
     def __init__(self, folder: Path, config: Mapping[str, Any], resume: bool = False, overwrite: bool = False) -> None:
         self.folder = folder
+        self.config = dict(config)
+        self.overwrite = overwrite
         if resume and overwrite:
             raise StoreError("--resume and --overwrite contradict each other; give one of them.")
         self._make()
-        held = {entry.name for entry in folder.iterdir()}
+        held = sorted(entry.name for entry in folder.iterdir())
         if held and overwrite:
-            self._clear(held)
+            self._check_ours()
         elif held and resume:
-            self._check_same(config)
+            self._check_same({"configuration": self.config})
         elif held:
             raise StoreError(
-                f"output folder {folder} is not empty ({', '.join(sorted(held)[:3])}, ...): give --resume to go on "
-                "with the run in it, --overwrite to replace that run, or another folder."
+                f"output folder {folder} is not empty ({_some(held)}): give --resume to go on with the run in it, "
+                "--overwrite to replace that run, or another folder."
             )
-        (folder / "shards").mkdir(exist_ok=True)
-        if not (folder / "run.json").exists():
-            self.write_json("run.json", {"configuration": dict(config), "finished": False})
+
+    def begin(self, inputs: Mapping[str, str] | None = None) -> None:
+        """Make the folder ready for shards.
+
+        Args:
+            inputs: hashes of what the run reads, by name; a resumed run must have the same.
+        """
+        inputs = dict(inputs or {})
+        with self._writing():
+            if self.overwrite:
+                self._clear()
+            if not (self.folder / "run.json").exists():
+                self.write_json("run.json", {"configuration": self.config, **inputs, "finished": False})
+            self._check_same(inputs)
+            (self.folder / "shards").mkdir(exist_ok=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(f"output folder {self.folder} cannot be written: {error.strerror or error}.") from error
 
     def _make(self) -> None:
-        try:
+        with self._writing():
             self.folder.mkdir(parents=True, exist_ok=True)
             probe = self.folder / ".writable"
             probe.touch()
             probe.unlink()
-        except OSError as error:
-            raise StoreError(f"output folder {self.folder} cannot be written: {error.strerror or error}.") from error
 
-    def _clear(self, held: set[str]) -> None:
-        foreign = sorted(held - _OURS)
-        if "run.json" not in held or foreign:
+    def _check_ours(self) -> None:
+        inside = sorted(self.folder.rglob("*"))
+        names = [entry.relative_to(self.folder).as_posix() for entry in inside]
+        foreign = [n for n, entry in zip(names, inside, strict=True) if entry.is_symlink() or not _OURS.fullmatch(n)]
+        if foreign or "configuration" not in self._run():
             raise StoreError(
-                f"output folder {self.folder} holds {foreign or 'no run'}, which no run wrote: --overwrite replaces "
-                "only an earlier run. Choose another folder."
+                f"output folder {self.folder} holds {_some(foreign) or 'no run.json of a run'}, which no run wrote: "
+                "--overwrite replaces only an earlier run. Choose another folder."
             )
-        for name in held:
-            entry = self.folder / name
+
+    def _clear(self) -> None:
+        # run.json goes last: without it, nothing tells any more that the rest belongs to a run.
+        for entry in sorted(self.folder.iterdir(), key=lambda entry: entry.name == "run.json"):
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
-    def _check_same(self, config: Mapping[str, Any]) -> None:
+    def _run(self) -> dict[str, Any]:
+        """What ``run.json`` holds; nothing where there is none, or another kind of file."""
         try:
-            then = json.loads((self.folder / "run.json").read_text())["configuration"]
-        except (OSError, ValueError, KeyError) as error:
-            raise StoreError(f"output folder {self.folder} holds no run that could be resumed.") from error
-        now = json.loads(json.dumps(dict(config)))
-        changed = [f"{key} was {then.get(key)!r}, is {now.get(key)!r}" for key in now | then if then.get(key) != now.get(key)]
+            run = json.loads((self.folder / "run.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return run if isinstance(run, dict) and isinstance(run.get("configuration"), dict) else {}
+
+    def _check_same(self, values: Mapping[str, Any]) -> None:
+        run = self._run()
+        if not run:
+            raise StoreError(f"output folder {self.folder} holds no run that could be resumed.")
+        changed = []
+        for key, now in json.loads(json.dumps(values)).items():
+            pairs = [(key, run.get(key), now)]
+            if isinstance(now, dict):
+                pairs = [(part, run[key].get(part), now.get(part)) for part in now | run[key]]
+            changed += [f"{name} was {old!r}, is {new!r}" for name, old, new in pairs if old != new]
         if changed:
             raise StoreError(f"output folder {self.folder} holds another run: {'; '.join(changed)}. Nothing was changed.")
 
     @property
     def finished(self) -> bool:
-        return bool(json.loads((self.folder / "run.json").read_text()).get("finished"))
+        """Whether the folder holds all of the run that was asked for."""
+        return not self.overwrite and bool(self._run().get("finished"))
+
+    def summary(self) -> dict[str, Any]:
+        """What ``summary.json`` holds. Raises StoreError where a finished run has lost it."""
+        try:
+            summary: dict[str, Any] = json.loads((self.folder / "summary.json").read_text())
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"output folder {self.folder} holds a finished run without its summary.json: give --overwrite to run "
+                "it again."
+            ) from error
+        return summary
 
     def shard_size(self, default: int) -> int:
         """Attacked images per shard: what the run began with, ``default`` for a new one."""
-        run = json.loads((self.folder / "run.json").read_text())
+        run = self._run()
         if "shard_size" not in run:
             self.write_json("run.json", {**run, "shard_size": default})
         return int(run.get("shard_size", default))
@@ -135,34 +187,40 @@ class Store:
         self._write_maps(self.folder / "maps.safetensors", maps)
         self.write_json("summary.json", summary)
         self.write_json("run.json", {**run, "finished": True})
-        shutil.rmtree(self.folder / "shards")
+        with self._writing():
+            shutil.rmtree(self.folder / "shards")
 
     def write_json(self, name: str, value: Any) -> None:
-        part = self.folder / f"{name}.part"
-        part.write_text(json.dumps(value, indent=2) + "\n")
-        part.replace(self.folder / name)
+        text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+        self._replace(self.folder / name, lambda part: part.write_text(text))
 
     def save_image(self, attack: str, position: int, image_id: str, image: Tensor) -> str:
         """Write an 8-bit image C x H x W in [0, 1] as a lossless PNG. Returns its path in the folder."""
         safe = re.sub(r"[^A-Za-z0-9._-]+", "_", image_id).strip("._")[-80:]
         name = f"images/{attack}/{position:06d}-{safe}.png"
         path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
         levels = (image * 255).round().to(torch.uint8)
         pixels = levels[0] if len(levels) == 1 else levels.permute(1, 2, 0)
-        Image.fromarray(pixels.numpy()).save(path, compress_level=3)
+        with self._writing():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.numpy()).save(path, compress_level=3)
         return name
 
-    @staticmethod
-    def _write_rows(path: Path, table: pa.Table) -> None:
-        part = path.with_suffix(".part")
-        pq.write_table(table, part)
-        part.replace(path)
+    def _write_rows(self, path: Path, table: pa.Table) -> None:
+        self._replace(path, lambda part: pq.write_table(table, part))
 
-    @staticmethod
-    def _write_maps(path: Path, maps: dict[str, Tensor]) -> None:
+    def _write_maps(self, path: Path, maps: dict[str, Tensor]) -> None:
         from safetensors.torch import save_file
 
-        part = path.with_suffix(".maps-part")
-        save_file({name: value.contiguous() for name, value in maps.items()}, part)
-        part.replace(path)
+        self._replace(path, lambda part: save_file({name: value.contiguous() for name, value in maps.items()}, part))
+
+    def _replace(self, path: Path, write: Callable[[Path], object]) -> None:
+        """Write beside ``path`` and move into its place, so that it is never there in part."""
+        part = path.with_name(f"{path.name}.part")
+        with self._writing():
+            write(part)
+            part.replace(path)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

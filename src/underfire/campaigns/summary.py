@@ -40,7 +40,7 @@ def _interval(values: list[float]) -> dict[str, float | int | None]:
 
 def with_joint_success(table: pa.Table) -> tuple[pa.Table, dict[str, float]]:
     """The table with its ``joint_success`` column filled, and the threshold by interpreter: the 95th percentile of the
-    noise control's map distances."""
+    noise control's map distances. An image that was misclassified before cannot be one, whatever its clean row says."""
     rows = table.to_pylist()
     noise: dict[str, list[float]] = {}
     for row in rows:
@@ -49,7 +49,7 @@ def with_joint_success(table: pa.Table) -> tuple[pa.Table, dict[str, float]]:
     thresholds = {name: metrics.noise_threshold(torch.tensor(v, dtype=torch.float64)) for name, v in noise.items()}
     for row in rows:
         below = row["map_l1_target"] < thresholds[row["interpreter"]]
-        row["joint_success"] = bool(row["success"] and below)
+        row["joint_success"] = bool(row["success"] and below and row["correct_before"])
     return pa.Table.from_pylist(rows, schema=table.schema), thresholds
 
 
@@ -62,7 +62,9 @@ def summarise(table: pa.Table, thresholds: dict[str, float], attack: str, consid
         attack: the attack that was asked for.
         considered: how images were selected; its ``considered`` is the denominator of success over all images.
     """
-    attacked = [row for row in table.to_pylist() if row["correct_before"]]
+    everything = table.to_pylist()
+    ids = {row["image_id"] for row in everything if row["attack"] == attack}
+    attacked = [row for row in everything if row["image_id"] in ids]
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in attacked:
         groups.setdefault((row["interpreter"], row["attack"]), []).append(row)

@@ -31,7 +31,8 @@ class Recorded:
         logits = two_classes(pooled)
         if logits.shape != self.logits.shape:
             return float("inf")
-        return float((logits - self.logits).abs().max() / self.logits.abs().max().clamp_min(1))
+        difference = (logits - self.logits).abs().max() / self.logits.abs().max().clamp_min(1)
+        return float(difference.detach())
 
 
 def _full_precision(values: Tensor) -> Tensor:

@@ -95,44 +95,52 @@ def rectify(v: Tensor, smoothing: Smoothing) -> Tensor:
     return result
 
 
-def _relu(v: Tensor, smoothing: Smoothing) -> Tensor:
-    return rectify(v, smoothing)
+# Each rectifier in terms of rectify(), with the parameters of the function that it stands for.
 
 
-def _relu6(v: Tensor, smoothing: Smoothing) -> Tensor:
-    return rectify(v, smoothing) - rectify(v - 6, smoothing)
+def _relu(input: Tensor, smoothing: Smoothing) -> Tensor:
+    return rectify(input, smoothing)
 
 
-def _leaky(v: Tensor, smoothing: Smoothing, negative_slope: float = 0.01) -> Tensor:
-    return negative_slope * v + (1 - negative_slope) * rectify(v, smoothing)
+def _clip(input: Tensor, smoothing: Smoothing, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    return rectify(input - min_val, smoothing) - rectify(input - max_val, smoothing) + min_val
 
 
-def _prelu(v: Tensor, smoothing: Smoothing, weight: Tensor) -> Tensor:
-    shape = (1, -1) + (1,) * (v.ndim - 2) if weight.numel() > 1 else (1,)
-    factor = weight.view(shape)
-    return factor * v + (1 - factor) * rectify(v, smoothing)
+def _relu6(input: Tensor, smoothing: Smoothing) -> Tensor:
+    return _clip(input, smoothing, 0.0, 6.0)
 
 
-_RECTIFIERS: dict[Callable[..., Any], Callable[..., Tensor]] = {
-    F.relu: _relu,
-    F.relu6: _relu6,
-    F.leaky_relu: _leaky,
-    F.prelu: _prelu,
-    torch.relu: _relu,
-    torch.prelu: _prelu,
-    torch.Tensor.relu: _relu,
-    torch.Tensor.prelu: _prelu,
-}
-_IN_PLACE: dict[Callable[..., Any], Callable[..., Tensor]] = {
-    F.relu_: _relu,
-    F.leaky_relu_: _leaky,
-    torch.relu_: _relu,
-    torch.Tensor.relu_: _relu,
+def _leaky(input: Tensor, smoothing: Smoothing, negative_slope: float = 0.01) -> Tensor:
+    return negative_slope * input + (1 - negative_slope) * rectify(input, smoothing)
+
+
+def _prelu(input: Tensor, smoothing: Smoothing, weight: Tensor) -> Tensor:
+    factor = weight.view((1, -1) + (1,) * (input.ndim - 2) if weight.numel() > 1 else (1,))
+    return factor * input + (1 - factor) * rectify(input, smoothing)
+
+
+# function -> (its smoothed form, the names of its positional parameters, whether it always works in place)
+_Entry = tuple[Callable[..., Tensor], tuple[str, ...], bool]
+_RECTIFIERS: dict[Callable[..., Any], _Entry] = {
+    F.relu: (_relu, ("input", "inplace"), False),
+    F.relu6: (_relu6, ("input", "inplace"), False),
+    F.hardtanh: (_clip, ("input", "min_val", "max_val", "inplace"), False),
+    F.leaky_relu: (_leaky, ("input", "negative_slope", "inplace"), False),
+    F.prelu: (_prelu, ("input", "weight"), False),
+    torch.relu: (_relu, ("input",), False),
+    torch.prelu: (_prelu, ("input", "weight"), False),
+    torch.Tensor.relu: (_relu, ("input",), False),
+    torch.Tensor.prelu: (_prelu, ("input", "weight"), False),
+    F.relu_: (_relu, ("input",), True),
+    F.leaky_relu_: (_leaky, ("input", "negative_slope"), True),
+    F.hardtanh_: (_clip, ("input", "min_val", "max_val"), True),
+    torch.relu_: (_relu, ("input",), True),
+    torch.Tensor.relu_: (_relu, ("input",), True),
 }
 
 
 class SmoothRectifiers(TorchFunctionMode):
-    """While active, every ReLU, ReLU6, LeakyReLU and PReLU that runs is the smoothed one."""
+    """While active, every ReLU, ReLU6, Hardtanh, LeakyReLU and PReLU that runs is the smoothed one."""
 
     def __init__(self, smoothing: Smoothing) -> None:
         super().__init__()
@@ -142,16 +150,12 @@ class SmoothRectifiers(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in _IN_PLACE:
-            smooth, in_place = _IN_PLACE[func], True
-        elif func in _RECTIFIERS:
-            smooth = _RECTIFIERS[func]
-            kwargs = dict(kwargs)
-            in_place = bool(kwargs.pop("inplace", False))
-        else:
+        if func not in _RECTIFIERS:
             return func(*args, **kwargs)
-        if "input" in kwargs:
-            args = (kwargs.pop("input"), *args)
+        smooth, names, in_place = _RECTIFIERS[func]
+        given = dict(zip(names, args, strict=False)) | kwargs
+        in_place = bool(given.pop("inplace", False)) or in_place
         if not in_place:
-            return smooth(args[0], self.smoothing, *args[1:], **kwargs)
-        return args[0].copy_(smooth(args[0].clone(), self.smoothing, *args[1:], **kwargs))
+            return smooth(smoothing=self.smoothing, **given)
+        changed = given["input"]
+        return changed.copy_(smooth(smoothing=self.smoothing, **(given | {"input": changed.clone()})))

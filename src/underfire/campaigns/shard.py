@@ -1,0 +1,167 @@
+"""One shard of a run: its images read, attacked, judged beside the controls, and turned into rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from underfire.attacks import Attack, Goal
+from underfire.attacks.benign import Benign, read_benign
+from underfire.attacks.judge import Judgement, judge, noise_images
+from underfire.attacks.loop import Outcome
+from underfire.campaigns.config import RunConfig
+from underfire.campaigns.selection import Selection
+from underfire.campaigns.store import Store
+from underfire.data import ImageData, Record
+from underfire.errors import DataError
+from underfire.system import System, SystemView
+
+
+@dataclass
+class Prepared:
+    """What a run works with; ``attacks`` are in the order in which they run, the one that was asked for last, and
+    ``hashes`` name the data and the weights."""
+
+    config: RunConfig
+    data: ImageData
+    system: System
+    selection: Selection
+    attacks: dict[str, Attack]
+    hashes: dict[str, str]
+    store: Store
+
+    @property
+    def asked(self) -> Attack:
+        return list(self.attacks.values())[-1]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What success means for the attacked images of a shard: a goal, its classes int64 N, and the target maps."""
+
+    goal: Goal
+    classes: Tensor
+    maps: dict[str, Tensor]
+
+
+def attack_shard(
+    run: Prepared, view: SystemView, positions: list[int], size: int, advance: Callable[[int], None]
+) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
+    """Rows and maps of one shard, with its images written.
+
+    Args:
+        positions: of the shard's images among those that the run considered.
+        size: images attacked at once.
+        advance: called with the steps that are done, over all of the shard's images and attacks.
+    """
+    selection, classifier = run.selection, run.system.classifier
+    batch = run.data.load(classifier.image_size, classifier.channels, [selection.considered[p] for p in positions])
+    if batch.unreadable:
+        path, why = batch.unreadable[0]
+        raise DataError(f"{path} could be read when the run began, and cannot be now: {why}")
+    attacked = torch.tensor([selection.attacked[position] for position in positions])
+    everyone = read_benign(run.system, batch.images, batch.labels, batch.ids)
+    writer = _Writer(run, batch.records, positions)
+    places, rest = attacked.nonzero().squeeze(1), (~attacked).nonzero().squeeze(1)
+    if len(rest):
+        writer.write("clean", _control(run.system, everyone.take(rest), None), rest.tolist())
+    if not len(places):
+        return writer.rows, writer.maps
+    benign, rows = everyone.take(places), places.tolist()
+    seed, eps = run.config.seed, run.config.eps
+    wanted = _Wanted(run.asked.goal, *run.asked.resolve(benign, seed))
+    writer.write("clean", _control(run.system, benign, wanted), rows, wanted)
+    writer.write("noise", _control(run.system, benign, wanted, noise_images(benign, eps, seed)), rows, wanted)
+    done = 0
+    for name, attack in run.attacks.items():
+        each = len(rows) * attack.steps
+
+        def progress(step: int, total: int, start: int = done, share: int = each) -> None:
+            advance(start + share * step // total)
+
+        classes, maps, outcome = attack.run(view, benign, seed, size, progress)
+        judged = judge(run.system, benign, outcome.images, classes, attack.goal, maps)
+        writer.write(name, judged, rows, wanted, attack, outcome)
+        done += each
+    return writer.rows, writer.maps
+
+
+def _control(system: System, benign: Benign, wanted: _Wanted | None, images: Tensor | None = None) -> Judgement:
+    """A control's judgement: maps read for the images' own classes, success by the goal of the attack it accompanies.
+
+    Images that are not attacked have no goal; the control of those that are misclassified counts as one for leaving
+    their class.
+    """
+    images = benign.images if images is None else images
+    own = judge(system, benign, images, benign.labels, Goal(targeted=True), wanted.maps if wanted else None)
+    if wanted is None:
+        return replace(own, success=own.untargeted_success)
+    logits = system.classifier.logits(images)
+    return replace(
+        own,
+        success=wanted.goal.reached(logits, wanted.classes).cpu(),
+        confidence=wanted.goal.probability(logits, wanted.classes).cpu(),
+    )
+
+
+@dataclass
+class _Writer:
+    """Collects the rows and maps of one shard, and writes its images."""
+
+    run: Prepared
+    records: list[Record]
+    positions: list[int]
+
+    def __post_init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.maps: dict[str, Tensor] = {}
+
+    def write(
+        self,
+        name: str,
+        judged: Judgement,
+        places: list[int],
+        wanted: _Wanted | None = None,
+        attack: Attack | None = None,
+        outcome: Outcome | None = None,
+    ) -> None:
+        run = self.run
+        seconds = outcome.seconds / len(places) if outcome else 0.0
+        interpreters = "+".join(run.system.interpreters) if attack is not None and attack.joint else ""
+        targets = wanted.classes.tolist() if wanted is not None and wanted.goal.targeted else [None] * len(places)
+        for row, place in enumerate(places):
+            record = self.records[place]
+            file = run.store.save_image(name, self.positions[place], record.image_id, judged.images[row])
+            common = {
+                "image_id": record.image_id,
+                "path": record.path,
+                "image_file": file,
+                "label": record.label,
+                "target": targets[row],
+                "classifier": run.config.classifier,
+                "attack": name,
+                "perturbation": attack.perturbation.name if attack else "",
+                "shaping": attack.shaping.name if attack else "",
+                "attacked_interpreters": interpreters,
+                "correct_before": run.selection.correct[self.positions[place]],
+                "success": bool(judged.success[row]),
+                "untargeted_success": bool(judged.untargeted_success[row]),
+                "joint_success": False,
+                "confidence": float(judged.confidence[row]),
+                "ssim": float(judged.ssim[row]),
+                "linf": float(judged.linf[row]),
+                "l2": float(judged.l2[row]),
+                "steps": int(outcome.steps[row]) if outcome else 0,
+                "forwards": int(outcome.forwards[row]) if outcome else 0,
+                "backwards": int(outcome.backwards[row]) if outcome else 0,
+                "seconds": seconds,
+                "seed": run.config.seed,
+            }
+            for interpreter, distances in judged.distances.items():
+                values = {column: float(value[row]) for column, value in distances.items()}
+                self.rows.append({**common, "interpreter": interpreter, **values})
+                self.maps[f"{name}/{interpreter}/{record.image_id}"] = judged.maps[interpreter][row].clone()

@@ -1,0 +1,113 @@
+"""Features and head are found on the shapes of networks that people use."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import underfire as uf
+from tests.vision import torchvision_models
+from underfire.errors import InputError, InterpreterError
+
+LINEAR = {
+    "resnet18": 512,
+    "densenet121": 1024,
+    "mobilenet_v2": 1280,
+    "efficientnet_b0": 1280,
+    "googlenet": 1024,
+    "regnet_y_400mf": 440,
+}
+NOT_LINEAR = {"vgg11": 512, "convnext_tiny": 768, "mobilenet_v3_small": 576, "alexnet": 256}
+
+
+def build(name: str) -> nn.Module:
+    models = torchvision_models()
+    torch.manual_seed(0)
+    extra = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
+    return models.get_model(name, weights=None, num_classes=5, **extra).eval()
+
+
+@pytest.mark.parametrize("name", [*LINEAR, *NOT_LINEAR])
+def test_features_and_head(name: str) -> None:
+    classifier = uf.Classifier(build(name))
+    with torch.no_grad():
+        recorded = classifier.record(torch.rand(2, 3, 96, 96))
+    assert recorded.features is not None
+    assert recorded.features.shape[:2] == (2, (LINEAR | NOT_LINEAR)[name])
+    assert recorded.features.shape[2] > 1
+    assert recorded.weight is not None
+    assert recorded.weight.shape[0] == 5
+    assert (recorded.cam_error() < 1e-4) == (name in LINEAR)
+
+
+@pytest.mark.parametrize("name", ["densenet121", "resnet18"])
+def test_cam_is_the_formula_on_the_named_parts(name: str) -> None:
+    network = build(name)
+    images, classes = torch.rand(2, 3, 64, 64), torch.tensor([1, 4])
+    maps = uf.interpreters.CAM().maps(uf.Classifier(network), images, classes)
+    with torch.no_grad():
+        if name == "densenet121":
+            features, weight = torch.relu(network.features(images)), network.classifier.weight
+        else:
+            parts = list(network.children())
+            features, weight = nn.Sequential(*parts[:-2])(images), network.fc.weight
+    for index in range(2):
+        raw = sum(weight[classes[index], k] * features[index, k] for k in range(features.shape[1]))
+        expected = (raw - raw.min()) / (raw.max() - raw.min())
+        assert torch.allclose(maps[index], expected.detach(), atol=1e-4)
+
+
+def test_cam_is_refused_where_the_head_is_not_linear() -> None:
+    with pytest.raises(InterpreterError, match="use interpreters.GradCAM"):
+        uf.interpreters.CAM().maps(
+            uf.Classifier(build("convnext_tiny")), torch.rand(1, 3, 64, 64), torch.zeros(1, dtype=torch.int64)
+        )
+
+
+def test_grad_cam_works_where_cam_does_not() -> None:
+    classifier = uf.Classifier(build("vgg11"))
+    maps = uf.interpreters.GradCAM().maps(classifier, torch.rand(1, 3, 64, 64), torch.zeros(1, dtype=torch.int64))
+    assert maps.shape == (1, 2, 2)
+
+
+class NoPooling(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flatten(1)[:, :4] * 2
+
+
+def test_no_convolutional_features_at_all() -> None:
+    class Mlp(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(8, 4)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.head(images[:, 0, 0, :8] * 2)
+
+    with pytest.raises(InterpreterError, match="Name the module"):
+        uf.interpreters.CAM().maps(uf.Classifier(Mlp()), torch.rand(1, 3, 8, 8), torch.zeros(1, dtype=torch.int64))
+
+
+def test_features_by_name(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
+    network = classifier.module
+    named = uf.Classifier(network, mean=classifier.mean, std=classifier.std, features="act")
+    expected = uf.interpreters.CAM().maps(classifier, images, labels)
+    assert torch.allclose(uf.interpreters.CAM().maps(named, images, labels), expected, atol=1e-6)
+
+
+def test_features_before_an_in_place_activation_are_not_changed_by_it(images: Tensor) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 5, 3), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 3)
+    )
+    with torch.no_grad():
+        recorded = uf.Classifier(network, features="0").record(images)
+        assert recorded.features is not None
+        assert torch.equal(recorded.features, network[0](images))
+        assert float(recorded.features.min()) < 0
+
+
+def test_an_unknown_name_for_the_features(tiny: nn.Module, images: Tensor) -> None:
+    with pytest.raises(InputError, match="Did you mean 'second'"):
+        uf.Classifier(tiny, features="secnd").record(images)

@@ -1,0 +1,74 @@
+"""Classifiers by name and by file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import underfire as uf
+from underfire.errors import ClassifierError, InputError
+
+
+def test_the_shipped_digits_classifier_is_as_good_as_its_card_says() -> None:
+    classifier = uf.classifiers.load("digits-resnet")
+    batch = uf.data.open_data("digits:test").load(classifier.image_size, classifier.channels)
+    accuracy = float((classifier.logits(batch.images).argmax(1) == batch.labels).float().mean())
+    card = (Path(uf.__file__).parent / "zoo" / "weights" / "digits-resnet.md").read_text()
+    assert accuracy >= 0.98
+    assert f"{100 * accuracy:.2f} %" in card
+
+
+def test_the_shipped_cifar_classifier_is_as_good_as_its_card_says(cifar10: uf.data.ImageData) -> None:
+    classifier = uf.classifiers.load("cifar10-resnet20")
+    batch = cifar10.load(classifier.image_size, classifier.channels, range(1000))
+    accuracy = float((classifier.logits(batch.images).argmax(1) == batch.labels).float().mean())
+    assert accuracy >= 0.86  # at least 0.87 on all 10,000; a thousand of them scatter by 0.01
+    assert batch.images.shape == (1000, 3, 32, 32)
+
+
+def test_an_unknown_name_gets_the_nearest() -> None:
+    with pytest.raises(InputError, match="Did you mean 'digits-resnet'"):
+        uf.classifiers.load("digits-resnett")
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "model.py"
+    file.write_text(text)
+    return file
+
+
+def test_a_file_and_a_function(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        "import torch\n"
+        "def build():\n"
+        "    torch.manual_seed(0)\n"
+        "    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1),\n"
+        "                               torch.nn.Flatten(), torch.nn.Linear(4, 5))\n",
+    )
+    classifier = uf.classifiers.load(f"{file}:build")
+    assert classifier.name == "model:build"
+    assert classifier.logits(torch.rand(2, 3, 8, 8)).shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "spec", "error", "message"),
+    [
+        ("def build(): return 3\n", ":build", ClassifierError, "returned a int"),
+        ("def build(): raise KeyError('weights')\n", ":build", ClassifierError, "failed: KeyError"),
+        ("def build(: pass\n", ":build", ClassifierError, "cannot be run: SyntaxError"),
+        ("def build(): pass\n", ":biuld", InputError, "Did you mean 'build'"),
+        ("def build(): pass\n", "", InputError, "add the function"),
+    ],
+)
+def test_files_that_cannot_be_used(tmp_path: Path, text: str, spec: str, error: type[Exception], message: str) -> None:
+    file = write(tmp_path, text)
+    with pytest.raises(error, match=message):
+        uf.classifiers.load(f"{file}{spec}")
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        uf.classifiers.load(f"{tmp_path / 'no.py'}:build")

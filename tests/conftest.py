@@ -1,0 +1,83 @@
+"""What tests share: tiny networks with known answers, images, and where the shared data lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import underfire as uf
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def cifar10() -> uf.data.ImageData:
+    path = SHARED / "cifar10" / "test.parquet"
+    if not path.exists():
+        pytest.skip("the shared CIFAR-10 test set is not there")
+    return uf.data.open_data(path)
+
+
+class Tiny(nn.Module):
+    """Two convolutions with batch norm, ReLUs written in three ways, a pooled linear head."""
+
+    def __init__(self, classes: int = 4, channels: int = 3, width: int = 8) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        self.second = nn.Conv2d(width, width, 3, stride=2, padding=1)
+        self.act = nn.ReLU(inplace=True)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = F.relu(self.norm(self.first(images)))
+        features = self.act(self.second(features))
+        return self.head(features.mean((2, 3)))
+
+
+def tiny_network(seed: int = 0, classes: int = 4, channels: int = 3) -> Tiny:
+    """A Tiny with batch norm statistics that are not trivial, and logits that differ enough to matter."""
+    torch.manual_seed(seed)
+    network = Tiny(classes, channels)
+    for _ in range(20):
+        network(torch.rand(16, channels, 16, 16))
+    with torch.no_grad():
+        network.head.weight.mul_(6)
+    return network.eval()
+
+
+@pytest.fixture
+def tiny() -> Tiny:
+    return tiny_network()
+
+
+@pytest.fixture
+def classifier(tiny: Tiny) -> uf.Classifier:
+    return uf.Classifier(tiny, mean=(0.5, 0.4, 0.6), std=(0.2, 0.3, 0.25), image_size=16, name="tiny")
+
+
+def smooth_images(count: int, size: int = 16, channels: int = 3, seed: int = 0) -> Tensor:
+    """Images on the 8-bit grid with structure at two scales."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = F.interpolate(torch.rand(count, channels, 4, 4, generator=generator), size=(size, size), mode="bicubic")
+    fine = torch.rand(count, channels, size, size, generator=generator)
+    return (coarse.mul(0.8) + fine.mul(0.2)).clamp(0, 1).mul(255).round().div(255)
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return smooth_images(6)
+
+
+@pytest.fixture
+def labels(classifier: uf.Classifier, images: Tensor) -> Tensor:
+    return classifier.logits(images).argmax(1)
