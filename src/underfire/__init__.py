@@ -8,4 +8,14 @@ from underfire.system import System
 
 __version__ = "0.1.0"
 
-__all__ = ["Classifier", "System", "__version__", "attacks", "classifiers", "data", "errors", "interpreters", "metrics"]
+__all__ = [
+    "Classifier",
+    "System",
+    "__version__",
+    "attacks",
+    "classifiers",
+    "data",
+    "errors",
+    "interpreters",
+    "metrics",
+]

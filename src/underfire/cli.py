@@ -11,7 +11,15 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from underfire.errors import UnderfireError, UnderfireWarning
 
@@ -26,12 +34,6 @@ app = typer.Typer(
 train_app = typer.Typer(no_args_is_help=True, help="Train the networks that ship with underfire.")
 app.add_typer(train_app, name="train")
 screen = Console(stderr=True)
-
-
-class AttackName(StrEnum):
-    adv2 = "adv2"
-    pgd = "pgd"
-    bim = "bim"
 
 
 class PresetName(StrEnum):
@@ -72,6 +74,7 @@ def _bars() -> Progress:
         TimeRemainingColumn(),
         console=screen,
         transient=True,
+        disable=not screen.is_terminal,
     )
 
 
@@ -80,7 +83,7 @@ def _bars() -> Progress:
 
 underfire attack --data digits:test --classifier digits-resnet --interpreter cam --attack adv2 --eps 0.2 --steps 40,160 --count 50 --out runs/digits
 
-underfire attack --data photos/ --classifier my_model.py:build --interpreter grad --attack adv2 --eps 8/255 --count 100 --out runs/mine --resume"""
+underfire attack --data photos/ --classifier my_model.py:build --interpreter grad --attack adv2 --eps 8/255 --count 100 --out runs/mine --resume"""  # noqa: E501
 )
 def attack(
     data: Annotated[str, typer.Option(help="A folder by class, a folder with a CSV, a .parquet file, or 'digits'.")],
@@ -89,7 +92,7 @@ def attack(
     interpreter: Annotated[
         list[str] | None, typer.Option(help="cam, gradcam or grad; several are attacked at once.")
     ] = None,
-    attack: Annotated[AttackName, typer.Option(help="adv2 is joint; pgd and bim only change the class.")] = AttackName.adv2,
+    attack: Annotated[str, typer.Option(help="adv2 is joint; pgd and bim only change the class.")] = "adv2",
     eps: Annotated[str, typer.Option(help="L-inf radius: 8/255 or 0.031.")] = "0.031",
     steps: Annotated[str | None, typer.Option(help="WARMUP,JOINT, such as 40,160.")] = None,
     target: Annotated[str, typer.Option(help="random, least-likely, or a class (number or name).")] = "random",
@@ -99,7 +102,9 @@ def attack(
     batch_size: Annotated[str, typer.Option(help="Images at once; does not change results.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[Precision, typer.Option(help="Of the attack; verdicts are in float32.")] = Precision.float32,
-    preset: Annotated[PresetName, typer.Option(help="Our settings, or those of the published code.")] = PresetName.paper,
+    preset: Annotated[
+        PresetName, typer.Option(help="Our settings, or those of the published code.")
+    ] = PresetName.paper,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the output folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the output folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
@@ -116,7 +121,7 @@ def attack(
         data=data,
         classifier=classifier,
         interpreters=tuple(interpreter or ["cam"]),
-        attack=attack.value,
+        attack=attack,
         eps=eps,
         steps=None if steps is None else parse_steps(steps),
         target=target,
@@ -126,7 +131,7 @@ def attack(
         count=count,
         seed=seed,
     )
-    if batch_size != "auto" and not (batch_size.isdigit() and int(batch_size)):
+    if batch_size != "auto" and not (batch_size.isdecimal() and int(batch_size)):
         raise InputError(f"batch-size is {batch_size!r}; expected a positive number or 'auto'.")
     with _bars() as progress:
         summary = run_attack(
@@ -145,13 +150,14 @@ def attack(
 
     console = Console()
     console.print(summary_table(summary))
-    console.print(f"Written to [bold]{out}[/bold]: results.parquet, maps.safetensors, summary.json, run.json, images/")
+    files = "results.parquet, maps.safetensors, summary.json, run.json, images/"
+    console.print(Text.assemble("Written to ", (str(out), "bold"), f": {files}"))
 
 
 @train_app.command(
     epilog="""[bold]Example[/bold]
 
-underfire train classifier --recipe cifar10-resnet20 --data train.parquet --test test.parquet --out runs/resnet20 --resume"""
+underfire train classifier --recipe cifar10-resnet20 --data train.parquet --test test.parquet --out runs/resnet20 --resume"""  # noqa: E501
 )
 def classifier(
     recipe: Annotated[str, typer.Option(help="Which network: 'underfire list' names them.")],
@@ -159,7 +165,7 @@ def classifier(
     data: Annotated[str, typer.Option(help="Training images, as for 'attack --data'.")] = "digits:train",
     test: Annotated[str, typer.Option(help="Test images; they are measured, never trained on.")] = "digits:test",
     epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's number.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was reached as JSON.")] = False,
 ) -> None:
@@ -167,6 +173,7 @@ def classifier(
 
     Writes weights (safetensors), a model card and a checkpoint to the output folder.
     """
+    from underfire.campaigns.runner import find_device
     from underfire.zoo.train import train_recipe
 
     def show(epoch: Any) -> None:
@@ -174,14 +181,20 @@ def classifier(
             f"epoch {epoch.number:>3}  loss {epoch.loss:.3f}  test accuracy {epoch.accuracy:.4f}  {epoch.seconds:.0f} s"
         )
 
-    reached = train_recipe(recipe, data, test, out, epochs=epochs, device=device, resume=resume, on_epoch=show)
+    place = str(find_device(device))
+    reached = train_recipe(recipe, data, test, out, epochs=epochs, device=place, resume=resume, on_epoch=show)
     if as_json:
         typer.echo(json.dumps(reached, indent=2))
     else:
         typer.echo(f"Test accuracy {reached['accuracy']:.4f} on {reached['test_images']} images. Written to {out}")
 
 
-@app.command("list")
+@app.command(
+    "list",
+    epilog="""[bold]Example[/bold]
+
+underfire list --json""",
+)
 def list_names(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
@@ -208,20 +221,37 @@ def list_names(
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, UnderfireWarning):
-        screen.print(f"[yellow]warning:[/yellow] {message}", highlight=False)
+        _say("warning", str(message), "yellow")
+
+
+def _say(kind: str, message: str, style: str) -> None:
+    """One paragraph on stderr. It is no markup: a path may hold brackets."""
+    screen.print(Text.assemble((f"{kind}:", style), f" {message}"))
 
 
 def main() -> None:
-    """Entry point: errors that underfire raises on purpose are one paragraph and exit code 2."""
+    """Entry point: errors that underfire raises on purpose, and wrong usage, are one paragraph and exit code 2."""
     warnings.showwarning = _show_warning
     try:
-        app()
+        code = app(standalone_mode=False)
     except UnderfireError as error:
-        screen.print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=False)
+        _say("error", str(error), "red")
         sys.exit(2)
-    except KeyboardInterrupt:
-        screen.print("stopped; finished shards are kept, and --resume goes on from them.")
-        sys.exit(130)
+    except _USAGE_ERROR as error:
+        message = error.format_message().strip()
+        if message:  # without one, help was asked for by giving no arguments, and has been shown
+            _say("error", f"{message.rstrip('.')}. See {_command(error)} --help.", "red")
+        sys.exit(2)
+    if code == 130:  # typer's word for Ctrl-C
+        screen.print("Stopped. What is finished was kept, and --resume goes on from it.")
+    sys.exit(code)
+
+
+_USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # typer brings click along under a name of its own, or none
+
+
+def _command(error: Any) -> str:
+    return str(error.ctx.command_path) if error.ctx else "underfire"
 
 
 if __name__ == "__main__":

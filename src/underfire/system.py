@@ -61,7 +61,9 @@ class System:
 
     def view(self, precision: str = "float32") -> SystemView:
         """The differentiable view of the whole system, on a prepared copy of the classifier."""
-        return SystemView(self.classifier.prepare(precision), {n: i.view() for n, i in self.interpreters.items()})
+        views = {name: interpreter.view() for name, interpreter in self.interpreters.items()}
+        in_place = all(view.smoothing is None for view in views.values())
+        return SystemView(self.classifier.prepare(precision, in_place=in_place), views)
 
     def __repr__(self) -> str:
         return f"System({self.classifier!r}, {list(self.interpreters.values())})"
@@ -87,7 +89,13 @@ class SystemView:
         return self.prepared.run(images)
 
     def read(
-        self, images: Tensor, choose: Choose, states: dict[str, State], *, graph: bool, exact_prediction: bool = False
+        self,
+        images: Tensor,
+        choose: Choose,
+        states: dict[str, State],
+        *,
+        graph: bool,
+        exact_prediction: bool = False,
     ) -> tuple[Reading, dict[str, State]]:
         """Read ``images`` (which require a gradient, or depend on something that does).
 

@@ -16,7 +16,10 @@ def state_of(module: nn.Module) -> tuple[object, ...]:
     return (
         {name: value.clone() for name, value in module.state_dict().items()},
         [part.training for part in module.modules()],
-        [(value.requires_grad, None if value.grad is None else value.grad.clone()) for value in module.parameters()],
+        [
+            (value.requires_grad, None if value.grad is None else value.grad.clone())
+            for value in module.parameters()
+        ],
         [
             (len(part._forward_hooks), len(part._forward_pre_hooks), len(part._backward_hooks))
             for part in module.modules()
@@ -52,7 +55,9 @@ def test_the_network_is_left_as_it_was(images: Tensor, training: bool) -> None:
     network.second.weight.requires_grad_(False)
     network(images).sum().backward()
     before, passed = state_of(network), images.clone()
-    system = uf.System(uf.Classifier(network), [uf.interpreters.CAM(), uf.interpreters.Grad(), uf.interpreters.GradCAM()])
+    system = uf.System(
+        uf.Classifier(network), [uf.interpreters.CAM(), uf.interpreters.Grad(), uf.interpreters.GradCAM()]
+    )
     labels = system.classifier.logits(images).argmax(1)
     uf.attacks.preset("adv2", eps=8 / 255, steps=(2, 3))(system, images, labels)
     assert same(before, state_of(network))
@@ -81,7 +86,9 @@ def test_the_network_is_left_as_it_was_after_an_exception(images: Tensor) -> Non
     classifier = uf.Classifier(module, features="network.second")
     system = uf.System(classifier, [uf.interpreters.GradCAM(), uf.interpreters.Grad()])
     with pytest.raises(RuntimeError, match="injected"):
-        uf.attacks.preset("adv2", eps=8 / 255, steps=(20, 40))(system, images, torch.zeros(6, dtype=torch.int64))
+        uf.attacks.preset("adv2", eps=8 / 255, steps=(20, 40))(
+            system, images, torch.zeros(6, dtype=torch.int64)
+        )
     assert same(before, state_of(module))
 
 
@@ -114,7 +121,9 @@ def test_one_channel() -> None:
     classifier = uf.Classifier(tiny_network(channels=1), channels=1, mean=(0.5,), std=(0.5,))
     images = smooth_images(4, channels=1)
     system = uf.System(classifier, uf.interpreters.CAM())
-    result = uf.attacks.preset("adv2", eps=0.1, steps=(2, 3))(system, images, classifier.logits(images).argmax(1))
+    result = uf.attacks.preset("adv2", eps=0.1, steps=(2, 3))(
+        system, images, classifier.logits(images).argmax(1)
+    )
     assert result.adversarial.shape == (4, 1, 16, 16)
 
 
@@ -134,7 +143,9 @@ def test_the_prepared_copy_in_bfloat16_is_close(classifier: uf.Classifier) -> No
 
     images = smooth_images(16, seed=3)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnderfireWarning)  # processors without bfloat16 instructions are slow, not wrong
+        warnings.simplefilter(
+            "ignore", UnderfireWarning
+        )  # processors without bfloat16 instructions are slow, not wrong
         prepared = classifier.prepare("bf16")
     expected = classifier.logits(images)
     logits = prepared.run(images)
@@ -211,7 +222,7 @@ def test_a_part_that_is_compiled_is_unwrapped_in_the_copy(tiny: nn.Module) -> No
         prepared = uf.Classifier(tiny).prepare()
     except ClassifierError:  # pragma: no cover
         pytest.fail("the copy must not depend on compiled code")
-    except Exception:  # noqa: BLE001
+    except Exception:
         pytest.skip("torch.compile cannot run on this machine")
     assert not any(hasattr(part, "_orig_mod") for part in prepared.modules())
 

@@ -63,7 +63,9 @@ def test_a_file_and_a_function(tmp_path: Path) -> None:
         ("def build(): pass\n", "", InputError, "add the function"),
     ],
 )
-def test_files_that_cannot_be_used(tmp_path: Path, text: str, spec: str, error: type[Exception], message: str) -> None:
+def test_files_that_cannot_be_used(
+    tmp_path: Path, text: str, spec: str, error: type[Exception], message: str
+) -> None:
     file = write(tmp_path, text)
     with pytest.raises(error, match=message):
         uf.classifiers.load(f"{file}{spec}")

@@ -40,9 +40,7 @@ class Benign:
         return Benign(**{name: take(value, keep) for name, value in vars(self).items()})
 
 
-def read_benign(
-    system: System, images: Tensor, labels: Tensor, ids: Tensor | Sequence[str] | None = None
-) -> Benign:
+def read_benign(system: System, images: Tensor, labels: Tensor, ids: Tensor | Sequence[str] | None = None) -> Benign:
     """Check the images, round them to 8 bits, and read them with the honest classifier and interpreters.
 
     Args:
@@ -112,7 +110,9 @@ def honest_logits(classifier: Classifier, images: Tensor) -> Tensor:
             f"the classifier returns shape {tuple(logits.shape)} for {len(images)} images; expected logits N x K."
         )
     if not bool(torch.isfinite(logits).all()):
-        raise ClassifierError("the classifier returns NaN or infinite logits: its weights or its normalisation are broken.")
+        raise ClassifierError(
+            "the classifier returns NaN or infinite logits: its weights or its normalisation are broken."
+        )
     if bool((logits >= 0).all()) and bool(((logits.sum(1) - 1).abs() < 1e-4).all()):
         raise ClassifierError(
             "the classifier returns probabilities (rows in [0, 1] that sum to 1); expected logits. Attacks on "

@@ -37,20 +37,22 @@ class Goal:
         gap = without(logits, classes).amax(1) - chosen
         return gap if self.targeted else -gap
 
-    def cross_entropy(self, logits: Tensor, classes: Tensor, smoothing: float = 0.0) -> Tensor:
+    def cross_entropy(
+        self, logits: Tensor, classes: Tensor, smoothing: float = 0.0, share: float | None = None
+    ) -> Tensor:
         """-log of the wanted event's probability, N >= 0.
 
         Args:
-            smoothing: the probability that is left to what is not wanted; targeted, it is shared equally by the
-                other K - 1 classes, so that class c gets 1 - ``smoothing``.
+            smoothing: the probability that is left to what is not wanted; class c gets 1 - ``smoothing``.
+            share: targeted, what each of the other classes gets; an equal part of ``smoothing`` where None.
         """
         if self.targeted:
             log_p = F.log_softmax(logits, 1)
             wanted = log_p.gather(1, classes.unsqueeze(1)).squeeze(1)
             if not smoothing:
                 return -wanted
-            rest = (log_p.sum(1) - wanted) / (logits.shape[1] - 1)
-            return -(1 - smoothing) * wanted - smoothing * rest
+            share = smoothing / (logits.shape[1] - 1) if share is None else share
+            return -(1 - smoothing) * wanted - share * (log_p.sum(1) - wanted)
         total = logits.logsumexp(1)
         wanted = without(logits, classes).logsumexp(1) - total
         kept = logits.gather(1, classes.unsqueeze(1)).squeeze(1) - total

@@ -5,7 +5,7 @@ Every measurement happens here, once, after the attack, in float32 and on the 8-
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -39,17 +39,6 @@ class Judgement:
     l2: Tensor
     maps: dict[str, Tensor]
     distances: dict[str, dict[str, Tensor]]
-
-    @classmethod
-    def joined(cls, parts: list[Judgement]) -> Judgement:
-        """The judgements of several batches as one."""
-        return cls(**{field.name: _cat([getattr(part, field.name) for part in parts]) for field in fields(cls)})
-
-
-def _cat(values: list[Tensor] | list[dict]) -> Tensor | dict:  # type: ignore[type-arg]
-    if isinstance(values[0], Tensor):
-        return torch.cat(values)  # type: ignore[arg-type]
-    return {name: _cat([value[name] for value in values]) for name in values[0]}  # type: ignore[index]
 
 
 def judge(

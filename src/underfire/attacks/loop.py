@@ -43,9 +43,9 @@ class Outcome:
 
     @classmethod
     def empty(cls, images: Tensor, trace_every: int | None) -> Outcome:
-        zeros = torch.zeros(len(images), dtype=torch.int64, device=images.device)
         trace = Trace(len(images), trace_every) if trace_every else None
-        return cls(images.clone(), images.clone(), *(zeros.clone() for _ in range(4)), trace=trace)
+        steps, best_step, forwards, backwards = torch.zeros(4, len(images), dtype=torch.int64, device=images.device)
+        return cls(images.clone(), images.clone(), steps, best_step, forwards, backwards, trace=trace)
 
     @classmethod
     def joined(cls, parts: Sequence[Outcome]) -> Outcome:

@@ -44,6 +44,7 @@ class Prediction(Term):
     Args:
         loss: ``cross_entropy``, or ``margin``: max(z_other - z_target, -kappa) (Carlini & Wagner 2017).
         smoothing: label smoothing of the cross-entropy; the target class gets 1 - ``smoothing``.
+        share: what label smoothing gives each other class; ``smoothing`` / (K - 1) where None.
         kappa: confidence that the margin loss asks for, in logits.
     """
 
@@ -51,6 +52,7 @@ class Prediction(Term):
 
     loss: Literal["cross_entropy", "margin"] = "cross_entropy"
     smoothing: float = 0.0
+    share: float | None = None
     kappa: float = 0.0
 
     def __post_init__(self) -> None:
@@ -63,7 +65,7 @@ class Prediction(Term):
         logits, classes = point.reading.logits, point.classes
         if self.loss == "margin":
             return point.goal.margin(logits, classes).clamp_min(-self.kappa)
-        return point.goal.cross_entropy(logits, classes, self.smoothing)
+        return point.goal.cross_entropy(logits, classes, self.smoothing, self.share)
 
 
 @dataclass(frozen=True)

@@ -61,17 +61,22 @@ ROWS: Mapping[str, Row] = MappingProxyType(
 class Variant:
     """Where underfire's ``paper`` settings and the published experiments part.
 
-    ``smooth_over``: label smoothing shares what it takes among K - 1 other classes (paper) or gives each a ninth of it
-    whatever K is (published). ``early_stop``: images that have come to rest leave (paper only).
-    ``keep``: the best iterate (paper), or simply the last one (published).
+    ``smoothing_shares``: label smoothing divides what it takes among so many classes, whatever their number is; among
+    all others where None. ``keep_last``: where no confidence ranks iterates, the last one is kept instead of the best.
+    ``early_stop``: images that have come to rest leave.
     """
 
     name: str
+    smoothing_shares: int | None
+    keep_last: bool
     early_stop: bool
 
 
 VARIANTS: Mapping[str, Variant] = MappingProxyType(
-    {"paper": Variant("paper", early_stop=True), "published": Variant("published", early_stop=False)}
+    {
+        "paper": Variant("paper", smoothing_shares=None, keep_last=False, early_stop=True),
+        "published": Variant("published", smoothing_shares=9, keep_last=True, early_stop=False),
+    }
 )
 
 
@@ -101,7 +106,9 @@ class Preset:
         if self.variant not in VARIANTS:
             raise unknown_name("preset variant", self.variant, VARIANTS)
         if self.steps is not None and (len(self.steps) != 2 or min(self.steps) < 0 or not sum(self.steps)):
-            raise InputError(f"steps is {self.steps}; expected the numbers of warm-up and joint steps, such as (40, 160).")
+            raise InputError(
+                f"steps is {self.steps}; expected the numbers of warm-up and joint steps, such as (40, 160)."
+            )
         PGD(self.eps)
 
     def build(self, system: System) -> Attack:
@@ -132,12 +139,17 @@ def _adv2(preset: Preset, system: System) -> Attack:
     warmup, joint = _steps(preset, list(rows.values()))
     smoothing = max(row.smoothing for row in rows.values())
     confidences = [row.confidence for row in rows.values() if row.confidence is not None]
-    prediction = Weighted(Prediction(smoothing=smoothing))
+    variant = VARIANTS[preset.variant]
+    share = None if variant.smoothing_shares is None else smoothing / variant.smoothing_shares
+    prediction = Weighted(Prediction(smoothing=smoothing, share=share))
     maps = tuple(
         Weighted(Interpretation("sum" if row.reduction == "sum" else "mean", name), row.weight)
         for name, row in rows.items()
     )
     stop = EarlyStop(after=max(row.stop_after for row in rows.values()))
+    ranking = Ranking("map", max(confidences, default=None))
+    if variant.keep_last and not confidences:
+        ranking = Ranking("last")
     return Attack(
         name="adv2",
         perturbation=PGD(preset.eps),
@@ -147,8 +159,8 @@ def _adv2(preset: Preset, system: System) -> Attack:
             Stage("warm-up", warmup, (Move((prediction,), Constant(ALPHA)),)),
             Stage("joint", joint, (Move((prediction, *maps), Constant(ALPHA)),)),
         ),
-        ranking=Ranking("map", max(confidences, default=None)),
-        early_stop=stop if VARIANTS[preset.variant].early_stop else None,
+        ranking=ranking,
+        early_stop=stop if variant.early_stop else None,
     )
 
 
@@ -159,7 +171,11 @@ def _prediction_only(preset: Preset, system: System) -> Attack:
         goal=Goal(preset.targeted),
         target_class=preset.target_class,
         stages=(
-            Stage("prediction", sum(_steps(preset, list(rows_of(system).values()))), (Move((Weighted(Prediction()),), Constant(ALPHA)),)),
+            Stage(
+                "prediction",
+                sum(_steps(preset, list(rows_of(system).values()))),
+                (Move((Weighted(Prediction()),), Constant(ALPHA)),),
+            ),
         ),
         ranking=Ranking("prediction"),
     )

@@ -45,7 +45,9 @@ def probe_views(view: SystemView, benign: Benign, classes: Tensor) -> None:
                 "activations are piecewise linear in a way that the interpreter's view does not smooth."
             )
         if not bool(torch.isfinite(gradient).all()):
-            raise InterpreterError(f"the gradient of {name}'s maps holds NaN or infinite values; nothing can follow it.")
+            raise InterpreterError(
+                f"the gradient of {name}'s maps holds NaN or infinite values; nothing can follow it."
+            )
 
 
 def _contrast(maps: Tensor) -> Tensor:

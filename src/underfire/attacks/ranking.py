@@ -22,16 +22,17 @@ class Ranking:
     Args:
         criterion: what is smallest at the best successful iterate: ``map`` (mean L1 distance to the target map, over
             interpreters; joint attacks), ``prediction`` (cross-entropy; prediction-only attacks) or ``penalty`` (the
-            perturbation's own). A prediction-only control must not be picked for its map.
+            perturbation's own). A prediction-only control must not be picked for its map. ``last`` keeps the last
+            iterate, successful or not.
         confidence: successes beyond this probability come before the others; a preference, never the verdict.
     """
 
-    criterion: Literal["map", "prediction", "penalty"] = "map"
+    criterion: Literal["map", "prediction", "penalty", "last"] = "map"
     confidence: float | None = None
 
     def __post_init__(self) -> None:
-        if self.criterion not in ("map", "prediction", "penalty"):
-            raise InputError(f"criterion is {self.criterion!r}; expected 'map', 'prediction' or 'penalty'.")
+        if self.criterion not in ("map", "prediction", "penalty", "last"):
+            raise InputError(f"criterion is {self.criterion!r}; expected 'map', 'prediction', 'penalty' or 'last'.")
 
     @property
     def needs_maps(self) -> bool:
@@ -56,7 +57,11 @@ class Ranking:
         ``reference``, its value then.
         """
         level, value = self.rate(point)
-        better = (level > best["level"]) | ((level == best["level"]) & (level > 0) & (value < best["value"]))
+        better = (
+            (level > best["level"])
+            | (self.criterion == "last")
+            | ((level == best["level"]) & (level > 0) & (value < best["value"]))
+        )
         notable = better & ((level > best["level"]) | (value < best["reference"] * (1 - tolerance)))
         return {
             "image": torch.where(better.view(-1, 1, 1, 1), images, best["image"]),
@@ -78,8 +83,10 @@ class Ranking:
                 value = map_distance(point.reading.maps, point.target_maps)
             elif self.criterion == "prediction":
                 value = Prediction()(point)
-            else:
+            elif self.criterion == "penalty":
                 value = point.penalty
+            else:
+                value = torch.zeros_like(point.penalty)
             return level, value.detach()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -77,7 +77,13 @@ class AttackResult:
 
     @classmethod
     def build(
-        cls, attack: Attack, benign: Benign, classes: Tensor, judged: Judgement, outcome: Outcome, noise: Judgement
+        cls,
+        attack: Attack,
+        benign: Benign,
+        classes: Tensor,
+        judged: Judgement,
+        outcome: Outcome,
+        noise: Judgement,
     ) -> AttackResult:
         noise_l1 = {name: values["map_l1"] for name, values in noise.distances.items()}
         thresholds = {name: metrics.noise_threshold(values) for name, values in noise_l1.items()}
@@ -134,7 +140,7 @@ class AttackResult:
         return "\n".join(lines)
 
 
-def _move(value: object, move: Callable[[Tensor], Tensor]) -> object:
+def _move(value: Any, move: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, Tensor):
         return move(value)
     if isinstance(value, dict):

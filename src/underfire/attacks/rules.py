@@ -58,7 +58,7 @@ class Adam(Rule):
         state = {"first": torch.zeros_like(variable), "second": torch.zeros_like(variable)}
         if self.amsgrad:
             state["largest"] = torch.zeros_like(variable)
-        state["count"] = torch.zeros(len(variable), device=variable.device)
+        state["count"] = variable.new_zeros(len(variable))
         return state
 
     def direction(self, gradient: Tensor, state: State) -> tuple[Tensor, State]:

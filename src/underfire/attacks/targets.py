@@ -62,7 +62,9 @@ class GivenClass(ClassRule):
             raise InputError(f"target has {len(values)} classes for {count} images; expected one per image.")
         classes = torch.tensor(values, dtype=torch.int64, device=benign.labels.device)
         if not bool(((classes >= 0) & (classes < known)).all()):
-            raise InputError(f"target ranges over {min(values)}..{max(values)}; the classifier has classes 0..{known - 1}.")
+            raise InputError(
+                f"target ranges over {min(values)}..{max(values)}; the classifier has classes 0..{known - 1}."
+            )
         same = (classes == benign.labels).nonzero().flatten().tolist()
         if same:
             raise InputError(

@@ -100,7 +100,9 @@ def _prepare(config: RunConfig, store: Store, device: str, reporter: Reporter) -
     names = classifier.class_names or data.class_names
     preset = config.preset_for(names, _class_count(classifier, data))
     rule = preset.target_class
-    excluded = rule.target if isinstance(rule, GivenClass) and isinstance(rule.target, int) and preset.targeted else None
+    excluded = (
+        rule.target if isinstance(rule, GivenClass) and isinstance(rule.target, int) and preset.targeted else None
+    )
     selection = select(data, classifier, config.count, excluded, lambda n: reporter.selecting(n, len(data)))
     hashes = {"classifier_sha256": state_hash(classifier.module), "data_sha256": data.fingerprint()}
     return Prepared(config, data, system, selection, _attacks(preset, system), hashes, store)

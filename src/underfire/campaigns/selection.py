@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from underfire.attacks.benign import check_images, check_labels, honest_logits, warn_near_chance
 from underfire.classifiers import Classifier
 from underfire.data import ImageData
-from underfire.errors import ClassifierError, DataError, InputError, UnderfireError
+from underfire.errors import ClassifierError, DataError, InputError, UnderfireError, UnderfireWarning
 
 
 @dataclass
@@ -30,7 +31,7 @@ class Selection:
     classes: int = 0
 
     def shards(self, size: int) -> list[list[int]]:
-        """Positions in ``considered``, cut so that each part holds ``size`` attacked images (the last may hold fewer)."""
+        """Positions in ``considered``, cut so that each part holds ``size`` attacked images (the last, fewer)."""
         parts: list[list[int]] = [[]]
         held = 0
         for position, attacked in enumerate(self.attacked):
@@ -107,8 +108,8 @@ def logits_of(classifier: Classifier, images: Tensor) -> Tensor:
         raise
     except Exception as error:  # the user's own code runs here, and may raise anything
         raise ClassifierError(
-            f"{classifier.name} fails on images of {' x '.join(map(str, images.shape[1:]))} (channels x height x width): "
-            f"{type(error).__name__}: {error}. Does the classifier say which image_size and channels it takes?"
+            f"{classifier.name} fails on images of {' x '.join(map(str, images.shape[1:]))} (channels x height x "
+            f"width): {type(error).__name__}: {error}. Does the classifier say which image_size and channels it takes?"
         ) from error
 
 
@@ -119,9 +120,18 @@ def _check(selection: Selection, data: ImageData, found: int) -> None:
     seen, correct = len(selection.considered), sum(selection.correct)
     if not correct:
         raise DataError(
-            f"none of the {seen} images of {data.name!r} is classified correctly, so there is nothing to attack. Are the "
-            "classes in the classifier's order, and is its normalisation right?"
+            f"none of the {seen} images of {data.name!r} is classified correctly, so there is nothing to attack. Are "
+            "the classes in the classifier's order, and is its normalisation right?"
         )
     if not found:
         raise DataError(f"every correctly classified image of {data.name!r} already belongs to the target class.")
+    if selection.unreadable:
+        named = "; ".join(reason for _, reason in selection.unreadable[:3]) + (
+            " ..." if selection.unreadable[3:] else ""
+        )
+        warnings.warn(
+            f"{len(selection.unreadable)} of the images of {data.name!r} cannot be read and are left out: {named}",
+            UnderfireWarning,
+            stacklevel=3,
+        )
     warn_near_chance(correct, seen, selection.classes)

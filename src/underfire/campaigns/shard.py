@@ -70,7 +70,7 @@ def attack_shard(
     if len(rest):
         writer.write("clean", _control(run.system, everyone.take(rest), None), rest.tolist())
     if not len(places):
-        return writer.rows, writer.maps
+        return writer.sorted_rows(), writer.maps
     benign, rows = everyone.take(places), places.tolist()
     seed, eps = run.config.seed, run.config.eps
     wanted = _Wanted(run.asked.goal, *run.asked.resolve(benign, seed))
@@ -87,7 +87,7 @@ def attack_shard(
         judged = judge(run.system, benign, outcome.images, classes, attack.goal, maps)
         writer.write(name, judged, rows, wanted, attack, outcome)
         done += each
-    return writer.rows, writer.maps
+    return writer.sorted_rows(), writer.maps
 
 
 def _control(system: System, benign: Benign, wanted: _Wanted | None, images: Tensor | None = None) -> Judgement:
@@ -119,6 +119,11 @@ class _Writer:
     def __post_init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
         self.maps: dict[str, Tensor] = {}
+
+    def sorted_rows(self) -> list[dict[str, Any]]:
+        """Image by image in the data's order, so that the whole table's order does not depend on the shards."""
+        place = {record.image_id: number for number, record in enumerate(self.records)}
+        return sorted(self.rows, key=lambda row: place[row["image_id"]])
 
     def write(
         self,

@@ -135,7 +135,9 @@ class Store:
                 pairs = [(part, run[key].get(part), now.get(part)) for part in now | run[key]]
             changed += [f"{name} was {old!r}, is {new!r}" for name, old, new in pairs if old != new]
         if changed:
-            raise StoreError(f"output folder {self.folder} holds another run: {'; '.join(changed)}. Nothing was changed.")
+            raise StoreError(
+                f"output folder {self.folder} holds another run: {'; '.join(changed)}. Nothing was changed."
+            )
 
     @property
     def finished(self) -> bool:

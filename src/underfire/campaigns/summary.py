@@ -79,7 +79,9 @@ def summarise(table: pa.Table, thresholds: dict[str, float], attack: str, consid
         },
         "interpreters": {
             name: {
-                "attacks": {key: _group(rows, considered["considered"]) for (n, key), rows in groups.items() if n == name},
+                "attacks": {
+                    key: _group(rows, considered["considered"]) for (n, key), rows in groups.items() if n == name
+                },
                 "against_prediction_only": _against(groups, name, attack),
             }
             for name in names
@@ -112,7 +114,8 @@ def _against(groups: dict[tuple[str, str], list[dict[str, Any]]], name: str, att
     ids = [image_id for image_id in ours if image_id in control]
     difference = {
         column: metrics.paired_difference(
-            np.array([float(ours[i][column]) for i in ids]), np.array([float(control[i][column]) for i in ids])
+            np.array([float(ours[i][column]) for i in ids]),
+            np.array([float(control[i][column]) for i in ids]),
         ).to_dict()
         for column in ("joint_success", "success", "map_l1", "map_iou")
     }

@@ -90,10 +90,10 @@ class Classifier(Pixels):
         with self.evaluating(), torch.no_grad():
             return in_batches(run, images, batch_size=batch_size)
 
-    def prepare(self, precision: str = "float32") -> Prepared:
+    def prepare(self, precision: str = "float32", *, in_place: bool = True) -> Prepared:
         """The frozen fast copy for attacks: see :class:`~underfire.classifiers.prepared.Prepared`."""
         with self.evaluating():
-            return Prepared(self, precision)
+            return Prepared(self, precision, in_place)
 
     def __repr__(self) -> str:
         return f"Classifier({self.name}, image_size={self.image_size}, channels={self.channels})"

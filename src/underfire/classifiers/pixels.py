@@ -56,7 +56,11 @@ class Pixels(nn.Module):
     """
 
     def __init__(
-        self, module: nn.Module, mean: Sequence[float] | None, std: Sequence[float] | None, features: str | None
+        self,
+        module: nn.Module,
+        mean: Sequence[float] | None,
+        std: Sequence[float] | None,
+        features: str | None,
     ) -> None:
         super().__init__()
         self.module = module

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +17,7 @@ from underfire.errors import ClassifierError, InputError, UnderfireWarning
 if TYPE_CHECKING:
     from underfire.classifiers.classifier import Classifier
 
+Change = Callable[[nn.Module, "Prepared", Tensor], None]
 TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 0.1}
 _PRECISIONS = {"float64": torch.float64, "float32": torch.float32, "bf16": torch.bfloat16}
 
@@ -23,15 +25,15 @@ _PRECISIONS = {"float64": torch.float64, "float32": torch.float32, "bf16": torch
 class Prepared(Pixels):
     """A deep copy in evaluation mode without gradients for its weights, made fast.
 
-    Batch norms are folded into the convolution before them, activations no longer work in place (the smoothed ones
-    would have to copy), weights lie in ``channels_last``. On probe images its logits equal the original's within
+    Batch norms are folded into the convolution before them, weights lie in ``channels_last``, and activations no longer
+    work in place where smoothed ones will take their turn (``in_place=False``; they would have to copy). On probe images its logits equal the original's within
     ``TOLERANCE`` (1e-4 in float32, 0.1 in bfloat16, relative to the largest logit): where a change of the copy breaks
     that, the change is undone; where even the plain copy differs, a ClassifierError says so. ``deviation`` is what was
     measured. ``forwards`` counts the batches that went
     through, ``backwards`` those that came back (whoever differentiates adds to it).
     """
 
-    def __init__(self, classifier: Classifier, precision: str) -> None:
+    def __init__(self, classifier: Classifier, precision: str, in_place: bool = True) -> None:
         if precision not in _PRECISIONS:
             raise InputError(f"precision is {precision!r}; expected 'float32', 'bf16' or 'float64'.")
         super().__init__(_copy(classifier.module), classifier.mean, classifier.std, classifier.features)
@@ -42,7 +44,7 @@ class Prepared(Pixels):
         probe = _probe_images(classifier)
         with torch.no_grad():
             expected = classifier.run(probe.to(self.dtype))
-            self._improve(probe, expected)
+            self._improve(probe, expected, [_fold_batch_norms] if in_place else [_fold_batch_norms, _out_of_place])
             self.dtype = _PRECISIONS[precision]
             self.module.to(dtype=self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.deviation = self._deviation(probe, expected)
@@ -66,13 +68,17 @@ class Prepared(Pixels):
         difference = (self.run(probe) - expected).abs().max() / expected.abs().max().clamp_min(1)
         return float(difference) if torch.isfinite(difference) else float("inf")
 
-    def _improve(self, probe: Tensor, expected: Tensor) -> None:
-        """Apply each change to the copy that keeps the logits; leave out those that do not."""
-        for change in (_fold_batch_norms, _out_of_place):
-            before = copy.deepcopy(self.module)
+    def _improve(self, probe: Tensor, expected: Tensor, changes: Sequence[Change]) -> None:
+        """Apply the changes that keep the logits: all at once where that works, else one by one."""
+        before = copy.deepcopy(self.module)
+        for change in changes:
             change(self.module, self, probe)
-            if not self._deviation(probe, expected) <= TOLERANCE[torch.float32]:
-                self.module = before
+        if self._deviation(probe, expected) <= TOLERANCE[torch.float32]:
+            return
+        self.module = before
+        if len(changes) > 1:
+            for change in changes:
+                self._improve(probe, expected, [change])
 
 
 def _copy(module: nn.Module) -> nn.Module:
@@ -85,18 +91,18 @@ def _copy(module: nn.Module) -> nn.Module:
         ) from error
     duplicate.eval().requires_grad_(False)
     for part in duplicate.modules():
-        part._compiled_call_impl = None
-        for name, child in part.named_children():
+        part.__dict__.pop("_compiled_call_impl", None)
+        for name, child in list(part.named_children()):
             if hasattr(child, "_orig_mod"):
                 setattr(part, name, child._orig_mod)
     return duplicate
 
 
 def _probe_images(classifier: Classifier) -> Tensor:
-    """Eight smooth random images of the classifier's size."""
+    """Two smooth random images of the classifier's size."""
     height, width = classifier.image_size or (64, 64)
     generator = torch.Generator().manual_seed(0)
-    coarse = torch.rand(8, classifier.channels, 4, 4, generator=generator)
+    coarse = torch.rand(2, classifier.channels, 4, 4, generator=generator)
     images = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
     return images.to(classifier.device)
 
@@ -142,7 +148,7 @@ def _fold_batch_norms(module: nn.Module, pixels: Prepared, probe: Tensor) -> Non
 def _out_of_place(module: nn.Module, _pixels: Prepared, _probe: Tensor) -> None:
     for part in module.modules():
         if getattr(part, "inplace", False) is True:
-            part.inplace = False
+            vars(part)["inplace"] = False
 
 
 def _warn_if_slow(dtype: torch.dtype, device: torch.device) -> None:

@@ -70,9 +70,7 @@ def _checked_indices(indices: Iterable[int], count: int) -> list[int]:
     numbers = [operator.index(index) for index in indices]
     for number in numbers:
         if not 0 <= number < count:
-            raise InputError(
-                f"indices hold {number}; expected 0 to {count - 1}, as there are {count} digits."
-            )
+            raise InputError(f"indices hold {number}; expected 0 to {count - 1}, as there are {count} digits.")
     if len(set(numbers)) < len(numbers):
         repeated = next(number for number in numbers if numbers.count(number) > 1)
         raise InputError(f"indices hold {repeated} more than once; expected each image once.")

@@ -103,8 +103,7 @@ class ImageData(ABC):
         for index in chosen:
             if not 0 <= index < len(self):
                 raise InputError(
-                    f"indices hold {index}; expected 0 to {len(self) - 1}, since {self.name!r} has "
-                    f"{len(self)} images."
+                    f"indices hold {index}; expected 0 to {len(self) - 1}, since {self.name!r} has {len(self)} images."
                 )
         return self._batches(size, channels, batch_size, chosen)
 

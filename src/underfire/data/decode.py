@@ -48,9 +48,7 @@ def decode_image(content: bytes, where: str) -> Image.Image:
         raise UnreadableImageError(
             f"{where} is not an image that can be read: broken, or none of {', '.join(_SUFFIXES)}."
         ) from error
-    except (
-        Exception
-    ) as error:  # on broken content, decoders raise nearly anything: struct.error, TypeError...
+    except Exception as error:  # on broken content, decoders raise nearly anything: struct.error, TypeError...
         raise UnreadableImageError(f"{where} cannot be decoded: {error}") from error
     return image
 

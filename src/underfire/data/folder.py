@@ -115,9 +115,7 @@ class CsvData(_FileData):
 def class_folders(root: Path) -> tuple[str, ...]:
     """Names of the folders in ``root`` that do not begin with a dot, in the order of their labels."""
     try:
-        return in_order(
-            item.name for item in root.iterdir() if item.is_dir() and not item.name.startswith(".")
-        )
+        return in_order(item.name for item in root.iterdir() if item.is_dir() and not item.name.startswith("."))
     except OSError as error:
         raise DataError(f"{root} cannot be listed: {error}") from error
 

@@ -39,9 +39,7 @@ def read_labels_csv(path: Path) -> tuple[list[tuple[str, int]], tuple[str, ...]]
     for line, file, _ in rows:
         relative = _relative(path, line, file)
         if relative in files:
-            raise DataError(
-                f"{path}, lines {files[relative]} and {line} both name {relative!r}; expected it once."
-            )
+            raise DataError(f"{path}, lines {files[relative]} and {line} both name {relative!r}; expected it once.")
         files[relative] = line
     labels, names = _labels(path, [(line, label) for line, _, label in rows])
     return list(zip(files, labels, strict=True)), names
@@ -99,13 +97,10 @@ def _columns(path: Path, header: Sequence[str]) -> tuple[int, int]:
         if name is None:
             separated = " Are the columns separated by commas?" if len(header) == 1 else ""
             raise DataError(
-                f"{path}, line 1: no {what} column: expected one of {', '.join(known)}; "
-                f"found {header}.{separated}"
+                f"{path}, line 1: no {what} column: expected one of {', '.join(known)}; found {header}.{separated}"
             )
         if present.count(name) > 1:
-            raise DataError(
-                f"{path}, line 1: {present.count(name)} columns are called {name!r}; expected one."
-            )
+            raise DataError(f"{path}, line 1: {present.count(name)} columns are called {name!r}; expected one.")
         found.append(present.index(name))
     return found[0], found[1]
 
@@ -118,9 +113,7 @@ def _relative(path: Path, line: int, file: str) -> str:
     folder = Path(os.path.abspath(path.parent))
     place = Path(os.path.normpath(folder / file))
     if folder not in place.parents:
-        raise DataError(
-            f"{path}, line {line}: {file!r} is not inside of the CSV's folder; expected a file below it."
-        )
+        raise DataError(f"{path}, line {line}: {file!r} is not inside of the CSV's folder; expected a file below it.")
     return place.relative_to(folder).as_posix()
 
 

@@ -39,9 +39,7 @@ def open_data(spec: str | Path) -> ImageData:
     if isinstance(spec, str) and spec in _BUILTIN:
         return Digits(_BUILTIN[spec])
     if not str(spec).strip():
-        raise InputError(
-            f"the name of the data set is empty; expected {', '.join(_BUILTIN)}, or {_ACCEPTED}."
-        )
+        raise InputError(f"the name of the data set is empty; expected {', '.join(_BUILTIN)}, or {_ACCEPTED}.")
     path = Path(os.path.expanduser(spec))
     # os.path: unlike Path's methods, these answer False for names that no file can have.
     if os.path.isdir(path):
@@ -63,9 +61,7 @@ def _open_folder(path: Path) -> ImageData:
     # By their headers: beside class folders there are often tables of other things, such as class names.
     with_labels = [name for name in tables if is_labels_csv(path / name)]
     if len(with_labels) > 1:
-        raise DataError(
-            f"{path} holds several tables of labels: {', '.join(with_labels)}; give the path of one."
-        )
+        raise DataError(f"{path} holds several tables of labels: {', '.join(with_labels)}; give the path of one.")
     if with_labels:
         return CsvData(path / with_labels[0])
     if folders:

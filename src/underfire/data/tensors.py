@@ -56,9 +56,7 @@ class TensorData(ImageData):
     def read(self, index: int) -> Image.Image:
         """Mode L for one channel, RGB for three."""
         pixels = self._pixels[self._checked(index)]
-        return Image.fromarray(
-            (pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0)).contiguous().numpy()
-        )
+        return Image.fromarray((pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0)).contiguous().numpy())
 
     def fingerprint(self) -> str:
         described = repr((tuple(self._pixels.shape), self._labels, self._ids, self.class_names))
@@ -79,14 +77,10 @@ def pixel_id(pixels: Tensor) -> str:
 
 def _eight_bit(images: Tensor) -> Tensor:
     if not isinstance(images, Tensor):
-        raise InputError(
-            f"images are of type {type(images).__name__}; expected a torch.Tensor N x C x H x W."
-        )
+        raise InputError(f"images are of type {type(images).__name__}; expected a torch.Tensor N x C x H x W.")
     shape = tuple(images.shape)
     if images.ndim != 4:
-        raise InputError(
-            f"images have shape {shape}; expected N x C x H x W, also for one image or one channel."
-        )
+        raise InputError(f"images have shape {shape}; expected N x C x H x W, also for one image or one channel.")
     if shape[1] not in (1, 3):
         last = ": the channels look to be last, use images.permute(0, 3, 1, 2)" if shape[3] in (1, 3) else ""
         raise InputError(f"images have shape {shape}, so {shape[1]} channels; expected 1 or 3{last}.")
@@ -104,9 +98,7 @@ def _eight_bit(images: Tensor) -> Tensor:
         # No usual normalisation takes pixels above 10 without taking others below 0.
         levels = low >= 0 and 10 < high <= 255
         cause = "8-bit levels, divide them by 255 or pass uint8" if levels else "they are already normalised"
-        raise InputError(
-            f"images range over [{low:.4g}, {high:.4g}]; pixels must be in [0, 1]: it looks like {cause}."
-        )
+        raise InputError(f"images range over [{low:.4g}, {high:.4g}]; pixels must be in [0, 1]: it looks like {cause}.")
     # Half precision cannot hold all products with 255.
     exact = images if images.dtype == torch.float64 else images.float()
     return (exact * 255).round().clamp(0, 255).to(torch.uint8).contiguous()
@@ -134,12 +126,8 @@ def _checked_ids(ids: Sequence[str], count: int) -> list[str]:
     seen: dict[str, int] = {}
     for index, image_id in enumerate(ids):
         if not isinstance(image_id, str):
-            raise InputError(
-                f"ids[{index}] is {image_id!r} of type {type(image_id).__name__}; expected a string."
-            )
+            raise InputError(f"ids[{index}] is {image_id!r} of type {type(image_id).__name__}; expected a string.")
         if image_id in seen:
-            raise InputError(
-                f"ids[{seen[image_id]}] and ids[{index}] are both {image_id!r}; expected distinct ids."
-            )
+            raise InputError(f"ids[{seen[image_id]}] and ids[{index}] are both {image_id!r}; expected distinct ids.")
         seen[image_id] = index
     return list(ids)

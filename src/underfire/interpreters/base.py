@@ -32,7 +32,13 @@ class View(ABC):
 
     @abstractmethod
     def read(
-        self, prepared: Prepared, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool
+        self,
+        prepared: Prepared,
+        recorded: Recorded,
+        images: Tensor,
+        classes: Tensor,
+        state: State,
+        graph: bool,
     ) -> tuple[Tensor, State]:
         """Maps N x h x w in [0, 1] of ``images`` for ``classes``, and the state after this step.
 

@@ -94,7 +94,13 @@ class _FeatureView(View):
         self.interpreter = interpreter
 
     def read(
-        self, prepared: Prepared, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool
+        self,
+        prepared: Prepared,
+        recorded: Recorded,
+        images: Tensor,
+        classes: Tensor,
+        state: State,
+        graph: bool,
     ) -> tuple[Tensor, State]:
         if isinstance(self.interpreter, CAM):
             return self.interpreter.map_of(recorded, classes), state

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from underfire.errors import InputError
+from underfire.interpreters.convolution import frozen_conv2d
 
 
 @dataclass(frozen=True)
@@ -63,30 +64,32 @@ class _Rectifier(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, v: Tensor, smoothing: Smoothing) -> Tensor:
         ctx.save_for_backward(v)
-        ctx.smoothing = smoothing
+        ctx.smoothing, ctx.slope = smoothing, None
         return smoothing.value(v)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (v,) = ctx.saved_tensors
-        return _Slope.apply(grad, v, ctx.smoothing), None  # type: ignore[no-untyped-call]
+        if ctx.slope is None:  # the map's pass computes it, the objective's uses it again
+            ctx.slope = ctx.smoothing.slope(v.detach())
+        return _Slope.apply(grad, v, ctx.slope, ctx.smoothing), None  # type: ignore[no-untyped-call]
 
 
 class _Slope(torch.autograd.Function):
-    """grad * h'(v), with its own derivatives written out: autograd would keep five activations instead of two."""
+    """grad * h'(v), with its own derivatives written out: autograd would keep five activations instead of three."""
 
     @staticmethod
-    def forward(ctx: Any, grad: Tensor, v: Tensor, smoothing: Smoothing) -> Tensor:
-        ctx.save_for_backward(grad, v)
+    def forward(ctx: Any, grad: Tensor, v: Tensor, slope: Tensor, smoothing: Smoothing) -> Tensor:
+        ctx.save_for_backward(grad, v, slope)
         ctx.smoothing = smoothing
-        return smoothing.slope(v).mul_(grad)
+        return slope * grad
 
     @staticmethod
-    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[override]
-        grad, v = ctx.saved_tensors
-        to_grad = ctx.smoothing.slope(v).mul_(outer) if ctx.needs_input_grad[0] else None
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        grad, v, slope = ctx.saved_tensors
+        to_grad = slope * outer if ctx.needs_input_grad[0] else None
         to_v = ctx.smoothing.curvature(v).mul_(outer).mul_(grad) if ctx.needs_input_grad[1] else None
-        return to_grad, to_v, None
+        return to_grad, to_v, None, None
 
 
 def rectify(v: Tensor, smoothing: Smoothing) -> Tensor:
@@ -140,16 +143,23 @@ _RECTIFIERS: dict[Callable[..., Any], _Entry] = {
 
 
 class SmoothRectifiers(TorchFunctionMode):
-    """While active, every ReLU, ReLU6, Hardtanh, LeakyReLU and PReLU that runs is the smoothed one."""
+    """While active, every ReLU, ReLU6, Hardtanh, LeakyReLU and PReLU that runs is the smoothed one, and convolutions
+    with frozen weights take the cheap second derivative."""
 
     def __init__(self, smoothing: Smoothing) -> None:
         super().__init__()
         self.smoothing = smoothing
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        if func is torch.conv2d:
+            return frozen_conv2d(*args, **kwargs)
         if func not in _RECTIFIERS:
             return func(*args, **kwargs)
         smooth, names, in_place = _RECTIFIERS[func]

@@ -54,8 +54,7 @@ def _unit(tensor: Tensor, kind: str, name: str) -> Tensor:
         )
     if not tensor.is_floating_point():
         raise InputError(
-            f"{name} is {tensor.dtype}; expected floating point values in [0, 1]: "
-            "8-bit values must be divided by 255."
+            f"{name} is {tensor.dtype}; expected floating point values in [0, 1]: 8-bit values must be divided by 255."
         )
     tensor = tensor.detach()
     if len(tensor) == 0:

@@ -54,9 +54,7 @@ def linf(clean: Tensor, adversarial: Tensor) -> Tensor:
 
 def l2(clean: Tensor, adversarial: Tensor) -> Tensor:
     """Euclidean norm of the perturbation, in [0, sqrt(C H W)]: a sum over the image's values, not a mean."""
-    return like_inputs(
-        _perturbation(clean, adversarial).square().sum(dim=(1, 2, 3)).sqrt(), clean, adversarial
-    )
+    return like_inputs(_perturbation(clean, adversarial).square().sum(dim=(1, 2, 3)).sqrt(), clean, adversarial)
 
 
 def changed_fraction(clean: Tensor, adversarial: Tensor) -> Tensor:

@@ -23,9 +23,7 @@ def _check_logits(logits: Tensor, classes: Tensor, name: str) -> None:
         raise InputError("logits hold NaN or infinite values; the verdict on them would be arbitrary.")
     outside = (classes < 0) | (classes >= logits.shape[1])
     if outside.any():
-        raise InputError(
-            f"{name} holds {int(classes[outside][0])}; expected class numbers 0 to {logits.shape[1] - 1}."
-        )
+        raise InputError(f"{name} holds {int(classes[outside][0])}; expected class numbers 0 to {logits.shape[1] - 1}.")
 
 
 def success(logits: Tensor, target: Tensor) -> Tensor:

@@ -48,9 +48,7 @@ def bootstrap_mean(values: Values, seed: int = 0, resamples: int = 2000, level: 
     """
     array = _array(values, "values")
     if resamples < 1 or not 0 < level < 1:
-        raise InputError(
-            f"resamples is {resamples} and level is {level}; expected at least 1, and a share in (0, 1)."
-        )
+        raise InputError(f"resamples is {resamples} and level is {level}; expected at least 1, and a share in (0, 1).")
     n = len(array)
     if n == 0:
         return Interval(None, None, None, 0)
@@ -67,9 +65,7 @@ def bootstrap_mean(values: Values, seed: int = 0, resamples: int = 2000, level: 
     return Interval(float(array.mean()), float(low), float(high), n)
 
 
-def paired_difference(
-    a: Values, b: Values, seed: int = 0, resamples: int = 2000, level: float = 0.95
-) -> Interval:
+def paired_difference(a: Values, b: Values, seed: int = 0, resamples: int = 2000, level: float = 0.95) -> Interval:
     """`bootstrap_mean` of a - b, image by image: what two attacks differ by on the same images.
 
     Images are resampled in pairs, so that what all attacks find hard about an image cancels; differences of
@@ -81,9 +77,7 @@ def paired_difference(
     """
     first, second = _array(a, "a"), _array(b, "b")
     if first.shape != second.shape:
-        raise InputError(
-            f"a has shape {first.shape} and b has shape {second.shape}; expected the same images."
-        )
+        raise InputError(f"a has shape {first.shape} and b has shape {second.shape}; expected the same images.")
     return bootstrap_mean(first - second, seed, resamples, level)
 
 

@@ -9,15 +9,22 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-_COLUMNS = (("joint", "joint_success"), ("success", "success"), ("map L1", "map_l1"), ("IoU", "map_iou"), ("1-SSIM", "ssim"))
+_COLUMNS = (
+    ("joint", "joint_success"),
+    ("success", "success"),
+    ("map L1", "map_l1"),
+    ("IoU", "map_iou"),
+    ("1-SSIM", "ssim"),
+)
 
 
 def _cell(interval: Mapping[str, Any], complement: bool = False) -> str:
     if interval["mean"] is None:
         return "-"
-    mean, low, high = interval["mean"], interval["low"], interval["high"]
+    values = [interval[key] for key in ("mean", "low", "high")]
     if complement:
-        mean, low, high = 1 - mean, 1 - high, 1 - low
+        values = [1 - interval[key] for key in ("mean", "high", "low")]
+    mean, low, high = (round(value, 3) + 0.0 for value in values)  # + 0.0: never "-0.000"
     return f"{mean:.3f}\n{low:.3f}-{high:.3f}"
 
 
@@ -30,9 +37,9 @@ def summary_table(summary: Mapping[str, Any]) -> Group:
         line.append(name, style="bold").append(": ").append(_percent(interval), style="bold")
         line.append(f" of {interval['n']} images: {summary['attack']} changed the class and kept the map.")
         parts.append(line)
-    table = Table(box=None, padding=(0, 1), header_style="bold")
+    table = Table(box=None, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="bold")
     for column in ("reads", "attack"):
-        table.add_column(column, no_wrap=True)
+        table.add_column(column, overflow="fold")
     for column, _ in _COLUMNS:
         table.add_column(column, justify="right", no_wrap=True)
     for name, interpreter in summary["interpreters"].items():
@@ -41,10 +48,12 @@ def summary_table(summary: Mapping[str, Any]) -> Group:
             style = "bold" if attack == summary["attack"] else ""
             table.add_row(name, attack, *cells, style=style)
     parts.append(table)
+    skipped = images["correctly_classified"] - images["attacked"]
     parts.append(
         Text(
-            f"Means over {images['attacked']} attacked images with 95 % intervals; {images['considered']} were looked at, "
-            f"{images['correctly_classified']} of them classified correctly."
+            f"Means over {images['attacked']} attacked images with 95 % intervals; {images['considered']} were looked "
+            f"at, {images['correctly_classified']} of them classified correctly."
+            + (f" {skipped} of those belong to the target class already." if skipped else "")
             + (f" {len(images['unreadable'])} could not be read." if images["unreadable"] else ""),
             style="dim",
         )

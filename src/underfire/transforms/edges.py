@@ -31,13 +31,9 @@ def sobel(images: Tensor) -> Tensor:
     Source: Abdukhamidov et al., "Interpretations Cannot Be Trusted", eqs. 10-15.
     """
     if images.ndim != 4 or 0 in images.shape[1:]:
-        raise InputError(
-            f"images have shape {tuple(images.shape)}; expected N x C x H x W, none of C, H, W zero."
-        )
+        raise InputError(f"images have shape {tuple(images.shape)}; expected N x C x H x W, none of C, H, W zero.")
     if not images.is_floating_point():
-        raise InputError(
-            f"images are {images.dtype}; expected floating point: 8-bit images must be divided by 255."
-        )
+        raise InputError(f"images are {images.dtype}; expected floating point: 8-bit images must be divided by 255.")
     # Channels are added one by one, so that equal pixels get bit-equal greys whatever the memory layout.
     channels = images.detach().unbind(dim=1)
     grey = functools.reduce(torch.add, channels).unsqueeze(1) / len(channels)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,12 @@ import torch
 from torch import Tensor
 
 from underfire.data import ImageData, open_data
-from underfire.errors import DataError, StoreError
+from underfire.errors import DataError, InputError, StoreError, UnderfireWarning
 from underfire.zoo import recipes, weights
 from underfire.zoo.card import model_card
 from underfire.zoo.training import Epoch, accuracy, train
+
+CHECKPOINT, RECORD = "checkpoint.pt", "training.json"
 
 
 def train_recipe(
@@ -32,38 +36,93 @@ def train_recipe(
     Args:
         data, test: sources as :func:`underfire.data.open_data` takes them.
         epochs: instead of the recipe's number.
-        resume: go on from the checkpoint in ``folder``.
+        resume: go on from the checkpoint in ``folder``, which must be of the same recipe, data and number of epochs.
 
     Returns:
         Name, test accuracy in [0, 1], numbers of images, epochs.
 
     Raises:
-        StoreError: where the folder holds a checkpoint and ``resume`` is not given, or cannot be written.
+        InputError: for an unknown recipe, or less than one epoch.
+        DataError: where the data does not suit the recipe.
+        StoreError: where the folder holds a checkpoint and ``resume`` is not given or it is another training's, or
+            cannot be written.
     """
     recipe = recipes.find(name)
+    epochs = recipe.epochs if epochs is None else epochs
+    if epochs < 1:
+        raise InputError(f"epochs is {epochs}; expected at least 1.")
     training_data, test_data = open_data(data), open_data(test)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"output folder {folder} cannot be written: {error.strerror or error}.") from error
-    if (folder / "checkpoint.pt").exists() and not resume:
-        raise StoreError(f"{folder} holds a checkpoint: give --resume to go on from it, or another folder.")
+    run = {
+        "recipe": name,
+        "epochs": epochs,
+        "data": training_data.fingerprint(),
+        "test": test_data.fingerprint(),
+    }
+    _open(folder, run, resume)
     training, testing = _tensors(training_data, recipe), _tensors(test_data, recipe)
+    if len(training[0]) < recipe.batch_size:
+        raise DataError(
+            f"{training_data.name!r} holds {len(training[0])} images; {name} is trained in batches of "
+            f"{recipe.batch_size}, and needs at least one."
+        )
+    _write(folder / RECORD, json.dumps(run, indent=2) + "\n")
     network = train(recipe, training, testing, folder, epochs=epochs, device=device, on_epoch=on_epoch)
     reached = {
         "name": name,
         "accuracy": accuracy(network, *testing, recipe),
-        "epochs": recipe.epochs if epochs is None else epochs,
+        "epochs": epochs,
         "training_images": len(training[0]),
         "test_images": len(testing[0]),
     }
     weights.write(network, folder / f"{name}.safetensors", {"recipe": name, "seed": str(recipe.seed)})
-    (folder / f"{name}.md").write_text(model_card(recipe, reached, network, training_data, test_data))
+    _write(folder / f"{name}.md", model_card(recipe, reached, network, training_data, test_data))
     return reached
+
+
+def _open(folder: Path, run: Mapping[str, Any], resume: bool) -> None:
+    """Make the folder, and check that a checkpoint in it is this training's own."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"output folder {folder} cannot be written: {error.strerror or error}.") from error
+    if not (folder / CHECKPOINT).exists():
+        return
+    if not resume:
+        raise StoreError(f"{folder} holds a checkpoint: give --resume to go on from it, or another folder.")
+    try:
+        then = json.loads((folder / RECORD).read_text())
+        torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        return  # written before there were records: what training makes of it must do
+    except Exception as error:  # of a broken file, torch.load raises nearly anything
+        raise StoreError(f"the checkpoint in {folder} cannot be read: {error}. Choose another folder.") from error
+    changed = [f"{key} was {then.get(key)!r}, is {now!r}" for key, now in run.items() if then.get(key) != now]
+    if changed:
+        raise StoreError(
+            f"{folder} holds the checkpoint of another training: {'; '.join(changed)}. Nothing was changed."
+        )
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise StoreError(f"output folder {path.parent} cannot be written: {error.strerror or error}.") from error
 
 
 def _tensors(data: ImageData, recipe: recipes.Recipe) -> tuple[Tensor, Tensor]:
     batch = data.load(recipe.image_size, recipe.channels)
     if not len(batch.images):
         raise DataError(f"none of the images of {data.name!r} can be read.")
+    if batch.unreadable:
+        path, why = batch.unreadable[0]
+        warnings.warn(
+            f"{len(batch.unreadable)} images of {data.name!r} cannot be read and are left out, the first of them "
+            f"{path}: {why}",
+            UnderfireWarning,
+            stacklevel=3,
+        )
+    classes, highest = len(recipe.class_names), int(batch.labels.max())
+    if highest >= classes:
+        raise DataError(f"{data.name!r} has labels up to {highest}; the classes of {recipe.name} are 0..{classes - 1}.")
     return batch.images.mul(255).round().to(torch.uint8), batch.labels

@@ -83,15 +83,23 @@ def train(
     """
     epochs = recipe.epochs if epochs is None else epochs
     torch.manual_seed(recipe.seed)
-    network = recipe.network().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network: nn.Module = recipe.network().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.SGD(
-        network.parameters(), lr=0.1, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
+        network.parameters(),
+        lr=0.1,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=True,
     )
     images, labels = training[0].to(device), training[1].to(device)
     test_images, test_labels = test[0].to(device), test[1].to(device)
     steps = len(images) // recipe.batch_size
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=recipe.learning_rate, total_steps=epochs * steps, pct_start=0.25, cycle_momentum=False
+        optimiser,
+        max_lr=recipe.learning_rate,
+        total_steps=epochs * steps,
+        pct_start=0.25,
+        cycle_momentum=False,
     )
     checkpoint, first = folder / "checkpoint.pt", 0
     if checkpoint.exists():
@@ -128,4 +136,5 @@ def train(
         part.replace(checkpoint)
         if on_epoch is not None:
             on_epoch(Epoch(epoch + 1, float(total) / steps, reached, time.perf_counter() - started))
-    return network.eval().cpu()
+    network.eval().cpu()
+    return network

@@ -22,7 +22,8 @@ def read(recipe: Recipe) -> dict[str, Tensor]:
     """The shipped weights of ``recipe`` as a state dict."""
     from safetensors.torch import load_file
 
-    return load_file(path(recipe.name))
+    state: dict[str, Tensor] = load_file(path(recipe.name))
+    return state
 
 
 def write(network: nn.Module, file: Path, metadata: dict[str, str]) -> None:

@@ -1,0 +1,72 @@
+"""Convolutions of a frozen network, differentiated twice without the work that nobody asked for.
+
+The second-order backward pass of PyTorch's convolution computes gradients of the weights also where they are frozen.
+For a frozen weight a convolution is linear in its input, so that the derivative of its input gradient is the convolution
+itself: one pass in place of three, with the same bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Size = int | tuple[int, ...] | list[int]
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, weight: Tensor, bias: Tensor | None, how: tuple[Any, ...]) -> Tensor:
+        ctx.save_for_backward(image, weight)
+        ctx.how = how
+        stride, padding, dilation, groups = how
+        result: Tensor = torch.ops.aten.convolution(image, weight, bias, stride, padding, dilation, False, [0, 0], groups)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        image, weight = ctx.saved_tensors
+        return _InputGradient.apply(gradient, image.detach(), weight, ctx.how), None, None, None  # type: ignore[no-untyped-call]
+
+
+class _InputGradient(torch.autograd.Function):
+    """Linear in the gradient; ``image`` lends its shape alone."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, image: Tensor, weight: Tensor, how: tuple[Any, ...]) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.how = how
+        stride, padding, dilation, groups = how
+        mask = [True, False, False]
+        result: Tensor = torch.ops.aten.convolution_backward(
+            gradient, image, weight, None, stride, padding, dilation, False, [0, 0], groups, mask
+        )[0]
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None, None]:
+        (weight,) = ctx.saved_tensors
+        return _Convolution.apply(outer, weight, None, ctx.how), None, None, None  # type: ignore[no-untyped-call]
+
+
+def _pair(size: Size) -> list[int]:
+    return [size, size] if isinstance(size, int) else list(size) * (2 // len(size))
+
+
+def frozen_conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> Tensor:
+    """``torch.conv2d`` for weights without gradients; like it in every value, cheaper in its second derivative."""
+    trains = weight.requires_grad or (bias is not None and bias.requires_grad)
+    if trains or isinstance(padding, str) or input.ndim != 4 or not torch.is_grad_enabled():
+        return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
+    how = (_pair(stride), _pair(padding), _pair(dilation), groups)
+    result: Tensor = _Convolution.apply(input, weight, bias, how)  # type: ignore[no-untyped-call]
+    return result

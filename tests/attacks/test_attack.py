@@ -1,0 +1,284 @@
+"""Whole attacks: against slow replicas, other libraries, and the promises that every result keeps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import underfire as uf
+from tests.conftest import smooth_images, tiny_network
+from underfire import attacks
+
+EPS = 8 / 255
+
+
+def targets_of(labels: Tensor) -> tuple[int, ...]:
+    return tuple(int((label + 1) % 4) for label in labels)
+
+
+def eight_bit(eps: float) -> float:
+    """The whole levels of eps."""
+    return int(eps * 255) / 255
+
+
+def slow_pgd(network: nn.Module, images: Tensor, targets: Tensor, eps: float, steps: int) -> Tensor:
+    """Targeted sign descent, one image at a time, from the definition (Madry et al. 2018), keeping the iterate with
+    the lowest loss among those that succeed."""
+    kept = []
+    for image, target in zip(images, targets, strict=True):
+        x, best, lowest = image.clone(), None, float("inf")
+        for step in range(steps + 1):
+            y = x.clone().requires_grad_()
+            logits = network(y.unsqueeze(0))
+            loss = F.cross_entropy(logits, target.unsqueeze(0))
+            if int(logits.argmax()) == int(target) and float(loss) < lowest:
+                best, lowest = x.clone(), float(loss)
+            if step == steps:
+                break
+            (gradient,) = torch.autograd.grad(loss, y)
+            x = (x - gradient.sign() / 255).clamp(image - eps, image + eps).clamp(0, 1)
+        kept.append(x if best is None else best)
+    return torch.stack(kept).mul(255).round().div(255)
+
+
+def test_pgd_against_a_slow_replica(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
+    targets = targets_of(labels)
+    attack = attacks.preset("bim", eps=0.1, steps=(5, 25), target_class=attacks.GivenClass(targets))
+    result = attack(uf.System(classifier, uf.interpreters.CAM()), images, labels)
+    expected = slow_pgd(classifier, images, torch.tensor(targets), eight_bit(0.1), 30)
+    # a gradient of 1e-9 may have another sign after folding: a handful of values of 4,608
+    assert float((result.adversarial - expected).abs().gt(1e-6).float().mean()) < 2e-3
+    assert bool(result.success.any())
+
+
+def slow_adv2(
+    classifier: uf.Classifier, image: Tensor, label: int, target: int, eps: float, warmup: int, joint: int
+) -> tuple[Tensor, float]:
+    """ADV2 on CAM for one image ([ADV2] eq. 4-9), and the map distance of the iterate that is kept."""
+
+    def read(x: Tensor, c: int) -> tuple[Tensor, Tensor]:
+        network = classifier.module
+        inner = torch.relu(network.norm(network.first(classifier.normalise(x.unsqueeze(0)))))
+        features = torch.relu(network.second(inner))
+        raw = (network.head.weight[c].detach().view(-1, 1, 1) * features[0]).sum(0)
+        return network.head(features.mean((2, 3))), (raw - raw.min()) / (raw.max() - raw.min())
+
+    goal = read(image, label)[1].detach()
+    x, best, lowest = image.clone(), None, float("inf")
+    for step in range(warmup + joint + 1):
+        y = x.clone().requires_grad_()
+        logits, cam = read(y, target)
+        loss = F.cross_entropy(logits, torch.tensor([target]))
+        if step >= warmup:
+            distance = float((cam - goal).abs().mean())
+            if int(logits.argmax()) == target and distance < lowest:
+                best, lowest = x.clone(), distance
+            progress = (step - warmup) / (joint - 1)
+            loss = loss + (5 + 5 * progress) * (cam - goal).square().mean()
+        if step == warmup + joint:
+            break
+        (gradient,) = torch.autograd.grad(loss, y)
+        x = (x - gradient.sign() / 255).clamp(image - eps, image + eps).clamp(0, 1)
+    return (x if best is None else best), lowest
+
+
+def test_adv2_against_a_slow_replica(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
+    targets = targets_of(labels)
+    system = uf.System(classifier, uf.interpreters.CAM())
+    rule = attacks.GivenClass(targets)
+    attack = replace(attacks.preset("adv2", eps=EPS, steps=(4, 12), target_class=rule).build(system), early_stop=None)
+    result = attack(system, images, labels)
+    for row in range(len(images)):
+        expected, distance = slow_adv2(classifier, images[row], int(labels[row]), targets[row], EPS, 4, 12)
+        assert float((result.adversarial[row] - expected).abs().gt(1e-6).float().mean()) < 0.01
+        if distance < float("inf"):
+            assert float(result.map_l1["cam"][row]) == pytest.approx(distance, abs=2e-3)
+
+
+def test_parity_with_torchattacks(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
+    torchattacks = pytest.importorskip("torchattacks", reason="torchattacks is not installed")
+    targets = targets_of(labels)
+    peer = torchattacks.PGD(classifier, eps=EPS, alpha=1 / 255, steps=10, random_start=False)
+    peer.set_mode_targeted_by_label(quiet=True)
+    theirs = peer(images, torch.tensor(targets)).mul(255).round().div(255)
+    attack = attacks.preset("bim", eps=EPS, steps=(0, 10), target_class=attacks.GivenClass(targets))
+    system = uf.System(classifier, uf.interpreters.CAM())
+    benign = attacks.attack.read_benign(system, images, labels)
+    _, _, outcome = attack.build(system).run(system.view(), benign, 0, 8)
+    assert float((outcome.last.mul(255).round().div(255) - theirs).abs().gt(1e-6).float().mean()) < 2e-3
+
+
+@pytest.mark.parametrize(
+    "interpreter", [uf.interpreters.CAM(), uf.interpreters.GradCAM(), uf.interpreters.Grad()]
+)
+def test_a_batch_is_its_images_one_by_one(
+    classifier: uf.Classifier, interpreter: uf.interpreters.Interpreter
+) -> None:
+    images = smooth_images(11, seed=2)
+    labels = classifier.logits(images).argmax(1)
+    system = uf.System(classifier, interpreter)
+    attack = attacks.preset("adv2", eps=EPS, steps=(6, 20)).build(system)
+    attack = replace(attack, early_stop=attacks.EarlyStop(after=0.2, patience=0.1, tolerance=0.05))
+    whole = attack(system, images, labels)
+    assert len(whole.steps.unique()) > 1, "some images are to leave before others"
+    for size in (1, 7):
+        again = attack(system, images, labels, batch_size=size)
+        assert torch.equal(whole.adversarial, again.adversarial), size
+        for name in ("success", "steps", "best_step", "forwards", "backwards", "confidence"):
+            assert torch.equal(getattr(whole, name), getattr(again, name)), (size, name)
+        assert torch.equal(whole.map_l1[interpreter.name], again.map_l1[interpreter.name])
+    alone = attack(system, images[4:5], labels[4:5])
+    assert torch.equal(alone.adversarial[0], whole.adversarial[4])
+
+
+@given(
+    eps=st.floats(1 / 255, 0.5),
+    seed=st.integers(0, 2**31),
+    name=st.sampled_from(["adv2", "pgd", "bim"]),
+    extreme=st.booleans(),
+)
+@settings(max_examples=15, deadline=None)
+def test_every_result_is_a_valid_eight_bit_image_in_the_ball(
+    eps: float, seed: int, name: str, extreme: bool
+) -> None:
+    classifier = uf.Classifier(tiny_network())
+    images = smooth_images(3, 8, seed=seed)
+    images = images.round() if extreme else images
+    labels = classifier.logits(images).argmax(1)
+    result = attacks.preset(name, eps=eps, steps=(2, 3))(
+        uf.System(classifier, uf.interpreters.CAM()), images, labels, seed=seed
+    )
+    levels = result.adversarial * 255
+    assert torch.allclose(levels, levels.round(), atol=1e-4)
+    assert 0 <= float(result.adversarial.min()) <= float(result.adversarial.max()) <= 1
+    assert float((result.adversarial - images).abs().max()) <= eps + 1e-5
+    verdict = classifier.logits(result.adversarial).argmax(1)
+    assert torch.equal(result.success, verdict == result.target)
+    assert torch.equal(result.untargeted_success, verdict != labels)
+
+
+def test_maps_and_distances_are_those_of_the_saved_image(
+    classifier: uf.Classifier, images: Tensor, labels: Tensor
+) -> None:
+    interpreter = uf.interpreters.Grad()
+    result = attacks.preset("adv2", eps=EPS, steps=(3, 6))(uf.System(classifier, interpreter), images, labels)
+    assert result.target is not None
+    maps = interpreter.maps(classifier, result.adversarial, result.target)
+    benign = interpreter.maps(classifier, images, labels)
+    assert torch.equal(maps, result.maps["grad"])
+    assert torch.equal(benign, result.benign_maps["grad"])
+    assert torch.allclose(result.map_l1["grad"], (maps - benign).abs().mean((1, 2)), atol=1e-6)
+    assert torch.allclose(result.l2, (result.adversarial - images).flatten(1).norm(dim=1), atol=1e-5)
+    low = result.map_l1_target["grad"] < result.noise_threshold["grad"]
+    assert torch.equal(result.joint_success, result.success & low)
+    noise = torch.quantile(result.noise_map_l1["grad"].double(), 0.95)
+    assert result.noise_threshold["grad"] == pytest.approx(float(noise))
+
+
+def test_a_failed_attack_returns_its_last_iterate(
+    classifier: uf.Classifier, images: Tensor, labels: Tensor
+) -> None:
+    """At one level and one step nothing succeeds: the image is the sign step, not the benign image, and not black."""
+    system = uf.System(classifier, uf.interpreters.CAM())
+    attack = attacks.preset(
+        "bim", eps=1 / 255, steps=(0, 1), target_class=attacks.GivenClass(targets_of(labels))
+    )
+    result = attack(system, images, labels)
+    failed = ~result.success
+    assert bool(failed.any())
+    assert torch.equal(result.best_step[failed], torch.full_like(result.best_step[failed], -1))
+    assert bool(((result.adversarial - images).abs().flatten(1).amax(1)[failed] > 0.9 / 255).all())
+
+
+def test_untargeted(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
+    system = uf.System(classifier, uf.interpreters.CAM())
+    result = attacks.preset("adv2", eps=EPS, steps=(10, 20), targeted=False)(system, images, labels)
+    assert result.target is None
+    assert torch.equal(result.success, result.untargeted_success)
+    assert float(result.success.float().mean()) > 0.5
+    verdict = classifier.logits(result.adversarial)
+    explained = verdict.scatter(1, labels.unsqueeze(1), -torch.inf).argmax(1)
+    assert torch.equal(
+        result.maps["cam"], uf.interpreters.CAM().maps(classifier, result.adversarial, explained)
+    )
+
+
+def test_target_rules(classifier: uf.Classifier) -> None:
+    images = smooth_images(64, seed=9)
+    logits = classifier.logits(images)
+    labels = logits.argmax(1)
+    benign = attacks.attack.read_benign(uf.System(classifier, uf.interpreters.CAM()), images, labels)
+    drawn = attacks.RandomClass().classes(benign, 0)
+    assert not bool((drawn == labels).any())
+    assert len(drawn.unique()) == 4
+    assert not torch.equal(drawn, attacks.RandomClass().classes(benign, 1))
+    assert torch.equal(attacks.LeastLikely().classes(benign, 0), logits.argmin(1))
+
+
+def test_the_counts_are_what_the_network_saw(
+    classifier: uf.Classifier, images: Tensor, labels: Tensor
+) -> None:
+    system = uf.System(classifier, [uf.interpreters.CAM(), uf.interpreters.Grad()])
+    view, calls = system.view(), [0, 0]
+
+    def forward(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        calls[0] += 1
+
+    attack = replace(attacks.preset("adv2", eps=EPS, steps=(5, 8)).build(system), early_stop=None)
+    benign = attacks.attack.read_benign(system, images, labels)
+    attack.run(view, benign, 0, 8)  # whatever happens once per view is over
+    view.prepared.module.head.register_forward_hook(forward)
+    _, _, outcome = attack.run(view, benign, 0, 8)
+    probe = 2  # the look at the views before the first step is no part of the attack
+    # 5 warm-up passes; 8 joint steps and the final look with two passes each (exact for CAM, smoothed for Grad)
+    assert calls[0] - probe == 5 + 9 * 2
+    assert outcome.forwards.tolist() == [calls[0] - probe] * 6
+    assert outcome.backwards.tolist() == [5 + 8 * 3 + 1] * 6
+    assert outcome.steps.tolist() == [13] * 6
+
+
+def test_the_trace(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
+    system = uf.System(classifier, uf.interpreters.CAM())
+    attack = attacks.preset("adv2", eps=EPS, steps=(4, 8))
+    plain = attack(system, images, labels, batch_size=4)
+    traced = attack(system, images, labels, batch_size=4, trace_every=2)
+    assert torch.equal(plain.adversarial, traced.adversarial), "watching changes nothing"
+    assert torch.equal(plain.forwards, traced.forwards)
+    trace = traced.trace
+    assert trace is not None
+    assert trace.steps == [0, 2, 4, 6, 8, 10]
+    assert trace.stages == ["warm-up"] * 2 + ["joint"] * 4
+    columns = trace.columns
+    assert columns["success"].shape == (6, 6)
+    assert bool(columns["map_l1"][:, 0].isfinite().all())
+    assert bool(columns["loss_interpretation"][:2].isnan().all())
+    assert traced.target is not None
+    expected = F.cross_entropy(classifier(images), traced.target, reduction="none")
+    assert torch.allclose(columns["loss_prediction"][0], expected, atol=1e-4)
+
+
+def test_seeds_decide(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
+    system = uf.System(classifier, uf.interpreters.CAM())
+    attack = attacks.preset("pgd", eps=EPS, steps=(2, 3))
+    first, again, other = (attack(system, images, labels, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(first.adversarial, again.adversarial)
+    assert not torch.equal(first.adversarial, other.adversarial)
+
+
+def test_progress_is_reported(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
+    heard: list[tuple[int, int]] = []
+    attack = attacks.preset("bim", eps=EPS, steps=(1, 2))
+    attack(
+        uf.System(classifier, uf.interpreters.CAM()),
+        smooth_images(12),
+        classifier.logits(smooth_images(12)).argmax(1),
+        batch_size=8,
+        progress=lambda step, total: heard.append((step, total)),
+    )
+    assert heard == [(step, 6) for step in range(1, 7)]

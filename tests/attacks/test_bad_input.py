@@ -1,0 +1,159 @@
+"""Every way of asking for nonsense gets its own message, and costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import underfire as uf
+from tests.conftest import smooth_images, tiny_network
+from underfire import attacks
+from underfire.errors import ClassifierError, InputError, InterpreterError, UnderfireWarning
+
+
+def run(
+    images: Tensor, labels: Tensor, network: nn.Module | None = None, **options: object
+) -> attacks.AttackResult:
+    system = uf.System(network or tiny_network(), uf.interpreters.CAM())
+    return attacks.preset("adv2", eps=8 / 255, steps=(1, 2))(system, images, labels, **options)
+
+
+ZEROS = torch.zeros(4, dtype=torch.int64)
+
+BAD: dict[str, tuple[Callable[[], tuple[Tensor, Tensor]], str]] = {
+    "normalised": (lambda: (smooth_images(4) * 4 - 2, ZEROS), r"range over \[-2.*already normalised"),
+    "255": (lambda: (smooth_images(4) * 255, ZEROS), "divide them by 255"),
+    "nan": (lambda: (smooth_images(4) * torch.nan, ZEROS), "NaN or infinite"),
+    "no batch": (lambda: (smooth_images(4)[0], ZEROS), r"shape \(3, 16, 16\); expected N x 3"),
+    "channels": (lambda: (smooth_images(4)[:, :1], ZEROS), "expected N x 3"),
+    "empty": (lambda: (smooth_images(4)[:0], ZEROS[:0]), "N >= 1"),
+    "integers": (lambda: (smooth_images(4).long(), ZEROS), r"dtype torch\.int64"),
+    "label too high": (lambda: (smooth_images(4), ZEROS + 4), r"4\.\.4; the classifier has classes 0\.\.3"),
+    "label negative": (lambda: (smooth_images(4), ZEROS - 1), r"-1\.\.-1"),
+    "labels from 1": (lambda: (smooth_images(4), torch.tensor([1, 2, 3, 4])), "count from 1"),
+    "labels floating": (lambda: (smooth_images(4), ZEROS.float()), "integer class indices"),
+    "labels too few": (lambda: (smooth_images(4), ZEROS[:3]), "expected 4 values"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_images_and_labels(name: str) -> None:
+    make, message = BAD[name]
+    with pytest.raises(InputError, match=message):
+        run(*make())
+
+
+def test_eight_bit_images_are_taken_as_they_are() -> None:
+    levels = smooth_images(4).mul(255).round().to(torch.uint8)
+    assert torch.equal(run(levels, ZEROS).images, levels.float() / 255)
+
+
+def test_a_hair_out_of_range_is_rounding() -> None:
+    images = smooth_images(4).clamp(0, 1)
+    images[0, 0, 0, 0], images[1, 0, 0, 0] = -5e-7, 1 + 5e-7
+    assert float(run(images, ZEROS).images.min()) >= 0
+
+
+class Wrapped(nn.Module):
+    """A good network with something done to its logits."""
+
+    def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.network, self.change = tiny_network(), change
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.change(self.network(images))
+
+
+CLASSIFIERS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "probabilities": (lambda z: z.softmax(1), "returns probabilities"),
+    "nan": (lambda z: z * torch.nan, "NaN or infinite logits"),
+    "random": (lambda z: z + torch.randn_like(z), "other logits for the same images"),
+    "maps instead of logits": (lambda z: z.view(-1, 2, 2), "expected logits N x K"),
+}
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_classifiers_that_cannot_carry_a_verdict(name: str) -> None:
+    change, message = CLASSIFIERS[name]
+    with pytest.raises(ClassifierError, match=message):
+        run(smooth_images(4), ZEROS, Wrapped(change))
+
+
+def test_log_probabilities_and_normalised_logits_are_fine() -> None:
+    """log_softmax only shifts each row: the same verdicts, and the same Grad maps."""
+    plain, logged = (
+        attacks.preset("adv2", eps=8 / 255, steps=(1, 2))(
+            uf.System(Wrapped(change), uf.interpreters.Grad()), smooth_images(4), ZEROS
+        )
+        for change in (lambda z: z, lambda z: z.log_softmax(1))
+    )
+    assert torch.equal(plain.success, logged.success)
+    assert torch.allclose(plain.benign_maps["grad"], logged.benign_maps["grad"], atol=1e-4)
+
+
+def test_a_target_that_is_the_label() -> None:
+    system = uf.System(tiny_network(), uf.interpreters.CAM())
+    attack = attacks.preset("adv2", steps=(1, 1), target_class=2)
+    with pytest.raises(InputError, match=r"image's own class for image 1 \(class 2\)"):
+        attack(system, smooth_images(3), torch.tensor([0, 2, 1]))
+
+
+def test_targets_that_do_not_fit() -> None:
+    system = uf.System(tiny_network(), uf.interpreters.CAM())
+    with pytest.raises(InputError, match=r"classes 0\.\.3"):
+        attacks.preset("adv2", steps=(1, 1), target_class=4)(system, smooth_images(3), ZEROS[:3])
+    rule = attacks.GivenClass((1, 2))
+    with pytest.raises(InputError, match="2 classes for 3 images"):
+        attacks.preset("adv2", steps=(1, 1), target_class=rule)(system, smooth_images(3), ZEROS[:3])
+
+
+def test_an_interpreter_whose_maps_have_no_gradient() -> None:
+    class Steps(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            features = torch.sign(images) + 0 * images
+            return nn.functional.linear(features.mean((2, 3)), torch.eye(3))
+
+    with pytest.raises(InterpreterError, match="zero everywhere"):
+        run(smooth_images(4), ZEROS, Steps())
+
+
+def test_a_network_without_second_derivative() -> None:
+    class Hard(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = tiny_network()
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.network(nn.functional.hardsigmoid(4 * images - 2))
+
+    system = uf.System(Hard(), uf.interpreters.Grad())
+    with pytest.raises(InterpreterError, match="no second derivative"):
+        attacks.preset("adv2", steps=(1, 1))(system, smooth_images(4), ZEROS)
+
+
+def test_two_interpreters_of_one_kind_need_names() -> None:
+    pair = [uf.interpreters.Grad(pool=1), uf.interpreters.Grad(pool=4)]
+    with pytest.raises(InputError, match="give them names"):
+        uf.System(tiny_network(), pair)
+    named = uf.System(tiny_network(), {"fine": pair[0], "coarse": pair[1]})
+    result = attacks.preset("adv2", steps=(1, 1))(named, smooth_images(2), ZEROS[:2])
+    assert result.maps["fine"].shape == (2, 16, 16)
+    assert result.maps["coarse"].shape == (2, 4, 4)
+
+
+def test_no_interpreter() -> None:
+    with pytest.raises(InputError, match="at least one"):
+        uf.System(tiny_network(), [])
+
+
+def test_near_chance_is_said() -> None:
+    from underfire.attacks.benign import warn_near_chance
+
+    with pytest.warns(UnderfireWarning, match="near chance"):
+        warn_near_chance(12, 100, 10)
+    warn_near_chance(40, 100, 10)
+    warn_near_chance(1, 5, 10)

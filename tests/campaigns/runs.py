@@ -1,0 +1,190 @@
+"""Starting runs as a user does, reading what they wrote, and data made of the built-in digits."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+import underfire as uf
+from underfire import cli
+
+Row = dict[str, Any]
+MISCLASSIFIED = 25  # the first image of digits:test that digits-resnet gets wrong; those before it are right
+COLUMNS = [
+    "image_id",
+    "path",
+    "image_file",
+    "label",
+    "target",
+    "classifier",
+    "attack",
+    "perturbation",
+    "shaping",
+    "attacked_interpreters",
+    "interpreter",
+    "correct_before",
+    "success",
+    "untargeted_success",
+    "joint_success",
+    "confidence",
+    "map_l1",
+    "map_l2",
+    "map_iou",
+    "map_ssim",
+    "map_spearman",
+    "map_l1_target",
+    "ssim",
+    "linf",
+    "l2",
+    "steps",
+    "forwards",
+    "backwards",
+    "seconds",
+    "seed",
+]
+
+
+@dataclass
+class Written:
+    """An output folder, read back."""
+
+    folder: Path
+    rows: list[Row] = field(default_factory=list)
+    maps: dict[str, Tensor] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.rows = pq.read_table(self.folder / "results.parquet").to_pylist()
+        self.maps = load_file(self.folder / "maps.safetensors")
+        self.summary = json.loads((self.folder / "summary.json").read_text())
+        self.run = json.loads((self.folder / "run.json").read_text())
+
+    def of(self, attack: str, interpreter: str = "cam", correct_before: bool = True) -> list[Row]:
+        """One row per image."""
+        wanted = (attack, interpreter, correct_before)
+        return [r for r in self.rows if (r["attack"], r["interpreter"], r["correct_before"]) == wanted]
+
+    def images(self, rows: Sequence[Row]) -> Tensor:
+        """The saved images of ``rows`` as N x 1 x H x W in [0, 1], from their files."""
+        return torch.cat([read_png(self.folder / row["image_file"]) for row in rows])
+
+    def everything(self) -> dict[str, bytes]:
+        """The content of every file by its path."""
+        return content(self.folder)
+
+
+def read_png(path: Path) -> Tensor:
+    with Image.open(path) as image:
+        assert (image.format, image.mode) == ("PNG", "L")
+        return torch.tensor(list(image.tobytes()), dtype=torch.float32).view(1, 1, *image.size[::-1]) / 255
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def without_seconds(rows: Sequence[Row]) -> list[Row]:
+    return [{column: value for column, value in row.items() if column != "seconds"} for row in rows]
+
+
+def assert_same_run(one: Written, other: Written) -> None:
+    """Equal in everything but time."""
+    assert without_seconds(one.rows) == without_seconds(other.rows)
+    assert one.maps.keys() == other.maps.keys()
+    assert all(torch.equal(value, other.maps[name]) for name, value in one.maps.items())
+    pictures = [{name: data for name, data in w.everything().items() if name.endswith(".png")} for w in (one, other)]
+    assert pictures[0] == pictures[1]
+    assert one.everything().keys() == other.everything().keys()
+
+
+def write_digits(folder: Path, indices: Sequence[int]) -> Path:
+    """Images of digits:test as PNG files with a table of labels; returns the table."""
+    data = uf.data.open_data("digits:test")
+    (folder / "pictures").mkdir(parents=True)
+    lines = ["file,label"]
+    for index in indices:
+        name = f"pictures/{index:03d}.png"
+        data.read(index).save(folder / name)
+        lines.append(f"{name},{data.record(index).label}")
+    table = folder / "labels.csv"
+    table.write_text("\n".join(lines) + "\n")
+    return table
+
+
+def options(**changes: Any) -> list[str]:
+    """The words of a small ``underfire attack``. None leaves an option out, True makes it a flag, lists repeat it."""
+    chosen: dict[str, Any] = {
+        "data": "digits:test",
+        "classifier": "digits-resnet",
+        "interpreter": "cam",
+        "attack": "adv2",
+        "eps": "0.2",
+        "steps": "2,4",
+        "count": 4,
+    }
+    words = ["attack"]
+    for name, value in (chosen | changes).items():
+        flag = f"--{name.replace('_', '-')}"
+        for each in value if isinstance(value, list) else [value]:
+            if each is not None and each is not False:
+                words += [flag] if each is True else [flag, str(each)]
+    return words
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: exit code, stdout, and stderr (also as words, since it is wrapped)."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        return " ".join(self.err.split())
+
+
+Command = Callable[..., Ended]
+
+
+def make_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs the command line in this process, as the ``underfire`` script would."""
+
+    def run(*words: str | Path) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["underfire", *map(str, words)])
+        capsys.readouterr()
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            with pytest.raises(SystemExit) as stopped:
+                cli.main()
+        out, err = capsys.readouterr()
+        code = stopped.value.code
+        return Ended(0 if code is None else int(code), out, err)
+
+    return run
+
+
+def process(*words: str | Path, **environment: str) -> subprocess.Popen[str]:
+    """The command line in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "underfire.cli", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+    )

@@ -1,0 +1,179 @@
+"""Wrong input: exit code 2 and one paragraph that says what to change, or a warning where a run can go on."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.campaigns.runs import Command, Written, options, write_digits
+
+
+def check_refused(ended: Any, *said: str) -> None:
+    """One paragraph on stderr, nothing on stdout, no traceback."""
+    assert ended.code == 2, ended.err
+    assert ended.out == ""
+    assert "Traceback" not in ended.err
+    assert ended.err.startswith("error: ")
+    assert "\n\n" not in ended.err.strip()
+    assert not re.search("[│╭╰]", ended.err)
+    for part in said:
+        assert part in ended.said, ended.said
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"data": "digitz:test"}, ["digitz:test", "Did you mean"]),
+        ({"data": "digit"}, ["unknown data set 'digit'", "Did you mean 'digits'"]),
+        ({"data": "no/such/folder"}, ["no/such/folder", "does not exist"]),
+        ({"classifier": "digit-resnet"}, ["unknown classifier", "Did you mean 'digits-resnet'"]),
+        ({"classifier": "nowhere.py:build"}, ["nowhere.py", "does not exist"]),
+        ({"interpreter": "camm"}, ["unknown interpreter 'camm'", "Did you mean 'cam'"]),
+        ({"interpreter": ["cam", "grat"]}, ["unknown interpreter 'grat'", "Did you mean 'grad'"]),
+        ({"interpreter": ["cam", "cam"]}, ["two of one kind"]),
+        ({"attack": "adv3"}, ["unknown attack 'adv3'", "Did you mean 'adv2'", "bim", "pgd"]),
+        ({"target": "least-likly"}, ["unknown target", "Did you mean 'least-likely'"]),
+        ({"target": "10"}, ["target is class 10", "0..9"]),
+        ({"target": "-1"}, ["unknown target '-1'", "0..9"]),
+        ({"eps": "0"}, ["eps is 0", "0 < eps <= 1"]),
+        ({"eps": "2"}, ["eps is 2", "0 < eps <= 1"]),
+        ({"eps": "-8/255"}, ["0 < eps <= 1"]),
+        ({"eps": "abc"}, ["eps is 'abc'", "8/255"]),
+        ({"eps": "8/0"}, ["eps is '8/0'"]),
+        ({"eps": "1e999"}, ["eps is '1e999'"]),
+        ({"eps": "0.003"}, ["eps is 0.003", "one 8-bit level"]),
+        ({"steps": "x"}, ["steps is 'x'", "WARMUP,JOINT"]),
+        ({"steps": "40"}, ["steps is '40'", "WARMUP,JOINT"]),
+        ({"steps": "1,2,3"}, ["steps is '1,2,3'"]),
+        ({"steps": "-1,4"}, ["steps is (-1, 4)"]),
+        ({"steps": "0,0"}, ["steps is (0, 0)"]),
+        ({"count": 0}, ["count is 0", "greater than or equal to 1"]),
+        ({"count": "many"}, ["--count", "underfire attack --help"]),
+        ({"seed": 2**70}, ["seed is"]),
+        ({"batch_size": 0}, ["batch-size is '0'"]),
+        ({"batch_size": "-8"}, ["batch-size is '-8'"]),
+        ({"batch_size": "²"}, ["batch-size is '²'"]),
+        ({"device": "cuda:99"}, ["device is 'cuda:99'"]),
+        ({"device": "quantum"}, ["device is 'quantum'"]),
+        ({"precision": "int4"}, ["--precision", "bf16"]),
+        ({"preset": "papers"}, ["--preset", "published"]),
+        ({"data": None}, ["--data", "underfire attack --help"]),
+        ({"out": None}, ["--out"]),
+        ({"cuont": "4"}, ["--cuont", "--count"]),
+    ],
+)
+def test_wrong_values(command: Command, tmp_path: Path, changes: dict[str, Any], said: list[str]) -> None:
+    out = tmp_path / "out"
+    check_refused(command(*options(**({"out": out} | changes))), *said)
+    assert not out.exists() or not list(out.iterdir())
+
+
+def test_unknown_commands_and_recipes(command: Command, tmp_path: Path) -> None:
+    check_refused(command("atack"), "atack")
+    check_refused(
+        command("train", "classifier", "--recipe", "digit-resnet", "--out", tmp_path), "Did you mean 'digits-resnet'"
+    )
+
+
+def test_data_without_images(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    check_refused(command(*options(data=tmp_path / "empty", out=tmp_path / "out")), "is an empty folder")
+    (tmp_path / "classes" / "cat").mkdir(parents=True)
+    check_refused(command(*options(data=tmp_path / "classes", out=tmp_path / "out")), "no images")
+
+
+def test_an_unreadable_image_is_named_skipped_and_counted(command: Command, tmp_path: Path) -> None:
+    table = write_digits(tmp_path / "data", range(6))
+    (tmp_path / "data" / "pictures" / "002.png").write_bytes(b"not a picture")
+    (tmp_path / "data" / "pictures" / "004.png").unlink()
+    ended = command(*options(data=table, count=None, out=tmp_path / "out"))
+    assert ended.code == 0
+    assert "warning: 2 of the images" in ended.said
+    assert "002.png is not an image" in "".join(ended.err.split("\n")) or "002.png" in ended.err
+    assert "2 could not be read" in " ".join(ended.out.split())
+    written = Written(tmp_path / "out")
+    assert [Path(entry["path"]).name for entry in written.summary["images"]["unreadable"]] == ["002.png", "004.png"]
+    assert written.summary["images"]["considered"] == 4
+    assert {row["image_id"] for row in written.rows} == {f"pictures/00{index}.png" for index in (0, 1, 3, 5)}
+
+
+def test_only_images_before_the_last_attacked_one_are_reported(command: Command, tmp_path: Path) -> None:
+    table = write_digits(tmp_path / "data", range(6))
+    for name in ("001", "004"):
+        (tmp_path / "data" / "pictures" / f"{name}.png").write_bytes(b"not a picture")
+    assert command(*options(data=table, count=2, out=tmp_path / "out")).code == 0
+    unreadable = Written(tmp_path / "out").summary["images"]["unreadable"]
+    assert [Path(entry["path"]).name for entry in unreadable] == ["001.png"]
+
+
+def test_no_image_can_be_read(command: Command, tmp_path: Path) -> None:
+    table = write_digits(tmp_path / "data", range(3))
+    for picture in (tmp_path / "data" / "pictures").iterdir():
+        picture.write_bytes(b"")
+    check_refused(command(*options(data=table, out=tmp_path / "out")), "none of the 3 images", "can be read")
+
+
+def write_model(folder: Path, change: str) -> str:
+    """A classifier file: digits-resnet with something wrong."""
+    lines = [
+        "import torch, underfire as uf",
+        "def build():",
+        "    made = uf.classifiers.load('digits-resnet')",
+        "    head = made.module.head",
+        "    with torch.no_grad():",
+        f"        {change}",
+        "    return made",
+    ]
+    (folder / "model.py").write_text("\n".join(lines) + "\n")
+    return f"{folder / 'model.py'}:build"
+
+
+def test_a_classifier_that_gets_nothing_right(command: Command, tmp_path: Path, digits_table: Path) -> None:
+    """Its classes are in another order: of 14 digits not one is where it belongs, and nothing is attacked."""
+    roll = "head.weight.copy_(head.weight.roll(1, 0)); head.bias.copy_(head.bias.roll(1, 0))"
+    model = write_model(tmp_path, roll)
+    ended = command(*options(data=digits_table, classifier=model, count=None, out=tmp_path / "out"))
+    check_refused(ended, "none of the 14 images", "classified correctly", "classifier's order", "normalisation")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_classifier_near_chance_is_warned_of(command: Command, tmp_path: Path) -> None:
+    """It nearly always says 4, which is right for four of the 14 digits."""
+    table = write_digits(tmp_path / "data", range(14))
+    model = write_model(tmp_path, "head.weight.mul_(1e-3); head.bias.zero_(); head.bias[4] = 1")
+    ended = command(*options(data=table, classifier=model, count=None, out=tmp_path / "out"))
+    assert ended.code == 0
+    assert "warning: only 4 of 14 images are classified correctly, which is near chance" in ended.said
+    summary = Written(tmp_path / "out").summary
+    assert summary["images"]["attacked"] == 4
+    assert summary["interpreters"]["cam"]["attacks"]["adv2"]["success_over_all_images"]["n"] == 14
+    good = command(*options(data=table, count=None, out=tmp_path / "good"))
+    assert "chance" not in good.err
+
+
+def test_a_classifier_that_fails_on_the_images(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(
+        "import torch\ndef build():\n    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(7, 10))\n"
+    )
+    ended = command(*options(classifier=f"{tmp_path / 'model.py'}:build", out=tmp_path / "out"))
+    check_refused(ended, "fails on images of 3 x 8 x 8", "image_size")
+
+
+def test_an_image_that_vanishes_during_the_run(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from underfire.campaigns import shard
+
+    table = write_digits(tmp_path / "data", range(3))
+    original = shard.attack_shard
+
+    def vanish(*arguments: Any) -> Any:
+        shutil.rmtree(tmp_path / "data" / "pictures")
+        return original(*arguments)
+
+    monkeypatch.setattr("underfire.campaigns.runner.attack_shard", vanish)
+    check_refused(command(*options(data=table, count=None, out=tmp_path / "out")), "could be read when the run began")

@@ -1,0 +1,139 @@
+"""What happens to the output folder, and to what others keep in it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.campaigns.conftest import small_config
+from tests.campaigns.runs import Command, Written, assert_same_run, content, options
+from underfire.campaigns import run_attack
+from underfire.errors import InputError, StoreError
+
+
+@pytest.fixture
+def held(small: Written, tmp_path: Path) -> Path:
+    """A folder that holds a finished run."""
+    return Path(shutil.copytree(small.folder, tmp_path / "held"))
+
+
+def add(folder: Path, name: str, text: str = "mine") -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_a_folder_that_holds_something_is_refused(held: Path, tmp_path: Path, command: Command) -> None:
+    add(tmp_path / "foreign", "thesis.tex")
+    for folder in (held, tmp_path / "foreign"):
+        before = content(folder)
+        ended = command(*options(out=folder))
+        assert ended.code == 2
+        assert "not empty" in ended.said
+        assert "--resume" in ended.said
+        assert "--overwrite" in ended.said
+        assert content(folder) == before
+
+
+def test_an_empty_folder_and_a_missing_one_are_used(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    run_attack(small_config(), tmp_path / "empty")
+    run_attack(small_config(), tmp_path / "not" / "there", resume=True)
+    assert_same_run(Written(tmp_path / "empty"), Written(tmp_path / "not" / "there"))
+
+
+def test_overwriting_leaves_nothing_of_the_earlier_run(held: Path, tmp_path: Path) -> None:
+    add(held, "shards/000001.parquet.part", "a killed run leaves such files")
+    add(held, "results.parquet.part")
+    config = small_config(count=1, seed=5, attack="pgd")
+    run_attack(config, held, overwrite=True)
+    run_attack(config, tmp_path / "fresh")
+    assert_same_run(Written(held), Written(tmp_path / "fresh"))
+    assert {row["seed"] for row in Written(held).rows} == {5}
+
+
+@pytest.mark.parametrize(
+    "foreign", ["thesis.tex", "images/holiday.png", "images/clean/notes.txt", "shards/mine.parquet", "code/run.json"]
+)
+def test_overwriting_refuses_what_no_run_wrote(held: Path, foreign: str) -> None:
+    add(held, foreign)
+    before = content(held)
+    with pytest.raises(StoreError, match="which no run wrote") as refused:
+        run_attack(small_config(), held, overwrite=True)
+    assert foreign.split("/")[0] in str(refused.value)
+    assert content(held) == before
+
+
+def test_overwriting_refuses_a_folder_without_a_run(tmp_path: Path) -> None:
+    add(tmp_path / "a", "images/clean/000000-x.png")
+    add(tmp_path / "b", "run.json", '{"name": "a configuration of another program"}')
+    add(tmp_path / "c", "run.json", "not json")
+    for name in "abc":
+        before = content(tmp_path / name)
+        with pytest.raises(StoreError, match=r"no run\.json of a run"):
+            run_attack(small_config(), tmp_path / name, overwrite=True)
+        with pytest.raises(StoreError, match="no run that could be resumed"):
+            run_attack(small_config(), tmp_path / name, resume=True)
+        assert content(tmp_path / name) == before
+
+
+def test_overwriting_does_not_follow_links(held: Path, tmp_path: Path) -> None:
+    add(tmp_path / "elsewhere", "000000-x.png")
+    (held / "images" / "linked").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match="images/linked"):
+        run_attack(small_config(), held, overwrite=True)
+    assert (tmp_path / "elsewhere" / "000000-x.png").exists()
+
+
+def test_a_run_that_cannot_begin_overwrites_nothing(held: Path) -> None:
+    before = content(held)
+    with pytest.raises(InputError, match="unknown target"):
+        run_attack(small_config(target="nobody"), held, overwrite=True)
+    with pytest.raises(InputError, match="unknown data set"):
+        run_attack(small_config(data="digitz"), held, overwrite=True)
+    assert content(held) == before
+
+
+def test_after_bad_input_the_corrected_command_works(tmp_path: Path, command: Command) -> None:
+    assert command(*options(target="nobody", count=1, out=tmp_path / "out")).code == 2
+    assert command(*options(classifier="nobody", count=1, out=tmp_path / "out")).code == 2
+    assert command(*options(count=1, out=tmp_path / "out")).code == 0
+
+
+@pytest.mark.parametrize("below", ["", "inner"])
+def test_a_file_in_the_way(tmp_path: Path, command: Command, below: str) -> None:
+    add(tmp_path, "file")
+    ended = command(*options(out=tmp_path / "file" / below))
+    assert ended.code == 2
+    assert "cannot be written" in ended.said
+    assert "Traceback" not in ended.err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_disk_that_fails_midway(tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("PIL.Image.Image.save", full_disk)
+    ended = command(*options(out=tmp_path / "out"))
+    assert ended.code == 2
+    assert "cannot be written: No space left on device" in ended.said
+
+
+def test_both_flags_at_once(held: Path, command: Command) -> None:
+    before = content(held)
+    ended = command(*options(out=held, resume=True, overwrite=True))
+    assert ended.code == 2
+    assert "contradict" in ended.said
+    assert content(held) == before
+
+
+def test_a_path_with_brackets_is_shown_as_it_is(tmp_path: Path, command: Command) -> None:
+    """Brackets are markup to the library that prints."""
+    folder = tmp_path / "run[bold][/red]"
+    assert "run[bold][/red]" in "".join(command(*options(count=1, out=folder)).out.split())
+    ended = command(*options(count=1, out=folder))
+    assert ended.code == 2
+    assert "run[bold][/red]" in "".join(ended.err.split())

@@ -1,0 +1,115 @@
+"""What the command line prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.campaigns.runs import Command, Written, options, process
+from underfire.reports.table import summary_table
+
+
+def strict(text: str) -> Any:
+    """JSON as the standard has it: no NaN, no infinity."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_json_is_all_that_stdout_holds(command: Command, tmp_path: Path) -> None:
+    ended = command(*options(count=2, steps="1,1", out=tmp_path, json=True))
+    assert ended.code == 0
+    assert strict(ended.out) == Written(tmp_path).summary
+    assert next(iter(strict(ended.out))) == "joint_success"
+    again = command(*options(count=2, steps="1,1", out=tmp_path, json=True, resume=True))
+    assert strict(again.out) == strict(ended.out)
+
+
+def test_json_where_nothing_succeeds(small: Written) -> None:
+    text = (small.folder / "summary.json").read_text()
+    assert strict(text)["interpreters"]["cam"]["attacks"]["adv2"]["confidence_of_successes"] == {
+        "mean": None,
+        "low": None,
+        "high": None,
+        "n": 0,
+    }
+    strict((small.folder / "run.json").read_text())
+
+
+def test_list_names_what_there_is(command: Command) -> None:
+    known = strict(command("list", "--json").out)
+    assert "digits-resnet" in known["classifiers"]
+    assert known["interpreters"] == ["cam", "grad", "gradcam"]
+    assert known["attacks"] == ["adv2", "pgd", "bim"]
+    assert "digits-resnet" in known["recipes"]
+    table = command("list").out
+    assert all(name in table for names in known.values() for name in names)
+
+
+@pytest.mark.parametrize(
+    ("words", "example"),
+    [
+        (["attack"], "underfire attack --data digits:test --classifier digits-resnet --interpreter cam --attack adv2"),
+        (["attack"], "--classifier my_model.py:build"),
+        (["train", "classifier"], "underfire train classifier --recipe"),
+        (["list"], "underfire list --json"),
+    ],
+)
+def test_help_shows_examples(command: Command, words: list[str], example: str) -> None:
+    ended = command(*words, "--help")
+    assert ended.code == 0
+    assert "Example" in ended.out
+    assert example in " ".join(ended.out.split())
+
+
+def test_without_a_command_there_is_help(command: Command) -> None:
+    for words in ([], ["train"]):
+        ended = command(*words)
+        assert "Usage" in ended.out + ended.err
+        assert ended.err.count("error") == 0
+
+
+def test_80_columns_are_enough(tmp_path: Path) -> None:
+    words = options(interpreter=["gradcam", "grad"], count=2, steps="1,1", out=tmp_path / "out")
+    running = process(*words, COLUMNS="80")
+    out, err = running.communicate(timeout=120)
+    assert running.returncode == 0, err
+    lines = (out + err).splitlines()
+    assert max(len(line) for line in lines) <= 80
+    assert "…" not in out
+    summary = Written(tmp_path / "out").summary
+    for name in ("gradcam", "grad"):
+        for attack in ("clean", "noise", "pgd", "adv2"):
+            group = summary["interpreters"][name]["attacks"][attack]
+            shown = [f"{group[column]['mean']:.3f}" for column in ("joint_success", "success", "map_l1", "map_iou")]
+            shown.append(f"{1 - group['ssim']['mean']:.3f}")
+            assert any(line.split() == [name, attack, *shown] for line in lines), (name, attack, out)
+    assert lines[0].startswith("Joint success against gradcam") or lines[0].startswith("Joint success against grad")
+
+
+def test_the_table_leaves_nothing_out_of_a_long_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that does not fit goes over two lines; no number is cut."""
+    from rich.console import Console
+
+    interval = {"mean": -1.0, "low": -1.0, "high": -0.0004, "n": 3}
+    group = dict.fromkeys(("joint_success", "success", "map_l1", "map_iou", "ssim"), interval)
+    summary = {
+        "joint_success": {"x" * 30: {"mean": 0.5, "low": 0.25, "high": 1.0, "n": 3}},
+        "attack": "adv2",
+        "images": {"attacked": 3, "considered": 9, "correctly_classified": 5, "unreadable": [{}]},
+        "interpreters": {"x" * 30: {"attacks": {"adv2": group}}},
+    }
+    Console(width=80, file=sys.stdout).print(summary_table(summary))
+    out = capsys.readouterr().out
+    assert max(len(line) for line in out.splitlines()) <= 80
+    assert "…" not in out
+    assert "50.0 % [25.0, 100.0] of 3 images" in " ".join(out.split())
+    assert "2 of those belong to the target class already" in " ".join(out.split())
+    assert "1 could not be read" in " ".join(out.split())
+    assert out.count("-1.000-0.000") == 4  # and not "--0.000"

@@ -1,0 +1,108 @@
+"""summary.json, recomputed from results.parquet."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.campaigns.conftest import small_config
+from tests.campaigns.runs import Written
+from underfire.campaigns import run_attack
+
+MEANS = [
+    "joint_success",
+    "success",
+    "untargeted_success",
+    "map_l1",
+    "map_l2",
+    "map_iou",
+    "map_ssim",
+    "map_spearman",
+    "map_l1_target",
+    "ssim",
+    "linf",
+    "l2",
+    "steps",
+    "forwards",
+    "backwards",
+    "seconds",
+]
+
+
+def check_interval(interval: dict[str, Any], values: list[float]) -> None:
+    """Mean and n exactly, and a 95 % percentile bootstrap by another generator nearby."""
+    assert interval["n"] == len(values)
+    if not values:
+        assert interval["mean"] is None
+        return
+    array = np.asarray(values, dtype=float)
+    assert interval["mean"] == pytest.approx(array.mean(), abs=1e-12)
+    assert interval["low"] <= interval["mean"] + 1e-12
+    assert interval["high"] >= interval["mean"] - 1e-12
+    draws = np.random.default_rng(99).choice(array, (4000, len(array))).mean(axis=1)
+    tolerance = 0.15 * (array.max() - array.min()) + 1e-9
+    assert interval["low"] == pytest.approx(np.quantile(draws, 0.025), abs=tolerance)
+    assert interval["high"] == pytest.approx(np.quantile(draws, 0.975), abs=tolerance)
+
+
+def test_joint_success_comes_first(full: Written) -> None:
+    text = (full.folder / "summary.json").read_text()
+    assert next(iter(json.loads(text))) == "joint_success"
+    for interpreter in ("cam", "grad"):
+        rows = full.of("adv2", interpreter)
+        check_interval(full.summary["joint_success"][interpreter], [row["joint_success"] for row in rows])
+    for part in full.summary["interpreters"].values():
+        assert all(next(iter(group)) == "joint_success" for group in part["attacks"].values())
+
+
+@pytest.mark.parametrize("attack", ["clean", "noise", "pgd", "adv2"])
+@pytest.mark.parametrize("interpreter", ["cam", "grad"])
+def test_every_mean(full: Written, interpreter: str, attack: str) -> None:
+    rows = full.of(attack, interpreter)
+    group = full.summary["interpreters"][interpreter]["attacks"][attack]
+    for column in MEANS:
+        check_interval(group[column], [row[column] for row in rows])
+    successes = [row for row in rows if row["success"]]
+    check_interval(group["confidence_of_successes"], [row["confidence"] for row in successes])
+    check_interval(group["map_l1_of_successes"], [row["map_l1"] for row in successes])
+    check_interval(group["success_over_all_images"], [row["success"] for row in rows] + [False])
+    curve = group["joint_success_curve"]
+    for limit, rate in zip(curve["thresholds"], curve["rates"], strict=True):
+        assert rate == pytest.approx(np.mean([r["success"] and r["map_l1_target"] < limit for r in rows]), abs=1e-6)
+
+
+def test_the_comparison_with_the_control_is_paired(full: Written) -> None:
+    for interpreter in ("cam", "grad"):
+        found = full.summary["interpreters"][interpreter]["against_prediction_only"]
+        control = {row["image_id"]: row for row in full.of("pgd", interpreter)}
+        for column in ("joint_success", "success", "map_l1", "map_iou"):
+            differences = [
+                float(row[column]) - float(control[row["image_id"]][column]) for row in full.of("adv2", interpreter)
+            ]
+            check_interval(found["paired_difference"][column], differences)
+    nearer = full.summary["interpreters"]["cam"]["against_prediction_only"]
+    assert nearer["paired_difference"]["map_l1"]["high"] < 0  # the joint attack keeps maps, its control does not
+    assert nearer["prediction_interpretation_gap"] > 0
+
+
+def test_the_images_are_counted(full: Written) -> None:
+    assert full.summary["images"] == {
+        "attacked": 13,
+        "considered": 14,
+        "correctly_classified": 13,
+        "unreadable": [],
+    }
+
+
+def test_images_that_are_not_attacked_are_in_no_mean(tmp_path: Any) -> None:
+    """A given target class leaves out the images that belong to it, also from the means of the clean control."""
+    run_attack(small_config(target="9", count=3), tmp_path)  # labels 4 9 4 9 4
+    written = Written(tmp_path)
+    assert written.summary["images"]["considered"] == 5
+    assert written.summary["images"]["correctly_classified"] == 5
+    for group in written.summary["interpreters"]["cam"]["attacks"].values():
+        assert group["map_l1"]["n"] == 3
+        assert group["success_over_all_images"]["n"] == 5

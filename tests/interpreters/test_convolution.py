@@ -1,0 +1,40 @@
+"""Frozen convolutions: torch's in every value, and in both derivatives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from underfire.interpreters.convolution import frozen_conv2d
+
+WAYS: list[dict[str, object]] = [
+    {},
+    {"stride": 2, "padding": 1},
+    {"stride": (2, 1), "padding": (0, 2), "dilation": 2},
+    {"padding": [1], "groups": 2},
+    {"padding": "same"},
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_values_and_derivatives(way: dict[str, object]) -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(4, 4 // int(way.get("groups", 1)), 3, 3, dtype=torch.float64)  # type: ignore[call-overload]
+    bias = torch.randn(4, dtype=torch.float64)
+    image = torch.randn(2, 4, 9, 8, dtype=torch.float64, requires_grad=True)
+    results = []
+    for convolve in (frozen_conv2d, F.conv2d):
+        output = convolve(image, weight, bias, **way)  # type: ignore[operator]
+        (gradient,) = torch.autograd.grad(output.sin().sum(), image, create_graph=True)
+        (second,) = torch.autograd.grad(gradient.square().sum(), image, create_graph=True)
+        (third,) = torch.autograd.grad(second.sum(), image)
+        results.append((output, gradient, second, third))
+    for ours, theirs in zip(*results, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-12)
+
+
+def test_weights_that_train_keep_their_gradient() -> None:
+    weight = torch.randn(2, 3, 3, 3, requires_grad=True)
+    (gradient,) = torch.autograd.grad(frozen_conv2d(torch.rand(1, 3, 5, 5), weight).sum(), weight)
+    assert float(gradient.abs().sum()) > 0

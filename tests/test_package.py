@@ -1,0 +1,208 @@
+"""What holds for the package as a whole: direction of imports, what importing it needs, the shape of its files."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import underfire as uf
+
+SOURCE = Path(uf.__file__).parent
+FILES = sorted(SOURCE.rglob("*.py"))
+LAYERS = (
+    ("errors", "batching", "randomness"),
+    ("metrics", "transforms", "data"),
+    ("zoo",),
+    ("classifiers",),
+    ("interpreters",),
+    ("system",),
+    ("attacks",),
+    ("detectors", "defenses"),
+    ("campaigns",),
+    ("reports",),
+    ("cli",),
+)
+LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+HEAVY = ("torchvision", "timm", "sklearn", "scipy.stats", "skimage", "kornia", "pyarrow", "pydantic", "typer", "rich")
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path) for path in FILES}
+
+
+def imported(path: Path) -> Iterator[tuple[str, int]]:
+    """The modules that a file imports anywhere, also inside functions and under TYPE_CHECKING, with their lines."""
+    package = module_name(path).split(".") if path.name == "__init__.py" else module_name(path).split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = [*package[: len(package) - node.level + 1]] if node.level else []
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:  # "from underfire import metrics" imports underfire.metrics
+                inner = f"{source}.{alias.name}"
+                yield (inner if inner in MODULES else source), node.lineno
+
+
+def part_of(module: str) -> str:
+    """The first name below ``underfire``; empty for the package itself."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def test_the_walk_finds_what_it_should() -> None:
+    assert len(FILES) > 40
+    assert ("underfire.metrics", True) in {
+        (name, line > 0) for name, line in imported(SOURCE / "campaigns" / "summary.py")
+    }
+    inside = {name for name, _ in imported(SOURCE / "cli.py")}
+    assert "underfire.zoo.train" in inside  # imported in a function
+    assert {part_of(module) for module in MODULES} - {""} <= set(LEVEL)
+
+
+@pytest.mark.parametrize("path", FILES, ids=[module_name(path) for path in FILES])
+def test_imports_go_one_way(path: Path) -> None:
+    own = module_name(path)
+    if own == "underfire":
+        return
+    wrong = []
+    for name, line in imported(path):
+        if name.split(".")[0] != "underfire":
+            continue
+        other, mine = part_of(name), part_of(own)
+        if not other:
+            wrong.append(f"line {line}: the package itself, which imports everything")
+        elif LEVEL[other] > LEVEL[mine]:
+            wrong.append(f"line {line}: {name} lies above {mine}")
+    assert not wrong, f"{own}: {wrong}"
+
+
+def test_parts_of_one_layer_do_not_import_each_other_in_a_circle() -> None:
+    edges = {(part_of(module_name(path)), part_of(name)) for path in FILES for name, _ in imported(path)}
+    for layer in LAYERS:
+        inside = {(a, b) for a, b in edges if a in layer and b in layer and a != b}
+        assert not {(a, b) for a, b in inside if (b, a) in inside}
+
+
+@pytest.mark.parametrize("path", FILES, ids=[module_name(path) for path in FILES])
+def test_no_print_eval_or_pickle(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = node.func
+            name = called.id if isinstance(called, ast.Name) else ""
+            assert name not in ("print", "eval", "exec", "compile", "__import__"), f"line {node.lineno}: {name}"
+            if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
+                if (called.value.id, called.attr) == ("torch", "load"):
+                    given = {key.arg: key.value for key in node.keywords}
+                    safe = given.get("weights_only")
+                    assert isinstance(safe, ast.Constant), f"line {node.lineno}"
+                    assert safe.value is True, f"line {node.lineno}"
+                if (called.value.id, called.attr) == ("np", "load"):
+                    assert "allow_pickle" not in {key.arg for key in node.keywords}, f"line {node.lineno}"
+    roots = {name.split(".")[0] for name, _ in imported(path)}
+    assert not roots & {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=[module_name(path) for path in FILES])
+def test_files_are_short_and_say_what_they_are(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    assert len(lines) < 300
+    if lines:
+        assert ast.get_docstring(ast.parse("\n".join(lines)))
+
+
+def python(code: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs ``code`` in a fresh interpreter, with ``path`` before everything else on the import path."""
+    first = f"import sys; sys.path.insert(0, {str(path)!r})\n" if path else "import sys\n"
+    return subprocess.run([sys.executable, "-c", first + code], capture_output=True, text=True, timeout=120)
+
+
+USE = """
+import torch, underfire as uf
+classifier = uf.classifiers.load("digits-resnet")
+batch = uf.data.open_data("digits:test").load((16, 16), 1, range(8))
+system = uf.System(classifier, uf.interpreters.create("cam"))
+result = uf.attacks.preset("adv2", eps=0.2, steps=(1, 1))(system, batch.images, batch.labels)
+assert result.correct_before.all()
+"""
+
+
+def test_it_works_without_torchvision() -> None:
+    done = python("sys.modules['torchvision'] = None; sys.modules['timm'] = None\n" + USE)
+    assert done.returncode == 0, done.stderr
+
+
+def test_it_works_beside_a_broken_torchvision(tmp_path: Path) -> None:
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text(
+        "raise RuntimeError('operator torchvision::nms does not exist')\n"
+    )
+    broken = python("import torchvision", tmp_path)
+    assert "operator torchvision::nms does not exist" in broken.stderr
+    done = python(USE, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_it_is_light() -> None:
+    """It may take at most 1.5 s longer than torch; what is slow to import is imported where it is used."""
+    code = (
+        "import torch\n"
+        "before = set(sys.modules)\n"
+        "import underfire\n"
+        f"found = [name for name in {HEAVY!r} if name in sys.modules and name not in before]\n"
+        "sys.stdout.write(' '.join(found))\n"
+    )
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+
+
+def test_the_command_line_loads_what_runs_need_only_for_a_run() -> None:
+    heavy = ("torchvision", "sklearn", "scipy.stats", "skimage", "kornia", "pyarrow", "pydantic")
+    done = python(f"import underfire.cli\nsys.stdout.write(' '.join(set({heavy!r}) & set(sys.modules)))")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+
+
+def test_importing_it_changes_nothing_global() -> None:
+    code = (
+        "import torch, random, warnings, numpy\n"
+        "state = lambda: (torch.get_default_dtype(), torch.initial_seed(), torch.get_num_threads(),\n"
+        "    random.getstate(), str(numpy.random.get_state()),\n"
+        "    list(warnings.filters), warnings.showwarning, torch.is_grad_enabled(),\n"
+        "    torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark)\n"
+        "before = state()\n"
+        "import underfire\n"
+        "assert state() == before\n"
+    )
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == done.stderr == ""
+
+
+def test_every_public_name_is_there() -> None:
+    for module in [uf, uf.attacks, uf.classifiers, uf.data, uf.interpreters, uf.metrics]:
+        assert sorted(set(module.__all__)) == sorted(module.__all__)
+        assert all(hasattr(module, name) for name in module.__all__)
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    try:
+        installed = importlib.metadata.version("underfire")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("underfire is on the path without being installed")
+    assert uf.__version__ == installed
+
+
+def test_type_checkers_are_told_that_it_is_typed() -> None:
+    assert (SOURCE / "py.typed").exists()
