@@ -10,7 +10,8 @@ from torch import Tensor
 from underfire.attacks.benign import Benign, read_benign
 from underfire.attacks.goal import Goal
 from underfire.attacks.judge import Judgement, judge, judge_noise
-from underfire.attacks.loop import Loop, Outcome, Progress
+from underfire.attacks.loop import Loop, Progress
+from underfire.attacks.outcome import Outcome
 from underfire.attacks.perturbations import PGD, Perturbation
 from underfire.attacks.probe import probe_views
 from underfire.attacks.ranking import EarlyStop, Ranking

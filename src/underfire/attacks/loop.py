@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from underfire.attacks.goal import Goal
 from underfire.attacks.objective import Point
+from underfire.attacks.outcome import Outcome
 from underfire.attacks.perturbations.base import Theta
 from underfire.attacks.ranking import map_distance
 from underfire.attacks.schedule import Move, Stage, Weighted
@@ -25,38 +26,6 @@ if TYPE_CHECKING:
     from underfire.attacks.attack import Attack
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass
-class Outcome:
-    """What the loop found, per image: the best image if any iterate succeeded, else the last; steps that it ran, the
-    step of the best (-1 for none), and the forward and backward passes through the network that it took part in."""
-
-    images: Tensor
-    last: Tensor
-    steps: Tensor
-    best_step: Tensor
-    forwards: Tensor
-    backwards: Tensor
-    seconds: float = 0.0
-    trace: Trace | None = None
-
-    @classmethod
-    def empty(cls, images: Tensor, trace_every: int | None) -> Outcome:
-        trace = Trace(len(images), trace_every) if trace_every else None
-        steps, best_step, forwards, backwards = torch.zeros(4, len(images), dtype=torch.int64, device=images.device)
-        return cls(images.clone(), images.clone(), steps, best_step, forwards, backwards, trace=trace)
-
-    @classmethod
-    def joined(cls, parts: Sequence[Outcome]) -> Outcome:
-        """The outcomes of several batches as one."""
-        names = ("images", "last", "steps", "best_step", "forwards", "backwards")
-        traces = [part.trace for part in parts if part.trace is not None]
-        return cls(
-            **{name: torch.cat([getattr(part, name) for part in parts]) for name in names},
-            seconds=sum(part.seconds for part in parts),
-            trace=Trace.joined(traces) if traces else None,
-        )
 
 
 @dataclass

@@ -12,7 +12,7 @@ from torch import Tensor
 from underfire import metrics
 from underfire.attacks.benign import Benign
 from underfire.attacks.judge import Judgement
-from underfire.attacks.loop import Outcome
+from underfire.attacks.outcome import Outcome
 from underfire.attacks.trace import Trace
 from underfire.metrics import Interval
 

@@ -14,7 +14,7 @@ from underfire.attacks import Attack, GivenClass, Preset
 from underfire.attacks.attack import default_batch_size
 from underfire.campaigns.config import RunConfig
 from underfire.campaigns.selection import logits_of, select
-from underfire.campaigns.shard import Prepared, attack_shard
+from underfire.campaigns.shard import Plan, attack_shard
 from underfire.campaigns.store import Store
 from underfire.campaigns.summary import summarise, with_joint_success
 from underfire.classifiers import Classifier, load
@@ -91,7 +91,7 @@ def run_attack(
     return _finish(run, len(shards))
 
 
-def _prepare(config: RunConfig, store: Store, device: str, reporter: Reporter) -> Prepared:
+def _prepare(config: RunConfig, store: Store, device: str, reporter: Reporter) -> Plan:
     place = find_device(device)
     data = open_data(config.data)
     classifier = load(config.classifier)
@@ -105,7 +105,7 @@ def _prepare(config: RunConfig, store: Store, device: str, reporter: Reporter) -
     )
     selection = select(data, classifier, config.count, excluded, lambda n: reporter.selecting(n, len(data)))
     hashes = {"classifier_sha256": state_hash(classifier.module), "data_sha256": data.fingerprint()}
-    return Prepared(config, data, system, selection, _attacks(preset, system), hashes, store)
+    return Plan(config, data, system, selection, _attacks(preset, system), hashes, store)
 
 
 def find_device(name: str) -> torch.device:
@@ -141,13 +141,13 @@ def _attacks(preset: Preset, system: System) -> dict[str, Attack]:
     return {"pgd": replace(control.build(system), name="pgd"), asked.name: asked}
 
 
-def _default_size(run: Prepared) -> int:
+def _default_size(run: Plan) -> int:
     classifier = run.system.classifier
     height, width = classifier.image_size or (224, 224)
     return default_batch_size(torch.empty(1, 1, height, width, device=classifier.device))
 
 
-def _finish(run: Prepared, shards: int) -> dict[str, Any]:
+def _finish(run: Plan, shards: int) -> dict[str, Any]:
     selection = run.selection
     table, maps = run.store.read_shards(shards)
     table, thresholds = with_joint_success(table)
@@ -162,7 +162,7 @@ def _finish(run: Prepared, shards: int) -> dict[str, Any]:
     return summary
 
 
-def _record(run: Prepared) -> dict[str, Any]:
+def _record(run: Plan) -> dict[str, Any]:
     """What ``run.json`` holds: the configuration, and everything around it that results may depend on."""
     versions = {}
     for package in PACKAGES:

@@ -12,7 +12,7 @@ from torch import Tensor
 from underfire.attacks import Attack, Goal
 from underfire.attacks.benign import Benign, read_benign
 from underfire.attacks.judge import Judgement, judge, noise_images
-from underfire.attacks.loop import Outcome
+from underfire.attacks.outcome import Outcome
 from underfire.campaigns.config import RunConfig
 from underfire.campaigns.selection import Selection
 from underfire.campaigns.store import Store
@@ -22,7 +22,7 @@ from underfire.system import System, SystemView
 
 
 @dataclass
-class Prepared:
+class Plan:
     """What a run works with; ``attacks`` are in the order in which they run, the one that was asked for last, and
     ``hashes`` name the data and the weights."""
 
@@ -49,7 +49,7 @@ class _Wanted:
 
 
 def attack_shard(
-    run: Prepared, view: SystemView, positions: list[int], size: int, advance: Callable[[int], None]
+    run: Plan, view: SystemView, positions: list[int], size: int, advance: Callable[[int], None]
 ) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
     """Rows and maps of one shard, with its images written.
 
@@ -112,7 +112,7 @@ def _control(system: System, benign: Benign, wanted: _Wanted | None, images: Ten
 class _Writer:
     """Collects the rows and maps of one shard, and writes its images."""
 
-    run: Prepared
+    run: Plan
     records: list[Record]
     positions: list[int]
 

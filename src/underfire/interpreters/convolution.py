@@ -21,7 +21,9 @@ class _Convolution(torch.autograd.Function):
         ctx.save_for_backward(image, weight)
         ctx.how = how
         stride, padding, dilation, groups = how
-        result: Tensor = torch.ops.aten.convolution(image, weight, bias, stride, padding, dilation, False, [0, 0], groups)
+        result: Tensor = torch.ops.aten.convolution(
+            image, weight, bias, stride, padding, dilation, False, [0, 0], groups
+        )
         return result
 
     @staticmethod

@@ -14,7 +14,8 @@ from underfire.zoo.networks import ResNet
 
 @dataclass(frozen=True)
 class Recipe:
-    """A network and its training: SGD with Nesterov momentum under a one-cycle learning rate.
+    """A network and its training: SGD with Nesterov momentum under a one-cycle learning rate, then stochastic weight
+    averaging (Izmailov et al. 2018) for ``averaging`` epochs at the constant rate ``averaging_rate``.
 
     ``shift`` is the padding of the random crop in pixels, ``flip`` mirrors half of the images; ``mean`` and
     ``std`` are those of the training pixels, one value per channel.
@@ -35,6 +36,8 @@ class Recipe:
     learning_rate: float = 0.15
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    averaging: int = 0
+    averaging_rate: float = 0.05
     seed: int = 0
     held_out: Callable[[int], bool] | None = field(default=None, repr=False)
 
@@ -59,6 +62,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 std=(0.2470, 0.2435, 0.2616),
                 class_names=_CIFAR10,
                 epochs=22,
+                averaging=6,
                 shift=4,
                 flip=True,
             ),

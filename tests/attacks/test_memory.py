@@ -1,0 +1,38 @@
+"""Nothing of an attack stays behind: double backward passes like to leave cycles that hold their graphs."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+import torch
+
+import underfire as uf
+from tests.conftest import smooth_images, tiny_network
+
+
+def living_tensors() -> int:
+    gc.collect()
+    return sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects())
+
+
+@pytest.mark.parametrize("name", ["cam", "gradcam", "grad"])
+def test_consecutive_attacks_leave_no_tensors(name: str) -> None:
+    system = uf.System(uf.Classifier(tiny_network()), uf.interpreters.create(name))
+    images = smooth_images(8)
+    labels = system.classifier.logits(images).argmax(1)
+    attack = uf.attacks.preset("adv2", eps=8 / 255, steps=(2, 3))
+    counts = []
+    for _ in range(5):
+        attack(system, images, labels)
+        counts.append(living_tensors())
+    assert counts[1:] == [counts[1]] * 4
+
+
+def test_results_carry_no_graph() -> None:
+    system = uf.System(uf.Classifier(tiny_network()), uf.interpreters.Grad())
+    images = smooth_images(4)
+    result = uf.attacks.preset("adv2", eps=8 / 255, steps=(2, 3))(system, images, torch.zeros(4, dtype=torch.int64))
+    tensors = [value for value in vars(result).values() if isinstance(value, torch.Tensor)]
+    tensors += [part for value in vars(result).values() if isinstance(value, dict) for part in value.values()]
+    assert not any(part.requires_grad for part in tensors if isinstance(part, torch.Tensor))
