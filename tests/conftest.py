@@ -53,9 +53,7 @@ def tiny_network(seed: int = 0, classes: int = 4, channels: int = 3) -> Tiny:
     network.eval()
     with torch.no_grad():
         network.head.weight.mul_(6)
-        network.head.bias.sub_(
-            network(smooth_images(64, channels=channels)).mean(0)
-        )  # no class wins everywhere
+        network.head.bias.sub_(network(smooth_images(64, channels=channels)).mean(0))  # no class wins everywhere
     return network
 
 
@@ -72,9 +70,7 @@ def classifier(tiny: Tiny) -> uf.Classifier:
 def smooth_images(count: int, size: int = 16, channels: int = 3, seed: int = 0) -> Tensor:
     """Images on the 8-bit grid with structure at two scales."""
     generator = torch.Generator().manual_seed(seed)
-    coarse = F.interpolate(
-        torch.rand(count, channels, 4, 4, generator=generator), size=(size, size), mode="bicubic"
-    )
+    coarse = F.interpolate(torch.rand(count, channels, 4, 4, generator=generator), size=(size, size), mode="bicubic")
     fine = torch.rand(count, channels, size, size, generator=generator)
     return (coarse.mul(0.8) + fine.mul(0.2)).clamp(0, 1).mul(255).round().div(255)
 

@@ -19,9 +19,7 @@ def torchvision_models() -> ModuleType:
             library = torch.library.Library("torchvision", "FRAGMENT")
             library.define(schema)
             _KEPT.append(library)
-    return pytest.importorskip(
-        "torchvision.models", reason="torchvision is not installed", exc_type=ImportError
-    )
+    return pytest.importorskip("torchvision.models", reason="torchvision is not installed", exc_type=ImportError)
 
 
 _KEPT: list[torch.library.Library] = []

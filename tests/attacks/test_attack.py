@@ -114,12 +114,8 @@ def test_parity_with_torchattacks(classifier: uf.Classifier, images: Tensor, lab
     assert float((outcome.last.mul(255).round().div(255) - theirs).abs().gt(1e-6).float().mean()) < 2e-3
 
 
-@pytest.mark.parametrize(
-    "interpreter", [uf.interpreters.CAM(), uf.interpreters.GradCAM(), uf.interpreters.Grad()]
-)
-def test_a_batch_is_its_images_one_by_one(
-    classifier: uf.Classifier, interpreter: uf.interpreters.Interpreter
-) -> None:
+@pytest.mark.parametrize("interpreter", [uf.interpreters.CAM(), uf.interpreters.GradCAM(), uf.interpreters.Grad()])
+def test_a_batch_is_its_images_one_by_one(classifier: uf.Classifier, interpreter: uf.interpreters.Interpreter) -> None:
     images = smooth_images(11, seed=2)
     labels = classifier.logits(images).argmax(1)
     system = uf.System(classifier, interpreter)
@@ -144,9 +140,7 @@ def test_a_batch_is_its_images_one_by_one(
     extreme=st.booleans(),
 )
 @settings(max_examples=15, deadline=None)
-def test_every_result_is_a_valid_eight_bit_image_in_the_ball(
-    eps: float, seed: int, name: str, extreme: bool
-) -> None:
+def test_every_result_is_a_valid_eight_bit_image_in_the_ball(eps: float, seed: int, name: str, extreme: bool) -> None:
     classifier = uf.Classifier(tiny_network())
     images = smooth_images(3, 8, seed=seed)
     images = images.round() if extreme else images
@@ -181,14 +175,10 @@ def test_maps_and_distances_are_those_of_the_saved_image(
     assert result.noise_threshold["grad"] == pytest.approx(float(noise))
 
 
-def test_a_failed_attack_returns_its_last_iterate(
-    classifier: uf.Classifier, images: Tensor, labels: Tensor
-) -> None:
+def test_a_failed_attack_returns_its_last_iterate(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
     """At one level and one step nothing succeeds: the image is the sign step, not the benign image, and not black."""
     system = uf.System(classifier, uf.interpreters.CAM())
-    attack = attacks.preset(
-        "bim", eps=1 / 255, steps=(0, 1), target_class=attacks.GivenClass(targets_of(labels))
-    )
+    attack = attacks.preset("bim", eps=1 / 255, steps=(0, 1), target_class=attacks.GivenClass(targets_of(labels)))
     result = attack(system, images, labels)
     failed = ~result.success
     assert bool(failed.any())
@@ -204,9 +194,7 @@ def test_untargeted(classifier: uf.Classifier, images: Tensor, labels: Tensor) -
     assert float(result.success.float().mean()) > 0.5
     verdict = classifier.logits(result.adversarial)
     explained = verdict.scatter(1, labels.unsqueeze(1), -torch.inf).argmax(1)
-    assert torch.equal(
-        result.maps["cam"], uf.interpreters.CAM().maps(classifier, result.adversarial, explained)
-    )
+    assert torch.equal(result.maps["cam"], uf.interpreters.CAM().maps(classifier, result.adversarial, explained))
 
 
 def test_target_rules(classifier: uf.Classifier) -> None:
@@ -221,9 +209,7 @@ def test_target_rules(classifier: uf.Classifier) -> None:
     assert torch.equal(attacks.LeastLikely().classes(benign, 0), logits.argmin(1))
 
 
-def test_the_counts_are_what_the_network_saw(
-    classifier: uf.Classifier, images: Tensor, labels: Tensor
-) -> None:
+def test_the_counts_are_what_the_network_saw(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
     system = uf.System(classifier, [uf.interpreters.CAM(), uf.interpreters.Grad()])
     view, calls = system.view(), [0, 0]
 

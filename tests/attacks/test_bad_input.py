@@ -14,9 +14,7 @@ from underfire import attacks
 from underfire.errors import ClassifierError, InputError, InterpreterError, UnderfireWarning
 
 
-def run(
-    images: Tensor, labels: Tensor, network: nn.Module | None = None, **options: object
-) -> attacks.AttackResult:
+def run(images: Tensor, labels: Tensor, network: nn.Module | None = None, **options: object) -> attacks.AttackResult:
     system = uf.System(network or tiny_network(), uf.interpreters.CAM())
     return attacks.preset("adv2", eps=8 / 255, steps=(1, 2))(system, images, labels, **options)
 

@@ -88,9 +88,7 @@ class Additive(Perturbation):
         return adversarial.mul(255).round().div(255)
 
 
-def toy_attack(
-    early_stop: attacks.EarlyStop | None = None, guard: attacks.MarginGuard | None = None
-) -> attacks.Attack:
+def toy_attack(early_stop: attacks.EarlyStop | None = None, guard: attacks.MarginGuard | None = None) -> attacks.Attack:
     weighted, constant = attacks.Weighted, attacks.Constant
     return attacks.Attack(
         name="toy",
@@ -196,9 +194,7 @@ def test_a_guard_finds_the_largest_step_for_each_image(system: uf.System) -> Non
             for factor in (1.0, 1.01):
                 theta = attack.perturbation.move(loop.run_state.theta, direction, chosen * factor)
                 logits = loop.view.logits(attack.perturbation.image(theta, theta["delta"]))
-                held = attacks.MarginGuard.holds(
-                    guard, logits, classes, attack.goal, loop.run_state.guards[index]
-                )
+                held = attacks.MarginGuard.holds(guard, logits, classes, attack.goal, loop.run_state.guards[index])
                 bounds.append((factor, chosen / size, held))
         return chosen
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import underfire as uf
+from tests.conftest import smooth_images
 from underfire import attacks, randomness
 from underfire.attacks.perturbations import eight_bit_box
 from underfire.attacks.state import take
@@ -28,9 +29,7 @@ def some_logits() -> tuple[Tensor, Tensor]:
 def test_targeted_cross_entropy_with_label_smoothing() -> None:
     logits, classes = some_logits()
     goal = attacks.Goal()
-    assert torch.allclose(
-        goal.cross_entropy(logits, classes), F.cross_entropy(logits, classes, reduction="none")
-    )
+    assert torch.allclose(goal.cross_entropy(logits, classes), F.cross_entropy(logits, classes, reduction="none"))
     soft = torch.full_like(logits, 0.05 / 4).scatter(1, classes.unsqueeze(1), 0.95)
     assert torch.allclose(soft.sum(1), torch.ones(7, dtype=torch.float64))
     expected = -(soft * logits.log_softmax(1)).sum(1)
@@ -99,9 +98,7 @@ def test_adam_is_torchs() -> None:
 
 def test_unit_l2_and_sign() -> None:
     gradient = torch.tensor([[3.0, -4.0], [0.0, 0.0]])
-    assert torch.allclose(
-        attacks.UnitL2().direction(gradient, {})[0], torch.tensor([[-0.6, 0.8], [0.0, 0.0]])
-    )
+    assert torch.allclose(attacks.UnitL2().direction(gradient, {})[0], torch.tensor([[-0.6, 0.8], [0.0, 0.0]]))
     assert torch.equal(attacks.Sign().direction(gradient, {})[0], torch.tensor([[-1.0, 1.0], [0.0, 0.0]]))
 
 
@@ -145,9 +142,7 @@ def test_random_numbers_are_uniform_and_independent() -> None:
     assert stats.kstest(drawn.ravel()[:100_000], "uniform").pvalue > 1e-3
     assert abs(np.corrcoef(drawn[:-1].ravel(), drawn[1:].ravel())[0, 1]) < 0.006
     assert abs(np.corrcoef(drawn[:, :-1].ravel(), drawn[:, 1:].ravel())[0, 1]) < 0.006
-    counts = np.bincount(
-        randomness.integers(0, torch.arange(90_000), "test", 0, (1,), 9).numpy().ravel(), minlength=9
-    )
+    counts = np.bincount(randomness.integers(0, torch.arange(90_000), "test", 0, (1,), 9).numpy().ravel(), minlength=9)
     assert stats.chisquare(counts).pvalue > 1e-3
 
 
@@ -217,13 +212,13 @@ def test_published_differs_from_paper_where_it_says(classifier: uf.Classifier) -
     assert torch.allclose(attacks.Goal().cross_entropy(logits, classes, 0.05, 0.05 / 9), expected)
 
 
-def test_published_keeps_the_last_iterate(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
-    system = uf.System(classifier, uf.interpreters.CAM())
-    benign = attacks.attack.read_benign(system, images, labels)
-    attack = attacks.preset("adv2", eps=0.1, steps=(10, 10), variant="published").build(system)
-    _, _, outcome = attack.run(system.view(), benign, 0, 8)
+def test_published_keeps_the_last_iterate(classifier: uf.Classifier) -> None:
+    system, images = uf.System(classifier, uf.interpreters.CAM()), smooth_images(24)
+    benign = attacks.attack.read_benign(system, images, classifier.logits(images).argmax(1))
+    attack = attacks.preset("adv2", eps=0.2, steps=(10, 60), variant="published").build(system)
+    _, _, outcome = attack.run(system.view(), benign, 0, 24)
     assert torch.equal(outcome.images, attack.perturbation.levels(benign.images, outcome.last))
-    best = replace(attack, ranking=attacks.Ranking("map")).run(system.view(), benign, 0, 8)[2]
+    best = replace(attack, ranking=attacks.Ranking("map")).run(system.view(), benign, 0, 24)[2]
     assert not torch.equal(best.images, outcome.images)
 
 

@@ -24,9 +24,7 @@ def compare(
     return joint(system, images, labels), joint.control()(system, images, labels)
 
 
-@pytest.mark.parametrize(
-    "interpreter", [uf.interpreters.CAM(), uf.interpreters.GradCAM(), uf.interpreters.Grad()]
-)
+@pytest.mark.parametrize("interpreter", [uf.interpreters.CAM(), uf.interpreters.GradCAM(), uf.interpreters.Grad()])
 def test_digits(interpreter: uf.interpreters.Interpreter) -> None:
     name = interpreter.name
     classifier = uf.classifiers.load("digits-resnet")

@@ -70,7 +70,7 @@ def test_weights_and_card_say_what_they_are(whole: Path) -> None:
     assert uf.data.open_data("digits:train").fingerprint() in card
     assert "2 epochs" in card
     with safe_open(whole / f"{NAME}.safetensors", "pt") as file:
-        assert file.metadata() == {"recipe": NAME, "seed": "0"}
+        assert file.metadata() == {"made_by": f"recipe {NAME}, seed 0"}
 
 
 def test_resuming_a_finished_training_changes_nothing(whole: Path, command: Command) -> None:

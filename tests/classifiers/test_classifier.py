@@ -16,10 +16,7 @@ def state_of(module: nn.Module) -> tuple[object, ...]:
     return (
         {name: value.clone() for name, value in module.state_dict().items()},
         [part.training for part in module.modules()],
-        [
-            (value.requires_grad, None if value.grad is None else value.grad.clone())
-            for value in module.parameters()
-        ],
+        [(value.requires_grad, None if value.grad is None else value.grad.clone()) for value in module.parameters()],
         [
             (len(part._forward_hooks), len(part._forward_pre_hooks), len(part._backward_hooks))
             for part in module.modules()
@@ -86,9 +83,7 @@ def test_the_network_is_left_as_it_was_after_an_exception(images: Tensor) -> Non
     classifier = uf.Classifier(module, features="network.second")
     system = uf.System(classifier, [uf.interpreters.GradCAM(), uf.interpreters.Grad()])
     with pytest.raises(RuntimeError, match="injected"):
-        uf.attacks.preset("adv2", eps=8 / 255, steps=(20, 40))(
-            system, images, torch.zeros(6, dtype=torch.int64)
-        )
+        uf.attacks.preset("adv2", eps=8 / 255, steps=(20, 40))(system, images, torch.zeros(6, dtype=torch.int64))
     assert same(before, state_of(module))
 
 
@@ -121,9 +116,7 @@ def test_one_channel() -> None:
     classifier = uf.Classifier(tiny_network(channels=1), channels=1, mean=(0.5,), std=(0.5,))
     images = smooth_images(4, channels=1)
     system = uf.System(classifier, uf.interpreters.CAM())
-    result = uf.attacks.preset("adv2", eps=0.1, steps=(2, 3))(
-        system, images, classifier.logits(images).argmax(1)
-    )
+    result = uf.attacks.preset("adv2", eps=0.1, steps=(2, 3))(system, images, classifier.logits(images).argmax(1))
     assert result.adversarial.shape == (4, 1, 16, 16)
 
 

@@ -67,9 +67,7 @@ def test_cam_is_refused_where_the_head_is_not_linear() -> None:
 
 def test_grad_cam_works_where_cam_does_not() -> None:
     classifier = uf.Classifier(build("vgg11"))
-    maps = uf.interpreters.GradCAM().maps(
-        classifier, torch.rand(1, 3, 64, 64), torch.zeros(1, dtype=torch.int64)
-    )
+    maps = uf.interpreters.GradCAM().maps(classifier, torch.rand(1, 3, 64, 64), torch.zeros(1, dtype=torch.int64))
     assert maps.shape == (1, 2, 2)
 
 
@@ -88,9 +86,7 @@ def test_no_convolutional_features_at_all() -> None:
             return self.head(images[:, 0, 0, :8] * 2)
 
     with pytest.raises(InterpreterError, match="Name the module"):
-        uf.interpreters.CAM().maps(
-            uf.Classifier(Mlp()), torch.rand(1, 3, 8, 8), torch.zeros(1, dtype=torch.int64)
-        )
+        uf.interpreters.CAM().maps(uf.Classifier(Mlp()), torch.rand(1, 3, 8, 8), torch.zeros(1, dtype=torch.int64))
 
 
 def test_features_by_name(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:

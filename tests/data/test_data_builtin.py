@@ -80,9 +80,7 @@ def test_arguments_that_cannot_be_used(subset: str, indices: list[int] | None, m
 
 
 def test_fingerprints_tell_the_subsets() -> None:
-    fingerprints = {
-        data.fingerprint() for data in (Digits(), Digits("test"), Digits("train"), Digits(indices=[1]))
-    }
+    fingerprints = {data.fingerprint() for data in (Digits(), Digits("test"), Digits("train"), Digits(indices=[1]))}
     assert len(fingerprints) == 4
     assert Digits("test").fingerprint() == Digits(indices=range(4, 1797, 5)).fingerprint()
 

@@ -140,9 +140,7 @@ def test_what_is_no_table(tmp_path: Path) -> None:
         CsvData(tmp_path)
 
 
-def test_the_fingerprint_tells_labels_contents_and_missing_files(
-    table: Table, write_image: WriteImage
-) -> None:
+def test_the_fingerprint_tells_labels_contents_and_missing_files(table: Table, write_image: WriteImage) -> None:
     image = write_image("a.png", 1)
     first = CsvData(table("file,label\na.png,0\nb.png,1\n")).fingerprint()
     assert CsvData(table("path,target\n./a.png,0\nb.png,1\n")).fingerprint() == first

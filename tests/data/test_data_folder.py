@@ -58,9 +58,7 @@ def test_the_order_does_not_depend_on_the_listing(names: list[str], random: obje
     assert in_order(shuffled) == in_order(names)
 
 
-def test_ids_are_relative_posix_paths_sorted_within_the_class(
-    tmp_path: Path, write_image: WriteImage
-) -> None:
+def test_ids_are_relative_posix_paths_sorted_within_the_class(tmp_path: Path, write_image: WriteImage) -> None:
     for name in ("b/z.png", "b/a/deep/y.JPG", "a/b.webp", "a/B.png"):
         write_image(name)
     data = FolderData(tmp_path)
@@ -146,9 +144,7 @@ def test_reasons_are_the_same_in_every_run(tmp_path: Path) -> None:
 
 def test_formats_that_run_programs_are_not_opened(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "1.jpg").write_bytes(
-        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\n"
-    )
+    (tmp_path / "a" / "1.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\n")
     with pytest.raises(UnreadableImageError, match="not an image that can be read"):
         FolderData(tmp_path).read(0)
 
@@ -237,9 +233,7 @@ def test_the_fingerprint_tells_contents_names_and_classes(tmp_path: Path, write_
     assert fingerprint() == seen[0]
 
 
-def test_the_fingerprint_does_not_depend_on_where_the_folder_lies(
-    tmp_path: Path, write_image: WriteImage
-) -> None:
+def test_the_fingerprint_does_not_depend_on_where_the_folder_lies(tmp_path: Path, write_image: WriteImage) -> None:
     write_image("here/a/1.png", 1)
     write_image("there/a/1.png", 1)
     assert FolderData(tmp_path / "here").fingerprint() == FolderData(tmp_path / "there").fingerprint()

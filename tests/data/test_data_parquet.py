@@ -78,9 +78,7 @@ def test_the_layouts_in_use(tmp_path: Path, image: str, label: str, plain: bool)
 
 
 def test_rows_stay_in_order_over_row_groups(tmp_path: Path) -> None:
-    path = write(
-        tmp_path / "a.parquet", [png(level) for level in range(50)], list(range(50)), row_group_size=7
-    )
+    path = write(tmp_path / "a.parquet", [png(level) for level in range(50)], list(range(50)), row_group_size=7)
     batch = ParquetData(path).load(channels=1)
     assert batch.images[:, 0, 0, 0].mul(255).round().tolist() == list(range(50))
     assert batch.labels.tolist() == list(range(50))

@@ -98,9 +98,7 @@ def test_cmyk_is_converted_without_a_profile() -> None:
 @pytest.mark.parametrize(("alpha", "expected"), [(255, 40), (0, 255), (51, 212)])
 def test_alpha_is_put_on_white(alpha: int, expected: int) -> None:
     # 40 * 51 / 255 + 255 * 204 / 255 = 212
-    assert (
-        prepare(Image.new("RGBA", (1, 1), (40, 40, 40, alpha)), None, 3).flatten().tolist() == [expected] * 3
-    )
+    assert prepare(Image.new("RGBA", (1, 1), (40, 40, 40, alpha)), None, 3).flatten().tolist() == [expected] * 3
     assert grey(prepare(Image.new("LA", (1, 1), (40, alpha)), None, 1)) == [[expected]]
 
 
@@ -315,9 +313,7 @@ def test_a_flat_image_stays_flat(level: int, own: tuple[int, int], size: tuple[i
 )
 def test_the_right_size_is_pixel_identical(data: st.DataObject, size: tuple[int, int], mode: str) -> None:
     channels = len(mode)
-    content = data.draw(
-        st.binary(min_size=size[0] * size[1] * channels, max_size=size[0] * size[1] * channels)
-    )
+    content = data.draw(st.binary(min_size=size[0] * size[1] * channels, max_size=size[0] * size[1] * channels))
     pixels = prepare(Image.frombytes(mode, size[::-1], content), size, channels)
     assert pixels.permute(1, 2, 0).numpy().tobytes() == content
 

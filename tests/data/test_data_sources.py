@@ -130,9 +130,7 @@ def test_missing_paths_suggest_what_lies_beside(
     for spec in ("holidays", tmp_path / "holidays", "./holidais/cat", Path("holidays")):
         with pytest.raises(DataError, match=r"does not exist; .* Did you mean '.*holiday'\? Expected digits"):
             open_data(spec)
-    with pytest.raises(
-        DataError, match=r"zzz\.parquet does not exist; the nearest folder that does is .*\. Exp"
-    ):
+    with pytest.raises(DataError, match=r"zzz\.parquet does not exist; the nearest folder that does is .*\. Exp"):
         open_data("zzz.parquet")
 
 

@@ -37,9 +37,7 @@ def test_floats_on_the_grid_come_back_exactly(dtype: torch.dtype) -> None:
 
 def test_half_precision_is_rounded_to_the_nearest_level() -> None:
     one = int(torch.ones((), dtype=torch.float16).view(torch.int16))
-    images = (
-        torch.arange(one + 1, dtype=torch.int16).view(torch.float16).reshape(1, 1, 1, -1)
-    )  # all of [0, 1]
+    images = torch.arange(one + 1, dtype=torch.int16).view(torch.float16).reshape(1, 1, 1, -1)  # all of [0, 1]
     prepared = TensorData(images, [0]).load(channels=1).images.double()
     assert float((prepared - images.double()).abs().max()) <= 0.5 / 255 + 1e-7
 
@@ -121,9 +119,7 @@ def test_ids_that_cannot_be_used(ids: list[str], message: str) -> None:
 
 
 def test_given_names() -> None:
-    data = TensorData(
-        noise(), torch.tensor([0, 1, 1, 0]), ["a", "b", "c", "d"], ["cat", "dog", "bird"], name="x"
-    )
+    data = TensorData(noise(), torch.tensor([0, 1, 1, 0]), ["a", "b", "c", "d"], ["cat", "dog", "bird"], name="x")
     assert data.class_names == ("cat", "dog", "bird")
     assert data.record(2) == Record("c", "c", 1)
     assert data.name == "x"
@@ -151,9 +147,7 @@ def test_ids_tell_shapes_apart_and_ignore_memory_formats() -> None:
 
 
 def test_an_id_is_the_same_on_every_machine() -> None:
-    assert (
-        pixel_id(torch.arange(12, dtype=torch.uint8).reshape(3, 2, 2)) == "d65d49714a5b7e53c4a5edf815f8f782"
-    )
+    assert pixel_id(torch.arange(12, dtype=torch.uint8).reshape(3, 2, 2)) == "d65d49714a5b7e53c4a5edf815f8f782"
 
 
 def test_the_callers_tensor_is_neither_changed_nor_shared() -> None:

@@ -119,9 +119,7 @@ def test_ranks_equal_definitions_and_scipy(levels: int | None) -> None:
         kendall = metrics.map_kendall(a, b)[index].item()
         assert spearman == pytest.approx(scipy.stats.spearmanr(x, y).statistic, abs=1e-6)
         assert kendall == pytest.approx(scipy.stats.kendalltau(x, y).statistic, abs=1e-6)
-        ranks = [
-            [sum(v < u for v in row) + (sum(v == u for v in row) + 1) / 2 for u in row] for row in (x, y)
-        ]
+        ranks = [[sum(v < u for v in row) + (sum(v == u for v in row) + 1) / 2 for u in row] for row in (x, y)]
         assert spearman == pytest.approx(np.corrcoef(ranks)[0, 1], abs=1e-6)
         assert kendall == pytest.approx(slow_tau_b(x, y), abs=1e-6)
 
@@ -168,9 +166,7 @@ def test_ssim_equals_scikit_image(shape: tuple[int, int, int]) -> None:
         assert metrics.map_ssim(a, b)[index].item() == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("shape", "window"), [((7, 7), 7), ((8, 9), 7), ((4, 12), 3), ((2, 5), 1), ((1, 1), 1)]
-)
+@pytest.mark.parametrize(("shape", "window"), [((7, 7), 7), ((8, 9), 7), ((4, 12), 3), ((2, 5), 1), ((1, 1), 1)])
 def test_ssim_of_small_maps_equals_the_formula(shape: tuple[int, int], window: int) -> None:
     a, b = random_maps(7, (1, *shape)), random_maps(8, (1, *shape))
     taps = torch.exp(-((torch.arange(window, dtype=torch.float64) - window // 2) ** 2) / (2 * 1.5**2))
@@ -182,8 +178,6 @@ def test_ssim_of_small_maps_equals_the_formula(shape: tuple[int, int], window: i
         vx, vy = (weights * (x - mx) ** 2).sum(), (weights * (y - my) ** 2).sum()
         covariance = (weights * (x - mx) * (y - my)).sum()
         values.append(
-            (2 * mx * my + 0.01**2)
-            * (2 * covariance + 0.03**2)
-            / ((mx**2 + my**2 + 0.01**2) * (vx + vy + 0.03**2))
+            (2 * mx * my + 0.01**2) * (2 * covariance + 0.03**2) / ((mx**2 + my**2 + 0.01**2) * (vx + vy + 0.03**2))
         )
     assert metrics.map_ssim(a, b).item() == pytest.approx(torch.stack(values).mean().item(), abs=1e-6)

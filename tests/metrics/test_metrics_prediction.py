@@ -56,9 +56,7 @@ def test_noise_threshold_is_the_quantile_of_the_noise() -> None:
     assert metrics.noise_threshold(torch.arange(101.0) / 100) == pytest.approx(0.95)
     assert metrics.noise_threshold(torch.tensor([0.1, 0.2, 0.4]), 0.75) == pytest.approx(0.3)
     distances = torch.rand(57, generator=torch.Generator().manual_seed(1))
-    assert metrics.noise_threshold(distances, 0.9) == pytest.approx(
-        np.quantile(distances.double().numpy(), 0.9)
-    )
+    assert metrics.noise_threshold(distances, 0.9) == pytest.approx(np.quantile(distances.double().numpy(), 0.9))
     assert metrics.noise_threshold(torch.tensor([0.25])) == 0.25
     for bad, quantile in [([], 0.95), ([0.1, math.nan], 0.95), ([0.1], 1.5), ([0.1], math.nan)]:
         with pytest.raises(InputError):
@@ -109,9 +107,7 @@ def test_curve_by_hand() -> None:
     rows=st.lists(st.tuples(st.booleans(), st.floats(0, 1, width=32)), min_size=1, max_size=20),
     thresholds=st.lists(st.floats(0, 1), min_size=1, max_size=8),
 )
-def test_curve_is_the_rate_of_joint_success_and_grows(
-    rows: list[tuple[bool, float]], thresholds: list[float]
-) -> None:
+def test_curve_is_the_rate_of_joint_success_and_grows(rows: list[tuple[bool, float]], thresholds: list[float]) -> None:
     success, distance = torch.tensor([row[0] for row in rows]), torch.tensor([row[1] for row in rows])
     curve = metrics.joint_success_curve(success, distance, sorted(thresholds))
     for rate, threshold in zip(curve.tolist(), sorted(thresholds), strict=True):
@@ -119,9 +115,7 @@ def test_curve_is_the_rate_of_joint_success_and_grows(
         assert rate == pytest.approx(count / len(rows))
         assert metrics.joint_success(success, distance, threshold).sum().item() == count
     assert (curve.diff() >= 0).all()
-    assert metrics.joint_success_curve(success, distance, [2.0]).item() == pytest.approx(
-        success.float().mean().item()
-    )
+    assert metrics.joint_success_curve(success, distance, [2.0]).item() == pytest.approx(success.float().mean().item())
 
 
 def test_gap_by_hand() -> None:

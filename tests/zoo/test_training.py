@@ -19,7 +19,12 @@ def small_recipe(averaging: int) -> Recipe:
         )
 
     return replace(
-        find("digits-resnet"), network=network, image_size=(8, 8), batch_size=16, averaging=averaging, averaging_rate=0.02
+        find("digits-resnet"),
+        network=network,
+        image_size=(8, 8),
+        batch_size=16,
+        averaging=averaging,
+        averaging_rate=0.02,
     )
 
 

@@ -24,9 +24,9 @@ class Judgement:
     """Images and what was measured on them; every tensor has leading dimension N and lies on the CPU.
 
     ``images`` are 8-bit values in [0, 1]; ``explained`` the classes that the maps were read for; ``confidence`` the
-    probability of what was wanted; ``maps`` and the distances in ``distances`` are by interpreter: ``map_l1``, ``map_l2``
-    (root mean square), ``map_iou`` (at 0.5), ``map_ssim`` and ``map_spearman`` to the benign map, ``map_l1_target`` to the
-    target map.
+    probability of what was wanted; ``maps`` and the distances in ``distances`` are by interpreter: ``map_l1``,
+    ``map_l2`` (root mean square), ``map_iou`` (at 0.5), ``map_ssim`` and ``map_spearman`` to the benign map,
+    ``map_l1_target`` to the target map.
     """
 
     images: Tensor

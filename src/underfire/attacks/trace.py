@@ -11,9 +11,9 @@ from torch import Tensor
 class Trace:
     """A record of an attack's course.
 
-    ``steps`` are the checked steps (from 0), ``stages`` the name of each one's stage, ``columns`` tensors S x N by name:
-    ``loss_prediction``, ``loss_interpretation``, ..., ``success`` (0 or 1) and ``map_l1``; NaN where a value does not exist
-    (a stage without maps, an image that has left).
+    ``steps`` are the checked steps (from 0), ``stages`` the name of each one's stage, ``columns`` tensors S x N by
+    name: ``loss_prediction``, ``loss_interpretation``, ..., ``success`` (0 or 1) and ``map_l1``; NaN where a value does
+    not exist (a stage without maps, an image that has left).
     """
 
     def __init__(self, count: int, every: int) -> None:

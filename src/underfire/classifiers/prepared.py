@@ -26,11 +26,11 @@ class Prepared(Pixels):
     """A deep copy in evaluation mode without gradients for its weights, made fast.
 
     Batch norms are folded into the convolution before them, weights lie in ``channels_last``, and activations no longer
-    work in place where smoothed ones will take their turn (``in_place=False``; they would have to copy). On probe images its logits equal the original's within
-    ``TOLERANCE`` (1e-4 in float32, 0.1 in bfloat16, relative to the largest logit): where a change of the copy breaks
-    that, the change is undone; where even the plain copy differs, a ClassifierError says so. ``deviation`` is what was
-    measured. ``forwards`` counts the batches that went
-    through, ``backwards`` those that came back (whoever differentiates adds to it).
+    work in place where smoothed ones will take their turn (``in_place=False``; they would have to copy). On probe
+    images its logits equal the original's within ``TOLERANCE`` (1e-4 in float32, 0.1 in bfloat16, relative to the
+    largest logit): where a change of the copy breaks that, the change is undone; where even the plain copy differs, a
+    ClassifierError says so. ``deviation`` is what was measured. ``forwards`` counts the batches that went through,
+    ``backwards`` those that came back (whoever differentiates adds to it).
     """
 
     def __init__(self, classifier: Classifier, precision: str, in_place: bool = True) -> None:

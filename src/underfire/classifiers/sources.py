@@ -73,6 +73,6 @@ def _from_file(file: str, function: str) -> Classifier:
         return built
     if not isinstance(built, nn.Module):
         raise ClassifierError(
-            f"{file}:{function} returned a {type(built).__name__}; expected an underfire.Classifier or a torch.nn.Module."
+            f"{file}:{function} returned a {type(built).__name__}; expected an underfire.Classifier or an nn.Module."
         )
     return Classifier(built, name=f"{path.stem}:{function}")

@@ -1,8 +1,8 @@
 """Convolutions of a frozen network, differentiated twice without the work that nobody asked for.
 
 The second-order backward pass of PyTorch's convolution computes gradients of the weights also where they are frozen.
-For a frozen weight a convolution is linear in its input, so that the derivative of its input gradient is the convolution
-itself: one pass in place of three, with the same bits.
+For a frozen weight a convolution is linear in its input, so that the derivative of its input gradient is the
+convolution itself: one pass in place of three, with the same bits.
 """
 
 from __future__ import annotations

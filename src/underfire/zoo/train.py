@@ -74,7 +74,7 @@ def train_recipe(
         "training_images": len(training[0]),
         "test_images": len(testing[0]),
     }
-    weights.write(network, folder / f"{name}.safetensors", {"recipe": name, "seed": str(recipe.seed)})
+    weights.write(network, folder / f"{name}.safetensors", f"recipe {name}, seed {recipe.seed}")
     _write(folder / f"{name}.md", model_card(recipe, reached, network, training_data, test_data))
     return reached
 

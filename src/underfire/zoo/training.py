@@ -14,7 +14,6 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 
 from underfire.zoo.recipes import Recipe
 
-
 AVERAGES_PER_EPOCH = 6
 
 
@@ -159,5 +158,5 @@ def train(
 def _fit_batch_norms(network: nn.Module, images: Tensor, recipe: Recipe) -> None:
     """Statistics of the averaged network, over the training images in batches drawn by the seed."""
     generator = torch.Generator().manual_seed(recipe.seed)
-    order = torch.randperm(len(images), generator=generator).split(recipe.batch_size)
+    order = torch.split(torch.randperm(len(images), generator=generator), recipe.batch_size)
     update_bn((normalise(augment(images[chosen], recipe, generator), recipe) for chosen in order), network)

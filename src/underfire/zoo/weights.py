@@ -26,11 +26,14 @@ def read(recipe: Recipe) -> dict[str, Tensor]:
     return state
 
 
-def write(network: nn.Module, file: Path, metadata: dict[str, str]) -> None:
-    """Write ``network``'s state dict to ``file`` as safetensors, with ``metadata`` in its header."""
+def write(network: nn.Module, file: Path, note: str) -> None:
+    """Write ``network``'s state dict to ``file`` as safetensors, with ``note`` in its header.
+
+    One note, not several: safetensors writes them in no fixed order, and equal networks are to be equal files.
+    """
     from safetensors.torch import save_file
 
-    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, file, metadata)
+    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, file, {"made_by": note})
 
 
 def state_hash(module: nn.Module) -> str:
