@@ -164,7 +164,7 @@ def classifier(
     out: Annotated[Path, typer.Option(help="Folder for the checkpoint, the weights and the model card.")],
     data: Annotated[str, typer.Option(help="Training images, as for 'attack --data'.")] = "digits:train",
     test: Annotated[str, typer.Option(help="Test images; they are measured, never trained on.")] = "digits:test",
-    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's number.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="So many epochs of the recipe's first phase alone.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was reached as JSON.")] = False,

@@ -5,27 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor, nn
 
-from underfire.zoo.recipes import Recipe, find
+from underfire.zoo.recipes import OneCycle, Recipe, Straight, find
 from underfire.zoo.training import augment, normalise, train
 
 
-def small_recipe(averaging: int) -> Recipe:
+def small_recipe() -> Recipe:
     def network() -> nn.Module:
         return nn.Sequential(
             nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3)
         )
 
-    return replace(
-        find("digits-resnet"),
-        network=network,
-        image_size=(8, 8),
-        batch_size=16,
-        averaging=averaging,
-        averaging_rate=0.02,
-    )
+    phases = (OneCycle(4, 0.2), Straight(1, 0.02, 0.02), Straight(1, 0.02, 0.0))
+    return replace(find("digits-resnet"), network=network, image_size=(8, 8), batch_size=16, phases=phases)
 
 
 def data() -> tuple[Tensor, Tensor]:
@@ -70,32 +65,32 @@ def test_normalised_values() -> None:
     assert torch.allclose(values, torch.tensor(expected), atol=1e-6)
 
 
-def test_averaging_is_the_mean_of_the_weights_on_the_way(tmp_path: Path) -> None:
-    """The averaged epochs' weights, collected epoch by epoch with six steps each and one average per step."""
-    folder = tmp_path / "whole"
-    folder.mkdir()
-    seen: list[dict[str, Tensor]] = []
-    network = train(small_recipe(3), data(), data(), folder, epochs=1)
-    collected = tmp_path / "watched"
-    collected.mkdir()
-    original = torch.optim.SGD.step
+def test_the_learning_rate_follows_its_phases() -> None:
+    recipe = small_recipe()
+    torchs = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(
+        torchs, max_lr=0.2, total_steps=4000, pct_start=0.25, cycle_momentum=False
+    )
+    for step in range(3999):
+        assert abs(recipe.rate(4 * step / 4000) - torchs.param_groups[0]["lr"]) < 2e-4
+        torchs.step()
+        cycle.step()
+    assert [recipe.rate(epoch) for epoch in (4, 4.5, 5, 5.5)] == [0.02, 0.02, 0.02, 0.01]
+    assert recipe.epochs == 6
+    assert recipe.shortened(3).phases == (OneCycle(3, 0.2),)
+
+
+def test_training_takes_the_rates_of_its_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rates: list[float] = []
+    original = torch.optim.SGD.step
 
     def step(self: torch.optim.SGD, *arguments: object) -> object:
-        result = original(self, *arguments)  # type: ignore[arg-type]
         rates.append(self.param_groups[0]["lr"])
-        seen.append({"weight": self.param_groups[0]["params"][0].detach().clone()})
-        return result
+        return original(self, *arguments)  # type: ignore[arg-type]
 
-    torch.optim.SGD.step = step  # type: ignore[method-assign]
-    try:
-        train(small_recipe(3), data(), data(), collected, epochs=1)
-    finally:
-        torch.optim.SGD.step = original  # type: ignore[method-assign]
-    assert len(seen) == 4 * 6
-    assert rates[6:] == [0.02] * 18
-    mean = torch.stack([weights["weight"] for weights in seen[12:]]).mean(0)
-    assert torch.allclose(network[0].weight, mean, atol=1e-6)  # type: ignore[index]
+    monkeypatch.setattr(torch.optim.SGD, "step", step)
+    train(small_recipe(), data(), data(), tmp_path)
+    assert rates == [small_recipe().rate(epoch + step / 6) for epoch in range(6) for step in range(6)]
 
 
 def test_a_resumed_training_ends_in_the_same_weights(tmp_path: Path) -> None:
@@ -105,7 +100,7 @@ def test_a_resumed_training_ends_in_the_same_weights(tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
     parts.mkdir()
-    expected = train(small_recipe(3), data(), data(), whole, epochs=2).state_dict()
+    expected = train(small_recipe(), data(), data(), whole).state_dict()
     for stop in (1, 3, 4):
 
         def interrupt(epoch: object, stop: int = stop) -> None:
@@ -113,8 +108,8 @@ def test_a_resumed_training_ends_in_the_same_weights(tmp_path: Path) -> None:
                 raise StopError
 
         try:
-            train(small_recipe(3), data(), data(), parts, epochs=2, on_epoch=interrupt)
+            train(small_recipe(), data(), data(), parts, on_epoch=interrupt)
         except StopError:
             continue
-    resumed = train(small_recipe(3), data(), data(), parts, epochs=2).state_dict()
+    resumed = train(small_recipe(), data(), data(), parts).state_dict()
     assert all(torch.equal(resumed[name], value) for name, value in expected.items())

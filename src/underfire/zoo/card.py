@@ -20,11 +20,6 @@ def model_card(
     parameters = sum(value.numel() for value in network.parameters())
     augmentation = [f"random crop after padding by {recipe.shift} pixels"] if recipe.shift else []
     augmentation += ["horizontal mirroring"] if recipe.flip else []
-    averaging = (
-        f", then {recipe.averaging} epochs at {recipe.averaging_rate} whose weights are averaged"
-        if recipe.averaging
-        else ""
-    )
     return f"""# {recipe.name}
 
 A small classifier for measuring attacks on explanations. It is a test object, not a product.
@@ -36,7 +31,7 @@ A small classifier for measuring attacks on explanations. It is a test object, n
 | classes | {", ".join(recipe.class_names)} |
 | input | pixels in [0, 1], {recipe.channels} x {recipe.image_size[0]} x {recipe.image_size[1]}; mean {recipe.mean}, std {recipe.std} inside the classifier |
 | network | {type(network).__name__}, {parameters:,} parameters |
-| recipe | {reached["epochs"]} epochs, batches of {recipe.batch_size}, SGD with Nesterov momentum {recipe.momentum}, weight decay {recipe.weight_decay}, one-cycle learning rate up to {recipe.learning_rate}{averaging}; {", ".join(augmentation) or "no augmentation"} |
+| recipe | {reached["epochs"]} epochs in batches of {recipe.batch_size}, SGD with Nesterov momentum {recipe.momentum}, weight decay {recipe.weight_decay}, learning rate: {", then ".join(map(str, recipe.phases))}; {", ".join(augmentation) or "no augmentation"} |
 | seed | {recipe.seed} |
 | made with | torch {torch.__version__}, `underfire train classifier --recipe {recipe.name}` |
 | SHA-256 of the parameters | `{state_hash(network)}` |

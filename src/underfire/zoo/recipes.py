@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from torch import nn
@@ -13,9 +14,41 @@ from underfire.zoo.networks import ResNet
 
 
 @dataclass(frozen=True)
+class OneCycle:
+    """The learning rate rises from a 25th of ``rate`` over a quarter of the epochs, and falls to nearly zero, both
+    along a cosine (Smith & Topin 2017)."""
+
+    epochs: int
+    rate: float
+
+    def at(self, progress: float) -> float:
+        rising = progress / 0.25
+        if rising < 1:
+            return self.rate * (1 - (1 - 1 / 25) * (1 + math.cos(math.pi * rising)) / 2)
+        return self.rate * (1e-6 + (1 - 1e-6) * (1 + math.cos(math.pi * (progress - 0.25) / 0.75)) / 2)
+
+    def __str__(self) -> str:
+        return f"{self.epochs} epochs of one cycle up to {self.rate}"
+
+
+@dataclass(frozen=True)
+class Straight:
+    """The learning rate goes from ``start`` to ``end`` in a straight line."""
+
+    epochs: int
+    start: float
+    end: float
+
+    def at(self, progress: float) -> float:
+        return self.start + (self.end - self.start) * progress
+
+    def __str__(self) -> str:
+        return f"{self.epochs} epochs from {self.start} to {self.end}"
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """A network and its training: SGD with Nesterov momentum under a one-cycle learning rate, then stochastic weight
-    averaging (Izmailov et al. 2018) for ``averaging`` epochs at the constant rate ``averaging_rate``.
+    """A network and its training: SGD with Nesterov momentum, under a learning rate that goes through ``phases``.
 
     ``shift`` is the padding of the random crop in pixels, ``flip`` mirrors half of the images; ``mean`` and
     ``std`` are those of the training pixels, one value per channel.
@@ -29,21 +62,29 @@ class Recipe:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     class_names: tuple[str, ...]
-    epochs: int
+    phases: tuple[OneCycle | Straight, ...]
     shift: int
     flip: bool
     batch_size: int = 128
-    learning_rate: float = 0.15
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    averaging: int = 0
-    averaging_rate: float = 0.05
     seed: int = 0
-    held_out: Callable[[int], bool] | None = field(default=None, repr=False)
 
+    @property
+    def epochs(self) -> int:
+        return sum(phase.epochs for phase in self.phases)
 
-def _every_fifth(index: int) -> bool:
-    return index % 5 == 4
+    def rate(self, epoch: float) -> float:
+        """The learning rate after ``epoch`` epochs, whole or not."""
+        for phase in self.phases:
+            if epoch < phase.epochs:
+                return phase.at(epoch / phase.epochs)
+            epoch -= phase.epochs
+        return self.phases[-1].at(1.0)
+
+    def shortened(self, epochs: int) -> Recipe:
+        """The recipe with its first phase alone, ``epochs`` long."""
+        return replace(self, phases=(replace(self.phases[0], epochs=epochs),))
 
 
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -61,8 +102,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 mean=(0.4914, 0.4822, 0.4465),
                 std=(0.2470, 0.2435, 0.2616),
                 class_names=_CIFAR10,
-                epochs=22,
-                averaging=6,
+                phases=(OneCycle(22, 0.15), Straight(6, 0.05, 0.05), Straight(8, 0.05, 0.0)),
                 shift=4,
                 flip=True,
             ),
@@ -75,11 +115,9 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 mean=(0.305,),
                 std=(0.345,),
                 class_names=tuple("0123456789"),
-                epochs=40,
+                phases=(OneCycle(40, 0.1),),
                 shift=1,
                 flip=False,
-                learning_rate=0.1,
-                held_out=_every_fifth,
             ),
         )
     }

@@ -10,11 +10,8 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, update_bn
 
 from underfire.zoo.recipes import Recipe
-
-AVERAGES_PER_EPOCH = 6
 
 
 @dataclass(frozen=True)
@@ -78,44 +75,28 @@ def train(
         training: uint8 images N x C x H x W and int64 labels N, prepared to the recipe's size.
         test: likewise; measured after each epoch, never used to choose anything.
         folder: where the checkpoint lies; it must exist.
-        epochs: instead of the recipe's number; the learning rate's cycle is that long. The recipe's epochs of averaging
-            come after them; the first of those only leaves the cycle's end.
+        epochs: instead of the recipe's number; the first phase of its learning rate is then the only one.
         on_epoch: called after each epoch, once its checkpoint is on disk.
 
     Returns:
         The trained network in evaluation mode, on the CPU.
     """
-    epochs = recipe.epochs if epochs is None else epochs
+    recipe = recipe if epochs is None else recipe.shortened(epochs)
     torch.manual_seed(recipe.seed)
     network: nn.Module = recipe.network().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.SGD(
-        network.parameters(),
-        lr=0.1,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=True,
+        network.parameters(), lr=0.0, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
     )
     images, labels = training[0].to(device), training[1].to(device)
     test_images, test_labels = test[0].to(device), test[1].to(device)
     steps = len(images) // recipe.batch_size
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser,
-        max_lr=recipe.learning_rate,
-        total_steps=epochs * steps,
-        pct_start=0.25,
-        cycle_momentum=False,
-    )
-    averaged = AveragedModel(network)
     checkpoint, first = folder / "checkpoint.pt", 0
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location=device, weights_only=True)
         network.load_state_dict(saved["network"])
         optimiser.load_state_dict(saved["optimiser"])
-        schedule.load_state_dict(saved["schedule"])
         first = saved["epoch"]
-        if first > epochs:
-            averaged.load_state_dict(saved["averaged"])
-    for epoch in range(first, epochs + recipe.averaging):
+    for epoch in range(first, recipe.epochs):
         started, total = time.perf_counter(), torch.zeros((), device=device)
         generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
         order = torch.randperm(len(images), generator=generator).to(device)
@@ -126,37 +107,15 @@ def train(
             loss = F.cross_entropy(network(batch), labels[chosen])
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            if epoch >= epochs:
-                optimiser.param_groups[0]["lr"] = recipe.averaging_rate
+            optimiser.param_groups[0]["lr"] = recipe.rate(epoch + step / steps)
             optimiser.step()
-            if epoch < epochs:
-                schedule.step()
-            elif epoch > epochs and (step + 1) % max(1, steps // AVERAGES_PER_EPOCH) == 0:
-                averaged.update_parameters(network)
             total += loss.detach()
         reached = accuracy(network, test_images, test_labels, recipe)
-        state = {
-            "network": network.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "schedule": schedule.state_dict(),
-            "epoch": epoch + 1,
-        }
-        if epoch >= epochs:
-            state["averaged"] = averaged.state_dict()
+        state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "epoch": epoch + 1}
         part = folder / "checkpoint.part"
         torch.save(state, part)
         part.replace(checkpoint)
         if on_epoch is not None:
             on_epoch(Epoch(epoch + 1, float(total) / steps, reached, time.perf_counter() - started))
-    if recipe.averaging:
-        network = averaged.module
-        _fit_batch_norms(network, images, recipe)
     network.eval().cpu()
     return network
-
-
-def _fit_batch_norms(network: nn.Module, images: Tensor, recipe: Recipe) -> None:
-    """Statistics of the averaged network, over the training images in batches drawn by the seed."""
-    generator = torch.Generator().manual_seed(recipe.seed)
-    order = torch.split(torch.randperm(len(images), generator=generator), recipe.batch_size)
-    update_bn((normalise(augment(images[chosen], recipe, generator), recipe) for chosen in order), network)
