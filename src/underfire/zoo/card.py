@@ -37,6 +37,5 @@ A small classifier for measuring attacks on explanations. It is a test object, n
 | SHA-256 of the parameters | `{state_hash(network)}` |
 | SHA-256 of the data | training `{training.fingerprint()}`, test `{test.fingerprint()}` |
 
-The test images were measured after each epoch and never used to choose anything: the weights are those after the last
-epoch.
+The weights are those after the last epoch, whatever the test images said after the others. {recipe.remark}
 """
