@@ -106,5 +106,5 @@ class EarlyStop:
     """
 
     after: float = 0.5
-    patience: float = 0.1
+    patience: float = 0.2
     tolerance: float = 0.01
