@@ -1,0 +1,3 @@
+from underfire.cli import main
+
+main()

@@ -1,0 +1,99 @@
+"""``underfire attack``."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from underfire.cli.screen import RunBars, bars
+
+EXAMPLES = """[bold]Examples[/bold]
+
+underfire attack --data digits:test --classifier digits-resnet --interpreter cam --attack adv2 --eps 0.2 --steps 40,160 --count 50 --out runs/digits
+
+underfire attack --data photos/ --classifier my_model.py:build --interpreter grad --attack adv2 --eps 8/255 --count 100 --out runs/mine --resume"""  # noqa: E501
+
+
+class PresetName(StrEnum):
+    paper = "paper"
+    published = "published"
+
+
+class Precision(StrEnum):
+    float32 = "float32"
+    bf16 = "bf16"
+
+
+def attack(
+    data: Annotated[str, typer.Option(help="A folder by class, a folder with a CSV, a .parquet file, or 'digits'.")],
+    classifier: Annotated[str, typer.Option(help="A shipped name ('underfire list'), or file.py:function.")],
+    out: Annotated[Path, typer.Option(help="Folder for results, images and maps.")],
+    interpreter: Annotated[
+        list[str] | None, typer.Option(help="cam, gradcam or grad; several are attacked at once.")
+    ] = None,
+    attack: Annotated[str, typer.Option(help="adv2 is joint; pgd and bim only change the class.")] = "adv2",
+    eps: Annotated[str, typer.Option(help="L-inf radius: 8/255 or 0.031.")] = "0.031",
+    steps: Annotated[str | None, typer.Option(help="WARMUP,JOINT, such as 40,160.")] = None,
+    target: Annotated[str, typer.Option(help="random, least-likely, or a class (number or name).")] = "random",
+    untargeted: Annotated[bool, typer.Option("--untargeted", help="Any wrong class will do.")] = False,
+    count: Annotated[int | None, typer.Option(help="Attack the first so many correctly classified images.")] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    batch_size: Annotated[str, typer.Option(help="Images at once; does not change results.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    precision: Annotated[Precision, typer.Option(help="Of the attack; verdicts are in float32.")] = Precision.float32,
+    preset: Annotated[
+        PresetName, typer.Option(help="Our settings, or those of the published code.")
+    ] = PresetName.paper,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the output folder.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the output folder.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Attack images, judge the outcome beside its controls, and write everything down.
+
+    Writes results.parquet, maps.safetensors, summary.json, run.json and the judged images to the output folder. The
+    controls are the clean images, random noise, and the attack on the prediction alone.
+    """
+    from underfire.campaigns import RunConfig, parse_steps, run_attack
+    from underfire.errors import InputError
+
+    config = RunConfig.create(
+        data=data,
+        classifier=classifier,
+        interpreters=tuple(interpreter or ["cam"]),
+        attack=attack,
+        eps=eps,
+        steps=None if steps is None else parse_steps(steps),
+        target=target,
+        targeted=not untargeted,
+        preset=preset.value,
+        precision=precision.value,
+        count=count,
+        seed=seed,
+    )
+    if batch_size != "auto" and not (batch_size.isdecimal() and int(batch_size)):
+        raise InputError(f"batch-size is {batch_size!r}; expected a positive number or 'auto'.")
+    with bars() as progress:
+        summary = run_attack(
+            config,
+            out,
+            resume=resume,
+            overwrite=overwrite,
+            batch_size=None if batch_size == "auto" else int(batch_size),
+            device=device,
+            reporter=RunBars(progress),
+        )
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2))
+        return
+    from underfire.reports.table import summary_table
+
+    console = Console()
+    console.print(summary_table(summary))
+    files = "results.parquet, maps.safetensors, summary.json, run.json, images/"
+    console.print(Text.assemble("Written to ", (str(out), "bold"), f": {files}"))

@@ -1,0 +1,63 @@
+"""What commands show while they work: bars, warnings, errors. On stderr, so that stdout holds results alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from underfire.errors import UnderfireWarning
+
+screen = Console(stderr=True)
+
+
+class RunBars:
+    """Shows selection and attack with the time that is left."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.looking = progress.add_task("reading images", total=None)
+        self.attacking: Any = None
+
+    def selecting(self, looked_at: int, total: int) -> None:
+        self.progress.update(self.looking, completed=looked_at, total=total)
+
+    def running(self, done: int, total: int) -> None:
+        if self.attacking is None:
+            self.progress.remove_task(self.looking)
+            self.attacking = self.progress.add_task("attacking", total=total)
+        self.progress.update(self.attacking, completed=done, total=total)
+
+
+def bars() -> Progress:
+    return Progress(
+        TextColumn("{task.description:<15}"),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=screen,
+        transient=True,
+        disable=not screen.is_terminal,
+    )
+
+
+def show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Takes the place of :func:`warnings.showwarning`: ours as a paragraph, those of libraries not at all."""
+    if issubclass(category, UnderfireWarning):
+        say("warning", str(message), "yellow")
+
+
+def say(kind: str, message: str, style: str) -> None:
+    """One paragraph on stderr. It is no markup: a path may hold brackets."""
+    screen.print(Text.assemble((f"{kind}:", style), f" {message}"))
