@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaigns.runs import MISCLASSIFIED, Command, Written, make_command, write_digits
+from tests.campaigns.runs import MISLABELLED, Command, Written, make_command, write_digits
 from underfire.campaigns import RunConfig, run_attack
 
-SHOWN = range(MISCLASSIFIED - 8, MISCLASSIFIED + 6)
+SHOWN = range(MISLABELLED - 8, MISLABELLED + 6)
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 @pytest.fixture(scope="session")
 def digits_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table of 14 digits, one of which is misclassified."""
+    """A table of 14 digits, one of which has a wrong label."""
     return write_digits(tmp_path_factory.mktemp("digits"), SHOWN)
 
 

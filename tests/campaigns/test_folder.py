@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.campaigns.conftest import small_config
-from tests.campaigns.runs import Command, Written, assert_same_run, content, options
+from tests.campaigns.runs import Command, Written, assert_same_run, content, options, process
 from underfire.campaigns import run_attack
-from underfire.errors import InputError, StoreError
+from underfire.errors import ClassifierError, InputError, StoreError, UnderfireWarning
 
 
 @pytest.fixture
@@ -137,3 +138,44 @@ def test_a_path_with_brackets_is_shown_as_it_is(tmp_path: Path, command: Command
     ended = command(*options(count=1, out=folder))
     assert ended.code == 2
     assert "run[bold][/red]" in "".join(ended.err.split())
+
+
+def test_a_second_process_is_refused(tmp_path: Path, command: Command) -> None:
+    folder = tmp_path / "out"
+    running = process(*options(out=folder, steps="400,800", count=8))
+    try:
+        deadline = time.monotonic() + 60
+        while not (folder / "run.json").exists():
+            assert running.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        for flag in ("resume", "overwrite"):
+            ended = command(*options(out=folder, steps="400,800", count=8, **{flag: True}))
+            assert ended.code == 2
+            assert "in use" in ended.said
+        assert running.poll() is None
+        assert (folder / "run.json").exists()
+    finally:
+        running.kill()
+        running.communicate()
+    run_attack(small_config(), folder, overwrite=True)  # the lock went with the process that was killed
+    assert Written(folder).run["finished"]
+
+
+def test_a_run_that_fails_at_once_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the corrected command need not say --overwrite."""
+
+    def fail(*_: object) -> None:
+        raise ClassifierError("no second derivative")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("underfire.attacks.attack.probe_views", fail)
+        with pytest.raises(ClassifierError):
+            run_attack(small_config(), tmp_path)
+    assert content(tmp_path) == {}
+    run_attack(small_config(), tmp_path)
+
+
+def test_fewer_images_than_asked_for_are_named(tmp_path: Path) -> None:
+    with pytest.warns(UnderfireWarning, match=r"count is 2000, but 'digits-test' has only 35\d images"):
+        run_attack(small_config(count=2000, attack="bim"), tmp_path)

@@ -13,7 +13,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 import underfire as uf
-from tests.campaigns.runs import COLUMNS, MISCLASSIFIED, Row, Written
+from tests.campaigns.runs import MISLABELLED, Row, Written
 from underfire.interpreters import create
 from underfire.zoo.weights import state_hash
 
@@ -36,11 +36,15 @@ def test_every_attack_is_read_by_every_interpreter_on_every_image(full: Written)
     attacked = {row["image_id"] for row in full.rows if row["correct_before"]}
     missed = {row["image_id"] for row in full.rows if not row["correct_before"]}
     assert len(attacked) == 13
-    assert missed == {f"pictures/{MISCLASSIFIED:03d}.png"}
+    assert missed == {f"pictures/{MISLABELLED:03d}.png"}
     expected = Counter((i, a, r) for i in attacked for a in ATTACKS for r in INTERPRETERS)
     expected += Counter((i, "clean", r) for i in missed for r in INTERPRETERS)
     assert Counter((row["image_id"], row["attack"], row["interpreter"]) for row in full.rows) == expected
-    assert list(full.rows[0]) == COLUMNS
+    assert " ".join(full.rows[0]) == (
+        "image_id path image_file label target classifier attack perturbation shaping attacked_interpreters "
+        "interpreter correct_before success untargeted_success joint_success confidence map_l1 map_l2 map_iou map_ssim "
+        "map_spearman map_l1_target ssim linf l2 steps forwards backwards seconds seed"
+    )
 
 
 def test_labels_and_paths_are_those_of_the_data(full: Written, digits_table: Path) -> None:

@@ -155,3 +155,28 @@ def test_maps_do_not_depend_on_the_batch(classifier: uf.Classifier) -> None:
 def test_an_unknown_interpreter() -> None:
     with pytest.raises(uf.errors.InputError, match="Did you mean 'gradcam'"):
         uf.interpreters.create("gradcan")
+
+
+def test_the_published_view_differentiates_by_normalised_pixels(tiny: Tiny, images: Tensor, labels: Tensor) -> None:
+    """d/d((x - mean) / std) = std * d/dx, channel by channel, before the largest is taken."""
+    std = (0.5, 0.1, 0.25)
+    classifier = uf.Classifier(tiny, mean=(0.5, 0.5, 0.5), std=std)
+    x = images.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(log_odds(classifier(x), labels).sum(), x)
+    for pixels, factor in (("raw", torch.ones(3)), ("normalised", torch.tensor(std))):
+        interpreter = Grad(view_pixels=pixels)
+        expected = scaled((gradient * factor.view(1, 3, 1, 1)).abs().amax(1))
+        system = uf.System(classifier, interpreter)
+        view = system.view()
+        inputs = images.clone().requires_grad_()
+        reading, _ = view.read(inputs, lambda logits: labels, view.begin(inputs, labels, labels), graph=False)
+        honest = scaled(gradient.abs().amax(1))
+        assert torch.allclose(interpreter.maps(classifier, images, labels), honest, atol=1e-4)  # never the honest map
+        assert torch.allclose(interpreter.map_of(gradient * factor.view(1, 3, 1, 1)), expected, atol=1e-4)
+        assert float((reading.maps["grad"] - expected).abs().mean()) < 0.05  # the view's rectifiers are smoothed
+    apart = scaled((gradient * torch.tensor(std).view(1, 3, 1, 1)).abs().amax(1)) - honest
+    assert float(apart.abs().mean()) > 0.05
+    assert uf.interpreters.create("grad", "published") == Grad(view_pixels="normalised")
+    assert uf.interpreters.create("cam", "published") == CAM()
+    with pytest.raises(uf.errors.InputError, match=r"view_pixels is 'grey'; expected 'raw' or 'normalised'"):
+        Grad(view_pixels="grey")  # type: ignore[arg-type]

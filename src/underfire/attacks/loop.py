@@ -88,6 +88,7 @@ class Loop:
         self.outcome = Outcome.empty(images[: self.count], trace_every)
         self.total = sum(stage.steps for stage in attack.stages)
         self.step = 0
+        self.aside = 0.0  # seconds spent for the trace alone
 
     @property
     def goal(self) -> Goal:
@@ -103,7 +104,7 @@ class Loop:
             self._final()
         if self.outcome.images.is_cuda:
             torch.cuda.synchronize()
-        self.outcome.seconds = time.perf_counter() - started
+        self.outcome.seconds = time.perf_counter() - started - self.aside
         return self.outcome
 
     def _stage(self, stage: Stage, last: bool) -> None:
@@ -260,8 +261,9 @@ class Loop:
 
     def _maps_aside(self, image: Tensor) -> dict[str, Tensor]:
         """Maps that only the trace wants: passes that the attack itself does not make, and that are not counted."""
-        run, prepared, before = self.run_state, self.view.prepared, self._passes()
+        run, prepared, before, started = self.run_state, self.view.prepared, self._passes(), time.perf_counter()
         states = run.views or self.view.begin(image, run.classes, run.ids)
         point, _ = self._point(image.requires_grad_(), image, maps=True, graph=False, states=states)
         prepared.forwards, prepared.backwards = before
+        self.aside += time.perf_counter() - started
         return {name: maps.detach() for name, maps in point.reading.maps.items()}

@@ -72,23 +72,24 @@ def run_attack(
     store = Store(folder, config.model_dump(mode="json"), resume, overwrite)
     if store.finished:
         return store.summary()
-    run = _prepare(config, store, device, reporter)
-    store.begin(run.hashes)
-    view = run.system.view(config.precision)
-    size = batch_size or _default_size(run)
-    shards = run.selection.shards(store.shard_size(size))
-    work = [sum(run.selection.attacked[position] for position in shard) for shard in shards]
-    each = sum(attack.steps for attack in run.attacks.values())
-    for index, positions in enumerate(shards):
-        done, total = each * sum(work[:index]), each * sum(work)
-        if not store.has_shard(index):
+    with store.working():
+        run = _prepare(config, store, device, reporter)
+        store.begin(run.inputs)
+        view = run.system.view(config.precision)
+        size = batch_size or _default_size(run)
+        shards = run.selection.shards(store.shard_size(size))
+        work = [sum(run.selection.attacked[position] for position in shard) for shard in shards]
+        each = sum(attack.steps for attack in run.attacks.values())
+        for index, positions in enumerate(shards):
+            done, total = each * sum(work[:index]), each * sum(work)
+            if not store.has_shard(index):
 
-            def advance(part: int, done: int = done, total: int = total) -> None:
-                reporter.running(done + part, total)
+                def advance(part: int, done: int = done, total: int = total) -> None:
+                    reporter.running(done + part, total)
 
-            store.write_shard(index, *attack_shard(run, view, positions, size, advance))
-        reporter.running(done + each * work[index], total)
-    return _finish(run, len(shards))
+                store.write_shard(index, attack_shard(run, view, positions, size, advance))
+            reporter.running(done + each * work[index], total)
+        return _finish(run, len(shards))
 
 
 def _prepare(config: RunConfig, store: Store, device: str, reporter: Reporter) -> Plan:
@@ -96,7 +97,7 @@ def _prepare(config: RunConfig, store: Store, device: str, reporter: Reporter) -
     data = open_data(config.data)
     classifier = load(config.classifier)
     classifier.module.to(place)
-    system = System(classifier, [create(name) for name in config.interpreters])
+    system = System(classifier, [create(name, config.preset) for name in config.interpreters])
     names = classifier.class_names or data.class_names
     preset = config.preset_for(names, _class_count(classifier, data))
     rule = preset.target_class
@@ -104,8 +105,14 @@ def _prepare(config: RunConfig, store: Store, device: str, reporter: Reporter) -
         rule.target if isinstance(rule, GivenClass) and isinstance(rule.target, int) and preset.targeted else None
     )
     selection = select(data, classifier, config.count, excluded, lambda n: reporter.selecting(n, len(data)))
-    hashes = {"classifier_sha256": state_hash(classifier.module), "data_sha256": data.fingerprint()}
-    return Plan(config, data, system, selection, _attacks(preset, system), hashes, store)
+    attacks = _attacks(preset, system)
+    inputs = {
+        "classifier_sha256": state_hash(classifier.module),
+        "data_sha256": data.fingerprint(),
+        "attacks": {name: repr(attack) for name, attack in attacks.items()},
+        "interpreters": {name: repr(interpreter) for name, interpreter in system.interpreters.items()},
+    }
+    return Plan(config, data, system, selection, attacks, inputs, store)
 
 
 def find_device(name: str) -> torch.device:
@@ -149,7 +156,7 @@ def _default_size(run: Plan) -> int:
 
 def _finish(run: Plan, shards: int) -> dict[str, Any]:
     selection = run.selection
-    table, maps = run.store.read_shards(shards)
+    table, trace, maps = run.store.read_shards(shards)
     table, thresholds = with_joint_success(table)
     images = {
         "attacked": sum(selection.attacked),
@@ -158,7 +165,7 @@ def _finish(run: Plan, shards: int) -> dict[str, Any]:
         "unreadable": [{"path": path, "why": why} for path, why in selection.unreadable],
     }
     summary = summarise(table, thresholds, run.asked.name, images)
-    run.store.finish(table, maps, summary, _record(run))
+    run.store.finish(table, trace, maps, summary, _record(run))
     return summary
 
 
@@ -174,9 +181,7 @@ def _record(run: Plan) -> dict[str, Any]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
         "configuration": run.config.model_dump(mode="json"),
-        "attacks": {name: repr(attack) for name, attack in run.attacks.items()},
-        "interpreters": {name: repr(interpreter) for name, interpreter in run.system.interpreters.items()},
-        **run.hashes,
+        **run.inputs,
         "device": {"type": device.type, "name": name, "threads": torch.get_num_threads()},
         "versions": {"python": platform.python_version(), **versions},
         "torch_build": torch.__config__.show().splitlines(),

@@ -83,7 +83,7 @@ def select(
             on_batch(begin + len(indices))
         if found == count:
             break
-    _check(selection, data, found)
+    _check(selection, data, found, count)
     return selection
 
 
@@ -113,7 +113,7 @@ def logits_of(classifier: Classifier, images: Tensor) -> Tensor:
         ) from error
 
 
-def _check(selection: Selection, data: ImageData, found: int) -> None:
+def _check(selection: Selection, data: ImageData, found: int, count: int | None) -> None:
     if not selection.considered:
         reasons = "; ".join(reason for _, reason in selection.unreadable[:3])
         raise DataError(f"none of the {len(selection.unreadable)} images of {data.name!r} can be read: {reasons}")
@@ -125,6 +125,12 @@ def _check(selection: Selection, data: ImageData, found: int) -> None:
         )
     if not found:
         raise DataError(f"every correctly classified image of {data.name!r} already belongs to the target class.")
+    if count is not None and found < count:
+        warnings.warn(
+            f"count is {count}, but {data.name!r} has only {found} images that can be attacked: all of them are.",
+            UnderfireWarning,
+            stacklevel=3,
+        )
     if selection.unreadable:
         named = "; ".join(reason for _, reason in selection.unreadable[:3]) + (
             " ..." if selection.unreadable[3:] else ""

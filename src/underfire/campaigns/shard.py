@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ from underfire.attacks.judge import Judgement, judge, noise_images
 from underfire.attacks.outcome import Outcome
 from underfire.campaigns.config import RunConfig
 from underfire.campaigns.selection import Selection
-from underfire.campaigns.store import Store
+from underfire.campaigns.store import Findings, Store
 from underfire.data import ImageData, Record
 from underfire.errors import DataError
 from underfire.system import System, SystemView
@@ -24,14 +25,14 @@ from underfire.system import System, SystemView
 @dataclass
 class Plan:
     """What a run works with; ``attacks`` are in the order in which they run, the one that was asked for last, and
-    ``hashes`` name the data and the weights."""
+    ``inputs`` say what the results depend on beside the configuration: data, weights, and every setting in full."""
 
     config: RunConfig
     data: ImageData
     system: System
     selection: Selection
     attacks: dict[str, Attack]
-    hashes: dict[str, str]
+    inputs: dict[str, Any]
     store: Store
 
     @property
@@ -50,8 +51,8 @@ class _Wanted:
 
 def attack_shard(
     run: Plan, view: SystemView, positions: list[int], size: int, advance: Callable[[int], None]
-) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
-    """Rows and maps of one shard, with its images written.
+) -> Findings:
+    """What one shard found, with its images written.
 
     Args:
         positions: of the shard's images among those that the run considered.
@@ -70,7 +71,7 @@ def attack_shard(
     if len(rest):
         writer.write("clean", _control(run.system, everyone.take(rest), None), rest.tolist())
     if not len(places):
-        return writer.sorted_rows(), writer.maps
+        return writer.findings()
     benign, rows = everyone.take(places), places.tolist()
     seed, eps = run.config.seed, run.config.eps
     wanted = _Wanted(run.asked.goal, *run.asked.resolve(benign, seed))
@@ -83,11 +84,17 @@ def attack_shard(
         def progress(step: int, total: int, start: int = done, share: int = each) -> None:
             advance(start + share * step // total)
 
-        classes, maps, outcome = attack.run(view, benign, seed, size, progress)
+        classes, maps, outcome = attack.run(view, benign, seed, size, progress, _checks(attack))
         judged = judge(run.system, benign, outcome.images, classes, attack.goal, maps)
         writer.write(name, judged, rows, wanted, attack, outcome)
+        writer.write_trace(name, rows, outcome)
         done += each
-    return writer.sorted_rows(), writer.maps
+    return writer.findings()
+
+
+def _checks(attack: Attack) -> int:
+    """Every so many steps the trace is written: some forty times, whatever the attack's length."""
+    return max(1, attack.steps // 40)
 
 
 def _control(system: System, benign: Benign, wanted: _Wanted | None, images: Tensor | None = None) -> Judgement:
@@ -118,12 +125,29 @@ class _Writer:
 
     def __post_init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
+        self.trace: list[dict[str, Any]] = []
         self.maps: dict[str, Tensor] = {}
 
-    def sorted_rows(self) -> list[dict[str, Any]]:
+    def findings(self) -> Findings:
         """Image by image in the data's order, so that the whole table's order does not depend on the shards."""
         place = {record.image_id: number for number, record in enumerate(self.records)}
-        return sorted(self.rows, key=lambda row: place[row["image_id"]])
+
+        def order(row: dict[str, Any]) -> int:
+            return place[row["image_id"]]
+
+        return Findings(sorted(self.rows, key=order), sorted(self.trace, key=order), self.maps)
+
+    def write_trace(self, name: str, places: list[int], outcome: Outcome) -> None:
+        trace = outcome.trace
+        if trace is None:
+            return
+        success, distance = (trace.columns[column].tolist() for column in ("success", "map_l1"))
+        for row, place in enumerate(places):
+            noted = {"image_id": self.records[place].image_id, "attack": name}
+            for index, (step, stage) in enumerate(zip(trace.steps, trace.stages, strict=True)):
+                if not math.isnan(success[index][row]):
+                    values = {"success": bool(success[index][row]), "map_l1": distance[index][row]}
+                    self.trace.append({**noted, "stage": stage, "step": step, **values})
 
     def write(
         self,

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +17,24 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from underfire.campaigns.schema import RESULTS, TRACE
 from underfire.errors import StoreError
 
-_TEXT, _NUMBER, _COUNT, _FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
-SCHEMA = pa.schema(
-    [
-        *((name, _TEXT) for name in ("image_id", "path", "image_file")),
-        *((name, _COUNT) for name in ("label", "target")),
-        *((name, _TEXT) for name in ("classifier", "attack", "perturbation", "shaping")),
-        *((name, _TEXT) for name in ("attacked_interpreters", "interpreter")),
-        *((name, _FLAG) for name in ("correct_before", "success", "untargeted_success", "joint_success")),
-        *((name, _NUMBER) for name in ("confidence", "map_l1", "map_l2", "map_iou", "map_ssim", "map_spearman")),
-        *((name, _NUMBER) for name in ("map_l1_target", "ssim", "linf", "l2")),
-        *((name, _COUNT) for name in ("steps", "forwards", "backwards")),
-        ("seconds", _NUMBER),
-        ("seed", _COUNT),
-    ]
-)
 _OURS = re.compile(
-    r"(run\.json|summary\.json|results\.parquet|maps\.safetensors)(\.part)?|\.writable"
+    r"(run\.json|summary\.json|results\.parquet|trace\.parquet|ma(p|sk)s\.safetensors)(\.part)?|\.writable|\.lock"
     r"|images(/[\w-]+(/\d{6,}-[\w.-]*\.png)?)?"
-    r"|shards(/\d{6,}\.(parquet|safetensors)(\.part)?)?",
+    r"|shards(/\d{6,}\.(parquet|trace|safetensors)(\.part)?)?",
     re.ASCII,
 )
+
+
+@dataclass
+class Findings:
+    """What a shard found: rows of results and of the trace, and maps by ``attack/interpreter/image_id``."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    trace: list[dict[str, Any]] = field(default_factory=list)
+    maps: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Store:
@@ -61,7 +57,7 @@ class Store:
         if resume and overwrite:
             raise StoreError("--resume and --overwrite contradict each other; give one of them.")
         self._make()
-        held = sorted(entry.name for entry in folder.iterdir())
+        held = sorted(entry.name for entry in folder.iterdir() if entry.name != ".lock")
         if held and overwrite:
             self._check_ours()
         elif held and resume:
@@ -72,11 +68,32 @@ class Store:
                 "--overwrite to replace that run, or another folder."
             )
 
-    def begin(self, inputs: Mapping[str, str] | None = None) -> None:
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """No other process works in the folder meanwhile; a run that fails before its first shard leaves nothing."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise StoreError(f"output folder {self.folder} is in use: another process runs in it.") from error
+        before = self._run()
+        try:
+            yield
+        except BaseException:
+            if not before and not any((self.folder / "shards").glob("*.parquet")):
+                self._clear()
+            raise
+        finally:
+            lock.release()
+            (self.folder / ".lock").unlink(missing_ok=True)
+
+    def begin(self, inputs: Mapping[str, Any] | None = None) -> None:
         """Make the folder ready for shards.
 
         Args:
-            inputs: hashes of what the run reads, by name; a resumed run must have the same.
+            inputs: hashes of what the run reads, and the attacks in full, by name; a resumed run must have the same.
         """
         inputs = dict(inputs or {})
         with self._writing():
@@ -114,6 +131,8 @@ class Store:
     def _clear(self) -> None:
         # run.json goes last: without it, nothing tells any more that the rest belongs to a run.
         for entry in sorted(self.folder.iterdir(), key=lambda entry: entry.name == "run.json"):
+            if entry.name == ".lock":
+                continue
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
     def _run(self) -> dict[str, Any]:
@@ -132,7 +151,8 @@ class Store:
         for key, now in json.loads(json.dumps(values)).items():
             pairs = [(key, run.get(key), now)]
             if isinstance(now, dict):
-                pairs = [(part, run[key].get(part), now.get(part)) for part in now | run[key]]
+                held = run.get(key) or {}
+                pairs = [(part, held.get(part), now.get(part)) for part in now | held]
             changed += [f"{name} was {old!r}, is {new!r}" for name, old, new in pairs if old != new]
         if changed:
             raise StoreError(
@@ -168,24 +188,29 @@ class Store:
     def _shard(self, index: int, suffix: str) -> Path:
         return self.folder / "shards" / f"{index:06d}.{suffix}"
 
-    def write_shard(self, index: int, rows: list[dict[str, Any]], maps: dict[str, Tensor]) -> None:
+    def write_shard(self, index: int, findings: Findings) -> None:
         """Write a shard; its parquet file comes last, and says that it is complete."""
-        self._write_maps(self._shard(index, "safetensors"), maps)
-        self._write_rows(self._shard(index, "parquet"), pa.Table.from_pylist(rows, schema=SCHEMA))
+        self._write_maps(self._shard(index, "safetensors"), findings.maps)
+        self._write_rows(self._shard(index, "trace"), pa.Table.from_pylist(findings.trace, schema=TRACE))
+        self._write_rows(self._shard(index, "parquet"), pa.Table.from_pylist(findings.rows, schema=RESULTS))
 
-    def read_shards(self, count: int) -> tuple[pa.Table, dict[str, Tensor]]:
-        """All rows and maps of shards 0..count-1."""
+    def read_shards(self, count: int) -> tuple[pa.Table, pa.Table, dict[str, Tensor]]:
+        """All rows, the trace and the maps of shards 0..count-1."""
         from safetensors.torch import load_file
 
         maps: dict[str, Tensor] = {}
         for index in range(count):
             maps |= load_file(self._shard(index, "safetensors"))
-        tables = [pq.read_table(self._shard(index, "parquet"), schema=SCHEMA) for index in range(count)]
-        return pa.concat_tables(tables), maps
+        results = [pq.read_table(self._shard(index, "parquet"), schema=RESULTS) for index in range(count)]
+        traces = [pq.read_table(self._shard(index, "trace"), schema=TRACE) for index in range(count)]
+        return pa.concat_tables(results), pa.concat_tables(traces), maps
 
-    def finish(self, table: pa.Table, maps: dict[str, Tensor], summary: Any, run: Mapping[str, Any]) -> None:
-        """Write the run's four files, and remove the shards."""
-        self._write_rows(self.folder / "results.parquet", table)
+    def finish(
+        self, results: pa.Table, trace: pa.Table, maps: dict[str, Tensor], summary: Any, run: Mapping[str, Any]
+    ) -> None:
+        """Write the run's files, and remove the shards."""
+        self._write_rows(self.folder / "results.parquet", results)
+        self._write_rows(self.folder / "trace.parquet", trace)
         self._write_maps(self.folder / "maps.safetensors", maps)
         self.write_json("summary.json", summary)
         self.write_json("run.json", {**run, "finished": True})

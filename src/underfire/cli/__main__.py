@@ -1,3 +1,5 @@
+"""``python -m underfire.cli``."""
+
 from underfire.cli import main
 
 main()

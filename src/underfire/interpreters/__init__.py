@@ -12,17 +12,24 @@ from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers
 
 REGISTRY: dict[str, Callable[[], Interpreter]] = {"cam": CAM, "grad": Grad, "gradcam": GradCAM}
 
+# As the published experiments had them, where that is not our default.
+PUBLISHED: dict[str, Callable[[], Interpreter]] = {"grad": lambda: Grad(view_pixels="normalised")}
 
-def create(name: str) -> Interpreter:
-    """The interpreter called ``name`` with its default parameters (``cam``, ``grad``, ``gradcam``; any case)."""
+
+def create(name: str, variant: str = "paper") -> Interpreter:
+    """The interpreter called ``name`` (``cam``, ``grad``, ``gradcam``; any case) with its default parameters, or with
+    those of the published experiments where ``variant`` is ``published``."""
     key = name.lower().replace("-", "").replace("_", "")
     if key not in REGISTRY:
         raise unknown_name("interpreter", name, REGISTRY)
-    return REGISTRY[key]()
+    if variant not in ("paper", "published"):
+        raise unknown_name("preset variant", variant, ("paper", "published"))
+    return ((PUBLISHED if variant == "published" else {}).get(key) or REGISTRY[key])()
 
 
 __all__ = [
     "CAM",
+    "PUBLISHED",
     "REGISTRY",
     "Grad",
     "GradCAM",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from underfire.classifiers import Classifier, Prepared, Recorded
+from underfire.errors import InputError
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.maps import log_odds, min_max
 from underfire.interpreters.smoothing import Smoothing
@@ -26,6 +27,9 @@ class Grad(Interpreter):
         pool: side of the pooling window in pixels; None takes 4 for images of at least 128 pixels, 2 from 32, else 1
             (56 x 56 maps at 224, 16 x 16 at 32).
         smoothing: the slope of rectifiers in the attack's view; honest maps never use it.
+        view_pixels: the pixels by which the attack's view differentiates: ``raw`` ones in [0, 1], as the honest map
+            does, or ``normalised`` ones, as ADV2's published experiments did. They differ where the network's
+            normalisation divides the channels by different values.
     """
 
     name: ClassVar[str] = "grad"
@@ -33,6 +37,11 @@ class Grad(Interpreter):
 
     pool: int | None = None
     smoothing: Smoothing = field(default_factory=Smoothing)
+    view_pixels: Literal["raw", "normalised"] = "raw"
+
+    def __post_init__(self) -> None:
+        if self.view_pixels not in ("raw", "normalised"):
+            raise InputError(f"view_pixels is {self.view_pixels!r}; expected 'raw' or 'normalised'.")
 
     def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
         images = images.detach().clone().requires_grad_()
@@ -70,4 +79,6 @@ class _GradView(View):
         total = log_odds(recorded.logits, classes).sum()
         (gradient,) = torch.autograd.grad(total, images, create_graph=graph, retain_graph=True)
         prepared.backwards += 1
+        if self.interpreter.view_pixels == "normalised" and prepared.std is not None:
+            gradient = gradient * gradient.new_tensor(prepared.std).view(1, -1, 1, 1)
         return self.interpreter.map_of(gradient), state
