@@ -28,7 +28,7 @@ def words(out: Path, *more: str | Path) -> list[str | Path]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
-    train_recipe(NAME, "digits:train", "digits:test", folder, epochs=2)
+    train_recipe(NAME, folder, "digits:train", "digits:test", epochs=2)
     return folder
 
 
@@ -40,7 +40,7 @@ def test_interrupted_and_resumed_is_the_same_training(whole: Path, tmp_path: Pat
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_recipe(NAME, "digits:train", "digits:test", tmp_path, epochs=2, on_epoch=interrupt)
+        train_recipe(NAME, tmp_path, "digits:train", "digits:test", epochs=2, on_epoch=interrupt)
     assert heard == [1]
     assert not (tmp_path / f"{NAME}.safetensors").exists()
     ended = command(*words(tmp_path, "--resume", "--json"))
@@ -98,16 +98,16 @@ def test_a_checkpoint_is_not_overwritten(whole: Path, command: Command) -> None:
 def test_a_checkpoint_of_another_training_is_refused(whole: Path, tmp_path: Path) -> None:
     before = content(whole)
     with pytest.raises(StoreError, match="epochs was 2, is 3"):
-        train_recipe(NAME, "digits:train", "digits:test", whole, epochs=3, resume=True)
+        train_recipe(NAME, whole, "digits:train", "digits:test", epochs=3, resume=True)
     with pytest.raises(StoreError, match="data was"):
-        train_recipe(NAME, "digits", "digits:test", whole, epochs=2, resume=True)
+        train_recipe(NAME, whole, "digits", "digits:test", epochs=2, resume=True)
     with pytest.raises(StoreError, match="recipe was 'digits-resnet', is 'cifar10-resnet20'"):
-        train_recipe("cifar10-resnet20", "digits:train", "digits:test", whole, epochs=2, resume=True)
+        train_recipe("cifar10-resnet20", whole, "digits:train", "digits:test", epochs=2, resume=True)
     assert content(whole) == before
     (tmp_path / "checkpoint.pt").write_bytes((whole / "checkpoint.pt").read_bytes()[:1000])
     (tmp_path / "training.json").write_bytes((whole / "training.json").read_bytes())
     with pytest.raises(StoreError, match="cannot be read"):
-        train_recipe(NAME, "digits:train", "digits:test", tmp_path, epochs=2, resume=True)
+        train_recipe(NAME, tmp_path, "digits:train", "digits:test", epochs=2, resume=True)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +124,12 @@ def test_wrong_values(command: Command, tmp_path: Path, more: list[str], said: s
     assert ended.code == 2
     assert said in ended.said
     assert "Traceback" not in ended.err
+
+
+def test_a_recipe_whose_data_does_not_ship_needs_them(command: Command, tmp_path: Path) -> None:
+    ended = command("train", "classifier", "--recipe", "cifar10-densenet", "--out", tmp_path)
+    assert ended.code == 2
+    assert "the 50,000 training images of CIFAR-10, which do not come with underfire: give data and test" in ended.said
 
 
 def test_data_that_does_not_suit_the_recipe(command: Command, tmp_path: Path) -> None:

@@ -18,8 +18,10 @@ underfire train classifier --recipe cifar10-resnet20 --data train.parquet --test
 def classifier(
     recipe: Annotated[str, typer.Option(help="Which network: 'underfire list' names them.")],
     out: Annotated[Path, typer.Option(help="Folder for the checkpoint, the weights and the model card.")],
-    data: Annotated[str, typer.Option(help="Training images, as for 'attack --data'.")] = "digits:train",
-    test: Annotated[str, typer.Option(help="Test images; they are measured, never trained on.")] = "digits:test",
+    data: Annotated[
+        str | None, typer.Option(help="Training images, as for 'attack --data'; the recipe's own where they ship.")
+    ] = None,
+    test: Annotated[str | None, typer.Option(help="Test images; they are measured, never trained on.")] = None,
     epochs: Annotated[int | None, typer.Option(help="So many epochs of the recipe's first phase alone.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder.")] = False,
@@ -38,7 +40,7 @@ def classifier(
         )
 
     place = str(find_device(device))
-    reached = train_recipe(recipe, data, test, out, epochs=epochs, device=place, resume=resume, on_epoch=show)
+    reached = train_recipe(recipe, out, data, test, epochs=epochs, device=place, resume=resume, on_epoch=show)
     if as_json:
         typer.echo(json.dumps(reached, indent=2))
     else:

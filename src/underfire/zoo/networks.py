@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -32,11 +35,14 @@ class ResNet(nn.Module):
         classes: number of logits.
         channels: 1 or 3.
         width: channels of the first stage.
+        stride: of the first convolution; 2 for images of 64 x 64.
     """
 
-    def __init__(self, blocks: int = 3, classes: int = 10, channels: int = 3, width: int = 16) -> None:
+    def __init__(
+        self, blocks: int = 3, classes: int = 10, channels: int = 3, width: int = 16, stride: int = 1
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+        self.conv = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
         self.bn = nn.BatchNorm2d(width)
         self.stages = nn.Sequential(
             self._stage(blocks, width, width, 1),
@@ -45,9 +51,7 @@ class ResNet(nn.Module):
         )
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Linear(4 * width, classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        _start(self)
 
     @staticmethod
     def _stage(blocks: int, inputs: int, outputs: int, stride: int) -> nn.Sequential:
@@ -58,3 +62,73 @@ class ResNet(nn.Module):
         features: Tensor = self.stages(F.relu(self.bn(self.conv(images))))
         logits: Tensor = self.head(self.pool(features).flatten(1))
         return logits
+
+
+class DenseLayer(nn.Module):
+    """A 1x1 bottleneck and a 3x3 convolution, each after batch norm and ReLU; the output joins the input's channels
+    (Huang et al. 2017, DenseNet-BC)."""
+
+    def __init__(self, inputs: int, growth: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, 4 * growth, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(4 * growth)
+        self.conv2 = nn.Conv2d(4 * growth, growth, 3, padding=1, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        inner = self.conv1(F.relu(self.bn1(features)))
+        return torch.cat([features, self.conv2(F.relu(self.bn2(inner)))], 1)
+
+
+class Transition(nn.Module):
+    """Halves height and width, and reduces the channels, between two blocks."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm2d(inputs)
+        self.conv = nn.Conv2d(inputs, outputs, 1, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.avg_pool2d(self.conv(F.relu(self.bn(features))), 2)
+
+
+class DenseNet(nn.Module):
+    """A DenseNet-BC for small images (Huang et al. 2017, section 3), with compression 0.5.
+
+    Args:
+        layers: dense layers per block; between two blocks height and width are halved.
+        growth: channels that each layer adds; a multiple of 4 keeps all widths multiples of 8.
+        classes: number of logits.
+        channels: 1 or 3.
+        stride: of the first convolution; 2 for images of 64 x 64.
+    """
+
+    def __init__(
+        self, layers: Sequence[int] = (6, 6, 6), growth: int = 12, classes: int = 10, channels: int = 3, stride: int = 1
+    ) -> None:
+        super().__init__()
+        width = 2 * growth
+        self.conv = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
+        blocks: list[nn.Module] = []
+        for number, count in enumerate(layers):
+            if number:
+                blocks.append(Transition(width, width // 16 * 8))
+                width = width // 16 * 8
+            blocks += [DenseLayer(width + growth * index, growth) for index in range(count)]
+            width += growth * count
+        self.blocks = nn.Sequential(*blocks)
+        self.bn = nn.BatchNorm2d(width)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(width, classes)
+        _start(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = F.relu(self.bn(self.blocks(self.conv(images))))
+        logits: Tensor = self.head(self.pool(features).flatten(1))
+        return logits
+
+
+def _start(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

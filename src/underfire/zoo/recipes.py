@@ -10,7 +10,7 @@ from types import MappingProxyType
 from torch import nn
 
 from underfire.errors import unknown_name
-from underfire.zoo.networks import ResNet
+from underfire.zoo.networks import DenseNet, ResNet
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Straight:
 class Recipe:
     """A network and its training: SGD with Nesterov momentum, under a learning rate that goes through ``phases``.
 
-    ``shift`` is the padding of the random crop in pixels, ``flip`` mirrors half of the images; ``mean`` and
+    ``sources`` are the data sets, for training and for testing, that come with the package; empty where the user must
+    bring them. ``shift`` is the padding of the random crop in pixels, ``flip`` mirrors half of the images; ``mean`` and
     ``std`` are those of the training pixels, one value per channel.
     """
 
@@ -70,6 +71,7 @@ class Recipe:
     weight_decay: float = 5e-4
     seed: int = 0
     remark: str = ""
+    sources: tuple[str, ...] = ()
 
     @property
     def epochs(self) -> int:
@@ -110,6 +112,19 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 flip=True,
             ),
             Recipe(
+                name="cifar10-densenet",
+                data="the 50,000 training images of CIFAR-10",
+                network=lambda: DenseNet(layers=(2, 4, 6), growth=24),
+                image_size=(32, 32),
+                channels=3,
+                mean=(0.4914, 0.4822, 0.4465),
+                std=(0.2470, 0.2435, 0.2616),
+                class_names=_CIFAR10,
+                phases=(OneCycle(24, 0.15),),
+                shift=4,
+                flip=True,
+            ),
+            Recipe(
                 name="digits-resnet",
                 data="scikit-learn's digits, without every fifth image",
                 network=lambda: ResNet(blocks=1, classes=10, channels=1, width=16),
@@ -121,6 +136,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 phases=(OneCycle(40, 0.1),),
                 shift=1,
                 flip=False,
+                sources=("digits:train", "digits:test"),
             ),
         )
     }

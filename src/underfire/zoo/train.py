@@ -22,9 +22,9 @@ CHECKPOINT, RECORD = "checkpoint.pt", "training.json"
 
 def train_recipe(
     name: str,
-    data: str,
-    test: str,
     folder: Path,
+    data: str | None = None,
+    test: str | None = None,
     *,
     epochs: int | None = None,
     device: str = "cpu",
@@ -34,7 +34,7 @@ def train_recipe(
     """Train the recipe called ``name``; write ``NAME.safetensors``, ``NAME.md`` and the checkpoint to ``folder``.
 
     Args:
-        data, test: sources as :func:`underfire.data.open_data` takes them.
+        data, test: sources as :func:`underfire.data.open_data` takes them; by default the recipe's own.
         epochs: instead of the recipe's number.
         resume: go on from the checkpoint in ``folder``, which must be of the same recipe, data and number of epochs.
 
@@ -42,7 +42,8 @@ def train_recipe(
         Name, test accuracy in [0, 1], numbers of images, epochs.
 
     Raises:
-        InputError: for an unknown recipe, or less than one epoch.
+        InputError: for an unknown recipe, one whose data does not come with the package and is not given, or less than
+            one epoch.
         DataError: where the data does not suit the recipe.
         StoreError: where the folder holds a checkpoint and ``resume`` is not given or it is another training's, or
             cannot be written.
@@ -51,7 +52,9 @@ def train_recipe(
     epochs = recipe.epochs if epochs is None else epochs
     if epochs < 1:
         raise InputError(f"epochs is {epochs}; expected at least 1.")
-    training_data, test_data = open_data(data), open_data(test)
+    if not recipe.sources and (data is None or test is None):
+        raise InputError(f"{name} is trained on {recipe.data}, which do not come with underfire: give data and test.")
+    training_data, test_data = open_data(data or recipe.sources[0]), open_data(test or recipe.sources[1])
     run = {
         "recipe": name,
         "epochs": epochs,
