@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from underfire.data.prepare import check_format, prepare
+from underfire.data.resizing import DEFAULT_RESIZING, Resizing
 from underfire.errors import DataError, InputError, UnreadableImageError
 
 
@@ -83,6 +84,7 @@ class ImageData(ABC):
         channels: int,
         batch_size: int,
         indices: Iterable[int] | None = None,
+        resizing: Resizing = DEFAULT_RESIZING,
     ) -> Iterator[Batch]:
         """Prepared batches in order. Unreadable images are left out and named in ``Batch.unreadable``.
 
@@ -91,6 +93,7 @@ class ImageData(ABC):
             channels: 1 or 3.
             batch_size: images per batch; the last may be smaller, and each by its unreadable images.
             indices: which images, in which order; all where None.
+            resizing: how images come to ``size``.
 
         Raises:
             InputError: an argument is out of range; raised by the call, not by the first batch.
@@ -105,10 +108,15 @@ class ImageData(ABC):
                 raise InputError(
                     f"indices hold {index}; expected 0 to {len(self) - 1}, since {self.name!r} has {len(self)} images."
                 )
-        return self._batches(size, channels, batch_size, chosen)
+        return self._batches(size, channels, batch_size, chosen, resizing)
 
     def _batches(
-        self, size: tuple[int, int] | None, channels: int, batch_size: int, chosen: Sequence[int]
+        self,
+        size: tuple[int, int] | None,
+        channels: int,
+        batch_size: int,
+        chosen: Sequence[int],
+        resizing: Resizing,
     ) -> Iterator[Batch]:
         first: tuple[str, torch.Size] | None = None
         for begin in range(0, len(chosen), batch_size):
@@ -116,7 +124,7 @@ class ImageData(ABC):
             for index in chosen[begin : begin + batch_size]:
                 record = self.record(index)
                 try:
-                    image = prepare(self.read(index), size, channels)
+                    image = prepare(self.read(index), size, channels, resizing)
                 except UnreadableImageError as error:
                     unreadable.append((record.path, str(error)))
                     continue
@@ -134,12 +142,56 @@ class ImageData(ABC):
             yield Batch(records, stacked.float().div_(255), unreadable)
 
     def load(
-        self, size: tuple[int, int] | None = None, channels: int = 3, indices: Iterable[int] | None = None
+        self,
+        size: tuple[int, int] | None = None,
+        channels: int = 3,
+        indices: Iterable[int] | None = None,
+        resizing: Resizing = DEFAULT_RESIZING,
     ) -> Batch:
         """All images (or those at ``indices``) as one batch; arguments and errors as in :meth:`batches`."""
         chosen = range(len(self)) if indices is None else list(indices)
         nothing = Batch([], torch.empty(0, channels, *(size or (0, 0))))
-        return next(self.batches(size, channels, max(len(chosen), 1), chosen), nothing)
+        return next(self.batches(size, channels, max(len(chosen), 1), chosen, resizing), nothing)
+
+    def mask(self, index: int) -> Tensor | None:
+        """The object's true mask, where the source knows it: bool H x W, for the upright image that ``read`` gives.
+
+        None here; sources that know it say so.
+        """
+        self._checked(index)
+        return None
+
+    def masks(
+        self,
+        size: tuple[int, int] | None = None,
+        indices: Iterable[int] | None = None,
+        resizing: Resizing = DEFAULT_RESIZING,
+    ) -> Tensor | None:
+        """The true masks of several images, resized and cropped as :meth:`load` does with the images themselves.
+
+        Args:
+            size, indices, resizing: as in :meth:`load`. Indices are of images, one mask each: where some images
+                cannot be read, give those of the others.
+
+        Returns:
+            bool N x H x W: a pixel is the object's where it covers half of it or more. None where the source does
+            not know the mask of each.
+
+        Raises:
+            InputError: an argument is out of range.
+            DataError: ``size`` is None, and the masks are not all of one size.
+        """
+        check_format(size, 1)
+        prepared: list[Tensor] = []
+        for index in range(len(self)) if indices is None else indices:
+            mask = self.mask(operator.index(index))
+            if mask is None:
+                return None
+            picture = Image.fromarray(mask.to(torch.uint8).mul(255).numpy())
+            prepared.append(prepare(picture, size, 1, resizing)[0] >= 128)
+        if len({mask.shape for mask in prepared}) > 1:
+            raise DataError(f"the masks of {self.name!r} have different sizes; expected a size to bring them to.")
+        return torch.stack(prepared) if prepared else torch.empty(0, *(size or (0, 0)), dtype=torch.bool)
 
     def _checked(self, index: int) -> int:
         # Negative ones too: -1 would give one image a second id.

@@ -17,6 +17,7 @@ from underfire.metrics.maps import (
     map_ssim,
     top_k_intersection,
 )
+from underfire.metrics.pointing import mass_inside, peak_inside
 from underfire.metrics.prediction import (
     confidence,
     joint_success,
@@ -49,9 +50,11 @@ __all__ = [
     "map_l2",
     "map_spearman",
     "map_ssim",
+    "mass_inside",
     "noise",
     "noise_threshold",
     "paired_difference",
+    "peak_inside",
     "prediction_interpretation_gap",
     "ssim",
     "success",
