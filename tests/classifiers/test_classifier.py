@@ -248,3 +248,9 @@ def test_a_scripted_module(tiny: nn.Module, images: Tensor) -> None:
 def test_an_unknown_precision(classifier: uf.Classifier) -> None:
     with pytest.raises(InputError, match="expected 'float32'"):
         classifier.prepare("float16")
+
+
+def test_channels_are_those_of_the_first_convolution() -> None:
+    assert uf.Classifier(tiny_network(channels=1)).channels == 1
+    assert uf.Classifier(tiny_network()).channels == 3
+    assert uf.Classifier(nn.Flatten()).channels == 3

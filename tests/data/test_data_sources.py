@@ -112,7 +112,12 @@ def test_folders_that_cannot_be_used(tmp_path: Path, write_image: WriteImage) ->
         ("digts", "Did you mean 'digits'"),
         ("Digits", "Did you mean 'digits'"),
         ("digits:tset", "Did you mean 'digits:test'"),
-        ("qqq", "unknown data set 'qqq'. Known: digits, digits:test, digits:train. Or the path of a folder"),
+        ("scene", "Did you mean 'scenes'"),
+        (
+            "qqq",
+            "unknown data set 'qqq'. Known: digits, digits:test, digits:train, scenes, scenes:test, scenes:train. "
+            "Or the path of a folder",
+        ),
         ("", "name of the data set is empty"),
     ],
 )
@@ -164,9 +169,14 @@ def test_the_public_names() -> None:
         "ImageData",
         "ParquetData",
         "Record",
+        "RelabelledData",
+        "Resizing",
+        "Scenes",
         "TensorData",
+        "in_classifier_order",
         "open_data",
         "prepare",
+        "read_class_map",
     ]
     assert all(hasattr(underfire.data, name) for name in underfire.data.__all__)
     assert callable(underfire.data.prepare)

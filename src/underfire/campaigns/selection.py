@@ -64,7 +64,7 @@ def select(
     size = 64 if count is None else max(8, min(64, count))
     for begin in range(0, len(data), size):
         indices = range(begin, min(begin + size, len(data)))
-        batch = next(data.batches(classifier.image_size, classifier.channels, size, indices))
+        batch = next(data.batches(classifier.image_size, classifier.channels, size, indices, classifier.resizing))
         if batch.records:
             right = _right(classifier, batch.images, batch.labels, data, selection)
             place = {data.record(index).image_id: index for index in indices}

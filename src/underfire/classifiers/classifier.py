@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from underfire.batching import in_batches
 from underfire.classifiers.pixels import Pixels
 from underfire.classifiers.prepared import Prepared
+from underfire.data.resizing import DEFAULT_RESIZING, Resizing
 from underfire.errors import ClassifierError, InputError, UnderfireWarning
 
 
@@ -28,7 +29,8 @@ class Classifier(Pixels):
         mean, std: what the network's input is normalised with, one value per channel; None where the network takes
             pixels in [0, 1].
         image_size: height and width that images are prepared to; None takes images as they are.
-        channels: 1 or 3.
+        resizing: how images come to that size: length of the short side before the crop, and filter.
+        channels: 1 or 3; where None, what the network's first convolution takes.
         class_names: one name per logit.
         features: name of the module whose output are the last convolutional features. Found by itself on networks
             that pool or flatten them (ResNet, DenseNet, VGG, MobileNet, EfficientNet, ConvNeXt and their like).
@@ -46,15 +48,19 @@ class Classifier(Pixels):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         image_size: tuple[int, int] | int | None = None,
-        channels: int = 3,
+        resizing: Resizing = DEFAULT_RESIZING,
+        channels: int | None = None,
         class_names: Sequence[str] | None = None,
         features: str | None = None,
         name: str | None = None,
     ) -> None:
         module = _eager(module)
+        channels = first_channels(module) if channels is None else channels
         _check(mean, std, channels)
         super().__init__(module, mean, std, features)
         self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
+        resizing.check(self.image_size)
+        self.resizing = resizing
         self.channels = channels
         self.class_names = None if class_names is None else tuple(class_names)
         self.name = name or type(module).__name__
@@ -122,6 +128,12 @@ def _eager(module: nn.Module) -> nn.Module:
         )
     assert isinstance(eager, nn.Module)
     return eager
+
+
+def first_channels(module: nn.Module) -> int:
+    """Channels that the first convolution of ``module`` takes, 1 or 3; 3 where there is none, or it takes others."""
+    convolution = next((part for part in module.modules() if isinstance(part, nn.Conv2d)), None)
+    return 1 if convolution is not None and convolution.in_channels == 1 else 3
 
 
 def _check(mean: Sequence[float] | None, std: Sequence[float] | None, channels: int) -> None:

@@ -26,7 +26,7 @@ def list_names(
         "interpreters": list(REGISTRY),
         "attacks": list(BUILDERS),
         "presets": list(VARIANTS),
-        "data": ["digits", "digits:train", "digits:test"],
+        "data": ["digits", "digits:train", "digits:test", "scenes", "scenes:train", "scenes:test"],
         "recipes": list(RECIPES),
     }
     if as_json:

@@ -1,10 +1,14 @@
 """Labelled images from folders, tables, parquet files, tensors, or the package itself."""
 
 from underfire.data.builtin import Digits
+from underfire.data.class_map import read_class_map
 from underfire.data.dataset import Batch, ImageData, Record
 from underfire.data.folder import CsvData, FolderData
 from underfire.data.parquet import ParquetData
 from underfire.data.prepare import prepare
+from underfire.data.relabelled import RelabelledData, in_classifier_order
+from underfire.data.resizing import Resizing
+from underfire.data.scenes import Scenes
 from underfire.data.sources import open_data
 from underfire.data.tensors import TensorData
 
@@ -16,7 +20,12 @@ __all__ = [
     "ImageData",
     "ParquetData",
     "Record",
+    "RelabelledData",
+    "Resizing",
+    "Scenes",
     "TensorData",
+    "in_classifier_order",
     "open_data",
     "prepare",
+    "read_class_map",
 ]

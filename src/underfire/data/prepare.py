@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 from torch import Tensor
 
+from underfire.data.resizing import DEFAULT_RESIZING, Resizing
 from underfire.errors import InputError, UnreadableImageError
 
 _UPRIGHT = {
@@ -20,11 +21,13 @@ _UPRIGHT = {
 }
 
 
-def prepare(image: Image.Image, size: tuple[int, int] | None, channels: int) -> Tensor:
+def prepare(
+    image: Image.Image, size: tuple[int, int] | None, channels: int, resizing: Resizing = DEFAULT_RESIZING
+) -> Tensor:
     """Upright, in the right number of channels, resized by its short side and cropped to the centre.
 
-    Resizing is antialiased bicubic and done in one step with the crop, so the crop may begin between two
-    pixels; both axes are scaled alike. An image that already has the size keeps its pixels exactly.
+    By default, resizing is antialiased bicubic and done in one step with the crop, so the crop may begin between
+    two pixels; both axes are scaled alike. An image that already has the size keeps its pixels exactly.
 
     Args:
         image: any PIL image, left as it is. EXIF rotation is applied; transparency is put on white; 16-bit
@@ -33,6 +36,7 @@ def prepare(image: Image.Image, size: tuple[int, int] | None, channels: int) -> 
             up to 255 or else up to 65535: which of the two, their largest value tells.
         size: height and width; None keeps the image's own size.
         channels: 1 (grey) or 3 (RGB).
+        resizing: how the image comes to ``size``.
 
     Returns:
         uint8 tensor C x H x W. Prepared images are 8-bit, so that what is attacked is what can be saved.
@@ -48,8 +52,8 @@ def prepare(image: Image.Image, size: tuple[int, int] | None, channels: int) -> 
     if image.mode == "LAB" and channels == 1:  # Pillow goes from LAB to RGB only
         image = image.convert("RGB")
     image = image.convert("L" if channels == 1 else "RGB")
-    if size is not None and (image.height, image.width) != tuple(size):
-        image = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.BICUBIC)
+    if size is not None:
+        image = resizing.apply(image, size)
     pixels = torch.from_numpy(np.array(image, dtype=np.uint8))
     return pixels.unsqueeze(0) if channels == 1 else pixels.permute(2, 0, 1).contiguous()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from underfire.data.builtin import Digits
@@ -12,9 +13,17 @@ from underfire.data.decode import IMAGE_SUFFIXES
 from underfire.data.folder import CsvData, FolderData, class_folders
 from underfire.data.labels_csv import is_labels_csv
 from underfire.data.parquet import ParquetData
+from underfire.data.scenes import Scenes
 from underfire.errors import DataError, InputError, unknown_name
 
-_BUILTIN = {"digits": "all", "digits:test": "test", "digits:train": "train"}
+_BUILTIN: dict[str, Callable[[], ImageData]] = {
+    "digits": Digits,
+    "digits:test": lambda: Digits("test"),
+    "digits:train": lambda: Digits("train"),
+    "scenes": lambda: Scenes("test"),
+    "scenes:test": lambda: Scenes("test"),
+    "scenes:train": lambda: Scenes("train"),
+}
 
 _ACCEPTED = (
     "a folder with one subfolder of images per class, a folder with one CSV file that names images and "
@@ -26,8 +35,9 @@ def open_data(spec: str | Path) -> ImageData:
     """The images that ``spec`` names.
 
     Args:
-        spec: ``digits``, ``digits:test`` or ``digits:train``, which come with the package (see
-            :class:`~underfire.data.Digits`; ``./digits`` is a folder of that name); or the path of a folder
+        spec: ``digits``, ``digits:test``, ``digits:train``, ``scenes:test`` (or ``scenes`` for short) or
+            ``scenes:train``, which come with the package (see :class:`~underfire.data.Digits` and
+            :class:`~underfire.data.Scenes`; ``./digits`` is a folder of that name); or the path of a folder
             with one subfolder per class, of a folder with one table of labels (a ``.csv`` with a file and a
             label column; it goes before subfolders), of a ``.csv`` file, or of a ``.parquet`` file. ``~`` is
             the home folder.
@@ -37,7 +47,7 @@ def open_data(spec: str | Path) -> ImageData:
         DataError: nothing is there, or it holds no images in any of these layouts.
     """
     if isinstance(spec, str) and spec in _BUILTIN:
-        return Digits(_BUILTIN[spec])
+        return _BUILTIN[spec]()
     if not str(spec).strip():
         raise InputError(f"the name of the data set is empty; expected {', '.join(_BUILTIN)}, or {_ACCEPTED}.")
     path = Path(os.path.expanduser(spec))

@@ -21,7 +21,8 @@ def _features(recorded: Recorded, interpreter: str) -> Tensor:
         raise InterpreterError(
             f"{interpreter} needs convolutional features N x C x h x w that are pooled before the head, and none were "
             "seen in this classifier's forward pass. Name the module whose output they are: "
-            "Classifier(..., features='layer4')."
+            "Classifier(..., features='layer4'). A network without convolutional features (a vision transformer) has "
+            "none to name: use interpreters.Grad(), which needs nothing but the network."
         )
     return recorded.features
 

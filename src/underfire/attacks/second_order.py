@@ -1,0 +1,60 @@
+"""Which part of a network has no second derivative."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from underfire.classifiers import Prepared
+
+
+def without_second_derivative(prepared: Prepared, images: Tensor) -> str | None:
+    """Name and kind of the innermost module that cannot be differentiated twice on its own, or None if all can.
+
+    Every module that takes one tensor and returns one is tried alone, on what it is given in a forward pass.
+
+    Args:
+        images: N x C x H x W on the network's device; a few are enough.
+    """
+    names = {part: name for name, part in prepared.module.named_modules() if name}
+    with _recorded(list(names)) as inputs, torch.no_grad():
+        prepared.run(images)
+    failing = [part for part, given in inputs.items() if not _twice(part, given)]
+    inner = [part for part in failing if not any(child in failing for child in part.modules() if child is not part)]
+    return f"{names[inner[0]]} ({type(inner[0]).__name__})" if inner else None
+
+
+@contextmanager
+def _recorded(parts: list[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]:
+    """What each of ``parts`` is given while the context lasts, where that is one tensor of floats."""
+    inputs: dict[nn.Module, Tensor] = {}
+
+    def keep(part: nn.Module, given: tuple[object, ...]) -> None:
+        if len(given) == 1 and isinstance(given[0], Tensor) and given[0].is_floating_point():
+            inputs[part] = given[0].detach().clone()
+
+    handles = [part.register_forward_pre_hook(keep) for part in parts]
+    try:
+        yield inputs
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _twice(part: nn.Module, given: Tensor) -> bool:
+    variable = given.clone().requires_grad_()
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        try:
+            # A copy, since some parts work in place. The square makes the first derivative depend on the input.
+            output = part(variable.clone())
+            if not isinstance(output, Tensor):
+                return True
+            (gradient,) = torch.autograd.grad(output.square().sum(), variable, create_graph=True)
+            torch.autograd.grad(gradient.square().sum(), variable)
+        except RuntimeError as error:
+            return "not implemented" not in str(error)
+    return True

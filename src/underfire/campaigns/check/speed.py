@@ -1,0 +1,79 @@
+"""How long a step takes, and a whole run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from underfire.attacks import Preset
+from underfire.attacks.attack import default_batch_size
+from underfire.attacks.benign import Benign
+from underfire.batching import padded_size
+from underfire.system import System, SystemView
+
+IMAGES = 100
+"""Images that a run's time is estimated for."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Milliseconds per image: ``forward``; ``step``, the forward and backward pass of a step on the prediction;
+    ``joint``, that of a step on prediction and maps. ``run_seconds`` is what an attack on ``IMAGES`` images with the
+    full ``paper`` schedule takes beside its prediction-only control, without early stops: an upper bound."""
+
+    batch: int
+    forward: float
+    step: float
+    joint: float
+    run_seconds: float
+
+
+def measure(system: System, view: SystemView, benign: Benign, batch: int | None = None) -> Speed:
+    """Times on ``benign`` images (repeated to fill a batch), at the batch size that an attack would choose."""
+    size = batch or default_batch_size(benign.images)
+    chosen = torch.arange(padded_size(size), device=benign.images.device) % len(benign.images)
+    images, classes, ids = benign.images[chosen], benign.labels[chosen], benign.ids[chosen]
+    states = view.begin(images, classes, ids)
+
+    def forward() -> None:
+        with torch.no_grad():
+            view.logits(images)
+
+    def step() -> None:
+        variable = images.clone().requires_grad_()
+        torch.autograd.grad(_loss(view.logits(variable), classes), variable)
+
+    def joint() -> None:
+        variable = images.clone().requires_grad_()
+        reading, _ = view.read(variable, lambda _: classes, states, graph=True)
+        maps = sum(maps.square().sum() for maps in reading.maps.values())
+        torch.autograd.grad(_loss(reading.logits, classes) + maps, variable)
+
+    each = [1000 * _seconds(action, images.device) / len(images) for action in (forward, step, joint)]
+    attack = Preset("adv2", 8 / 255).build(system)
+    whole = sum(stage.steps * (each[2] if stage.reads_maps else each[1]) for stage in attack.stages)
+    control = attack.steps * each[1]
+    return Speed(size, each[0], each[1], each[2], IMAGES * (whole + control) / 1000)
+
+
+def _loss(logits: Tensor, classes: Tensor) -> Tensor:
+    return torch.nn.functional.cross_entropy(logits, classes, reduction="sum")
+
+
+def _seconds(action: Callable[[], None], device: torch.device, repeats: int = 3, enough: float = 3.0) -> float:
+    """The median of a few times after a first one; of one time, where a single one takes ``enough`` seconds."""
+    times: list[float] = []
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        action()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - started)
+        if sum(times) > enough:
+            break
+    times = times[1:] or times
+    return sorted(times)[len(times) // 2]

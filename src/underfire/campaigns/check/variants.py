@@ -1,0 +1,92 @@
+"""Would the network do better on other input: another normalisation, pixels in 0..255, blue before red?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from underfire.batching import in_batches
+from underfire.classifiers import Classifier
+from underfire.classifiers.pixels import two_classes
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALF = ((0.5,) * 3, (0.5,) * 3)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Another input: the advice that goes with it, its accuracy, and the mean probability of the predicted class."""
+
+    advice: str
+    accuracy: float
+    confidence: float
+
+
+def variants(classifier: Classifier, images: Tensor, labels: Tensor) -> tuple[list[Variant], Variant | None]:
+    """What each variant of the input reaches on a few images, and the one that is clearly better than what is done now.
+
+    "Clearly": a paired sign test at 1 % over the images that only one of the two gets right, with a tenth more right.
+
+    Args:
+        images: N x C x H x W in [0, 1]; labels: int64 N.
+    """
+    now = _logits(classifier, images, classifier.normalise)
+    right = now.argmax(1) == labels
+    found: list[Variant] = []
+    best: Variant | None = None
+    for advice, change in _changes(classifier).items():
+        logits = _logits(classifier, images, change)
+        if not bool(torch.isfinite(logits).all()):
+            continue
+        other = logits.argmax(1) == labels
+        variant = Variant(advice, float(other.float().mean()), float(logits.softmax(1).amax(1).mean()))
+        found.append(variant)
+        if _clearly_better(other, right) and (best is None or variant.accuracy > best.accuracy):
+            best = variant
+    return found, best
+
+
+def _changes(classifier: Classifier) -> dict[str, Callable[[Tensor], Tensor]]:
+    def scaled(mean: tuple[float, ...], std: tuple[float, ...]) -> Callable[[Tensor], Tensor]:
+        def change(images: Tensor) -> Tensor:
+            used = slice(0, images.shape[1])
+            first, second = images.new_tensor(mean[used]), images.new_tensor(std[used])
+            return (images - first.view(1, -1, 1, 1)) / second.view(1, -1, 1, 1)
+
+        return change
+
+    own = (classifier.mean, classifier.std)
+    changes: dict[str, Callable[[Tensor], Tensor]] = {}
+    if classifier.channels == 3 and own != IMAGENET:
+        changes["ImageNet's normalisation: --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225"] = scaled(*IMAGENET)
+    if own[0] is None or {*own[0], *(own[1] or ())} != {0.5}:
+        halves = ",".join(["0.5"] * classifier.channels)
+        changes[f"pixels in [-1, 1]: --mean {halves} --std {halves}"] = scaled(*HALF)
+    if own[0] is not None:
+        changes["no normalisation: the network looks to do it itself"] = lambda images: images
+    level, zero = ",".join(["0.0039216"] * classifier.channels), ",".join(["0"] * classifier.channels)
+    changes[f"pixels in 0..255: --mean {zero} --std {level}"] = lambda images: images * 255
+    if classifier.channels == 3:
+        changes["blue before red (BGR), as OpenCV reads images"] = lambda images: classifier.normalise(images).flip(1)
+    return changes
+
+
+def _logits(classifier: Classifier, images: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    def run(chunk: Tensor) -> Tensor:
+        output = classifier.module(change(chunk.to(classifier.device)))
+        return two_classes(getattr(output, "logits", output)).float().cpu()
+
+    with classifier.evaluating(), torch.no_grad():
+        return in_batches(run, images, batch_size=16)
+
+
+def _clearly_better(other: Tensor, right: Tensor) -> bool:
+    from scipy.stats import binomtest
+
+    gained, lost = int((other & ~right).sum()), int((right & ~other).sum())
+    if gained - lost < 0.1 * len(right) or not gained:
+        return False
+    return bool(binomtest(gained, gained + lost, 0.5, alternative="greater").pvalue < 0.01)

@@ -1,0 +1,115 @@
+"""What a user may say about a classifier beside its name, and what a source says about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from underfire.data.resizing import DEFAULT_RESIZING, Resizing
+from underfire.errors import InputError
+
+WEIGHTS_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".safetensors")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is said about a classifier beside its name. None leaves the choice to the source.
+
+    Args:
+        weights: a file (``.pt``, ``.pth``, ``.bin``, ``.safetensors``), ``random``, or the source's name of a set.
+        mean, std: normalisation of pixels in [0, 1], one value per channel.
+        image_size: (height, width) of the images that the network is given.
+        resize: the short side's length before the crop to ``image_size``.
+        interpolation: the filter for resizing.
+        channels: 1 or 3.
+        classes: how many, or a file with one class name per line.
+        features: name of the module with the last convolutional features.
+    """
+
+    weights: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    image_size: tuple[int, int] | None = None
+    resize: int | None = None
+    interpolation: str | None = None
+    channels: int | None = None
+    classes: str | None = None
+    features: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.mean is None) != (self.std is None):
+            raise InputError("mean and std come together: give both, or neither for those of the source.")
+
+    @property
+    def random(self) -> bool:
+        return self.weights == "random"
+
+    @property
+    def file(self) -> Path | None:
+        """The weights file, where ``weights`` is one. Raises InputError where it does not exist."""
+        if self.weights is None or not self.weights.lower().endswith(WEIGHTS_SUFFIXES):
+            return None
+        path = Path(self.weights).expanduser()
+        if not path.is_file():
+            raise InputError(f"weights file {self.weights!r} does not exist (looked in {Path.cwd()}).")
+        return path
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the source's own weights are wanted."""
+        return not self.random and self.file is None
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The names in ``classes``, where it is a file."""
+        if self.classes is None or self.classes.isdecimal():
+            return None
+        try:
+            lines = Path(self.classes).expanduser().read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"classes is {self.classes!r}; expected a number, or a text file with one class name per line: {error}"
+            ) from error
+        return tuple(line.strip() for line in lines if line.strip())
+
+    @property
+    def class_count(self) -> int | None:
+        names = self.class_names
+        if names is None and self.classes is not None and int(self.classes) < 1:
+            raise InputError(f"classes is {self.classes}; expected at least 1.")
+        return len(names) if names is not None else int(self.classes) if self.classes else None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network as its source has it: how its images are prepared, and what its classes are called."""
+
+    module: nn.Module
+    name: str
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    image_size: tuple[int, int] | None = None
+    resizing: Resizing = DEFAULT_RESIZING
+    channels: int | None = None
+    class_names: tuple[str, ...] | None = None
+    features: str | None = None
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``224``, or ``37x53`` for height x width."""
+    parts = text.lower().split("x")
+    if not all(part.strip().isdecimal() and int(part) for part in parts) or len(parts) > 2:
+        raise InputError(f"image-size is {text!r}; expected 224, or HEIGHTxWIDTH such as 37x53.")
+    sides = [int(part) for part in parts]
+    return sides[0], sides[-1]
+
+
+def parse_values(name: str, text: str) -> tuple[float, ...]:
+    """Numbers separated by commas, one per channel; values for pixels in 0..255 are refused by the classifier."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"{name} is {text!r}; expected one number per channel, such as 0.485,0.456,0.406.") from error
+    return values

@@ -1,0 +1,43 @@
+"""``file.py:function``: whatever a user's own code builds."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from torch import nn
+
+from underfire.classifiers.classifier import Classifier
+from underfire.classifiers.sources.options import Source
+from underfire.errors import ClassifierError, InputError, unknown_name
+
+
+def build(file: str, function: str) -> Classifier | Source:
+    """What ``function`` of ``file`` returns, called without arguments."""
+    path = Path(file)
+    if not path.is_file():
+        raise InputError(f"classifier file {file!r} does not exist (looked in {Path.cwd()}).")
+    module_spec = importlib.util.spec_from_file_location(f"underfire_user_{path.stem}", path)
+    assert module_spec is not None
+    assert module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module_spec.name] = module
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as error:
+        raise ClassifierError(f"{file} cannot be run: {type(error).__name__}: {error}") from error
+    if not hasattr(module, function):
+        found = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+        raise unknown_name(f"function of {file}", function, found)
+    try:
+        built = getattr(module, function)()
+    except Exception as error:
+        raise ClassifierError(f"{file}:{function} failed: {type(error).__name__}: {error}") from error
+    if isinstance(built, Classifier):
+        return built
+    if not isinstance(built, nn.Module):
+        raise ClassifierError(
+            f"{file}:{function} returned a {type(built).__name__}; expected an underfire.Classifier or an nn.Module."
+        )
+    return Source(built, name=f"{path.stem}:{function}")

@@ -1,0 +1,27 @@
+"""The small trained classifiers that ship with the package."""
+
+from __future__ import annotations
+
+from underfire.classifiers.sources.options import Source
+from underfire.zoo import recipes, weights
+
+
+def names() -> list[str]:
+    """The shipped classifiers."""
+    return [name for name in recipes.RECIPES if weights.path(name).exists()]
+
+
+def find(name: str) -> Source:
+    """The shipped classifier called ``name``."""
+    recipe = recipes.find(name)
+    network = recipe.network()
+    network.load_state_dict(weights.read(recipe))
+    return Source(
+        network,
+        name=recipe.name,
+        mean=tuple(recipe.mean),
+        std=tuple(recipe.std),
+        image_size=recipe.image_size,
+        channels=recipe.channels,
+        class_names=tuple(recipe.class_names),
+    )

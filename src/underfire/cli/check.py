@@ -1,0 +1,129 @@
+"""``underfire check``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from underfire.cli import options
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from underfire.campaigns.check import Check
+
+EXAMPLES = """[bold]Examples[/bold]
+
+underfire check --data digits:test --classifier digits-resnet
+
+underfire check --data photos/ --classifier torchvision:resnet50 --weights resnet50.pth --class-map index.json --json"""
+
+MARKS = {"good": ("ok", "green"), "hint": ("look", "yellow"), "problem": ("no", "red")}
+
+
+def check(
+    data: options.Data,
+    classifier: options.ClassifierName,
+    count: Annotated[int, typer.Option(min=1, help="Images to look at.")] = 64,
+    device: options.Device = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    weights: options.Weights = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    image_size: options.ImageSize = None,
+    resize: options.Resize = None,
+    interpolation: options.Interpolation = None,
+    channels: options.Channels = None,
+    classes: options.Classes = None,
+    features: options.Features = None,
+    class_map: options.ClassMap = None,
+) -> None:
+    """Say whether an attack can run on a classifier, what it would cost, and what looks wrong beforehand.
+
+    Exit code 0 if an attack can run, 1 if not, 2 for wrong usage.
+    """
+    from underfire.campaigns.check import run_check
+    from underfire.campaigns.inputs import InputConfig
+    from underfire.campaigns.runner import find_device
+
+    config = InputConfig.create(
+        data=data,
+        classifier=classifier,
+        weights=weights,
+        mean=mean,
+        std=std,
+        image_size=image_size,
+        resize=resize,
+        interpolation=interpolation,
+        channels=channels,
+        classes=classes,
+        features=features,
+        class_map=class_map,
+    )
+    found = run_check(config, count, find_device(device))
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False, default=str))
+    else:
+        from rich.console import Console
+
+        Console().print(shown(found))
+    if not found.ready:
+        raise typer.Exit(1)
+
+
+def shown(found: Check) -> RenderableType:
+    """The verdict, what was found, and the interpreters, for an 80-column terminal. Names are no markup."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 1), pad_edge=False, show_header=False)
+    for column in ("state", "topic"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("text", overflow="fold")
+    for finding in found.findings:
+        table.add_row(Text(*MARKS[finding.state]), finding.topic, Text(finding.text))
+    parts: list[RenderableType] = [Text(found.verdict, style="bold green" if found.ready else "bold red"), table]
+    if found.trials:
+        parts += [Text(), _interpreters(found)]
+    for trial in found.trials:
+        if not trial.works:
+            blamed = f" It is {trial.module}." if trial.module else ""
+            parts.append(Text.assemble((f"{trial.name}: ", "bold"), f"{trial.problem}{blamed}"))
+    if any(trial.speed for trial in found.trials):
+        parts.append(
+            Text(
+                "Milliseconds per image. 100 images: ADV2 and its prediction-only control with all steps of the "
+                "'paper' preset; early stops and --steps 40,160 make it shorter.",
+                style="dim",
+            )
+        )
+    return Group(*parts)
+
+
+def _interpreters(found: Check) -> RenderableType:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    table.add_column("interpreter")
+    table.add_column("works")
+    for column in ("forward", "step", "joint step", "100 images"):
+        table.add_column(column, justify="right")
+    for trial in found.trials:
+        mark = Text(*MARKS["good" if trial.works else "problem"])
+        speed = trial.speed
+        if speed is None:
+            table.add_row(trial.name, mark)
+            continue
+        times = [f"{value:.2f}" for value in (speed.forward, speed.step, speed.joint)]
+        table.add_row(trial.name, mark, *times, _duration(speed.run_seconds))
+    return table
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

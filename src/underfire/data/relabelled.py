@@ -1,0 +1,161 @@
+"""Labels in the classifier's class order, for data whose classes come in another order or are only some of them."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+
+from underfire.data.class_map import fold, read_class_map
+from underfire.data.classes import is_number
+from underfire.data.dataset import ImageData, Record
+from underfire.errors import InputError, UnderfireWarning
+
+INDEX_FILE = "imagenet_class_index.json"
+
+
+class RelabelledData(ImageData):
+    """The images of ``data`` with other labels.
+
+    Args:
+        data: where the images come from.
+        labels: the new label of each old one.
+        class_names: one per new label.
+    """
+
+    def __init__(self, data: ImageData, labels: Sequence[int], class_names: Sequence[str]) -> None:
+        self.data = data
+        self.name = data.name
+        self.labels = tuple(labels)
+        self.class_names = tuple(class_names)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def record(self, index: int) -> Record:
+        record = self.data.record(index)
+        return Record(record.image_id, record.path, self.labels[record.label])
+
+    def read(self, index: int) -> Image.Image:
+        return self.data.read(index)
+
+    def mask(self, index: int) -> Tensor | None:
+        return self.data.mask(index)
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(f"{self.data.fingerprint()}{self.labels}".encode()).hexdigest()
+
+
+def in_classifier_order(
+    data: ImageData, class_names: Sequence[str] | None, count: int | None = None, class_map: str | Path | None = None
+) -> ImageData:
+    """``data`` with labels that are the classifier's class numbers; itself, where they are already.
+
+    Its class names are looked up in ``class_map``; in ``imagenet_class_index.json`` in the data's own folder; among
+    the classifier's ``class_names`` (without regard to case, spaces, underscores and hyphens; of a name such as
+    "tench, Tinca tinca", also in each part). Names that are numbers are class numbers.
+
+    Args:
+        class_names: the classifier's, in the order of its logits; None where it has none.
+        count: the classifier's number of classes, where known.
+        class_map: a file, see :func:`~underfire.data.class_map.read_class_map`.
+
+    Raises:
+        InputError: some names are found, and others are not; or ``class_map`` lacks one.
+
+    Warns where no name is found, and the order is assumed to be the classifier's.
+    """
+    count = len(class_names) if class_names else count
+    if class_map is not None:
+        known = _among(class_names) | read_class_map(class_map, class_names)
+        return _apply(data, _look_up(data, known, f"class map {class_map}"), class_names, count)
+    if _same_names(data.class_names, class_names):
+        return data
+    if all(map(is_number, data.class_names)):
+        return _by_number(data, class_names, count)
+    known = _index_beside(data, count) | _among(class_names)
+    if any(fold(name) in known for name in data.class_names):
+        return _apply(data, _look_up(data, known, "the classifier's class names"), class_names, count)
+    if class_names:
+        warnings.warn(
+            f"none of the class names of {data.name!r} ({_some(data.class_names)}) is one of the classifier's "
+            f"({_some(class_names)}): they are assumed to be in the classifier's order. If they are not, say what each "
+            "stands for with --class-map.",
+            UnderfireWarning,
+            stacklevel=2,
+        )
+    return data
+
+
+def _same_names(names: Sequence[str], class_names: Sequence[str] | None) -> bool:
+    return class_names is not None and [fold(name) for name in names] == [fold(name) for name in class_names]
+
+
+def _among(class_names: Sequence[str] | None) -> dict[str, int]:
+    """Class numbers by folded name and part of a name; without those that several classes share."""
+    whole = [(fold(name), number) for number, name in enumerate(class_names or ())]
+    parts = [
+        (fold(part), number)
+        for number, name in enumerate(class_names or ())
+        if "," in name
+        for part in name.split(",")
+        if part.strip()
+    ]
+    found: dict[str, int] = {}
+    for pairs in (parts, whole):  # a whole name goes before a part of another
+        times = Counter(name for name, _ in dict.fromkeys(pairs))
+        found |= {name: number for name, number in pairs if times[name] == 1}
+    return found
+
+
+def _index_beside(data: ImageData, count: int | None) -> dict[str, int]:
+    """The index in the data's folder, unless it is one for a classifier with another number of classes."""
+    root = getattr(data, "root", None)
+    file = Path(root) / INDEX_FILE if root is not None else None
+    known = read_class_map(file) if file is not None and file.is_file() else {}
+    return known if known and count in (None, max(known.values()) + 1) else {}
+
+
+def _by_number(data: ImageData, class_names: Sequence[str] | None, count: int | None) -> ImageData:
+    """Folders 3 and 7 are classes 3 and 7. Where a number is no class (folders 1..10 of ten), positions count."""
+    numbers = [int(name) for name in data.class_names]
+    if count is not None and max(numbers) >= count:
+        return data
+    return _apply(data, numbers, class_names, count)
+
+
+def _look_up(data: ImageData, known: Mapping[str, int], where: str) -> list[int]:
+    missing = [name for name in data.class_names if fold(name) not in known]
+    if missing:
+        near = difflib.get_close_matches(fold(missing[0]), known, n=1)
+        hint = f" The nearest to {missing[0]!r} is {near[0]!r}." if near else ""
+        raise InputError(
+            f"{len(missing)} of the {len(data.class_names)} class names of {data.name!r} are not in {where}, or stand "
+            f"for two classes there: {_some(missing)}.{hint} Say what each stands for with --class-map FILE."
+        )
+    return [known[fold(name)] for name in data.class_names]
+
+
+def _apply(data: ImageData, labels: list[int], class_names: Sequence[str] | None, count: int | None) -> ImageData:
+    if labels == list(range(len(labels))):
+        return data
+    if count is not None and max(labels) >= count:
+        raise InputError(
+            f"the class map gives {data.class_names[labels.index(max(labels))]!r} the class {max(labels)}; the "
+            f"classifier has classes 0..{count - 1}."
+        )
+    names = list(class_names or map(str, range(max(max(labels) + 1, count or 0))))
+    if not class_names:
+        for name, label in zip(data.class_names, labels, strict=True):
+            names[label] = name
+    return RelabelledData(data, labels, names)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")

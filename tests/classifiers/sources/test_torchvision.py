@@ -1,0 +1,124 @@
+"""torchvision's networks: their own transforms and names, loaded beside a broken extension, checked and attacked."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+import underfire as uf
+from tests.classifiers.sources.models import PHOTOS, attack, package
+from underfire.campaigns.check import run_check
+from underfire.campaigns.inputs import InputConfig
+from underfire.data import Resizing
+from underfire.errors import InputError
+
+
+@pytest.mark.parametrize(("name", "interpreter"), [("resnet50", "cam"), ("densenet169", "cam")])
+def test_networks_of_the_papers(name: str, interpreter: str) -> None:
+    package("torchvision")
+    classifier = uf.classifiers.load(f"torchvision:{name}:random", image_size=64)
+    assert (classifier.name, len(classifier.class_names or ())) == (name, 1000)
+    assert (classifier.class_names or ())[:2] == ("tench", "goldfish")
+    attack(classifier, interpreter)
+
+
+def test_the_transforms_are_those_of_the_weights() -> None:
+    package("torchvision")
+    second = uf.classifiers.load("torchvision:resnet50:random")
+    assert (second.image_size, second.resizing) == ((224, 224), Resizing(232, "bilinear"))
+    assert second.mean == (0.485, 0.456, 0.406)
+    # At another size, in proportion: 232 / 224 * 56 = 58.
+    assert uf.classifiers.load("torchvision:resnet18:random", image_size=56).resizing == Resizing(64, "bilinear")
+    asked = uf.classifiers.load("torchvision:resnet18:random", image_size=(37, 53), resize=60, interpolation="bicubic")
+    assert (asked.image_size, asked.resizing) == ((37, 53), Resizing(60, "bicubic"))
+
+
+@pytest.mark.parametrize("size", [(300, 200), (200, 300), (231, 517), (40, 90), (224, 224)])
+def test_images_are_prepared_to_the_bit_as_torchvision_does(size: tuple[int, int]) -> None:
+    transforms = package("torchvision").models.get_model_weights("resnet50").DEFAULT.transforms()
+    transforms.mean, transforms.std = [0.0] * 3, [1.0] * 3
+    torch.manual_seed(0)
+    pixels = torch.randint(0, 256, (*size[::-1], 3), dtype=torch.uint8)
+    image = Image.fromarray(pixels.numpy())
+    expected = (transforms(image) * 255).round().to(torch.uint8)
+    assert torch.equal(uf.data.prepare(image, (224, 224), 3, Resizing(232, "bilinear")), expected)
+
+
+def test_random_weights_are_the_same_each_time_and_disturb_nobody() -> None:
+    package("torchvision")
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    one = uf.classifiers.load("torchvision:squeezenet1_1:random", classes=4)
+    assert torch.equal(torch.rand(3), expected)
+    two = uf.classifiers.load("torchvision:squeezenet1_1", weights="random", classes=4)
+    assert all(torch.equal(a, b) for a, b in zip(one.module.parameters(), two.module.parameters(), strict=True))
+    assert one.logits(torch.rand(1, 3, 64, 64)).shape == (1, 4)
+    assert one.class_names is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "message"),
+    [
+        ("torchvision:resnet5", {}, "Did you mean 'resnet50'"),
+        ("torchvision:fasterrcnn_resnet50_fpn", {}, "unknown torchvision classifier"),
+        ("torchvision:resnet18", {"weights": "IMAGENET1K_V9"}, "Known: DEFAULT, IMAGENET1K_V1"),
+        ("torchvision:resnet18", {"classes": 10}, "classes is 10, and torchvision's weights for resnet18 have 1000"),
+        ("torchvision:resnet18:random", {"weights": "DEFAULT"}, "drop one"),
+        ("torchvision:resnet18", {"weights": "nowhere.pth"}, "'nowhere.pth' does not exist"),
+        ("torchvision:resnet18:random", {"resize": 20}, "resize is 20, smaller than the image size 224 x 224"),
+    ],
+)
+def test_what_cannot_be_had(spec: str, options: dict[str, object], message: str) -> None:
+    package("torchvision")
+    with pytest.raises(InputError, match=message):
+        uf.classifiers.load(spec, **options)  # type: ignore[arg-type]
+
+
+def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = package("torchvision").models
+
+    def refuse(*_: object, **options: object) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(models, "get_model", refuse)
+    with pytest.raises(InputError, match=r"cannot be downloaded \(Name or .*resnet18-\w+\.pth.*--weights FILE"):
+        uf.classifiers.load("torchvision:resnet18")
+
+
+def test_it_imports_beside_a_broken_extension() -> None:
+    """Declared in a fresh process, where nobody has done so; also where the real import works, nothing breaks."""
+    package("torchvision")
+    code = (
+        "from underfire.classifiers.sources import packages\n"
+        "models = packages.torchvision().models\n"
+        "assert packages.torchvision().models is models\n"
+        "import torch, torchvision.transforms\n"
+        "assert models.resnet18(num_classes=3).eval()(torch.rand(1, 3, 32, 32)).shape == (1, 3)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(InputError, match=r"torchvision is not installed.*underfire\[vision\]"):
+        uf.classifiers.load("torchvision:resnet18")
+
+
+def test_photos_by_wordnet_id_are_in_the_networks_order_and_checked() -> None:
+    package("torchvision")
+    if not PHOTOS.is_dir():
+        pytest.skip("the shared photos are not there")
+    config = InputConfig.create(
+        data=str(PHOTOS), classifier="torchvision:squeezenet1_1:random", image_size="64", features="features"
+    )
+    inputs = config.open(torch.device("cpu"))
+    first = inputs.data.record(0)
+    assert (inputs.classifier.class_names or ())[first.label] == first.image_id.split("_")[-1].split(".")[0] == "tench"
+    found = run_check(config, 4, torch.device("cpu"))
+    assert {trial.name: trial.works for trial in found.trials} == {"cam": False, "grad": True, "gradcam": True}
