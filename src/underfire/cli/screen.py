@@ -23,9 +23,9 @@ screen = Console(stderr=True)
 class RunBars:
     """Shows selection and attack with the time that is left."""
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.looking = progress.add_task("reading images", total=None)
+    def __init__(self, progress: Progress, about: str = "") -> None:
+        self.progress, self.about = progress, f" {about}" if about else ""
+        self.looking: Any = progress.add_task("reading images", total=None)
         self.attacking: Any = None
 
     def selecting(self, looked_at: int, total: int) -> None:
@@ -34,13 +34,13 @@ class RunBars:
     def running(self, done: int, total: int) -> None:
         if self.attacking is None:
             self.progress.remove_task(self.looking)
-            self.attacking = self.progress.add_task("attacking", total=total)
+            self.attacking = self.progress.add_task(f"attacking{self.about}", total=total)
         self.progress.update(self.attacking, completed=done, total=total)
 
 
 def bars() -> Progress:
     return Progress(
-        TextColumn("{task.description:<15}"),
+        TextColumn("{task.description:<17}"),
         BarColumn(bar_width=24),
         TaskProgressColumn(),
         TimeElapsedColumn(),

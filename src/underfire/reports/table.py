@@ -16,6 +16,8 @@ _COLUMNS = (
     ("IoU", "map_iou"),
     ("1-SSIM", "ssim"),
 )
+# In the place of IoU where the data know the object's true mask: does the map still peak on the object?
+_POINTING = ("peak on obj.", "map_peak_inside")
 
 
 def _cell(interval: Mapping[str, Any], complement: bool = False) -> str:
@@ -28,37 +30,47 @@ def _cell(interval: Mapping[str, Any], complement: bool = False) -> str:
     return f"{mean:.3f}\n{low:.3f}-{high:.3f}"
 
 
-def summary_table(summary: Mapping[str, Any]) -> Group:
-    """The table, with joint success first and one row per interpreter and attack, the controls among them."""
-    images = summary["images"]
+def summary_table(*summaries: Mapping[str, Any]) -> Group:
+    """One table of one or more runs: joint success first, then a row per interpreter and attack, the controls too."""
+    columns = list(_COLUMNS)
+    if all(_pointing_known(summary) for summary in summaries):
+        columns[3] = _POINTING
     parts: list[Text | Table] = []
-    for name, interval in summary["joint_success"].items():
-        line = Text("Joint success against ")
-        line.append(name, style="bold").append(": ").append(_percent(interval), style="bold")
-        line.append(f" of {interval['n']} images: {summary['attack']} changed the class and kept the map.")
-        parts.append(line)
+    for summary in summaries:
+        for name, interval in summary["joint_success"].items():
+            line = Text("Joint success against ")
+            line.append(name, style="bold").append(": ").append(_percent(interval), style="bold")
+            line.append(f" of {interval['n']} images: {summary['attack']} changed the class and kept the map.")
+            parts.append(line)
     table = Table(box=None, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="bold")
-    for column in ("reads", "attack"):
-        table.add_column(column, overflow="fold")
-    for column, _ in _COLUMNS:
-        table.add_column(column, justify="right", no_wrap=True)
-    for name, interpreter in summary["interpreters"].items():
-        for attack, group in sorted(interpreter["attacks"].items(), key=lambda item: _order(item[0])):
-            cells = [_cell(group[key], complement=key == "ssim") for _, key in _COLUMNS]
-            style = "bold" if attack == summary["attack"] else ""
-            table.add_row(name, attack, *cells, style=style)
+    for head in ("reads", "attack"):
+        table.add_column(head, overflow="fold")
+    for head, _ in columns:
+        table.add_column(head, justify="right", no_wrap=True)
+    for summary in summaries:
+        for name, interpreter in summary["interpreters"].items():
+            for attack, group in sorted(interpreter["attacks"].items(), key=lambda item: _order(item[0])):
+                cells = [_cell(group[key], complement=key == "ssim") for _, key in columns]
+                table.add_row(name, attack, *cells, style="bold" if attack == summary["attack"] else "")
     parts.append(table)
-    skipped = images["correctly_classified"] - images["attacked"]
-    parts.append(
-        Text(
-            f"Means over {images['attacked']} attacked images with 95 % intervals; {images['considered']} were looked "
-            f"at, {images['correctly_classified']} of them classified correctly."
-            + (f" {skipped} of those belong to the target class already." if skipped else "")
-            + (f" {len(images['unreadable'])} could not be read." if images["unreadable"] else ""),
-            style="dim",
-        )
-    )
+    for remark in dict.fromkeys(_remark(summary["images"]) for summary in summaries):
+        parts.append(Text(remark, style="dim"))
     return Group(*parts)
+
+
+def _pointing_known(summary: Mapping[str, Any]) -> bool:
+    groups = [group for part in summary["interpreters"].values() for group in part["attacks"].values()]
+    return all(group.get("map_peak_inside", {}).get("n") for group in groups)
+
+
+def _remark(images: Mapping[str, Any]) -> str:
+    skipped = images["correctly_classified"] - images["attacked"]
+    return (
+        f"Means over {images['attacked']} attacked images with 95 % intervals; {images['considered']} were looked "
+        f"at, {images['correctly_classified']} of them classified correctly."
+        + (f" {skipped} of those belong to the target class already." if skipped else "")
+        + (f" {len(images['unreadable'])} could not be read." if images["unreadable"] else "")
+    )
 
 
 def _percent(interval: Mapping[str, Any]) -> str:

@@ -1,0 +1,93 @@
+"""``underfire explain``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from underfire.cli import options
+from underfire.cli.screen import bars
+
+EXAMPLES = """[bold]Examples[/bold]
+
+underfire explain --data digits:test --classifier digits-resnet --interpreter cam --interpreter grad --count 12 --out maps/digits
+
+underfire explain --data photo.jpg --classifier my_model.py:build --interpreter gradcam --class "tabby cat" --out maps/photo"""  # noqa: E501
+
+
+def explain(
+    data: Annotated[str, typer.Option(help="As for 'attack', or one image file.")],
+    classifier: options.ClassifierName,
+    out: Annotated[Path, typer.Option(help="Folder for maps, images and the picture.")],
+    interpreter: Annotated[list[str] | None, typer.Option(help="cam, gradcam or grad; may be repeated.")] = None,
+    count: Annotated[int, typer.Option(help="The first so many images.")] = 16,
+    wanted: Annotated[
+        str, typer.Option("--class", help="The class to explain: predicted, label, a name or a number.")
+    ] = "predicted",
+    device: options.Device = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier explanations in the folder.")] = False,
+    weights: options.Weights = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    image_size: options.ImageSize = None,
+    resize: options.Resize = None,
+    interpolation: options.Interpolation = None,
+    channels: options.Channels = None,
+    classes: options.Classes = None,
+    features: options.Features = None,
+    class_map: options.ClassMap = None,
+) -> None:
+    """Show what a classifier looks at: the maps of images as they are, right or wrong, without any attack.
+
+    Writes maps.safetensors, maps.json (class, confidence and files of each image), images/, overlays/ and the picture
+    maps.png to the output folder.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    from underfire.campaigns.inputs import InputConfig
+    from underfire.campaigns.runner import find_device
+    from underfire.interpreters import create
+    from underfire.reports.explain import explain as write_maps
+    from underfire.reports.single import open_images
+    from underfire.system import System
+
+    config = InputConfig.create(
+        data=data,
+        classifier=classifier,
+        weights=weights,
+        mean=mean,
+        std=std,
+        image_size=image_size,
+        resize=resize,
+        interpolation=interpolation,
+        channels=channels,
+        classes=classes,
+        features=features,
+        class_map=class_map,
+    )
+    images, network = open_images(config, find_device(device))
+    system = System(network, [create(name) for name in dict.fromkeys(interpreter or ["cam"])])
+    with bars() as progress:
+        task = progress.add_task("explaining", total=None)
+        found = write_maps(
+            images,
+            system,
+            out,
+            count=count,
+            wanted=wanted,
+            overwrite=overwrite,
+            on_batch=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    labelled = [entry for entry in found if entry.label is not None]
+    right = sum(entry.predicted == entry.label for entry in labelled)
+    console = Console()
+    if labelled:
+        console.print(f"{len(found)} images, {right} of them classified correctly.")
+    else:
+        names, entry = network.class_names, found[0]
+        said = names[entry.predicted] if names else f"class {entry.predicted}"
+        console.print(Text(f"Classified as {said}, confidence {entry.confidence:.3f}."))
+    console.print(Text.assemble("Written to ", (str(out), "bold"), ": maps.png, maps.safetensors, maps.json, ..."))

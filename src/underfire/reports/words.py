@@ -1,0 +1,203 @@
+"""What a run found, in sentences, and what a reader should know before trusting it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from underfire.reports.names import plain
+from underfire.reports.run import Run
+
+Interval = Mapping[str, Any]
+
+FEW_IMAGES, MANY_IMAGES = 30, 100
+FEW_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Note:
+    """One remark on how far to trust a run; ``kind`` says whether it speaks for the numbers or against them."""
+
+    kind: Literal["good", "careful"]
+    text: str
+
+
+def percent(share: float) -> str:
+    """A share in whole percent. Only all and none round to 100 and 0."""
+    value = round(100 * share)
+    if value == 100 and share < 1:
+        value = 99
+    if value == 0 and share > 0:
+        value = 1
+    return f"{value} %"
+
+
+def with_interval(interval: Interval) -> str:
+    """``92 % [79, 100]``; ``unknown`` over no images."""
+    if interval["mean"] is None:
+        return "unknown"
+    low, high = (percent(interval[key])[:-2] for key in ("low", "high"))
+    return f"{percent(interval['mean'])} [{low}, {high}]"
+
+
+def number(interval: Interval, digits: int = 3) -> str:
+    """The mean alone, such as ``0.049``."""
+    return "unknown" if interval["mean"] is None else f"{interval['mean'] + 0.0:.{digits}f}"
+
+
+def budget(run: Run) -> str:
+    """How far images were changed, as measured: ``8 of 255 levels``."""
+    largest = max((case.row["linf"] for cases in run.cases.values() for case in cases), default=0.0)
+    return f"{round(largest * 255)} of 255 levels"
+
+
+def goal(run: Run) -> str:
+    """What the attack wanted the classifier to say."""
+    configuration = run.configuration
+    if not configuration.get("targeted", True):
+        return "a wrong class"
+    target = configuration.get("target", "random")
+    chosen = {"random": "a class drawn at random", "least-likely": "the class that was least likely before"}
+    return chosen.get(target, f"the class {plain(target)}")
+
+
+def paragraph(run: Run) -> str:
+    """What was attacked and what held, joint success first, for someone who knows nothing of it."""
+    names = run.interpreters
+    attacks = {name: run.summary["interpreters"][name]["attacks"] for name in names}
+    joint = {name: attacks[name][run.attack]["joint_success"] for name in names}
+    first = names[0]
+    parts = [f"{with_interval(joint[name])} with {plain(name)}" for name in names]
+    share = with_interval(joint[first]) if len(names) == 1 else _listed(parts)
+    kept = f"kept their {plain(first)} map" if len(names) == 1 else "kept their map"
+    sentences = [
+        f"Of {joint[first]['n']} images that {run.classifier} got right, {share} were taken for {goal(run)} and {kept}"
+        ", so that the explanation does not give the change away."
+    ]
+    if run.has_control:
+        control = [attacks[name]["pgd"]["joint_success"] for name in names]
+        shares = [f"{with_interval(c)} with {plain(n)}" for n, c in zip(names, control, strict=True)]
+        alone = with_interval(control[0]) if len(names) == 1 else _listed(shares)
+        changed = with_interval(attacks[first]["pgd"]["success"])
+        sentences.append(
+            f"The attack on the prediction alone managed that for {alone}, although it changed the class of {changed}."
+        )
+    sentences.append(f"No pixel value was moved by more than {budget(run)}.")
+    sentences.append(_verdict([joint[name] for name in names]))
+    return " ".join(sentences)
+
+
+def _verdict(joint: list[Interval]) -> str:
+    lows = [interval["low"] or 0.0 for interval in joint]
+    highs = [interval["high"] or 0.0 for interval in joint]
+    if min(lows) >= 0.5:
+        return "For most images, someone who checks the explanation would notice nothing."
+    if max(highs) <= 0.1:
+        return "For nearly all images, either the class held or the map gave the attack away."
+    return "For a part of the images, someone who checks the explanation would notice nothing."
+
+
+def _listed(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def trust(run: Run) -> list[Note]:
+    """Remarks on controls, on how many images and steps there were, and on what speaks against the numbers.
+
+    Only what the run recorded is judged.
+    """
+    images, configuration = run.summary["images"], run.configuration
+    notes = [*_on_size(images["attacked"]), *_on_selection(images)]
+    for name in run.interpreters:
+        notes += _on_controls(run, name)
+    if not run.has_control:
+        notes.append(
+            Note("careful", "No attack on the prediction alone stands beside this one: nothing to compare with.")
+        )
+    steps = configuration.get("steps")
+    if steps is None:
+        notes.append(Note("good", "The attack ran its published number of steps."))
+    else:
+        short = sum(steps) < FEW_STEPS
+        notes.append(
+            Note(
+                "careful" if short else "good",
+                f"The attack ran {steps[0]} + {steps[1]} steps in place of the published schedule: "
+                + ("very few, so that " if short else "")
+                + "the shares are a lower bound of what more steps would reach.",
+            )
+        )
+    if configuration.get("precision", "float32") != "float32":
+        notes.append(Note("good", f"The attack computed in {configuration['precision']}; every verdict is in float32."))
+    notes.append(Note("good", "Everything was judged on the saved 8-bit images, failures included in every mean."))
+    return notes
+
+
+def _on_size(attacked: int) -> list[Note]:
+    if attacked < FEW_IMAGES:
+        return [
+            Note(
+                "careful",
+                f"Only {attacked} images were attacked: intervals from so few are rough, and rather too narrow.",
+            )
+        ]
+    if attacked < MANY_IMAGES:
+        return [Note("careful", f"{attacked} images were attacked: enough for a first look, intervals are wide.")]
+    return [Note("good", f"{attacked} images were attacked.")]
+
+
+def _on_selection(images: Mapping[str, Any]) -> list[Note]:
+    seen, right, attacked = images["considered"], images["correctly_classified"], images["attacked"]
+    notes = [
+        Note(
+            "good" if right >= 0.5 * seen else "careful",
+            f"{seen} images were looked at, {right} of them classified correctly"
+            + (f", {right - attacked} of which belong to the target class already." if right > attacked else "."),
+        )
+    ]
+    if images["unreadable"]:
+        some = "; ".join(plain(entry["path"]) for entry in images["unreadable"][:3])
+        more = " ..." if len(images["unreadable"]) > 3 else ""
+        notes.append(
+            Note("careful", f"{len(images['unreadable'])} files could not be read and are left out: {some}{more}")
+        )
+    return notes
+
+
+def _on_controls(run: Run, name: str) -> list[Note]:
+    attacks, shown = run.summary["interpreters"][name]["attacks"], plain(name)
+    limit = run.summary["joint_success_threshold"][name]["map_l1_below"]
+    notes = [
+        Note(
+            "good",
+            f"Random noise of the same size moves the {shown} map by {number(attacks['noise']['map_l1'])} on average. "
+            f"A map counts as kept below {limit:.3f}, which 95 % of the noisy images stay below.",
+        )
+    ]
+    flipped = attacks["noise"]["untargeted_success"]["mean"]
+    if flipped is not None and flipped > 0.1:
+        notes.append(
+            Note(
+                "careful",
+                f"Noise alone already changes the class of {percent(flipped)} of the images: the change is large.",
+            )
+        )
+    if run.has_control:
+        joint, control = attacks[run.attack]["joint_success"], attacks["pgd"]["joint_success"]
+        if (control["mean"] or 0) > 0.3:
+            notes.append(
+                Note(
+                    "careful",
+                    f"The {shown} map is so unsteady under noise that even the attack on the prediction alone stays "
+                    f"below the limit for {percent(control['mean'])}: that a map was kept says little here.",
+                )
+            )
+        elif (joint["low"] or 0) <= (control["high"] or 0):
+            notes.append(
+                Note(
+                    "careful",
+                    f"With {shown}, the intervals of the attack and of its control overlap: no clear difference.",
+                )
+            )
+    return notes

@@ -1,0 +1,79 @@
+"""Curves: the numbers in them, and figures that plotly takes."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from tests.reports.fakes import Fake
+from underfire.errors import StoreError
+from underfire.reports.curves import held, mean_of_known, step_charts, threshold_chart
+from underfire.reports.run import Run
+
+grids = hnp.arrays(
+    np.float64, st.tuples(st.integers(1, 6), st.integers(1, 5)), elements=st.one_of(st.just(math.nan), st.floats(0, 1))
+)
+
+
+@given(grids)
+def test_last_values_are_held_and_means_are_over_what_is_known(grid: np.ndarray) -> None:
+    kept = held(grid)
+    for column in range(grid.shape[1]):
+        last = math.nan
+        for row in range(grid.shape[0]):
+            last = last if math.isnan(grid[row, column]) else grid[row, column]
+            assert kept[row, column] == last or (math.isnan(last) and math.isnan(kept[row, column]))
+    for row, mean in zip(kept, mean_of_known(kept), strict=True):
+        known = [value for value in row if not math.isnan(value)]
+        assert mean == pytest.approx(sum(known) / len(known)) if known else math.isnan(mean)
+
+
+def test_thresholds_come_from_the_summary(tmp_path: Path) -> None:
+    run = Run.read(Fake().write(tmp_path))
+    chart = threshold_chart(run, "cam")
+    ours, control = chart.lines
+    assert (ours.role, control.role) == ("attack", "control")
+    reached = [0.02 * (i + 1) for i in range(8) if i % 4 != 3]
+    for x, y in zip(ours.x, ours.y, strict=True):
+        assert y == pytest.approx(sum(d < x for d in reached) / 8, abs=1e-6)
+    assert [y for x, y in zip(control.x, control.y, strict=True) if x <= 0.3] == [0.0] * 31
+    assert [mark.x for mark in chart.marks] == [pytest.approx(0.1)]
+    assert chart.table()[0][0] == 0.0
+    assert chart.table()[-1] == (0.5, [0.75, 0.75])
+
+
+def test_steps_hold_images_that_left(tmp_path: Path) -> None:
+    run = Run.read(Fake(count=4, trace=True).write(tmp_path))
+    success, distance = step_charts(run)
+    assert success.lines[0].x == (0.0, 10.0, 20.0, 30.0, 40.0)
+    assert success.lines[0].y == (0.25, 0.25, 0.25, 1.0, 1.0)  # image 0 left after 20, and still counts
+    assert [line.name for line in success.lines] == ["adv2", "pgd"]
+    # The control reads no maps. Image 0 stays at 0.3, the other three go on to 0.2 and 0.1.
+    assert [line.name for line in distance.lines] == ["adv2"]
+    assert distance.lines[0].y == (None, 0.4, 0.3, pytest.approx(0.225), pytest.approx(0.15))
+    assert [(mark.x, mark.text) for mark in success.marks] == [(0.0, "warm-up"), (10.0, "joint")]
+
+
+def test_without_a_trace_there_are_no_steps(tmp_path: Path) -> None:
+    folder = Fake(count=2).write(tmp_path)
+    assert step_charts(Run.read(folder)) == []
+    (folder / "trace.parquet").write_bytes(b"x")
+    with pytest.raises(StoreError, match=r"trace\.parquet cannot be read"):
+        step_charts(Run.read(folder))
+
+
+def test_plotly_knows_every_property(tmp_path: Path) -> None:
+    from plotly.graph_objects import Figure
+
+    run = Run.read(Fake(count=3, trace=True).write(tmp_path))
+    charts = [threshold_chart(run, "cam"), *step_charts(run)]
+    for chart in charts:
+        figure = Figure(chart.figure())  # raises for what plotly does not know
+        assert [tuple(curve.x) for curve in figure.data] == [line.x for line in chart.lines]
+        assert len(figure.layout.shapes) == len(figure.layout.annotations) == len(chart.marks)

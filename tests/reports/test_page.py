@@ -1,0 +1,209 @@
+"""The page without a browser: its numbers, its pictures, and what names cannot do to it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.reports.fakes import Fake
+from underfire.errors import InputError, StoreError
+from underfire.reports.gallery import choose, data_uri, map_uri
+from underfire.reports.page import COLUMNS, write_page
+from underfire.reports.pictures import ANCHORS, veil
+from underfire.reports.run import Run
+
+EVIL = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202egnp.exe &amp; {{ 7*7 }}"
+VOID = {"meta", "img", "br", "link", "input", "path", "use"}
+
+
+class Parsed(HTMLParser):
+    """Elements with their attributes, and text by element; unbalanced tags are an error."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attributes}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attributes}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if data.strip() and self.open:
+            self.texts.append((self.open[-1], data))
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def page(out: Path, *runs: Path, **options: object) -> tuple[str, Parsed]:
+    text = write_page(runs, out / "page.html", **options).read_text(encoding="utf-8")
+    return text, Parsed(text)
+
+
+def test_numbers_are_those_of_the_summary(tmp_path: Path) -> None:
+    folder = Fake(interpreters=("cam", "grad")).write(tmp_path / "run")
+    text, _ = page(tmp_path, folder)
+    summary = json.loads((folder / "summary.json").read_text())
+    bodies = re.findall(r"<tbody>(.*?)</tbody>", text.split('id="numbers"')[1].split('id="curves"')[0], re.DOTALL)
+    assert len(bodies) == 2
+    for name, body in zip(("cam", "grad"), bodies, strict=True):
+        rows = re.findall(r"<tr.*?</tr>", body, re.DOTALL)
+        assert len(rows) == 5
+        for attack, row in zip(("clean", "noise", "pgd", "adv2"), rows, strict=False):
+            group = summary["interpreters"][name]["attacks"][attack]
+            cells = re.findall(r"<td>(.*?)</td>", row)
+            assert f"<bdi>{attack}</bdi>" in row
+            assert cells[-1] == "8"
+            for (_, _, key, digits), cell in zip(COLUMNS, cells, strict=False):
+                value = group[key]
+                if value["mean"] is None:
+                    assert "no value" in cell
+                    continue
+                expected = [f"{value[part]:.{digits}f}" for part in ("mean", "low", "high")]
+                assert re.findall(r"\d+\.\d+", cell) == expected, key
+        paired = summary["interpreters"][name]["against_prediction_only"]["paired_difference"]
+        assert f"<td>{paired['joint_success']['mean']:+.3f}<" in rows[4]
+        assert f"−{-paired['map_l1']['mean']:.3f}" in rows[4]
+    shown = re.findall(r'class="big">(\d+)<', text)
+    assert shown == ["38", "38"]  # 3 of 8
+
+
+def test_where_maps_point_is_told_where_it_is_known(tmp_path: Path) -> None:
+    folder = Fake(count=2).write(tmp_path / "run")
+    assert "mass on object" not in page(tmp_path, folder)[0]
+    summary = json.loads((folder / "summary.json").read_text())
+    for group in summary["interpreters"]["cam"]["attacks"].values():
+        group["map_mass_inside"] = {"mean": 0.625, "low": 0.5, "high": 0.75, "n": 2}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    text = page(tmp_path, folder)[0]
+    assert "mass on object" in text
+    assert text.count("<td>0.625<") == 4
+    assert "peak on object" not in text
+
+
+def test_nothing_is_loaded_and_only_our_scripts_run(tmp_path: Path) -> None:
+    _, parsed = page(tmp_path, Fake(count=2).write(tmp_path / "run"))
+    for tag, attributes in parsed.elements:
+        for name in ("src", "href", "action", "data", "poster", "srcset"):
+            value = attributes.get(name, "data:")
+            assert value.startswith(("data:", "#")), (tag, name, value)
+        assert not any(name.startswith("on") for name in attributes)
+    assert not parsed.all("link")
+    policy = next(m["content"] for m in parsed.all("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    scripts = [text for tag, text in parsed.texts if tag == "script"]
+    assert len(scripts) == len(parsed.all("script")) == 3
+    digest = base64.b64encode(hashlib.sha256(scripts[-1].encode()).digest()).decode()
+    assert f"'sha256-{digest}'" in policy
+    assert "unsafe-inline" not in policy.split("script-src")[1]
+    assert "url(" not in "".join(text for tag, text in parsed.texts if tag == "style")
+
+
+def test_names_stay_text(tmp_path: Path) -> None:
+    fake = Fake(count=3, ids=(EVIL,), class_names=(EVIL, "lone\udce9", "cat"), classifier=EVIL, trace=True)
+    folder = fake.write(tmp_path / "run", **{EVIL: EVIL})
+    text, parsed = page(tmp_path, folder, title=EVIL)
+    assert len(parsed.all("script")) == 3
+    assert not [image for image in parsed.all("img") if image.get("src") == "x"]
+    assert "alert(1)</script>" not in text
+    assert "\u202e" not in text
+    shown = EVIL.replace("\u202e", "\\u202e")
+    assert [t for tag, t in parsed.texts if tag == "title"] == [shown]
+    assert sum(t == shown for tag, t in parsed.texts if tag == "bdi") >= 3
+    assert any(shown in image["alt"] for image in parsed.all("img"))
+    data = next(t for tag, t in parsed.texts if tag == "script" and t.startswith("["))
+    assert json.loads(data)[0]["layout"]["xaxis"]["title"]["text"] == "threshold on map distance"
+
+
+def test_every_picture_has_words_and_every_table_a_caption(tmp_path: Path) -> None:
+    text, parsed = page(tmp_path, Fake(count=3, trace=True, masks=True).write(tmp_path / "run"))
+    for image in parsed.all("img"):
+        assert "alt" in image
+        assert image["alt"] or "data-from" in image or "hidden" in image
+    assert text.count("<table") == text.count("<caption")
+    assert all(cell.get("scope") in ("col", "row") for cell in parsed.all("th"))
+    ids = [attributes["id"] for _, attributes in parsed.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for tag, attributes in parsed.elements:
+        for name in ("aria-labelledby", "aria-describedby"):
+            assert attributes.get(name, ids[0]) in ids
+        if tag == "use":
+            assert attributes["href"][1:] in ids
+    assert len(parsed.all("use")) == 9  # three maps on each of three cards
+    assert text.count("<select") == text.count("<label")
+
+
+def test_the_gallery_is_a_spread_and_says_so(tmp_path: Path) -> None:
+    folder = Fake(count=40).write(tmp_path / "run")
+    text, _ = page(tmp_path, folder, gallery=5)
+    assert text.count('<article class="card') == 5
+    assert "5 of 40 images, spread evenly over the map distances" in text
+    assert choose(Run.read(folder), 5) == ["set/000", "set/010", "set/020", "set/029", "set/039"]
+    assert "All 40 images." in page(tmp_path, folder)[0]
+    assert page(tmp_path, folder, gallery=0)[0].count('<article class="card') == 0
+
+
+def test_the_gallery_is_shared_between_runs(tmp_path: Path) -> None:
+    folders = [Fake(count=6, classifier=name).write(tmp_path / name) for name in ("a", "b")]
+    text, _ = page(tmp_path, *folders, gallery=5)
+    assert [text.count(f'class="card pixels" data-run="{run}"') for run in (0, 1)] == [3, 2]
+    assert "<title>adv2 on a, b</title>" in text
+
+
+def decoded(uri: str) -> Image.Image:
+    head, _, content = uri.partition(",")
+    assert re.fullmatch(r"data:image/(png|webp|jpeg);base64", head)
+    return Image.open(io.BytesIO(base64.b64decode(content)))
+
+
+def test_small_images_are_exact_and_large_ones_small() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+    assert (np.array(decoded(data_uri(picture))) == picture).all()
+    large = np.tile(np.arange(0, 255, dtype=np.uint8)[None, :, None], (600, 4, 3))
+    assert decoded(data_uri(large)).size == (256, 151)
+
+
+def test_maps_keep_their_colours_and_how_clear_they_are() -> None:
+    values = np.array([[0.0, 1.0], [0.5, 0.25]], dtype=np.float32)
+    shown = np.array(decoded(map_uri(values)).convert("RGBA"))
+    assert shown[0, 0, 3] == 0
+    assert shown[0, 1].tolist() == [*ANCHORS[-1], 217]
+    assert np.abs(shown[1].astype(int) - veil(values)[1]).max() <= 5
+    assert len(map_uri(np.random.default_rng(0).random((8, 8), dtype=np.float32))) < 800
+
+
+def test_a_page_of_many_images_stays_small(tmp_path: Path) -> None:
+    folder = Fake(count=150).write(tmp_path / "run")
+    assert len(page(tmp_path, folder)[0]) < 2_600_000  # two of them the curves' library
+    assert not (tmp_path / "page.html.part").exists()
+
+
+def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="runs is empty; expected at least one folder"):
+        write_page([], tmp_path / "page.html")
+    with pytest.raises(InputError, match="gallery is -1; expected 0 images or more"):
+        write_page([tmp_path], tmp_path / "page.html", gallery=-1)
+    (tmp_path / "file").write_text("")
+    folder = Fake(count=1).write(tmp_path / "run")
+    with pytest.raises(StoreError, match=re.escape(f"page {tmp_path / 'file' / 'page.html'} cannot be written")):
+        write_page([folder], tmp_path / "file" / "page.html")
