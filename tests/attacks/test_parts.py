@@ -236,3 +236,20 @@ def test_published_keeps_the_last_iterate(classifier: uf.Classifier) -> None:
 def test_presets_that_cannot_be(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         attacks.preset(**arguments)  # type: ignore[arg-type]
+
+
+def test_who_leaves_early(classifier: uf.Classifier) -> None:
+    """Only where the weight stands still at last, never as published, and wherever it is asked for."""
+    cam, grad = uf.interpreters.CAM(), uf.interpreters.Grad()
+    cases: list[tuple[list[uf.interpreters.Interpreter], str, bool | None, float | None]] = [
+        ([grad], "paper", None, 0.86),
+        ([cam], "paper", None, None),
+        ([cam, grad], "paper", None, None),
+        ([grad], "published", None, None),
+        ([cam], "paper", True, 0.5),
+        ([grad], "paper", False, None),
+    ]
+    for interpreters, variant, wanted, after in cases:
+        preset = uf.attacks.preset("adv2", variant=variant, early_stop=wanted)
+        stop = preset.build(uf.System(classifier, interpreters)).early_stop
+        assert (stop and stop.after) == after, (interpreters, variant, wanted)

@@ -43,7 +43,8 @@ def test_every_attack_is_read_by_every_interpreter_on_every_image(full: Written)
     assert " ".join(full.rows[0]) == (
         "image_id path image_file label target classifier attack perturbation shaping attacked_interpreters "
         "interpreter correct_before success untargeted_success joint_success confidence map_l1 map_l2 map_iou map_ssim "
-        "map_spearman map_l1_target ssim linf l2 steps forwards backwards seconds seed"
+        "map_spearman map_l1_target ssim linf l2 steps forwards backwards seconds seed "
+        "map_mass_inside map_peak_inside"
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from underfire import randomness
 from underfire.attacks.state import take
 from underfire.classifiers import Classifier
+from underfire.classifiers.sigmoid import ends_in_sigmoid
 from underfire.errors import ClassifierError, InputError, UnderfireWarning
 from underfire.system import System
 
@@ -118,12 +119,19 @@ def honest_logits(classifier: Classifier, images: Tensor) -> Tensor:
             "the classifier returns probabilities (rows in [0, 1] that sum to 1); expected logits. Attacks on "
             "probabilities vanish where the classifier is certain: remove the softmax at its end."
         )
+    if bool(((logits >= 0) & (logits <= 1)).all()) and ends_in_sigmoid(classifier, images[:8]):
+        raise ClassifierError(
+            "the classifier returns what comes out of a sigmoid; expected logits. If each class is decided for itself "
+            "(multi-label), there is no one class that an attack could change. If there are two classes, remove the "
+            "sigmoid: a single logit is enough."
+        )
     again = classifier.logits(images[:8])
     if not torch.allclose(again, logits[:8], rtol=1e-4, atol=1e-5):
         raise ClassifierError(
             f"the classifier gives other logits for the same images on a second call (largest difference "
-            f"{float((again - logits[:8]).abs().max()):.2g}): it is random (dropout or noise that stays on), or keeps "
-            "state. A verdict would be a matter of luck."
+            f"{float((again - logits[:8]).abs().max()):.2g}): it is random (dropout or noise that stays on), keeps "
+            "state, or depends on the other images of its batch (a batch norm in training mode). A verdict would be a "
+            "matter of luck."
         )
     return logits
 

@@ -146,7 +146,7 @@ class Loop:
         ranks = int(index) == stage.reader
         point, run.views = self._point(image, variable, maps and (ranks or move.reads_maps), graph=True)
         values = {weighted: weighted.term(point) for weighted in move.terms}
-        loss = torch.stack([w.weight.at(progress) * value.sum() for w, value in values.items()]).sum()
+        loss = torch.stack([w.weight_at(progress) * value.sum() for w, value in values.items()]).sum()
         (gradient,) = torch.autograd.grad(loss, variable)
         self.view.prepared.backwards += 1
         if ranks and last:
@@ -155,7 +155,7 @@ class Loop:
         if ranks and self.outcome.trace is not None and self.outcome.trace.wants(self.step):
             self._trace(self.outcome.trace, stage, values, point, image.detach())
         direction, run.rules[index] = move.rule.direction(gradient, run.rules[index])
-        size = gradient.new_full((len(gradient),), move.size.at(progress))
+        size = gradient.new_full((len(gradient),), move.size_at(progress))
         if move.guard is not None:
             size = self._largest(move, index, direction, size)
         run.theta = perturbation.move(run.theta, direction, size)

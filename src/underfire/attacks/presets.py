@@ -34,8 +34,8 @@ class Row:
     """The published schedule for one family of interpreters (PGD).
 
     ``smoothing`` is what the prediction term leaves to other classes, ``confidence`` the probability beyond which
-    iterates rank first, ``stop_after`` the share of the joint stage after which its weights no longer change enough to
-    bring an image forward that has come to rest.
+    iterates rank first. ``rests`` says whether the weight stands still at last, so that an image which has come to rest
+    gains nothing by staying, and ``stop_after`` the share of the joint stage that every image runs in any case.
     """
 
     warmup: int
@@ -44,6 +44,7 @@ class Row:
     reduction: str
     smoothing: float = 0.0
     confidence: float | None = None
+    rests: bool = False
     stop_after: float = 0.5
 
 
@@ -51,7 +52,7 @@ _GRAD_PHASES = Phases((0.001, 0.004, 0.01, 0.05), (301, 201, 101, 101))
 
 ROWS: Mapping[str, Row] = MappingProxyType(
     {
-        "grad": Row(300, 704, _GRAD_PHASES, "sum", smoothing=0.05, confidence=0.8, stop_after=0.86),
+        "grad": Row(300, 704, _GRAD_PHASES, "sum", smoothing=0.05, confidence=0.8, rests=True, stop_after=0.86),
         "cam": Row(400, 1200, Linear(5.0, 10.0), "mean"),
     }
 )
@@ -63,7 +64,7 @@ class Variant:
 
     ``smoothing_shares``: label smoothing divides what it takes among so many classes, whatever their number is; among
     all others where None. ``keep_last``: where no confidence ranks iterates, the last one is kept instead of the best.
-    ``early_stop``: images that have come to rest leave.
+    ``early_stop``: images that have come to rest leave where the weights stand still at last.
     """
 
     name: str
@@ -89,6 +90,8 @@ class Preset:
         eps: L-inf radius in pixel units.
         steps: warm-up and joint steps instead of the published ones; weights rescale with them.
         variant: ``paper`` or ``published``.
+        early_stop: whether images that have come to rest leave; by default where weights stand still at last (Grad)
+            and never under ``published``. On CAM it saves a fifth of the steps and costs 3 % of map distance.
         targeted: reach a class (default), or only leave the image's own.
         target_class: which class, where targeted.
     """
@@ -99,6 +102,7 @@ class Preset:
     variant: str = "paper"
     targeted: bool = True
     target_class: ClassRule = field(default_factory=RandomClass)
+    early_stop: bool | None = None
 
     def __post_init__(self) -> None:
         if self.name not in BUILDERS:
@@ -146,6 +150,9 @@ def _adv2(preset: Preset, system: System) -> Attack:
         Weighted(Interpretation("sum" if row.reduction == "sum" else "mean", name), row.weight)
         for name, row in rows.items()
     )
+    stops = variant.early_stop and all(row.rests for row in rows.values())
+    if preset.early_stop is not None:
+        stops = preset.early_stop
     stop = EarlyStop(after=max(row.stop_after for row in rows.values()))
     ranking = Ranking("map", max(confidences, default=None))
     if variant.keep_last and not confidences:
@@ -160,7 +167,7 @@ def _adv2(preset: Preset, system: System) -> Attack:
             Stage("joint", joint, (Move((prediction, *maps), Constant(ALPHA)),)),
         ),
         ranking=ranking,
-        early_stop=stop if variant.early_stop else None,
+        early_stop=stop if stops else None,
     )
 
 
@@ -194,9 +201,10 @@ def preset(
     variant: str = "paper",
     targeted: bool = True,
     target_class: ClassRule | int | None = None,
+    early_stop: bool | None = None,
 ) -> Preset:
     """The attack called ``name``: ``adv2`` (joint), ``pgd`` or ``bim`` (prediction only). See :class:`Preset`."""
     from underfire.attacks.targets import GivenClass
 
     rule = GivenClass(target_class) if isinstance(target_class, int) else target_class or RandomClass()
-    return Preset(name.lower(), eps, steps, variant, targeted, rule)
+    return Preset(name.lower(), eps, steps, variant, targeted, rule, early_stop)

@@ -135,8 +135,10 @@ class AttackResult:
 
     def __repr__(self) -> str:
         lines = [f"AttackResult of {len(self.success)} images"]
-        for name, interval in self.summary().items():
-            lines.append(f"  {name:<24}{interval.mean:.3f}  [{interval.low:.3f}, {interval.high:.3f}]")
+        summary = self.summary()
+        width = max(map(len, summary)) + 2
+        for name, interval in summary.items():
+            lines.append(f"  {name:<{width}}{interval.mean:.3f}  [{interval.low:.3f}, {interval.high:.3f}]")
         return "\n".join(lines)
 
 

@@ -54,12 +54,19 @@ class Phases:
 Weight = Constant | Linear | Phases
 
 
+def _at(value: Weight | float, progress: float) -> float:
+    return value if isinstance(value, int | float) else value.at(progress)
+
+
 @dataclass(frozen=True)
 class Weighted:
-    """A term of the objective, and its weight over the stage's progress in [0, 1]."""
+    """A term of the objective, and its weight over the stage's progress in [0, 1]; a number is a constant weight."""
 
     term: Term
-    weight: Weight = Constant(1.0)
+    weight: Weight | float = 1.0
+
+    def weight_at(self, progress: float) -> float:
+        return _at(self.weight, progress)
 
 
 @dataclass(frozen=True)
@@ -70,14 +77,17 @@ class Move:
         terms: what is minimised.
         rule: how a gradient becomes a direction.
         size: the step size over the stage's progress, in the perturbation's own unit (pixels in [0, 1] for L-inf).
-            With a guard it is the largest size that is tried.
+            A number is a constant size. With a guard it is the largest size that is tried.
         guard: the condition that must still hold after the move, image by image.
     """
 
     terms: tuple[Weighted, ...]
-    size: Weight
+    size: Weight | float
     rule: Rule = field(default_factory=Sign)
     guard: Guard | None = None
+
+    def size_at(self, progress: float) -> float:
+        return _at(self.size, progress)
 
     @property
     def reads_maps(self) -> bool:

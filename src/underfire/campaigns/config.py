@@ -7,22 +7,19 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from underfire.attacks import CLASS_RULES, GivenClass, Preset
 from underfire.attacks.targets import ClassRule
+from underfire.campaigns.inputs import InputConfig
 from underfire.errors import InputError, unknown_name
 from underfire.interpreters import create
 
 
-class RunConfig(BaseModel):
+class RunConfig(InputConfig):
     """One attack on one system over one set of images. ``batch_size``, ``device`` and what a run shows do not belong
     here: they do not change results, so that a run may be resumed with others."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    data: str
-    classifier: str
     interpreters: tuple[str, ...] = ("cam",)
     attack: str = "adv2"
     eps: float = Field(0.031)
@@ -31,6 +28,7 @@ class RunConfig(BaseModel):
     targeted: bool = True
     preset: Literal["paper", "published"] = "paper"
     precision: Literal["float32", "bf16"] = "float32"
+    early_stop: bool | None = None
     count: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=-(2**63), lt=2**63)
 
@@ -49,27 +47,12 @@ class RunConfig(BaseModel):
         self._preset(GivenClass(0))
         return self
 
-    @classmethod
-    def create(cls, **values: Any) -> RunConfig:
-        """A checked configuration. Raises InputError, one sentence per problem."""
-        try:
-            return cls(**values)
-        except ValidationError as error:
-            raise InputError(" ".join(_sentence(problem) for problem in error.errors())) from error
-
     def preset_for(self, names: Sequence[str], classes: int) -> Preset:
         """The attack that is asked for, on a classifier of so many ``classes``, which are called ``names``."""
         return self._preset(parse_target(self.target, names, classes))
 
     def _preset(self, rule: ClassRule) -> Preset:
-        return Preset(self.attack, self.eps, self.steps, self.preset, self.targeted, rule)
-
-
-def _sentence(problem: Any) -> str:
-    own = problem.get("ctx", {}).get("error")
-    if isinstance(own, InputError):
-        return str(own)
-    return f"{'.'.join(str(part) for part in problem['loc'])} is {problem['input']!r}: {problem['msg']}."
+        return Preset(self.attack, self.eps, self.steps, self.preset, self.targeted, rule, self.early_stop)
 
 
 def parse_eps(text: str) -> float:

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from underfire.attacks import Attack, GivenClass, Preset
 from underfire.attacks.attack import default_batch_size
 from underfire.campaigns.config import RunConfig
-from underfire.campaigns.selection import logits_of, select
+from underfire.campaigns.inputs import preparation
+from underfire.campaigns.selection import select
 from underfire.campaigns.shard import Plan, attack_shard
 from underfire.campaigns.store import Store
 from underfire.campaigns.summary import summarise, with_joint_success
-from underfire.classifiers import Classifier, load
-from underfire.data import ImageData, open_data
 from underfire.errors import InputError
 from underfire.interpreters import create
 from underfire.system import System
@@ -94,25 +94,25 @@ def run_attack(
 
 def _prepare(config: RunConfig, store: Store, device: str, reporter: Reporter) -> Plan:
     place = find_device(device)
-    data = open_data(config.data)
-    classifier = load(config.classifier)
-    classifier.module.to(place)
+    inputs = config.open(place)
+    data, classifier = inputs.data, inputs.classifier
     system = System(classifier, [create(name, config.preset) for name in config.interpreters])
     names = classifier.class_names or data.class_names
-    preset = config.preset_for(names, _class_count(classifier, data))
+    preset = config.preset_for(names, inputs.classes)
     rule = preset.target_class
     excluded = (
         rule.target if isinstance(rule, GivenClass) and isinstance(rule.target, int) and preset.targeted else None
     )
     selection = select(data, classifier, config.count, excluded, lambda n: reporter.selecting(n, len(data)))
     attacks = _attacks(preset, system)
-    inputs = {
+    read = {
         "classifier_sha256": state_hash(classifier.module),
+        "preparation": preparation(classifier),
         "data_sha256": data.fingerprint(),
         "attacks": {name: repr(attack) for name, attack in attacks.items()},
         "interpreters": {name: repr(interpreter) for name, interpreter in system.interpreters.items()},
     }
-    return Plan(config, data, system, selection, attacks, inputs, store)
+    return Plan(config, data, system, selection, attacks, read, store)
 
 
 def find_device(name: str) -> torch.device:
@@ -126,13 +126,6 @@ def find_device(name: str) -> torch.device:
         why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"device is {name!r}, which this machine does not offer: {why}") from error
     return device
-
-
-def _class_count(classifier: Classifier, data: ImageData) -> int:
-    if classifier.class_names:
-        return len(classifier.class_names)
-    batch = next(data.batches(classifier.image_size, classifier.channels, 8))
-    return int(logits_of(classifier, batch.images).shape[1]) if batch.records else len(data.class_names)
 
 
 def _attacks(preset: Preset, system: System) -> dict[str, Attack]:
@@ -165,8 +158,16 @@ def _finish(run: Plan, shards: int) -> dict[str, Any]:
         "unreadable": [{"path": path, "why": why} for path, why in selection.unreadable],
     }
     summary = summarise(table, thresholds, run.asked.name, images)
-    run.store.finish(table, trace, maps, summary, _record(run))
+    run.store.finish(table, trace, maps, _masks(run), summary, _record(run))
     return summary
+
+
+def _masks(run: Plan) -> dict[str, Tensor]:
+    """The objects' true masks, bool H x W by image id, at the size of the images; empty where the data have none."""
+    selection, classifier = run.selection, run.system.classifier
+    masks = run.data.masks(classifier.image_size, selection.considered, classifier.resizing)
+    ids = [run.data.record(index).image_id for index in selection.considered]
+    return {} if masks is None else dict(zip(ids, masks, strict=True))
 
 
 def _record(run: Plan) -> dict[str, Any]:
@@ -182,6 +183,7 @@ def _record(run: Plan) -> dict[str, Any]:
     return {
         "configuration": run.config.model_dump(mode="json"),
         **run.inputs,
+        "class_names": list(run.system.classifier.class_names or run.data.class_names) or None,
         "device": {"type": device.type, "name": name, "threads": torch.get_num_threads()},
         "versions": {"python": platform.python_version(), **versions},
         "torch_build": torch.__config__.show().splitlines(),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 
 _TEXT, _NUMBER, _COUNT, _FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
-# One row per image, attack and reading interpreter.
+# One row per image, attack and reading interpreter. The last two: where the map points, null where the data do not know
+# the object's true mask.
 RESULTS = pa.schema(
     [
         *((name, _TEXT) for name in ("image_id", "path", "image_file")),
@@ -18,6 +19,8 @@ RESULTS = pa.schema(
         *((name, _COUNT) for name in ("steps", "forwards", "backwards")),
         ("seconds", _NUMBER),
         ("seed", _COUNT),
+        ("map_mass_inside", _NUMBER),
+        ("map_peak_inside", _FLAG),
     ]
 )
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from underfire import metrics
 from underfire.attacks import Attack, Goal
 from underfire.attacks.benign import Benign, read_benign
 from underfire.attacks.judge import Judgement, judge, noise_images
@@ -60,13 +61,16 @@ def attack_shard(
         advance: called with the steps that are done, over all of the shard's images and attacks.
     """
     selection, classifier = run.selection, run.system.classifier
-    batch = run.data.load(classifier.image_size, classifier.channels, [selection.considered[p] for p in positions])
+    chosen = [selection.considered[position] for position in positions]
+    batch = run.data.load(classifier.image_size, classifier.channels, chosen, classifier.resizing)
     if batch.unreadable:
         path, why = batch.unreadable[0]
         raise DataError(f"{path} could be read when the run began, and cannot be now: {why}")
     attacked = torch.tensor([selection.attacked[position] for position in positions])
     everyone = read_benign(run.system, batch.images, batch.labels, batch.ids)
-    writer = _Writer(run, batch.records, positions)
+    height, width = batch.images.shape[2:]
+    masks = run.data.masks((height, width), chosen, classifier.resizing)
+    writer = _Writer(run, batch.records, positions, masks)
     places, rest = attacked.nonzero().squeeze(1), (~attacked).nonzero().squeeze(1)
     if len(rest):
         writer.write("clean", _control(run.system, everyone.take(rest), None), rest.tolist())
@@ -122,6 +126,7 @@ class _Writer:
     run: Plan
     records: list[Record]
     positions: list[int]
+    masks: Tensor | None
 
     def __post_init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
@@ -192,5 +197,17 @@ class _Writer:
             }
             for interpreter, distances in judged.distances.items():
                 values = {column: float(value[row]) for column, value in distances.items()}
-                self.rows.append({**common, "interpreter": interpreter, **values})
-                self.maps[f"{name}/{interpreter}/{record.image_id}"] = judged.maps[interpreter][row].clone()
+                found = judged.maps[interpreter][row].clone()
+                pointing = self._pointing(found, place)
+                self.rows.append({**common, "interpreter": interpreter, **values, **pointing})
+                self.maps[f"{name}/{interpreter}/{record.image_id}"] = found
+
+    def _pointing(self, found: Tensor, place: int) -> dict[str, Any]:
+        """Where a map h x w points, next to the object's true mask."""
+        if self.masks is None:
+            return {}
+        one, mask = found.unsqueeze(0), self.masks[place : place + 1]
+        return {
+            "map_mass_inside": float(metrics.mass_inside(one, mask)),
+            "map_peak_inside": bool(metrics.peak_inside(one, mask)),
+        }

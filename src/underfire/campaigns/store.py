@@ -22,6 +22,7 @@ from underfire.errors import StoreError
 
 _OURS = re.compile(
     r"(run\.json|summary\.json|results\.parquet|trace\.parquet|ma(p|sk)s\.safetensors)(\.part)?|\.writable|\.lock"
+    r"|(page\.html|figure\.png)(\.part)?"
     r"|images(/[\w-]+(/\d{6,}-[\w.-]*\.png)?)?"
     r"|shards(/\d{6,}\.(parquet|trace|safetensors)(\.part)?)?",
     re.ASCII,
@@ -206,12 +207,20 @@ class Store:
         return pa.concat_tables(results), pa.concat_tables(traces), maps
 
     def finish(
-        self, results: pa.Table, trace: pa.Table, maps: dict[str, Tensor], summary: Any, run: Mapping[str, Any]
+        self,
+        results: pa.Table,
+        trace: pa.Table,
+        maps: dict[str, Tensor],
+        masks: dict[str, Tensor],
+        summary: Any,
+        run: Mapping[str, Any],
     ) -> None:
-        """Write the run's files, and remove the shards."""
+        """Write the run's files, and remove the shards. ``masks``: the objects' true ones by image id, where known."""
         self._write_rows(self.folder / "results.parquet", results)
         self._write_rows(self.folder / "trace.parquet", trace)
         self._write_maps(self.folder / "maps.safetensors", maps)
+        if masks:
+            self._write_maps(self.folder / "masks.safetensors", masks)
         self.write_json("summary.json", summary)
         self.write_json("run.json", {**run, "finished": True})
         with self._writing():

@@ -20,6 +20,8 @@ _MEANS = (
     "map_ssim",
     "map_spearman",
     "map_l1_target",
+    "map_mass_inside",
+    "map_peak_inside",
     "ssim",
     "linf",
     "l2",
