@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from underfire.cli import options
 from underfire.cli.screen import RunBars, bars
 
 EXAMPLES = """[bold]Examples[/bold]
@@ -31,8 +32,8 @@ class Precision(StrEnum):
 
 
 def attack(
-    data: Annotated[str, typer.Option(help="A folder by class, a folder with a CSV, a .parquet file, or 'digits'.")],
-    classifier: Annotated[str, typer.Option(help="A shipped name ('underfire list'), or file.py:function.")],
+    data: options.Data,
+    classifier: options.ClassifierName,
     out: Annotated[Path, typer.Option(help="Folder for results, images and maps.")],
     interpreter: Annotated[
         list[str] | None, typer.Option(help="cam, gradcam or grad; several are attacked at once.")
@@ -45,19 +46,35 @@ def attack(
     count: Annotated[int | None, typer.Option(help="Attack the first so many correctly classified images.")] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     batch_size: Annotated[str, typer.Option(help="Images at once; does not change results.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: options.Device = "auto",
     precision: Annotated[Precision, typer.Option(help="Of the attack; verdicts are in float32.")] = Precision.float32,
     preset: Annotated[
         PresetName, typer.Option(help="Our settings, or those of the published code.")
     ] = PresetName.paper,
+    early_stop: Annotated[
+        bool | None,
+        typer.Option("--early-stop/--no-early-stop", help="Let images leave that have come to rest [default: Grad's]."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the output folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the output folder.")] = False,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Write page.html and figure.png too.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    weights: options.Weights = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    image_size: options.ImageSize = None,
+    resize: options.Resize = None,
+    interpolation: options.Interpolation = None,
+    channels: options.Channels = None,
+    classes: options.Classes = None,
+    features: options.Features = None,
+    class_map: options.ClassMap = None,
 ) -> None:
     """Attack images, judge the outcome beside its controls, and write everything down.
 
-    Writes results.parquet, maps.safetensors, summary.json, run.json and the judged images to the output folder. The
-    controls are the clean images, random noise, and the attack on the prediction alone.
+    Writes a page to look at, results.parquet, trace.parquet, maps.safetensors, summary.json, run.json and the judged
+    images to the output folder. The controls are the clean images, random noise, and the attack on the prediction
+    alone.
     """
     from underfire.campaigns import RunConfig, parse_steps, run_attack
     from underfire.errors import InputError
@@ -65,6 +82,16 @@ def attack(
     config = RunConfig.create(
         data=data,
         classifier=classifier,
+        weights=weights,
+        mean=mean,
+        std=std,
+        image_size=image_size,
+        resize=resize,
+        interpolation=interpolation,
+        channels=channels,
+        classes=classes,
+        features=features,
+        class_map=class_map,
         interpreters=tuple(interpreter or ["cam"]),
         attack=attack,
         eps=eps,
@@ -73,6 +100,7 @@ def attack(
         targeted=not untargeted,
         preset=preset.value,
         precision=precision.value,
+        early_stop=early_stop,
         count=count,
         seed=seed,
     )
@@ -88,6 +116,12 @@ def attack(
             device=device,
             reporter=RunBars(progress),
         )
+    files = "results.parquet, trace.parquet, maps.safetensors, summary.json, run.json, images/"
+    if page:
+        from underfire.reports.figure import write_figure
+        from underfire.reports.page import write_page
+
+        files = f"{write_page([out], out / 'page.html').name}, {write_figure([out], out / 'figure.png').name}, {files}"
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
         return
@@ -95,5 +129,4 @@ def attack(
 
     console = Console()
     console.print(summary_table(summary))
-    files = "results.parquet, maps.safetensors, summary.json, run.json, images/"
     console.print(Text.assemble("Written to ", (str(out), "bold"), f": {files}"))

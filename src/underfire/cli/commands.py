@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from underfire.cli import attack, names, train
+from underfire.cli import attack, check, demo, explain, names, train
 from underfire.cli.screen import say, screen, show_warning
 from underfire.errors import UnderfireError
 
@@ -20,7 +20,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Can one small change to an image fool the classifier and leave its explanation looking right?",
 )
+app.command(epilog=demo.EXAMPLES)(demo.demo)
 app.command(epilog=attack.EXAMPLES)(attack.attack)
+app.command(epilog=explain.EXAMPLES)(explain.explain)
+app.command(epilog=check.EXAMPLES)(check.check)
 app.command("list", epilog=names.EXAMPLES)(names.list_names)
 
 train_app = typer.Typer(no_args_is_help=True, help="Train the networks that ship with underfire.")
