@@ -9,10 +9,11 @@ $(VENV)/base: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	touch $@
 
-# torchvision and torchattacks pin a torch of their own: without their dependencies, ours stays.
+# torchvision, timm and torchattacks bring a torch of their own: without their dependencies, ours stays. What timm needs
+# beside torch (huggingface_hub, pyyaml, safetensors) comes with transformers, which does not depend on torch.
 $(VENV)/dev: $(VENV)/base
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt torchvision torchattacks
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,hub]"
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt torchvision timm torchattacks
 	touch $@
 
 $(VENV)/bench: $(VENV)/dev

@@ -38,9 +38,7 @@ class ResNet(nn.Module):
         stride: of the first convolution; 2 for images of 64 x 64.
     """
 
-    def __init__(
-        self, blocks: int = 3, classes: int = 10, channels: int = 3, width: int = 16, stride: int = 1
-    ) -> None:
+    def __init__(self, blocks: int = 3, classes: int = 10, channels: int = 3, width: int = 16, stride: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
         self.bn = nn.BatchNorm2d(width)

@@ -90,6 +90,7 @@ class Recipe:
         return replace(self, phases=(replace(self.phases[0], epochs=epochs),))
 
 
+_SCENES = ("arrow", "crescent", "cross", "fish", "heart", "house", "key", "mug", "star", "umbrella")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
@@ -123,6 +124,34 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 phases=(OneCycle(24, 0.15),),
                 shift=4,
                 flip=True,
+            ),
+            Recipe(
+                name="scenes-resnet",
+                data="the built-in scenes",
+                network=lambda: ResNet(blocks=3, classes=10, channels=3, width=16, stride=2),
+                image_size=(64, 64),
+                channels=3,
+                mean=(0.4933, 0.4824, 0.4362),
+                std=(0.2054, 0.1898, 0.2238),
+                class_names=_SCENES,
+                phases=(OneCycle(24, 0.15),),
+                shift=6,
+                flip=True,
+                sources=("scenes:train", "scenes:test"),
+            ),
+            Recipe(
+                name="scenes-densenet",
+                data="the built-in scenes",
+                network=lambda: DenseNet(layers=(2, 4, 6), growth=16, stride=2),
+                image_size=(64, 64),
+                channels=3,
+                mean=(0.4933, 0.4824, 0.4362),
+                std=(0.2054, 0.1898, 0.2238),
+                class_names=_SCENES,
+                phases=(OneCycle(24, 0.15),),
+                shift=6,
+                flip=True,
+                sources=("scenes:train", "scenes:test"),
             ),
             Recipe(
                 name="digits-resnet",
