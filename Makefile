@@ -2,18 +2,18 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench setup clean
+.PHONY: demo test lint docs bench setup clean
 
 $(VENV)/base: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	touch $@
 
-# torchvision, timm and torchattacks bring a torch of their own: without their dependencies, ours stays. What timm needs
+# torchvision, timm, torchattacks and captum bring a torch of their own: without their dependencies, ours stays. What timm needs
 # beside torch (huggingface_hub, pyyaml, safetensors) comes with transformers, which does not depend on torch.
 $(VENV)/dev: $(VENV)/base
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,hub]"
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt torchvision timm torchattacks
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,hub,docs]"
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt torchvision timm torchattacks captum
 	touch $@
 
 $(VENV)/bench: $(VENV)/dev
@@ -24,8 +24,7 @@ $(VENV)/bench: $(VENV)/dev
 setup: $(VENV)/dev
 
 demo: $(VENV)/base
-	$(BIN)/underfire attack --data digits:test --classifier digits-resnet --interpreter cam --attack adv2 \
-		--eps 0.2 --steps 40,160 --count 40 --out runs/demo --overwrite
+	$(BIN)/underfire demo --out runs/demo
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2
@@ -34,6 +33,9 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir $(VENV)/site
 
 bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks.speed

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import underfire as uf
-from tests.vision import torchvision_models
+from tests.classifiers.sources.models import package
 from underfire.errors import InputError, InterpreterError
 
 LINEAR = {
@@ -22,7 +22,7 @@ NOT_LINEAR = {"vgg11": 512, "convnext_tiny": 768, "mobilenet_v3_small": 576, "al
 
 
 def build(name: str) -> nn.Module:
-    models = torchvision_models()
+    models = package("torchvision").models
     torch.manual_seed(0)
     extra = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
     return models.get_model(name, weights=None, num_classes=5, **extra).eval()
