@@ -99,7 +99,7 @@ def write_digits(folder: Path, indices: Sequence[int]) -> Path:
 
 
 def options(**changes: Any) -> list[str]:
-    """The words of a small ``underfire attack``. None leaves an option out, True makes it a flag, lists repeat it."""
+    """The words of a small ``underfire attack``. None leaves an option out, True makes it a flag, a list repeats it."""
     chosen: dict[str, Any] = {
         "data": "digits:test",
         "classifier": "digits-resnet",
@@ -108,6 +108,7 @@ def options(**changes: Any) -> list[str]:
         "eps": "0.2",
         "steps": "2,4",
         "count": 4,
+        "no_page": True,
     }
     words = ["attack"]
     for name, value in (chosen | changes).items():
