@@ -6,6 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import underfire as uf
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -25,6 +30,51 @@ def test_the_how_tos_run(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "joint_success" in capsys.readouterr().out
     result = space["result"]
     assert float(result.success.float().mean()) > 0.5  # type: ignore[attr-defined]
+
+
+class Unprepared(nn.Module):
+    """A network that nobody prepared for: one functional ReLU, used twice and once in place, and a lambda shortcut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 5, stride=4)
+        self.second = nn.Conv2d(8, 8, 3, padding=1)
+        self.shortcut = lambda features: features[:, :, ::2, ::2]
+        self.last = nn.Linear(8, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = F.relu(self.first(images))
+        features = F.relu(self.shortcut(features) + self.second(features)[:, :, ::2, ::2], inplace=True)
+        return self.last(features.mean((2, 3)))
+
+
+def test_the_readme_runs() -> None:
+    torch.manual_seed(0)
+    first, second = python_blocks(ROOT / "README.md")
+    space: dict[str, object] = {}
+    exec(compile(first, "README.md", "exec"), space)
+    assert float(space["result"].success.float().mean()) > 0.9  # type: ignore[attr-defined]
+    assert len(second.splitlines()) <= 5
+    network, images = Unprepared().eval(), torch.rand(2, 3, 224, 224)
+    labels = uf.Classifier(network, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)).logits(images).argmax(1)
+    space = {"my_network": network, "images": images, "labels": labels}
+    exec(compile(second, "README.md", "exec"), space)
+    assert bool((space["result"].linf > 0).all())  # type: ignore[attr-defined]
+
+
+def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from underfire.campaigns import RunConfig, run_attack
+
+    monkeypatch.chdir(tmp_path)
+    command = {"data": "scenes:test", "classifier": "scenes-resnet", "interpreters": ("cam",), "eps": "8/255"}
+    run_attack(RunConfig.create(**command, steps=(2, 4), count=2), tmp_path / "runs" / "scenes")
+    space: dict[str, object] = {}
+    for block in python_blocks(ROOT / "docs" / "tutorial.md"):
+        exec(compile(block, "tutorial.md", "exec"), space)
+    assert float(space["alone"].success.float().mean()) > 0.9  # type: ignore[attr-defined]
+    both, alone = (space[name].joint_success.float().mean() for name in ("both", "alone"))  # type: ignore[attr-defined]
+    assert both > alone
+    assert "joint_success_mean" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -28,7 +28,7 @@ class System:
     """One classifier and one or more interpreters.
 
     Args:
-        classifier: a :class:`~underfire.classifiers.Classifier`, or any ``nn.Module`` that takes pixels in [0, 1].
+        classifier: a ``Classifier``, or any ``nn.Module`` that takes pixels in [0, 1].
         interpreters: one, several, or a mapping of names to them (needed for two of one kind).
     """
 

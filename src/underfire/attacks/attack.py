@@ -30,11 +30,12 @@ class Attack:
 
     Args:
         name: what results call it.
-        stages: what happens when; see :mod:`underfire.attacks.schedule`.
+        stages: what happens when; see ``underfire.attacks.schedule``.
         perturbation: how an adversarial image is parameterised and moved.
         shaping: how much of the perturbation each pixel gets.
         goal: to reach a class, or to leave one.
-        target_class, target_map: what the reading is to be. An untargeted attack has no target class.
+        target_class: the class that is wanted; an untargeted attack has none.
+        target_map: the map that is wanted.
         ranking: which iterate is kept.
         early_stop: when an image is let go before its last step; None for never.
         exact_prediction_gradient: where an interpreter smooths rectifiers (Grad), take the prediction term's gradient
@@ -89,7 +90,7 @@ class Attack:
             batch_size: images at once; by default what suits the device and the image size.
             precision: ``float32`` or ``bf16`` for the attack; verdicts are always the original network's own.
             progress: called after each step with the steps done and their number, over all batches.
-            trace_every: record the course every so many steps; see :class:`~underfire.attacks.trace.Trace`.
+            trace_every: record the course every so many steps; see ``Trace``.
 
         Raises:
             InputError, ClassifierError, InterpreterError: see the messages; nothing has been attacked then.

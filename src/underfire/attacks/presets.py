@@ -3,7 +3,7 @@
 A preset is a function of the system, since the published schedules depend on the interpreter: gradient-type
 interpreters take Grad's row, activation-type ones CAM's. With several, each keeps its weight and the longest
 schedule counts. Sources: [ADV2] section 4.1 and its published experiments; the differences between the variants
-``paper`` (ours) and ``published`` (as the experiments ran) are the fields of :class:`Variant`.
+``paper`` (ours) and ``published`` (as the experiments ran) are the fields of ``Variant``.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Preset:
-    """A named attack whose details depend on the system. Call it like an attack, or :meth:`build` the attack itself.
+    """A named attack whose details depend on the system. Call it like an attack, or ``build`` the attack itself.
 
     Args:
         name: ``adv2``, ``pgd`` or ``bim``.
@@ -120,7 +120,7 @@ class Preset:
         return BUILDERS[self.name](self, system)
 
     def __call__(self, system: System, images: Tensor, labels: Tensor, **options: Any) -> AttackResult:
-        """Attack ``images``: the same arguments and result as :meth:`Attack.__call__`."""
+        """Attack ``images``: the same arguments and result as ``Attack.__call__``."""
         return self.build(system)(system, images, labels, **options)
 
     def control(self) -> Preset:
@@ -203,7 +203,7 @@ def preset(
     target_class: ClassRule | int | None = None,
     early_stop: bool | None = None,
 ) -> Preset:
-    """The attack called ``name``: ``adv2`` (joint), ``pgd`` or ``bim`` (prediction only). See :class:`Preset`."""
+    """The attack called ``name``: ``adv2`` (joint), ``pgd`` or ``bim`` (prediction only). See ``Preset``."""
     from underfire.attacks.targets import GivenClass
 
     rule = GivenClass(target_class) if isinstance(target_class, int) else target_class or RandomClass()

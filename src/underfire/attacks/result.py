@@ -35,13 +35,21 @@ class AttackResult:
         joint_success: success, and every map closer to its target than ``noise_threshold``: the 95th percentile of the
             distances that random noise of the same size causes on these images.
         confidence: probability of what was wanted, in [0, 1].
-        benign_maps, maps: honest maps N x h x w in [0, 1], of the benign images for their own class and of the
-            adversarial ones for the target.
-        map_l1, map_l2, map_iou, map_ssim, map_spearman: distance or likeness to the benign map.
+        benign_maps: honest maps N x h x w in [0, 1] of the benign images for their own class.
+        maps: honest maps of the adversarial images for the target.
+        map_l1: mean absolute difference from the benign map.
+        map_l2: root mean square difference from the benign map.
+        map_iou: overlap with the benign map, both binarised at 0.5.
+        map_ssim: structural similarity to the benign map.
+        map_spearman: rank correlation with the benign map.
         map_l1_target: L1 distance to the target map.
-        ssim, linf, l2: of the adversarial against the benign image.
-        steps, best_step: steps run, and the step whose iterate was kept (-1 for none).
-        forwards, backwards: passes through the network during the attack.
+        ssim: structural similarity of the adversarial to the benign image.
+        linf: largest change of a value.
+        l2: Euclidean length of the change.
+        steps: steps run.
+        best_step: the step whose iterate was kept (-1 for none).
+        forwards: forward passes through the network during the attack.
+        backwards: backward passes through the network during the attack.
         seconds: of the attack's loop alone, shared equally by the images.
         trace: the course, where asked for.
     """

@@ -25,7 +25,7 @@ class Inputs:
 
 
 class InputConfig(BaseModel):
-    """Which images, which classifier, and what the user says about it; see :func:`underfire.classifiers.load`.
+    """Which images, which classifier, and what the user says about it; see ``underfire.classifiers.load``.
 
     ``class_map`` is a file that says which class each class name of the data stands for.
     """

@@ -56,7 +56,7 @@ def run_attack(
 
     Args:
         config: what to run.
-        folder: where everything is written; see :class:`~underfire.campaigns.store.Store`.
+        folder: where everything is written; see ``Store``.
         resume: go on with the run that the folder holds; at most one shard is done again.
         overwrite: replace the run that the folder holds, once it is clear that the new one can begin.
         batch_size: images at once, and per shard of a new run; it does not change results.

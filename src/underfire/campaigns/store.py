@@ -39,7 +39,7 @@ class Findings:
 
 
 class Store:
-    """A folder that holds one run. Making one only checks the folder; :meth:`begin` changes what it holds.
+    """A folder that holds one run. Making one only checks the folder; ``begin`` changes what it holds.
 
     Args:
         folder: made where it does not exist.

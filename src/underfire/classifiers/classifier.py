@@ -21,13 +21,13 @@ class Classifier(Pixels):
 
     The network is never moved to another device, never left in another mode, and its gradients, ``requires_grad``
     flags and hooks are not touched. Every verdict comes from it, in its own precision; attacks run on the copy that
-    :meth:`prepare` makes.
+    ``prepare`` makes.
 
     Args:
         module: any ``nn.Module``. A compiled module is unwrapped, since it has no second derivative. A network with
             a single logit counts as one with two classes.
-        mean, std: what the network's input is normalised with, one value per channel; None where the network takes
-            pixels in [0, 1].
+        mean: what is subtracted from the network's input, one value per channel; None where it takes pixels in [0, 1].
+        std: what the input is divided by then, one value per channel.
         image_size: height and width that images are prepared to; None takes images as they are.
         resizing: how images come to that size: length of the short side before the crop, and filter.
         channels: 1 or 3; where None, what the network's first convolution takes.
@@ -97,7 +97,7 @@ class Classifier(Pixels):
             return in_batches(run, images, batch_size=batch_size)
 
     def prepare(self, precision: str = "float32", *, in_place: bool = True) -> Prepared:
-        """The frozen fast copy for attacks: see :class:`~underfire.classifiers.prepared.Prepared`."""
+        """The frozen fast copy for attacks: see ``Prepared``."""
         with self.evaluating():
             return Prepared(self, precision, in_place)
 

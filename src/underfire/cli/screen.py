@@ -53,7 +53,7 @@ def bars() -> Progress:
 
 
 def show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    """Takes the place of :func:`warnings.showwarning`: ours as a paragraph, those of libraries not at all."""
+    """Takes the place of ``warnings.showwarning``: ours as a paragraph, those of libraries not at all."""
     if issubclass(category, UnderfireWarning):
         say("warning", str(message), "yellow")
 

@@ -23,7 +23,7 @@ def fold(name: str) -> str:
 
 
 def read_class_map(path: str | Path, classes: Sequence[str] | None = None) -> dict[str, int]:
-    """Class numbers by folded name (see :func:`fold`).
+    """Class numbers by folded name (see ``fold``).
 
     Args:
         path: JSON ``{"name": class}``, ``{"class number": ["name", "other name"]}`` (as ``imagenet_class_index.json``)

@@ -65,11 +65,11 @@ class ImageData(ABC):
 
     @abstractmethod
     def record(self, index: int) -> Record:
-        """The record at ``index`` in 0 .. len - 1. Raises :class:`IndexError` outside of that."""
+        """The record at ``index`` in 0 .. len - 1. Raises ``IndexError`` outside of that."""
 
     @abstractmethod
     def read(self, index: int) -> Image.Image:
-        """The decoded image. Raises :class:`UnreadableImageError` where it cannot be decoded."""
+        """The decoded image. Raises ``UnreadableImageError`` where it cannot be decoded."""
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -148,7 +148,7 @@ class ImageData(ABC):
         indices: Iterable[int] | None = None,
         resizing: Resizing = DEFAULT_RESIZING,
     ) -> Batch:
-        """All images (or those at ``indices``) as one batch; arguments and errors as in :meth:`batches`."""
+        """All images (or those at ``indices``) as one batch; arguments and errors as in ``batches``."""
         chosen = range(len(self)) if indices is None else list(indices)
         nothing = Batch([], torch.empty(0, channels, *(size or (0, 0))))
         return next(self.batches(size, channels, max(len(chosen), 1), chosen, resizing), nothing)
@@ -167,11 +167,12 @@ class ImageData(ABC):
         indices: Iterable[int] | None = None,
         resizing: Resizing = DEFAULT_RESIZING,
     ) -> Tensor | None:
-        """The true masks of several images, resized and cropped as :meth:`load` does with the images themselves.
+        """The true masks of several images, resized and cropped as ``load`` does with the images themselves.
 
         Args:
-            size, indices, resizing: as in :meth:`load`. Indices are of images, one mask each: where some images
-                cannot be read, give those of the others.
+            size: as in ``load``.
+            indices: of images, one mask each: where some images cannot be read, give those of the others.
+            resizing: as in ``load``.
 
         Returns:
             bool N x H x W: a pixel is the object's where it covers half of it or more. None where the source does

@@ -54,7 +54,7 @@ def decode_image(content: bytes, where: str) -> Image.Image:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of an image file. Raises :class:`UnreadableImageError` where there is none to read."""
+    """The content of an image file. Raises ``UnreadableImageError`` where there is none to read."""
     try:
         return path.read_bytes()
     except FileNotFoundError as error:

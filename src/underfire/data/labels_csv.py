@@ -24,7 +24,7 @@ def read_labels_csv(path: Path) -> tuple[list[tuple[str, int]], tuple[str, ...]]
     """(file, label) of each row, and the class names.
 
     Args:
-        path: the CSV file, as :class:`~underfire.data.CsvData` describes it.
+        path: the CSV file, as ``CsvData`` describes it.
 
     Returns:
         Files as POSIX paths relative to the CSV's folder, in the rows' order; labels index the names.

@@ -64,7 +64,7 @@ def in_classifier_order(
     Args:
         class_names: the classifier's, in the order of its logits; None where it has none.
         count: the classifier's number of classes, where known.
-        class_map: a file, see :func:`~underfire.data.class_map.read_class_map`.
+        class_map: a file, see ``read_class_map``.
 
     Raises:
         InputError: some names are found, and others are not; or ``class_map`` lacks one.

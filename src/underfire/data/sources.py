@@ -36,8 +36,8 @@ def open_data(spec: str | Path) -> ImageData:
 
     Args:
         spec: ``digits``, ``digits:test``, ``digits:train``, ``scenes:test`` (or ``scenes`` for short) or
-            ``scenes:train``, which come with the package (see :class:`~underfire.data.Digits` and
-            :class:`~underfire.data.Scenes`; ``./digits`` is a folder of that name); or the path of a folder
+            ``scenes:train``, which come with the package (see ``Digits`` and
+            ``Scenes``; ``./digits`` is a folder of that name); or the path of a folder
             with one subfolder per class, of a folder with one table of labels (a ``.csv`` with a file and a
             label column; it goes before subfolders), of a ``.csv`` file, or of a ``.parquet`` file. ``~`` is
             the home folder.

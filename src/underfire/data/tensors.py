@@ -22,7 +22,7 @@ class TensorData(ImageData):
     Args:
         images: N x C x H x W with C 1 or 3; uint8, or float in [0, 1] (rounded to the nearest 8-bit level).
         labels: N integers from 0.
-        ids: N distinct names; where None, each image's :func:`pixel_id`, so equal images get equal ids.
+        ids: N distinct names; where None, each image's ``pixel_id``, so equal images get equal ids.
         class_names: one per class; where None, the numbers up to the largest label.
         name: for tables.
 

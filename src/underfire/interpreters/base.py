@@ -19,7 +19,7 @@ class View(ABC):
     """The attack's side of an interpreter. Whatever is special about one lives here, never in the attack loop.
 
     ``smoothing`` says how rectifiers behave in the forward pass that is shared with the classifier; views with equal
-    smoothing share one pass. ``refresh_every`` is the number of steps between calls of :meth:`refresh`; 0 for never.
+    smoothing share one pass. ``refresh_every`` is the number of steps between calls of ``refresh``; 0 for never.
     All state is a dict of tensors with leading dimension N, so that finished images can leave.
     """
 

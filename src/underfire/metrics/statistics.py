@@ -72,8 +72,11 @@ def paired_difference(a: Values, b: Values, seed: int = 0, resamples: int = 2000
     0.005 between attacks, far below what unpaired means can show, are then visible.
 
     Args:
-        a, b: N numbers or booleans each, in the same order of images.
-        seed, resamples, level: as in `bootstrap_mean`.
+        a: N numbers or booleans.
+        b: as many, in the same order of images.
+        seed: as in `bootstrap_mean`.
+        resamples: as in `bootstrap_mean`.
+        level: as in `bootstrap_mean`.
     """
     first, second = _array(a, "a"), _array(b, "b")
     if first.shape != second.shape:

@@ -92,7 +92,7 @@ class ExplainedFolder:
         return name
 
     def add_maps(self, image_id: str, maps: Mapping[str, Tensor]) -> None:
-        """Keep the maps h x w of an image, by interpreter, for :meth:`finish`."""
+        """Keep the maps h x w of an image, by interpreter, for ``finish``."""
         for name, value in maps.items():
             self._maps[f"{name}/{image_id}"] = value.contiguous().clone()
 

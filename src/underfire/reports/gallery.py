@@ -76,7 +76,7 @@ def choose(run: Run, count: int) -> list[str]:
 
 
 def cards(run: Run, number: int, count: int) -> list[Card]:
-    """The cards of the images that :func:`choose` picks.
+    """The cards of the images that ``choose`` picks.
 
     Args:
         number: of the run on the page.

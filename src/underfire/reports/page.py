@@ -69,7 +69,7 @@ def write_page(runs: Sequence[Path], out: Path, title: str | None = None, galler
 
 
 def render(runs: Sequence[Run], title: str | None = None, gallery: int = 60) -> str:
-    """The page as text; arguments as for :func:`write_page`."""
+    """The page as text; arguments as for ``write_page``."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

@@ -45,7 +45,7 @@ def open_images(config: InputConfig, device: torch.device) -> tuple[ImageData, C
     """What ``config`` names, where its ``data`` may also be one image file; the classifier is on ``device``.
 
     Raises:
-        UnderfireError: as :meth:`~underfire.campaigns.inputs.InputConfig.open` does.
+        UnderfireError: as ``open`` does.
     """
     path = Path(os.path.expanduser(config.data))
     if path.suffix.lower() not in IMAGE_SUFFIXES or not os.path.isfile(path):

@@ -121,7 +121,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 mean=(0.4914, 0.4822, 0.4465),
                 std=(0.2470, 0.2435, 0.2616),
                 class_names=_CIFAR10,
-                phases=(OneCycle(24, 0.15),),
+                phases=(OneCycle(16, 0.15),),
                 shift=4,
                 flip=True,
             ),
@@ -148,7 +148,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 mean=(0.4933, 0.4824, 0.4362),
                 std=(0.2054, 0.1898, 0.2238),
                 class_names=_SCENES,
-                phases=(OneCycle(24, 0.15),),
+                phases=(OneCycle(14, 0.15),),
                 shift=6,
                 flip=True,
                 sources=("scenes:train", "scenes:test"),
@@ -173,7 +173,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
 
 
 def find(name: str) -> Recipe:
-    """The recipe called ``name``. Raises :class:`~underfire.errors.InputError` with the nearest name."""
+    """The recipe called ``name``. Raises ``InputError`` with the nearest name."""
     if name not in RECIPES:
         raise unknown_name("recipe", name, RECIPES)
     return RECIPES[name]

@@ -34,7 +34,7 @@ def train_recipe(
     """Train the recipe called ``name``; write ``NAME.safetensors``, ``NAME.md`` and the checkpoint to ``folder``.
 
     Args:
-        data, test: sources as :func:`underfire.data.open_data` takes them; by default the recipe's own.
+        data, test: sources as ``underfire.data.open_data`` takes them; by default the recipe's own.
         epochs: instead of the recipe's number.
         resume: go on from the checkpoint in ``folder``, which must be of the same recipe, data and number of epochs.
 

@@ -1,4 +1,4 @@
-"""Where classifiers come from: one module per source, all of them behind :func:`load`."""
+"""Where classifiers come from: one module per source, all of them behind ``load``."""
 
 from __future__ import annotations
 

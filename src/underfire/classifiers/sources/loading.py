@@ -42,13 +42,14 @@ def load(
     """A classifier from its name, with its own normalisation, image size, resizing and class names where it has them.
 
     Args:
-        spec: the name of a shipped one (see :func:`names`); ``path/to/file.py:function``, where the function takes no
-            argument and returns a :class:`Classifier`, or an ``nn.Module`` that takes pixels in [0, 1];
+        spec: the name of a shipped one (see ``names``); ``path/to/file.py:function``, where the function takes no
+            argument and returns a ``Classifier``, or an ``nn.Module`` that takes pixels in [0, 1];
             ``torchvision:resnet50``; ``timm:convnext_tiny``; or ``hf:FOLDER_OR_NAME``, a Hugging Face image
             classification checkpoint. ``:random`` at the end of one of the last three asks for random weights.
         weights: a file with a state dict (``.pt``, ``.pth``, ``.bin`` or ``.safetensors``), ``random`` (the same random
             weights each time), or torchvision's name of a set of weights. By default those of the source.
-        mean, std: normalisation of pixels in [0, 1], one value per channel; the source's own where None.
+        mean: what is subtracted from pixels in [0, 1], one value per channel; the source's own where None.
+        std: what they are divided by then; the source's own where None.
         image_size: height and width, or the side of a square.
         resize: the short side's length before the crop to ``image_size``; as small as possible where None and the
             source does not say.
