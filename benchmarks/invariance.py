@@ -2,7 +2,8 @@
 
     python -m benchmarks.invariance --data path/to/cifar10/test.parquet [--count 16] [--steps 40,160]
 
-The same images alone, in batches of 7 and of 16, on a second run, and in a run that is killed and resumed.
+The same images alone, in batches of 7 and of 16, on a second run, and in a run that is killed and resumed. The exit
+code is 1 where anything differs.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def command(data: str, interpreter: str, out: Path, count: int, steps: str, *mor
     """The command line of one run."""
     run = [sys.executable, "-m", "underfire.cli", "attack", "--data", data, "--classifier", "cifar10-resnet20"]
     run += ["--interpreter", interpreter, "--eps", "8/255", "--steps", steps, "--count", str(count)]
-    return [*run, "--out", str(out), "--json", *more]
+    return [*run, "--out", str(out), "--no-page", "--json", *more]
 
 
 def contents(folder: Path) -> tuple[list[dict[str, object]], dict[str, bytes]]:
@@ -54,7 +55,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=16)
     parser.add_argument("--steps", default="40,160")
     parser.add_argument("--interpreters", nargs="*", default=["cam", "grad"])
-    arguments = parser.parse_args()
+    arguments, same = parser.parse_args(), True
     for interpreter in arguments.interpreters:
         with tempfile.TemporaryDirectory() as name:
             found = {}
@@ -70,11 +71,13 @@ def main() -> None:
         for label, (rows, files) in found.items():
             equal = sum(ours == theirs for ours, theirs in zip(rows, expected[0], strict=True))
             images = sum(files[key] == value for key, value in expected[1].items())
+            same = same and (equal, images) == (len(expected[0]), len(expected[1]))
             print(
                 f"{interpreter:<8}{label:<20}{equal} of {len(expected[0])} rows equal in every column but seconds, "
                 f"{images} of {len(expected[1])} images equal byte by byte",
                 flush=True,
             )
+    sys.exit(0 if same else 1)
 
 
 if __name__ == "__main__":

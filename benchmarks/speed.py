@@ -146,13 +146,23 @@ def peer_rows(subject: Subject, effort: Effort) -> Iterator[Row]:
         peer = functools.partial(build, subject, steps, frozen)
         yield contest(subject, title, peer, own, effort.pairs, 1.2)
     if subject.name == "resnet50":
-        steps = effort.bf16_steps
-        build = functools.partial(Ours, subject, steps, "bf16")
-        title = f"PGD, {steps} steps: ours, bf16 / float32"
-        found = contest(subject, title, build, Ours(subject, steps), 1, None)
-        if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-            found.note += "this processor has no bfloat16 instructions"
-        yield found
+        yield from bf16_rows(subject, effort)
+
+
+def bf16_rows(subject: Subject, effort: Effort) -> Iterator[Row]:
+    """(b) in bfloat16: ours against every library, which have float32; where the processor has no such instructions,
+    only against our own float32, since all else would take very long and say the same."""
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        own = Ours(subject, effort.peer_steps, "bf16")
+        for name, build in PEERS.items():
+            title = f"PGD, {effort.peer_steps} steps: {name} / ours in bf16"
+            yield contest(subject, title, functools.partial(build, subject, effort.peer_steps, False), own, 1, 2.0)
+        return
+    steps = effort.bf16_steps
+    title = f"PGD, {steps} steps: ours, bf16 / float32"
+    found = contest(subject, title, functools.partial(Ours, subject, steps, "bf16"), Ours(subject, steps), 1, None)
+    found.note += "this processor has no bfloat16 instructions"
+    yield found
 
 
 def measure(subject: Subject, effort: Effort, only: list[str]) -> Iterator[Row]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from underfire.classifiers import Classifier, Prepared
 from underfire.errors import InputError
-from underfire.interpreters import Interpreter, Smoothing, SmoothRectifiers, State, View
+from underfire.interpreters import Interpreter, Smoothing, SmoothRectifiers, State, View, create
 
 Choose = Callable[[Tensor], Tensor]
 
@@ -29,22 +29,24 @@ class System:
 
     Args:
         classifier: a ``Classifier``, or any ``nn.Module`` that takes pixels in [0, 1].
-        interpreters: one, several, or a mapping of names to them (needed for two of one kind).
+        interpreters: one, several, or a mapping of names to them (needed for two of one kind). A name stands for the
+            interpreter with its default parameters.
     """
 
     def __init__(
         self,
         classifier: Classifier | nn.Module,
-        interpreters: Interpreter | Sequence[Interpreter] | Mapping[str, Interpreter],
+        interpreters: Interpreter | str | Sequence[Interpreter | str] | Mapping[str, Interpreter],
     ) -> None:
         self.classifier = classifier if isinstance(classifier, Classifier) else Classifier(classifier)
-        if isinstance(interpreters, Interpreter):
+        if isinstance(interpreters, Interpreter | str):
             interpreters = [interpreters]
         if not isinstance(interpreters, Mapping):
-            named = {interpreter.name: interpreter for interpreter in interpreters}
-            if len(named) != len(interpreters):
+            made = [create(part) if isinstance(part, str) else part for part in interpreters]
+            named = {interpreter.name: interpreter for interpreter in made}
+            if len(named) != len(made):
                 raise InputError(
-                    f"interpreters has two of one kind ({[part.name for part in interpreters]}); give them names with "
+                    f"interpreters has two of one kind ({[part.name for part in made]}); give them names with "
                     "a mapping: {'fine': Grad(pool=1), 'coarse': Grad(pool=4)}."
                 )
             interpreters = named
@@ -59,11 +61,14 @@ class System:
             for name, interpreter in self.interpreters.items()
         }
 
-    def view(self, precision: str = "float32") -> SystemView:
-        """The differentiable view of the whole system, on a prepared copy of the classifier."""
+    def view(self, precision: str = "float32", size: Sequence[int] | None = None) -> SystemView:
+        """The differentiable view of the whole system, on a prepared copy of the classifier.
+
+        ``size``: height and width of the images that it is for, where the classifier does not say them itself.
+        """
         views = {name: interpreter.view() for name, interpreter in self.interpreters.items()}
         in_place = all(view.smoothing is None for view in views.values())
-        return SystemView(self.classifier.prepare(precision, in_place=in_place), views)
+        return SystemView(self.classifier.prepare(precision, in_place=in_place, size=size), views)
 
     def __repr__(self) -> str:
         return f"System({self.classifier!r}, {list(self.interpreters.values())})"

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import pickle
-import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -171,10 +170,8 @@ def test_it_can_be_sent_to_a_worker(tmp_path: Path) -> None:
 
 
 def test_cifar10(cifar10: Path) -> None:
-    started = time.perf_counter()
     data = ParquetData(cifar10 / "test.parquet")
     batch = data.load()
-    elapsed = time.perf_counter() - started
     assert data.class_names[:3] == ("airplane", "automobile", "bird")
     assert data.class_names[9] == "truck"
     assert batch.images.shape == (10_000, 3, 32, 32)
@@ -186,4 +183,3 @@ def test_cifar10(cifar10: Path) -> None:
     assert bool((grid.round() - grid).abs().max() < 1e-4)
     # The published channel means of CIFAR-10 (of its training part: 0.4914, 0.4822, 0.4465).
     assert batch.images.mean((0, 2, 3)).tolist() == pytest.approx([0.494, 0.485, 0.450], abs=0.003)
-    assert elapsed < 30, "a few seconds on one free core"

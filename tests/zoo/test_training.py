@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from underfire.zoo.recipes import OneCycle, Recipe, Straight, find
+from underfire.zoo.train import train_recipe
 from underfire.zoo.training import augment, normalise, train
 
 
@@ -91,6 +92,25 @@ def test_training_takes_the_rates_of_its_recipe(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(torch.optim.SGD, "step", step)
     train(small_recipe(), data(), data(), tmp_path)
     assert rates == [small_recipe().rate(epoch + step / 6) for epoch in range(6) for step in range(6)]
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(None, 6), (2, 2)])
+def test_the_command_trains_the_whole_recipe(
+    asked: int | None, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All phases of its learning rate, unless a number of epochs is asked for: then so many of the first."""
+    trained: list[Recipe] = []
+
+    def instead(recipe: Recipe, *arguments: object, **options: object) -> nn.Module:
+        trained.append(recipe)
+        return recipe.network().eval()
+
+    recipe = replace(find("digits-resnet"), phases=small_recipe().phases)
+    monkeypatch.setattr("underfire.zoo.recipes.RECIPES", {"digits-resnet": recipe})
+    monkeypatch.setattr("underfire.zoo.train.train", instead)
+    reached = train_recipe("digits-resnet", tmp_path, epochs=asked)
+    assert reached["epochs"] == trained[0].epochs == expected
+    assert trained[0].phases == (recipe.phases if asked is None else (OneCycle(2, 0.2),))
 
 
 def test_a_resumed_training_ends_in_the_same_weights(tmp_path: Path) -> None:

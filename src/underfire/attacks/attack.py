@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from underfire.attacks.benign import Benign, read_benign
@@ -36,7 +37,7 @@ class Attack:
         goal: to reach a class, or to leave one.
         target_class: the class that is wanted; an untargeted attack has none.
         target_map: the map that is wanted.
-        ranking: which iterate is kept.
+        ranking: which iterate is kept; where None, by the maps if any stage reads them, else by the prediction.
         early_stop: when an image is let go before its last step; None for never.
         exact_prediction_gradient: where an interpreter smooths rectifiers (Grad), take the prediction term's gradient
             from a pass of its own with exact ones: one more forward and backward per step.
@@ -49,7 +50,7 @@ class Attack:
     goal: Goal = field(default_factory=Goal)
     target_class: ClassRule = field(default_factory=RandomClass)
     target_map: MapRule = field(default_factory=BenignMap)
-    ranking: Ranking = field(default_factory=Ranking)
+    ranking: Ranking | None = None
     early_stop: EarlyStop | None = None
     exact_prediction_gradient: bool = False
 
@@ -63,14 +64,20 @@ class Attack:
         return any(stage.reads_maps for stage in self.stages)
 
     @property
+    def kept_by(self) -> Ranking:
+        """The ranking, or what goes with the objective: a prediction-only control must not be picked for its map."""
+        return self.ranking or Ranking("map" if self.joint else "prediction")
+
+    @property
     def steps(self) -> int:
         return sum(stage.steps for stage in self.stages)
 
+    @torch.inference_mode(False)
     def __call__(
         self,
         system: System,
         images: Tensor,
-        labels: Tensor,
+        labels: Tensor | Sequence[int],
         *,
         ids: Tensor | Sequence[str] | None = None,
         seed: int = 0,
@@ -96,7 +103,14 @@ class Attack:
             InputError, ClassifierError, InterpreterError: see the messages; nothing has been attacked then.
         """
         benign = read_benign(system, images, labels, ids)
-        view = system.view(precision)
+        if not bool(benign.correct.any()):
+            raise InputError(
+                f"none of the {len(images)} images is classified correctly, so there is nothing to attack. Are the "
+                "labels in the classifier's order, and is its normalisation right?"
+            )
+        if batch_size is not None and batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}; expected at least 1, or None for what suits the device.")
+        view = system.view(precision, benign.images.shape[2:])
         size = batch_size or default_batch_size(benign.images)
         classes, maps, outcome = self.run(view, benign, seed, size, progress, trace_every)
         judgement = judge(system, benign, outcome.images, classes, self.goal, maps)
@@ -109,6 +123,7 @@ class Attack:
         classes = self.target_class.classes(benign, seed) if self.goal.targeted else benign.labels
         return classes, self.target_map.maps(benign, seed)
 
+    @torch.enable_grad()
     def run(
         self,
         view: SystemView,

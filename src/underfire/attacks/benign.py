@@ -41,7 +41,9 @@ class Benign:
         return Benign(**{name: take(value, keep) for name, value in vars(self).items()})
 
 
-def read_benign(system: System, images: Tensor, labels: Tensor, ids: Tensor | Sequence[str] | None = None) -> Benign:
+def read_benign(
+    system: System, images: Tensor, labels: Tensor | Sequence[int], ids: Tensor | Sequence[str] | None = None
+) -> Benign:
     """Check the images, round them to 8 bits, and read them with the honest classifier and interpreters.
 
     Args:
@@ -53,7 +55,9 @@ def read_benign(system: System, images: Tensor, labels: Tensor, ids: Tensor | Se
         InputError: for images or labels that cannot be.
         ClassifierError: where the classifier's output is no ground for a verdict.
     """
-    images, labels = check_images(images, system.classifier), labels.detach()
+    images, labels = check_images(images, system.classifier), torch.as_tensor(labels).detach()
+    if ids is not None and len(ids) != len(images):
+        raise InputError(f"ids has {len(ids)} names for {len(images)} images; expected one per image.")
     if not isinstance(ids, Tensor):
         ids = randomness.identify(images, ids)
     device = system.classifier.device
@@ -125,13 +129,14 @@ def honest_logits(classifier: Classifier, images: Tensor) -> Tensor:
             "(multi-label), there is no one class that an attack could change. If there are two classes, remove the "
             "sigmoid: a single logit is enough."
         )
-    again = classifier.logits(images[:8])
-    if not torch.allclose(again, logits[:8], rtol=1e-4, atol=1e-5):
+    fewer = images[: max(1, min(8, len(images) // 2))]  # other neighbours in the batch, wherever there are any
+    again = classifier.logits(fewer)
+    if not torch.allclose(again, logits[: len(fewer)], rtol=1e-4, atol=1e-5):
         raise ClassifierError(
             f"the classifier gives other logits for the same images on a second call (largest difference "
-            f"{float((again - logits[:8]).abs().max()):.2g}): it is random (dropout or noise that stays on), keeps "
-            "state, or depends on the other images of its batch (a batch norm in training mode). A verdict would be a "
-            "matter of luck."
+            f"{float((again - logits[: len(fewer)]).abs().max()):.2g}): it is random (dropout or noise that stays "
+            "on), keeps state, or depends on the other images of its batch (a batch norm in training mode). A "
+            "verdict would be a matter of luck."
         )
     return logits
 

@@ -87,8 +87,8 @@ def distances(maps: Tensor, benign: Tensor, target: Tensor) -> dict[str, Tensor]
     }
 
 
-def noise_images(benign: Benign, eps: float, seed: int) -> Tensor:
-    """The noise control: every value moved by plus or minus ``eps`` (the 8-bit levels inside it), at random."""
+def noise_images(benign: Benign, eps: float | Tensor, seed: int) -> Tensor:
+    """The noise control: every value moved by plus or minus ``eps`` (one or N; the 8-bit levels in it), at random."""
     low, high = eight_bit_box(benign.images, eps)
     up = randomness.uniform(seed, benign.ids, "noise control", 0, benign.images.shape[1:]) < 0.5
     return torch.where(up, high, low)
@@ -99,6 +99,6 @@ def judge_clean(system: System, benign: Benign) -> Judgement:
     return judge(system, benign, benign.images, benign.labels, Goal(targeted=True))
 
 
-def judge_noise(system: System, benign: Benign, eps: float, seed: int) -> Judgement:
+def judge_noise(system: System, benign: Benign, eps: float | Tensor, seed: int) -> Judgement:
     """The noise control, read for the images' own classes."""
     return judge(system, benign, noise_images(benign, eps, seed), benign.labels, Goal(targeted=True))

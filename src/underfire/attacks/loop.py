@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from underfire.attacks.objective import Point
 from underfire.attacks.outcome import Outcome
 from underfire.attacks.perturbations.base import Theta
 from underfire.attacks.ranking import map_distance
-from underfire.attacks.schedule import Move, Stage, Weighted
+from underfire.attacks.schedule import Move, Stage
 from underfire.attacks.state import take
 from underfire.attacks.trace import Trace
 from underfire.batching import padded_size, padding
@@ -84,7 +84,7 @@ class Loop:
         zeros = row.new_zeros(len(fill))
         self.run_state = _Run(row, classes[fill], ids[fill], {n: m[fill] for n, m in targets.items()}, theta)
         self.run_state.counts = {"steps": zeros, "forwards": zeros, "backwards": zeros}
-        self.run_state.best = attack.ranking.start(images)
+        self.run_state.best = attack.kept_by.start(images)
         self.outcome = Outcome.empty(images[: self.count], trace_every)
         self.total = sum(stage.steps for stage in attack.stages)
         self.step = 0
@@ -110,7 +110,7 @@ class Loop:
     def _stage(self, stage: Stage, last: bool) -> None:
         run, attack = self.run_state, self.attack
         variable = attack.perturbation.variable(run.theta)
-        maps = stage.reads_maps or (last and attack.ranking.needs_maps)
+        maps = stage.reads_maps or (last and attack.kept_by.needs_maps)
         if maps and not run.views:
             run.views = self.view.begin(self._image().detach(), run.classes, run.ids)
         run.rules = {str(i): move.rule.start(variable) for i, move in enumerate(stage.moves)}
@@ -145,15 +145,16 @@ class Loop:
         image = perturbation.image(run.theta, variable)
         ranks = int(index) == stage.reader
         point, run.views = self._point(image, variable, maps and (ranks or move.reads_maps), graph=True)
-        values = {weighted: weighted.term(point) for weighted in move.terms}
-        loss = torch.stack([w.weight_at(progress) * value.sum() for w, value in values.items()]).sum()
+        values = [weighted.term(point) for weighted in move.terms]
+        weights = [weighted.weight_at(progress) for weighted in move.terms]
+        loss = torch.stack([w * value.sum() for w, value in zip(weights, values, strict=True)]).sum()
         (gradient,) = torch.autograd.grad(loss, variable)
         self.view.prepared.backwards += 1
         if ranks and last:
             tolerance = self.attack.early_stop.tolerance if self.attack.early_stop else 0.0
-            run.best = self.attack.ranking.update(run.best, point, image.detach(), self.step, tolerance)
+            run.best = self.attack.kept_by.update(run.best, point, image.detach(), self.step, tolerance)
         if ranks and self.outcome.trace is not None and self.outcome.trace.wants(self.step):
-            self._trace(self.outcome.trace, stage, values, point, image.detach())
+            self._trace(self.outcome.trace, stage, move, values, point, image.detach())
         direction, run.rules[index] = move.rule.direction(gradient, run.rules[index])
         size = gradient.new_full((len(gradient),), move.size_at(progress))
         if move.guard is not None:
@@ -230,13 +231,13 @@ class Loop:
         run = self.run_state
         variable = self.attack.perturbation.variable(run.theta).detach().requires_grad_()
         image = self.attack.perturbation.image(run.theta, variable)
-        maps = self.attack.ranking.needs_maps
+        maps = self.attack.kept_by.needs_maps
         if maps and not run.views:
             run.views = self.view.begin(image.detach(), run.classes, run.ids)
         before = self._passes()
         with torch.set_grad_enabled(maps):
             point, _ = self._point(image, variable, maps, graph=False)
-        run.best = self.attack.ranking.update(run.best, point, image.detach(), self.step)
+        run.best = self.attack.kept_by.update(run.best, point, image.detach(), self.step)
         self._count(before, steps=0)
         self._write(run.row >= 0)
 
@@ -252,9 +253,12 @@ class Loop:
             getattr(out, name)[place] = run.counts[name][rows]
 
     def _trace(
-        self, trace: Trace, stage: Stage, values: Mapping[Weighted, Tensor], point: Point, image: Tensor
+        self, trace: Trace, stage: Stage, move: Move, values: Sequence[Tensor], point: Point, image: Tensor
     ) -> None:
-        columns = {f"loss_{weighted.term.name}": value for weighted, value in values.items()}
+        columns: dict[str, Tensor] = {}
+        for weighted, value in zip(move.terms, values, strict=True):
+            name = f"loss_{weighted.term.name}"
+            columns[name] = columns[name] + value if name in columns else value
         columns["success"] = self.goal.reached(point.reading.logits, point.classes).float()
         columns["map_l1"] = map_distance(point.reading.maps or self._maps_aside(image), point.target_maps)
         trace.add(self.step, stage.name, self.run_state.row, columns)

@@ -18,11 +18,11 @@ from torch import Tensor
 from underfire.attacks.attack import Attack
 from underfire.attacks.goal import Goal
 from underfire.attacks.objective import Interpretation, Prediction
-from underfire.attacks.perturbations import PGD
+from underfire.attacks.perturbations import PGD, parse_eps
 from underfire.attacks.ranking import EarlyStop, Ranking
 from underfire.attacks.result import AttackResult
 from underfire.attacks.schedule import Constant, Linear, Move, Phases, Stage, Weight, Weighted
-from underfire.attacks.targets import ClassRule, RandomClass
+from underfire.attacks.targets import CLASS_RULES, ClassRule, GivenClass, RandomClass
 from underfire.errors import InputError, unknown_name
 from underfire.system import System
 
@@ -89,7 +89,8 @@ class Preset:
         name: ``adv2``, ``pgd`` or ``bim``.
         eps: L-inf radius in pixel units.
         steps: warm-up and joint steps instead of the published ones; weights rescale with them.
-        variant: ``paper`` or ``published``.
+        variant: ``paper`` or ``published``. An interpreter's own published settings (Grad's normalised pixels) are the
+            interpreter's: ``interpreters.create("grad", "published")``.
         early_stop: whether images that have come to rest leave; by default where weights stand still at last (Grad)
             and never under ``published``. On CAM it saves a fifth of the steps and costs 3 % of map distance.
         targeted: reach a class (default), or only leave the image's own.
@@ -196,15 +197,31 @@ BUILDERS: Mapping[str, Callable[[Preset, System], Attack]] = MappingProxyType(
 def preset(
     name: str,
     *,
-    eps: float = 0.031,
+    eps: float | str = 0.031,
     steps: tuple[int, int] | None = None,
     variant: str = "paper",
     targeted: bool = True,
-    target_class: ClassRule | int | None = None,
+    target_class: ClassRule | int | str | None = None,
     early_stop: bool | None = None,
 ) -> Preset:
-    """The attack called ``name``: ``adv2`` (joint), ``pgd`` or ``bim`` (prediction only). See ``Preset``."""
-    from underfire.attacks.targets import GivenClass
+    """The attack called ``name``: ``adv2`` (joint), ``pgd`` or ``bim`` (prediction only). See ``Preset``.
 
-    rule = GivenClass(target_class) if isinstance(target_class, int) else target_class or RandomClass()
-    return Preset(name.lower(), eps, steps, variant, targeted, rule, early_stop)
+    Args:
+        eps: a number, or a fraction such as ``"8/255"``.
+        target_class: a rule, its name (``random``, ``least-likely``), or a class number.
+
+    Raises:
+        InputError: for a value that cannot be, or a target class where the attack is untargeted.
+    """
+    if target_class is not None and not targeted:
+        raise InputError(f"target_class is {target_class!r}, and targeted is False: an untargeted attack has none.")
+    eps = parse_eps(eps) if isinstance(eps, str) else eps
+    return Preset(name.lower(), eps, steps, variant, targeted, _class_rule(target_class), early_stop)
+
+
+def _class_rule(given: ClassRule | int | str | None) -> ClassRule:
+    if isinstance(given, str):
+        if given not in CLASS_RULES:
+            raise unknown_name("target_class", given, CLASS_RULES)
+        return CLASS_RULES[given]
+    return GivenClass(given) if isinstance(given, int) else given or RandomClass()

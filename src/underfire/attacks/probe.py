@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from underfire.attacks.benign import Benign
+from underfire.attacks.second_order import without_second_derivative
 from underfire.batching import padding
 from underfire.errors import InterpreterError
 from underfire.system import SystemView
@@ -32,10 +33,12 @@ def probe_views(view: SystemView, benign: Benign, classes: Tensor) -> None:
     except RuntimeError as error:
         if "not implemented" not in str(error) and "does not require grad" not in str(error):
             raise
+        part = without_second_derivative(view.prepared, images[:2]) or "A part of this network"
+        view.prepared.forwards, view.prepared.backwards = passes
         raise InterpreterError(
-            f"the maps cannot be differentiated in the image: {error}. A part of this network has no second derivative "
-            "(fused attention, hardsigmoid, a compiled or scripted part). Use its eager form, with the math attention "
-            "kernel (torch.nn.attention.sdpa_kernel(SDPBackend.MATH)), or attack CAM or Grad-CAM."
+            f"the maps cannot be differentiated in the image: {error}. {part} has no second derivative. Use its eager "
+            "or smooth form (a sigmoid for a hardsigmoid, attention written out for a fused one), or attack "
+            "CAM or Grad-CAM."
         ) from error
     view.prepared.forwards, view.prepared.backwards = passes
     for name, gradient in gradients.items():

@@ -27,13 +27,14 @@ class AttackResult:
     Args:
         images: the benign images as attacked, 8-bit values in [0, 1].
         adversarial: the images that were judged, 8-bit values in [0, 1], inside the constraint. Where the attack
-            failed it is the last iterate, and ``success`` is False; no image is dropped.
+            failed it is the last iterate (or what the attack's own copy of the network took for a success), and
+            ``success`` is False; no image is dropped.
         labels: the images' own classes. ``correct_before`` says which the classifier got right before the attack.
         target: the target classes; None for an untargeted attack.
         success: the goal was reached, by the original classifier on the 8-bit image.
         untargeted_success: the predicted class is not the image's own.
-        joint_success: success, and every map closer to its target than ``noise_threshold``: the 95th percentile of the
-            distances that random noise of the same size causes on these images.
+        joint_success: correct before, success, and every map closer to its target than ``noise_threshold``, the 95th
+            percentile of the distances that random noise of the same size causes on these images.
         confidence: probability of what was wanted, in [0, 1].
         benign_maps: honest maps N x h x w in [0, 1] of the benign images for their own class.
         maps: honest maps of the adversarial images for the target.
@@ -95,7 +96,7 @@ class AttackResult:
     ) -> AttackResult:
         noise_l1 = {name: values["map_l1"] for name, values in noise.distances.items()}
         thresholds = {name: metrics.noise_threshold(values) for name, values in noise_l1.items()}
-        joint = judged.success
+        joint = judged.success & benign.correct.cpu()
         for name, threshold in thresholds.items():
             joint = metrics.joint_success(joint, judged.distances[name]["map_l1_target"], threshold)
         columns = ("map_l1", "map_l2", "map_iou", "map_ssim", "map_spearman", "map_l1_target")
@@ -131,7 +132,8 @@ class AttackResult:
         return AttackResult(**{f.name: _move(getattr(self, f.name), lambda t: t.to(device)) for f in fields(self)})
 
     def summary(self) -> dict[str, Interval]:
-        """Means with 95 % bootstrap intervals over all attacked images, joint success first."""
+        """Means with 95 % bootstrap intervals over the images that were classified correctly before, joint success
+        first; ``success_over_all_images`` counts the others as failures."""
         rows = {
             "joint_success": self.joint_success,
             "success": self.success,
@@ -139,10 +141,13 @@ class AttackResult:
             **{f"map_l1/{name}": values for name, values in self.map_l1.items()},
             **{f"noise_map_l1/{name}": values for name, values in self.noise_map_l1.items()},
         }
-        return {name: metrics.bootstrap_mean(values) for name, values in rows.items()}
+        right = self.correct_before
+        summary = {name: metrics.bootstrap_mean(values[right]) for name, values in rows.items()}
+        return summary | {"success_over_all_images": metrics.bootstrap_mean(self.success & right)}
 
     def __repr__(self) -> str:
-        lines = [f"AttackResult of {len(self.success)} images"]
+        right = int(self.correct_before.sum())
+        lines = [f"AttackResult of {len(self.success)} images, {right} of them classified correctly before"]
         summary = self.summary()
         width = max(map(len, summary)) + 2
         for name, interval in summary.items():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from underfire.attacks import CLASS_RULES, GivenClass, Preset
+from underfire.attacks.perturbations import parse_eps
 from underfire.attacks.targets import ClassRule
 from underfire.campaigns.inputs import InputConfig
 from underfire.errors import InputError, unknown_name
@@ -18,7 +18,7 @@ from underfire.interpreters import create
 
 class RunConfig(InputConfig):
     """One attack on one system over one set of images. ``batch_size``, ``device`` and what a run shows do not belong
-    here: they do not change results, so that a run may be resumed with others."""
+    here, so that a run may be resumed with others: batches do not change results, another device their last bits."""
 
     interpreters: tuple[str, ...] = ("cam",)
     attack: str = "adv2"
@@ -44,6 +44,8 @@ class RunConfig(InputConfig):
 
     @model_validator(mode="after")
     def _possible_attack(self) -> RunConfig:
+        if self.target != "random" and not self.targeted:
+            raise InputError(f"target is {self.target!r}, and the attack is untargeted: it has no target class.")
         self._preset(GivenClass(0))
         return self
 
@@ -53,14 +55,6 @@ class RunConfig(InputConfig):
 
     def _preset(self, rule: ClassRule) -> Preset:
         return Preset(self.attack, self.eps, self.steps, self.preset, self.targeted, rule, self.early_stop)
-
-
-def parse_eps(text: str) -> float:
-    """A number or a fraction, such as ``0.031`` or ``8/255``."""
-    try:
-        return float(Fraction(text.replace(" ", "")))
-    except (ValueError, ZeroDivisionError, OverflowError) as error:
-        raise InputError(f"eps is {text!r}; expected a number or a fraction, such as 0.031 or 8/255.") from error
 
 
 def parse_steps(text: str) -> tuple[int, int]:

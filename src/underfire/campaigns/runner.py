@@ -75,7 +75,7 @@ def run_attack(
     with store.working():
         run = _prepare(config, store, device, reporter)
         store.begin(run.inputs)
-        view = run.system.view(config.precision)
+        view = run.system.view(config.precision, run.selection.size)
         size = batch_size or _default_size(run)
         shards = run.selection.shards(store.shard_size(size))
         work = [sum(run.selection.attacked[position] for position in shard) for shard in shards]

@@ -21,7 +21,7 @@ class Selection:
 
     ``considered`` were read and classified, ``correct`` says which of them were right, ``attacked`` which of those are
     attacked (all, unless they already belong to the given target class). ``unreadable`` names images that could not
-    be read, with the reason.
+    be read, with the reason. ``size`` is the height and width of the last ones that could.
     """
 
     considered: list[int] = field(default_factory=list)
@@ -29,6 +29,7 @@ class Selection:
     attacked: list[bool] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     classes: int = 0
+    size: tuple[int, int] | None = None
 
     def shards(self, size: int) -> list[list[int]]:
         """Positions in ``considered``, cut so that each part holds ``size`` attacked images (the last, fewer)."""
@@ -93,6 +94,7 @@ def _right(
     images = check_images(images, classifier)
     logits = logits_of(classifier, images)
     selection.classes = logits.shape[1]
+    selection.size = (images.shape[2], images.shape[3])
     try:
         labels = check_labels(labels, len(images), logits.shape[1])
     except InputError as error:

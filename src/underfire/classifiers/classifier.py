@@ -83,6 +83,10 @@ class Classifier(Pixels):
             for module, training in modes:
                 module.training = training
 
+    def convert(self, normalised: Tensor) -> Tensor:
+        """In the precision that the network's weights are in."""
+        return normalised.to(next((weight.dtype for weight in self.module.parameters()), normalised.dtype))
+
     def forward(self, images: Tensor) -> Tensor:
         with self.evaluating():
             return self.run(images)
@@ -96,10 +100,14 @@ class Classifier(Pixels):
         with self.evaluating(), torch.no_grad():
             return in_batches(run, images, batch_size=batch_size)
 
-    def prepare(self, precision: str = "float32", *, in_place: bool = True) -> Prepared:
-        """The frozen fast copy for attacks: see ``Prepared``."""
+    def prepare(
+        self, precision: str = "float32", *, in_place: bool = True, size: Sequence[int] | None = None
+    ) -> Prepared:
+        """The frozen fast copy for attacks: see ``Prepared``. ``size``: height and width of the images to come; the
+        classifier's own ``image_size`` where None."""
+        height, width = size or self.image_size or (64, 64)
         with self.evaluating():
-            return Prepared(self, precision, in_place)
+            return Prepared(self, precision, in_place, (height, width))
 
     def __repr__(self) -> str:
         return f"Classifier({self.name}, image_size={self.image_size}, channels={self.channels})"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from underfire.classifiers.features import FeatureTap, tap_module
+from underfire.errors import ClassifierError
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,13 @@ class Pixels(nn.Module):
     def run(self, images: Tensor) -> Tensor:
         """The network on pixels; what it returns, as a tensor of logits N x K with K >= 2."""
         output = self.module(self.convert(self.normalise(images)))
-        return two_classes(_full_precision(getattr(output, "logits", output)))
+        logits = getattr(output, "logits", output)
+        if not isinstance(logits, Tensor):
+            raise ClassifierError(
+                f"the network returns a {type(output).__name__}; expected a tensor of logits N x K, or an object that "
+                "has one as .logits. Wrap it in a module that returns the logits alone."
+            )
+        return two_classes(_full_precision(logits))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.run(images)

@@ -34,7 +34,7 @@ class Prepared(Pixels):
     ``backwards`` those that came back (whoever differentiates adds to it).
     """
 
-    def __init__(self, classifier: Classifier, precision: str, in_place: bool = True) -> None:
+    def __init__(self, classifier: Classifier, precision: str, in_place: bool, size: tuple[int, int]) -> None:
         if precision not in _PRECISIONS:
             raise InputError(f"precision is {precision!r}; expected 'float32', 'bf16' or 'float64'.")
         super().__init__(_copy(classifier.module), classifier.mean, classifier.std, classifier.features)
@@ -42,7 +42,7 @@ class Prepared(Pixels):
         self.dtype = next((part.dtype for part in self.module.parameters()), torch.float32)
         self.forwards = 0
         _warn_if_slow(_PRECISIONS[precision], classifier.device)
-        probe = _probe_images(classifier)
+        probe = _probe_images(classifier, size)
         with torch.no_grad():
             expected = classifier.run(probe.to(self.dtype))
             self._improve(probe, expected, [_fold_batch_norms] if in_place else [_fold_batch_norms, _out_of_place])
@@ -100,12 +100,11 @@ def _copy(module: nn.Module) -> nn.Module:
     return duplicate
 
 
-def _probe_images(classifier: Classifier) -> Tensor:
-    """Two smooth random images of the classifier's size."""
-    height, width = classifier.image_size or (64, 64)
+def _probe_images(classifier: Classifier, size: tuple[int, int]) -> Tensor:
+    """Two smooth random images."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(2, classifier.channels, 4, 4, generator=generator)
-    images = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
+    images = torch.nn.functional.interpolate(coarse, size=size, mode="bilinear", align_corners=False)
     return images.to(classifier.device)
 
 

@@ -14,7 +14,7 @@ ClassifierName = Annotated[
         "':random' at its end takes random weights."
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
 
 _PANEL = "The classifier, where its source does not say"
 

@@ -23,7 +23,7 @@ def classifier(
     ] = None,
     test: Annotated[str | None, typer.Option(help="Test images; they are measured, never trained on.")] = None,
     epochs: Annotated[int | None, typer.Option(help="So many epochs of the recipe's first phase alone.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was reached as JSON.")] = False,
 ) -> None:

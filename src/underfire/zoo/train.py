@@ -35,7 +35,7 @@ def train_recipe(
 
     Args:
         data, test: sources as ``underfire.data.open_data`` takes them; by default the recipe's own.
-        epochs: instead of the recipe's number.
+        epochs: instead of the recipe's number; the first phase of its learning rate is then the only one.
         resume: go on from the checkpoint in ``folder``, which must be of the same recipe, data and number of epochs.
 
     Returns:
@@ -49,15 +49,16 @@ def train_recipe(
             cannot be written.
     """
     recipe = recipes.find(name)
-    epochs = recipe.epochs if epochs is None else epochs
-    if epochs < 1:
-        raise InputError(f"epochs is {epochs}; expected at least 1.")
+    if epochs is not None:
+        if epochs < 1:
+            raise InputError(f"epochs is {epochs}; expected at least 1.")
+        recipe = recipe.shortened(epochs)
     if not recipe.sources and (data is None or test is None):
         raise InputError(f"{name} is trained on {recipe.data}, which do not come with underfire: give data and test.")
     training_data, test_data = open_data(data or recipe.sources[0]), open_data(test or recipe.sources[1])
     run = {
         "recipe": name,
-        "epochs": epochs,
+        "epochs": recipe.epochs,
         "data": training_data.fingerprint(),
         "test": test_data.fingerprint(),
     }
@@ -69,11 +70,11 @@ def train_recipe(
             f"{recipe.batch_size}, and needs at least one."
         )
     _write(folder / RECORD, json.dumps(run, indent=2) + "\n")
-    network = train(recipe, training, testing, folder, epochs=epochs, device=device, on_epoch=on_epoch)
+    network = train(recipe, training, testing, folder, device=device, on_epoch=on_epoch)
     reached = {
         "name": name,
         "accuracy": accuracy(network, *testing, recipe),
-        "epochs": epochs,
+        "epochs": recipe.epochs,
         "training_images": len(training[0]),
         "test_images": len(testing[0]),
     }

@@ -65,7 +65,6 @@ def train(
     test: tuple[Tensor, Tensor],
     folder: Path,
     *,
-    epochs: int | None = None,
     device: str = "cpu",
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> nn.Module:
@@ -75,13 +74,11 @@ def train(
         training: uint8 images N x C x H x W and int64 labels N, prepared to the recipe's size.
         test: likewise; measured after each epoch, never used to choose anything.
         folder: where the checkpoint lies; it must exist.
-        epochs: instead of the recipe's number; the first phase of its learning rate is then the only one.
         on_epoch: called after each epoch, once its checkpoint is on disk.
 
     Returns:
         The trained network in evaluation mode, on the CPU.
     """
-    recipe = recipe if epochs is None else recipe.shortened(epochs)
     torch.manual_seed(recipe.seed)
     network: nn.Module = recipe.network().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.SGD(

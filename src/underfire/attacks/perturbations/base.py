@@ -45,6 +45,6 @@ class Perturbation(ABC):
     def levels(self, images: Tensor, adversarial: Tensor) -> Tensor:
         """``adversarial`` at 8 bits: the nearest level *inside* the constraint around ``images``."""
 
-    def noise_eps(self, images: Tensor, adversarial: Tensor) -> float:
-        """The L-inf size of the random noise that this perturbation is compared with: as large as what it did."""
-        return float((adversarial - images).abs().flatten(1).amax(1).mean())
+    def noise_eps(self, images: Tensor, adversarial: Tensor) -> Tensor:
+        """The L-inf size of the random noise that each image is compared with, N: as large as what was done to it."""
+        return (adversarial - images).abs().flatten(1).amax(1)

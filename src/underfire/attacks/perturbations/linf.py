@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import ClassVar
 
 import torch
@@ -14,13 +15,23 @@ from underfire.attacks.rules import per_image
 from underfire.errors import InputError
 
 
-def eight_bit_box(images: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """The lowest and highest 8-bit pixel values in [0, 1] that lie within ``eps`` of each pixel.
+def parse_eps(text: str) -> float:
+    """A number or a fraction, such as ``0.031`` or ``8/255``."""
+    try:
+        return float(Fraction(text.replace(" ", "")))
+    except (ValueError, ZeroDivisionError, OverflowError) as error:
+        raise InputError(f"eps is {text!r}; expected a number or a fraction, such as 0.031 or 8/255.") from error
+
+
+def eight_bit_box(images: Tensor, eps: float | Tensor) -> tuple[Tensor, Tensor]:
+    """The lowest and highest 8-bit pixel values in [0, 1] that lie within ``eps`` (one, or N) of each pixel.
 
     An image is saved at 8 bits, so only these values can be judged: the attack searches between them, and rounding can
     never lead out of the ball. For eps = 0.031 (7.9 levels) that is a ball of 7 levels.
     """
     levels = images * 255
+    if isinstance(eps, Tensor):
+        eps = per_image(eps, images)
     low = torch.ceil(levels - eps * 255 - 1e-3).clamp_min(0) / 255
     high = torch.floor(levels + eps * 255 + 1e-3).clamp_max(255) / 255
     return low, high
@@ -74,5 +85,5 @@ class PGD(Perturbation):
         low, high = eight_bit_box(images, self.eps)
         return torch.clamp(torch.round(adversarial * 255) / 255, low, high)
 
-    def noise_eps(self, images: Tensor, adversarial: Tensor) -> float:
-        return self.eps
+    def noise_eps(self, images: Tensor, adversarial: Tensor) -> Tensor:
+        return images.new_full((len(images),), self.eps)

@@ -23,17 +23,21 @@ def build(file: str, function: str) -> Classifier | Source:
     assert module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
     sys.modules[module_spec.name] = module
+    sys.path.insert(0, str(path.resolve().parent))  # as if the file were run: what lies beside it can be imported
     try:
-        module_spec.loader.exec_module(module)
-    except Exception as error:
-        raise ClassifierError(f"{file} cannot be run: {type(error).__name__}: {error}") from error
-    if not hasattr(module, function):
-        found = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-        raise unknown_name(f"function of {file}", function, found)
-    try:
-        built = getattr(module, function)()
-    except Exception as error:
-        raise ClassifierError(f"{file}:{function} failed: {type(error).__name__}: {error}") from error
+        try:
+            module_spec.loader.exec_module(module)
+        except Exception as error:
+            raise ClassifierError(f"{file} cannot be run: {type(error).__name__}: {error}") from error
+        if not hasattr(module, function):
+            found = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+            raise unknown_name(f"function of {file}", function, found)
+        try:
+            built = getattr(module, function)()
+        except Exception as error:
+            raise ClassifierError(f"{file}:{function} failed: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(path.resolve().parent))
     if isinstance(built, Classifier):
         return built
     if not isinstance(built, nn.Module):
