@@ -52,7 +52,7 @@ class Effort:
     bf16_steps: int = 2
 
 
-FULL = {"cifar": Effort(60, 40, 5), "resnet50": Effort(14, 10, 3)}
+FULL = {"cifar": Effort(60, 40, 5), "resnet50": Effort(14, 6, 2, 1)}
 QUICK = {"cifar": Effort(10, 5, 2), "resnet50": Effort(5, 2, 1, 1)}
 
 
