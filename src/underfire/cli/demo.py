@@ -43,7 +43,7 @@ def demo(
                 data="scenes:test",
                 classifier="scenes-resnet",
                 interpreters=(name,),
-                eps="8/255",
+                eps="16/255",
                 steps=(20, 80),
                 count=count,
                 seed=seed,
