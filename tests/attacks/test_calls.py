@@ -13,6 +13,9 @@ import underfire as uf
 from tests.conftest import smooth_images, tiny_network
 from underfire import attacks
 from underfire.attacks.perturbations import PGD
+from underfire.campaigns.check.trials import try_interpreters
+from underfire.campaigns.check.variants import variants
+from underfire.classifiers.sigmoid import ends_in_sigmoid
 from underfire.errors import ClassifierError, InputError, InterpreterError
 
 IMAGES = smooth_images(4)
@@ -47,6 +50,12 @@ def test_it_works_where_gradients_are_off(context: Callable[[], object], name: s
     assert not torch.equal(found.adversarial, found.images)
 
 
+def network_variants(network: nn.Module) -> Tensor:
+    """The confidences that ``check`` finds under other normalisations."""
+    found, _ = variants(uf.Classifier(network), IMAGES, own(network))
+    return torch.tensor([variant.confidence for variant in found])
+
+
 class OfOneSize(nn.Module):
     """Only 16 x 16 images fit, and nothing says so."""
 
@@ -60,6 +69,9 @@ class OfOneSize(nn.Module):
 
 
 def test_a_network_that_takes_one_size_only() -> None:
+    """By the attack, and by the check before it."""
+    _, trials = try_interpreters(uf.Classifier(OfOneSize()), IMAGES, own(OfOneSize()))
+    assert {trial.name: trial.works for trial in trials}["grad"]
     result = run(OfOneSize(), interpreter="grad")
     assert bool((result.linf > 0).all())  # type: ignore[attr-defined]
 
@@ -72,6 +84,8 @@ def test_a_network_in_another_precision(dtype: torch.dtype) -> None:
     logits = uf.Classifier(tiny_network().to(dtype)).logits(IMAGES)
     assert logits.dtype == torch.float32
     assert torch.allclose(logits, expected, atol=1e-4 if dtype is torch.float64 else 0.2)
+    assert not ends_in_sigmoid(uf.Classifier(tiny_network().to(dtype)), IMAGES)
+    assert bool(torch.isfinite(network_variants(tiny_network().to(dtype))).all())
     if dtype is torch.float64:
         result = run(tiny_network().double())
         assert torch.equal(result.adversarial, run(network).adversarial)  # type: ignore[attr-defined]

@@ -35,6 +35,6 @@ class _LastSigmoid(TorchFunctionMode):
 def ends_in_sigmoid(classifier: Classifier, images: Tensor) -> bool:
     """Whether what the network returns for ``images`` (N x C x H x W) came out of a sigmoid."""
     with classifier.evaluating(), torch.no_grad(), _LastSigmoid() as seen:
-        output = classifier.module(classifier.normalise(images.to(classifier.device)))
+        output = classifier.module(classifier.convert(classifier.normalise(images.to(classifier.device))))
     output = getattr(output, "logits", output)
     return seen.output is not None and bool(output.data_ptr() == seen.output.data_ptr())

@@ -40,7 +40,7 @@ def try_interpreters(classifier: Classifier, images: Tensor, classes: Tensor) ->
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnderfireWarning)
         try:
-            parts = find_parts(classifier.prepare(), images.to(classifier.device))
+            parts = find_parts(classifier.prepare(size=images.shape[2:]), images.to(classifier.device))
         except UnderfireError as error:
             return None, [Trial(name, False, str(error)) for name in REGISTRY]
         return parts, [_try(classifier, name, images, classes) for name in REGISTRY]
@@ -50,7 +50,7 @@ def _try(classifier: Classifier, name: str, images: Tensor, classes: Tensor) -> 
     system = System(classifier, create(name))
     try:
         benign = read_benign(system, images, classes)
-        view = system.view()
+        view = system.view(size=images.shape[2:])
     except UnderfireError as error:
         return Trial(name, False, str(error))
     # Another class than the image's own, as an attack would want it.

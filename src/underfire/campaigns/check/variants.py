@@ -76,7 +76,7 @@ def _changes(classifier: Classifier) -> dict[str, Callable[[Tensor], Tensor]]:
 
 def _logits(classifier: Classifier, images: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
     def run(chunk: Tensor) -> Tensor:
-        output = classifier.module(change(chunk.to(classifier.device)))
+        output = classifier.module(classifier.convert(change(chunk.to(classifier.device))))
         return two_classes(getattr(output, "logits", output)).float().cpu()
 
     with classifier.evaluating(), torch.no_grad():
