@@ -87,8 +87,8 @@ class TestCoverage:
         if area(triangle.points) == 0:
             return
         covered = coverage([triangle])
-        # Four scan lines a pixel: an edge is off by half of one at most, 1/8, and the replica by half of 1/16. A sliver has
-        # two edges in a pixel.
+        # Four scan lines a pixel: an edge is off by half of one at most, 1/8, and the replica by half of 1/16. A sliver
+        # has two edges in a pixel.
         assert np.abs(covered / 256 - sampled(triangle.points)).max() <= 2 * (1 / 8 + 1 / 32)
         assert abs(covered.sum() / 256 - sampled(triangle.points).sum()) < 2.5
 
