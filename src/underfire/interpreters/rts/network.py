@@ -122,7 +122,7 @@ class Masker(nn.Module):
         self.selector = nn.Embedding(shape.classes, shape.top)
         nn.init.normal_(self.selector.weight, std=shape.top**-0.5)
         widths = [shape.width * 2**step for step in reversed(range(len(shape.skips)))]
-        inputs = [shape.top, *widths[:-1]]
+        inputs = [shape.top, *widths][: len(widths)]
         self.blocks = nn.ModuleList(
             Upsampler(given, width, skip) for given, width, skip in zip(inputs, widths, shape.skips, strict=True)
         )
@@ -150,8 +150,17 @@ class Masker(nn.Module):
         features = top * torch.sigmoid(evidence - confidence).unsqueeze(1)
         for block, skip in zip(self.blocks, skips, strict=True):
             features = block(features, skip)
-        a, b = self.to_map(features).abs().unbind(1)
+        a, b = self._two(features).abs().unbind(1)
         return a / (a + b + EPS), evidence.mean((1, 2))
+
+    def _two(self, features: Tensor) -> Tensor:
+        """The two channels of the map, N x 2 x h x w: ``to_map`` as products and sums, since a convolution with so few
+        outputs adds in another order in another batch."""
+        assert self.to_map.bias is not None
+        sums = [
+            (features * vector).sum(1) + bias for vector, bias in zip(self.to_map.weight, self.to_map.bias, strict=True)
+        ]
+        return torch.stack(sums, 1)
 
     def scales_of(self, recorded: Recorded, image_size: tuple[int, int]) -> list[Tensor]:
         """What :meth:`forward` takes, from the encoder's pass. Raises InterpreterError where it does not fit."""
