@@ -127,3 +127,24 @@ def test_names_with_an_argument() -> None:
         create("cam:7")
     with pytest.raises(InputError, match="Did you mean 'rts'"):
         create("rtx:7")
+
+
+def test_the_shipped_masker_is_a_good_interpreter(cifar10: uf.data.ImageData) -> None:
+    """Its class's pixels are worth more than as many random ones, and another class's map is dark."""
+    classifier = uf.classifiers.load("cifar10-resnet20")
+    batch = cifar10.load((32, 32), 3, range(64))
+    right = classifier.logits(batch.images).argmax(1) == batch.labels
+    images, labels = batch.images[right], batch.labels[right]
+    maps = create("rts").maps(classifier, images, labels)
+    assert float(create("rts").maps(classifier, images, (labels + 1) % 10).mean()) < 0.3 * float(maps.mean())
+    drawn = torch.rand(maps.shape, generator=torch.Generator().manual_seed(0))
+    seen = {}
+    for name, which in (("map", maps), ("random", drawn)):
+        large = torch.nn.functional.interpolate(which.unsqueeze(1), (32, 32), mode="bilinear")[:, 0]
+        inside = uf.metrics.most_important(large, 0.5).unsqueeze(1)
+        grey = images.mean((2, 3), keepdim=True)
+        for what, chosen in (("kept", inside), ("deleted", ~inside)):
+            logits = classifier.logits(torch.where(chosen, images, grey))
+            seen[f"{what} {name}"] = float((logits.argmax(1) == labels).float().mean())
+    assert seen["kept map"] > seen["kept random"] + 0.2
+    assert seen["deleted map"] < seen["deleted random"]
