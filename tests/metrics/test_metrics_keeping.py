@@ -34,5 +34,5 @@ def test_an_image_does_not_depend_on_its_batch() -> None:
 def test_wrong_arguments() -> None:
     with pytest.raises(InputError, match=r"shape \(3, 3\)"):
         most_important(torch.rand(3, 3), 0.5)
-    with pytest.raises(InputError, match="share is 1.5"):
+    with pytest.raises(InputError, match=r"share is 1\.5"):
         most_important(torch.rand(1, 3, 3), 1.5)

@@ -167,6 +167,12 @@ def test_encoders_and_data_that_do_not_fit(tmp_path: Path) -> None:
         train_masker(classifier, data(40), tmp_path, recipe=SHORT, encoder=small, encoder_spec="x")
     with pytest.raises(InputError, match="encoder_spec is empty"):
         train_masker(classifier, data(40), tmp_path, recipe=SHORT, encoder=pyramid(1))
+    with pytest.raises(InputError, match="encoder wide has 5 classes, and pyramid 4"):
+        train_masker(classifier, data(40), tmp_path, recipe=SHORT, encoder=pyramid(1, 5, "wide"), encoder_spec="x")
+    named = uf.Classifier(classifier.module, image_size=32, class_names=tuple("abcd"), name="named")
+    turned = uf.Classifier(pyramid(1).module, image_size=32, class_names=tuple("bacd"), name="turned")
+    with pytest.raises(InputError, match="encoder turned has other classes than named, or another order"):
+        train_masker(named, data(40), tmp_path, recipe=SHORT, encoder=turned, encoder_spec="x")
     images, labels = blobs(40)
     with pytest.raises(DataError, match="labels up to 7"):
         train_masker(classifier, TensorData(images, labels + 4), tmp_path, recipe=SHORT)

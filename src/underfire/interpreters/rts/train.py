@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from underfire.classifiers import Classifier
 from underfire.data import ImageData
 from underfire.errors import DataError, InputError
@@ -122,6 +124,11 @@ def _check_encoder(classifier: Classifier, encoder: Classifier, spec: str) -> No
             raise InputError(
                 f"encoder {encoder.name} takes {what} {other}, and {classifier.name} {mine}: expected the same."
             )
+    height, width = classifier.image_size or encoder.image_size or (64, 64)
+    grey = torch.full((1, classifier.channels, height, width), 0.5)
+    classes = [network.logits(grey).shape[1] for network in (classifier, encoder)]
+    if classes[0] != classes[1]:
+        raise InputError(f"encoder {encoder.name} has {classes[1]} classes, and {classifier.name} {classes[0]}.")
     if classifier.class_names and encoder.class_names and classifier.class_names != encoder.class_names:
         raise InputError(
             f"encoder {encoder.name} has other classes than {classifier.name}, or another order: the class that the "
