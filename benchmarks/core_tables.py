@@ -20,6 +20,7 @@ from underfire.campaigns import RunConfig, run_attack
 
 NAMES = ("cam", "grad", "gradcam")
 SHORT = (40, 160)
+MASKERS = {"cifar10-resnet20": 200, "cifar10-densenet": 200, "scenes-resnet": 100, "scenes-densenet": 100}
 CELLS: dict[str, dict[str, Any]] = {
     **{f"{name}-full": {"interpreters": (name,)} for name in NAMES},
     **{
@@ -32,6 +33,11 @@ CELLS: dict[str, dict[str, Any]] = {
         | ({"data": "scenes:test"} if classifier.startswith("scenes") else {})
         for classifier in ("cifar10-densenet", "scenes-resnet", "scenes-densenet")
         for name in NAMES
+    },
+    **{
+        f"{classifier}-rts": {"classifier": classifier, "interpreters": ("rts",), "steps": SHORT, "count": count}
+        | ({"data": "scenes:test"} if classifier.startswith("scenes") else {})
+        for classifier, count in MASKERS.items()
     },
 }
 
@@ -81,7 +87,11 @@ def main() -> None:
     parser.add_argument("--data", default="test.parquet")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", nargs="*", default=list(CELLS))
-    parser.add_argument("--count", type=int, help="images per cell, instead of 200 on ResNet-20 and 100 elsewhere")
+    parser.add_argument(
+        "--count",
+        type=int,
+        help="images per cell, instead of 200 on ResNet-20 and with RTS on CIFAR-10, and 100 elsewhere",
+    )
     parser.add_argument("--threads", type=int)
     parser.add_argument("--print", action="store_true", dest="show")
     arguments = parser.parse_args()

@@ -1,6 +1,6 @@
 """What an attack costs, as ratios of times in one process whose contestants take turns.
 
-    python -m benchmarks.speed [--quick] [--json FILE] [--only a,b,c] [--networks cifar,resnet50]
+    python -m benchmarks.speed [--quick] [--json FILE] [--only a,b,c,d] [--networks cifar,resnet50]
 
 (a) A step of PGD and of ADV2 on CAM, and (c) of ADV2 on Grad, against the bare passes through the same
     prepared network: forward and input gradient; for Grad forward, gradient with a graph, and the gradient
@@ -11,6 +11,9 @@
     compute their gradients too. ART's call includes an evaluation of its own, which cannot be turned off.
     Success is the original classifier's verdict on the images rounded to 8 bits; with random weights it says
     nothing about attacks. We return the best iterate, the others the last.
+
+(d) A step of ADV2 on RTS against one of ADV2 on CAM, on the same images: what the masker costs where its encoder is the
+    classifier. Whole calls of so many steps, for networks that a masker ships for.
 
 A ratio is the first contestant's time over the second's: the median over pairs, and the range. The other
 libraries are optional: ``make bench`` installs them.
@@ -67,6 +70,18 @@ def step_row(subject: Subject, effort: Effort, name: str, interpreter: str, boun
     )
     title = "PGD" if name == "bim" else f"ADV2 on {interpreter}"
     return Row(subject.about, f"{title}: a step / bare", pairs, at_most=bound)
+
+
+def rts_row(subject: Subject, effort: Effort, bound: float) -> Row:
+    """As many joint steps on RTS as on CAM, from views that are made beforehand."""
+    title, calls = "ADV2 on rts / ADV2 on cam: a step", []
+    try:
+        for name in ("rts", "cam"):
+            attack, (view, benign) = subject.attack("adv2", (0, effort.peer_steps), name), subject.start(name)
+            calls.append(functools.partial(attack.run, view, benign, 0, len(benign.images)))
+    except UnderfireError:
+        return Row(subject.about, title, note="no masker ships for it")
+    return Row(subject.about, title, take_turns(*calls, effort.pairs), at_most=bound)
 
 
 class Ours:
@@ -171,6 +186,8 @@ def measure(subject: Subject, effort: Effort, only: list[str]) -> Iterator[Row]:
         yield step_row(subject, effort, "adv2", "cam", 1.10)
     if "c" in only:
         yield step_row(subject, effort, "adv2", "grad", 1.10)
+    if "d" in only:
+        yield rts_row(subject, effort, 1.35)
     if "b" in only:
         yield from peer_rows(subject, effort)
 
@@ -180,7 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("--quick", action="store_true", help="few steps and pairs: does it run, not how fast")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too")
-    parser.add_argument("--only", default="a,b,c", help="which of a, b, c")
+    parser.add_argument("--only", default="a,b,c,d", help="which of a, b, c, d")
     parser.add_argument("--networks", default=",".join(FULL), help="which networks")
     parser.add_argument("--batch", type=int, help="images at once; 128 for cifar and 8 for resnet50 if left out")
     parser.add_argument("--data", help="images, as for `underfire attack`; random ones otherwise")

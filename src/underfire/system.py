@@ -119,7 +119,7 @@ class SystemView:
         states = dict(states)
         for smoothing, names in self._groups.items():
             mode = None if smoothing is None else SmoothRectifiers(smoothing)
-            recorded = self.prepared.record(images, mode)
+            recorded = self.prepared.record(images, mode, scales=any(self.views[name].scales for name in names))
             logits = recorded.logits if logits is None else logits
             classes = choose(logits.detach())
             for name in names:

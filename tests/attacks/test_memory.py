@@ -29,6 +29,18 @@ def test_consecutive_attacks_leave_no_tensors(name: str) -> None:
     assert counts[1:] == [counts[1]] * 4
 
 
+def test_a_masker_leaves_no_tensors() -> None:
+    classifier = uf.classifiers.load("cifar10-resnet20")
+    system = uf.System(classifier, uf.interpreters.RTS())
+    images = smooth_images(8, 32)
+    labels = classifier.logits(images).argmax(1)
+    counts = []
+    for _ in range(4):
+        uf.attacks.preset("adv2", eps=8 / 255, steps=(1, 2))(system, images, labels)
+        counts.append(living_tensors())
+    assert counts[1:] == [counts[1]] * 3
+
+
 def test_results_carry_no_graph() -> None:
     system = uf.System(uf.Classifier(tiny_network()), uf.interpreters.Grad())
     images = smooth_images(4)

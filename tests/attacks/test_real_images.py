@@ -37,7 +37,12 @@ def test_digits(interpreter: uf.interpreters.Interpreter) -> None:
 
 @pytest.mark.parametrize(
     ("interpreter", "share"),
-    [(uf.interpreters.CAM(), 0.5), (uf.interpreters.GradCAM(), 0.6), (uf.interpreters.Grad(), 0.75)],
+    [
+        (uf.interpreters.CAM(), 0.5),
+        (uf.interpreters.GradCAM(), 0.6),
+        (uf.interpreters.Grad(), 0.75),
+        (uf.interpreters.RTS(), 0.5),
+    ],
 )
 def test_cifar10(cifar10: uf.data.ImageData, interpreter: uf.interpreters.Interpreter, share: float) -> None:
     name = interpreter.name

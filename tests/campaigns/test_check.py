@@ -157,11 +157,11 @@ def test_the_part_without_a_second_derivative_is_named() -> None:
 def test_a_good_classifier(command: Command) -> None:
     ended = command("check", "--data", "digits:test", "--classifier", "digits-resnet", "--count", 16)
     assert ended.code == 0
-    assert ended.out.startswith("ready: 3 of 3 interpreters work")
+    assert ended.out.startswith("ready: 3 of 4 interpreters work")
     assert max(map(len, ended.out.splitlines())) <= 80
     ended = command("check", "--data", "digits:test", "--classifier", "digits-resnet", "--count", 16, "--json")
     found = json.loads(ended.out)
-    assert (ended.code, found["ready"], set(found["interpreters"])) == (0, True, {"cam", "grad", "gradcam"})
+    assert (ended.code, found["ready"], set(found["interpreters"])) == (0, True, {"cam", "grad", "gradcam", "rts"})
     times = found["interpreters"]["grad"]["speed"]
     assert 0 < times["forward"] < times["step"] < times["joint"]
     # The published schedule: 300 steps on the prediction, 704 jointly, 1004 of the control; 100 images.

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from underfire.attacks.attack import Attack
 from underfire.attacks.goal import Goal
-from underfire.attacks.objective import Interpretation, Prediction
+from underfire.attacks.objective import Interpretation, Prediction, Presence
 from underfire.attacks.perturbations import PGD, parse_eps
 from underfire.attacks.ranking import EarlyStop, Ranking
 from underfire.attacks.result import AttackResult
@@ -36,6 +36,7 @@ class Row:
     ``smoothing`` is what the prediction term leaves to other classes, ``confidence`` the probability beyond which
     iterates rank first. ``rests`` says whether the weight stands still at last, so that an image which has come to rest
     gains nothing by staying, and ``stop_after`` the share of the joint stage that every image runs in any case.
+    ``presence`` is the weight of what the interpreters add beyond their maps.
     """
 
     warmup: int
@@ -46,6 +47,7 @@ class Row:
     confidence: float | None = None
     rests: bool = False
     stop_after: float = 0.5
+    presence: float = 0.0
 
 
 _GRAD_PHASES = Phases((0.001, 0.004, 0.01, 0.05), (301, 201, 101, 101))
@@ -54,6 +56,7 @@ ROWS: Mapping[str, Row] = MappingProxyType(
     {
         "grad": Row(300, 704, _GRAD_PHASES, "sum", smoothing=0.05, confidence=0.8, rests=True, stop_after=0.86),
         "cam": Row(400, 1200, Linear(5.0, 10.0), "mean"),
+        "rts": Row(300, 1000, Linear(5.0, 10.0), "mean", presence=1.0),
     }
 )
 
@@ -151,6 +154,8 @@ def _adv2(preset: Preset, system: System) -> Attack:
         Weighted(Interpretation("sum" if row.reduction == "sum" else "mean", name), row.weight)
         for name, row in rows.items()
     )
+    presence = max(row.presence for row in rows.values())
+    added = (Weighted(Presence(), presence),) if presence else ()
     stops = variant.early_stop and all(row.rests for row in rows.values())
     if preset.early_stop is not None:
         stops = preset.early_stop
@@ -165,7 +170,7 @@ def _adv2(preset: Preset, system: System) -> Attack:
         target_class=preset.target_class,
         stages=(
             Stage("warm-up", warmup, (Move((prediction,), Constant(ALPHA)),)),
-            Stage("joint", joint, (Move((prediction, *maps), Constant(ALPHA)),)),
+            Stage("joint", joint, (Move((prediction, *maps, *added), Constant(ALPHA)),)),
         ),
         ranking=ranking,
         early_stop=stop if stops else None,

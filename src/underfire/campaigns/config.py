@@ -13,7 +13,7 @@ from underfire.attacks.perturbations import parse_eps
 from underfire.attacks.targets import ClassRule
 from underfire.campaigns.inputs import InputConfig
 from underfire.errors import InputError, unknown_name
-from underfire.interpreters import create
+from underfire.interpreters import canonical
 
 
 class RunConfig(InputConfig):
@@ -40,7 +40,7 @@ class RunConfig(InputConfig):
     @field_validator("interpreters")
     @classmethod
     def _known_interpreters(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(create(name).name for name in value)
+        return tuple(canonical(name) for name in value)
 
     @model_validator(mode="after")
     def _possible_attack(self) -> RunConfig:

@@ -110,7 +110,7 @@ def _prepare(config: RunConfig, store: Store, device: str, reporter: Reporter) -
         "preparation": preparation(classifier),
         "data_sha256": data.fingerprint(),
         "attacks": {name: repr(attack) for name, attack in attacks.items()},
-        "interpreters": {name: repr(interpreter) for name, interpreter in system.interpreters.items()},
+        "interpreters": {name: part.identity(classifier) for name, part in system.interpreters.items()},
     }
     return Plan(config, data, system, selection, attacks, read, store)
 

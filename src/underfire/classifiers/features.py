@@ -38,14 +38,29 @@ def _pools(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
     return False
 
 
+def _lowers_resolution(given: object, output: object) -> bool:
+    """Does this call turn feature maps into smaller ones, which are still maps?"""
+    if not (_is_spatial(output) and _is_spatial(given)):
+        return False
+    assert isinstance(given, Tensor)
+    assert isinstance(output, Tensor)
+    return output.shape[2] < given.shape[2] and output.shape[3] < given.shape[3]
+
+
 class FeatureTap(TorchFunctionMode):
     """Sees the last feature maps that are pooled or flattened, and the last linear layer, of one forward pass.
 
     ``features`` is the very tensor that went into the pooling, so that gradients with respect to it exist.
+
+    Args:
+        scales: keep finer feature maps too, in ``finer``: by their size, the last that went into a step which lowers
+            the resolution. They hold memory as long as the tap does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, scales: bool = False) -> None:
         super().__init__()
+        self.scales = scales
+        self.finer: dict[tuple[int, ...], Tensor] = {}
         self.features: Tensor | None = None
         self.weight: Tensor | None = None
         self.bias: Tensor | None = None
@@ -68,6 +83,8 @@ class FeatureTap(TorchFunctionMode):
                 self.features = args[0]
         elif args and _is_spatial(args[0]) and _pools(func, args, kwargs, output):
             self.features, self._pooled = args[0], output.data_ptr()
+        if self.scales and args and _lowers_resolution(args[0], output):
+            self.finer[tuple(args[0].shape[2:])] = args[0]
         return output
 
 

@@ -12,17 +12,20 @@ from torch.overrides import TorchFunctionMode
 
 from underfire.classifiers.features import FeatureTap, tap_module
 from underfire.errors import ClassifierError
+from underfire.zoo.weights import state_hash
 
 
 @dataclass(frozen=True)
 class Recorded:
     """One forward pass: ``logits`` N x K, the last convolutional ``features`` N x C x h x w (None where none
-    were found), and the ``weight`` K x C and ``bias`` K of the last linear layer that ran."""
+    were found), and the ``weight`` K x C and ``bias`` K of the last linear layer that ran. ``scales`` are the feature
+    maps N x C' x h' x w' at every resolution finer than theirs, finest first, where the pass was asked to keep them."""
 
     logits: Tensor
     features: Tensor | None
     weight: Tensor | None
     bias: Tensor | None
+    scales: tuple[Tensor, ...] = ()
 
     def cam_error(self) -> float:
         """How far head(mean(features)) is from the logits, relative to their size; inf where it is undefined."""
@@ -99,9 +102,18 @@ class Pixels(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.run(images)
 
-    def record(self, images: Tensor, mode: TorchFunctionMode | None = None) -> Recorded:
-        """One forward pass with its features and head. ``mode`` changes what functions do on the way."""
-        tap = FeatureTap()
+    def sha256(self) -> str:
+        """Of the network's parameters and buffers: what was made for this classifier knows it by that."""
+        return state_hash(self.module)
+
+    def record(self, images: Tensor, mode: TorchFunctionMode | None = None, *, scales: bool = False) -> Recorded:
+        """One forward pass with its features and head.
+
+        Args:
+            mode: changes what functions do on the way.
+            scales: keep the finer feature maps too, which takes memory.
+        """
+        tap = FeatureTap(scales)
         with ExitStack() as stack:
             if mode is not None:
                 stack.enter_context(mode)
@@ -110,5 +122,16 @@ class Pixels(nn.Module):
                 named = stack.enter_context(tap_module(self.module, self.features))
             logits = self.run(images)
         features = named[-1] if self.features is not None else tap.features
-        found = (None if part is None else _full_precision(part) for part in (features, tap.weight, tap.bias))
-        return Recorded(logits, *found)
+        features, weight, bias = (
+            None if part is None else _full_precision(part) for part in (features, tap.weight, tap.bias)
+        )
+        return Recorded(logits, features, weight, bias, _finer(tap, features))
+
+
+def _finer(tap: FeatureTap, features: Tensor | None) -> tuple[Tensor, ...]:
+    """What ``tap`` kept that is finer than ``features``, finest first."""
+    if features is None or features.ndim != 4:
+        return ()
+    height, width = features.shape[2:]
+    larger = [size for size in tap.finer if size[0] > height and size[1] > width]
+    return tuple(_full_precision(tap.finer[size]) for size in sorted(larger, key=lambda s: s[0] * s[1], reverse=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from underfire.classifiers.pixels import Pixels
 from underfire.errors import ClassifierError, InputError, UnderfireWarning
+from underfire.zoo.weights import state_hash
 
 if TYPE_CHECKING:
     from underfire.classifiers.classifier import Classifier
@@ -38,6 +40,7 @@ class Prepared(Pixels):
         if precision not in _PRECISIONS:
             raise InputError(f"precision is {precision!r}; expected 'float32', 'bf16' or 'float64'.")
         super().__init__(_copy(classifier.module), classifier.mean, classifier.std, classifier.features)
+        self._original = partial(state_hash, classifier.module)
         self.precision = precision
         self.dtype = next((part.dtype for part in self.module.parameters()), torch.float32)
         self.forwards = 0
@@ -65,6 +68,10 @@ class Prepared(Pixels):
         self.forwards += 1
         with sdpa_kernel(SDPBackend.MATH):  # the only attention with a second derivative; the fused ones have none
             return super().run(images)
+
+    def sha256(self) -> str:
+        """Of the original: folding changes the copy's weights."""
+        return self._original()
 
     def _deviation(self, probe: Tensor, expected: Tensor) -> float:
         difference = (self.run(probe) - expected).abs().max() / expected.abs().max().clamp_min(1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from underfire.cli import attack, check, demo, explain, names, train
+from underfire.cli import attack, check, demo, explain, names, train, train_rts
 from underfire.cli.screen import say, screen, show_warning
 from underfire.errors import UnderfireError
 
@@ -26,8 +26,9 @@ app.command(epilog=explain.EXAMPLES)(explain.explain)
 app.command(epilog=check.EXAMPLES)(check.check)
 app.command("list", epilog=names.EXAMPLES)(names.list_names)
 
-train_app = typer.Typer(no_args_is_help=True, help="Train the networks that ship with underfire.")
+train_app = typer.Typer(no_args_is_help=True, help="Train classifiers, and maskers for any classifier.")
 train_app.command(epilog=train.EXAMPLES)(train.classifier)
+train_app.command(epilog=train_rts.EXAMPLES)(train_rts.rts)
 app.add_typer(train_app, name="train")
 
 

@@ -3,34 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from underfire.errors import unknown_name
+from underfire.errors import InputError, unknown_name
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.cam import CAM, GradCAM
 from underfire.interpreters.grad import Grad
+from underfire.interpreters.rts import RTS
 from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers
 
-REGISTRY: dict[str, Callable[[], Interpreter]] = {"cam": CAM, "grad": Grad, "gradcam": GradCAM}
+REGISTRY: dict[str, Callable[[], Interpreter]] = {"cam": CAM, "grad": Grad, "gradcam": GradCAM, "rts": RTS}
+
+# What may follow an interpreter's name after a colon: the field that it sets.
+ARGUMENTS: dict[str, str] = {"rts": "masker"}
 
 # As the published experiments had them, where that is not our default.
 PUBLISHED: dict[str, Callable[[], Interpreter]] = {"grad": lambda: Grad(view_pixels="normalised")}
 
 
 def create(name: str, variant: str = "paper") -> Interpreter:
-    """The interpreter called ``name`` (``cam``, ``grad``, ``gradcam``; any case) with its default parameters, or with
-    those of the published experiments where ``variant`` is ``published``."""
-    key = name.lower().replace("-", "").replace("_", "")
-    if key not in REGISTRY:
-        raise unknown_name("interpreter", name, REGISTRY)
+    """The interpreter called ``name`` (``cam``, ``grad``, ``gradcam``, ``rts``; any case) with its default parameters,
+    or with those of the published experiments where ``variant`` is ``published``.
+
+    An argument may follow the name after a colon, as in ``rts:FOLDER`` for a masker of one's own.
+    """
+    key, argument = _parts(name)
     if variant not in ("paper", "published"):
         raise unknown_name("preset variant", variant, ("paper", "published"))
-    return ((PUBLISHED if variant == "published" else {}).get(key) or REGISTRY[key])()
+    built = ((PUBLISHED if variant == "published" else {}).get(key) or REGISTRY[key])()
+    return replace(built, **{ARGUMENTS[key]: argument}) if argument else built  # type: ignore[type-var]
+
+
+def canonical(name: str) -> str:
+    """The one way to write what :func:`create` takes."""
+    key, argument = _parts(name)
+    return f"{key}:{argument}" if argument else key
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """The registry's key, and what follows the colon. Raises InputError for what :func:`create` does not know."""
+    kind, _, argument = name.partition(":")
+    key = kind.lower().replace("-", "").replace("_", "")
+    if key not in REGISTRY:
+        raise unknown_name("interpreter", kind, REGISTRY)
+    if argument and key not in ARGUMENTS:
+        raise InputError(f"interpreter is {name!r}; {key} takes nothing after a colon: expected {key!r}.")
+    return key, argument
 
 
 __all__ = [
+    "ARGUMENTS",
     "CAM",
     "PUBLISHED",
     "REGISTRY",
+    "RTS",
     "Grad",
     "GradCAM",
     "Interpreter",
@@ -38,5 +64,6 @@ __all__ = [
     "Smoothing",
     "State",
     "View",
+    "canonical",
     "create",
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -13,17 +15,20 @@ from underfire.classifiers import Classifier, Prepared, Recorded
 from underfire.interpreters.smoothing import Smoothing
 
 State = dict[str, Tensor]
+Reader = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class View(ABC):
     """The attack's side of an interpreter. Whatever is special about one lives here, never in the attack loop.
 
     ``smoothing`` says how rectifiers behave in the forward pass that is shared with the classifier; views with equal
-    smoothing share one pass. ``refresh_every`` is the number of steps between calls of ``refresh``; 0 for never.
+    smoothing share one pass. ``scales`` says whether it reads ``recorded.scales``, the classifier's finer features.
+    ``refresh_every`` is the number of steps between calls of ``refresh``; 0 for never.
     All state is a dict of tensors with leading dimension N, so that finished images can leave.
     """
 
     smoothing: Smoothing | None = None
+    scales: bool = False
     refresh_every: int = 0
 
     def begin(self, prepared: Prepared, images: Tensor, classes: Tensor, ids: Tensor) -> State:
@@ -73,6 +78,14 @@ class Interpreter(ABC):
     def view(self) -> View:
         """The differentiable view that attacks use."""
 
+    def reader(self, classifier: Classifier) -> Reader:
+        """:meth:`read` on ``classifier``. What is to be looked up once, and not for every batch, is looked up here."""
+        return partial(self.read, classifier)
+
+    def identity(self, classifier: Classifier) -> str:
+        """All that the maps depend on beside the classifier itself, as text: what a run's record keeps."""
+        return repr(self)
+
     def maps(
         self,
         classifier: Classifier,
@@ -93,11 +106,12 @@ class Interpreter(ABC):
             InterpreterError: where the classifier does not have what the interpreter needs.
         """
         ids = torch.zeros(len(images), dtype=torch.int64) if ids is None else ids
+        read = self.reader(classifier)
 
         def run(chunk: Tensor, chunk_classes: Tensor, chunk_ids: Tensor) -> Tensor:
             device = classifier.device
             images, classes = chunk.detach().to(device), chunk_classes.to(device)
-            return self.read(classifier, images, classes, chunk_ids.to(device)).detach().float().to(chunk.device)
+            return read(images, classes, chunk_ids.to(device)).detach().float().to(chunk.device)
 
         with classifier.evaluating():
             return in_batches(run, images, classes, ids, batch_size=batch_size)

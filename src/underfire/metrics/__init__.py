@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from underfire.metrics.images import changed_fraction, edge_energy, l2, linf, noise, ssim
+from underfire.metrics.keeping import most_important
 from underfire.metrics.maps import (
     IOU_THRESHOLDS,
     centre_of_mass_shift,
@@ -51,6 +52,7 @@ __all__ = [
     "map_spearman",
     "map_ssim",
     "mass_inside",
+    "most_important",
     "noise",
     "noise_threshold",
     "paired_difference",

@@ -104,7 +104,7 @@ def explain(
         {
             "data": data.name,
             "classifier": classifier.name,
-            "interpreters": {name: repr(interpreter) for name, interpreter in system.interpreters.items()},
+            "interpreters": {name: part.identity(classifier) for name, part in system.interpreters.items()},
             "class": wanted,
             "class_names": None if names is None else list(names),
             "images": [asdict(entry) for entry in found],

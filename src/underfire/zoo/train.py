@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,11 @@ import torch
 from torch import Tensor
 
 from underfire.data import ImageData, open_data
-from underfire.errors import DataError, InputError, StoreError, UnderfireWarning
+from underfire.errors import DataError, InputError, UnderfireWarning
 from underfire.zoo import recipes, weights
 from underfire.zoo.card import model_card
+from underfire.zoo.folder import open_folder, record, write_text
 from underfire.zoo.training import Epoch, accuracy, train
-
-CHECKPOINT, RECORD = "checkpoint.pt", "training.json"
 
 
 def train_recipe(
@@ -62,14 +60,14 @@ def train_recipe(
         "data": training_data.fingerprint(),
         "test": test_data.fingerprint(),
     }
-    _open(folder, run, resume)
+    open_folder(folder, run, resume)
     training, testing = _tensors(training_data, recipe), _tensors(test_data, recipe)
     if len(training[0]) < recipe.batch_size:
         raise DataError(
             f"{training_data.name!r} holds {len(training[0])} images; {name} is trained in batches of "
             f"{recipe.batch_size}, and needs at least one."
         )
-    _write(folder / RECORD, json.dumps(run, indent=2) + "\n")
+    record(folder, run)
     network = train(recipe, training, testing, folder, device=device, on_epoch=on_epoch)
     reached = {
         "name": name,
@@ -79,39 +77,8 @@ def train_recipe(
         "test_images": len(testing[0]),
     }
     weights.write(network, folder / f"{name}.safetensors", f"recipe {name}, seed {recipe.seed}")
-    _write(folder / f"{name}.md", model_card(recipe, reached, network, training_data, test_data))
+    write_text(folder / f"{name}.md", model_card(recipe, reached, network, training_data, test_data))
     return reached
-
-
-def _open(folder: Path, run: Mapping[str, Any], resume: bool) -> None:
-    """Make the folder, and check that a checkpoint in it is this training's own."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"output folder {folder} cannot be written: {error.strerror or error}.") from error
-    if not (folder / CHECKPOINT).exists():
-        return
-    if not resume:
-        raise StoreError(f"{folder} holds a checkpoint: give --resume to go on from it, or another folder.")
-    try:
-        then = json.loads((folder / RECORD).read_text())
-        torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        return  # written before there were records: what training makes of it must do
-    except Exception as error:  # of a broken file, torch.load raises nearly anything
-        raise StoreError(f"the checkpoint in {folder} cannot be read: {error}. Choose another folder.") from error
-    changed = [f"{key} was {then.get(key)!r}, is {now!r}" for key, now in run.items() if then.get(key) != now]
-    if changed:
-        raise StoreError(
-            f"{folder} holds the checkpoint of another training: {'; '.join(changed)}. Nothing was changed."
-        )
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise StoreError(f"output folder {path.parent} cannot be written: {error.strerror or error}.") from error
 
 
 def _tensors(data: ImageData, recipe: recipes.Recipe) -> tuple[Tensor, Tensor]:

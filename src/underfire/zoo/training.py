@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from underfire.zoo.folder import load_checkpoint, save_checkpoint
 from underfire.zoo.recipes import Recipe
 
 
@@ -87,9 +88,8 @@ def train(
     images, labels = training[0].to(device), training[1].to(device)
     test_images, test_labels = test[0].to(device), test[1].to(device)
     steps = len(images) // recipe.batch_size
-    checkpoint, first = folder / "checkpoint.pt", 0
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+    first, saved = 0, load_checkpoint(folder, device)
+    if saved is not None:
         network.load_state_dict(saved["network"])
         optimiser.load_state_dict(saved["optimiser"])
         first = saved["epoch"]
@@ -109,9 +109,7 @@ def train(
             total += loss.detach()
         reached = accuracy(network, test_images, test_labels, recipe)
         state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "epoch": epoch + 1}
-        part = folder / "checkpoint.part"
-        torch.save(state, part)
-        part.replace(checkpoint)
+        save_checkpoint(folder, state)
         if on_epoch is not None:
             on_epoch(Epoch(epoch + 1, float(total) / steps, reached, time.perf_counter() - started))
     network.eval().cpu()

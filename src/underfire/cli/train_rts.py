@@ -1,0 +1,126 @@
+"""``underfire train rts``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from underfire.cli import options
+from underfire.cli.screen import bars, screen
+
+EXAMPLES = """[bold]Examples[/bold]
+
+underfire train rts --classifier cifar10-resnet20 --data train.parquet --test test.parquet --out maskers/resnet20
+
+underfire train rts --classifier cifar10-densenet --encoder cifar10-resnet20 --data train.parquet --out maskers/densenet
+
+underfire train rts --classifier my_model.py:build --data photos/ --steps 300,1500 --out maskers/mine --resume"""
+
+SHOWN_EVERY = 50
+
+
+def rts(
+    data: options.Data,
+    classifier: options.ClassifierName,
+    out: Annotated[Path, typer.Option(help="Folder for the masker, its card, losses and the checkpoint.")],
+    test: Annotated[str | None, typer.Option(help="Test images; they are measured, never trained on.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Another classifier, whose features the masker reads [default: the classifier].")
+    ] = None,
+    steps: Annotated[str | None, typer.Option(help="Of the decoder, or SELECTOR,DECODER [default: 300,1500].")] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="Evidence that a place must show [default: 0; 6 from 128 pixels on].")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    device: options.Device = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was reached as JSON.")] = False,
+    weights: options.Weights = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    image_size: options.ImageSize = None,
+    resize: options.Resize = None,
+    interpolation: options.Interpolation = None,
+    channels: options.Channels = None,
+    classes: options.Classes = None,
+    features: options.Features = None,
+    class_map: options.ClassMap = None,
+) -> None:
+    """Train the masker that the interpreter RTS needs, for any convolutional classifier; resumable at any time.
+
+    Writes rts-NAME.safetensors, its model card rts-NAME.md, losses.csv, losses.png and a checkpoint to the output
+    folder. Use it with --interpreter rts:FOLDER.
+    """
+    from underfire.campaigns.inputs import InputConfig
+    from underfire.campaigns.runner import find_device
+    from underfire.classifiers import load
+    from underfire.data import in_classifier_order, open_data
+    from underfire.interpreters.rts import MaskerRecipe, train_masker
+    from underfire.reports.losses import write_losses
+
+    recipe = MaskerRecipe(**_steps(steps), confidence=confidence, seed=seed)
+    config = InputConfig.create(
+        data=data,
+        classifier=classifier,
+        weights=weights,
+        mean=mean,
+        std=std,
+        image_size=image_size,
+        resize=resize,
+        interpolation=interpolation,
+        channels=channels,
+        classes=classes,
+        features=features,
+        class_map=class_map,
+    )
+    inputs = config.open(find_device(device))
+    names = inputs.classifier.class_names
+    testing = None if test is None else in_classifier_order(open_data(test), names, inputs.classes, class_map)
+    with bars() as progress:
+        task = progress.add_task("selector", total=recipe.selector_steps)
+
+        def show(step: Any) -> None:
+            progress.update(task, description=step.phase, completed=step.number, total=step.total)
+            if step.number % SHOWN_EVERY == 0 or step.number == step.total:
+                said = "  ".join(f"{name} {value:.3f}" for name, value in step.values.items())
+                screen.print(f"{step.phase:<8} {step.number:>5}  {said}", soft_wrap=True)
+
+        reached = train_masker(
+            inputs.classifier,
+            inputs.data,
+            out,
+            test=testing,
+            encoder=None if encoder is None else load(encoder),
+            encoder_spec=encoder or "",
+            recipe=recipe,
+            resume=resume,
+            on_step=show,
+        )
+    write_losses(out / "losses.csv", out / "losses.png")
+    if as_json:
+        typer.echo(json.dumps(reached, indent=2))
+        return
+    if "kept" in reached:
+        typer.echo(
+            f"On {reached['test_images']} test images: the class is still seen in {100 * reached['kept']:.1f} % with "
+            f"the half that the map finds most important, in {100 * reached['kept_random']:.1f} % with a random half, "
+            f"in {100 * reached['without']:.1f} % with the rest."
+        )
+    typer.echo(f"Written to {out}: {reached['name']}.safetensors, {reached['name']}.md, losses.csv, losses.png")
+
+
+def _steps(text: str | None) -> dict[str, Any]:
+    from underfire.errors import InputError
+
+    if text is None:
+        return {}
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2):
+        raise InputError(f"steps is {text!r}; expected those of the decoder, or SELECTOR,DECODER, such as 300,1500.")
+    return dict(zip(("selector_steps", "decoder_steps")[-len(numbers) :], numbers, strict=True))

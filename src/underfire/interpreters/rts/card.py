@@ -1,0 +1,71 @@
+"""The model card that goes with each masker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from underfire.data import ImageData
+from underfire.interpreters.rts.files import Note
+from underfire.interpreters.rts.network import Masker
+from underfire.interpreters.rts.training import MaskerRecipe
+from underfire.zoo.weights import state_hash
+
+
+def masker_card(
+    reached: Mapping[str, Any],
+    recipe: MaskerRecipe,
+    note: Note,
+    masker: Masker,
+    training: ImageData,
+    test: ImageData | None,
+) -> str:
+    """The card as Markdown: whose masker it is, data, recipe, and what was measured."""
+    shape = note.shape
+    loss = recipe.loss
+    lines = {
+        "classifier": f"{note.classifier}, SHA-256 of its parameters `{note.classifier_sha256}`",
+        "encoder": "the classifier itself" if note.shared else f"{note.encoder}, SHA-256 `{note.encoder_sha256}`",
+        **_measured(reached),
+        "training data": f"{training.name} ({len(training):,} images)",
+        "input": f"features with {shape.top} channels at the top and {list(shape.skips)} at finer scales, of images of "
+        f"{note.image_size[0]} x {note.image_size[1]}; {shape.classes} classes",
+        "network": f"selector and decoder of width {shape.width}, {reached['parameters']:,} parameters",
+        "recipe": f"selector: {recipe.selector_steps} steps of {recipe.selector_batch} images, "
+        f"{100 * recipe.selector_fakes:.0f} % fake classes; decoder: {recipe.decoder_steps} steps of "
+        f"{recipe.decoder_batch} images, {100 * recipe.decoder_fakes:.0f} % fake classes; Adam {recipe.rate:g}, weight "
+        f"decay {recipe.weight_decay:g}; loss: destroyer + {loss.area:g} area + {loss.roughness:g} roughness + "
+        f"{loss.preserver:g} preserver",
+        "confidence": f"{note.confidence:g}: the evidence for its class that a place must show",
+        "seed": str(recipe.seed),
+        "made with": f"torch {torch.__version__}, `underfire train rts`",
+        "SHA-256 of the parameters": f"`{state_hash(masker)}`",
+        "SHA-256 of the data": f"training `{training.fingerprint()}`"
+        + ("" if test is None else f", test `{test.fingerprint()}`"),
+    }
+    table = "\n".join(f"| {what} | {text} |" for what, text in lines.items())
+    return f"""# {reached["name"]}
+
+A masker (Dabkowski & Gal 2017) that shows what a classifier looks at: the interpreter RTS. It belongs to the classifier
+below, and to no other.
+
+| | |
+|---|---|
+{table}
+"""
+
+
+def _measured(reached: Mapping[str, Any]) -> dict[str, str]:
+    if "test_images" not in reached:
+        return {}
+    count = f"of {reached['test_images']:,} test images"
+    share = {name: f"{100 * reached[name]:.1f} %" for name in ("accuracy", "kept", "kept_random", "without")}
+    return {
+        "selector": f"right about {100 * reached['presence_accuracy']:.1f} % of the classes asked for, half of them "
+        f"absent, {count}",
+        "decoder": f"the class is still seen in {share['kept']} {count} where only the half is left that the map finds "
+        f"most important (a random half: {share['kept_random']}; the other half: {share['without']}; the whole image: "
+        f"{share['accuracy']})",
+    }

@@ -1,0 +1,176 @@
+"""Masker files: weights with a note of what they belong to. What is untrained, or another classifier's, is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from underfire.classifiers import Classifier, load
+from underfire.classifiers.sources import names
+from underfire.errors import InputError, InterpreterError
+from underfire.interpreters.rts.network import Masker, Shape
+from underfire.zoo import weights
+
+PREFIX = "rts-"
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a masker was made for and how; part of its file.
+
+    ``encoder`` is how the encoder is loaded (as :func:`underfire.classifiers.load` takes it) where it is not the
+    classifier itself, and empty where it is.
+    """
+
+    classifier: str
+    classifier_sha256: str
+    encoder: str
+    encoder_sha256: str
+    image_size: tuple[int, int]
+    shape: Shape
+    confidence: float
+    selector_steps: int
+    decoder_steps: int
+
+    @property
+    def shared(self) -> bool:
+        """Whether the encoder is the classifier."""
+        return self.encoder_sha256 == self.classifier_sha256
+
+    def to_json(self) -> str:
+        return json.dumps({"underfire": "rts", **asdict(self)}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Raises ValueError, KeyError or TypeError where ``text`` is something else."""
+        values: dict[str, Any] = json.loads(text)
+        if values.pop("underfire") != "rts":
+            raise ValueError("of another kind")
+        shape = values.pop("shape")
+        shape["skips"] = tuple(shape["skips"])
+        values["image_size"] = tuple(values["image_size"])
+        return cls(shape=Shape(**shape), **values)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A masker's file, the masker in evaluation mode, and its encoder where that is not the classifier."""
+
+    file: Path
+    masker: Masker
+    note: Note
+    encoder: Classifier | None
+
+
+def write(masker: Masker, note: Note, file: Path) -> None:
+    """Write the masker as safetensors, with the note in its header."""
+    weights.write(masker, file, note.to_json())
+
+
+def read_note(file: Path) -> Note:
+    """The note of a masker file. Raises InterpreterError where it is no masker, or an untrained one."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "pt") as opened:
+            note = Note.from_json((opened.metadata() or {})["made_by"])
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise InterpreterError(
+            f"masker {file} is no masker that 'underfire train rts' wrote ({type(error).__name__}: {error}); expected "
+            "its rts-NAME.safetensors, or the folder with it."
+        ) from error
+    if min(note.selector_steps, note.decoder_steps) < 1:
+        raise InterpreterError(
+            f"masker {file} is untrained ({note.selector_steps} selector and {note.decoder_steps} decoder steps): its "
+            "maps mean nothing. Train it: underfire train rts."
+        )
+    return note
+
+
+def shipped() -> Iterator[Path]:
+    """The masker files that come with the package."""
+    yield from sorted(weights.FOLDER.glob(f"{PREFIX}*.safetensors"))
+
+
+def find(masker: str | None, classifier_sha256: str) -> tuple[Path, Note]:
+    """The masker file for a classifier.
+
+    Args:
+        masker: a file, or a folder with one; None looks among the shipped ones.
+        classifier_sha256: of the classifier's weights.
+
+    Raises:
+        InputError: nothing is there.
+        InterpreterError: it is no masker, untrained, or made for another classifier; or none ships for this one.
+    """
+    if masker is None:
+        for file in shipped():
+            note = read_note(file)
+            if note.classifier_sha256 == classifier_sha256:
+                return file, note
+        known = ", ".join(sorted(read_note(file).classifier for file in shipped())) or "no classifier"
+        raise InterpreterError(
+            "RTS needs a masker that was trained for this classifier, and none ships with underfire (there are maskers "
+            f"for {known}). Train one: underfire train rts --classifier ... --data ... --out FOLDER; then give it: "
+            "RTS(masker='FOLDER'), or --interpreter rts:FOLDER."
+        )
+    file = _file(Path(masker).expanduser())
+    note = read_note(file)
+    if note.classifier_sha256 != classifier_sha256:
+        raise InterpreterError(
+            f"masker {file} belongs to another classifier: to {note.classifier!r}, whose weights have the SHA-256 "
+            f"{note.classifier_sha256[:12]}...; this one's have {classifier_sha256[:12]}.... Train one for it: "
+            "underfire train rts."
+        )
+    return file, note
+
+
+def open_masker(masker: str | None, encoder: str | None, classifier_sha256: str) -> Opened:
+    """The masker for a classifier, with its encoder; see :func:`find`.
+
+    Args:
+        encoder: the encoder as :func:`underfire.classifiers.load` takes it, instead of what the file says.
+    """
+    from safetensors.torch import load_file
+
+    file, note = find(masker, classifier_sha256)
+    network = Masker(note.shape)
+    state = load_file(file)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise InterpreterError(f"masker {file} is damaged: {error}") from error
+    network.eval().requires_grad_(False)
+    return Opened(file, network, note, None if note.shared else _encoder(file, note, encoder))
+
+
+def _encoder(file: Path, note: Note, given: str | None) -> Classifier:
+    spec = given or note.encoder
+    if given is None and ".py:" in spec and spec not in names():
+        # A file of weights is data; what code it names is for the user to say.
+        raise InterpreterError(
+            f"masker {file} was trained with the features of {spec!r}, which is code of yours: name it yourself, "
+            f"RTS(masker=..., encoder={spec!r})."
+        )
+    encoder = load(spec)
+    found = encoder.sha256()
+    if found != note.encoder_sha256:
+        raise InterpreterError(
+            f"masker {file} was trained with an encoder whose weights have the SHA-256 {note.encoder_sha256[:12]}...; "
+            f"those of {spec!r} have {found[:12]}...: give the encoder that it was trained with, or train it again."
+        )
+    return encoder
+
+
+def _file(path: Path) -> Path:
+    if not path.exists():
+        raise InputError(f"masker is {str(path)!r}, which does not exist; expected a file of 'underfire train rts'.")
+    if not path.is_dir():
+        return path
+    found = sorted(path.glob(f"{PREFIX}*.safetensors"))
+    if len(found) != 1:
+        raise InputError(f"masker is the folder {str(path)!r}, which holds {len(found)} maskers; expected one.")
+    return found[0]

@@ -1,0 +1,140 @@
+"""RTS: a map in one forward pass, by a network that was trained to make maps (Dabkowski & Gal 2017)."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from underfire.classifiers import Classifier, Prepared, Recorded
+from underfire.interpreters.base import Interpreter, Reader, State, View
+from underfire.interpreters.rts.files import Opened, open_masker
+from underfire.interpreters.rts.losses import presence_loss
+from underfire.zoo.weights import state_hash
+
+ENCODER_WEIGHT = 0.1
+
+
+@dataclass(frozen=True)
+class RTS(Interpreter):
+    """Real-time saliency: a masker looks at an encoder's features and a class, and shows where the class is.
+
+    The map is |a| / (|a| + |b| + 1e-8) of the masker's two channels, in [0, 1] as it is, without scaling: a map that is
+    dark all over says that the class is not to be seen.
+
+    Args:
+        masker: file of ``underfire train rts``, or the folder with it; None takes the one that ships for the
+            classifier. It is refused where it is untrained, or another classifier's.
+        encoder: the encoder as :func:`underfire.classifiers.load` takes it, instead of what the masker's file says; its
+            weights must be those that the masker was trained with.
+        confidence: evidence for the class that a place must show; None takes the masker's own.
+    """
+
+    name: ClassVar[str] = "rts"
+    family: ClassVar[str] = "rts"
+
+    masker: str | None = None
+    encoder: str | None = None
+    confidence: float | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.masker, Path):
+            object.__setattr__(self, "masker", str(self.masker))
+
+    def open(self, classifier_sha256: str) -> Opened:
+        """The masker for a classifier, and its encoder.
+
+        Raises:
+            InputError, InterpreterError: there is none, or it cannot be used; see the messages.
+        """
+        return open_masker(self.masker, self.encoder, classifier_sha256)
+
+    def strictness(self, opened: Opened) -> float:
+        """The confidence that counts."""
+        return opened.note.confidence if self.confidence is None else self.confidence
+
+    def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
+        return self.reader(classifier)(images, classes, ids)
+
+    def reader(self, classifier: Classifier) -> Reader:
+        opened = self.open(classifier.sha256())
+        encoder = classifier if opened.encoder is None else opened.encoder
+        encoder.module.to(classifier.device)
+        masker = opened.masker.to(classifier.device)
+
+        def read(images: Tensor, classes: Tensor, _ids: Tensor) -> Tensor:
+            with torch.no_grad(), encoder.evaluating():
+                recorded = encoder.record(images, scales=True)
+                scales = masker.scales_of(recorded, (images.shape[2], images.shape[3]))
+                maps: Tensor = masker(scales, classes, self.strictness(opened))[0]
+                return maps
+
+        return read
+
+    def identity(self, classifier: Classifier) -> str:
+        opened = self.open(classifier.sha256())
+        weights, encoder = state_hash(opened.masker), opened.note.encoder_sha256
+        return f"{self!r} with {opened.file.name}, SHA-256 {weights}, encoder {encoder}"
+
+    def view(self) -> View:
+        return _RTSView(self)
+
+
+class _RTSView(View):
+    """The masker on the classifier's own forward pass where that is its encoder, and on one of the encoder's where not.
+
+    Nothing is smoothed: the map is a network's output, and has a gradient as the logits have one.
+    """
+
+    scales = True
+
+    def __init__(self, interpreter: RTS) -> None:
+        self.interpreter = interpreter
+        self._opened: Opened | None = None
+        self._encoder: Prepared | None = None
+
+    def begin(self, prepared: Prepared, images: Tensor, classes: Tensor, ids: Tensor) -> State:
+        self._open(prepared, images)
+        return {}
+
+    def read(
+        self,
+        prepared: Prepared,
+        recorded: Recorded,
+        images: Tensor,
+        classes: Tensor,
+        state: State,
+        graph: bool,
+    ) -> tuple[Tensor, State]:
+        opened = self._open(prepared, images)
+        if self._encoder is not None:
+            recorded = self._encoder.record(images, scales=True)
+            prepared.forwards += 1
+            prepared.backwards += graph  # results count passes through networks, whichever
+        scales = opened.masker.scales_of(recorded, (images.shape[2], images.shape[3]))
+        maps, presence = opened.masker(scales, classes, self.interpreter.strictness(opened))
+        if self._encoder is not None:
+            term = ENCODER_WEIGHT * F.cross_entropy(recorded.logits, classes, reduction="none")
+        else:  # its class logits are the prediction term's already
+            term = presence_loss(presence, torch.ones_like(classes, dtype=torch.bool))
+        return maps, state | {"presence": term}
+
+    def terms(self, recorded: Recorded, classes: Tensor, state: State) -> dict[str, Tensor]:
+        return {"presence": state["presence"]}
+
+    def _open(self, prepared: Prepared, images: Tensor) -> Opened:
+        """The masker and its encoder, opened once, on the images' device, in float64 where ``prepared`` is."""
+        if self._opened is None:
+            opened = self.interpreter.open(prepared.sha256())
+            precise = torch.float64 if prepared.dtype is torch.float64 else torch.float32
+            masker = copy.deepcopy(opened.masker).to(images.device, precise, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            if opened.encoder is not None:
+                opened.encoder.module.to(images.device)
+                self._encoder = opened.encoder.prepare(prepared.precision)
+            self._opened = Opened(opened.file, masker, opened.note, opened.encoder)
+        return self._opened
