@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from underfire.attacks.schedule import Move, Stage, Weighted
 from underfire.attacks.state import take
 from underfire.attacks.trace import Trace
 from underfire.batching import padded_size, padding
+from underfire.classifiers import Recorded
 from underfire.interpreters import State
 from underfire.system import Reading, SystemView
 
@@ -33,6 +34,7 @@ class _Run:
     """The state of one batch. ``row`` is each image's place in the outcome, -1 for filling and for those that left."""
 
     row: Tensor
+    images: Tensor
     classes: Tensor
     ids: Tensor
     targets: dict[str, Tensor]
@@ -82,7 +84,7 @@ class Loop:
         row = torch.arange(len(fill), device=images.device)
         row = torch.where(row < self.count, row, -1)
         zeros = row.new_zeros(len(fill))
-        self.run_state = _Run(row, classes[fill], ids[fill], {n: m[fill] for n, m in targets.items()}, theta)
+        self.run_state = _Run(row, images, classes[fill], ids[fill], {n: m[fill] for n, m in targets.items()}, theta)
         self.run_state.counts = {"steps": zeros, "forwards": zeros, "backwards": zeros}
         self.run_state.best = attack.ranking.start(images)
         self.outcome = Outcome.empty(images[: self.count], trace_every)
@@ -126,12 +128,12 @@ class Loop:
         for step in range(stage.steps):
             progress = stage.progress(step)
             before = self._passes()
+            if maps and (due := self.view.due(step)):
+                self._refresh(due, ranks=last)
             for index, move in enumerate(stage.moves):
                 self._move(stage, move, str(index), progress, last, maps)
             self._count(before, steps=1)
             self.step += 1
-            if maps:
-                run.views = self.view.refresh(self._image().detach(), run.classes, run.views, step + 1)
             if self.progress is not None:
                 self.progress(self.step, self.total)
             if stop is not None and step >= stop.after * stage.steps and step % check == 0:
@@ -139,20 +141,43 @@ class Loop:
                 if not len(run.row):
                     return
 
+    def _refresh(self, names: Iterable[str] | None, ranks: bool) -> None:
+        """Bring drifting views up to date with the image as it would be saved, and rank it by what they then say.
+
+        The other views read that image too; where some that drift are not due, their maps would not be the honest
+        ones, and nothing is ranked.
+        """
+        run, attack = self.run_state, self.attack
+        image = attack.perturbation.levels(run.images, self._image().detach())
+        run.views = self.view.refresh(image, self._choose, run.views, names)
+        if not ranks or (names is not None and {*names} != {*self.view.due(0)}):
+            return
+        variable = attack.perturbation.variable(run.theta)
+        with torch.enable_grad():
+            point, _ = self._point(image.requires_grad_(), variable, maps=True, graph=False)
+        run.best = attack.ranking.update(run.best, point, image.detach(), self.step)
+
+    def _choose(self, recorded: Recorded) -> Tensor:
+        """The classes that the maps explain. For a targeted goal nobody need look at the pass."""
+        classes = self.run_state.classes
+        return classes if self.goal.targeted else self.goal.explained(recorded.logits.detach(), classes)
+
     def _move(self, stage: Stage, move: Move, index: str, progress: float, last: bool, maps: bool) -> None:
         run, perturbation = self.run_state, self.attack.perturbation
         variable = perturbation.variable(run.theta).detach().requires_grad_()
         image = perturbation.image(run.theta, variable)
-        ranks = int(index) == stage.reader
-        point, run.views = self._point(image, variable, maps and (ranks or move.reads_maps), graph=True)
+        reads = int(index) == stage.reader
+        point, run.views = self._point(
+            image, variable, maps and (move.reads_maps or (reads and not self.view.drifts)), graph=True
+        )
         values = {weighted: weighted.term(point) for weighted in move.terms}
         loss = torch.stack([w.weight_at(progress) * value.sum() for w, value in values.items()]).sum()
         (gradient,) = torch.autograd.grad(loss, variable)
         self.view.prepared.backwards += 1
-        if ranks and last:
+        if reads and last and not (maps and self.view.drifts):
             tolerance = self.attack.early_stop.tolerance if self.attack.early_stop else 0.0
             run.best = self.attack.ranking.update(run.best, point, image.detach(), self.step, tolerance)
-        if ranks and self.outcome.trace is not None and self.outcome.trace.wants(self.step):
+        if reads and self.outcome.trace is not None and self.outcome.trace.wants(self.step):
             self._trace(self.outcome.trace, stage, values, point, image.detach())
         direction, run.rules[index] = move.rule.direction(gradient, run.rules[index])
         size = gradient.new_full((len(gradient),), move.size_at(progress))
@@ -165,15 +190,11 @@ class Loop:
     ) -> tuple[Point, dict[str, State]]:
         run = self.run_state
         states = run.views if states is None else states
-
-        def choose(logits: Tensor) -> Tensor:
-            return self.goal.explained(logits, run.classes)
-
         if maps:
             exact = self.attack.exact_prediction_gradient
-            reading, states = self.view.read(image, choose, states, graph=graph, exact_prediction=exact)
+            reading, states = self.view.read(image, self._choose, states, graph=graph, exact_prediction=exact)
         else:
-            reading = Reading(self.view.logits(image), {}, {})
+            reading = Reading(self.view.look(image), {}, {})
         penalty = self.attack.perturbation.penalty(run.theta, variable, image)
         return Point(reading, run.classes, self.goal, run.targets, penalty), states
 
@@ -234,9 +255,12 @@ class Loop:
         if maps and not run.views:
             run.views = self.view.begin(image.detach(), run.classes, run.ids)
         before = self._passes()
-        with torch.set_grad_enabled(maps):
-            point, _ = self._point(image, variable, maps, graph=False)
-        run.best = self.attack.ranking.update(run.best, point, image.detach(), self.step)
+        if maps and self.view.drifts:
+            self._refresh(None, ranks=True)
+        else:
+            with torch.set_grad_enabled(maps):
+                point, _ = self._point(image, variable, maps, graph=False)
+            run.best = self.attack.ranking.update(run.best, point, image.detach(), self.step)
         self._count(before, steps=0)
         self._write(run.row >= 0)
 
@@ -254,16 +278,21 @@ class Loop:
     def _trace(
         self, trace: Trace, stage: Stage, values: Mapping[Weighted, Tensor], point: Point, image: Tensor
     ) -> None:
+        """Note where the attack stands. Passes that the attack itself does not make are not counted, nor their time."""
+        prepared, before, started = self.view.prepared, self._passes(), time.perf_counter()
         columns = {f"loss_{weighted.term.name}": value for weighted, value in values.items()}
         columns["success"] = self.goal.reached(point.reading.logits, point.classes).float()
-        columns["map_l1"] = map_distance(point.reading.maps or self._maps_aside(image), point.target_maps)
+        maps = point.reading.maps or self._maps_aside(image)
+        columns["map_l1"] = map_distance(maps, point.target_maps) if maps else image.new_full((len(image),), torch.nan)
         trace.add(self.step, stage.name, self.run_state.row, columns)
-
-    def _maps_aside(self, image: Tensor) -> dict[str, Tensor]:
-        """Maps that only the trace wants: passes that the attack itself does not make, and that are not counted."""
-        run, prepared, before, started = self.run_state, self.view.prepared, self._passes(), time.perf_counter()
-        states = run.views or self.view.begin(image, run.classes, run.ids)
-        point, _ = self._point(image.requires_grad_(), image, maps=True, graph=False, states=states)
         prepared.forwards, prepared.backwards = before
         self.aside += time.perf_counter() - started
+
+    def _maps_aside(self, image: Tensor) -> dict[str, Tensor]:
+        """Maps that only the trace wants; none where they would have to be solved for."""
+        if self.view.drifts:
+            return {}
+        run = self.run_state
+        states = run.views or self.view.begin(image, run.classes, run.ids)
+        point, _ = self._point(image.requires_grad_(), image, maps=True, graph=False, states=states)
         return {name: maps.detach() for name, maps in point.reading.maps.items()}
