@@ -8,17 +8,19 @@ from underfire.errors import unknown_name
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.cam import CAM, GradCAM
 from underfire.interpreters.grad import Grad
+from underfire.interpreters.mask import MASK
+from underfire.interpreters.mask_settings import Scaled
 from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers
 
-REGISTRY: dict[str, Callable[[], Interpreter]] = {"cam": CAM, "grad": Grad, "gradcam": GradCAM}
+REGISTRY: dict[str, Callable[[], Interpreter]] = {"cam": CAM, "grad": Grad, "gradcam": GradCAM, "mask": MASK}
 
 # As the published experiments had them, where that is not our default.
 PUBLISHED: dict[str, Callable[[], Interpreter]] = {"grad": lambda: Grad(view_pixels="normalised")}
 
 
 def create(name: str, variant: str = "paper") -> Interpreter:
-    """The interpreter called ``name`` (``cam``, ``grad``, ``gradcam``; any case) with its default parameters, or with
-    those of the published experiments where ``variant`` is ``published``."""
+    """The interpreter called ``name`` (``cam``, ``grad``, ``gradcam``, ``mask``; any case) with its default parameters,
+    or with those of the published experiments where ``variant`` is ``published``."""
     key = name.lower().replace("-", "").replace("_", "")
     if key not in REGISTRY:
         raise unknown_name("interpreter", name, REGISTRY)
@@ -29,11 +31,13 @@ def create(name: str, variant: str = "paper") -> Interpreter:
 
 __all__ = [
     "CAM",
+    "MASK",
     "PUBLISHED",
     "REGISTRY",
     "Grad",
     "GradCAM",
     "Interpreter",
+    "Scaled",
     "SmoothRectifiers",
     "Smoothing",
     "State",
