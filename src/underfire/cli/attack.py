@@ -36,7 +36,7 @@ def attack(
     classifier: options.ClassifierName,
     out: Annotated[Path, typer.Option(help="Folder for results, images and maps.")],
     interpreter: Annotated[
-        list[str] | None, typer.Option(help="cam, gradcam or grad; several are attacked at once.")
+        list[str] | None, typer.Option(help="cam, gradcam, grad or mask; several are attacked at once.")
     ] = None,
     attack: Annotated[str, typer.Option(help="adv2 is joint; pgd and bim only change the class.")] = "adv2",
     eps: Annotated[str, typer.Option(help="L-inf radius: 8/255 or 0.031.")] = "0.031",
