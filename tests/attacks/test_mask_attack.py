@@ -39,6 +39,10 @@ def test_the_preset(classifier: uf.Classifier) -> None:
         assert first.size_at(0) * root == pytest.approx(0.05 * side / 224)
         assert second.size_at(0.5) * root == pytest.approx(0.08 * side / 224)
         assert second.size_at(1) * root == pytest.approx(0.04 * side / 224)
+    for steps, stretch in ((500, 2), (100, 4), (2000, 1)):
+        short = attacks.preset("adv2", steps=(40, steps)).build(uf.System(classifier, MASK())).stages[1]
+        for move, whole in zip(short.moves, joint.moves, strict=True):
+            assert move.size_at(0) == pytest.approx(stretch * whole.size_at(0))
     control = attacks.preset("adv2", steps=(40, 160)).control().build(uf.System(classifier, MASK()))
     assert control.steps == 200
     assert not control.joint
@@ -102,7 +106,7 @@ def test_iterates_are_ranked_by_fresh_solutions_of_eight_bit_images(
     """The kept image is one that was on the 8-bit grid when it was solved, and what ranked it is the honest map."""
     system = uf.System(classifier, QUICK)
     attack, view, benign = quick_attack(system), system.view(), read_benign(system, images, labels)
-    classes, maps, outcome = attack.run(view, benign, 0, 8)
+    classes, _, outcome = attack.run(view, benign, 0, 8)
     found = outcome.best_step >= 0
     assert bool(found.any())
     assert {int(step) for step in outcome.best_step[found]} <= {6, 12, 18, 21}

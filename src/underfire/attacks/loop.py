@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,10 +12,9 @@ from torch import Tensor
 from underfire.attacks.goal import Goal
 from underfire.attacks.objective import Point
 from underfire.attacks.outcome import Outcome
-from underfire.attacks.perturbations.base import Theta
 from underfire.attacks.ranking import map_distance
 from underfire.attacks.schedule import Move, Stage, Weighted
-from underfire.attacks.state import take
+from underfire.attacks.state import Carried
 from underfire.attacks.trace import Trace
 from underfire.batching import padded_size, padding
 from underfire.classifiers import Recorded
@@ -27,27 +25,6 @@ if TYPE_CHECKING:
     from underfire.attacks.attack import Attack
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass
-class _Run:
-    """The state of one batch. ``row`` is each image's place in the outcome, -1 for filling and for those that left."""
-
-    row: Tensor
-    images: Tensor
-    classes: Tensor
-    ids: Tensor
-    targets: dict[str, Tensor]
-    theta: Theta
-    views: dict[str, State] = field(default_factory=dict)
-    rules: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    guards: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    best: dict[str, Tensor] = field(default_factory=dict)
-    counts: dict[str, Tensor] = field(default_factory=dict)
-
-    def take(self, keep: Tensor) -> None:
-        for name, value in vars(self).items():
-            setattr(self, name, take(value, keep))
 
 
 class Loop:
@@ -84,7 +61,7 @@ class Loop:
         row = torch.arange(len(fill), device=images.device)
         row = torch.where(row < self.count, row, -1)
         zeros = row.new_zeros(len(fill))
-        self.run_state = _Run(row, images, classes[fill], ids[fill], {n: m[fill] for n, m in targets.items()}, theta)
+        self.run_state = Carried(row, images, classes[fill], ids[fill], {n: m[fill] for n, m in targets.items()}, theta)
         self.run_state.counts = {"steps": zeros, "forwards": zeros, "backwards": zeros}
         self.run_state.best = attack.ranking.start(images)
         self.outcome = Outcome.empty(images[: self.count], trace_every)
@@ -155,7 +132,12 @@ class Loop:
         variable = attack.perturbation.variable(run.theta)
         with torch.enable_grad():
             point, _ = self._point(image.requires_grad_(), variable, maps=True, graph=False)
-        run.best = attack.ranking.update(run.best, point, image.detach(), self.step)
+        self._rank(point, image)
+
+    def _rank(self, point: Point, image: Tensor) -> None:
+        run, stop = self.run_state, self.attack.early_stop
+        tolerance = stop.tolerance if stop else 0.0
+        run.best = self.attack.ranking.update(run.best, point, image.detach(), self.step, tolerance)
 
     def _choose(self, recorded: Recorded) -> Tensor:
         """The classes that the maps explain. For a targeted goal nobody need look at the pass."""
@@ -167,16 +149,14 @@ class Loop:
         variable = perturbation.variable(run.theta).detach().requires_grad_()
         image = perturbation.image(run.theta, variable)
         reads = int(index) == stage.reader
-        point, run.views = self._point(
-            image, variable, maps and (move.reads_maps or (reads and not self.view.drifts)), graph=True
-        )
+        ranks = reads and not (maps and self.view.drifts)
+        point, run.views = self._point(image, variable, maps and (ranks or move.reads_maps), graph=True)
         values = {weighted: weighted.term(point) for weighted in move.terms}
         loss = torch.stack([w.weight_at(progress) * value.sum() for w, value in values.items()]).sum()
         (gradient,) = torch.autograd.grad(loss, variable)
         self.view.prepared.backwards += 1
-        if reads and last and not (maps and self.view.drifts):
-            tolerance = self.attack.early_stop.tolerance if self.attack.early_stop else 0.0
-            run.best = self.attack.ranking.update(run.best, point, image.detach(), self.step, tolerance)
+        if ranks and last:
+            self._rank(point, image)
         if reads and self.outcome.trace is not None and self.outcome.trace.wants(self.step):
             self._trace(self.outcome.trace, stage, values, point, image.detach())
         direction, run.rules[index] = move.rule.direction(gradient, run.rules[index])
@@ -260,7 +240,7 @@ class Loop:
         else:
             with torch.set_grad_enabled(maps):
                 point, _ = self._point(image, variable, maps, graph=False)
-            run.best = self.attack.ranking.update(run.best, point, image.detach(), self.step)
+            self._rank(point, image)
         self._count(before, steps=0)
         self._write(run.row >= 0)
 

@@ -42,6 +42,14 @@ class TwoMoves:
     interpretation: Phases
     guard: MarginGuard = field(default_factory=MarginGuard)
 
+    def moves(self, prediction: Weighted, maps: tuple[Weighted, ...], stretch: float) -> tuple[Move, ...]:
+        """The moves of a joint step, their sizes times ``stretch``."""
+        sizes = tuple(stretch * size for size in self.interpretation.values)
+        return (
+            Move((prediction,), stretch * self.prediction, UnitRMS()),
+            Move(maps, replace(self.interpretation, values=sizes), UnitRMS(), self.guard),
+        )
+
 
 @dataclass(frozen=True)
 class Row:
@@ -64,6 +72,10 @@ class Row:
     stop_after: float = 0.5
     moves: TwoMoves | None = None
 
+
+STRETCH = 4.0
+"""How much larger the steps of short schedules become at most. On 8 CIFAR-10 images and 75 joint steps, the maps of
+MASK end 0.16 from their targets with steps four times as large, and 0.23 with the published ones."""
 
 _RMS = 1 / math.sqrt(3 * 224 * 224)
 """The root mean square of an L2 step of 1 on the images of the published experiments."""
@@ -186,7 +198,7 @@ def _adv2(preset: Preset, system: System) -> Attack:
         target_class=preset.target_class,
         stages=(
             Stage("warm-up", warmup, (Move((prediction,), Constant(ALPHA)),)),
-            Stage("joint", joint, _joint_moves(rows.values(), prediction, maps)),
+            Stage("joint", joint, _joint_moves(rows.values(), prediction, maps, joint)),
         ),
         ranking=ranking,
         early_stop=stop if stops else None,
@@ -200,14 +212,15 @@ def _prediction(rows: Iterable[Row], smoothing: float, share: float | None) -> P
     return Prediction(smoothing=smoothing, share=share)
 
 
-def _joint_moves(rows: Iterable[Row], prediction: Weighted, maps: tuple[Weighted, ...]) -> tuple[Move, ...]:
-    """One move on everything; two where any interpreter's row asks for them."""
+def _joint_moves(rows: Iterable[Row], prediction: Weighted, maps: tuple[Weighted, ...], steps: int) -> tuple[Move, ...]:
+    """One move on everything; two where any interpreter's row asks for them.
+
+    Their published sizes are made for the published number of steps; fewer take larger ones, up to ``STRETCH`` times,
+    to come as far.
+    """
     for row in rows:
         if row.moves is not None:
-            return (
-                Move((prediction,), row.moves.prediction, UnitRMS()),
-                Move(maps, row.moves.interpretation, UnitRMS(), row.moves.guard),
-            )
+            return row.moves.moves(prediction, maps, min(STRETCH, max(1.0, row.joint / max(1, steps))))
     return (Move((prediction, *maps), Constant(ALPHA)),)
 
 

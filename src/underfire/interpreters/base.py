@@ -19,7 +19,8 @@ class View(ABC):
     """The attack's side of an interpreter. Whatever is special about one lives here, never in the attack loop.
 
     ``smoothing`` says how rectifiers behave in the forward pass that is shared with the classifier; views with equal
-    smoothing share one pass. All state is a dict of tensors with leading dimension N, so that finished images can leave.
+    smoothing share one pass. All state is a dict of tensors with leading dimension N, so that finished images can
+    leave.
 
     A view whose maps follow the images from state drifts away from the honest maps, and has a ``refresh_every`` above
     0: :meth:`refresh` is called before the first step of a stage and every so many steps from there, and iterates are
@@ -124,6 +125,6 @@ class Interpreter(ABC):
             images, classes = chunk.detach().to(device), chunk_classes.to(device)
             return self.read(classifier, images, classes, chunk_ids.to(device)).detach().float().to(chunk.device)
 
-        size = batch_size or suited_size(*images.shape[2:], classifier.device)
+        size = batch_size or suited_size(images.shape[2], images.shape[3], classifier.device)
         with classifier.evaluating():
             return in_batches(run, images, classes, ids, batch_size=size)

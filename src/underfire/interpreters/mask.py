@@ -26,17 +26,19 @@ class MASK(Interpreter):
     any distance between its maps must be read.
 
     Args:
-        iterations: steps of Adam. On ``tolerance``, an image ends before.
+        iterations: steps of Adam.
         learning_rate: of Adam.
         cells: side of the mask along the image's short side.
         l1: weight of |1 - m|, summed over cells, or averaged where ``l1_mean``.
         tv: weight of the total variation, the sum over cells of (|dx|^2 + |dy|^2 + 1e-8)^(power/2).
-        blur: side of the Gaussian window that blurs the image, in pixels, at least 3; ``blur_sigma`` its standard deviation, by
-            the window's size where None.
+        blur: side of the Gaussian window that blurs the image, in pixels, at least 3; ``blur_sigma`` its standard
+            deviation, by the window's size where None.
         mask_blur: side of the window that blurs the upsampled mask; 1 for none.
         jitter: pixels by which the image is enlarged before each step takes a random crop of it.
         start: every cell at the beginning.
-        tolerance: an image is finished when no cell of its mask moved further over ten steps; 0 to run all.
+        tolerance: an image is finished when no cell of its mask moved further over ten steps; 0 to run all. Under
+            jitter masks never rest, so that this serves parameters without. Passes that an attack counts are then
+            those of the batch: of its slowest image.
         seed: of the jitter.
         free_steps, unrolled_steps: what the attack's view does to its mask in each step of the attack: steps without a
             graph, then steps through which it differentiates (4 and 4 in [ADV2]'s experiments).

@@ -37,7 +37,7 @@ class MaskView(View):
         return {**start(self.interpreter.problem(images), images.detach()), "ids": ids, "taken": torch.zeros_like(ids)}
 
     def refresh(self, prepared: Prepared, images: Tensor, classes: Tensor, state: State) -> State:
-        own = self.interpreter
+        own, before = self.interpreter, prepared.forwards
         found = solve(
             self.interpreter.problem(images),
             prepared.run,
@@ -48,7 +48,7 @@ class MaskView(View):
             iterations=own.iterations,
             tolerance=own.tolerance,
         )
-        prepared.backwards += own.iterations
+        prepared.backwards += prepared.forwards - before
         return {
             **state,
             "mask": found,

@@ -121,4 +121,9 @@ def test_photos_by_wordnet_id_are_in_the_networks_order_and_checked() -> None:
     first = inputs.data.record(0)
     assert (inputs.classifier.class_names or ())[first.label] == first.image_id.split("_")[-1].split(".")[0] == "tench"
     found = run_check(config, 4, torch.device("cpu"))
-    assert {trial.name: trial.works for trial in found.trials} == {"cam": False, "grad": True, "gradcam": True}
+    assert {trial.name: trial.works for trial in found.trials} == {
+        "cam": False,
+        "grad": True,
+        "gradcam": True,
+        "mask": True,
+    }
