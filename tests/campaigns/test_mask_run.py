@@ -47,7 +47,7 @@ def test_the_page_and_the_table_have_it(run: Written) -> None:
     shown = core_tables.table(run.folder.parent, ["cell"]).splitlines()
     floor = core_tables.cell(run.summary["interpreters"]["mask"]["attacks"]["reseeded"]["map_l1"])
     assert all(len(line.split("|")) == len(shown[0].split("|")) for line in shown)
-    assert sum(floor in line for line in shown) == 5
+    assert sum(floor in line for line in shown) >= 5
 
 
 def test_explain_shows_the_maps_of_a_run(run: Written, command: Command, tmp_path: Path) -> None:

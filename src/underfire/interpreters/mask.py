@@ -43,8 +43,8 @@ class MASK(Interpreter):
         free_steps, unrolled_steps: what the attack's view does to its mask in each step of the attack: steps without a
             graph, then steps through which it differentiates (4 and 4 in [ADV2]'s experiments).
         refresh_every: steps of the attack after which the view's mask is solved afresh.
-        view_memory: ``fast`` keeps the graph of all unrolled steps, ``small`` one at a time, for half as much time
-            again.
+        view_memory: ``fast`` keeps the graph of all unrolled steps, ``small`` one at a time, and makes
+            each of those steps twice.
 
     Parameters given as ``Scaled(small, large)`` belong to images of 32 and 224 pixels and are interpolated for others;
     a number holds for every size.
