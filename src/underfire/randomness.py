@@ -32,14 +32,20 @@ def _number(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
 
 
-def bits(seed: int, ids: Tensor, purpose: str, step: int, count: int) -> Tensor:
-    """int64 N x ``count``: random bits for each image id (int64 N), different for each purpose and step."""
-    key = _mix(ids ^ _number(f"{seed}/{purpose}/{step}")).unsqueeze(1)
+def bits(seed: int, ids: Tensor, purpose: str, step: int | Tensor, count: int) -> Tensor:
+    """int64 N x ``count``: random bits for each image id (int64 N), different for each purpose and step.
+
+    ``step`` is one for all images, or an int64 N with each image's own.
+    """
+    if isinstance(step, Tensor):
+        key = _mix(_mix(ids ^ _number(f"{seed}/{purpose}")) + step * _GAMMA).unsqueeze(1)
+    else:
+        key = _mix(ids ^ _number(f"{seed}/{purpose}/{step}")).unsqueeze(1)
     counter = torch.arange(1, count + 1, device=ids.device) * _GAMMA
     return _mix(key + counter)
 
 
-def uniform(seed: int, ids: Tensor, purpose: str, step: int, shape: Sequence[int]) -> Tensor:
+def uniform(seed: int, ids: Tensor, purpose: str, step: int | Tensor, shape: Sequence[int]) -> Tensor:
     """float32 N x ``shape`` in [0, 1): multiples of 2**-24."""
     count = 1
     for side in shape:
@@ -47,7 +53,9 @@ def uniform(seed: int, ids: Tensor, purpose: str, step: int, shape: Sequence[int
     return _shift(bits(seed, ids, purpose, step, count), 40).float().mul_(2**-24).view(len(ids), *shape)
 
 
-def integers(seed: int, ids: Tensor, purpose: str, step: int, shape: Sequence[int], high: Tensor | int) -> Tensor:
+def integers(
+    seed: int, ids: Tensor, purpose: str, step: int | Tensor, shape: Sequence[int], high: Tensor | int
+) -> Tensor:
     """int64 N x ``shape``, uniform over 0..high-1; ``high`` up to 2**24, one for all or one per image."""
     if isinstance(high, Tensor):
         high = high.view(-1, *([1] * len(shape)))

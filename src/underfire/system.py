@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from underfire.classifiers import Classifier, Prepared
+from underfire.classifiers import Classifier, Later, Prepared, Recorded
 from underfire.errors import InputError
 from underfire.interpreters import Interpreter, Smoothing, SmoothRectifiers, State, View, create
 
-Choose = Callable[[Tensor], Tensor]
+Choose = Callable[[Recorded], Tensor]
+"""A forward pass -> the classes that the maps explain, int64 N."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a system says about images for classes: logits N x K, maps N x h x w by interpreter, and the terms that
-    interpreters add to an attack's objective, N each, by name."""
+    """What a system says about images for classes.
 
-    logits: Tensor
-    maps: dict[str, Tensor]
+    Args:
+        recorded: the forward pass that says what the classifier thinks; made when first looked at.
+        looks: by interpreter, N x r x h x w: a map, as often as the view looked at it in this step.
+        terms: what interpreters add to an attack's objective, N each, by name.
+    """
+
+    recorded: Recorded
+    looks: dict[str, Tensor]
     terms: dict[str, Tensor]
+
+    @property
+    def logits(self) -> Tensor:
+        """N x K."""
+        return self.recorded.logits
+
+    @property
+    def maps(self) -> dict[str, Tensor]:
+        """N x h x w by interpreter: the last look at each."""
+        return {name: looks[:, -1] for name, looks in self.looks.items()}
 
 
 class System:
@@ -61,6 +77,13 @@ class System:
             for name, interpreter in self.interpreters.items()
         }
 
+    def reseeded(self, offset: int = 1) -> System | None:
+        """The same system with other random numbers in its interpreters; None where none of them draws any."""
+        again = {name: interpreter.reseeded(offset) for name, interpreter in self.interpreters.items()}
+        if all(other is None for other in again.values()):
+            return None
+        return System(self.classifier, {name: other or self.interpreters[name] for name, other in again.items()})
+
     def view(self, precision: str = "float32", size: Sequence[int] | None = None) -> SystemView:
         """The differentiable view of the whole system, on a prepared copy of the classifier.
 
@@ -84,6 +107,12 @@ class SystemView:
         # Exact rectifiers first: where a pass with them is made at all, the prediction term uses it.
         for name, view in sorted(self.views.items(), key=lambda item: item[1].smoothing is not None):
             self._groups.setdefault(view.smoothing, []).append(name)
+        self._drifting = {name: view for name, view in self.views.items() if view.refresh_every}
+
+    @property
+    def drifts(self) -> bool:
+        """Whether any view's maps are the honest ones only right after a refresh."""
+        return bool(self._drifting)
 
     def begin(self, images: Tensor, classes: Tensor, ids: Tensor) -> dict[str, State]:
         """State by interpreter, at the start of a stage that reads maps."""
@@ -92,6 +121,10 @@ class SystemView:
     def logits(self, images: Tensor) -> Tensor:
         """Logits alone, with exact rectifiers: one forward pass, nothing recorded."""
         return self.prepared.run(images)
+
+    def look(self, images: Tensor) -> Recorded:
+        """The same, made when first looked at."""
+        return Later(lambda: Recorded(self.prepared.run(images), None, None, None, ()))
 
     def read(
         self,
@@ -105,35 +138,47 @@ class SystemView:
         """Read ``images`` (which require a gradient, or depend on something that does).
 
         Args:
-            choose: logits -> the classes that the maps explain, int64 N.
+            choose: forward pass -> the classes that the maps explain, int64 N.
             graph: whether the maps will be differentiated.
             exact_prediction: take the logits from a pass of their own where every interpreter smooths rectifiers,
                 so that the prediction term's gradient is the exact one (one more forward and backward).
         """
         apart = exact_prediction and None not in self._groups
-        logits = self.prepared.run(images) if apart else None
+        said = self.look(images) if apart else None
         if graph:  # one backward pass is the caller's; each further pass through the network costs one more
             self.prepared.backwards += len(self._groups) - 1 + apart
-        maps: dict[str, Tensor] = {}
+        looks: dict[str, Tensor] = {}
         terms: dict[str, Tensor] = {}
         states = dict(states)
         for smoothing, names in self._groups.items():
-            mode = None if smoothing is None else SmoothRectifiers(smoothing)
-            recorded = self.prepared.record(images, mode, scales=any(self.views[name].scales for name in names))
-            logits = recorded.logits if logits is None else logits
-            classes = choose(logits.detach())
+            recorded = self._record(images, smoothing, scales=any(self.views[name].scales for name in names))
+            said = said or recorded
+            classes = choose(said)
             for name in names:
                 view, state = self.views[name], states[name]
-                maps[name], states[name] = view.read(self.prepared, recorded, images, classes, state, graph)
+                maps, states[name] = view.read(self.prepared, recorded, images, classes, state, graph)
+                looks[name] = maps.unsqueeze(1) if maps.ndim == 3 else maps
                 for term, values in view.terms(recorded, classes, states[name]).items():
                     terms[term] = terms[term] + values if term in terms else values
-        assert logits is not None
-        return Reading(logits, {name: maps[name] for name in self.views}, terms), states
+        assert said is not None
+        return Reading(said, {name: looks[name] for name in self.views}, terms), states
 
-    def refresh(self, images: Tensor, classes: Tensor, states: dict[str, State], step: int) -> dict[str, State]:
-        """Refresh the views whose turn it is after ``step`` steps."""
+    def _record(self, images: Tensor, smoothing: Smoothing | None, *, scales: bool) -> Recorded:
+        mode = None if smoothing is None else SmoothRectifiers(smoothing)
+        return Later(lambda: self.prepared.record(images, mode, scales=scales))
+
+    def due(self, step: int) -> list[str]:
+        """The views whose turn to be refreshed it is before ``step`` of a stage."""
+        return [name for name, view in self._drifting.items() if step % view.refresh_every == 0]
+
+    def refresh(
+        self, images: Tensor, choose: Choose, states: dict[str, State], names: Iterable[str] | None = None
+    ) -> dict[str, State]:
+        """Bring the views called ``names`` up to date with ``images``; all that drift where None."""
+        names = list(self._drifting if names is None else names)
+        classes = choose(self.look(images)) if names else None
         states = dict(states)
-        for name, view in self.views.items():
-            if view.refresh_every and step and step % view.refresh_every == 0:
-                states[name] = view.refresh(self.prepared, images, classes, states[name])
+        for name in names:
+            assert classes is not None
+            states[name] = self.views[name].refresh(self.prepared, images, classes, states[name])
         return states

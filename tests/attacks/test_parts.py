@@ -135,6 +135,15 @@ def test_random_numbers_belong_to_the_image() -> None:
         assert not (together == other).any()
 
 
+def test_random_numbers_by_each_images_own_step() -> None:
+    ids, steps = torch.arange(50), torch.arange(50) % 3
+    together = randomness.uniform(3, ids, "start", steps, (4,))
+    alone = torch.cat([randomness.uniform(3, ids[i : i + 1], "start", steps[i : i + 1], (4,)) for i in range(50)])
+    assert torch.equal(together, alone)
+    assert not (together == randomness.uniform(3, ids, "start", steps + 1, (4,))).any()
+    assert len(randomness.bits(3, ids.new_zeros(1000), "start", torch.arange(1000), 1).unique()) == 1000
+
+
 def test_random_numbers_are_uniform_and_independent() -> None:
     from scipy import stats
 

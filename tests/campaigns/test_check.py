@@ -157,15 +157,21 @@ def test_the_part_without_a_second_derivative_is_named() -> None:
 def test_a_good_classifier(command: Command) -> None:
     ended = command("check", "--data", "digits:test", "--classifier", "digits-resnet", "--count", 16)
     assert ended.code == 0
-    assert ended.out.startswith("ready: 3 of 4 interpreters work")
+    assert ended.out.startswith("ready: 4 of 5 interpreters work")
     assert max(map(len, ended.out.splitlines())) <= 80
     ended = command("check", "--data", "digits:test", "--classifier", "digits-resnet", "--count", 16, "--json")
     found = json.loads(ended.out)
-    assert (ended.code, found["ready"], set(found["interpreters"])) == (0, True, {"cam", "grad", "gradcam", "rts"})
+    assert (ended.code, found["ready"]) == (0, True)
+    assert set(found["interpreters"]) == {"cam", "grad", "gradcam", "mask", "rts"}
     times = found["interpreters"]["grad"]["speed"]
     assert 0 < times["forward"] < times["step"] < times["joint"]
     # The published schedule: 300 steps on the prediction, 704 jointly, 1004 of the control; 100 images.
     expected = (300 * times["step"] + 704 * times["joint"] + 1004 * times["step"]) * 100 / 1000
+    assert times["run_seconds"] == pytest.approx(expected)
+    # MASK: solutions of 300 passes both ways, before every 50th joint step, and five times of each image beside.
+    times = found["interpreters"]["mask"]["speed"]
+    solved = (1000 / 50 + 5) * 300 * times["step"]
+    expected = ((400 + 1400) * times["step"] + 1000 * times["joint"] + solved) * 100 / 1000
     assert times["run_seconds"] == pytest.approx(expected)
 
 

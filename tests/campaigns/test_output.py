@@ -45,7 +45,7 @@ def test_json_where_nothing_succeeds(small: Written) -> None:
 def test_list_names_what_there_is(command: Command) -> None:
     known = strict(command("list", "--json").out)
     assert "digits-resnet" in known["classifiers"]
-    assert known["interpreters"] == ["cam", "grad", "gradcam", "rts"]
+    assert known["interpreters"] == ["cam", "grad", "gradcam", "mask", "rts"]
     assert known["attacks"] == ["adv2", "pgd", "bim"]
     assert "digits-resnet" in known["recipes"]
     table = command("list").out

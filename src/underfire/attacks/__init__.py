@@ -10,7 +10,7 @@ from underfire.attacks.perturbations import PGD, Perturbation
 from underfire.attacks.presets import BUILDERS, VARIANTS, Preset, preset
 from underfire.attacks.ranking import EarlyStop, Ranking
 from underfire.attacks.result import AttackResult
-from underfire.attacks.rules import Adam, Sign, UnitL2
+from underfire.attacks.rules import Adam, Sign, UnitL2, UnitRMS
 from underfire.attacks.schedule import Constant, Linear, Move, Phases, Stage, Weighted
 from underfire.attacks.shaping import Shaping, Uniform
 from underfire.attacks.targets import CLASS_RULES, BenignMap, GivenClass, LeastLikely, RandomClass
@@ -48,6 +48,7 @@ __all__ = [
     "Trace",
     "Uniform",
     "UnitL2",
+    "UnitRMS",
     "Weighted",
     "preset",
 ]

@@ -21,6 +21,7 @@ from underfire.attacks.schedule import Stage
 from underfire.attacks.shaping import Shaping, Uniform
 from underfire.attacks.targets import BenignMap, ClassRule, MapRule, RandomClass
 from underfire.attacks.trace import Trace
+from underfire.batching import suited_size
 from underfire.errors import InputError
 from underfire.system import System, SystemView
 
@@ -165,10 +166,8 @@ def _shifted(progress: Progress | None, index: int, batches: int) -> Callable[[i
 
 
 def default_batch_size(images: Tensor) -> int:
-    """A batch size that keeps the device busy: on a processor what stays in its caches, on a GPU what fills it."""
-    pixels = images.shape[2] * images.shape[3]
-    room = (64 if images.device.type == "cpu" else 1024) * 32 * 32 * (4 if pixels > 64 * 64 else 1)
-    return max(8, min(256, room // pixels // 8 * 8))
+    """A batch size for images N x C x H x W that suits their device."""
+    return suited_size(images.shape[2], images.shape[3], images.device)
 
 
 __all__ = ["Attack", "Judgement", "Trace", "default_batch_size"]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,12 +12,12 @@ from torch import Tensor
 from underfire.attacks.goal import Goal
 from underfire.attacks.objective import Point
 from underfire.attacks.outcome import Outcome
-from underfire.attacks.perturbations.base import Theta
 from underfire.attacks.ranking import map_distance
 from underfire.attacks.schedule import Move, Stage
-from underfire.attacks.state import take
+from underfire.attacks.state import Carried
 from underfire.attacks.trace import Trace
 from underfire.batching import padded_size, padding
+from underfire.classifiers import Recorded
 from underfire.interpreters import State
 from underfire.system import Reading, SystemView
 
@@ -26,26 +25,6 @@ if TYPE_CHECKING:
     from underfire.attacks.attack import Attack
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass
-class _Run:
-    """The state of one batch. ``row`` is each image's place in the outcome, -1 for filling and for those that left."""
-
-    row: Tensor
-    classes: Tensor
-    ids: Tensor
-    targets: dict[str, Tensor]
-    theta: Theta
-    views: dict[str, State] = field(default_factory=dict)
-    rules: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    guards: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    best: dict[str, Tensor] = field(default_factory=dict)
-    counts: dict[str, Tensor] = field(default_factory=dict)
-
-    def take(self, keep: Tensor) -> None:
-        for name, value in vars(self).items():
-            setattr(self, name, take(value, keep))
 
 
 class Loop:
@@ -82,7 +61,7 @@ class Loop:
         row = torch.arange(len(fill), device=images.device)
         row = torch.where(row < self.count, row, -1)
         zeros = row.new_zeros(len(fill))
-        self.run_state = _Run(row, classes[fill], ids[fill], {n: m[fill] for n, m in targets.items()}, theta)
+        self.run_state = Carried(row, images, classes[fill], ids[fill], {n: m[fill] for n, m in targets.items()}, theta)
         self.run_state.counts = {"steps": zeros, "forwards": zeros, "backwards": zeros}
         self.run_state.best = attack.kept_by.start(images)
         self.outcome = Outcome.empty(images[: self.count], trace_every)
@@ -126,12 +105,12 @@ class Loop:
         for step in range(stage.steps):
             progress = stage.progress(step)
             before = self._passes()
+            if maps and (due := self.view.due(step)):
+                self._refresh(due, ranks=last)
             for index, move in enumerate(stage.moves):
                 self._move(stage, move, str(index), progress, last, maps)
             self._count(before, steps=1)
             self.step += 1
-            if maps:
-                run.views = self.view.refresh(self._image().detach(), run.classes, run.views, step + 1)
             if self.progress is not None:
                 self.progress(self.step, self.total)
             if stop is not None and step >= stop.after * stage.steps and step % check == 0:
@@ -139,11 +118,38 @@ class Loop:
                 if not len(run.row):
                     return
 
+    def _refresh(self, names: Iterable[str] | None, ranks: bool) -> None:
+        """Bring drifting views up to date with the image as it would be saved, and rank it by what they then say.
+
+        The other views read that image too; where some that drift are not due, their maps would not be the honest
+        ones, and nothing is ranked.
+        """
+        run, attack = self.run_state, self.attack
+        image = attack.perturbation.levels(run.images, self._image().detach())
+        run.views = self.view.refresh(image, self._choose, run.views, names)
+        if not ranks or (names is not None and {*names} != {*self.view.due(0)}):
+            return
+        variable = attack.perturbation.variable(run.theta)
+        with torch.enable_grad():
+            point, _ = self._point(image.requires_grad_(), variable, maps=True, graph=False)
+        self._rank(point, image)
+
+    def _rank(self, point: Point, image: Tensor) -> None:
+        run, stop = self.run_state, self.attack.early_stop
+        tolerance = stop.tolerance if stop else 0.0
+        run.best = self.attack.kept_by.update(run.best, point, image.detach(), self.step, tolerance)
+
+    def _choose(self, recorded: Recorded) -> Tensor:
+        """The classes that the maps explain. For a targeted goal nobody need look at the pass."""
+        classes = self.run_state.classes
+        return classes if self.goal.targeted else self.goal.explained(recorded.logits.detach(), classes)
+
     def _move(self, stage: Stage, move: Move, index: str, progress: float, last: bool, maps: bool) -> None:
         run, perturbation = self.run_state, self.attack.perturbation
         variable = perturbation.variable(run.theta).detach().requires_grad_()
         image = perturbation.image(run.theta, variable)
-        ranks = int(index) == stage.reader
+        reads = int(index) == stage.reader
+        ranks = reads and not (maps and self.view.drifts)
         point, run.views = self._point(image, variable, maps and (ranks or move.reads_maps), graph=True)
         values = [weighted.term(point) for weighted in move.terms]
         weights = [weighted.weight_at(progress) for weighted in move.terms]
@@ -151,9 +157,8 @@ class Loop:
         (gradient,) = torch.autograd.grad(loss, variable)
         self.view.prepared.backwards += 1
         if ranks and last:
-            tolerance = self.attack.early_stop.tolerance if self.attack.early_stop else 0.0
-            run.best = self.attack.kept_by.update(run.best, point, image.detach(), self.step, tolerance)
-        if ranks and self.outcome.trace is not None and self.outcome.trace.wants(self.step):
+            self._rank(point, image)
+        if reads and self.outcome.trace is not None and self.outcome.trace.wants(self.step):
             self._trace(self.outcome.trace, stage, move, values, point, image.detach())
         direction, run.rules[index] = move.rule.direction(gradient, run.rules[index])
         size = gradient.new_full((len(gradient),), move.size_at(progress))
@@ -166,15 +171,11 @@ class Loop:
     ) -> tuple[Point, dict[str, State]]:
         run = self.run_state
         states = run.views if states is None else states
-
-        def choose(logits: Tensor) -> Tensor:
-            return self.goal.explained(logits, run.classes)
-
         if maps:
             exact = self.attack.exact_prediction_gradient
-            reading, states = self.view.read(image, choose, states, graph=graph, exact_prediction=exact)
+            reading, states = self.view.read(image, self._choose, states, graph=graph, exact_prediction=exact)
         else:
-            reading = Reading(self.view.logits(image), {}, {})
+            reading = Reading(self.view.look(image), {}, {})
         penalty = self.attack.perturbation.penalty(run.theta, variable, image)
         return Point(reading, run.classes, self.goal, run.targets, penalty), states
 
@@ -235,9 +236,12 @@ class Loop:
         if maps and not run.views:
             run.views = self.view.begin(image.detach(), run.classes, run.ids)
         before = self._passes()
-        with torch.set_grad_enabled(maps):
-            point, _ = self._point(image, variable, maps, graph=False)
-        run.best = self.attack.kept_by.update(run.best, point, image.detach(), self.step)
+        if maps and self.view.drifts:
+            self._refresh(None, ranks=True)
+        else:
+            with torch.set_grad_enabled(maps):
+                point, _ = self._point(image, variable, maps, graph=False)
+            self._rank(point, image)
         self._count(before, steps=0)
         self._write(run.row >= 0)
 
@@ -255,19 +259,24 @@ class Loop:
     def _trace(
         self, trace: Trace, stage: Stage, move: Move, values: Sequence[Tensor], point: Point, image: Tensor
     ) -> None:
+        """Note where the attack stands. Passes that the attack itself does not make are not counted, nor their time."""
+        prepared, before, started = self.view.prepared, self._passes(), time.perf_counter()
         columns: dict[str, Tensor] = {}
         for weighted, value in zip(move.terms, values, strict=True):
             name = f"loss_{weighted.term.name}"
             columns[name] = columns[name] + value if name in columns else value
         columns["success"] = self.goal.reached(point.reading.logits, point.classes).float()
-        columns["map_l1"] = map_distance(point.reading.maps or self._maps_aside(image), point.target_maps)
+        maps = point.reading.maps or self._maps_aside(image)
+        columns["map_l1"] = map_distance(maps, point.target_maps) if maps else image.new_full((len(image),), torch.nan)
         trace.add(self.step, stage.name, self.run_state.row, columns)
-
-    def _maps_aside(self, image: Tensor) -> dict[str, Tensor]:
-        """Maps that only the trace wants: passes that the attack itself does not make, and that are not counted."""
-        run, prepared, before, started = self.run_state, self.view.prepared, self._passes(), time.perf_counter()
-        states = run.views or self.view.begin(image, run.classes, run.ids)
-        point, _ = self._point(image.requires_grad_(), image, maps=True, graph=False, states=states)
         prepared.forwards, prepared.backwards = before
         self.aside += time.perf_counter() - started
+
+    def _maps_aside(self, image: Tensor) -> dict[str, Tensor]:
+        """Maps that only the trace wants; none where they would have to be solved for."""
+        if self.view.drifts:
+            return {}
+        run = self.run_state
+        states = run.views or self.view.begin(image, run.classes, run.ids)
+        point, _ = self._point(image.requires_grad_(), image, maps=True, graph=False, states=states)
         return {name: maps.detach() for name, maps in point.reading.maps.items()}

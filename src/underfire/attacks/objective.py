@@ -70,7 +70,8 @@ class Prediction(Term):
 
 @dataclass(frozen=True)
 class Interpretation(Term):
-    """l_int: squared difference between the maps and their targets ([ADV2] eq. 5), added over interpreters.
+    """l_int: squared difference between the maps and their targets ([ADV2] eq. 5), averaged over a view's looks and
+    added over interpreters.
 
     Args:
         reduction: ``mean`` or ``sum`` over a map's cells; the published Grad setting sums.
@@ -84,13 +85,14 @@ class Interpretation(Term):
     interpreter: str | None = None
 
     def __call__(self, point: Point) -> Tensor:
-        maps = point.reading.maps
-        names = maps if self.interpreter is None else (self.interpreter,)
-        return torch.stack([self._distance(maps[name], point.target_maps[name]) for name in names]).sum(0)
+        looks = point.reading.looks
+        names = looks if self.interpreter is None else (self.interpreter,)
+        return torch.stack([self._distance(looks[name], point.target_maps[name]) for name in names]).sum(0)
 
-    def _distance(self, maps: Tensor, targets: Tensor) -> Tensor:
-        squares = (maps - targets).square()
-        return squares.mean((1, 2)) if self.reduction == "mean" else squares.sum((1, 2))
+    def _distance(self, looks: Tensor, targets: Tensor) -> Tensor:
+        """The mean over looks N x r x h x w of each one's distance to ``targets`` N x h x w. N."""
+        squares = (looks - targets.unsqueeze(1)).square()
+        return squares.mean((1, 2, 3)) if self.reduction == "mean" else squares.mean(1).sum((1, 2))
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
+
+from underfire import adam
 
 State = dict[str, Tensor]
 
@@ -46,6 +47,19 @@ class UnitL2(Rule):
 
 
 @dataclass(frozen=True)
+class UnitRMS(Rule):
+    """Minus the gradient divided by its root mean square per image; 0 where the gradient is 0.
+
+    :class:`UnitL2` in a unit that does not depend on the number of values: a size is what a value moves by on average,
+    so that one size serves images of any height and width.
+    """
+
+    def direction(self, gradient: Tensor, state: State) -> tuple[Tensor, State]:
+        mean = gradient.flatten(1).square().mean(1).sqrt()
+        return -gradient / per_image(mean.clamp_min(1e-20), gradient), state
+
+
+@dataclass(frozen=True)
 class Adam(Rule):
     """Adam's direction (Kingma & Ba 2015), with AMSGrad's maximum (Reddi et al. 2018) where ``amsgrad``."""
 
@@ -55,19 +69,7 @@ class Adam(Rule):
     amsgrad: bool = True
 
     def start(self, variable: Tensor) -> State:
-        state = {"first": torch.zeros_like(variable), "second": torch.zeros_like(variable)}
-        if self.amsgrad:
-            state["largest"] = torch.zeros_like(variable)
-        state["count"] = variable.new_zeros(len(variable))
-        return state
+        return adam.start(variable, self.amsgrad)
 
     def direction(self, gradient: Tensor, state: State) -> tuple[Tensor, State]:
-        count = state["count"] + 1
-        first = state["first"] * self.beta1 + gradient * (1 - self.beta1)
-        second = state["second"] * self.beta2 + gradient * gradient * (1 - self.beta2)
-        new = {"first": first, "second": second, "count": count}
-        if self.amsgrad:
-            new["largest"] = torch.maximum(state["largest"], second)
-        scale = per_image((1 - self.beta2**count).sqrt(), gradient)
-        denominator = new.get("largest", second).sqrt() / scale + self.epsilon
-        return -first / per_image(1 - self.beta1**count, gradient) / denominator, new
+        return adam.direction(gradient, state, self.beta1, self.beta2, self.epsilon)

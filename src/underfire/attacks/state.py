@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from torch import Tensor
+
+from underfire.attacks.perturbations.base import Theta
+from underfire.interpreters import State
 
 Tree = TypeVar("Tree")
 
@@ -16,3 +20,27 @@ def take(tree: Tree, keep: Tensor) -> Tree:
     if isinstance(tree, dict):
         return {name: take(value, keep) for name, value in tree.items()}  # type: ignore[return-value]
     raise TypeError(f"attack state holds a {type(tree).__name__}; expected tensors with leading dimension N in dicts")
+
+
+@dataclass
+class Carried:
+    """The state of one batch in the loop.
+
+    ``images`` are the benign ones; ``row`` is each image's place in the outcome, -1 for filling and those that left.
+    """
+
+    row: Tensor
+    images: Tensor
+    classes: Tensor
+    ids: Tensor
+    targets: dict[str, Tensor]
+    theta: Theta
+    views: dict[str, State] = field(default_factory=dict)
+    rules: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    guards: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    counts: dict[str, Tensor] = field(default_factory=dict)
+
+    def take(self, keep: Tensor) -> None:
+        for name, value in vars(self).items():
+            setattr(self, name, take(value, keep))

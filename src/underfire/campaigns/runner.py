@@ -52,7 +52,8 @@ def run_attack(
     device: str = "auto",
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
-    """Attack the first ``config.count`` correctly classified images, with the controls clean, noise and pgd.
+    """Attack the first ``config.count`` correctly classified images, with the controls clean, noise and pgd, and
+    reseeded where an interpreter draws random numbers.
 
     Args:
         config: what to run.

@@ -80,6 +80,9 @@ def attack_shard(
     seed, eps = run.config.seed, run.config.eps
     wanted = _Wanted(run.asked.goal, *run.asked.resolve(benign, seed))
     writer.write("clean", _control(run.system, benign, wanted), rows, wanted)
+    reseeded = run.system.reseeded()
+    if reseeded is not None:
+        writer.write("reseeded", _control(reseeded, benign, wanted), rows, wanted)
     writer.write("noise", _control(run.system, benign, wanted, noise_images(benign, eps, seed)), rows, wanted)
     done = 0
     for name, attack in run.attacks.items():

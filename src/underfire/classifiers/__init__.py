@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from underfire.classifiers.classifier import Classifier
-from underfire.classifiers.pixels import Recorded
+from underfire.classifiers.pixels import Later, Recorded
 from underfire.classifiers.prepared import Prepared
 from underfire.classifiers.sources import load
 
-__all__ = ["Classifier", "Prepared", "Recorded", "load"]
+__all__ = ["Classifier", "Later", "Prepared", "Recorded", "load"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ class Recorded:
     features: Tensor | None
     weight: Tensor | None
     bias: Tensor | None
-    scales: tuple[Tensor, ...] = ()
+    scales: tuple[Tensor, ...]
 
     def cam_error(self) -> float:
         """How far head(mean(features)) is from the logits, relative to their size; inf where it is undefined."""
@@ -37,6 +38,24 @@ class Recorded:
             return float("inf")
         difference = (logits - self.logits).abs().max() / self.logits.abs().max().clamp_min(1)
         return float(difference.detach())
+
+
+class Later(Recorded):
+    """A forward pass that is made when somebody first looks at it, under the gradient mode of when it was asked for.
+
+    MASK makes passes of its own and looks at none that is shared; most objectives do.
+    """
+
+    def __init__(self, make: Callable[[], Recorded]) -> None:
+        vars(self).update(_make=make, _graph=torch.is_grad_enabled())
+
+    def __getattr__(self, name: str) -> Any:
+        make = vars(self).pop("_make", None)
+        if make is None:
+            raise AttributeError(name)
+        with torch.set_grad_enabled(self._graph):
+            vars(self).update(vars(make()))
+        return getattr(self, name)
 
 
 def _full_precision(values: Tensor) -> Tensor:

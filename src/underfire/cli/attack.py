@@ -37,7 +37,9 @@ def attack(
     out: Annotated[Path, typer.Option(help="Folder for results, images and maps.")],
     interpreter: Annotated[
         list[str] | None,
-        typer.Option(help="cam, gradcam, grad, rts, or rts:FOLDER with your own masker; several are attacked at once."),
+        typer.Option(
+            help="cam, gradcam, grad, mask, rts, or rts:FOLDER with your own masker; several are attacked at once."
+        ),
     ] = None,
     attack: Annotated[str, typer.Option(help="adv2 is joint; pgd and bim only change the class.")] = "adv2",
     eps: Annotated[str, typer.Option(help="L-inf radius: 8/255 or 0.031.")] = "0.031",

@@ -21,7 +21,9 @@ def explain(
     data: Annotated[str, typer.Option(help="As for 'attack', or one image file.")],
     classifier: options.ClassifierName,
     out: Annotated[Path, typer.Option(help="Folder for maps, images and the picture.")],
-    interpreter: Annotated[list[str] | None, typer.Option(help="cam, gradcam, grad or rts; may be repeated.")] = None,
+    interpreter: Annotated[
+        list[str] | None, typer.Option(help="cam, gradcam, grad, mask or rts; may be repeated.")
+    ] = None,
     count: Annotated[int, typer.Option(help="The first so many images.")] = 16,
     wanted: Annotated[
         str, typer.Option("--class", help="The class to explain: predicted, label, a name or a number.")

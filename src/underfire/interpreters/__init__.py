@@ -9,10 +9,18 @@ from underfire.errors import InputError, unknown_name
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.cam import CAM, GradCAM
 from underfire.interpreters.grad import Grad
+from underfire.interpreters.mask import MASK
+from underfire.interpreters.mask_settings import Scaled
 from underfire.interpreters.rts import RTS
 from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers
 
-REGISTRY: dict[str, Callable[[], Interpreter]] = {"cam": CAM, "grad": Grad, "gradcam": GradCAM, "rts": RTS}
+REGISTRY: dict[str, Callable[[], Interpreter]] = {
+    "cam": CAM,
+    "grad": Grad,
+    "gradcam": GradCAM,
+    "mask": MASK,
+    "rts": RTS,
+}
 
 # What may follow an interpreter's name after a colon: the field that it sets.
 ARGUMENTS: dict[str, str] = {"rts": "masker"}
@@ -22,8 +30,8 @@ PUBLISHED: dict[str, Callable[[], Interpreter]] = {"grad": lambda: Grad(view_pix
 
 
 def create(name: str, variant: str = "paper") -> Interpreter:
-    """The interpreter called ``name`` (``cam``, ``grad``, ``gradcam``, ``rts``; any case) with its default parameters,
-    or with those of the published experiments where ``variant`` is ``published``.
+    """The interpreter called ``name`` (``cam``, ``grad``, ``gradcam``, ``mask``, ``rts``; any case) with its default
+    parameters, or with those of the published experiments where ``variant`` is ``published``.
 
     An argument may follow the name after a colon, as in ``rts:FOLDER`` for a masker of one's own.
     """
@@ -54,12 +62,14 @@ def _parts(name: str) -> tuple[str, str]:
 __all__ = [
     "ARGUMENTS",
     "CAM",
+    "MASK",
     "PUBLISHED",
     "REGISTRY",
     "RTS",
     "Grad",
     "GradCAM",
     "Interpreter",
+    "Scaled",
     "SmoothRectifiers",
     "Smoothing",
     "State",

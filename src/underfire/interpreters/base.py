@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from underfire.batching import in_batches
+from underfire.batching import in_batches, suited_size
 from underfire.classifiers import Classifier, Prepared, Recorded
 from underfire.interpreters.smoothing import Smoothing
 
@@ -22,17 +22,25 @@ class View(ABC):
     """The attack's side of an interpreter. Whatever is special about one lives here, never in the attack loop.
 
     ``smoothing`` says how rectifiers behave in the forward pass that is shared with the classifier; views with equal
-    smoothing share one pass. ``scales`` says whether it reads ``recorded.scales``, the classifier's finer features.
-    ``refresh_every`` is the number of steps between calls of ``refresh``; 0 for never.
-    All state is a dict of tensors with leading dimension N, so that finished images can leave.
+    smoothing share one pass. ``scales`` says whether it reads ``recorded.scales``, the classifier's finer features. All
+    state is a dict of tensors with leading dimension N, so that finished images can leave.
+
+    A view whose maps follow the images from state drifts away from the honest maps, and has a ``refresh_every`` above
+    0: ``refresh`` is called before the first step of a stage and every so many steps from there, and iterates are
+    ranked by what the view says right after it, and never in between. ``refresh_passes`` is the number of forward and
+    backward passes of one such call, for estimates of time.
     """
 
     smoothing: Smoothing | None = None
     scales: bool = False
     refresh_every: int = 0
+    refresh_passes: int = 0
 
     def begin(self, prepared: Prepared, images: Tensor, classes: Tensor, ids: Tensor) -> State:
-        """The state to start with. ``ids`` int64 N identify the images for whatever is drawn per image."""
+        """The state to start with, cheaply: what is costly belongs into :meth:`refresh`.
+
+        ``ids`` int64 N identify the images for whatever is drawn per image.
+        """
         return {}
 
     @abstractmethod
@@ -45,15 +53,18 @@ class View(ABC):
         state: State,
         graph: bool,
     ) -> tuple[Tensor, State]:
-        """Maps N x h x w in [0, 1] of ``images`` for ``classes``, and the state after this step.
+        """Maps of ``images`` for ``classes`` in [0, 1], and the state after this step.
+
+        Maps are N x h x w, or N x r x h x w where the view looks r times: the objective is then the mean over looks,
+        and the last one stands for the map.
 
         Args:
-            recorded: the shared forward pass of ``images`` (which require a gradient).
-            graph: whether the maps will be differentiated; without, the cheapest way will do.
+            recorded: the shared forward pass of ``images`` (which require a gradient), made when first looked at.
+            graph: whether the maps will be differentiated; without, the state is only read, in the cheapest way.
         """
 
     def refresh(self, prepared: Prepared, images: Tensor, classes: Tensor, state: State) -> State:
-        """Bring the state up to date with the current images; called every ``refresh_every`` steps."""
+        """Bring the state up to date with the current images, whatever it was; see ``refresh_every``."""
         return state
 
     def terms(self, recorded: Recorded, classes: Tensor, state: State) -> dict[str, Tensor]:
@@ -64,7 +75,8 @@ class View(ABC):
 class Interpreter(ABC):
     """Maps (classifier, image, class) to an attribution map. Implementations are frozen dataclasses.
 
-    ``name`` is what tables and files call it; ``family`` picks the published attack schedule (``grad``, ``cam``).
+    ``name`` is what tables and files call it; ``family`` picks the published attack schedule (``grad``, ``cam``,
+    ``mask``).
     """
 
     name: ClassVar[str]
@@ -86,6 +98,18 @@ class Interpreter(ABC):
         """All that the maps depend on beside the classifier itself, as text: what a run's record keeps."""
         return repr(self)
 
+    def reseeded(self, offset: int = 1) -> Interpreter | None:
+        """The same interpreter with ``offset`` added to its seed; None where its maps depend on no random numbers.
+
+        How far two maps of one image lie apart that differ in the seed alone is the interpreter's own noise floor.
+        """
+        return None
+
+    def sketch(self) -> Interpreter:
+        """A form that is quick to try and takes the same parts of a network, for a look beforehand at whether it works;
+        the interpreter itself where it is quick. Its maps mean nothing."""
+        return self
+
     def maps(
         self,
         classifier: Classifier,
@@ -93,7 +117,7 @@ class Interpreter(ABC):
         classes: Tensor,
         *,
         ids: Tensor | None = None,
-        batch_size: int = 64,
+        batch_size: int | None = None,
     ) -> Tensor:
         """The honest maps, as an analyst would see them, N x h x w in [0, 1] with 1 = most important. No graph.
 
@@ -101,6 +125,7 @@ class Interpreter(ABC):
             images: N x C x H x W in [0, 1].
             classes: int64 N, the class that each map explains.
             ids: int64 N, identities of the images for interpreters that draw random numbers per image.
+            batch_size: images at once; by default what suits the device and the image size. No map depends on it.
 
         Raises:
             InterpreterError: where the classifier does not have what the interpreter needs.
@@ -113,5 +138,6 @@ class Interpreter(ABC):
             images, classes = chunk.detach().to(device), chunk_classes.to(device)
             return read(images, classes, chunk_ids.to(device)).detach().float().to(chunk.device)
 
+        size = batch_size or suited_size(images.shape[2], images.shape[3], classifier.device)
         with classifier.evaluating():
-            return in_batches(run, images, classes, ids, batch_size=batch_size)
+            return in_batches(run, images, classes, ids, batch_size=size)

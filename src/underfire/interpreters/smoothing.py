@@ -142,7 +142,21 @@ _RECTIFIERS: dict[Callable[..., Any], _Entry] = {
 }
 
 
-class SmoothRectifiers(TorchFunctionMode):
+class FrozenConvolutions(TorchFunctionMode):
+    """While active, convolutions with frozen weights take the cheap second derivative."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        return frozen_conv2d(*args, **kwargs) if func is torch.conv2d else func(*args, **kwargs)
+
+
+class SmoothRectifiers(FrozenConvolutions):
     """While active, every ReLU, ReLU6, Hardtanh, LeakyReLU and PReLU that runs is the smoothed one, and convolutions
     with frozen weights take the cheap second derivative."""
 
@@ -158,10 +172,8 @@ class SmoothRectifiers(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if func is torch.conv2d:
-            return frozen_conv2d(*args, **kwargs)
         if func not in _RECTIFIERS:
-            return func(*args, **kwargs)
+            return super().__torch_function__(func, types, args, kwargs)
         smooth, names, in_place = _RECTIFIERS[func]
         given = dict(zip(names, args, strict=False)) | kwargs
         in_place = bool(given.pop("inplace", False)) or in_place

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from underfire import randomness
 from underfire.attacks.benign import check_images
 from underfire.campaigns.selection import logits_of
 from underfire.classifiers import Classifier
@@ -137,7 +138,8 @@ def _read(
     logits = logits_of(system.classifier, images)
     labels = torch.tensor([record.label for record in records])
     classes = classes_to_explain(wanted, logits, labels, system.classifier.class_names)
-    maps = system.maps(images, classes)
+    ids = randomness.identify(images, [record.image_id for record in records])  # as in a run: the same maps
+    maps = system.maps(images, classes, ids)
     confidence, predicted = logits.softmax(1).max(1)
     for row, record in enumerate(records):
         said = _Said(int(predicted[row]), float(confidence[row]), int(classes[row]))

@@ -163,7 +163,12 @@ def _table(run: Run, name: str) -> dict[str, Any]:
     """Rows in the order of the story: controls first, then the attack, then what separates it from its control."""
     group = run.summary["interpreters"][name]
     order = [*(c for c in CONTROLS if c in group["attacks"]), *(a for a in group["attacks"] if a not in CONTROLS)]
-    what = {"clean": "untouched", "noise": "random noise", "pgd": "prediction only"}
+    what = {
+        "clean": "untouched",
+        "reseeded": "untouched, other seed",
+        "noise": "random noise",
+        "pgd": "prediction only",
+    }
     rows = [
         {
             "name": plain(attack),

@@ -22,7 +22,7 @@ Pixels = npt.NDArray[np.uint8]
 Values = npt.NDArray[np.float32]
 Outcome = Literal["joint", "class", "failed"]
 
-CONTROLS = ("clean", "noise", "pgd")
+CONTROLS = ("clean", "reseeded", "noise", "pgd")
 
 
 @dataclass(frozen=True)

@@ -175,6 +175,14 @@ def _on_controls(run: Run, name: str) -> list[Note]:
             f"A map counts as kept below {limit:.3f}, which 95 % of the noisy images stay below.",
         )
     ]
+    if "reseeded" in attacks and (attacks["reseeded"]["map_l1"]["mean"] or 0) > 0:
+        notes.append(
+            Note(
+                "good",
+                f"{shown} draws random numbers: another seed alone moves the clean images' maps by "
+                f"{number(attacks['reseeded']['map_l1'])} on average, and no distance below that means anything.",
+            )
+        )
     flipped = attacks["noise"]["untargeted_success"]["mean"]
     if flipped is not None and flipped > 0.1:
         notes.append(

@@ -126,4 +126,5 @@ def test_photos_by_wordnet_id_are_in_the_networks_order_and_checked() -> None:
         "grad": True,
         "gradcam": True,
         "rts": False,  # no masker ships for it
+        "mask": True,
     }

@@ -12,6 +12,7 @@ from torch import Tensor
 from underfire.attacks import Preset
 from underfire.attacks.attack import default_batch_size
 from underfire.attacks.benign import Benign
+from underfire.attacks.schedule import Stage
 from underfire.batching import padded_size
 from underfire.system import System, SystemView
 
@@ -19,11 +20,16 @@ IMAGES = 100
 """Images that a run's time is estimated for."""
 
 
+READINGS = 5
+"""Honest maps of each image in a run: clean, under another seed, with noise, and after each of the two attacks."""
+
+
 @dataclass(frozen=True)
 class Speed:
     """Milliseconds per image: ``forward``; ``step``, the forward and backward pass of a step on the prediction;
-    ``joint``, that of a step on prediction and maps. ``run_seconds`` is what an attack on ``IMAGES`` images with the
-    full ``paper`` schedule takes beside its prediction-only control, without early stops: an upper bound."""
+    ``joint``, a step on prediction and maps with all its moves. ``run_seconds`` is what an attack on ``IMAGES`` images
+    with the full ``paper`` schedule takes beside its prediction-only control, without early stops and with the maps
+    that are solved for: an upper bound."""
 
     batch: int
     forward: float
@@ -33,7 +39,11 @@ class Speed:
 
 
 def measure(system: System, view: SystemView, benign: Benign, batch: int | None = None) -> Speed:
-    """Times on ``benign`` images (repeated to fill a batch), at the batch size that an attack would choose."""
+    """Times on ``benign`` images (repeated to fill a batch), at the batch size that an attack would choose.
+
+    Args:
+        view: of ``system``, or of its sketch: what is solved for is not timed but counted in passes.
+    """
     size = batch or default_batch_size(benign.images)
     chosen = torch.arange(padded_size(size), device=benign.images.device) % len(benign.images)
     images, classes, ids = benign.images[chosen], benign.labels[chosen], benign.ids[chosen]
@@ -47,17 +57,30 @@ def measure(system: System, view: SystemView, benign: Benign, batch: int | None 
         variable = images.clone().requires_grad_()
         torch.autograd.grad(_loss(view.logits(variable), classes), variable)
 
-    def joint() -> None:
+    def read() -> None:
         variable = images.clone().requires_grad_()
         reading, _ = view.read(variable, lambda _: classes, states, graph=True)
         maps = sum(maps.square().sum() for maps in reading.maps.values())
         torch.autograd.grad(_loss(reading.logits, classes) + maps, variable)
 
-    each = [1000 * _seconds(action, images.device) / len(images) for action in (forward, step, joint)]
+    forwards, steps, reads = (1000 * _seconds(action, images.device) / len(images) for action in (forward, step, read))
+
+    def cost(stage: Stage) -> float:
+        return sum(
+            (reads if move.reads_maps else steps) + (move.guard.iterations * forwards if move.guard else 0)
+            for move in stage.moves
+        )
+
     attack = Preset("adv2", 8 / 255).build(system)
-    whole = sum(stage.steps * (each[2] if stage.reads_maps else each[1]) for stage in attack.stages)
-    control = attack.steps * each[1]
-    return Speed(size, each[0], each[1], each[2], IMAGES * (whole + control) / 1000)
+    whole = sum(stage.steps * cost(stage) for stage in attack.stages)
+    control = attack.steps * steps
+    joint = [stage for stage in attack.stages if stage.reads_maps]
+    solved = 0.0
+    for view_of in (interpreter.view() for interpreter in system.interpreters.values()):
+        if view_of.refresh_every:
+            times = READINGS + sum(stage.steps for stage in joint) / view_of.refresh_every
+            solved += times * view_of.refresh_passes * steps
+    return Speed(size, forwards, steps, cost(joint[-1]), IMAGES * (whole + control + solved) / 1000)
 
 
 def _loss(logits: Tensor, classes: Tensor) -> Tensor:

@@ -47,10 +47,12 @@ def try_interpreters(classifier: Classifier, images: Tensor, classes: Tensor) ->
 
 
 def _try(classifier: Classifier, name: str, images: Tensor, classes: Tensor) -> Trial:
-    system = System(classifier, create(name))
+    interpreter = create(name)
+    system = System(classifier, {name: interpreter})
     try:
-        benign = read_benign(system, images, classes)
-        view = system.view(size=images.shape[2:])
+        sketch = System(classifier, {name: interpreter.sketch()})
+        benign = read_benign(sketch, images, classes)
+        view = sketch.view(size=images.shape[2:])
     except UnderfireError as error:
         return Trial(name, False, str(error))
     # Another class than the image's own, as an attack would want it.

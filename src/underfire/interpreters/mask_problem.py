@@ -1,0 +1,119 @@
+"""What MASK minimises (Fong & Vedaldi 2017, eq. 3), for a whole batch and differentiable in mask and image.
+
+Every linear step (enlarging, blurring, upsampling) separates into one matrix per side of the image, so that each is two
+small matrix products: faster than its convolution, and deterministic on a GPU, which bilinear upsampling is not.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from underfire.interpreters.mask_settings import Settings
+
+TV_EPSILON = 1e-8
+
+
+def _resize(inputs: int, outputs: int) -> Tensor:
+    """float64 ``outputs`` x ``inputs``: linear interpolation between the centres of pixels."""
+    return F.interpolate(torch.eye(inputs, dtype=torch.float64)[None], outputs, mode="linear")[0].T.contiguous()
+
+
+def _blur(side: int, window: int, sigma: float) -> Tensor:
+    """float64 ``side`` x ``side``: a Gaussian window that mirrors the image at its border."""
+    offsets = torch.arange(window, dtype=torch.float64) - (window - 1) / 2
+    weights = torch.exp(-0.5 * (offsets / sigma).square())
+    reach = min((window - 1) // 2, side - 1)  # a window cannot mirror more than the whole image
+    cut = (window - 1) // 2 - reach
+    weights = weights[cut : window - cut]
+    identity = F.pad(torch.eye(side, dtype=torch.float64)[None], (reach, reach), mode="reflect")
+    kernel = (weights / weights.sum()).view(1, 1, -1)
+    return F.conv1d(identity.transpose(0, 1), kernel).squeeze(1).T.contiguous()
+
+
+def _both(rows: Tensor, images: Tensor, columns: Tensor) -> Tensor:
+    """``rows`` @ image @ ``columns``^T for each image N x ... x h x w."""
+    return torch.matmul(torch.matmul(rows, images), columns.T)
+
+
+class Problem:
+    """The loss of masks for images of one size, dtype and device; :func:`problem_of` has those that were made before.
+
+    A mask m N x h x w in [0, 1] keeps pixels where it is 1 and blurs them where it is 0.
+    """
+
+    def __init__(self, settings: Settings, dtype: torch.dtype, device: torch.device) -> None:
+        self.settings = settings
+        here = settings
+
+        def ready(matrix: Tensor) -> Tensor:
+            return matrix.to(device=device, dtype=dtype)
+
+        def softened(length: int) -> Tensor:
+            return ready(_blur(length, here.blur, here.sigma))
+
+        def spread(cells: int, length: int) -> Tensor:
+            return ready(_blur(length, here.mask_blur, here.mask_sigma) @ _resize(cells, length))
+
+        tall, wide = here.height + here.jitter, here.width + here.jitter
+        self._enlarge = ready(_resize(here.height, tall)), ready(_resize(here.width, wide))
+        self._soften = softened(tall), softened(wide)
+        self._upsample = spread(here.rows, here.height), spread(here.columns, here.width)
+
+    def layers(self, images: Tensor) -> Tensor:
+        """What blends are made of: the blurred image, and what it lacks of the sharp one, both enlarged by the jitter.
+
+        N x 2C x (H + jitter) x (W + jitter) for images N x C x H x W.
+        """
+        sharp = _both(self._enlarge[0], images, self._enlarge[1]) if self.settings.jitter else images
+        soft = _both(self._soften[0], sharp, self._soften[1])
+        return torch.cat([soft, sharp - soft], 1)
+
+    def upsampled(self, masks: Tensor) -> Tensor:
+        """Masks N x h x w at the size of the images."""
+        return _both(self._upsample[0], masks, self._upsample[1])
+
+    def blend(self, layers: Tensor, masks: Tensor, offsets: Tensor) -> Tensor:
+        """image * mask + blurred * (1 - mask), N x C x H x W in [0, 1].
+
+        Args:
+            offsets: int64 N x 2 in 0..jitter, the corner of each image's crop. The mask stays where it is.
+        """
+        soft, lack = self._crop(layers, offsets).chunk(2, 1)
+        return torch.addcmul(soft, lack, self.upsampled(masks).unsqueeze(1))
+
+    def _crop(self, layers: Tensor, offsets: Tensor) -> Tensor:
+        here = self.settings
+        if not here.jitter:
+            return layers
+        rows = (offsets[:, :1] + torch.arange(here.height, device=offsets.device)).view(len(layers), 1, -1, 1)
+        columns = (offsets[:, 1:] + torch.arange(here.width, device=offsets.device)).view(len(layers), 1, 1, -1)
+        count, planes = layers.shape[:2]
+        tall = layers.gather(2, rows.expand(count, planes, here.height, layers.shape[3]))
+        return tall.gather(3, columns.expand(count, planes, here.height, here.width))
+
+    def penalty(self, masks: Tensor) -> Tensor:
+        """What a mask costs by itself: l1 * |1 - m|_1 + tv * sum (|dx|^2 + |dy|^2 + 1e-8)^(power/2), N.
+
+        dx and dy are the differences to the right and lower neighbour of the same cell (published code pairs dx with
+        the transpose of dy).
+        """
+        across = masks[:, :-1, 1:] - masks[:, :-1, :-1]
+        down = masks[:, 1:, :-1] - masks[:, :-1, :-1]
+        squares = across.square() + down.square() + TV_EPSILON
+        variation = squares.pow(self.settings.power / 2).sum((1, 2))
+        return self.settings.l1 * (1 - masks).abs().sum((1, 2)) + self.settings.tv * variation
+
+    def loss(self, logits: Tensor, classes: Tensor, masks: Tensor) -> Tensor:
+        """p_c of the blend, whose logits N x K are given, plus the mask's penalty. N."""
+        chosen = logits.softmax(1).gather(1, classes.unsqueeze(1)).squeeze(1)
+        return chosen + self.penalty(masks)
+
+
+@lru_cache(maxsize=16)
+def problem_of(settings: Settings, dtype: torch.dtype, device: torch.device) -> Problem:
+    """The problem for images of this size; its matrices are made once."""
+    return Problem(settings, dtype, device)

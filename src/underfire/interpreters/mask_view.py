@@ -1,0 +1,88 @@
+"""The attack's view of MASK: a mask kept beside the image, which follows it by unrolled steps ([ADV2] alg. 1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from underfire.classifiers import Prepared, Recorded
+from underfire.interpreters.base import State, View
+from underfire.interpreters.mask_solver import jitter, solve, start, step
+from underfire.interpreters.mask_unrolled import unroll
+from underfire.interpreters.smoothing import FrozenConvolutions
+
+if TYPE_CHECKING:
+    from underfire.interpreters.mask import MASK
+
+# What a fresh solution leaves of Adam's memory ([ADV2]'s experiments).
+FIRST_KEPT, SECOND_KEPT, COUNT = 0.5, 0.25, 100.0
+
+
+class MaskView(View):
+    """Per step of the attack, the mask follows the image by a few free steps of the solver, then by a few through which
+    the attack differentiates; each of the latter is a look. Every ``refresh_every`` steps the mask is solved afresh.
+
+    State: ``mask`` N x h x w and Adam's ``first``, ``second``, ``count``; ``ids`` and ``taken`` (the steps that the
+    mask has made, int64 N) for the jitter.
+    """
+
+    def __init__(self, interpreter: MASK) -> None:
+        self.interpreter = interpreter
+        self.refresh_every = interpreter.refresh_every
+        self.refresh_passes = interpreter.iterations
+
+    def begin(self, prepared: Prepared, images: Tensor, classes: Tensor, ids: Tensor) -> State:
+        return {**start(self.interpreter.problem(images), images.detach()), "ids": ids, "taken": torch.zeros_like(ids)}
+
+    def refresh(self, prepared: Prepared, images: Tensor, classes: Tensor, state: State) -> State:
+        own, before = self.interpreter, prepared.forwards
+        found = solve(
+            self.interpreter.problem(images),
+            prepared.run,
+            images,
+            classes,
+            state["ids"],
+            seed=own.seed,
+            iterations=own.iterations,
+            tolerance=own.tolerance,
+        )
+        prepared.backwards += prepared.forwards - before
+        return {
+            **state,
+            "mask": found,
+            "first": FIRST_KEPT * state["first"],
+            "second": SECOND_KEPT * state["second"],
+            "count": torch.full_like(state["count"], COUNT),
+        }
+
+    def read(
+        self,
+        prepared: Prepared,
+        recorded: Recorded,
+        images: Tensor,
+        classes: Tensor,
+        state: State,
+        graph: bool,
+    ) -> tuple[Tensor, State]:
+        if not graph:  # nothing follows: the mask as it is
+            return 1 - state["mask"], state
+        own, problem = self.interpreter, self.interpreter.problem(images)
+        steps = own.free_steps + own.unrolled_steps
+        offsets = jitter(problem, own.seed, state["ids"], "follow", state["taken"], steps)
+        layers = problem.layers(images)
+        for index in range(own.free_steps):
+            state = step(problem, prepared.run, layers.detach(), classes, offsets[:, index], state)
+
+        def unrolled(layers: Tensor, index: int, state: State, graph: bool) -> State:
+            with FrozenConvolutions():
+                where = offsets[:, own.free_steps + index]
+                return step(problem, prepared.run, layers, classes, where, state, graph)
+
+        recompute = own.view_memory == "small"
+        masks, state = unroll(unrolled, layers, state, own.unrolled_steps, recompute)
+        # One backward pass to the mask in each step; then one of second order through each unrolled step, the first of
+        # which is the caller's own, and before it one more to the mask where steps are made again.
+        prepared.backwards += steps + own.unrolled_steps - 1 + (own.unrolled_steps if recompute else 0)
+        return 1 - masks, {**state, "taken": state["taken"] + steps}

@@ -1,0 +1,173 @@
+"""The joint attack on MASK: two moves per step, ranked by fresh solutions on 8-bit images, independent of the batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import underfire as uf
+from tests.conftest import smooth_images
+from underfire import attacks
+from underfire.attacks.benign import read_benign
+from underfire.attacks.presets import ROWS
+from underfire.interpreters import MASK
+
+EPS = 16 / 255
+QUICK = MASK(iterations=12, refresh_every=6)
+
+
+def quick_attack(system: uf.System, steps: tuple[int, int] = (6, 15)) -> attacks.Attack:
+    return attacks.preset("adv2", eps=EPS, steps=steps).build(system)
+
+
+def test_the_preset(classifier: uf.Classifier) -> None:
+    attack = attacks.preset("adv2").build(uf.System(classifier, MASK()))
+    warmup, joint = attack.stages
+    assert (warmup.steps, joint.steps) == (400, 1000)
+    assert warmup.moves[0].terms[0].term == attacks.Prediction("margin", kappa=math.inf)
+    first, second = joint.moves
+    assert not first.reads_maps
+    assert second.reads_maps
+    assert isinstance(second.guard, attacks.MarginGuard)
+    # L2 steps of 0.05 and 0.08, later 0.04, at 224 x 224, and 32/224 of that at 32 x 32
+    for side in (32, 224):
+        root = math.sqrt(3 * side * side)
+        assert first.size_at(0) * root == pytest.approx(0.05 * side / 224)
+        assert second.size_at(0.5) * root == pytest.approx(0.08 * side / 224)
+        assert second.size_at(1) * root == pytest.approx(0.04 * side / 224)
+    for steps, stretch in ((500, 2), (100, 4), (2000, 1)):
+        short = attacks.preset("adv2", steps=(40, steps)).build(uf.System(classifier, MASK())).stages[1]
+        for move, whole in zip(short.moves, joint.moves, strict=True):
+            assert move.size_at(0) == pytest.approx(stretch * whole.size_at(0))
+    control = attacks.preset("adv2", steps=(40, 160)).control().build(uf.System(classifier, MASK()))
+    assert control.steps == 200
+    assert not control.joint
+    both = attacks.preset("adv2").build(uf.System(classifier, [MASK(), uf.interpreters.CAM()]))
+    assert [len(move.terms) for move in both.stages[1].moves] == [1, 2]
+    assert ROWS["mask"].moves is not None
+
+
+def test_unit_rms_does_not_depend_on_the_size() -> None:
+    small, large = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 64, 64)
+    for gradient in (small, large, 1e-6 * small):
+        direction = attacks.UnitRMS().direction(gradient, {})[0]
+        assert torch.allclose(direction.square().mean((1, 2, 3)).sqrt(), torch.ones(2), atol=1e-5)
+        norm = attacks.UnitL2().direction(gradient, {})[0] * math.sqrt(gradient[0].numel())
+        assert torch.allclose(direction, norm, atol=1e-4)
+    assert not attacks.UnitRMS().direction(torch.zeros(1, 3, 4, 4), {})[0].any()
+
+
+def test_a_batch_is_its_images_one_by_one(classifier: uf.Classifier) -> None:
+    images = smooth_images(11, seed=2)
+    labels = classifier.logits(images).argmax(1)
+    system = uf.System(classifier, QUICK)
+    attack = replace(quick_attack(system), early_stop=attacks.EarlyStop(after=0.2, patience=0.1, tolerance=0.5))
+    whole = attack(system, images, labels)
+    assert len(whole.steps.unique()) > 1, "some images are to leave before others"
+    for size in (1, 7):
+        again = attack(system, images, labels, batch_size=size)
+        assert torch.equal(whole.adversarial, again.adversarial), size
+        for name in ("success", "steps", "best_step", "forwards", "backwards", "confidence"):
+            assert torch.equal(getattr(whole, name), getattr(again, name)), (size, name)
+        assert torch.equal(whole.map_l1["mask"], again.map_l1["mask"])
+    alone = attack(system, images[4:5], labels[4:5])
+    assert torch.equal(alone.adversarial[0], whole.adversarial[4])
+
+
+def test_the_counts_are_what_the_network_saw(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
+    system = uf.System(classifier, QUICK)
+    view, calls = system.view(), [0]
+
+    def forward(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        calls[0] += 1
+
+    attack, benign = quick_attack(system, (5, 8)), read_benign(system, images, labels)
+    attack.run(view, benign, 0, 8)
+    view.prepared.module.head.register_forward_hook(forward)
+    for every in (None, 2):  # what only the trace wants is not counted
+        calls[0] = 0
+        _, _, outcome = attack.run(view, benign, 0, 8, trace_every=every)
+        # warm-up; the guard's start is not counted; each joint step: move, 8 steps of the mask, 10 halvings; solutions
+        # before joint steps 0 and 6 and at the end, each with a look to rank the image
+        counted = 5 + 8 * (1 + 8 + 10) + 3 * (12 + 1)
+        assert outcome.forwards.tolist() == [counted] * 6
+        assert outcome.backwards.tolist() == [5 + 8 * (1 + 8 + 4) + 3 * 12] * 6
+        probe, guard = 8, 1
+        assert calls[0] - counted - probe - guard == (0 if every is None else 4)
+
+
+def test_iterates_are_ranked_by_fresh_solutions_of_eight_bit_images(
+    classifier: uf.Classifier, images: Tensor, labels: Tensor
+) -> None:
+    """The kept image is one that was on the 8-bit grid when it was solved, and what ranked it is the honest map."""
+    system = uf.System(classifier, QUICK)
+    attack, view, benign = quick_attack(system), system.view(), read_benign(system, images, labels)
+    classes, _, outcome = attack.run(view, benign, 0, 8)
+    found = outcome.best_step >= 0
+    assert bool(found.any())
+    assert {int(step) for step in outcome.best_step[found]} <= {6, 12, 18, 21}
+    assert torch.equal(outcome.images, attack.perturbation.levels(benign.images, outcome.images))
+    honest = QUICK.maps(classifier, outcome.images, classes, ids=benign.ids)
+    states = view.refresh(outcome.images, lambda _: classes, view.begin(outcome.images, classes, benign.ids))
+    again = view.read(outcome.images, lambda _: classes, states, graph=False)[0].maps["mask"]
+    assert torch.allclose(honest, again, atol=1e-3)
+
+
+def test_untargeted_attacks_solve_for_the_strongest_other_class(classifier: uf.Classifier, images: Tensor) -> None:
+    labels = classifier.logits(images).argmax(1)
+    system = uf.System(classifier, QUICK)
+    result = attacks.preset("adv2", eps=EPS, steps=(10, 6), targeted=False)(system, images, labels)
+    assert float(result.success.float().mean()) > 0.4
+    ids = read_benign(system, images, labels).ids
+    verdict = classifier.logits(result.adversarial)
+    explained = verdict.scatter(1, labels.unsqueeze(1), -torch.inf).argmax(1)
+    assert torch.equal(result.maps["mask"], QUICK.maps(classifier, result.adversarial, explained, ids=ids))
+
+
+def test_with_another_interpreter(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
+    system = uf.System(classifier, [QUICK, uf.interpreters.Grad()])
+    result = attacks.preset("adv2", eps=EPS, steps=(5, 8))(system, images, labels, batch_size=4)
+    assert set(result.map_l1) == {"mask", "grad"}
+    assert bool(torch.isfinite(result.map_l1["mask"]).all())
+
+
+def test_nothing_changes_when_the_network_fails_in_the_middle(
+    classifier: uf.Classifier, images: Tensor, labels: Tensor
+) -> None:
+    system, calls = uf.System(classifier, QUICK), [0]
+    module = classifier.module.train()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    view = system.view()
+
+    def broken(_module: nn.Module, _inputs: object, _output: Tensor) -> None:
+        calls[0] += 1
+        if calls[0] > 60:
+            raise RuntimeError("injected")
+
+    view.prepared.module.head.register_forward_hook(broken)
+    benign = read_benign(system, images, labels)
+    with pytest.raises(RuntimeError, match="injected"):
+        quick_attack(system).run(view, benign, 0, 8)
+    assert calls[0] > 60
+    assert all(part.training for part in module.modules())
+    assert all(parameter.grad is None for parameter in module.parameters())
+    assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+    assert torch.is_grad_enabled()
+    assert torch.overrides._get_current_function_mode() is None
+
+
+def test_cifar10_images_keep_their_maps(cifar10: uf.data.ImageData) -> None:
+    """Few images, few steps, short solutions: the joint attack changes the class too, and moves the map far less."""
+    classifier = uf.classifiers.load("cifar10-resnet20")
+    batch = cifar10.load(classifier.image_size, classifier.channels, range(12))
+    right = classifier.logits(batch.images).argmax(1) == batch.labels
+    images, labels = batch.images[right][:8], batch.labels[right][:8]
+    system = uf.System(classifier, MASK(iterations=30, refresh_every=9))
+    joint = attacks.preset("adv2", eps=8 / 255, steps=(10, 18))
+    found, alone = joint(system, images, labels), joint.control()(system, images, labels)
+    assert float(found.success.float().mean()) >= 0.85
+    assert float(found.map_l1["mask"].mean()) < 0.8 * float(alone.map_l1["mask"].mean())

@@ -1,0 +1,67 @@
+"""A run on MASK: its noise floor stands beside the other controls, its page says so, and the table has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import underfire as uf
+from benchmarks import core_tables
+from tests.campaigns.conftest import small_config
+from tests.campaigns.runs import Command, Written
+from underfire import randomness
+from underfire.campaigns import run_attack
+from underfire.interpreters import MASK
+from underfire.reports.page import write_page
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    folder = tmp_path_factory.mktemp("mask") / "cell"
+    run_attack(small_config(interpreters=("mask", "cam"), count=3, steps=(2, 2)), folder)
+    return Written(folder)
+
+
+def test_the_noise_floor_is_a_control(run: Written) -> None:
+    assert {row["attack"] for row in run.rows} == {"clean", "reseeded", "noise", "pgd", "adv2"}
+    classifier = uf.classifiers.load("digits-resnet")
+    rows = run.of("reseeded", "mask")
+    images = run.images(rows)
+    ids = randomness.identify(images, [row["image_id"] for row in rows])
+    labels = torch.tensor([row["label"] for row in rows])
+    maps = [MASK(seed=seed).maps(classifier, images, labels, ids=ids) for seed in (0, 1)]
+    floor = (maps[0] - maps[1]).abs().mean((1, 2))
+    assert [row["map_l1"] for row in rows] == pytest.approx(floor.tolist(), abs=1e-5)
+    assert float(floor.mean()) > 0
+    assert {row["map_l1"] for row in run.of("reseeded", "cam")} == {0.0}
+    for row, expected in zip(run.of("clean", "mask"), maps[0], strict=True):
+        assert torch.allclose(run.maps[f"clean/mask/{row['image_id']}"], expected, atol=1e-5)
+
+
+def test_the_page_and_the_table_have_it(run: Written) -> None:
+    page = write_page([run.folder], run.folder.parent / "page.html", "mask").read_text()
+    assert "another seed alone moves the clean images" in page
+    assert "untouched, other seed" in page
+    shown = core_tables.table(run.folder.parent, ["cell"]).splitlines()
+    floor = core_tables.cell(run.summary["interpreters"]["mask"]["attacks"]["reseeded"]["map_l1"])
+    assert all(len(line.split("|")) == len(shown[0].split("|")) for line in shown)
+    assert sum(floor in line for line in shown) >= 5
+
+
+def test_explain_shows_the_maps_of_a_run(run: Written, command: Command, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    ended = command(
+        *("explain", "--data", "digits:test", "--classifier", "digits-resnet", "--interpreter", "mask"),
+        *("--class", "label", "--count", 2, "--out", tmp_path / "out"),
+    )
+    assert ended.code == 0, ended.err
+    found = load_file(next((tmp_path / "out").glob("*.safetensors")))
+    names = {row["image_id"] for row in run.of("clean", "mask")}
+    shared = [(key, value) for key, value in found.items() if any(name in key for name in names)]
+    assert shared
+    for key, value in shared:
+        name = next(name for name in names if name in key)
+        assert torch.allclose(value, run.maps[f"clean/mask/{name}"], atol=1e-5)
