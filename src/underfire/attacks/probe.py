@@ -27,8 +27,8 @@ def probe_views(view: SystemView, benign: Benign, classes: Tensor) -> None:
     try:
         reading, _ = view.read(image, lambda _logits: classes, states, graph=True)
         gradients = {
-            name: torch.autograd.grad(_contrast(maps), image, retain_graph=True, allow_unused=True)[0]
-            for name, maps in reading.maps.items()
+            name: torch.autograd.grad(_contrast(looks), image, retain_graph=True, allow_unused=True)[0]
+            for name, looks in reading.looks.items()
         }
     except RuntimeError as error:
         if "not implemented" not in str(error) and "does not require grad" not in str(error):
