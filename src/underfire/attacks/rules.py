@@ -50,7 +50,7 @@ class UnitL2(Rule):
 class UnitRMS(Rule):
     """Minus the gradient divided by its root mean square per image; 0 where the gradient is 0.
 
-    :class:`UnitL2` in a unit that does not depend on the number of values: a size is what a value moves by on average,
+    ``UnitL2`` in a unit that does not depend on the number of values: a size is what a value moves by on average,
     so that one size serves images of any height and width.
     """
 

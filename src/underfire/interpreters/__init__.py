@@ -43,13 +43,13 @@ def create(name: str, variant: str = "paper") -> Interpreter:
 
 
 def canonical(name: str) -> str:
-    """The one way to write what :func:`create` takes."""
+    """The one way to write what ``create`` takes."""
     key, argument = _parts(name)
     return f"{key}:{argument}" if argument else key
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """The registry's key, and what follows the colon. Raises InputError for what :func:`create` does not know."""
+    """The registry's key, and what follows the colon. Raises InputError for what ``create`` does not know."""
     kind, _, argument = name.partition(":")
     key = kind.lower().replace("-", "").replace("_", "")
     if key not in REGISTRY:

@@ -37,7 +37,7 @@ class View(ABC):
     refresh_passes: int = 0
 
     def begin(self, prepared: Prepared, images: Tensor, classes: Tensor, ids: Tensor) -> State:
-        """The state to start with, cheaply: what is costly belongs into :meth:`refresh`.
+        """The state to start with, cheaply: what is costly belongs into ``refresh``.
 
         ``ids`` int64 N identify the images for whatever is drawn per image.
         """
@@ -91,7 +91,7 @@ class Interpreter(ABC):
         """The differentiable view that attacks use."""
 
     def reader(self, classifier: Classifier) -> Reader:
-        """:meth:`read` on ``classifier``. What is to be looked up once, and not for every batch, is looked up here."""
+        """``read`` on ``classifier``. What is to be looked up once, and not for every batch, is looked up here."""
         return partial(self.read, classifier)
 
     def identity(self, classifier: Classifier) -> str:

@@ -21,7 +21,7 @@ class MASK(Interpreter):
     """1 - m for the mask m that minimises p_c(x m + blur(x) (1 - m)) + l1 |1 - m|_1 + tv TV(m) (Fong & Vedaldi 2017).
 
     Maps are in [0, 1] as they are solved, without min-max: 1 where a pixel must be blurred for the class to be lost.
-    The defaults are the parameters of ADV2's experiments; :meth:`older` has those of its earlier ones. The solver is
+    The defaults are the parameters of ADV2's experiments; ``older`` has those of its earlier ones. The solver is
     noisy in itself: another ``seed`` gives other maps of the same image, and that distance is the floor beside which
     any distance between its maps must be read.
 

@@ -40,7 +40,7 @@ def _both(rows: Tensor, images: Tensor, columns: Tensor) -> Tensor:
 
 
 class Problem:
-    """The loss of masks for images of one size, dtype and device; :func:`problem_of` has those that were made before.
+    """The loss of masks for images of one size, dtype and device; ``problem_of`` has those that were made before.
 
     A mask m N x h x w in [0, 1] keeps pixels where it is 1 and blurs them where it is 0.
     """

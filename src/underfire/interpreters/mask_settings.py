@@ -53,7 +53,7 @@ class Settings:
         blur, mask_blur: sides of the Gaussian windows, in pixels; odd, 1 for none.
         sigma, mask_sigma: their standard deviations, in pixels.
         jitter: pixels by which the image is enlarged before a random crop.
-        learning_rate, l1, tv, power, start: see :class:`~underfire.interpreters.mask.MASK`; ``l1`` weighs the sum
+        learning_rate, l1, tv, power, start: see ``interpreters.mask.MASK``; ``l1`` weighs the sum
             over cells.
     """
 

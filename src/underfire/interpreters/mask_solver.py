@@ -66,7 +66,7 @@ def solve(
     leave in groups of eight, which changes no bit of the others' masks.
 
     Args:
-        images: N x C x H x W in [0, 1], N a multiple of eight (see :mod:`underfire.batching`).
+        images: N x C x H x W in [0, 1], N a multiple of eight (see ``batching``).
         ids: int64 N, for the jitter.
     """
     with torch.no_grad():

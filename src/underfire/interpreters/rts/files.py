@@ -21,7 +21,7 @@ PREFIX = "rts-"
 class Note:
     """What a masker was made for and how; part of its file.
 
-    ``encoder`` is how the encoder is loaded (as :func:`underfire.classifiers.load` takes it) where it is not the
+    ``encoder`` is how the encoder is loaded (as ``classifiers.load`` takes it) where it is not the
     classifier itself, and empty where it is.
     """
 
@@ -129,10 +129,10 @@ def find(masker: str | None, classifier_sha256: str) -> tuple[Path, Note]:
 
 
 def open_masker(masker: str | None, encoder: str | None, classifier_sha256: str) -> Opened:
-    """The masker for a classifier, with its encoder; see :func:`find`.
+    """The masker for a classifier, with its encoder; see ``find``.
 
     Args:
-        encoder: the encoder as :func:`underfire.classifiers.load` takes it, instead of what the file says.
+        encoder: the encoder as ``classifiers.load`` takes it, instead of what the file says.
     """
     from safetensors.torch import load_file
 

@@ -30,7 +30,7 @@ class RTS(Interpreter):
     Args:
         masker: file of ``underfire train rts``, or the folder with it; None takes the one that ships for the
             classifier. It is refused where it is untrained, or another classifier's.
-        encoder: the encoder as :func:`underfire.classifiers.load` takes it, instead of what the masker's file says; its
+        encoder: the encoder as ``classifiers.load`` takes it, instead of what the masker's file says; its
             weights must be those that the masker was trained with.
         confidence: evidence for the class that a place must show; None takes the masker's own.
     """

@@ -163,7 +163,7 @@ class Masker(nn.Module):
         return torch.stack(sums, 1)
 
     def scales_of(self, recorded: Recorded, image_size: tuple[int, int]) -> list[Tensor]:
-        """What :meth:`forward` takes, from the encoder's pass. Raises InterpreterError where it does not fit."""
+        """What ``forward`` takes, from the encoder's pass. Raises InterpreterError where it does not fit."""
         found = [top_of(recorded), *finer_scales(recorded, image_size)]
         channels = [scale.shape[1] for scale in found]
         if channels != [self.shape.top, *self.shape.skips]:

@@ -43,8 +43,8 @@ def train_masker(
         folder: where everything is written.
         test: images to measure the masker on; it is never trained on them.
         encoder: another network whose features the masker reads; the classifier's own where None.
-        encoder_spec: how :func:`underfire.classifiers.load` finds the encoder, for the masker's file.
-        recipe: steps and all else; :class:`MaskerRecipe`'s defaults where None.
+        encoder_spec: how ``classifiers.load`` finds the encoder, for the masker's file.
+        recipe: steps and all else; ``MaskerRecipe``'s defaults where None.
         resume: go on from the folder's checkpoint, which must be of the same networks, images and recipe.
         on_step: called after each step.
 
