@@ -134,9 +134,10 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 mean=(0.4933, 0.4824, 0.4362),
                 std=(0.2054, 0.1898, 0.2238),
                 class_names=_SCENES,
-                phases=(OneCycle(24, 0.15),),
+                phases=(OneCycle(18, 0.05),),
                 shift=6,
                 flip=True,
+                weight_decay=1e-4,
                 sources=("scenes:train", "scenes:test"),
             ),
             Recipe(
@@ -148,9 +149,10 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 mean=(0.4933, 0.4824, 0.4362),
                 std=(0.2054, 0.1898, 0.2238),
                 class_names=_SCENES,
-                phases=(OneCycle(14, 0.15),),
+                phases=(OneCycle(16, 0.05),),
                 shift=6,
                 flip=True,
+                weight_decay=1e-4,
                 sources=("scenes:train", "scenes:test"),
             ),
             Recipe(
