@@ -34,7 +34,8 @@ class AttackResult:
         success: the goal was reached, by the original classifier on the 8-bit image.
         untargeted_success: the predicted class is not the image's own.
         joint_success: correct before, success, and every map closer to its target than ``noise_threshold``, the 95th
-            percentile of the distances that random noise of the same size causes on these images.
+            percentile of the distances that random noise of the same size causes on the images that were correct
+            before.
         confidence: probability of what was wanted, in [0, 1].
         benign_maps: honest maps N x h x w in [0, 1] of the benign images for their own class.
         maps: honest maps of the adversarial images for the target.
@@ -95,8 +96,9 @@ class AttackResult:
         noise: Judgement,
     ) -> AttackResult:
         noise_l1 = {name: values["map_l1"] for name, values in noise.distances.items()}
-        thresholds = {name: metrics.noise_threshold(values) for name, values in noise_l1.items()}
-        joint = judged.success & benign.correct.cpu()
+        correct = benign.correct.cpu()
+        thresholds = {name: metrics.noise_threshold(values[correct]) for name, values in noise_l1.items()}
+        joint = judged.success & correct
         for name, threshold in thresholds.items():
             joint = metrics.joint_success(joint, judged.distances[name]["map_l1_target"], threshold)
         columns = ("map_l1", "map_l2", "map_iou", "map_ssim", "map_spearman", "map_l1_target")
@@ -105,7 +107,7 @@ class AttackResult:
             images=benign.images.cpu(),
             adversarial=judged.images,
             labels=benign.labels.cpu(),
-            correct_before=benign.correct.cpu(),
+            correct_before=correct,
             target=classes.cpu() if attack.goal.targeted else None,
             success=judged.success,
             untargeted_success=judged.untargeted_success,

@@ -134,9 +134,12 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 mean=(0.4933, 0.4824, 0.4362),
                 std=(0.2054, 0.1898, 0.2238),
                 class_names=_SCENES,
-                phases=(OneCycle(24, 0.15),),
+                phases=(OneCycle(18, 0.05),),
                 shift=6,
                 flip=True,
+                weight_decay=1e-4,
+                remark="Rate, weight decay and length were chosen so that targeted PGD at 8/255 reaches random classes of "
+                "held-out scenes: 24 epochs at 0.15 and 0.0005 make a network of 100 % that resists a tenth of them.",
                 sources=("scenes:train", "scenes:test"),
             ),
             Recipe(
@@ -148,9 +151,12 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 mean=(0.4933, 0.4824, 0.4362),
                 std=(0.2054, 0.1898, 0.2238),
                 class_names=_SCENES,
-                phases=(OneCycle(14, 0.15),),
+                phases=(OneCycle(16, 0.05),),
                 shift=6,
                 flip=True,
+                weight_decay=1e-4,
+                remark="Rate, weight decay and length were chosen so that targeted PGD at 8/255 reaches random classes of "
+                "held-out scenes: 24 epochs at 0.15 and 0.0005 make a network of 100 % that resists a tenth of them.",
                 sources=("scenes:train", "scenes:test"),
             ),
             Recipe(
