@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from underfire import metrics, randomness
+from underfire import metrics
 from underfire.attacks.benign import Benign
 from underfire.attacks.goal import Goal
-from underfire.attacks.perturbations.linf import eight_bit_box
 from underfire.system import System
 
 MAP_METRICS = ("map_l1", "map_l2", "map_iou", "map_ssim", "map_spearman", "map_l1_target")
@@ -87,18 +85,6 @@ def distances(maps: Tensor, benign: Tensor, target: Tensor) -> dict[str, Tensor]
     }
 
 
-def noise_images(benign: Benign, eps: float | Tensor, seed: int) -> Tensor:
-    """The noise control: every value moved by plus or minus ``eps`` (one or N; the 8-bit levels in it), at random."""
-    low, high = eight_bit_box(benign.images, eps)
-    up = randomness.uniform(seed, benign.ids, "noise control", 0, benign.images.shape[1:]) < 0.5
-    return torch.where(up, high, low)
-
-
-def judge_clean(system: System, benign: Benign) -> Judgement:
-    """The clean control: the benign images, read for their own classes."""
-    return judge(system, benign, benign.images, benign.labels, Goal(targeted=True))
-
-
-def judge_noise(system: System, benign: Benign, eps: float | Tensor, seed: int) -> Judgement:
-    """The noise control, read for the images' own classes."""
-    return judge(system, benign, noise_images(benign, eps, seed), benign.labels, Goal(targeted=True))
+def judge_control(system: System, benign: Benign, images: Tensor) -> Judgement:
+    """A control: the benign images themselves, or with noise, read for their own classes."""
+    return judge(system, benign, images, benign.labels, Goal(targeted=True))

@@ -13,7 +13,7 @@ from torch import Tensor
 from underfire import metrics
 from underfire.attacks import Attack, Goal
 from underfire.attacks.benign import Benign, read_benign
-from underfire.attacks.judge import Judgement, judge, noise_images
+from underfire.attacks.judge import Judgement, judge
 from underfire.attacks.outcome import Outcome
 from underfire.campaigns.config import RunConfig
 from underfire.campaigns.selection import Selection
@@ -77,14 +77,9 @@ def attack_shard(
     if not len(places):
         return writer.findings()
     benign, rows = everyone.take(places), places.tolist()
-    seed, eps = run.config.seed, run.config.eps
+    seed = run.config.seed
     wanted = _Wanted(run.asked.goal, *run.asked.resolve(benign, seed))
-    writer.write("clean", _control(run.system, benign, wanted), rows, wanted)
-    reseeded = run.system.reseeded()
-    if reseeded is not None:
-        writer.write("reseeded", _control(reseeded, benign, wanted), rows, wanted)
-    writer.write("noise", _control(run.system, benign, wanted, noise_images(benign, eps, seed)), rows, wanted)
-    done = 0
+    found, done = [], 0
     for name, attack in run.attacks.items():
         each = len(rows) * attack.steps
 
@@ -92,10 +87,18 @@ def attack_shard(
             advance(start + share * step // total)
 
         classes, maps, outcome = attack.run(view, benign, seed, size, progress, _checks(attack))
-        judged = judge(run.system, benign, outcome.images, classes, attack.goal, maps)
+        found.append((name, judge(run.system, benign, outcome.images, classes, attack.goal, maps), attack, outcome))
+        done += each
+    writer.write("clean", _control(run.system, benign, wanted), rows, wanted)
+    reseeded = run.system.reseeded()
+    if reseeded is not None:
+        writer.write("reseeded", _control(reseeded, benign, wanted), rows, wanted)
+    # As large as what the attack did: the last one is the one that was asked for.
+    noise = run.asked.perturbation.noise(benign.images, outcome.images, benign.ids, seed)
+    writer.write("noise", _control(run.system, benign, wanted, noise), rows, wanted)
+    for name, judged, attack, outcome in found:
         writer.write(name, judged, rows, wanted, attack, outcome)
         writer.write_trace(name, rows, outcome)
-        done += each
     return writer.findings()
 
 

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from underfire.transforms.edges import sobel
+from underfire.transforms.warp import warp
 
-__all__ = ["sobel"]
+__all__ = ["sobel", "warp"]

@@ -5,7 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import torch
 from torch import Tensor
+
+from underfire import randomness
+from underfire.attacks.rules import per_image
 
 Theta = dict[str, Tensor]
 
@@ -41,10 +45,21 @@ class Perturbation(ABC):
         """The perturbation's own cost on the composed image, N; 0 where it has a hard constraint instead."""
         return image.new_zeros(len(image))
 
-    @abstractmethod
+    def reshaped(self, theta: Theta, weights: Tensor) -> Theta:
+        """Theta from here on under another shaping, N x 1 x H x W."""
+        return theta | {"weights": weights}
+
     def levels(self, images: Tensor, adversarial: Tensor) -> Tensor:
         """``adversarial`` at 8 bits: the nearest level *inside* the constraint around ``images``."""
+        return (adversarial * 255).round().clamp(0, 255) / 255
 
-    def noise_eps(self, images: Tensor, adversarial: Tensor) -> Tensor:
-        """The L-inf size of the random noise that each image is compared with, N: as large as what was done to it."""
-        return (adversarial - images).abs().flatten(1).amax(1)
+    def noise(self, images: Tensor, adversarial: Tensor, ids: Tensor, seed: int) -> Tensor:
+        """The random noise that ``adversarial`` is compared with, at 8 bits: values move up or down at random, by as
+        much as the attack moved them in root mean square over the image, a whole number of levels each."""
+        drawn = randomness.uniform(seed, ids, "noise control", 0, images.shape[1:])
+        size = ((adversarial - images) * 255).flatten(1).square().mean(1).sqrt()
+        low = size.floor()
+        more = per_image((size.square() - low.square()) / (2 * low + 1), images)  # how often one level more
+        levels = per_image(low, images) + ((2 * drawn) % 1 < more)
+        moved = images * 255 + torch.where(drawn < 0.5, levels, -levels)
+        return moved.round().clamp(0, 255) / 255

@@ -23,15 +23,13 @@ def parse_eps(text: str) -> float:
         raise InputError(f"eps is {text!r}; expected a number or a fraction, such as 0.031 or 8/255.") from error
 
 
-def eight_bit_box(images: Tensor, eps: float | Tensor) -> tuple[Tensor, Tensor]:
-    """The lowest and highest 8-bit pixel values in [0, 1] that lie within ``eps`` (one, or N) of each pixel.
+def eight_bit_box(images: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """The lowest and highest 8-bit pixel values in [0, 1] that lie within ``eps`` of each pixel.
 
     An image is saved at 8 bits, so only these values can be judged: the attack searches between them, and rounding can
     never lead out of the ball. For eps = 0.031 (7.9 levels) that is a ball of 7 levels.
     """
     levels = images * 255
-    if isinstance(eps, Tensor):
-        eps = per_image(eps, images)
     low = torch.ceil(levels - eps * 255 - 1e-3).clamp_min(0) / 255
     high = torch.floor(levels + eps * 255 + 1e-3).clamp_max(255) / 255
     return low, high
@@ -85,5 +83,7 @@ class PGD(Perturbation):
         low, high = eight_bit_box(images, self.eps)
         return torch.clamp(torch.round(adversarial * 255) / 255, low, high)
 
-    def noise_eps(self, images: Tensor, adversarial: Tensor) -> Tensor:
-        return images.new_full((len(images),), self.eps)
+    def noise(self, images: Tensor, adversarial: Tensor, ids: Tensor, seed: int) -> Tensor:
+        """Every value moves by plus or minus eps (the 8-bit levels in it), at random."""
+        low, high = eight_bit_box(images, self.eps)
+        return torch.where(randomness.uniform(seed, ids, "noise control", 0, images.shape[1:]) < 0.5, high, low)

@@ -1,0 +1,49 @@
+"""Carlini & Wagner's L2 perturbation: free in tanh space, and paid for by its length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from underfire.attacks.perturbations.base import Perturbation, Theta
+from underfire.attacks.perturbations.rounding import straight_through
+from underfire.attacks.rules import per_image
+
+INSIDE = 1e-6
+"""How far from 0 and 1 pixels are kept: at the ends atanh is infinite, and such pixels would never move."""
+
+
+@dataclass(frozen=True)
+class CW(Perturbation):
+    """image = x + W (x' - x) with x' = (tanh(w) + 1) / 2 (Carlini & Wagner 2017, section V-B).
+
+    No constraint but valid pixels; the penalty is the squared L2 distance of the composed image.
+
+    Args:
+        rounded: the attack sees the image at 8 bits, as it is judged, and differentiates straight through the rounding.
+    """
+
+    name: ClassVar[str] = "cw"
+
+    rounded: bool = True
+
+    def start(self, images: Tensor, weights: Tensor, ids: Tensor, seed: int) -> Theta:
+        inside = (2 * images - 1).clamp(-1 + 2 * INSIDE, 1 - 2 * INSIDE)
+        return {"w": torch.atanh(inside), "origin": images, "weights": weights}
+
+    def variable(self, theta: Theta) -> Tensor:
+        return theta["w"]
+
+    def image(self, theta: Theta, variable: Tensor) -> Tensor:
+        free = (torch.tanh(variable) + 1) / 2
+        image = (theta["origin"] + theta["weights"] * (free - theta["origin"])).clamp(0, 1)
+        return straight_through(image) if self.rounded else image
+
+    def move(self, theta: Theta, direction: Tensor, size: Tensor) -> Theta:
+        return theta | {"w": torch.addcmul(theta["w"], per_image(size, direction), direction)}
+
+    def penalty(self, theta: Theta, variable: Tensor, image: Tensor) -> Tensor:
+        return (image - theta["origin"]).square().flatten(1).sum(1)
