@@ -48,7 +48,7 @@ def test_the_preset(classifier: uf.Classifier) -> None:
     assert not control.joint
     both = attacks.preset("adv2").build(uf.System(classifier, [MASK(), uf.interpreters.CAM()]))
     assert [len(move.terms) for move in both.stages[1].moves] == [1, 2]
-    assert ROWS["mask"].moves is not None
+    assert ROWS["pgd"]["mask"].moves is not None
 
 
 def test_unit_rms_does_not_depend_on_the_size() -> None:

@@ -18,8 +18,10 @@ from underfire.attacks.probe import probe_views
 from underfire.attacks.ranking import EarlyStop, Ranking
 from underfire.attacks.result import AttackResult
 from underfire.attacks.schedule import Stage
+from underfire.attacks.search import ConstantSearch
 from underfire.attacks.shaping import Shaping, Uniform
-from underfire.attacks.targets import BenignMap, ClassRule, MapRule, RandomClass
+from underfire.attacks.target_maps import BenignMap, MapRule
+from underfire.attacks.targets import ClassRule, RandomClass
 from underfire.attacks.trace import Trace
 from underfire.batching import suited_size
 from underfire.errors import InputError
@@ -40,6 +42,7 @@ class Attack:
         target_map: the map that is wanted.
         ranking: which iterate is kept; where None, by the maps if any stage reads them, else by the prediction.
         early_stop: when an image is let go before its last step; None for never.
+        search: for each image's own constant between objective and penalty, by several runs; None for one run.
         exact_prediction_gradient: where an interpreter smooths rectifiers (Grad), take the prediction term's gradient
             from a pass of its own with exact ones: one more forward and backward per step.
     """
@@ -53,6 +56,7 @@ class Attack:
     target_map: MapRule = field(default_factory=BenignMap)
     ranking: Ranking | None = None
     early_stop: EarlyStop | None = None
+    search: ConstantSearch | None = None
     exact_prediction_gradient: bool = False
 
     def __post_init__(self) -> None:
@@ -123,7 +127,7 @@ class Attack:
     def resolve(self, benign: Benign, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
         """What is wanted: the goal's classes int64 N, and the target maps N x h x w by interpreter."""
         classes = self.target_class.classes(benign, seed) if self.goal.targeted else benign.labels
-        return classes, self.target_map.maps(benign, seed)
+        return classes, self.target_map.maps(benign, classes, seed)
 
     @torch.enable_grad()
     def run(
@@ -141,20 +145,27 @@ class Attack:
         if self.joint:
             probe_views(view, benign, classes)
         slices = [slice(begin, begin + batch_size) for begin in range(0, len(benign.images), batch_size)]
+        rounds = self.search.rounds if self.search else 1
         outcomes = []
         for index, rows in enumerate(slices):
-            loop = Loop(
-                self,
-                view,
-                benign.images[rows],
-                classes[rows],
-                {name: value[rows] for name, value in maps.items()},
-                benign.ids[rows],
-                seed=seed,
-                progress=_shifted(progress, index, len(slices)),
-                trace_every=trace_every,
-            )
-            outcomes.append(loop())
+
+            def once(number: int, constant: Tensor | None, rows: slice = rows, done: int = index * rounds) -> Outcome:
+                loop = Loop(
+                    self,
+                    view,
+                    benign.images[rows],
+                    classes[rows],
+                    {name: value[rows] for name, value in maps.items()},
+                    benign.ids[rows],
+                    seed=seed,
+                    constant=constant,
+                    progress=_shifted(progress, done + number, len(slices) * rounds),
+                    trace_every=trace_every if number + 1 == rounds else None,
+                )
+                return loop()
+
+            found = once(0, None) if self.search is None else self.search.best(once, benign.images[rows])
+            outcomes.append(found)
         outcome = Outcome.joined(outcomes)
         outcome.images = self.perturbation.levels(benign.images, outcome.images)
         return classes, maps, outcome

@@ -14,6 +14,7 @@ from underfire.attacks.objective import Point
 from underfire.attacks.outcome import Outcome
 from underfire.attacks.ranking import map_distance
 from underfire.attacks.schedule import Move, Stage
+from underfire.attacks.shaping import Uniform
 from underfire.attacks.state import Carried
 from underfire.attacks.trace import Trace
 from underfire.batching import padded_size, padding
@@ -37,6 +38,7 @@ class Loop:
         classes: int64 N, what the goal is about (targets, or the images' own classes).
         targets: target maps N x h x w by interpreter; empty where nothing reads maps.
         ids: int64 N.
+        constant: N, what the objective weighs for each image beside the perturbation's penalty; 1 where None.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Loop:
         ids: Tensor,
         *,
         seed: int,
+        constant: Tensor | None = None,
         progress: Progress | None = None,
         trace_every: int | None = None,
     ) -> None:
@@ -56,17 +59,19 @@ class Loop:
         self.count = len(images)
         fill = padding(self.count, images.device)
         images = images[fill]
-        weights = attack.shaping.weights(images)
-        theta = attack.perturbation.start(images, weights, ids[fill], seed)
+        theta = attack.perturbation.start(images, self._weights(attack.stages[0], images), ids[fill], seed)
         row = torch.arange(len(fill), device=images.device)
         row = torch.where(row < self.count, row, -1)
         zeros = row.new_zeros(len(fill))
-        self.run_state = Carried(row, images, classes[fill], ids[fill], {n: m[fill] for n, m in targets.items()}, theta)
+        price = images.new_ones(len(fill)) if constant is None else 1 / constant[fill]
+        wanted = {name: maps[fill] for name, maps in targets.items()}
+        self.run_state = Carried(row, images, classes[fill], ids[fill], wanted, price, theta)
         self.run_state.counts = {"steps": zeros, "forwards": zeros, "backwards": zeros}
         self.run_state.best = attack.kept_by.start(images)
         self.outcome = Outcome.empty(images[: self.count], trace_every)
         self.total = sum(stage.steps for stage in attack.stages)
         self.step = 0
+        self.shaped = attack.stages[0].shaped
         self.aside = 0.0  # seconds spent for the trace alone
 
     @property
@@ -86,8 +91,15 @@ class Loop:
         self.outcome.seconds = time.perf_counter() - started - self.aside
         return self.outcome
 
+    def _weights(self, stage: Stage, images: Tensor) -> Tensor:
+        shaping = self.attack.shaping if stage.shaped else Uniform()
+        return shaping.weights(images)
+
     def _stage(self, stage: Stage, last: bool) -> None:
         run, attack = self.run_state, self.attack
+        if stage.shaped != self.shaped:
+            run.theta = attack.perturbation.reshaped(run.theta, self._weights(stage, run.images))
+            self.shaped = stage.shaped
         variable = attack.perturbation.variable(run.theta)
         maps = stage.reads_maps or (last and attack.kept_by.needs_maps)
         if maps and not run.views:
@@ -177,7 +189,7 @@ class Loop:
         else:
             reading = Reading(self.view.look(image), {}, {})
         penalty = self.attack.perturbation.penalty(run.theta, variable, image)
-        return Point(reading, run.classes, self.goal, run.targets, penalty), states
+        return Point(reading, run.classes, self.goal, run.targets, penalty, run.price), states
 
     def _largest(self, move: Move, index: str, direction: Tensor, size: Tensor) -> Tensor:
         """The largest step size per image, between 0 and ``size``, for which the guard holds: bisection for all images
@@ -253,6 +265,7 @@ class Loop:
         out.last[place] = last
         out.images[place] = torch.where(found.view(-1, 1, 1, 1), run.best["image"][rows], last)
         out.best_step[place] = run.best["step"][rows]
+        out.value[place] = torch.where(found, run.best["value"][rows], torch.inf)
         for name in ("steps", "forwards", "backwards"):
             getattr(out, name)[place] = run.counts[name][rows]
 

@@ -18,13 +18,15 @@ from underfire.system import Reading
 
 @dataclass(frozen=True)
 class Point:
-    """Where an objective is evaluated: a reading, what is wanted, and the perturbation's own penalty (N)."""
+    """Where an objective is evaluated: a reading, what is wanted, the perturbation's own penalty (N), and what it is
+    multiplied with (N)."""
 
     reading: Reading
     classes: Tensor
     goal: Goal
     target_maps: Mapping[str, Tensor]
     penalty: Tensor
+    price: Tensor
 
 
 class Term(ABC):
@@ -42,7 +44,8 @@ class Prediction(Term):
     """l_prd: how far the classifier is from the goal ([ADV2] eq. 4).
 
     Args:
-        loss: ``cross_entropy``, or ``margin``: max(z_other - z_target, -kappa) (Carlini & Wagner 2017).
+        loss: ``cross_entropy``; ``margin``: max(z_other - z_target, -kappa) (Carlini & Wagner 2017); or ``logit``:
+            minus the target's logit, without end.
         smoothing: label smoothing of the cross-entropy; the target class gets 1 - ``smoothing``.
         share: what label smoothing gives each other class; ``smoothing`` / (K - 1) where None.
         kappa: confidence that the margin loss asks for, in logits.
@@ -50,14 +53,14 @@ class Prediction(Term):
 
     name: ClassVar[str] = "prediction"
 
-    loss: Literal["cross_entropy", "margin"] = "cross_entropy"
+    loss: Literal["cross_entropy", "margin", "logit"] = "cross_entropy"
     smoothing: float = 0.0
     share: float | None = None
     kappa: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.loss not in ("cross_entropy", "margin"):
-            raise InputError(f"loss is {self.loss!r}; expected 'cross_entropy' or 'margin'.")
+        if self.loss not in ("cross_entropy", "margin", "logit"):
+            raise InputError(f"loss is {self.loss!r}; expected 'cross_entropy', 'margin' or 'logit'.")
         if not 0 <= self.smoothing < 1:
             raise InputError(f"smoothing is {self.smoothing}; expected a value in [0, 1).")
 
@@ -65,6 +68,9 @@ class Prediction(Term):
         logits, classes = point.reading.logits, point.classes
         if self.loss == "margin":
             return point.goal.margin(logits, classes).clamp_min(-self.kappa)
+        if self.loss == "logit":
+            chosen = logits.gather(1, classes.unsqueeze(1)).squeeze(1)
+            return -chosen if point.goal.targeted else chosen
         return point.goal.cross_entropy(logits, classes, self.smoothing, self.share)
 
 
@@ -115,4 +121,4 @@ class Penalty(Term):
     name: ClassVar[str] = "penalty"
 
     def __call__(self, point: Point) -> Tensor:
-        return point.penalty
+        return point.penalty * point.price

@@ -96,11 +96,15 @@ class Move:
 
 @dataclass(frozen=True)
 class Stage:
-    """``steps`` steps, in each of which the ``moves`` are made one after the other."""
+    """``steps`` steps, in each of which the ``moves`` are made one after the other.
+
+    ``shaped`` says whether the attack's shaping acts in this stage; the perturbation is uniform where it does not.
+    """
 
     name: str
     steps: int
     moves: tuple[Move, ...]
+    shaped: bool = True
 
     def __post_init__(self) -> None:
         if self.steps < 0:

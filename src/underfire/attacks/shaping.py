@@ -6,11 +6,15 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
+
+from underfire.errors import InputError
+from underfire.transforms import sobel
 
 
 class Shaping(ABC):
-    """Per-pixel weights on the perturbation, computed once on the benign image."""
+    """Per-pixel weights on the perturbation, computed on the benign image."""
 
     name: ClassVar[str]
 
@@ -27,3 +31,42 @@ class Uniform(Shaping):
 
     def weights(self, images: Tensor) -> Tensor:
         return images.new_ones(len(images), 1, *images.shape[2:])
+
+
+@dataclass(frozen=True)
+class Edge(Shaping):
+    """W = e, the Sobel magnitude of the grey image (AdvEdge, [EDGE] eq. 14). Flat pixels are never changed."""
+
+    name: ClassVar[str] = "edge"
+
+    def weights(self, images: Tensor) -> Tensor:
+        return sobel(images)
+
+
+@dataclass(frozen=True)
+class EdgeMask(Shaping):
+    """W = 1 where e > ``threshold``, and 0 elsewhere (AdvEdge+, [EDGE] eq. 15).
+
+    Args:
+        threshold: of the Sobel magnitude, which is at most 0.79.
+        graded: W = e instead of 1 there, as the published experiments have it under C&W and StAdv.
+    """
+
+    name: ClassVar[str] = "edge-mask"
+
+    threshold: float = 0.1
+    graded: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold < 0.79:
+            raise InputError(
+                f"threshold is {self.threshold}; expected 0 <= threshold < 0.79, the largest edge of an image in "
+                "[0, 1] (a sixth of a photo's pixels exceed 0.1)."
+            )
+
+    def weights(self, images: Tensor) -> Tensor:
+        edges = sobel(images)
+        return torch.where(edges > self.threshold, edges if self.graded else torch.ones_like(edges), 0.0)
+
+
+SHAPINGS: dict[str, Shaping] = {"uniform": Uniform(), "edge": Edge(), "edge-mask": EdgeMask()}

@@ -26,7 +26,8 @@ def take(tree: Tree, keep: Tensor) -> Tree:
 class Carried:
     """The state of one batch in the loop.
 
-    ``images`` are the benign ones; ``row`` is each image's place in the outcome, -1 for filling and those that left.
+    ``images`` are the benign ones; ``price`` is what their penalty is multiplied with; ``row`` is each image's place in
+    the outcome, -1 for filling and those that left.
     """
 
     row: Tensor
@@ -34,6 +35,7 @@ class Carried:
     classes: Tensor
     ids: Tensor
     targets: dict[str, Tensor]
+    price: Tensor
     theta: Theta
     views: dict[str, State] = field(default_factory=dict)
     rules: dict[str, dict[str, Tensor]] = field(default_factory=dict)

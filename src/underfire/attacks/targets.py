@@ -1,4 +1,4 @@
-"""What an attack wants a reading to be: rules that give each image its target class and target map."""
+"""Which class an attack wants: rules that give each image its target class."""
 
 from __future__ import annotations
 
@@ -72,26 +72,6 @@ class GivenClass(ClassRule):
                 "others: a targeted attack needs another class. Leave these images out, or attack untargeted."
             )
         return classes
-
-
-class MapRule(ABC):
-    """Gives each image the map that the attack makes the interpreter show."""
-
-    name: ClassVar[str]
-
-    @abstractmethod
-    def maps(self, benign: Benign, seed: int) -> dict[str, Tensor]:
-        """N x h x w in [0, 1] by interpreter."""
-
-
-@dataclass(frozen=True)
-class BenignMap(MapRule):
-    """The map of the clean image for its own class: the explanation that an analyst expects."""
-
-    name: ClassVar[str] = "benign"
-
-    def maps(self, benign: Benign, seed: int) -> dict[str, Tensor]:
-        return benign.maps
 
 
 CLASS_RULES: dict[str, ClassRule] = {"random": RandomClass(), "least-likely": LeastLikely()}

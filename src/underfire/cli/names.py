@@ -16,7 +16,7 @@ def list_names(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Show the shipped classifiers, the interpreters and their maskers, the attacks and the training recipes."""
-    from underfire.attacks import BUILDERS, VARIANTS
+    from underfire.attacks import KINDS, VARIANTS
     from underfire.classifiers.sources import names
     from underfire.interpreters import REGISTRY
     from underfire.interpreters.rts import files
@@ -26,7 +26,7 @@ def list_names(
         "classifiers": names(),
         "interpreters": list(REGISTRY),
         "maskers": [files.read_note(file).classifier for file in files.shipped()],
-        "attacks": list(BUILDERS),
+        "attacks": list(KINDS),
         "presets": list(VARIANTS),
         "data": ["digits", "digits:train", "digits:test", "scenes", "scenes:train", "scenes:test"],
         "recipes": list(RECIPES),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from underfire import randomness
 from underfire.attacks.perturbations.base import Perturbation, Theta
+from underfire.attacks.perturbations.rounding import straight_through
 from underfire.attacks.rules import per_image
 from underfire.errors import InputError
 
@@ -43,12 +44,15 @@ class PGD(Perturbation):
         eps: radius in L-inf, in pixel units (8 / 255).
         random_start: begin at a random 8-bit image of the ball, weighted by the shaping; without one and with the sign
             rule this is BIM (Kurakin et al. 2017), which ADV2 builds on.
+        rounded: the attack sees the image at 8 bits, as it is judged, and differentiates straight through the rounding.
+            Whole steps of 1/255 lie there anyway; shaped ones do not.
     """
 
     name: ClassVar[str] = "pgd"
 
     eps: float = 0.031
     random_start: bool = False
+    rounded: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.eps <= 1:
@@ -72,7 +76,7 @@ class PGD(Perturbation):
         return theta["image"]
 
     def image(self, theta: Theta, variable: Tensor) -> Tensor:
-        return variable
+        return straight_through(variable) if self.rounded else variable
 
     def move(self, theta: Theta, direction: Tensor, size: Tensor) -> Theta:
         step = theta["weights"] * per_image(size, direction)

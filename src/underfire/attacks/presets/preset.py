@@ -1,0 +1,184 @@
+"""A preset: a named attack whose details depend on the system."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from torch import Tensor
+
+from underfire.attacks.attack import Attack
+from underfire.attacks.perturbations import parse_eps
+from underfire.attacks.presets.building import KINDS, build, perturbation_of
+from underfire.attacks.presets.rows import ROWS
+from underfire.attacks.presets.variants import VARIANTS, EdgeScope
+from underfire.attacks.result import AttackResult
+from underfire.attacks.search import ConstantSearch
+from underfire.attacks.shaping import SHAPINGS, EdgeMask, Shaping, Uniform
+from underfire.attacks.target_maps import BenignMap, GivenMap, MapRule, RandomPatch
+from underfire.attacks.targets import CLASS_RULES, ClassRule, GivenClass, RandomClass
+from underfire.errors import InputError, unknown_name
+from underfire.system import System
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named attack whose details depend on the system. Call it like an attack, or ``build`` the attack itself.
+
+    Args:
+        name: ``adv2``, ``advedge``, ``advedge+`` (joint), ``pgd``, ``bim``, ``cw`` or ``stadv`` (prediction only).
+        eps: L-inf radius in pixel units, of ``pgd`` and ``bim``; the others have none.
+        steps: warm-up and joint steps instead of the published ones; weights rescale with them.
+        variant: ``paper`` or ``published``. An interpreter's own published settings (Grad's normalised pixels) are the
+            interpreter's: ``interpreters.create("grad", "published")``.
+        targeted: reach a class (default), or only leave the image's own.
+        target_class: which class, where targeted.
+        early_stop: whether images that have come to rest leave; by default where weights stand still at last (Grad)
+            and never under ``published``. On CAM it saves a fifth of the steps and costs 3 % of map distance.
+        perturbation: of a joint attack: ``pgd`` (default), ``bim``, ``cw`` or ``stadv``.
+        target_map: which map, of a joint attack.
+        shaping: instead of what goes with the name.
+        edge_threshold: of ``advedge+``, in Sobel magnitude.
+        edge_scope: edges act in ``all`` stages or in the ``warmup`` alone; by the variant where None.
+        random_start: of ``pgd``, multiplied by the shaping; where None, in prediction-only attacks.
+        neighbours: ``adjacent`` or ``diagonal``, of StAdv's flow; by the variant where None.
+        search: rounds of a search for each image's own constant between penalty and objective (``cw``, ``stadv``).
+    """
+
+    name: str
+    eps: float = 0.031
+    steps: tuple[int, int] | None = None
+    variant: str = "paper"
+    targeted: bool = True
+    target_class: ClassRule = field(default_factory=RandomClass)
+    early_stop: bool | None = None
+    perturbation: str | None = None
+    target_map: MapRule = field(default_factory=BenignMap)
+    shaping: Shaping | None = None
+    edge_threshold: float | None = None
+    edge_scope: EdgeScope | None = None
+    random_start: bool | None = None
+    neighbours: Literal["adjacent", "diagonal"] | None = None
+    search: int = 0
+
+    def __post_init__(self) -> None:
+        if self.name not in KINDS:
+            raise unknown_name("attack", self.name, KINDS)
+        if self.variant not in VARIANTS:
+            raise unknown_name("preset variant", self.variant, VARIANTS)
+        if self.perturbation is not None and self.perturbation not in ROWS:
+            raise unknown_name("perturbation", self.perturbation, ROWS)
+        own = KINDS[self.name].perturbation
+        if own is not None and self.perturbation not in (None, own):
+            raise InputError(
+                f"perturbation is {self.perturbation!r}, and attack {self.name!r} is {own!r} already: name the "
+                "perturbation as the attack, or take a joint attack."
+            )
+        if self.steps is not None and (len(self.steps) != 2 or min(self.steps) < 0 or not sum(self.steps)):
+            raise InputError(
+                f"steps is {self.steps}; expected the numbers of warm-up and joint steps, such as (40, 160)."
+            )
+        if self.edge_threshold is not None:
+            EdgeMask(self.edge_threshold)
+        if self.edge_scope not in (None, "all", "warmup"):
+            raise InputError(f"edge_scope is {self.edge_scope!r}; expected 'all' or 'warmup'.")
+        if self.search:
+            ConstantSearch(self.search)
+            if self.perturbation_name not in ("cw", "stadv"):
+                raise InputError(
+                    f"search is {self.search}, and {self.perturbation_name} has a ball instead of a penalty: there is "
+                    "no constant to search for."
+                )
+        perturbation_of(self, VARIANTS[self.variant], Uniform())
+
+    @property
+    def perturbation_name(self) -> str:
+        return self.perturbation or KINDS[self.name].perturbation or "pgd"
+
+    @property
+    def joint(self) -> bool:
+        return KINDS[self.name].joint
+
+    def build(self, system: System) -> Attack:
+        """The attack on ``system``."""
+        return build(self, system)
+
+    def __call__(self, system: System, images: Tensor, labels: Tensor, **options: Any) -> AttackResult:
+        """Attack ``images``: the same arguments and result as ``Attack.__call__``."""
+        return self.build(system)(system, images, labels, **options)
+
+    def control(self) -> Preset:
+        """The prediction-only attack with the same perturbation, shaping and start, and as many steps."""
+        name = self.perturbation_name
+        shaping = self.shaping or KINDS[self.name].shaping
+        kept = replace(self, name="bim" if name == "pgd" and not self.random_start else name, perturbation=None)
+        return replace(kept, shaping=shaping, target_map=BenignMap(), early_stop=None)
+
+
+def preset(
+    name: str,
+    *,
+    eps: float | str = 0.031,
+    steps: tuple[int, int] | None = None,
+    variant: str = "paper",
+    targeted: bool = True,
+    target_class: ClassRule | int | str | None = None,
+    target_map: MapRule | str | None = None,
+    shaping: Shaping | str | None = None,
+    **others: Any,
+) -> Preset:
+    """The attack called ``name``: ``adv2``, ``advedge``, ``advedge+`` (joint), ``pgd``, ``bim``, ``cw``, ``stadv``
+    (prediction only). See ``Preset`` for all that can be set.
+
+    Args:
+        eps: a number, or a fraction such as ``"8/255"``.
+        target_class: a rule, its name (``random``, ``least-likely``), or a class number.
+        target_map: a rule, ``benign``, ``patch``, or the name of a file with a map.
+        shaping: ``uniform``, ``edge`` or ``edge-mask``, instead of what goes with the attack.
+
+    Raises:
+        InputError: for a value that cannot be, or a target class where the attack is untargeted.
+    """
+    if target_class is not None and not targeted:
+        raise InputError(f"target_class is {target_class!r}, and targeted is False: an untargeted attack has none.")
+    if isinstance(shaping, str):
+        if shaping not in SHAPINGS:
+            raise unknown_name("shaping", shaping, SHAPINGS)
+        shaping = SHAPINGS[shaping]
+    return Preset(
+        name.lower(),
+        parse_eps(eps) if isinstance(eps, str) else eps,
+        steps,
+        variant,
+        targeted,
+        _class_rule(target_class),
+        target_map=_map_rule(target_map),
+        shaping=shaping,
+        **others,
+    )
+
+
+def _class_rule(given: ClassRule | int | str | None) -> ClassRule:
+    if isinstance(given, str):
+        if given not in CLASS_RULES:
+            raise unknown_name("target_class", given, CLASS_RULES)
+        return CLASS_RULES[given]
+    return GivenClass(given) if isinstance(given, int) else given or RandomClass()
+
+
+def _map_rule(given: MapRule | str | None) -> MapRule:
+    if isinstance(given, MapRule):
+        return given
+    if given in (None, "benign"):
+        return BenignMap()
+    if given == "patch":
+        return RandomPatch()
+    assert given is not None
+    if given == "class":
+        raise InputError(
+            "target_map is 'class'; in Python a pool of maps must be given: ClassMap(MapPool.read(system, images, "
+            "labels, ids))."
+        )
+    rule = GivenMap(given)
+    rule.read()
+    return rule
