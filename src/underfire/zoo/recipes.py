@@ -93,8 +93,8 @@ class Recipe:
 _SCENES = ("arrow", "crescent", "cross", "fish", "heart", "house", "key", "mug", "star", "umbrella")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _WITHIN_REACH = (
-    "Rate, weight decay and length were chosen so that targeted PGD at 8/255 reaches random classes of held-out scenes: "
-    "24 epochs at 0.15 and 0.0005 make a ResNet of 100 % that resists a tenth of them."
+    "Rate, weight decay and length were chosen so that targeted PGD at 8/255 reaches random classes of held-out "
+    "scenes: 24 epochs at 0.15 and 0.0005 make a ResNet of 100 % that resists a tenth of them."
 )
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
