@@ -92,6 +92,10 @@ class Recipe:
 
 _SCENES = ("arrow", "crescent", "cross", "fish", "heart", "house", "key", "mug", "star", "umbrella")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_WITHIN_REACH = (
+    "Rate, weight decay and length were chosen so that targeted PGD at 8/255 reaches random classes of held-out "
+    "scenes: 24 epochs at 0.15 and 0.0005 make a ResNet of 100 % that resists a tenth of them."
+)
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
@@ -138,8 +142,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 shift=6,
                 flip=True,
                 weight_decay=1e-4,
-                remark="Rate, weight decay and length were chosen so that targeted PGD at 8/255 reaches random classes of "
-                "held-out scenes: 24 epochs at 0.15 and 0.0005 make a network of 100 % that resists a tenth of them.",
+                remark=_WITHIN_REACH,
                 sources=("scenes:train", "scenes:test"),
             ),
             Recipe(
@@ -151,12 +154,12 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 mean=(0.4933, 0.4824, 0.4362),
                 std=(0.2054, 0.1898, 0.2238),
                 class_names=_SCENES,
-                phases=(OneCycle(16, 0.05),),
+                phases=(OneCycle(20, 0.05),),
                 shift=6,
                 flip=True,
+                batch_size=64,
                 weight_decay=1e-4,
-                remark="Rate, weight decay and length were chosen so that targeted PGD at 8/255 reaches random classes of "
-                "held-out scenes: 24 epochs at 0.15 and 0.0005 make a network of 100 % that resists a tenth of them.",
+                remark=_WITHIN_REACH,
                 sources=("scenes:train", "scenes:test"),
             ),
             Recipe(
