@@ -3,7 +3,8 @@
     python -m benchmarks.mask [--networks cifar,resnet50] [--iterations 20] [--steps 6] [--json FILE]
 
 (a) Honest maps with so many iterations: seconds per image at the automatic batch size over those at 1, 8 and 32. Each
-    batch size is timed on one batch of that size (batches are filled up to multiples of eight, a single image too).
+    batch size is timed on one batch of that size. Batches are filled up to multiples of eight, so that a single image
+    costs as much as eight, and where eight is the automatic size, the row beside it tells the noise.
 (b) A step of the solver over a bare forward and backward pass of the same batch through the same network.
 (c) A joint step of the attack over its count in bare passes: 5 forward and backward, 4 with a second-order backward, 10
     forward. Solutions before the first step and after the last are left out: (a) and (b) are about those.
@@ -16,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from torch import Tensor
 
 import underfire as uf
 from benchmarks import Subject, bare_gradient, load_subject
-from benchmarks.timing import Pairs, Row, seconds, table, take_turns, take_turns_in_steps
+from benchmarks.timing import Pairs, Row, table, take_turns, take_turns_in_steps
 from underfire import randomness
 from underfire.attacks.benign import read_benign
 from underfire.batching import suited_size
@@ -35,25 +36,21 @@ from underfire.interpreters.smoothing import FrozenConvolutions
 from underfire.system import SystemView
 
 
-def batch_rows(subject: Subject, interpreter: MASK, sizes: list[int]) -> Iterator[Row]:
+def batch_rows(subject: Subject, interpreter: MASK, sizes: list[int], pairs: int) -> Iterator[Row]:
     """(a): the automatic batch size against each of ``sizes``, per image."""
     height, width = subject.images.shape[2:]
     automatic = suited_size(height, width, subject.classifier.device)
+
+    def solving(count: int) -> Callable[[], Tensor]:
+        chosen = torch.arange(count) % len(subject.images)
+        images, labels = subject.images[chosen], subject.labels[chosen]
+        return lambda: interpreter.maps(subject.classifier, images, labels, batch_size=count)
+
     for size in sizes:
-        measured = Pairs()
-        for count, times in ((automatic, measured.first), (size, measured.second)):
-            chosen = torch.arange(count) % len(subject.images)
-            images, labels = subject.images[chosen], subject.labels[chosen]
-
-            def solve(images: Tensor = images, labels: Tensor = labels, count: int = count) -> Tensor:
-                return interpreter.maps(subject.classifier, images, labels, batch_size=count)
-
-            times.append(seconds(solve) / count)
-        yield Row(
-            subject.about,
-            f"maps, {interpreter.iterations} iterations: batch of {automatic} (automatic) / {size}",
-            measured,
-        )
+        found = take_turns(solving(automatic), solving(size), pairs)
+        each = Pairs([t / automatic for t in found.first], [t / size for t in found.second])
+        what = f"maps, {interpreter.iterations} iterations, per image: batch of {automatic} (automatic) / {size}"
+        yield Row(subject.about, what, each, at_most=1.05)
 
 
 def solver_row(subject: Subject, interpreter: MASK, pairs: int) -> Row:
@@ -108,6 +105,7 @@ def main() -> None:
     parser.add_argument("--only", default="a,b,c", help="which of a, b, c")
     parser.add_argument("--iterations", type=int, default=20, help="of the solver in (a)")
     parser.add_argument("--sizes", default="1,8,32", help="batch sizes in (a)")
+    parser.add_argument("--pairs", type=int, default=3, help="in (a)")
     parser.add_argument("--steps", type=int, default=6, help="joint steps in (c), and pairs in (b)")
     parser.add_argument("--batch", type=int, help="images at once in (b) and (c)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too")
@@ -120,7 +118,7 @@ def main() -> None:
         subject, only = load_subject(name, arguments.batch), arguments.only.split(",")
         if "a" in only:
             sizes = [int(size) for size in arguments.sizes.split(",")]
-            rows += batch_rows(subject, MASK(iterations=arguments.iterations), sizes)
+            rows += batch_rows(subject, MASK(iterations=arguments.iterations), sizes, arguments.pairs)
         if "b" in only:
             rows.append(solver_row(subject, MASK(), arguments.steps))
         if "c" in only:

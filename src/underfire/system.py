@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -110,6 +111,11 @@ class SystemView:
         self._drifting = {name: view for name, view in self.views.items() if view.refresh_every}
 
     @property
+    def patience(self) -> int:
+        """The largest number of steps between two looks that count; 1 where every step has one."""
+        return max((view.refresh_every for view in self._drifting.values()), default=1)
+
+    @property
     def drifts(self) -> bool:
         """Whether any view's maps are the honest ones only right after a refresh."""
         return bool(self._drifting)
@@ -122,9 +128,16 @@ class SystemView:
         """Logits alone, with exact rectifiers: one forward pass, nothing recorded."""
         return self.prepared.run(images)
 
-    def look(self, images: Tensor) -> Recorded:
-        """The same, made when first looked at."""
-        return Later(lambda: Recorded(self.prepared.run(images), None, None, None, ()))
+    def look(self, images: Tensor, graph: bool = False) -> Recorded:
+        """The same, made when first looked at. ``graph`` says whether it will be differentiated, which is counted."""
+        return self._later(lambda: Recorded(self.prepared.run(images), None, None, None, ()), graph)
+
+    def _later(self, make: Callable[[], Recorded], graph: bool) -> Recorded:
+        def counted() -> Recorded:
+            self.prepared.backwards += graph
+            return make()
+
+        return Later(counted)
 
     def read(
         self,
@@ -144,14 +157,15 @@ class SystemView:
                 so that the prediction term's gradient is the exact one (one more forward and backward).
         """
         apart = exact_prediction and None not in self._groups
-        said = self.look(images) if apart else None
-        if graph:  # one backward pass is the caller's; each further pass through the network costs one more
-            self.prepared.backwards += len(self._groups) - 1 + apart
+        said = self.look(images, graph) if apart else None
         looks: dict[str, Tensor] = {}
         terms: dict[str, Tensor] = {}
         states = dict(states)
         for smoothing, names in self._groups.items():
-            recorded = self._record(images, smoothing, scales=any(self.views[name].scales for name in names))
+            mode = None if smoothing is None else SmoothRectifiers(smoothing)
+            scales = any(self.views[name].scales for name in names)
+            record = partial(self.prepared.record, images, mode, scales=scales)
+            recorded = self._later(record, graph)
             said = said or recorded
             classes = choose(said)
             for name in names:
@@ -162,10 +176,6 @@ class SystemView:
                     terms[term] = terms[term] + values if term in terms else values
         assert said is not None
         return Reading(said, {name: looks[name] for name in self.views}, terms), states
-
-    def _record(self, images: Tensor, smoothing: Smoothing | None, *, scales: bool) -> Recorded:
-        mode = None if smoothing is None else SmoothRectifiers(smoothing)
-        return Later(lambda: self.prepared.record(images, mode, scales=scales))
 
     def due(self, step: int) -> list[str]:
         """The views whose turn to be refreshed it is before ``step`` of a stage."""

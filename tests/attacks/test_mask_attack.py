@@ -13,6 +13,8 @@ import underfire as uf
 from tests.conftest import smooth_images
 from underfire import attacks
 from underfire.attacks.benign import read_benign
+from underfire.attacks.loop import Loop
+from underfire.attacks.objective import Point
 from underfire.attacks.presets import ROWS
 from underfire.interpreters import MASK
 
@@ -111,10 +113,40 @@ def test_iterates_are_ranked_by_fresh_solutions_of_eight_bit_images(
     assert bool(found.any())
     assert {int(step) for step in outcome.best_step[found]} <= {6, 12, 18, 21}
     assert torch.equal(outcome.images, attack.perturbation.levels(benign.images, outcome.images))
-    honest = QUICK.maps(classifier, outcome.images, classes, ids=benign.ids)
-    states = view.refresh(outcome.images, lambda _: classes, view.begin(outcome.images, classes, benign.ids))
-    again = view.read(outcome.images, lambda _: classes, states, graph=False)[0].maps["mask"]
-    assert torch.allclose(honest, again, atol=1e-3)
+    # What ranked the kept image is its honest map, and not the one that the view had drifted to.
+    loop = Loop(attack, view, benign.images, classes, benign.maps, benign.ids, seed=0)
+    kept: dict[int, tuple[Tensor, Tensor]] = {}
+    rank = loop._rank
+
+    def watched(point: Point, image: Tensor) -> None:
+        rank(point, image)
+        best = loop.run_state.best
+        for row, place in enumerate(loop.run_state.row.tolist()):
+            if place >= 0 and int(best["level"][row]) > 0:
+                kept[place] = best["image"][row].clone(), best["value"][row].clone()
+
+    loop._rank = watched  # type: ignore[method-assign]
+    loop()
+    assert len(kept) == int(found.sum())
+    for place, (image, value) in kept.items():
+        one = slice(place, place + 1)
+        honest = QUICK.maps(classifier, image.unsqueeze(0), classes[one], ids=benign.ids[one])
+        assert float((honest - benign.maps["mask"][one]).abs().mean()) == pytest.approx(float(value), abs=1e-3)
+
+
+def test_nobody_leaves_before_a_fresh_look(classifier: uf.Classifier) -> None:
+    """Images are judged at every sixth step; patience of two steps must not send them away in between."""
+    images = smooth_images(11, seed=2)
+    system = uf.System(classifier, QUICK)
+    attack = replace(
+        quick_attack(system, (6, 30)), early_stop=attacks.EarlyStop(after=0.2, patience=0.05, tolerance=0.0)
+    )
+    benign = read_benign(system, images, classifier.logits(images).argmax(1))
+    outcome = attack.run(system.view(), benign, 0, 16)[2]
+    early = outcome.steps < 36
+    assert bool(early.any())
+    # Who leaves after a success at one look has been through the next one, which brought nothing.
+    assert bool((outcome.steps[early] > outcome.best_step[early] + 6).all())
 
 
 def test_untargeted_attacks_solve_for_the_strongest_other_class(classifier: uf.Classifier, images: Tensor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -65,3 +66,18 @@ def test_explain_shows_the_maps_of_a_run(run: Written, command: Command, tmp_pat
     for key, value in shared:
         name = next(name for name in names if name in key)
         assert torch.allclose(value, run.maps[f"clean/mask/{name}"], atol=1e-5)
+
+
+def test_every_honest_map_is_solved_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clean, other seed, noise and two attacks: what takes minutes on photos is not done a sixth time."""
+    from underfire.interpreters import mask
+
+    solved, solve = [0], mask.solve
+
+    def counted(problem: Any, run: Any, images: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
+        solved[0] += 1
+        return solve(problem, run, images, *arguments, **options)
+
+    monkeypatch.setattr(mask, "solve", counted)
+    run_attack(small_config(interpreters=("mask",), count=3, steps=(2, 2)), tmp_path / "run")
+    assert solved[0] == 5

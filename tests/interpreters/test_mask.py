@@ -225,3 +225,29 @@ def test_parameters_that_cannot_be(arguments: dict[str, object], message: str) -
 def test_a_parameter_of_zero_cannot_be_scaled() -> None:
     with pytest.raises(InputError, match="give one number for all sizes"):
         Scaled(0, 4)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"learning_rate": -1}, {"cells": 0}, {"blur": -3}, {"power": -1}, {"blur_sigma": 0}, {"mask_blur": 0}],
+)
+def test_parameters_that_cannot_be_positive(arguments: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=f"{next(iter(arguments))} is .*expected more than 0"):
+        MASK(**arguments)  # type: ignore[arg-type]
+
+
+def test_inference_mode_leaves_nothing_behind(classifier: uf.Classifier) -> None:
+    """Solving needs gradients; matrices that are made once must not be tied to the mode of the first call."""
+    images, labels = smooth_images(2, 20), torch.tensor([0, 1])
+    with torch.inference_mode():
+        inside = MASK(iterations=3).maps(classifier, images.clone(), labels)
+        grad = uf.interpreters.Grad().maps(classifier, images, labels)
+    assert torch.equal(inside, MASK(iterations=3).maps(classifier, images, labels))
+    assert torch.equal(grad, uf.interpreters.Grad().maps(classifier, images, labels))
+
+
+def test_images_without_ids_are_known_by_their_pixels(classifier: uf.Classifier) -> None:
+    images, labels = smooth_images(3), torch.tensor([0, 1, 2])
+    interpreter = MASK(iterations=20)
+    known = interpreter.maps(classifier, images, labels, ids=randomness.identify(images))
+    assert torch.equal(interpreter.maps(classifier, images, labels), known)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from underfire.attacks.benign import Benign, read_benign
 from underfire.attacks.goal import Goal
-from underfire.attacks.judge import Judgement, judge, judge_control
+from underfire.attacks.judge import Judgement, judge
 from underfire.attacks.loop import Loop, Progress
 from underfire.attacks.outcome import Outcome
 from underfire.attacks.perturbations import PGD, Perturbation
@@ -119,10 +119,9 @@ class Attack:
         size = batch_size or default_batch_size(benign.images)
         classes, maps, outcome = self.run(view, benign, seed, size, progress, trace_every)
         judgement = judge(system, benign, outcome.images, classes, self.goal, maps)
-        noise = self.perturbation.noise(benign.images, outcome.images, benign.ids, seed)
-        return AttackResult.build(self, benign, classes, judgement, outcome, judge_control(system, benign, noise)).to(
-            images.device
-        )
+        noisy = self.perturbation.noise(benign.images, outcome.images, benign.ids, seed)
+        noise = judge(system, benign, noisy, benign.labels, Goal(targeted=True))
+        return AttackResult.build(self, benign, classes, judgement, outcome, noise).to(images.device)
 
     def resolve(self, benign: Benign, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
         """What is wanted: the goal's classes int64 N, and the target maps N x h x w by interpreter."""

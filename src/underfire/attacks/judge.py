@@ -54,8 +54,22 @@ def judge(
         target_maps: N x h x w by interpreter; the benign maps where None.
     """
     logits = system.classifier.logits(images)
+    maps = system.maps(images, goal.explained(logits, classes), benign.ids)
+    return measured(benign, images, logits, maps, classes, goal, target_maps)
+
+
+def measured(
+    benign: Benign,
+    images: Tensor,
+    logits: Tensor,
+    maps: dict[str, Tensor],
+    classes: Tensor,
+    goal: Goal,
+    target_maps: dict[str, Tensor] | None = None,
+) -> Judgement:
+    """``judge`` for images whose honest ``logits`` N x K and ``maps`` N x h x w are known."""
     explained = goal.explained(logits, classes)
-    maps = {name: value.cpu() for name, value in system.maps(images, explained, benign.ids).items()}
+    maps = {name: value.cpu() for name, value in maps.items()}
     expected = {name: value.cpu() for name, value in benign.maps.items()}
     wanted = expected if target_maps is None else {name: value.cpu() for name, value in target_maps.items()}
     clean, saved = benign.images.cpu(), images.cpu()
@@ -85,6 +99,7 @@ def distances(maps: Tensor, benign: Tensor, target: Tensor) -> dict[str, Tensor]
     }
 
 
-def judge_control(system: System, benign: Benign, images: Tensor) -> Judgement:
-    """A control: the benign images themselves, or with noise, read for their own classes."""
-    return judge(system, benign, images, benign.labels, Goal(targeted=True))
+def judge_clean(benign: Benign, target_maps: dict[str, Tensor] | None = None) -> Judgement:
+    """The clean control: the benign images as they were read, for their own classes."""
+    goal = Goal(targeted=True)
+    return measured(benign, benign.images, benign.logits, benign.maps, benign.labels, goal, target_maps)

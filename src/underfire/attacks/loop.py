@@ -126,7 +126,7 @@ class Loop:
             if self.progress is not None:
                 self.progress(self.step, self.total)
             if stop is not None and step >= stop.after * stage.steps and step % check == 0:
-                self._let_go(max(1, round(stop.patience * stage.steps)))
+                self._let_go(max(self.view.patience, round(stop.patience * stage.steps)))
                 if not len(run.row):
                     return
 
@@ -167,7 +167,6 @@ class Loop:
         weights = [weighted.weight_at(progress) for weighted in move.terms]
         loss = torch.stack([w * value.sum() for w, value in zip(weights, values, strict=True)]).sum()
         (gradient,) = torch.autograd.grad(loss, variable)
-        self.view.prepared.backwards += 1
         if ranks and last:
             self._rank(point, image)
         if reads and self.outcome.trace is not None and self.outcome.trace.wants(self.step):
@@ -187,7 +186,7 @@ class Loop:
             exact = self.attack.exact_prediction_gradient
             reading, states = self.view.read(image, self._choose, states, graph=graph, exact_prediction=exact)
         else:
-            reading = Reading(self.view.look(image), {}, {})
+            reading = Reading(self.view.look(image, graph), {}, {})
         penalty = self.attack.perturbation.penalty(run.theta, variable, image)
         return Point(reading, run.classes, self.goal, run.targets, penalty, run.price), states
 

@@ -87,19 +87,6 @@ class InputConfig(BaseModel):
         return Inputs(classifier, classes, in_classifier_order(data, classifier.class_names, classes, self.class_map))
 
 
-def preparation(classifier: Classifier) -> dict[str, Any]:
-    """How images are prepared for ``classifier``, as JSON values: part of a run's record."""
-    to = classifier.resizing.to
-    return {
-        "image_size": None if classifier.image_size is None else list(classifier.image_size),
-        "resize": list(to) if isinstance(to, tuple) else to,
-        "interpolation": classifier.resizing.interpolation,
-        "channels": classifier.channels,
-        "mean": None if classifier.mean is None else list(classifier.mean),
-        "std": None if classifier.std is None else list(classifier.std),
-    }
-
-
 def _class_count(classifier: Classifier, data: ImageData) -> int:
     """The names' number; without names, what comes out for the first images that can be read."""
     if classifier.class_names:

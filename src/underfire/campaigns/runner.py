@@ -14,7 +14,6 @@ from torch import Tensor
 from underfire.attacks import Attack, GivenClass, Preset
 from underfire.attacks.attack import default_batch_size
 from underfire.campaigns.config import RunConfig
-from underfire.campaigns.inputs import preparation
 from underfire.campaigns.selection import select
 from underfire.campaigns.shard import Plan, attack_shard
 from underfire.campaigns.store import Store
@@ -108,7 +107,7 @@ def _prepare(config: RunConfig, store: Store, device: str, reporter: Reporter) -
     attacks = _attacks(preset, system)
     read = {
         "classifier_sha256": state_hash(classifier.module),
-        "preparation": preparation(classifier),
+        "preparation": classifier.preparation(),
         "data_sha256": data.fingerprint(),
         "attacks": {name: repr(attack) for name, attack in attacks.items()},
         "interpreters": {name: part.identity(classifier) for name, part in system.interpreters.items()},

@@ -13,7 +13,7 @@ from torch import Tensor
 from underfire import metrics
 from underfire.attacks import Attack, Goal
 from underfire.attacks.benign import Benign, read_benign
-from underfire.attacks.judge import Judgement, judge
+from underfire.attacks.judge import Judgement, judge, judge_clean
 from underfire.attacks.outcome import Outcome
 from underfire.campaigns.config import RunConfig
 from underfire.campaigns.selection import Selection
@@ -49,6 +49,14 @@ class _Wanted:
     classes: Tensor
     maps: dict[str, Tensor]
 
+    def seen(self, judged: Judgement, logits: Tensor) -> Judgement:
+        """A control, whose maps were read for the images' own classes, with success by this goal; ``logits`` N x K."""
+        return replace(
+            judged,
+            success=self.goal.reached(logits, self.classes).cpu(),
+            confidence=self.goal.probability(logits, self.classes).cpu(),
+        )
+
 
 def attack_shard(
     run: Plan, view: SystemView, positions: list[int], size: int, advance: Callable[[int], None]
@@ -73,7 +81,8 @@ def attack_shard(
     writer = _Writer(run, batch.records, positions, masks)
     places, rest = attacked.nonzero().squeeze(1), (~attacked).nonzero().squeeze(1)
     if len(rest):
-        writer.write("clean", _control(run.system, everyone.take(rest), None), rest.tolist())
+        others = judge_clean(everyone.take(rest))  # no goal is theirs: to leave one's class counts as one
+        writer.write("clean", replace(others, success=others.untargeted_success), rest.tolist())
     if not len(places):
         return writer.findings()
     benign, rows = everyone.take(places), places.tolist()
@@ -89,10 +98,10 @@ def attack_shard(
         classes, maps, outcome = attack.run(view, benign, seed, size, progress, _checks(attack))
         found.append((name, judge(run.system, benign, outcome.images, classes, attack.goal, maps), attack, outcome))
         done += each
-    writer.write("clean", _control(run.system, benign, wanted), rows, wanted)
+    writer.write("clean", wanted.seen(judge_clean(benign, wanted.maps), benign.logits), rows, wanted)
     reseeded = run.system.reseeded()
     if reseeded is not None:
-        writer.write("reseeded", _control(reseeded, benign, wanted), rows, wanted)
+        writer.write("reseeded", _control(reseeded, benign, wanted, benign.images), rows, wanted)
     # As large as what the attack did: the last one is the one that was asked for.
     noise = run.asked.perturbation.noise(benign.images, outcome.images, benign.ids, seed)
     writer.write("noise", _control(run.system, benign, wanted, noise), rows, wanted)
@@ -107,22 +116,10 @@ def _checks(attack: Attack) -> int:
     return max(1, attack.steps // 40)
 
 
-def _control(system: System, benign: Benign, wanted: _Wanted | None, images: Tensor | None = None) -> Judgement:
-    """A control's judgement: maps read for the images' own classes, success by the goal of the attack it accompanies.
-
-    Images that are not attacked have no goal; the control of those that are misclassified counts as one for leaving
-    their class.
-    """
-    images = benign.images if images is None else images
-    own = judge(system, benign, images, benign.labels, Goal(targeted=True), wanted.maps if wanted else None)
-    if wanted is None:
-        return replace(own, success=own.untargeted_success)
-    logits = system.classifier.logits(images)
-    return replace(
-        own,
-        success=wanted.goal.reached(logits, wanted.classes).cpu(),
-        confidence=wanted.goal.probability(logits, wanted.classes).cpu(),
-    )
+def _control(system: System, benign: Benign, wanted: _Wanted, images: Tensor) -> Judgement:
+    """A control's judgement: maps read for the images' own classes, success by the goal of the attack beside it."""
+    own = judge(system, benign, images, benign.labels, Goal(targeted=True), wanted.maps)
+    return wanted.seen(own, system.classifier.logits(images))
 
 
 @dataclass

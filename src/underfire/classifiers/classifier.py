@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +71,18 @@ class Classifier(Pixels):
         """Where the network is; images go there."""
         tensors = (*self.module.parameters(), *self.module.buffers())
         return tensors[0].device if tensors else torch.device("cpu")
+
+    def preparation(self) -> dict[str, Any]:
+        """How images are prepared for it, as JSON values: part of a run's record."""
+        to = self.resizing.to
+        return {
+            "image_size": None if self.image_size is None else list(self.image_size),
+            "resize": list(to) if isinstance(to, tuple) else to,
+            "interpolation": self.resizing.interpolation,
+            "channels": self.channels,
+            "mean": None if self.mean is None else list(self.mean),
+            "std": None if self.std is None else list(self.std),
+        }
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -50,11 +51,11 @@ class Later(Recorded):
         vars(self).update(_make=make, _graph=torch.is_grad_enabled())
 
     def __getattr__(self, name: str) -> Any:
-        make = vars(self).pop("_make", None)
+        make = vars(self).get("_make")
         if make is None:
             raise AttributeError(name)
         with torch.set_grad_enabled(self._graph):
-            vars(self).update(vars(make()))
+            vars(self).update(vars(make()), _make=None)
         return getattr(self, name)
 
 
@@ -122,8 +123,13 @@ class Pixels(nn.Module):
         return self.run(images)
 
     def sha256(self) -> str:
-        """Of the network's parameters and buffers: what was made for this classifier knows it by that."""
-        return state_hash(self.module)
+        """Of the network's parameters and buffers, its normalisation, and where its features are taken: what was made
+        for this classifier knows it by that."""
+        return self._sha256(self.module)
+
+    def _sha256(self, module: nn.Module) -> str:
+        said = repr((state_hash(module), self.mean, self.std, self.features))
+        return hashlib.sha256(said.encode()).hexdigest()
 
     def record(self, images: Tensor, mode: TorchFunctionMode | None = None, *, scales: bool = False) -> Recorded:
         """One forward pass with its features and head.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +14,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from underfire.classifiers.pixels import Pixels
 from underfire.errors import ClassifierError, InputError, UnderfireWarning
-from underfire.zoo.weights import state_hash
 
 if TYPE_CHECKING:
     from underfire.classifiers.classifier import Classifier
@@ -33,14 +31,14 @@ class Prepared(Pixels):
     images its logits equal the original's within ``TOLERANCE`` (1e-4 in float32, 0.1 in bfloat16, relative to the
     largest logit): where a change of the copy breaks that, the change is undone; where even the plain copy differs, a
     ClassifierError says so. ``deviation`` is what was measured. ``forwards`` counts the batches that went through,
-    ``backwards`` those that came back (whoever differentiates adds to it).
+    ``backwards`` those that came back (whoever makes a pass that will be differentiated adds to it).
     """
 
     def __init__(self, classifier: Classifier, precision: str, in_place: bool, size: tuple[int, int]) -> None:
         if precision not in _PRECISIONS:
             raise InputError(f"precision is {precision!r}; expected 'float32', 'bf16' or 'float64'.")
         super().__init__(_copy(classifier.module), classifier.mean, classifier.std, classifier.features)
-        self._original = partial(state_hash, classifier.module)
+        self._original = classifier.sha256
         self.precision = precision
         self.dtype = next((part.dtype for part in self.module.parameters()), torch.float32)
         self.forwards = 0

@@ -22,7 +22,7 @@ def explain(
     classifier: options.ClassifierName,
     out: Annotated[Path, typer.Option(help="Folder for maps, images and the picture.")],
     interpreter: Annotated[
-        list[str] | None, typer.Option(help="cam, gradcam, grad, mask or rts; may be repeated.")
+        list[str] | None, typer.Option(help="cam, gradcam, grad, mask, rts, or rts:FOLDER; may be repeated.")
     ] = None,
     count: Annotated[int, typer.Option(help="The first so many images.")] = 16,
     wanted: Annotated[

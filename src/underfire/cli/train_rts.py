@@ -34,6 +34,7 @@ def rts(
     confidence: Annotated[
         float | None, typer.Option(help="Evidence that a place must show [default: 0; 6 from 128 pixels on].")
     ] = None,
+    batch: Annotated[int, typer.Option(help="Images per step; fewer take less memory.", min=2)] = 64,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     device: options.Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder.")] = False,
@@ -61,7 +62,9 @@ def rts(
     from underfire.interpreters.rts import MaskerRecipe, train_masker
     from underfire.reports.losses import write_losses
 
-    recipe = MaskerRecipe(**_steps(steps), confidence=confidence, seed=seed)
+    recipe = MaskerRecipe(
+        **_steps(steps), selector_batch=2 * batch, decoder_batch=batch, confidence=confidence, seed=seed
+    )
     config = InputConfig.create(
         data=data,
         classifier=classifier,

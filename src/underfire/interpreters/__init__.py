@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from underfire.errors import InputError, unknown_name
 from underfire.interpreters.base import Interpreter, State, View
@@ -22,8 +21,8 @@ REGISTRY: dict[str, Callable[[], Interpreter]] = {
     "rts": RTS,
 }
 
-# What may follow an interpreter's name after a colon: the field that it sets.
-ARGUMENTS: dict[str, str] = {"rts": "masker"}
+# What may follow an interpreter's name after a colon: the interpreter for it.
+ARGUMENTS: dict[str, Callable[[str], Interpreter]] = {"mask": MASK.called, "rts": RTS}
 
 # As the published experiments had them, where that is not our default.
 PUBLISHED: dict[str, Callable[[], Interpreter]] = {"grad": lambda: Grad(view_pixels="normalised")}
@@ -33,13 +32,15 @@ def create(name: str, variant: str = "paper") -> Interpreter:
     """The interpreter called ``name`` (``cam``, ``grad``, ``gradcam``, ``mask``, ``rts``; any case) with its default
     parameters, or with those of the published experiments where ``variant`` is ``published``.
 
-    An argument may follow the name after a colon, as in ``rts:FOLDER`` for a masker of one's own.
+    An argument may follow the name after a colon: ``rts:FOLDER`` for a masker of one's own, ``mask:older`` for MASK
+    with the parameters of earlier experiments.
     """
     key, argument = _parts(name)
     if variant not in ("paper", "published"):
         raise unknown_name("preset variant", variant, ("paper", "published"))
-    built = ((PUBLISHED if variant == "published" else {}).get(key) or REGISTRY[key])()
-    return replace(built, **{ARGUMENTS[key]: argument}) if argument else built  # type: ignore[type-var]
+    if argument:
+        return ARGUMENTS[key](argument)
+    return ((PUBLISHED if variant == "published" else {}).get(key) or REGISTRY[key])()
 
 
 def canonical(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from underfire import randomness
 from underfire.batching import in_batches, suited_size
 from underfire.classifiers import Classifier, Prepared, Recorded
 from underfire.interpreters.smoothing import Smoothing
@@ -110,6 +111,7 @@ class Interpreter(ABC):
         the interpreter itself where it is quick. Its maps mean nothing."""
         return self
 
+    @torch.inference_mode(False)
     def maps(
         self,
         classifier: Classifier,
@@ -124,13 +126,15 @@ class Interpreter(ABC):
         Args:
             images: N x C x H x W in [0, 1].
             classes: int64 N, the class that each map explains.
-            ids: int64 N, identities of the images for interpreters that draw random numbers per image.
+            ids: int64 N, identities of the images for interpreters that draw random numbers per image; by default
+                images are known by their pixels.
             batch_size: images at once; by default what suits the device and the image size. No map depends on it.
 
         Raises:
             InterpreterError: where the classifier does not have what the interpreter needs.
         """
-        ids = torch.zeros(len(images), dtype=torch.int64) if ids is None else ids
+        images, classes = (part.clone() if part.is_inference() else part for part in (images, classes))
+        ids = randomness.identify(images) if ids is None else ids
         read = self.reader(classifier)
 
         def run(chunk: Tensor, chunk_classes: Tensor, chunk_ids: Tensor) -> Tensor:

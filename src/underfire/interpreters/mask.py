@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from underfire.classifiers import Classifier
-from underfire.errors import InputError
+from underfire.errors import InputError, unknown_name
 from underfire.interpreters.base import Interpreter, View
 from underfire.interpreters.mask_problem import Problem, problem_of
-from underfire.interpreters.mask_settings import Scaled, Settings, Value, at, odd, usual_sigma
+from underfire.interpreters.mask_settings import Scaled, Settings, Value, at, odd, usual_sigma, values
 from underfire.interpreters.mask_solver import solve
 from underfire.interpreters.mask_view import MaskView
 
@@ -77,13 +78,23 @@ class MASK(Interpreter):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; expected 1 or more.")
         for name in ("free_steps", "tolerance", "l1", "tv", "jitter"):
-            value = getattr(self, name)
-            if not isinstance(value, Scaled) and not value >= 0:
-                raise InputError(f"{name} is {value}; expected 0 or more.")
+            if not all(value >= 0 for value in values(getattr(self, name))):
+                raise InputError(f"{name} is {getattr(self, name)}; expected 0 or more.")
+        for name in ("learning_rate", "cells", "power", "blur", "blur_sigma", "mask_blur"):
+            if not all(value > 0 for value in values(getattr(self, name))):
+                raise InputError(f"{name} is {getattr(self, name)}; expected more than 0.")
         if not 0 <= self.start <= 1:
             raise InputError(f"start is {self.start}; a mask lies in [0, 1].")
         if self.view_memory not in ("fast", "small"):
             raise InputError(f"view_memory is {self.view_memory!r}; expected 'fast' or 'small'.")
+
+    @classmethod
+    def called(cls, parameters: str) -> MASK:
+        """MASK with a named set of parameters: ``older``, or ``current``."""
+        sets: dict[str, Callable[[], MASK]] = {"current": cls, "older": cls.older}
+        if parameters not in sets:
+            raise unknown_name("set of MASK's parameters", parameters, sets)
+        return sets[parameters]()
 
     @classmethod
     def older(cls) -> MASK:

@@ -38,6 +38,13 @@ def at(value: Value, side: int) -> float:
     return value.at(side) if isinstance(value, Scaled) else float(value)
 
 
+def values(value: Value | None) -> tuple[float, ...]:
+    """The numbers that ``value`` consists of; none for None."""
+    if value is None:
+        return ()
+    return (value.small, value.large) if isinstance(value, Scaled) else (value,)
+
+
 def odd(value: float) -> int:
     """The odd number nearest to ``value``, at least 1: the side of a blur's window."""
     return max(1, 2 * round((value - 1) / 2) + 1)

@@ -82,7 +82,7 @@ class MaskView(View):
 
         recompute = own.view_memory == "small"
         masks, state = unroll(unrolled, layers, state, own.unrolled_steps, recompute)
-        # One backward pass to the mask in each step; then one of second order through each unrolled step, the first of
-        # which is the caller's own, and before it one more to the mask where steps are made again.
-        prepared.backwards += steps + own.unrolled_steps - 1 + (own.unrolled_steps if recompute else 0)
+        # One backward pass to the mask in each step; then one of second order through each unrolled step, and before it
+        # one more to the mask where steps are made again.
+        prepared.backwards += steps + own.unrolled_steps + (own.unrolled_steps if recompute else 0)
         return 1 - masks, {**state, "taken": state["taken"] + steps}

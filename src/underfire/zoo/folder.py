@@ -48,10 +48,13 @@ def record(folder: Path, run: Mapping[str, Any]) -> None:
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
-    """Replace the checkpoint at once: whenever the process dies, a whole one is there."""
+    """Replace the checkpoint at once: whenever the process dies, a whole one is there. Raises StoreError."""
     part = folder / "checkpoint.part"
-    torch.save(dict(state), part)
-    part.replace(folder / CHECKPOINT)
+    try:
+        torch.save(dict(state), part)
+        part.replace(folder / CHECKPOINT)
+    except (OSError, RuntimeError) as error:  # of a full disk, torch.save raises either
+        raise StoreError(f"the checkpoint in {folder} cannot be written: {error}. The one before it stays.") from error
 
 
 def load_checkpoint(folder: Path, device: str | torch.device) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ import underfire as uf
 from tests.conftest import smooth_images
 from tests.interpreters.rts.makers import pyramid, write_encoder, write_masker
 from underfire.errors import InputError, InterpreterError
-from underfire.interpreters import RTS, canonical, create
+from underfire.interpreters import MASK, RTS, canonical, create
 from underfire.interpreters.rts import files
 from underfire.zoo import weights
 
@@ -46,7 +46,7 @@ def test_untrained_maskers_are_refused(tmp_path: Path) -> None:
 def test_another_classifiers_masker_is_refused(tmp_path: Path) -> None:
     file = write_masker(tmp_path, pyramid())
     other = pyramid(1, name="second")
-    with pytest.raises(InterpreterError, match=r"belongs to another classifier: to 'pyramid'.*Train one for it"):
+    with pytest.raises(InterpreterError, match=r"belongs to another classifier: to 'pyramid'.*Else train one for it"):
         read(RTS(str(file)), other)
     system = uf.System(other, RTS(str(file)))
     view = system.view()
@@ -67,8 +67,32 @@ def test_another_encoder_is_refused(tmp_path: Path) -> None:
     assert read(RTS(str(file), encoder=spec), classifier).shape == (2, 16, 16)
     with pytest.raises(InterpreterError, match="code of yours: name it yourself"):
         read(RTS(str(file)), classifier)
-    with pytest.raises(InterpreterError, match=r"trained with an encoder whose weights.*those of 'digits-resnet'"):
+    with pytest.raises(InterpreterError, match=r"trained with an encoder of the SHA-256.*that of 'digits-resnet'"):
         read(RTS(str(file), encoder="digits-resnet"), classifier)
+
+
+def test_another_normalisation_or_image_size_is_refused(tmp_path: Path) -> None:
+    classifier = pyramid()
+    file = write_masker(tmp_path, classifier)
+    bare = uf.Classifier(classifier.module, image_size=32, name="pyramid")
+    with pytest.raises(InterpreterError, match=r"belongs to another classifier.*Is its normalisation"):
+        read(RTS(str(file)), bare)
+    free = uf.Classifier(classifier.module, mean=classifier.mean, std=classifier.std)
+    system, classes = uf.System(free, RTS(str(file))), torch.tensor([0, 1])
+    assert read(RTS(str(file)), free).shape == (2, 16, 16)
+    with pytest.raises(InterpreterError, match="trained on images of 32 x 32, and these are 48 x 48"):
+        system.maps(smooth_images(2, 48), classes)
+    with pytest.raises(InterpreterError, match="trained on images of 32 x 32, and these are 48 x 48"):
+        system.view(size=(48, 48)).begin(smooth_images(2, 48), classes, classes)
+    with pytest.raises(InputError, match="reads the features of the classifier itself: leave it out"):
+        read(RTS(str(file), encoder="digits-resnet"), classifier)
+
+
+def test_a_run_knows_a_masker_by_its_weights_and_not_by_its_place(tmp_path: Path) -> None:
+    classifier = pyramid()
+    here, there = (RTS(str(write_masker(tmp_path / name, classifier))) for name in ("here", "there"))
+    assert here.identity(classifier) == there.identity(classifier)
+    assert RTS(here.masker, confidence=1.0).identity(classifier) != here.identity(classifier)
 
 
 def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
@@ -123,6 +147,9 @@ def test_names_with_an_argument() -> None:
     assert create("rts") == RTS()
     assert canonical("Grad-CAM") == "gradcam"
     assert canonical("RTS:Some/Where") == "rts:Some/Where"
+    assert create("mask:older") == MASK.older() != create("mask") == MASK()
+    with pytest.raises(InputError, match="Did you mean 'older'"):
+        create("mask:old")
     with pytest.raises(InputError, match="cam takes nothing after a colon"):
         create("cam:7")
     with pytest.raises(InputError, match="Did you mean 'rts'"):

@@ -76,7 +76,7 @@ def test_one_network_means_one_pass(system: uf.System) -> None:
     reading, _ = view.read(images, lambda _: classes, states, graph=True)
     assert len(reading.logits) == 8  # where nobody looks at the logits, no pass is made for them
     apart = interpreter_of(system).encoder is not None
-    assert (view.prepared.forwards, view.prepared.backwards) == (1 + apart, apart)  # one backward is the caller's
+    assert (view.prepared.forwards, view.prepared.backwards) == (1 + apart, 1 + apart)
     both = uf.System(system.classifier, [uf.interpreters.CAM(), interpreter_of(system)]).view()
     states = both.begin(images, classes, classes)
     both.prepared.forwards = 0
@@ -225,3 +225,42 @@ def test_bfloat16_reads_in_float32(tmp_path: Path) -> None:
     reading, _ = view.read(images.requires_grad_(), lambda _: classes, view.begin(images, classes, classes), graph=True)
     assert reading.maps["rts"].dtype is torch.float32
     assert float((reading.maps["rts"].detach() - system.maps(images.detach(), classes)["rts"]).abs().max()) < 0.1
+
+
+def test_classifiers_in_float64(tmp_path: Path) -> None:
+    images, classes = smooth_images(3, 32), torch.tensor([0, 1, 2])
+    single = pyramid()
+    expected = RTS(str(write_masker(tmp_path / "single", single))).maps(single, images, classes)
+    double = pyramid()
+    double.module.double()
+    interpreter = RTS(str(write_masker(tmp_path / "double", double)))
+    assert torch.allclose(interpreter.maps(double, images, classes), expected, atol=1e-4)
+
+
+class OneSize(torch.nn.Module):
+    """A network that takes images of 32 x 32 and no others, and does not say so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.convs = torch.nn.ModuleList(torch.nn.Conv2d(c, 16, 3, stride=2, padding=1) for c in (3, 16, 16))
+        self.head = torch.nn.Linear(16 * 4 * 4, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        for conv in self.convs:
+            images = F.relu(conv(images))
+        logits: Tensor = self.head(images.flatten(1)) * 20
+        return logits
+
+
+def test_encoders_of_one_size_that_do_not_say_it(tmp_path: Path) -> None:
+    (tmp_path / "encoder.py").write_text(
+        "import underfire as uf\nfrom tests.interpreters.rts.test_interpreter import OneSize\n"
+        "def build():\n    return uf.Classifier(OneSize().eval(), name='one size')\n"
+    )
+    encoder, spec = uf.Classifier(OneSize().eval(), name="one size"), f"{tmp_path / 'encoder.py'}:build"
+    classifier = pyramid()
+    file = write_masker(tmp_path, classifier, encoder, spec)
+    system, images = uf.System(classifier, RTS(str(file), encoder=spec)), smooth_images(8, 32)
+    result = attacks.preset("adv2", eps=0.1, steps=(2, 4))(system, images, classifier.logits(images).argmax(1))
+    assert bool(torch.isfinite(result.map_l1["rts"]).all())

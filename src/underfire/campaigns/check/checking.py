@@ -13,10 +13,11 @@ from torch import Tensor
 from underfire.campaigns.check.order import agreement, better_order, interval
 from underfire.campaigns.check.trials import Trial, try_interpreters
 from underfire.campaigns.check.variants import variants
-from underfire.campaigns.inputs import InputConfig, Inputs, preparation
+from underfire.campaigns.inputs import InputConfig, Inputs
 from underfire.campaigns.selection import logits_of
 from underfire.classifiers import Classifier
 from underfire.data import Batch, ImageData
+from underfire.data.spreading import spread
 from underfire.errors import ClassifierError, DataError, UnderfireWarning
 
 BATCH_TOLERANCE = 1e-3
@@ -111,16 +112,6 @@ def run_check(config: InputConfig, count: int, device: torch.device) -> Check:
     return Check(config.classifier, config.data, findings, trials)
 
 
-def spread(total: int, count: int) -> list[int]:
-    """``count`` indices below ``total`` in pairs of neighbours, so that data sorted by class shows many classes, and
-    more than one image of each."""
-    if count >= total:
-        return list(range(total))
-    pairs = -(-count // 2)
-    starts = [index * (total - 1) // pairs for index in range(pairs)]
-    return sorted({place for start in starts for place in (start, start + 1)})[:count]
-
-
 def _batch(inputs: Inputs, count: int) -> Batch:
     classifier, data = inputs.classifier, inputs.data
     chosen = spread(len(data), count)
@@ -131,7 +122,7 @@ def _batch(inputs: Inputs, count: int) -> Batch:
 
 
 def _prepared(classifier: Classifier) -> Finding:
-    how = preparation(classifier)
+    how = classifier.preparation()
     size = "as they are" if how["image_size"] is None else " x ".join(map(str, how["image_size"]))
     resize = "" if how["resize"] is None else f", resized to {how['resize']} before the crop"
     normalised = "none" if how["mean"] is None else f"mean {_numbers(how['mean'])}, std {_numbers(how['std'])}"

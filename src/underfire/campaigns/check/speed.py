@@ -78,7 +78,8 @@ def measure(system: System, view: SystemView, benign: Benign, batch: int | None 
     solved = 0.0
     for view_of in (interpreter.view() for interpreter in system.interpreters.values()):
         if view_of.refresh_every:
-            times = READINGS + sum(stage.steps for stage in joint) / view_of.refresh_every
+            # Before every so many steps of a joint stage, and once after the last.
+            times = READINGS + 1 + sum(-(-stage.steps // view_of.refresh_every) for stage in joint)
             solved += times * view_of.refresh_passes * steps
     return Speed(size, forwards, steps, cost(joint[-1]), IMAGES * (whole + control + solved) / 1000)
 

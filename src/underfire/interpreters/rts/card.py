@@ -26,7 +26,7 @@ def masker_card(
     shape = note.shape
     loss = recipe.loss
     lines = {
-        "classifier": f"{note.classifier}, SHA-256 of its parameters `{note.classifier_sha256}`",
+        "classifier": f"{note.classifier}, SHA-256 `{note.classifier_sha256}`",
         "encoder": "the classifier itself" if note.shared else f"{note.encoder}, SHA-256 `{note.encoder_sha256}`",
         **_measured(reached),
         "training data": f"{training.name} ({len(training):,} images)",

@@ -64,6 +64,14 @@ class Opened:
     note: Note
     encoder: Classifier | None
 
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Raises InterpreterError for images of another height and width than the masker was trained on."""
+        if size != tuple(self.note.image_size):
+            raise InterpreterError(
+                f"masker {self.file} was trained on images of {self.note.image_size[0]} x {self.note.image_size[1]}, "
+                f"and these are {size[0]} x {size[1]}: give images of that size, or train a masker for these."
+            )
+
 
 def write(masker: Masker, note: Note, file: Path) -> None:
     """Write the masker as safetensors, with the note in its header."""
@@ -100,7 +108,7 @@ def find(masker: str | None, classifier_sha256: str) -> tuple[Path, Note]:
 
     Args:
         masker: a file, or a folder with one; None looks among the shipped ones.
-        classifier_sha256: of the classifier's weights.
+        classifier_sha256: of the classifier, ``Classifier.sha256()``.
 
     Raises:
         InputError: nothing is there.
@@ -121,9 +129,9 @@ def find(masker: str | None, classifier_sha256: str) -> tuple[Path, Note]:
     note = read_note(file)
     if note.classifier_sha256 != classifier_sha256:
         raise InterpreterError(
-            f"masker {file} belongs to another classifier: to {note.classifier!r}, whose weights have the SHA-256 "
-            f"{note.classifier_sha256[:12]}...; this one's have {classifier_sha256[:12]}.... Train one for it: "
-            "underfire train rts."
+            f"masker {file} belongs to another classifier: to {note.classifier!r}, whose weights and normalisation "
+            f"have the SHA-256 {note.classifier_sha256[:12]}...; this one's have {classifier_sha256[:12]}.... Is its "
+            "normalisation (mean, std) given as in training? Else train one for it: underfire train rts."
         )
     return file, note
 
@@ -144,6 +152,10 @@ def open_masker(masker: str | None, encoder: str | None, classifier_sha256: str)
     except RuntimeError as error:
         raise InterpreterError(f"masker {file} is damaged: {error}") from error
     network.eval().requires_grad_(False)
+    if note.shared and encoder is not None:
+        raise InputError(
+            f"encoder is {encoder!r}, and masker {file} reads the features of the classifier itself: leave it out."
+        )
     return Opened(file, network, note, None if note.shared else _encoder(file, note, encoder))
 
 
@@ -159,8 +171,8 @@ def _encoder(file: Path, note: Note, given: str | None) -> Classifier:
     found = encoder.sha256()
     if found != note.encoder_sha256:
         raise InterpreterError(
-            f"masker {file} was trained with an encoder whose weights have the SHA-256 {note.encoder_sha256[:12]}...; "
-            f"those of {spec!r} have {found[:12]}...: give the encoder that it was trained with, or train it again."
+            f"masker {file} was trained with an encoder of the SHA-256 {note.encoder_sha256[:12]}...; "
+            f"that of {spec!r} is {found[:12]}...: give the encoder that it was trained with, or train it again."
         )
     return encoder
 

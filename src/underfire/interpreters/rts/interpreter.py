@@ -68,18 +68,19 @@ class RTS(Interpreter):
         masker = opened.masker.to(classifier.device)
 
         def read(images: Tensor, classes: Tensor, _ids: Tensor) -> Tensor:
+            opened.check_size((images.shape[2], images.shape[3]))
             with torch.no_grad(), encoder.evaluating():
                 recorded = encoder.record(images, scales=True)
                 scales = masker.scales_of(recorded, (images.shape[2], images.shape[3]))
                 maps: Tensor = masker(scales, classes, self.strictness(opened))[0]
-                return maps
+            return maps
 
         return read
 
     def identity(self, classifier: Classifier) -> str:
         opened = self.open(classifier.sha256())
         weights, encoder = state_hash(opened.masker), opened.note.encoder_sha256
-        return f"{self!r} with {opened.file.name}, SHA-256 {weights}, encoder {encoder}"
+        return f"RTS(confidence={self.strictness(opened)}) with a masker of SHA-256 {weights}, encoder {encoder}"
 
     def view(self) -> View:
         return _RTSView(self)
@@ -132,9 +133,9 @@ class _RTSView(View):
         if self._opened is None:
             opened = self.interpreter.open(prepared.sha256())
             precise = torch.float64 if prepared.dtype is torch.float64 else torch.float32
+            opened.check_size((images.shape[2], images.shape[3]))
             masker = copy.deepcopy(opened.masker).to(images.device, precise, memory_format=torch.channels_last)  # type: ignore[call-overload]
             if opened.encoder is not None:
-                opened.encoder.module.to(images.device)
-                self._encoder = opened.encoder.prepare(prepared.precision)
+                self._encoder = opened.encoder.prepare(prepared.precision, size=images.shape[2:]).to(images.device)
             self._opened = Opened(opened.file, masker, opened.note, opened.encoder)
         return self._opened

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from underfire.classifiers import Prepared
+from underfire.data.spreading import spread
 from underfire.interpreters.rts.network import Masker
 from underfire.interpreters.rts.sampling import Pictures, with_fakes
 from underfire.metrics import most_important
@@ -32,13 +33,14 @@ class Measured:
 
 
 def measure(masker: Masker, confidence: float, classifier: Prepared, encoder: Prepared, pictures: Pictures) -> Measured:
-    """Measure on the first ``IMAGES`` images."""
+    """Measure on up to ``IMAGES`` images, spread over the data: a folder is often sorted by class."""
     generator = torch.Generator().manual_seed(0)
     device = next(classifier.module.parameters()).device
     masker.to(device)
     found: dict[str, list[Tensor]] = {}
-    for begin in range(0, min(IMAGES, len(pictures)), 100):
-        images, labels = pictures.load(list(range(begin, min(begin + 100, IMAGES, len(pictures)))))
+    places = spread(len(pictures), IMAGES)
+    for begin in range(0, len(places), 100):
+        images, labels = pictures.load(places[begin : begin + 100])
         size = (images.shape[2], images.shape[3])
         asked, real = with_fakes(labels, masker.shape.classes, 0.5, generator)
         images, labels = images.to(device), labels.to(device)

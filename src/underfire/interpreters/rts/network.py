@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -37,9 +37,6 @@ class Shape:
         top = top_of(recorded)
         finer = finer_scales(recorded, image_size)
         return cls(recorded.logits.shape[1], top.shape[1], tuple(scale.shape[1] for scale in finer), width)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "skips": list(self.skips)}
 
 
 def top_of(recorded: Recorded) -> Tensor:
@@ -164,12 +161,13 @@ class Masker(nn.Module):
 
     def scales_of(self, recorded: Recorded, image_size: tuple[int, int]) -> list[Tensor]:
         """What ``forward`` takes, from the encoder's pass. Raises InterpreterError where it does not fit."""
-        found = [top_of(recorded), *finer_scales(recorded, image_size)]
+        like = self.selector.weight
+        found = [scale.to(like.dtype) for scale in (top_of(recorded), *finer_scales(recorded, image_size))]
         channels = [scale.shape[1] for scale in found]
         if channels != [self.shape.top, *self.shape.skips]:
             raise InterpreterError(
                 f"the encoder's features on images of {image_size[0]} x {image_size[1]} have {channels} channels, from "
                 f"coarse to fine, and this masker was made for {[self.shape.top, *self.shape.skips]}: it was trained "
-                "on images of another size."
+                "on images of another size, or with other features."
             )
         return found

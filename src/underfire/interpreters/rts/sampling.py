@@ -29,6 +29,15 @@ class Pictures:
     def __len__(self) -> int:
         return len(self._labels)
 
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images as the classifier takes them. Raises DataError where none can be read."""
+        if self.classifier.image_size is not None:
+            return self.classifier.image_size
+        for batch in self.data.batches(None, self.classifier.channels, 8, None, self.classifier.resizing):
+            if batch.records:
+                return (batch.images.shape[2], batch.images.shape[3])
+        raise DataError(f"none of the {len(self)} images of {self.data.name!r} can be read.")
+
     def load(self, indices: list[int]) -> tuple[Tensor, Tensor]:
         """Images float32 N x C x H x W in [0, 1] and labels int64 N. Those that cannot be read are left out.
 

@@ -59,20 +59,25 @@ def train_masker(
     """
     recipe = recipe or MaskerRecipe()
     shared = encoder is None or encoder.sha256() == classifier.sha256()
+    pictures = Pictures(training, classifier)
+    size = pictures.size()
     if encoder is not None and not shared:
-        _check_encoder(classifier, encoder, encoder_spec)
-    run = {
+        _check_encoder(classifier, encoder, encoder_spec, size)
+    run: dict[str, Any] = {
         "classifier": classifier.sha256(),
         "encoder": (encoder or classifier).sha256(),
+        "preparation": classifier.preparation(),
         "data": training.fingerprint(),
         "recipe": repr(recipe),
     }
     open_folder(folder, run, resume)
     record(folder, run)
-    prepared = classifier.prepare()
-    features = prepared if shared or encoder is None else _on_device(encoder, classifier).prepare()
-    job = Training(recipe, prepared, features, Pictures(training, classifier), folder, on_step)
-    _check_labels(training, classifier, job.masker)
+    prepared = classifier.prepare(size=size)
+    features = prepared if shared or encoder is None else encoder.prepare(size=size).to(classifier.device)
+    job = Training(recipe, prepared, features, pictures, folder, on_step)
+    for data in (training, test):
+        if data is not None:
+            _check_labels(data, classifier, job.masker)
     masker = job.run()
     note = files.Note(
         classifier=classifier.name,
@@ -110,12 +115,7 @@ def _confidence(recipe: MaskerRecipe, size: tuple[int, int]) -> float:
     return 6.0 if min(size) >= 128 else 0.0
 
 
-def _on_device(encoder: Classifier, classifier: Classifier) -> Classifier:
-    encoder.module.to(classifier.device)
-    return encoder
-
-
-def _check_encoder(classifier: Classifier, encoder: Classifier, spec: str) -> None:
+def _check_encoder(classifier: Classifier, encoder: Classifier, spec: str, size: tuple[int, int]) -> None:
     if not spec:
         raise InputError("encoder_spec is empty; expected how the encoder is loaded, for whoever reads the masker.")
     for what in ("image_size", "channels"):
@@ -124,8 +124,7 @@ def _check_encoder(classifier: Classifier, encoder: Classifier, spec: str) -> No
             raise InputError(
                 f"encoder {encoder.name} takes {what} {other}, and {classifier.name} {mine}: expected the same."
             )
-    height, width = classifier.image_size or encoder.image_size or (64, 64)
-    grey = torch.full((1, classifier.channels, height, width), 0.5)
+    grey = torch.full((1, classifier.channels, *size), 0.5)
     classes = [network.logits(grey).shape[1] for network in (classifier, encoder)]
     if classes[0] != classes[1]:
         raise InputError(f"encoder {encoder.name} has {classes[1]} classes, and {classifier.name} {classes[0]}.")

@@ -100,11 +100,11 @@ class Training:
     ) -> None:
         self.recipe, self.classifier, self.encoder = recipe, classifier, encoder
         self.pictures, self.folder, self.on_step = pictures, folder, on_step
-        first, _ = pictures.load(drawn(len(pictures), 2, 0, recipe.seed))
         self.device = next(classifier.module.parameters()).device
-        self.size = (first.shape[2], first.shape[3])
+        self.size = pictures.size()
+        grey = torch.full((2, pictures.classifier.channels, *self.size), 0.5, device=self.device)
         with torch.no_grad():
-            shape = Shape.of(encoder.record(first.to(self.device), scales=True), self.size, recipe.width)
+            shape = Shape.of(encoder.record(grey, scales=True), self.size, recipe.width)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             masker = Masker(shape)
