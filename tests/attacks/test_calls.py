@@ -117,7 +117,7 @@ def test_images_that_were_wrong_before_are_no_successes() -> None:
     assert summary["success_over_all_images"].mean == float(result.success[:2].float().sum()) / 4
     assert "4 images, 2 of them" in repr(result)
     noise = result.noise_map_l1["cam"]
-    assert result.noise_threshold["cam"] == pytest.approx(float(noise[:2].quantile(0.95)))
+    assert float(result.map_threshold["cam"][0]) == pytest.approx(float(noise[:2].quantile(0.95)))
     assert not torch.isclose(noise[:2].quantile(0.95), noise.quantile(0.95)), "the others would have moved it"
     with pytest.raises(InputError, match="none of the 4 images is classified correctly"):
         attack(uf.System(network, "cam"), IMAGES, (labels + 1) % 4)

@@ -46,7 +46,7 @@ def test_list_names_what_there_is(command: Command) -> None:
     known = strict(command("list", "--json").out)
     assert "digits-resnet" in known["classifiers"]
     assert known["interpreters"] == ["cam", "grad", "gradcam", "mask", "rts"]
-    assert known["attacks"] == ["adv2", "pgd", "bim"]
+    assert known["attacks"] == ["adv2", "advedge", "advedge+", "pgd", "bim", "cw", "stadv"]
     assert "digits-resnet" in known["recipes"]
     table = command("list").out
     assert all(name in table for names in known.values() for name in names)

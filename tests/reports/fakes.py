@@ -81,14 +81,14 @@ class Fake:
                 for reader, interpreter in enumerate(self.interpreters):
                     rows.append(self._row(i, attack, interpreter, file, reader))
                     maps[f"{attack}/{interpreter}/{self.name(i)}"] = self.map(i, attack)
-        table, limits = with_joint_success(pa.Table.from_pylist(rows, schema=RESULTS))
+        table, limits = with_joint_success(pa.Table.from_pylist(rows, schema=RESULTS), True)
         images = {
             "attacked": self.count,
             "considered": self.count + 2,
             "correctly_classified": self.count,
             "unreadable": [],
         }
-        summary = summarise(table, limits, self.attack, images)
+        summary = summarise(table, limits, self.attack, None if self.attack == "pgd" else "pgd", images)
         pq.write_table(table, folder / "results.parquet")
         save_file(maps, folder / "maps.safetensors")
         (folder / "summary.json").write_text(json.dumps(summary))

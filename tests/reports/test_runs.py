@@ -144,7 +144,7 @@ def test_the_paragraph_names_the_goal(tmp_path: Path) -> None:
 
 def test_a_run_of_the_control_has_nothing_to_compare_with(tmp_path: Path) -> None:
     run = Run.read(Fake(attack="pgd").write(tmp_path))
-    assert not run.has_control
+    assert not run.control
     assert "alone managed" not in paragraph(run)
     assert any("nothing to compare with" in note.text for note in trust(run))
 

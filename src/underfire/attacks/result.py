@@ -33,9 +33,9 @@ class AttackResult:
         target: the target classes; None for an untargeted attack.
         success: the goal was reached, by the original classifier on the 8-bit image.
         untargeted_success: the predicted class is not the image's own.
-        joint_success: correct before, success, and every map closer to its target than ``noise_threshold``, the 95th
-            percentile of the distances that random noise of the same size causes on the images that were correct
-            before.
+        joint_success: correct before, success, and every map closer to its target than ``map_threshold``: where the
+            target is the benign map, the 95th percentile of the distances that random noise of the same size causes on
+            the images that were correct before; for another one, half of the benign map's distance to it.
         confidence: probability of what was wanted, in [0, 1].
         benign_maps: honest maps N x h x w in [0, 1] of the benign images for their own class.
         maps: honest maps of the adversarial images for the target.
@@ -74,7 +74,7 @@ class AttackResult:
     map_spearman: dict[str, Tensor]
     map_l1_target: dict[str, Tensor]
     noise_map_l1: dict[str, Tensor]
-    noise_threshold: dict[str, float]
+    map_threshold: dict[str, Tensor]
     ssim: Tensor
     linf: Tensor
     l2: Tensor
@@ -94,15 +94,18 @@ class AttackResult:
         judged: Judgement,
         outcome: Outcome,
         noise: Judgement,
+        target_maps: dict[str, Tensor],
     ) -> AttackResult:
         noise_l1 = {name: values["map_l1"] for name, values in noise.distances.items()}
         correct = benign.correct.cpu()
-        thresholds = {name: metrics.noise_threshold(values[correct]) for name, values in noise_l1.items()}
-        joint = judged.success & correct
-        for name, threshold in thresholds.items():
-            joint = metrics.joint_success(joint, judged.distances[name]["map_l1_target"], threshold)
+        count, joint, thresholds = len(judged.success), judged.success & correct, {}
+        for name, values in noise_l1.items():
+            limit = torch.full((count,), metrics.noise_threshold(values[correct]), dtype=torch.float64)
+            if not attack.target_map.benign:
+                limit = metrics.HALFWAY * metrics.map_l1(benign.maps[name].cpu(), target_maps[name].cpu()).double()
+            thresholds[name] = limit
+            joint = metrics.joint_success(joint, judged.distances[name]["map_l1_target"], limit)
         columns = ("map_l1", "map_l2", "map_iou", "map_ssim", "map_spearman", "map_l1_target")
-        count = len(judged.success)
         return cls(
             images=benign.images.cpu(),
             adversarial=judged.images,
@@ -117,7 +120,7 @@ class AttackResult:
             maps=judged.maps,
             **{key: {name: values[key] for name, values in judged.distances.items()} for key in columns},
             noise_map_l1=noise_l1,
-            noise_threshold=thresholds,
+            map_threshold=thresholds,
             ssim=judged.ssim,
             linf=judged.linf,
             l2=judged.l2,

@@ -24,6 +24,8 @@ class MapRule(ABC):
     """Gives each image the map that the attack makes the interpreter show."""
 
     name: ClassVar[str]
+    benign: ClassVar[bool] = False
+    """Whether the target is the image's own benign map, which joint success then asks to be kept."""
 
     @abstractmethod
     def maps(self, benign: Benign, classes: Tensor, seed: int) -> dict[str, Tensor]:
@@ -35,6 +37,7 @@ class BenignMap(MapRule):
     """The map of the clean image for its own class: the explanation that an analyst expects."""
 
     name: ClassVar[str] = "benign"
+    benign: ClassVar[bool] = True
 
     def maps(self, benign: Benign, classes: Tensor, seed: int) -> dict[str, Tensor]:
         return benign.maps

@@ -8,7 +8,16 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from underfire.attacks import CLASS_RULES, GivenClass, Preset
+from underfire.attacks import (
+    CLASS_RULES,
+    BenignMap,
+    ClassMap,
+    GivenClass,
+    MapPool,
+    MapRule,
+    Preset,
+    preset,
+)
 from underfire.attacks.perturbations import parse_eps
 from underfire.attacks.targets import ClassRule
 from underfire.campaigns.inputs import InputConfig
@@ -22,6 +31,11 @@ class RunConfig(InputConfig):
 
     interpreters: tuple[str, ...] = ("cam",)
     attack: str = "adv2"
+    perturbation: str | None = None
+    target_map: str = "benign"
+    edge_threshold: float | None = None
+    edge_scope: Literal["all", "warmup"] | None = None
+    search: int = Field(0, ge=0)
     eps: float = Field(0.031)
     steps: tuple[int, int] | None = None
     target: str = "random"
@@ -49,12 +63,31 @@ class RunConfig(InputConfig):
         self._preset(GivenClass(0))
         return self
 
-    def preset_for(self, names: Sequence[str], classes: int) -> Preset:
-        """The attack that is asked for, on a classifier of so many ``classes``, which are called ``names``."""
-        return self._preset(parse_target(self.target, names, classes))
+    def preset_for(self, names: Sequence[str], classes: int, pool: MapPool | None = None) -> Preset:
+        """The attack that is asked for, on a classifier of so many ``classes``, which are called ``names``.
 
-    def _preset(self, rule: ClassRule) -> Preset:
-        return Preset(self.attack, self.eps, self.steps, self.preset, self.targeted, rule, self.early_stop)
+        ``pool``: where target maps of classes are drawn from, if the configuration asks for such.
+        """
+        return self._preset(parse_target(self.target, names, classes), pool)
+
+    def _preset(self, rule: ClassRule, pool: MapPool | None = None) -> Preset:
+        target_map: MapRule | str = self.target_map
+        if self.target_map == "class":
+            target_map = BenignMap() if pool is None else ClassMap(pool)
+        return preset(
+            self.attack,
+            eps=self.eps,
+            steps=self.steps,
+            variant=self.preset,
+            targeted=self.targeted,
+            target_class=rule if self.targeted else None,
+            target_map=target_map,
+            early_stop=self.early_stop,
+            perturbation=self.perturbation,
+            edge_threshold=self.edge_threshold,
+            edge_scope=self.edge_scope,
+            search=self.search,
+        )
 
 
 def parse_steps(text: str) -> tuple[int, int]:

@@ -11,13 +11,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from underfire.attacks import Attack, GivenClass, Preset
+from underfire import randomness
+from underfire.attacks import Attack, GivenClass, MapPool, Preset
 from underfire.attacks.attack import default_batch_size
+from underfire.attacks.benign import check_images
 from underfire.campaigns.config import RunConfig
-from underfire.campaigns.selection import select
+from underfire.campaigns.selection import Selection, select
 from underfire.campaigns.shard import Plan, attack_shard
 from underfire.campaigns.store import Store
 from underfire.campaigns.summary import summarise, with_joint_success
+from underfire.data import ImageData
 from underfire.errors import InputError
 from underfire.interpreters import create
 from underfire.system import System
@@ -51,8 +54,8 @@ def run_attack(
     device: str = "auto",
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
-    """Attack the first ``config.count`` correctly classified images, with the controls clean, noise and pgd, and
-    reseeded where an interpreter draws random numbers.
+    """Attack the first ``config.count`` correctly classified images, with the controls clean, noise, the attack
+    on the prediction alone, and reseeded where an interpreter draws random numbers.
 
     Args:
         config: what to run.
@@ -98,12 +101,14 @@ def _prepare(config: RunConfig, store: Store, device: str, reporter: Reporter) -
     data, classifier = inputs.data, inputs.classifier
     system = System(classifier, [create(name, config.preset) for name in config.interpreters])
     names = classifier.class_names or data.class_names
-    preset = config.preset_for(names, inputs.classes)
+    preset = config.preset_for(names, inputs.classes)  # refused here what cannot be
     rule = preset.target_class
     excluded = (
         rule.target if isinstance(rule, GivenClass) and isinstance(rule.target, int) and preset.targeted else None
     )
     selection = select(data, classifier, config.count, excluded, lambda n: reporter.selecting(n, len(data)))
+    if config.target_map == "class":
+        preset = config.preset_for(names, inputs.classes, _map_pool(system, data, selection))
     attacks = _attacks(preset, system)
     read = {
         "classifier_sha256": state_hash(classifier.module),
@@ -135,10 +140,31 @@ def _attacks(preset: Preset, system: System) -> dict[str, Attack]:
     PGD with its random start.
     """
     asked = preset.build(system)
-    if asked.name == "pgd":
-        return {"pgd": asked}
-    control = preset.control() if asked.joint else replace(preset, name="pgd")
-    return {"pgd": replace(control.build(system), name="pgd"), asked.name: asked}
+    if asked.joint:
+        control, name = preset.control(), preset.perturbation_name
+    elif asked.name == "bim":
+        control, name = replace(preset, name="pgd", perturbation=None), "pgd"
+    else:
+        return {asked.name: asked}
+    name = "pgd" if name == "bim" else name
+    return {name: replace(control.build(system), name=name), asked.name: asked}
+
+
+POOL = 8
+"""Images of each class whose maps are drawn from, where a class's map is the target."""
+
+
+def _map_pool(system: System, data: ImageData, selection: Selection) -> MapPool:
+    """Maps of the first correctly classified images of each class in the run."""
+    taken: dict[int, list[int]] = {}
+    for index, correct in zip(selection.considered, selection.correct, strict=True):
+        if correct and len(taken.setdefault(data.record(index).label, [])) < POOL:
+            taken[data.record(index).label].append(index)
+    chosen = sorted(index for indices in taken.values() for index in indices)
+    classifier = system.classifier
+    batch = data.load(classifier.image_size, classifier.channels, chosen, classifier.resizing)
+    images = check_images(batch.images, classifier)
+    return MapPool.read(system, images, batch.labels, randomness.identify(images, batch.ids))
 
 
 def _default_size(run: Plan) -> int:
@@ -150,14 +176,15 @@ def _default_size(run: Plan) -> int:
 def _finish(run: Plan, shards: int) -> dict[str, Any]:
     selection = run.selection
     table, trace, maps = run.store.read_shards(shards)
-    table, thresholds = with_joint_success(table)
+    table, thresholds = with_joint_success(table, run.asked.target_map.benign)
     images = {
         "attacked": sum(selection.attacked),
         "considered": len(selection.considered),
         "correctly_classified": sum(selection.correct),
         "unreadable": [{"path": path, "why": why} for path, why in selection.unreadable],
     }
-    summary = summarise(table, thresholds, run.asked.name, images)
+    control = next((name for name in run.attacks if name != run.asked.name), None)
+    summary = summarise(table, thresholds, run.asked.name, control, images)
     run.store.finish(table, trace, maps, _masks(run), summary, _record(run))
     return summary
 

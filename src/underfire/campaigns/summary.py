@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,28 +41,55 @@ def _interval(values: list[float]) -> dict[str, float | int | None]:
     return metrics.bootstrap_mean(np.asarray(values, dtype=np.float64)).to_dict()
 
 
-def with_joint_success(table: pa.Table) -> tuple[pa.Table, dict[str, float]]:
-    """The table with its ``joint_success`` column filled, and the threshold by interpreter: the 95th percentile of the
-    noise control's map distances. An image that was misclassified before cannot be one, whatever its clean row says."""
+@dataclass(frozen=True)
+class Thresholds:
+    """What a map's distance to its target is compared with: one limit for all images of an interpreter, or each
+    image's own, of which ``limits`` has the mean; and why."""
+
+    limits: dict[str, float]
+    why: str
+
+
+def with_joint_success(table: pa.Table, benign: bool) -> tuple[pa.Table, Thresholds]:
+    """The table with its ``joint_success`` column filled, and the thresholds.
+
+    For the benign map as target (``benign``) the 95th percentile of the noise control's map distances; for another one
+    half of the distance that the image's benign map has to it. An image that was misclassified before cannot be one,
+    whatever its clean row says.
+    """
     rows = table.to_pylist()
-    noise: dict[str, list[float]] = {}
+    known = "noise" if benign else "clean"
+    found: dict[str, dict[str, float]] = {}
     for row in rows:
-        if row["attack"] == "noise":
-            noise.setdefault(row["interpreter"], []).append(row["map_l1"])
-    thresholds = {name: metrics.noise_threshold(torch.tensor(v, dtype=torch.float64)) for name, v in noise.items()}
+        if row["attack"] == known and row["correct_before"]:
+            column = "map_l1" if benign else "map_l1_target"
+            found.setdefault(row["interpreter"], {})[row["image_id"]] = row[column]
+    limits: dict[str, dict[str, float]] = {}
+    for name, values in found.items():
+        if benign:
+            limit = metrics.noise_threshold(torch.tensor(list(values.values()), dtype=torch.float64))
+            limits[name] = dict.fromkeys(values, limit)
+        else:
+            limits[name] = {image: metrics.HALFWAY * value for image, value in values.items()}
     for row in rows:
-        below = row["map_l1_target"] < thresholds[row["interpreter"]]
-        row["joint_success"] = bool(row["success"] and below and row["correct_before"])
-    return pa.Table.from_pylist(rows, schema=table.schema), thresholds
+        limit = limits[row["interpreter"]].get(row["image_id"], 0.0)
+        row["joint_success"] = bool(row["success"] and row["map_l1_target"] < limit and row["correct_before"])
+    why = "95th percentile of the noise control's map distance"
+    why = why if benign else "half of the benign map's distance to the target map, image by image; the mean of these"
+    means = {name: sum(values.values()) / len(values) for name, values in limits.items()}
+    return pa.Table.from_pylist(rows, schema=table.schema), Thresholds(means, why)
 
 
-def summarise(table: pa.Table, thresholds: dict[str, float], attack: str, considered: dict[str, Any]) -> dict[str, Any]:
+def summarise(
+    table: pa.Table, thresholds: Thresholds, attack: str, control: str | None, considered: dict[str, Any]
+) -> dict[str, Any]:
     """The content of ``summary.json``.
 
     Args:
         table: all rows, joint success filled.
-        thresholds: of joint success, by interpreter.
+        thresholds: of joint success.
         attack: the attack that was asked for.
+        control: the attack on the prediction alone beside it, if there is one.
         considered: how images were selected; its ``considered`` is the denominator of success over all images.
     """
     everything = table.to_pylist()
@@ -74,17 +102,17 @@ def summarise(table: pa.Table, thresholds: dict[str, float], attack: str, consid
     return {
         "joint_success": {name: _interval(_values(groups[name, attack], "joint_success")) for name in names},
         "attack": attack,
+        "control": control,
         "images": considered,
         "joint_success_threshold": {
-            name: {"map_l1_below": value, "why": "95th percentile of the noise control's map distance"}
-            for name, value in thresholds.items()
+            name: {"map_l1_below": value, "why": thresholds.why} for name, value in thresholds.limits.items()
         },
         "interpreters": {
             name: {
                 "attacks": {
                     key: _group(rows, considered["considered"]) for (n, key), rows in groups.items() if n == name
                 },
-                "against_prediction_only": _against(groups, name, attack),
+                "against_prediction_only": _against(groups, name, attack, control),
             }
             for name in names
         },
@@ -107,17 +135,19 @@ def _group(rows: list[dict[str, Any]], considered: int) -> dict[str, Any]:
     }
 
 
-def _against(groups: dict[tuple[str, str], list[dict[str, Any]]], name: str, attack: str) -> dict[str, Any] | None:
+def _against(
+    groups: dict[tuple[str, str], list[dict[str, Any]]], name: str, attack: str, control: str | None
+) -> dict[str, Any] | None:
     """The attack against the prediction-only control, paired per image."""
-    if attack == "pgd" or (name, "pgd") not in groups:
+    if control is None:
         return None
     ours = {row["image_id"]: row for row in groups[name, attack]}
-    control = {row["image_id"]: row for row in groups[name, "pgd"]}
-    ids = [image_id for image_id in ours if image_id in control]
+    theirs = {row["image_id"]: row for row in groups[name, control]}
+    ids = [image_id for image_id in ours if image_id in theirs]
     difference = {
         column: metrics.paired_difference(
             np.array([float(ours[i][column]) for i in ids]),
-            np.array([float(control[i][column]) for i in ids]),
+            np.array([float(theirs[i][column]) for i in ids]),
         ).to_dict()
         for column in ("joint_success", "success", "map_l1", "map_iou")
     }
@@ -127,7 +157,7 @@ def _against(groups: dict[tuple[str, str], list[dict[str, Any]]], name: str, att
             torch.tensor([rows[i]["map_l1_target"] for i in ids], dtype=torch.float64),
             THRESHOLDS,
         )
-        for rows in (ours, control)
+        for rows in (ours, theirs)
     ]
     gap = metrics.prediction_interpretation_gap(curves[0], curves[1], THRESHOLDS)
     return {"paired_difference": difference, "prediction_interpretation_gap": float(gap)}

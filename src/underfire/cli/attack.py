@@ -26,6 +26,11 @@ class PresetName(StrEnum):
     published = "published"
 
 
+class EdgeScope(StrEnum):
+    all = "all"
+    warmup = "warmup"
+
+
 class Precision(StrEnum):
     float32 = "float32"
     bf16 = "bf16"
@@ -41,10 +46,25 @@ def attack(
             help="cam, gradcam, grad, mask, rts, or rts:FOLDER with your own masker; several are attacked at once."
         ),
     ] = None,
-    attack: Annotated[str, typer.Option(help="adv2 is joint; pgd and bim only change the class.")] = "adv2",
-    eps: Annotated[str, typer.Option(help="L-inf radius: 8/255 or 0.031.")] = "0.031",
+    attack: Annotated[
+        str, typer.Option(help="adv2, advedge and advedge+ are joint; pgd, bim, cw and stadv only change the class.")
+    ] = "adv2",
+    perturbation: Annotated[
+        str | None, typer.Option(help="Of a joint attack: pgd, bim, cw or stadv [default: pgd].")
+    ] = None,
+    eps: Annotated[str, typer.Option(help="L-inf radius of pgd and bim: 8/255 or 0.031.")] = "0.031",
     steps: Annotated[str | None, typer.Option(help="WARMUP,JOINT, such as 40,160.")] = None,
     target: Annotated[str, typer.Option(help="random, least-likely, or a class (number or name).")] = "random",
+    target_map: Annotated[
+        str, typer.Option(help="The map to show: benign, patch, class, or a file with a map.")
+    ] = "benign",
+    edge_threshold: Annotated[float | None, typer.Option(help="Of advedge+ [default: 0.1].")] = None,
+    edge_scope: Annotated[
+        EdgeScope | None, typer.Option(help="Where edges act [default: all stages; published: the warm-up].")
+    ] = None,
+    search: Annotated[
+        int, typer.Option(help="cw, stadv: rounds of a search for each image's own constant.", min=0)
+    ] = 0,
     untargeted: Annotated[bool, typer.Option("--untargeted", help="Any wrong class will do.")] = False,
     count: Annotated[int | None, typer.Option(help="Attack the first so many correctly classified images.")] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
@@ -97,6 +117,11 @@ def attack(
         class_map=class_map,
         interpreters=tuple(interpreter or ["cam"]),
         attack=attack,
+        perturbation=perturbation,
+        target_map=target_map,
+        edge_threshold=edge_threshold,
+        edge_scope=None if edge_scope is None else edge_scope.value,
+        search=search,
         eps=eps,
         steps=None if steps is None else parse_steps(steps),
         target=target,

@@ -20,6 +20,7 @@ from underfire.metrics.maps import (
 )
 from underfire.metrics.pointing import mass_inside, peak_inside
 from underfire.metrics.prediction import (
+    HALFWAY,
     confidence,
     joint_success,
     joint_success_curve,
@@ -31,6 +32,7 @@ from underfire.metrics.prediction import (
 from underfire.metrics.statistics import Interval, bootstrap_mean, paired_difference
 
 __all__ = [
+    "HALFWAY",
     "IOU_THRESHOLDS",
     "Interval",
     "bootstrap_mean",

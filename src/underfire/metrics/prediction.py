@@ -60,6 +60,10 @@ def confidence(logits: Tensor, classes: Tensor) -> Tensor:
     return like_inputs(picked.squeeze(1), logits)
 
 
+HALFWAY = 0.5
+"""The share of the benign map's distance to another target map below which a map counts as having reached it."""
+
+
 def noise_threshold(noise_distances: Tensor, quantile: float = 0.95) -> float:
     """The map distance that benign noise stays below, for `quantile` of the images.
 

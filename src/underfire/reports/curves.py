@@ -121,7 +121,7 @@ def threshold_chart(run: Run, interpreter: str) -> Chart:
     lines = []
     for name, role in _roles(run):
         curve = attacks[name]["joint_success_curve"]
-        shown = f"{plain(name)} (prediction only)" if name == "pgd" else plain(name)
+        shown = f"{plain(name)} (prediction only)" if name == run.control else plain(name)
         lines.append(Line(shown, role, tuple(curve["thresholds"]), tuple(curve["rates"])))
     return Chart(
         title=f"Joint success by threshold, {plain(interpreter)}",
@@ -177,7 +177,7 @@ class _Course:
 
 
 def _roles(run: Run) -> list[tuple[str, str]]:
-    return [(run.attack, "attack"), *([("pgd", "control")] if run.has_control else [])]
+    return [(run.attack, "attack"), *([(run.control, "control")] if run.control else [])]
 
 
 def _read_trace(path: Path, attacks: Sequence[str]) -> dict[str, _Course]:

@@ -108,7 +108,7 @@ def _images(run: Run, case: Case, side: int, titled: bool) -> Unit:
 
 def _maps(run: Run, interpreter: str, image_id: str, side: int, titled: bool) -> Unit:
     case = next(case for case in run.cases[interpreter] if case.image_id == image_id)
-    control = "pgd" if run.has_control else None
+    control = run.control
     names = ["clean", *([control] if control else []), run.attack]
     kept = {"joint": "kept", "class": "not kept", "failed": "failed"}[case.outcome]
     distances = [f"{case.rows[name]['map_l1_target']:.3f}" for name in names[1:]]

@@ -89,8 +89,8 @@ def _card(run: Run, number: int, cases: Sequence[Case]) -> Card:
     first = cases[0]
     clean, changed = run.image(first.rows["clean"]), run.image(first.row)
     pictures = {"clean": clean, "adversarial": changed, "difference": difference(clean, changed)}
-    if run.has_control:
-        pictures["control"] = run.image(first.rows["pgd"])
+    if run.control:
+        pictures["control"] = run.image(first.rows[run.control])
     mask = run.mask(first.image_id)
     height, width = clean.shape[:2]
     return Card(
@@ -113,8 +113,8 @@ def _card(run: Run, number: int, cases: Sequence[Case]) -> Card:
 
 def _reading(run: Run, case: Case) -> Reading:
     shown = [("benign map", "clean", "clean")]
-    if run.has_control:
-        shown.append(("prediction only", "control", "pgd"))
+    if run.control:
+        shown.append(("prediction only", "control", run.control))
     shown.append((f"under {plain(run.attack)}", "adversarial", run.attack))
     overlays = []
     for title, under, attack in shown:
@@ -127,7 +127,7 @@ def _reading(run: Run, case: Case) -> Reading:
         outcome=case.outcome,
         verdict=OUTCOMES[case.outcome],
         distance=case.distance,
-        control=case.rows["pgd"]["map_l1_target"] if run.has_control else None,
+        control=case.rows[run.control]["map_l1_target"] if run.control else None,
         overlays=tuple(overlays),
     )
 

@@ -122,7 +122,7 @@ def _part(run: Run, number: int, share: int) -> dict[str, Any]:
         "charts": [*thresholds, *curves.step_charts(run)],
         "cards": cards(run, number, share),
         "images": run.summary["images"]["attacked"],
-        "has_control": run.has_control,
+        "has_control": run.control is not None,
         "attack": plain(run.attack),
         "record": _record(run.record),
     }
@@ -134,7 +134,7 @@ def _headline(run: Run, name: str) -> dict[str, Any]:
         "interpreter": plain(name),
         "classifier": run.classifier,
         "joint": _share(attacks[run.attack]["joint_success"]),
-        "control": _share(attacks["pgd"]["joint_success"]) if run.has_control else None,
+        "control": _share(attacks[run.control]["joint_success"]) if run.control else None,
     }
 
 
@@ -162,13 +162,11 @@ def _columns(run: Run) -> tuple[tuple[str, str, str, int], ...]:
 def _table(run: Run, name: str) -> dict[str, Any]:
     """Rows in the order of the story: controls first, then the attack, then what separates it from its control."""
     group = run.summary["interpreters"][name]
-    order = [*(c for c in CONTROLS if c in group["attacks"]), *(a for a in group["attacks"] if a not in CONTROLS)]
-    what = {
-        "clean": "untouched",
-        "reseeded": "untouched, other seed",
-        "noise": "random noise",
-        "pgd": "prediction only",
-    }
+    first = [*CONTROLS, *([run.control] if run.control else [])]
+    order = [*(c for c in first if c in group["attacks"]), *(a for a in group["attacks"] if a not in first)]
+    what = {"clean": "untouched", "reseeded": "untouched, other seed", "noise": "random noise"}
+    if run.control:
+        what[run.control] = "prediction only"
     rows = [
         {
             "name": plain(attack),
@@ -185,7 +183,7 @@ def _table(run: Run, name: str) -> dict[str, Any]:
         rows.append(
             {
                 "name": "difference",
-                "what": f"{plain(run.attack)} - pgd, paired",
+                "what": f"{plain(run.attack)} - {run.control}, paired",
                 "asked": False,
                 "cells": [_cell(paired.get(key), digits, signed=True) for _, _, key, digits in _columns(run)],
                 "n": paired["success"]["n"],

@@ -22,7 +22,7 @@ Pixels = npt.NDArray[np.uint8]
 Values = npt.NDArray[np.float32]
 Outcome = Literal["joint", "class", "failed"]
 
-CONTROLS = ("clean", "reseeded", "noise", "pgd")
+CONTROLS = ("clean", "reseeded", "noise")
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,10 @@ class Run:
         return f"{self.classifier}, {plain(self.attack)} on {' + '.join(plain(name) for name in self.interpreters)}"
 
     @property
-    def has_control(self) -> bool:
-        """Whether an attack on the prediction alone stands beside the one that was asked for."""
-        return self.attack != "pgd" and all(
-            "pgd" in group["attacks"] for group in self.summary["interpreters"].values()
-        )
+    def control(self) -> str | None:
+        """The attack on the prediction alone that stands beside the one that was asked for, if one does."""
+        control = self.summary.get("control")
+        return None if control is None else str(control)
 
     def class_name(self, number: int | None) -> str:
         """The name of a class where the run recorded it, its number otherwise; ``any other`` for None."""

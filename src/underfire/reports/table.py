@@ -78,4 +78,4 @@ def _percent(interval: Mapping[str, Any]) -> str:
 
 
 def _order(attack: str) -> int:
-    return {"clean": 0, "reseeded": 1, "noise": 2, "pgd": 3}.get(attack, 4)
+    return {"clean": 0, "reseeded": 1, "noise": 2}.get(attack, 3)

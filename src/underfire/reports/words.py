@@ -75,11 +75,11 @@ def paragraph(run: Run) -> str:
         f"Of {joint[first]['n']} images that {run.classifier} got right, {share} were taken for {goal(run)} and {kept}"
         ", so that the explanation does not give the change away."
     ]
-    if run.has_control:
-        control = [attacks[name]["pgd"]["joint_success"] for name in names]
+    if run.control:
+        control = [attacks[name][run.control]["joint_success"] for name in names]
         shares = [f"{with_interval(c)} with {plain(n)}" for n, c in zip(names, control, strict=True)]
         alone = with_interval(control[0]) if len(names) == 1 else _listed(shares)
-        changed = with_interval(attacks[first]["pgd"]["success"])
+        changed = with_interval(attacks[first][run.control]["success"])
         sentences.append(
             f"The attack on the prediction alone managed that for {alone}, although it changed the class of {changed}."
         )
@@ -111,7 +111,7 @@ def trust(run: Run) -> list[Note]:
     notes = [*_on_size(images["attacked"]), *_on_selection(images)]
     for name in run.interpreters:
         notes += _on_controls(run, name)
-    if not run.has_control:
+    if not run.control:
         notes.append(
             Note("careful", "No attack on the prediction alone stands beside this one: nothing to compare with.")
         )
@@ -191,8 +191,8 @@ def _on_controls(run: Run, name: str) -> list[Note]:
                 f"Noise alone already changes the class of {percent(flipped)} of the images: the change is large.",
             )
         )
-    if run.has_control:
-        joint, control = attacks[run.attack]["joint_success"], attacks["pgd"]["joint_success"]
+    if run.control:
+        joint, control = attacks[run.attack]["joint_success"], attacks[run.control]["joint_success"]
         if (control["mean"] or 0) > 0.3:
             notes.append(
                 Note(
