@@ -180,7 +180,7 @@ class GivenMap(MapRule):
                 values = torch.from_numpy(np.load(path, allow_pickle=False)).float()
             else:
                 with Image.open(path) as image:
-                    values = torch.from_numpy(np.asarray(image.convert("L"))).float() / 255
+                    values = torch.from_numpy(np.array(image.convert("L"))).float() / 255
         except (OSError, ValueError) as error:
             raise InputError(
                 f"target_map is {self.file!r}, which cannot be read as an image or a .npy array: {error}"

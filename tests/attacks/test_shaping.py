@@ -1,0 +1,90 @@
+"""AdvEdge and AdvEdge+: edges as weights, in every stage or in the warm-up, and in the saved image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import skimage.filters
+import torch
+from torch import Tensor
+
+import underfire as uf
+from tests.conftest import smooth_images
+from underfire import attacks
+from underfire.errors import InputError
+
+
+def framed(count: int = 6) -> Tensor:
+    """Images with a flat border of four pixels."""
+    images = smooth_images(count, seed=3)
+    images[:, :, :4] = images[:, :, -4:] = images[:, :, :, :4] = images[:, :, :, -4:] = 128 / 255
+    return images
+
+
+def test_the_weights_are_the_papers() -> None:
+    images = framed()
+    edges = torch.from_numpy(np.stack([skimage.filters.sobel(image.mean(0).double().numpy()) for image in images]))
+    edges = edges.unsqueeze(1).float()
+    assert torch.allclose(attacks.Edge().weights(images), edges, atol=1e-6)
+    assert not attacks.Edge().weights(images)[:, :, :3].any(), "flat areas are exactly 0"
+    for threshold in (0.0, 0.1, 0.3):
+        mask = attacks.EdgeMask(threshold).weights(images)
+        graded = attacks.EdgeMask(threshold, graded=True).weights(images)
+        clear = (edges - threshold).abs() > 1e-5
+        assert torch.equal(mask[clear], (edges > threshold).float()[clear])
+        assert torch.allclose(graded[clear], (edges * (edges > threshold))[clear], atol=1e-6)
+    with pytest.raises(InputError, match=r"threshold is 0.9; expected 0 <= threshold < 0.79"):
+        attacks.EdgeMask(0.9)
+    with pytest.raises(InputError, match=r"threshold is -1"):
+        attacks.preset("advedge+", edge_threshold=-1)
+
+
+@pytest.mark.parametrize("perturbation", ["pgd", "cw", "stadv"])
+@pytest.mark.parametrize("name", ["advedge", "advedge+"])
+def test_flat_areas_stay_in_the_saved_image(classifier: uf.Classifier, name: str, perturbation: str) -> None:
+    images = framed()
+    labels = classifier.logits(images).argmax(1)
+    system = uf.System(classifier, "cam")
+    preset = attacks.preset(name, eps=0.2, steps=(6, 10), perturbation=perturbation)
+    result = preset(system, images, labels)
+    moved = (result.adversarial != images).any(1, keepdim=True)
+    weights = preset.build(system).shaping.weights(images)
+    assert not moved[weights == 0].any()
+    assert bool(moved.flatten(1).any(1).all())
+    only_first = attacks.preset(name, eps=0.2, steps=(6, 10), perturbation=perturbation, edge_scope="warmup")
+    free = only_first(system, images, labels)
+    if perturbation != "stadv":  # moving the pixels of a flat area changes nothing
+        assert bool((free.adversarial != images).any(1, keepdim=True)[weights == 0].any())
+    assert [stage.shaped for stage in only_first.build(system).stages] == [True, False]
+
+
+def test_pgd_steps_in_proportion_to_the_edges(classifier: uf.Classifier) -> None:
+    """One step from the image: alpha * e * sign, at 8 bits inside the ball."""
+    images = framed(2)
+    labels = classifier.logits(images).argmax(1)
+    system = uf.System(classifier, "cam")
+    attack = attacks.Attack(
+        name="one",
+        perturbation=attacks.PGD(0.5, rounded=True),
+        shaping=attacks.Edge(),
+        stages=(attacks.Stage("s", 1, (attacks.Move((attacks.Weighted(attacks.Prediction()),), 0.4),)),),
+        ranking=attacks.Ranking("last"),
+    )
+    result = attack(system, images, labels)
+    step = (result.adversarial - images).abs().amax(1, keepdim=True)
+    expected = 0.4 * attacks.Edge().weights(images)
+    inside = (images - expected > 0).all(1, keepdim=True) & (images + expected < 1).all(1, keepdim=True)
+    assert torch.allclose(step[inside], expected[inside], atol=0.5 / 255 + 1e-6)
+    assert float(expected[inside].max()) > 0.05
+
+
+def test_edges_get_more_of_the_perturbation(classifier: uf.Classifier) -> None:
+    images = smooth_images(12, seed=2)
+    labels = classifier.logits(images).argmax(1)
+    system = uf.System(classifier, "cam")
+    shares = {}
+    for name in ("adv2", "advedge", "advedge+"):
+        result = attacks.preset(name, eps=0.1, steps=(10, 20))(system, images, labels)
+        shares[name] = float(uf.metrics.edge_energy(images, result.adversarial).mean())
+    assert shares["adv2"] < shares["advedge"] < shares["advedge+"]
+    assert shares["advedge+"] == pytest.approx(1.0)

@@ -1,0 +1,145 @@
+"""Which map is wanted: patches, another image's map of the class, a file; and what joint success then means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import underfire as uf
+from tests.conftest import smooth_images
+from underfire import attacks
+from underfire.attacks.benign import Benign, read_benign
+from underfire.errors import InputError
+
+
+@pytest.fixture
+def benign(classifier: uf.Classifier) -> Benign:
+    images = smooth_images(24, seed=1)
+    system = uf.System(classifier, [uf.interpreters.CAM(), uf.interpreters.Grad(pool=1)])
+    return read_benign(system, images, classifier.logits(images).argmax(1))
+
+
+def with_maps(size: int, count: int = 200) -> Benign:
+    """Nothing but flat benign maps of ``size`` cells."""
+    ids = torch.arange(count) * 977
+    none = torch.zeros(count, dtype=torch.int64)
+    return Benign(torch.zeros(count, 3, 4, 4), none, ids, torch.zeros(count, 2), {"a": torch.zeros(count, size, size)})
+
+
+def test_patches_have_the_published_shape() -> None:
+    benign = with_maps(224)
+    for shape in ("disc", "rectangle"):
+        maps = attacks.RandomPatch(shape).maps(benign, benign.labels, 0)["a"]  # type: ignore[arg-type]
+        inside = maps >= 0.5
+        assert bool(((maps[inside] >= 0.9) & (maps[inside] <= 1)).all())
+        assert bool(((maps[~inside] >= 0) & (maps[~inside] <= 0.1)).all())
+        area = inside.sum((1, 2)).double()
+        if shape == "disc":
+            radius = (area / torch.pi).sqrt()
+            assert 29.9 < float(radius.min()) < 32
+            assert 57 < float(radius.max()) < 59.1
+            rows = inside.any(2).sum(1).double()
+            assert torch.allclose(rows, 2 * radius, atol=2), "as high as wide, and wholly inside"
+        else:
+            assert float(area.min()) > 60**2 * 0.97
+            assert float(area.max()) < 120**2 * 1.03
+            boxes = inside.any(2).sum(1) * inside.any(1).sum(1)
+            assert float((area / boxes).min()) < 0.8, "turned"
+            assert float((area / boxes).max()) > 0.95
+    both = attacks.RandomPatch().maps(benign, benign.labels, 0)["a"]
+    discs = attacks.RandomPatch("disc").maps(benign, benign.labels, 0)["a"]
+    share = float((both == discs).all(2).all(1).float().mean())
+    assert 0.35 < share < 0.65
+
+
+def test_patches_lie_elsewhere_than_the_benign_map(benign: Benign) -> None:
+    maps = attacks.RandomPatch().maps(benign, benign.labels, 0)
+    first = attacks.RandomPatch(attempts=1).maps(benign, benign.labels, 0)
+    overlap, before = (
+        torch.stack([uf.metrics.map_iou(m[name], benign.maps[name]) for name in m]).amax(0) for m in (maps, first)
+    )
+    assert bool((overlap <= before + 1e-6).all())
+    assert float((overlap < 0.25).float().mean()) > float((before < 0.25).float().mean())
+    kept = before < 0.25
+    assert torch.equal(maps["cam"][kept], first["cam"][kept]), "the first that will do"
+    one = benign.take(torch.tensor([7]))
+    assert torch.equal(attacks.RandomPatch().maps(one, one.labels, 0)["cam"][0], maps["cam"][7])
+    other = attacks.RandomPatch().maps(benign, benign.labels, 1)
+    assert not torch.equal(other["cam"], maps["cam"])
+
+
+def test_the_same_patch_for_every_interpreter(benign: Benign) -> None:
+    """Where it lies, at each one's resolution."""
+    maps = attacks.RandomPatch().maps(benign, benign.labels, 0)
+    small = torch.nn.functional.interpolate(maps["grad"][:, None], (8, 8), mode="area")[:, 0]
+    large = torch.nn.functional.interpolate(maps["cam"][:, None], (8, 8), mode="nearest")[:, 0]
+    assert float((small - large).abs().mean()) < 0.12
+
+
+def test_another_image_of_the_class(classifier: uf.Classifier, benign: Benign) -> None:
+    system = uf.System(classifier, [uf.interpreters.CAM(), uf.interpreters.Grad(pool=1)])
+    wrong = benign.labels.clone()
+    wrong[5] = (wrong[5] + 1) % 4
+    pool = attacks.MapPool.read(system, benign.images, wrong, benign.ids)
+    assert len(pool.labels) == 23, "what is classified wrongly is no example of its class"
+    first, second = benign.labels.unique().tolist()[:2]
+    classes = torch.where(benign.labels == first, second, first)
+    maps = attacks.ClassMap(pool).maps(benign, classes, 0)
+    chosen = []
+    for index in range(24):
+        fits = [
+            place
+            for place in range(23)
+            if torch.equal(pool.maps["cam"][place], maps["cam"][index])
+            and torch.equal(pool.maps["grad"][place], maps["grad"][index])
+        ]
+        assert fits
+        assert int(pool.labels[fits[0]]) == int(classes[index])
+        chosen.append(fits[0])
+    assert len(set(chosen)) > 4
+    same = attacks.ClassMap(pool).maps(benign, benign.labels, 0)
+    for index in range(24):
+        assert not torch.equal(same["cam"][index], benign.maps["cam"][index]), "another image than its own"
+    again = attacks.MapPool.read(system, benign.images, wrong, benign.ids)
+    assert repr(attacks.ClassMap(pool)) == repr(attacks.ClassMap(again))
+    few = attacks.MapPool.read(system, benign.images[:1], benign.labels[:1], benign.ids[:1])
+    with pytest.raises(InputError, match="no correctly classified image of class"):
+        attacks.ClassMap(few).maps(benign, classes, 0)
+
+
+def test_a_map_from_a_file(tmp_path: Path, benign: Benign) -> None:
+    values = np.linspace(0, 1, 16 * 16, dtype=np.float32).reshape(16, 16)
+    np.save(tmp_path / "map.npy", values)
+    Image.fromarray((values * 255).round().astype(np.uint8)).save(tmp_path / "map.png")
+    for name in ("map.npy", "map.png"):
+        maps = attacks.GivenMap(str(tmp_path / name)).maps(benign, benign.labels, 0)
+        assert torch.allclose(maps["grad"], torch.from_numpy(values).expand(24, -1, -1), atol=0.003)
+        pooled = torch.nn.functional.avg_pool2d(torch.from_numpy(values)[None], 2)
+        assert torch.allclose(maps["cam"], pooled.expand(24, -1, -1), atol=0.03)
+    np.save(tmp_path / "wide.npy", values * 2)
+    for name, message in (("wide.npy", "ranges over"), ("none.npy", "cannot be read"), ("map.txt", "cannot be read")):
+        with pytest.raises(InputError, match=message):
+            attacks.preset("adv2", target_map=str(tmp_path / name))
+    with pytest.raises(InputError, match="a pool of maps must be given"):
+        attacks.preset("adv2", target_map="class")
+
+
+def test_joint_success_is_to_come_halfway(classifier: uf.Classifier) -> None:
+    images = smooth_images(16, seed=4)
+    labels = classifier.logits(images).argmax(1)
+    system = uf.System(classifier, "cam")
+    preset = attacks.preset("adv2", eps=0.2, steps=(10, 80), target_map="patch")
+    result = preset(system, images, labels)
+    benign = read_benign(system, images, labels)
+    wanted = attacks.RandomPatch().maps(benign, labels, 0)["cam"]
+    far = (benign.maps["cam"] - wanted).abs().mean((1, 2))
+    reached = (result.maps["cam"] - wanted).abs().mean((1, 2))
+    assert torch.allclose(result.map_l1_target["cam"], reached, atol=1e-6)
+    assert torch.equal(result.joint_success, result.success & (reached < 0.5 * far))
+    kept = attacks.preset("adv2", eps=0.2, steps=(10, 80))(system, images, labels)
+    assert float(reached.mean()) < float((kept.maps["cam"] - wanted).abs().mean())
+    assert float(reached.mean()) < 0.8 * float(far.mean())
