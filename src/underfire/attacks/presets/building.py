@@ -12,7 +12,7 @@ from underfire.attacks.goal import Goal
 from underfire.attacks.objective import Interpretation, Penalty, Prediction, Presence
 from underfire.attacks.perturbations import CW, PGD, Perturbation, StAdv
 from underfire.attacks.presets.rows import ROWS, STRETCH, Row
-from underfire.attacks.presets.variants import VARIANTS, Variant
+from underfire.attacks.presets.variants import Variant
 from underfire.attacks.ranking import EarlyStop, Ranking
 from underfire.attacks.schedule import Move, Stage, Weighted
 from underfire.attacks.search import ConstantSearch
@@ -52,13 +52,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 
 def build(preset: Preset, system: System) -> Attack:
     """The attack of ``preset`` on ``system``."""
-    variant, kind = VARIANTS[preset.variant], KINDS[preset.name]
+    variant, kind = preset.settings, KINDS[preset.name]
     shaping = _shaping(preset, variant)
     table = ROWS[preset.perturbation_name]
     rows = {name: table[interpreter.family] for name, interpreter in system.interpreters.items()}
     common = {
         "name": preset.name,
-        "perturbation": perturbation_of(preset, variant, shaping),
+        "perturbation": perturbation_of(preset, shaping),
         "shaping": shaping,
         "goal": Goal(preset.targeted),
         "target_class": preset.target_class,
@@ -68,12 +68,13 @@ def build(preset: Preset, system: System) -> Attack:
     return Attack(**common, **(_joint if kind.joint else _alone)(preset, variant, shaping, rows))  # type: ignore[arg-type]
 
 
-def perturbation_of(preset: Preset, variant: Variant, shaping: Shaping) -> Perturbation:
+def perturbation_of(preset: Preset, shaping: Shaping) -> Perturbation:
+    """The perturbation of ``preset`` under ``shaping``."""
     name = preset.perturbation_name
     if name == "cw":
         return CW()
     if name == "stadv":
-        return StAdv(neighbours=preset.neighbours or variant.neighbours)
+        return StAdv(neighbours=preset.neighbours or preset.settings.neighbours)
     start = preset.random_start
     if start is None:  # the joint attacks have none, as published
         start = name == "pgd" and not KINDS[preset.name].joint

@@ -11,7 +11,7 @@ from underfire.attacks.attack import Attack
 from underfire.attacks.perturbations import parse_eps
 from underfire.attacks.presets.building import KINDS, build, perturbation_of
 from underfire.attacks.presets.rows import ROWS
-from underfire.attacks.presets.variants import VARIANTS, EdgeScope
+from underfire.attacks.presets.variants import VARIANTS, EdgeScope, Variant
 from underfire.attacks.result import AttackResult
 from underfire.attacks.search import ConstantSearch
 from underfire.attacks.shaping import SHAPINGS, EdgeMask, Shaping, Uniform
@@ -29,7 +29,7 @@ class Preset:
         name: ``adv2``, ``advedge``, ``advedge+`` (joint), ``pgd``, ``bim``, ``cw`` or ``stadv`` (prediction only).
         eps: L-inf radius in pixel units, of ``pgd`` and ``bim``; the others have none.
         steps: warm-up and joint steps instead of the published ones; weights rescale with them.
-        variant: ``paper`` or ``published``. An interpreter's own published settings (Grad's normalised pixels) are the
+        variant: ``paper``, ``published``, or a ``Variant`` of one's own. An interpreter's own published settings (Grad's normalised pixels) are the
             interpreter's: ``interpreters.create("grad", "published")``.
         targeted: reach a class (default), or only leave the image's own.
         target_class: which class, where targeted.
@@ -48,7 +48,7 @@ class Preset:
     name: str
     eps: float = 0.031
     steps: tuple[int, int] | None = None
-    variant: str = "paper"
+    variant: str | Variant = "paper"
     targeted: bool = True
     target_class: ClassRule = field(default_factory=RandomClass)
     early_stop: bool | None = None
@@ -64,7 +64,7 @@ class Preset:
     def __post_init__(self) -> None:
         if self.name not in KINDS:
             raise unknown_name("attack", self.name, KINDS)
-        if self.variant not in VARIANTS:
+        if isinstance(self.variant, str) and self.variant not in VARIANTS:
             raise unknown_name("preset variant", self.variant, VARIANTS)
         if self.perturbation is not None and self.perturbation not in ROWS:
             raise unknown_name("perturbation", self.perturbation, ROWS)
@@ -89,7 +89,12 @@ class Preset:
                     f"search is {self.search}, and {self.perturbation_name} has a ball instead of a penalty: there is "
                     "no constant to search for."
                 )
-        perturbation_of(self, VARIANTS[self.variant], Uniform())
+        perturbation_of(self, Uniform())
+
+    @property
+    def settings(self) -> Variant:
+        """What the variant's name stands for."""
+        return VARIANTS[self.variant] if isinstance(self.variant, str) else self.variant
 
     @property
     def perturbation_name(self) -> str:
@@ -120,7 +125,7 @@ def preset(
     *,
     eps: float | str = 0.031,
     steps: tuple[int, int] | None = None,
-    variant: str = "paper",
+    variant: str | Variant = "paper",
     targeted: bool = True,
     target_class: ClassRule | int | str | None = None,
     target_map: MapRule | str | None = None,
