@@ -29,7 +29,7 @@ class Preset:
         name: ``adv2``, ``advedge``, ``advedge+`` (joint), ``pgd``, ``bim``, ``cw`` or ``stadv`` (prediction only).
         eps: L-inf radius in pixel units, of ``pgd`` and ``bim``; the others have none.
         steps: warm-up and joint steps instead of the published ones; weights rescale with them.
-        variant: ``paper``, ``published``, or a ``Variant`` of one's own. An interpreter's own published settings (Grad's
+        variant: ``paper``, ``published``, or a ``Variant`` of one's own. An interpreter's published settings (Grad's
             normalised pixels) are the interpreter's: ``interpreters.create("grad", "published")``.
         targeted: reach a class (default), or only leave the image's own.
         target_class: which class, where targeted.
