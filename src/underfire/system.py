@@ -91,7 +91,7 @@ class System:
         ``size``: height and width of the images that it is for, where the classifier does not say them itself.
         """
         views = {name: interpreter.view() for name, interpreter in self.interpreters.items()}
-        in_place = all(view.smoothing is None for view in views.values())
+        in_place = all(view.smoothing is None and view.in_place for view in views.values())
         return SystemView(self.classifier.prepare(precision, in_place=in_place, size=size), views)
 
     def __repr__(self) -> str:

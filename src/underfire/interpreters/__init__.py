@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from underfire.errors import InputError, unknown_name
+from underfire.interpreters.averaged import IntegratedGradients, SmoothGrad
 from underfire.interpreters.base import Interpreter, State, View
-from underfire.interpreters.cam import CAM, GradCAM
+from underfire.interpreters.cam import CAM
 from underfire.interpreters.grad import Grad
+from underfire.interpreters.gradcam import GradCAM, GradCAMPlusPlus, LayerCAM
 from underfire.interpreters.mask import MASK
 from underfire.interpreters.mask_settings import Scaled
 from underfire.interpreters.rts import RTS
@@ -17,8 +19,12 @@ REGISTRY: dict[str, Callable[[], Interpreter]] = {
     "cam": CAM,
     "grad": Grad,
     "gradcam": GradCAM,
+    "gradcam++": GradCAMPlusPlus,
+    "ig": IntegratedGradients,
+    "layercam": LayerCAM,
     "mask": MASK,
     "rts": RTS,
+    "smoothgrad": SmoothGrad,
 }
 
 # What may follow an interpreter's name after a colon: the interpreter for it.
@@ -29,8 +35,8 @@ PUBLISHED: dict[str, Callable[[], Interpreter]] = {"grad": lambda: Grad(view_pix
 
 
 def create(name: str, variant: str = "paper") -> Interpreter:
-    """The interpreter called ``name`` (``cam``, ``grad``, ``gradcam``, ``mask``, ``rts``; any case) with its default
-    parameters, or with those of the published experiments where ``variant`` is ``published``.
+    """The interpreter called ``name`` (a key of ``REGISTRY``, in any case) with its default parameters, or with those
+    of the published experiments where ``variant`` is ``published``.
 
     An argument may follow the name after a colon: ``rts:FOLDER`` for a masker of one's own, ``mask:older`` for MASK
     with the parameters of earlier experiments.
@@ -69,8 +75,12 @@ __all__ = [
     "RTS",
     "Grad",
     "GradCAM",
+    "GradCAMPlusPlus",
+    "IntegratedGradients",
     "Interpreter",
+    "LayerCAM",
     "Scaled",
+    "SmoothGrad",
     "SmoothRectifiers",
     "Smoothing",
     "State",

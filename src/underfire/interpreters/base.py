@@ -23,7 +23,8 @@ class View(ABC):
     """The attack's side of an interpreter. Whatever is special about one lives here, never in the attack loop.
 
     ``smoothing`` says how rectifiers behave in the forward pass that is shared with the classifier; views with equal
-    smoothing share one pass. ``scales`` says whether it reads ``recorded.scales``, the classifier's finer features. All
+    smoothing share one pass. ``scales`` says whether it reads ``recorded.scales``, the classifier's finer features, and
+    ``in_place`` whether activations may be changed in place, which second derivatives do not survive. All
     state is a dict of tensors with leading dimension N, so that finished images can leave.
 
     A view whose maps follow the images from state drifts away from the honest maps, and has a ``refresh_every`` above
@@ -34,6 +35,7 @@ class View(ABC):
 
     smoothing: Smoothing | None = None
     scales: bool = False
+    in_place: bool = True
     refresh_every: int = 0
     refresh_passes: int = 0
 

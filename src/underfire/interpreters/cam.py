@@ -1,4 +1,4 @@
-"""CAM and Grad-CAM: where the last convolutional features speak for a class."""
+"""CAM: where the last convolutional features speak for a class."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from underfire.interpreters.maps import min_max
 CAM_TOLERANCE = 1e-4
 
 
-def _features(recorded: Recorded, interpreter: str) -> Tensor:
+def features_of(recorded: Recorded, interpreter: str) -> Tensor:
+    """The last convolutional features N x C x h x w. Raises InterpreterError where there are none."""
     if recorded.features is None or recorded.features.ndim != 4:
         raise InterpreterError(
             f"{interpreter} needs convolutional features N x C x h x w that are pooled before the head, and none were "
@@ -40,7 +41,7 @@ class CAM(Interpreter):
     def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
         with torch.no_grad():
             recorded = classifier.record(images)
-            _features(recorded, "CAM")
+            features_of(recorded, "CAM")
             error = recorded.cam_error()
             if not error <= CAM_TOLERANCE:
                 raise InterpreterError(
@@ -52,46 +53,18 @@ class CAM(Interpreter):
 
     def map_of(self, recorded: Recorded, classes: Tensor) -> Tensor:
         """The map N x h x w of one forward pass."""
-        features, weight = _features(recorded, "CAM"), recorded.weight
+        features, weight = features_of(recorded, "CAM"), recorded.weight
         assert weight is not None
         if weight.shape[0] == 1:  # a single logit z stands for the two logits (0, z)
             weight = torch.cat([torch.zeros_like(weight), weight])
         return min_max(torch.einsum("nc,nchw->nhw", weight.detach()[classes], features))
 
     def view(self) -> View:
-        return _FeatureView(self)
+        return _CAMView(self)
 
 
-@dataclass(frozen=True)
-class GradCAM(Interpreter):
-    """ReLU(sum_k a_k A_k) with a_k the mean gradient of the class's logit for feature map k (Selvaraju et al. 2017).
-
-    Equal to CAM up to scale before the ReLU where the head is linear on the pooled features.
-    """
-
-    name: ClassVar[str] = "gradcam"
-    family: ClassVar[str] = "cam"
-
-    def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
-        images = images.detach().clone().requires_grad_()
-        with torch.enable_grad():
-            recorded = classifier.record(images)
-            return self.map_of(recorded, classes)
-
-    def map_of(self, recorded: Recorded, classes: Tensor, graph: bool = False) -> Tensor:
-        """The map N x h x w of one forward pass with gradients enabled."""
-        features = _features(recorded, "Grad-CAM")
-        total = recorded.logits.gather(1, classes.unsqueeze(1)).sum()
-        (gradient,) = torch.autograd.grad(total, features, create_graph=graph, retain_graph=True)
-        weights = gradient.mean((2, 3))
-        return min_max(torch.einsum("nc,nchw->nhw", weights, features).clamp_min(0))
-
-    def view(self) -> View:
-        return _FeatureView(self)
-
-
-class _FeatureView(View):
-    def __init__(self, interpreter: CAM | GradCAM) -> None:
+class _CAMView(View):
+    def __init__(self, interpreter: CAM) -> None:
         self.interpreter = interpreter
 
     def read(
@@ -103,6 +76,4 @@ class _FeatureView(View):
         state: State,
         graph: bool,
     ) -> tuple[Tensor, State]:
-        if isinstance(self.interpreter, CAM):
-            return self.interpreter.map_of(recorded, classes), state
-        return self.interpreter.map_of(recorded, classes, graph), state
+        return self.interpreter.map_of(recorded, classes), state

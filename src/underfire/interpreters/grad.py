@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from underfire.classifiers import Classifier, Prepared, Recorded
 from underfire.errors import InputError
 from underfire.interpreters.base import Interpreter, State, View
-from underfire.interpreters.maps import log_odds, min_max
+from underfire.interpreters.maps import log_odds, pooled_map
 from underfire.interpreters.smoothing import Smoothing
 
 
@@ -51,10 +50,7 @@ class Grad(Interpreter):
 
     def map_of(self, gradient: Tensor) -> Tensor:
         """The map N x h x w of an input gradient N x C x H x W."""
-        side = min(gradient.shape[2:])
-        pool = self.pool or (4 if side >= 128 else 2 if side >= 32 else 1)
-        strength = gradient.abs().amax(1, keepdim=True)
-        return min_max(F.avg_pool2d(strength, pool, ceil_mode=True).squeeze(1))
+        return pooled_map(gradient, self.pool)
 
     def view(self) -> View:
         return _GradView(self)
