@@ -36,7 +36,7 @@ def test_the_scenes_classifiers_are_as_good_as_their_cards_say(name: str) -> Non
     assert accuracy in card
 
 
-@pytest.mark.parametrize("name", ["cifar10-resnet20"])
+@pytest.mark.parametrize("name", ["cifar10-densenet", "cifar10-resnet20"])
 def test_the_cifar_classifiers_are_about_as_good_as_their_cards_say(name: str, cifar10: uf.data.ImageData) -> None:
     """On the first 2,000 of the 10,000 images that the card counts: within four standard errors, and that of no other
     card."""
