@@ -10,7 +10,15 @@ from torch import Tensor
 import underfire as uf
 from tests.conftest import smooth_images
 from underfire import attacks
-from underfire.interpreters import GradCAM, GradCAMPlusPlus, IntegratedGradients, Interpreter, LayerCAM, SmoothGrad
+from underfire.interpreters import (
+    LRP,
+    GradCAM,
+    GradCAMPlusPlus,
+    IntegratedGradients,
+    Interpreter,
+    LayerCAM,
+    SmoothGrad,
+)
 from underfire.interpreters.maps import log_odds
 
 CLASSES = torch.tensor([0, 1, 2, 3, 1, 0])
@@ -119,8 +127,8 @@ def test_layercam_is_gradcam_where_gradients_are_the_same_everywhere(classifier:
 
 @pytest.mark.parametrize(
     "interpreter",
-    [SmoothGrad(samples=3), IntegratedGradients(samples=3), GradCAMPlusPlus(), LayerCAM()],
-    ids=lambda i: i.name,
+    [SmoothGrad(samples=3), IntegratedGradients(samples=3), GradCAMPlusPlus(), LayerCAM(), LRP(), LRP("z+")],
+    ids=lambda i: f"{i.name}-{i.rule}" if isinstance(i, LRP) else i.name,
 )
 def test_joint_attacks_keep_their_maps(classifier: uf.Classifier, interpreter: Interpreter) -> None:
     images = smooth_images(11, seed=4)

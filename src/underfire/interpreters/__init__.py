@@ -10,6 +10,7 @@ from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.cam import CAM
 from underfire.interpreters.grad import Grad
 from underfire.interpreters.gradcam import GradCAM, GradCAMPlusPlus, LayerCAM
+from underfire.interpreters.lrp import LRP
 from underfire.interpreters.mask import MASK
 from underfire.interpreters.mask_settings import Scaled
 from underfire.interpreters.rts import RTS
@@ -22,13 +23,14 @@ REGISTRY: dict[str, Callable[[], Interpreter]] = {
     "gradcam++": GradCAMPlusPlus,
     "ig": IntegratedGradients,
     "layercam": LayerCAM,
+    "lrp": LRP,
     "mask": MASK,
     "rts": RTS,
     "smoothgrad": SmoothGrad,
 }
 
 # What may follow an interpreter's name after a colon: the interpreter for it.
-ARGUMENTS: dict[str, Callable[[str], Interpreter]] = {"mask": MASK.called, "rts": RTS}
+ARGUMENTS: dict[str, Callable[[str], Interpreter]] = {"lrp": LRP.called, "mask": MASK.called, "rts": RTS}
 
 # As the published experiments had them, where that is not our default.
 PUBLISHED: dict[str, Callable[[], Interpreter]] = {"grad": lambda: Grad(view_pixels="normalised")}
@@ -69,6 +71,7 @@ def _parts(name: str) -> tuple[str, str]:
 __all__ = [
     "ARGUMENTS",
     "CAM",
+    "LRP",
     "MASK",
     "PUBLISHED",
     "REGISTRY",

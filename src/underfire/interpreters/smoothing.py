@@ -158,9 +158,9 @@ class FrozenConvolutions(TorchFunctionMode):
 
 class SmoothRectifiers(FrozenConvolutions):
     """While active, every ReLU, ReLU6, Hardtanh, LeakyReLU and PReLU that runs is the smoothed one, and convolutions
-    with frozen weights take the cheap second derivative."""
+    with frozen weights take the cheap second derivative. Without a smoothing, rectifiers stay as they are."""
 
-    def __init__(self, smoothing: Smoothing) -> None:
+    def __init__(self, smoothing: Smoothing | None) -> None:
         super().__init__()
         self.smoothing = smoothing
 
@@ -172,7 +172,7 @@ class SmoothRectifiers(FrozenConvolutions):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if func not in _RECTIFIERS:
+        if self.smoothing is None or func not in _RECTIFIERS:
             return super().__torch_function__(func, types, args, kwargs)
         smooth, names, in_place = _RECTIFIERS[func]
         given = dict(zip(names, args, strict=False)) | kwargs

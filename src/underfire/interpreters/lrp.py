@@ -1,0 +1,104 @@
+"""LRP: layer-wise relevance propagation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from underfire.classifiers import Classifier, Prepared, Recorded
+from underfire.errors import InputError, unknown_name
+from underfire.interpreters.base import Interpreter, State, View
+from underfire.interpreters.maps import pooled_map
+from underfire.interpreters.propagation import Propagation, Rule
+from underfire.interpreters.smoothing import Smoothing
+
+
+@dataclass(frozen=True)
+class LRP(Interpreter):
+    """The class's logit handed back layer by layer to the pixels, each layer's share by a rule (Bach et al. 2015); then
+    the sum over channels, its positive part, average-pooled, min-max per image.
+
+    Args:
+        rule: ``epsilon`` or ``z+``; see ``Propagation``. ``z+`` is the rule of convolutions; the linear layers at the
+            end follow ``epsilon``, as is usual.
+        epsilon: of that rule.
+        pool: side of the pooling window in pixels; as for ``Grad`` where None.
+        smoothing: the slope of rectifiers in the attack's view; honest maps never use it.
+
+    What a network does beside convolutions, linear layers, rectifiers, pooling and sums (attention, gates, a batch norm
+    that no convolution precedes) hands on value x gradient. Relevance of a pixel is that of its normalised value.
+    """
+
+    name: ClassVar[str] = "lrp"
+    family: ClassVar[str] = "grad"
+
+    rule: Rule = "epsilon"
+    epsilon: float = 1e-2
+    pool: int | None = None
+    smoothing: Smoothing = field(default_factory=Smoothing)
+
+    def __post_init__(self) -> None:
+        if self.rule not in ("epsilon", "z+"):
+            raise unknown_name("rule", self.rule, ("epsilon", "z+"))
+        if not self.epsilon > 0:
+            raise InputError(f"epsilon is {self.epsilon}; expected a positive number.")
+
+    @classmethod
+    def called(cls, rule: str) -> LRP:
+        """The interpreter for what follows ``lrp:`` in a name: its rule."""
+        return cls(rule)  # type: ignore[arg-type]
+
+    def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
+        images = images.detach().clone().requires_grad_()
+        return self.map_of(self.relevance(classifier, images, classes))
+
+    def relevance(
+        self,
+        pixels: Classifier | Prepared,
+        images: Tensor,
+        classes: Tensor,
+        graph: bool = False,
+        smoothing: Smoothing | None = None,
+    ) -> Tensor:
+        """Relevance N x C x H x W of the pixels of ``images``, which require a gradient, for ``classes``."""
+        with torch.enable_grad():
+            with Propagation(self.rule, self.epsilon, smoothing) as rules:
+                logits = pixels.run(images)
+            chosen = logits.gather(1, classes.unsqueeze(1)).sum()
+            with rules.propagating():
+                (gradient,) = torch.autograd.grad(chosen, images, create_graph=graph)
+            if pixels.std is not None:
+                gradient = gradient * gradient.new_tensor(pixels.std).view(1, -1, 1, 1)
+            return gradient * pixels.normalise(images)
+
+    def map_of(self, relevance: Tensor) -> Tensor:
+        """The map N x h x w of relevance N x C x H x W."""
+        return pooled_map(relevance.sum(1, keepdim=True).clamp_min(0), self.pool)
+
+    def view(self) -> View:
+        return _LRPView(self)
+
+
+class _LRPView(View):
+    """Makes a pass of its own, whose gradients are the rules'; the logits come from the shared pass."""
+
+    in_place = False
+
+    def __init__(self, interpreter: LRP) -> None:
+        self.interpreter = interpreter
+
+    def read(
+        self,
+        prepared: Prepared,
+        recorded: Recorded,
+        images: Tensor,
+        classes: Tensor,
+        state: State,
+        graph: bool,
+    ) -> tuple[Tensor, State]:
+        relevance = self.interpreter.relevance(prepared, images, classes, graph, self.interpreter.smoothing)
+        prepared.backwards += 1 + graph
+        return self.interpreter.map_of(relevance), state

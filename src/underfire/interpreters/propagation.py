@@ -1,0 +1,139 @@
+"""Layer-wise relevance propagation: how a layer hands what it received back to its inputs.
+
+A layer's relevance R is what its outputs contributed. Written as R = value x gradient, most layers (rectifiers,
+pooling, sums) hand it on exactly as ordinary backpropagation does; only layers with weights need a rule, and a rule is then
+another backward pass. That other backward pass must act while relevance is propagated, and not when the finished map is
+differentiated in the image: both go through the same graph, so that a switch tells them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from underfire.interpreters.convolution import frozen_conv2d
+from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers
+
+Rule = Literal["epsilon", "z+"]
+TINY = 1e-6
+_Layer = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+class _Rule(torch.autograd.Function):
+    """Hands ``output`` on. Its gradient g goes to ``output``; while relevance is propagated, g * output / basis goes to
+    ``basis`` instead."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, basis: Tensor, rules: Propagation) -> Tensor:
+        ctx.save_for_backward(output, basis)
+        ctx.rules = rules
+        return output.clone()  # a rectifier may change it in place
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        if not ctx.rules.propagates:
+            return grad, None, None
+        output, basis = ctx.saved_tensors
+        return None, grad * output / basis, None
+
+
+class Propagation(SmoothRectifiers):
+    """While active, convolutions and linear layers follow a rule in relevance passes, and forward values are as ever.
+
+    A batch norm right after a convolution is folded into it, since the rules are made for the two as one layer.
+
+    Args:
+        rule: of convolutions. ``epsilon``: R_i = x_i sum_j w_ij R_j / (z_j + epsilon sign z_j) (Bach et al. 2015,
+            eq. 58). ``z+``: R_i = sum_j (x_i w_ij)^+ R_j / sum_i' (x_i' w_i'j)^+ (their alpha = 1, beta = 0, eq. 60),
+            without the bias. Linear layers follow ``epsilon`` in both.
+        epsilon: absorbs relevance where contributions cancel.
+        smoothing: the slope of rectifiers, for the attack's view; the exact one where None.
+    """
+
+    def __init__(self, rule: Rule, epsilon: float, smoothing: Smoothing | None = None) -> None:
+        super().__init__(smoothing)
+        self.rule, self.epsilon = rule, epsilon
+        self.propagates = False
+        self._last: tuple[Tensor, _Layer, Tensor, Tensor, Tensor | None] | None = None
+
+    @contextmanager
+    def propagating(self) -> Iterator[None]:
+        """Backward passes made in here propagate relevance."""
+        self.propagates = True
+        try:
+            yield
+        finally:
+            self.propagates = False
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.conv2d:
+            return self._convolution(*args, **kwargs)
+        if func is F.linear:
+            return self._linear(*args, **kwargs)
+        if func is F.batch_norm:
+            folded = self._folded(*args, **kwargs)
+            if folded is not None:
+                return folded
+        return super().__torch_function__(func, types, args, kwargs)
+
+    def _convolution(
+        self, input: Tensor, weight: Tensor, bias: Tensor | None = None, *how: Any, **named: Any
+    ) -> Tensor:
+        names = ("stride", "padding", "dilation", "groups")
+        layer = partial(frozen_conv2d, **(dict(zip(names, how, strict=False)) | named))
+        return self._ruled(layer, input, weight, bias)
+
+    def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        output = F.linear(input, weight, bias)
+        return self._apply(output, self._away_from_zero(output))
+
+    def _ruled(self, layer: _Layer, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        output = layer(input, weight, bias)
+        basis = self._away_from_zero(output) if self.rule == "epsilon" else _positive(layer, input, weight) + TINY
+        result = self._apply(output, basis)
+        self._last = (result, layer, input, weight, bias)
+        return result
+
+    def _away_from_zero(self, output: Tensor) -> Tensor:
+        return output + torch.where(output.detach() < 0, -self.epsilon, self.epsilon)
+
+    def _apply(self, output: Tensor, basis: Tensor) -> Tensor:
+        result: Tensor = _Rule.apply(output, basis, self)  # type: ignore[no-untyped-call]
+        return result
+
+    def _folded(
+        self,
+        input: Tensor,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Tensor | None:
+        """The convolution before and this batch norm as one layer; None where it does not follow one."""
+        if self._last is None or self._last[0] is not input or training or running_mean is None or running_var is None:
+            return None
+        _, layer, before, kernel, offset = self._last
+        scale = (running_var + eps).rsqrt() * (1.0 if weight is None else weight)
+        shift = (0.0 if offset is None else offset) - running_mean
+        shift = shift * scale + (0.0 if bias is None else bias)
+        return self._ruled(layer, before, kernel * scale.view(-1, 1, 1, 1), shift)
+
+
+def _positive(layer: _Layer, input: Tensor, weight: Tensor) -> Tensor:
+    """What speaks for each output: the sum of all positive products of an input and its weight."""
+    positive = layer(input.clamp_min(0), weight.clamp_min(0), None)
+    if bool((input < 0).any()):  # after a rectifier there are none
+        positive = positive + layer(input.clamp_max(0), weight.clamp_max(0), None)
+    return positive
