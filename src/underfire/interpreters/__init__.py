@@ -8,6 +8,7 @@ from underfire.errors import InputError, unknown_name
 from underfire.interpreters.averaged import IntegratedGradients, SmoothGrad
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.cam import CAM
+from underfire.interpreters.captum import Captum
 from underfire.interpreters.grad import Grad
 from underfire.interpreters.gradcam import GradCAM, GradCAMPlusPlus, LayerCAM
 from underfire.interpreters.lrp import LRP
@@ -30,7 +31,12 @@ REGISTRY: dict[str, Callable[[], Interpreter]] = {
 }
 
 # What may follow an interpreter's name after a colon: the interpreter for it.
-ARGUMENTS: dict[str, Callable[[str], Interpreter]] = {"lrp": LRP.called, "mask": MASK.called, "rts": RTS}
+ARGUMENTS: dict[str, Callable[[str], Interpreter]] = {
+    "captum": Captum,
+    "lrp": LRP.called,
+    "mask": MASK.called,
+    "rts": RTS,
+}
 
 # As the published experiments had them, where that is not our default.
 PUBLISHED: dict[str, Callable[[], Interpreter]] = {"grad": lambda: Grad(view_pixels="normalised")}
@@ -41,7 +47,7 @@ def create(name: str, variant: str = "paper") -> Interpreter:
     of the published experiments where ``variant`` is ``published``.
 
     An argument may follow the name after a colon: ``rts:FOLDER`` for a masker of one's own, ``mask:older`` for MASK
-    with the parameters of earlier experiments.
+    with the parameters of earlier experiments, ``lrp:z+`` for a rule, ``captum:Lime`` for a method of captum.
     """
     key, argument = _parts(name)
     if variant not in ("paper", "published"):
@@ -61,8 +67,10 @@ def _parts(name: str) -> tuple[str, str]:
     """The registry's key, and what follows the colon. Raises InputError for what ``create`` does not know."""
     kind, _, argument = name.partition(":")
     key = kind.lower().replace("-", "").replace("_", "")
-    if key not in REGISTRY:
-        raise unknown_name("interpreter", kind, REGISTRY)
+    if key not in REGISTRY and key not in ARGUMENTS:
+        raise unknown_name("interpreter", kind, {**REGISTRY, **ARGUMENTS})
+    if key not in REGISTRY and not argument:
+        raise InputError(f"interpreter is {name!r}; expected what is meant by it after a colon, such as captum:Lime.")
     if argument and key not in ARGUMENTS:
         raise InputError(f"interpreter is {name!r}; {key} takes nothing after a colon: expected {key!r}.")
     return key, argument
@@ -76,6 +84,7 @@ __all__ = [
     "PUBLISHED",
     "REGISTRY",
     "RTS",
+    "Captum",
     "Grad",
     "GradCAM",
     "GradCAMPlusPlus",

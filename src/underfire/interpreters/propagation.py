@@ -1,9 +1,9 @@
 """Layer-wise relevance propagation: how a layer hands what it received back to its inputs.
 
 A layer's relevance R is what its outputs contributed. Written as R = value x gradient, most layers (rectifiers,
-pooling, sums) hand it on exactly as ordinary backpropagation does; only layers with weights need a rule, and a rule is then
-another backward pass. That other backward pass must act while relevance is propagated, and not when the finished map is
-differentiated in the image: both go through the same graph, so that a switch tells them apart.
+pooling, sums) hand it on exactly as ordinary backpropagation does. Only layers with weights need a rule, and a rule is
+then another backward pass. It must act while relevance is propagated, and not when the finished map is differentiated
+in the image: both go through the same graph, so that a switch tells them apart.
 """
 
 from __future__ import annotations

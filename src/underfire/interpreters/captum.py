@@ -1,0 +1,248 @@
+"""Any attribution method of captum as an interpreter: to read with, and to attack where it can be differentiated."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from underfire.classifiers import Classifier, Prepared, Recorded
+from underfire.classifiers.pixels import Pixels
+from underfire.errors import InputError, InterpreterError, unknown_name
+from underfire.interpreters.agreement import agreement
+from underfire.interpreters.base import Interpreter, Reader, State, View
+from underfire.interpreters.maps import min_max, pooled_map
+from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers
+
+AGREES = 0.99
+
+
+@dataclass(frozen=True)
+class Captum(Interpreter):
+    """The map of ``captum.attr.METHOD``: for gradient methods |attribution|, the largest over channels; for methods
+    that change parts of the image or look at a layer, the positive part of the sum over channels. Pooled, min-max.
+
+    Joint attacks need its derivative in the image. Captum's own gradients have none; here they are taken with a graph
+    and, as for Grad, through smooth rectifiers. Whether that makes the method differentiable is measured before the
+    first step, against finite differences.
+
+    Args:
+        method: a class of ``captum.attr``: ``Saliency``, ``DeepLift``, ``Lime``, ``KernelShap``, ``Occlusion``, ...
+        options: of its ``attribute``, such as ``{"n_samples": 200}``; kept as sorted pairs.
+        cells: LIME, SHAP, ablation and occlusion look at the image in so many times so many squares.
+        pool: side of the pooling window in pixels; as for ``Grad`` where None.
+        seed: of methods that draw random numbers, which are the same for an image whenever it is explained.
+        smoothing: the slope of rectifiers in the attack's view; honest maps never use it.
+    """
+
+    name: ClassVar[str] = "captum"
+    family: ClassVar[str] = "grad"
+
+    method: str
+    options: tuple[tuple[str, Any], ...] | Mapping[str, Any] = ()
+    cells: int = 8
+    pool: int | None = None
+    seed: int = 0
+    smoothing: Smoothing = field(default_factory=Smoothing)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", tuple(sorted(dict(self.options).items())))
+        if self.cells < 1:
+            raise InputError(f"cells is {self.cells}; expected 1 or more.")
+        self._class()
+
+    def _class(self) -> Any:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                from captum import attr
+        except ImportError as error:
+            raise InputError("interpreter 'captum' needs the package captum: pip install captum.") from error
+        known = {name: part for name, part in vars(attr).items() if _explains(part)}
+        if self.method not in known:
+            raise unknown_name("captum method", self.method, sorted(known))
+        return known[self.method]
+
+    @property
+    def _takes(self) -> Mapping[str, inspect.Parameter]:
+        return inspect.signature(self._class().attribute).parameters
+
+    @property
+    def _built_with(self) -> Mapping[str, inspect.Parameter]:
+        return inspect.signature(self._class().__init__).parameters
+
+    @property
+    def draws(self) -> bool:
+        """Whether the method draws random numbers."""
+        return "n_samples" in self._takes
+
+    def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
+        return self.reader(classifier)(images, classes, ids)
+
+    def reader(self, classifier: Classifier) -> Reader:
+        own = copy.deepcopy(classifier)  # captum hangs hooks into the network, and leaves them there after an error
+
+        def read(images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
+            return self.map_of(self.attribution(own, images.detach().clone(), classes, ids, graph=False))
+
+        return read
+
+    def reseeded(self, offset: int = 1) -> Captum | None:
+        return replace(self, seed=self.seed + offset) if self.draws else None
+
+    def attribution(self, pixels: Pixels, images: Tensor, classes: Tensor, ids: Tensor, graph: bool) -> Tensor:
+        """What captum returns, N x C x h x w."""
+        method = self._made(pixels)
+        if graph and hasattr(method, "gradient_func") and "model" not in self._built_with:
+            method.gradient_func = _gradients  # with a "model", gradients go through hooks that a graph outlives
+        if not self.draws:
+            return self._attribute(method, images, classes)
+        parts = []
+        for index, name in enumerate(ids.tolist()):  # alone, so that nothing depends on the batch
+            with _seeded((name + self.seed * 0x9E3779B97F4A7C15) % 2**63, images.device):
+                parts.append(self._attribute(method, images[index : index + 1], classes[index : index + 1]))
+        return torch.cat(parts)
+
+    def _made(self, pixels: Pixels) -> Any:
+        if "layer" not in self._built_with:
+            return self._class()(pixels)
+        if pixels.features is None:
+            raise InterpreterError(
+                f"captum's {self.method} looks at a layer, and the classifier does not say which: name it with "
+                "Classifier(..., features='layer4')."
+            )
+        return self._class()(pixels, pixels.module.get_submodule(pixels.features))
+
+    def _attribute(self, method: Any, images: Tensor, classes: Tensor) -> Tensor:
+        takes, given = self._takes, {**dict(self.options), "target": classes}
+        channels, height, width = images.shape[1:]
+        rows, columns = (-(-side // self.cells) for side in (height, width))
+        if "feature_mask" in takes:
+            y, x = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
+            across = -(-width // columns)
+            given.setdefault("feature_mask", ((y // rows)[:, None] * across + x // columns).expand(1, 1, -1, -1))
+        if "sliding_window_shapes" in takes:
+            given.setdefault("sliding_window_shapes", (channels, rows, columns))
+            given.setdefault("strides", (channels, rows, columns))
+        if "baselines" in takes and takes["baselines"].default is inspect.Parameter.empty:
+            given.setdefault("baselines", torch.zeros_like(images))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found = method.attribute(images, **given)
+        except (AssertionError, TypeError, ValueError, RuntimeError, NotImplementedError, AttributeError) as error:
+            raise InterpreterError(f"captum's {self.method} cannot explain this classifier: {error}") from error
+        if not isinstance(found, Tensor) or found.ndim != 4:
+            raise InterpreterError(f"captum's {self.method} returns no map N x C x h x w of an image.")
+        return found
+
+    def map_of(self, attribution: Tensor) -> Tensor:
+        """The map N x h x w of an attribution N x C x h x w."""
+        if "layer" in self._built_with:
+            return min_max(attribution.sum(1).clamp_min(0))
+        if "feature_mask" in self._takes or "sliding_window_shapes" in self._takes:
+            return pooled_map(attribution.sum(1, keepdim=True).clamp_min(0), self.pool)
+        return pooled_map(attribution, self.pool)
+
+    def view(self) -> View:
+        return _CaptumView(self)
+
+
+class _CaptumView(View):
+    """Makes passes of its own. Before the first one that will be differentiated, it measures whether it can be.
+
+    State: ``ids``, for what is drawn per image.
+    """
+
+    in_place = False
+
+    def __init__(self, interpreter: Captum) -> None:
+        self.interpreter = interpreter
+        self.checked = False
+
+    def begin(self, prepared: Prepared, images: Tensor, classes: Tensor, ids: Tensor) -> State:
+        return {"ids": ids}
+
+    def read(
+        self,
+        prepared: Prepared,
+        recorded: Recorded,
+        images: Tensor,
+        classes: Tensor,
+        state: State,
+        graph: bool,
+    ) -> tuple[Tensor, State]:
+        if graph and not self.checked:
+            self._check(prepared, images.detach()[:2], classes[:2], state["ids"][:2])
+            self.checked = True
+        before = prepared.forwards
+        maps = self._maps(prepared, images, classes, state["ids"], self.interpreter.smoothing, graph)
+        prepared.backwards += (prepared.forwards - before) * (1 + graph)
+        return maps, state
+
+    def _maps(
+        self, pixels: Pixels, images: Tensor, classes: Tensor, ids: Tensor, smoothing: Smoothing, graph: bool
+    ) -> Tensor:
+        images = images if graph else images.detach()
+        with SmoothRectifiers(smoothing):
+            return self.interpreter.map_of(self.interpreter.attribution(pixels, images, classes, ids, graph))
+
+    def _check(self, prepared: Prepared, images: Tensor, classes: Tensor, ids: Tensor) -> None:
+        """With slopes that some function has, in float64."""
+        exact = Pixels(copy.deepcopy(prepared.module).double(), prepared.mean, prepared.std, prepared.features)
+        smooth = Smoothing("softplus", 0.05)
+        found = agreement(lambda x: self._maps(exact, x, classes, ids, smooth, graph=True), images.double())
+        if not found >= AGREES:
+            raise InterpreterError(
+                f"captum's {self.interpreter.method} cannot be attacked: the derivative of its map agrees with finite "
+                f"differences to a cosine of {found:.2f}, and {AGREES} is needed. It can read maps in a "
+                "prediction-only attack; attack grad, cam, gradcam, mask, rts or another interpreter of ours."
+            )
+
+
+def _explains(part: object) -> bool:
+    """Whether ``part`` is an attribution method for an image and a class."""
+    if not inspect.isclass(part) or not hasattr(part, "attribute") or "Permutation" in part.__name__:
+        return False  # permutations exchange parts of the batch's images
+    made, called = (inspect.signature(f).parameters for f in (part.__init__, part.attribute))
+    required = [n for n, p in called.items() if p.default is inspect.Parameter.empty and n not in ("self", "kwargs")]
+    needs = {n for n, p in made.items() if p.default is inspect.Parameter.empty} - {"self", "model", "forward_func"}
+    possible = set(required) <= {"inputs", "baselines", "sliding_window_shapes"}
+    return possible and needs <= {"layer"} and "target" in called
+
+
+def _gradients(
+    forward_fn: Callable[..., Tensor],
+    inputs: tuple[Tensor, ...],
+    target_ind: Any = None,
+    additional_forward_args: Any = None,
+) -> tuple[Tensor, ...]:
+    """What captum's gradient function returns, with a graph. Without a target, the function has one already."""
+    with torch.enable_grad():
+        if target_ind is None:
+            chosen = forward_fn()
+        else:
+            logits = forward_fn(*inputs)
+            chosen = logits.gather(1, torch.as_tensor(target_ind, device=logits.device).view(-1, 1))
+        return torch.autograd.grad(chosen.sum(), inputs, create_graph=True)
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """torch's and numpy's global random numbers, which captum draws from, of a seed; as they were afterwards."""
+    state = np.random.get_state()
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            np.random.set_state(state)
