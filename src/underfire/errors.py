@@ -41,6 +41,7 @@ class UnderfireWarning(UserWarning):
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     """An error for an unknown ``name``, with the nearest known one as a suggestion."""
     names = sorted(known)
-    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
-    suggestion = f" Did you mean {near[0]!r}?" if near else ""
+    lowered = {known_name.lower(): known_name for known_name in names}
+    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    suggestion = f" Did you mean {lowered[near[0]]!r}?" if near else ""
     return InputError(f"unknown {kind} {name!r}.{suggestion} Known: {', '.join(names)}.")

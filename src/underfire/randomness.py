@@ -8,8 +8,10 @@ keep, and an interrupted run goes on with the same numbers. The mixing function 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -76,3 +78,16 @@ def identify(images: Tensor, names: Sequence[str] | None = None) -> Tensor:
     hashes = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in levels]
     numbers = [int.from_bytes(value, "little", signed=True) for value in hashes]
     return torch.tensor(numbers, dtype=torch.int64, device=images.device)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """For other libraries' code: torch's and numpy's global random numbers of a seed, and as they were afterwards."""
+    state = np.random.get_state()
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed % 2**63)
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            np.random.set_state(state)

@@ -120,14 +120,14 @@ def test_joint_attacks_are_refused_elsewhere(classifier: uf.Classifier, method: 
     assert float(result.map_l1["captum"].max()) > 0
     assert all(torch.equal(value, before[name]) for name, value in classifier.module.state_dict().items())
     for part in classifier.module.modules():
-        assert not (part._forward_hooks or part._forward_pre_hooks or part._backward_hooks)
+        assert not any((part._forward_hooks, part._forward_pre_hooks, part._backward_hooks))
 
 
 def test_agreement_of_right_and_wrong_derivatives() -> None:
     x = torch.rand(2, 3, 4, 4, dtype=torch.float64)
     assert agreement(lambda x: x.square().sum(1), x) == pytest.approx(1, abs=1e-6)
     assert agreement(lambda x: x.detach().square().sum(1), x) == 0
-    half = agreement(lambda x: (x[:, 0].square() + x[:, 1].detach().square()), x)
+    half = agreement(lambda x: x[:, 0].square() + x[:, 1].detach().square(), x)
     assert 0.1 < half < 0.98
 
 

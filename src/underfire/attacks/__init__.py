@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from underfire.attacks.attack import Attack
+from underfire.attacks.base import BaseAttack
+from underfire.attacks.foreign import ForeignAttack
 from underfire.attacks.goal import Goal
 from underfire.attacks.guards import MarginGuard
 from underfire.attacks.objective import Interpretation, Penalty, Prediction, Presence
@@ -29,6 +31,7 @@ __all__ = [
     "Adam",
     "Attack",
     "AttackResult",
+    "BaseAttack",
     "BenignMap",
     "ClassMap",
     "Constant",
@@ -36,6 +39,7 @@ __all__ = [
     "EarlyStop",
     "Edge",
     "EdgeMask",
+    "ForeignAttack",
     "GivenClass",
     "GivenMap",
     "Goal",

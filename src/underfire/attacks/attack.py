@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from underfire.attacks.benign import Benign, read_benign
+from underfire.attacks.base import BaseAttack
+from underfire.attacks.benign import Benign
 from underfire.attacks.goal import Goal
-from underfire.attacks.judge import Judgement, judge
 from underfire.attacks.loop import Loop, Progress
 from underfire.attacks.outcome import Outcome
 from underfire.attacks.perturbations import PGD, Perturbation
 from underfire.attacks.probe import probe_views
 from underfire.attacks.ranking import EarlyStop, Ranking
-from underfire.attacks.result import AttackResult
 from underfire.attacks.schedule import Stage
 from underfire.attacks.search import ConstantSearch
 from underfire.attacks.shaping import Shaping, Uniform
 from underfire.attacks.target_maps import BenignMap, MapRule
 from underfire.attacks.targets import ClassRule, RandomClass
-from underfire.attacks.trace import Trace
-from underfire.batching import suited_size
 from underfire.errors import InputError
-from underfire.system import System, SystemView
+from underfire.system import SystemView
 
 
 @dataclass(frozen=True)
-class Attack:
+class Attack(BaseAttack):
     """All that an attack consists of; calling it attacks images.
 
     Args:
@@ -77,57 +74,6 @@ class Attack:
     def steps(self) -> int:
         return sum(stage.steps for stage in self.stages)
 
-    @torch.inference_mode(False)
-    def __call__(
-        self,
-        system: System,
-        images: Tensor,
-        labels: Tensor | Sequence[int],
-        *,
-        ids: Tensor | Sequence[str] | None = None,
-        seed: int = 0,
-        batch_size: int | None = None,
-        precision: str = "float32",
-        progress: Progress | None = None,
-        trace_every: int | None = None,
-    ) -> AttackResult:
-        """Attack ``images``, and judge the outcome together with its noise control.
-
-        Args:
-            system: what is attacked; it is left as it was found.
-            images: N x C x H x W in [0, 1]; rounded to 8 bits first. Not changed.
-            labels: int64 N, the images' own classes.
-            ids: stable names (or int64 N) for what is drawn per image; by default images are known by their pixels.
-            seed: of everything random. An image's result depends on it, and not on the batch.
-            batch_size: images at once; by default what suits the device and the image size.
-            precision: ``float32`` or ``bf16`` for the attack; verdicts are always the original network's own.
-            progress: called after each step with the steps done and their number, over all batches.
-            trace_every: record the course every so many steps; see ``Trace``.
-
-        Raises:
-            InputError, ClassifierError, InterpreterError: see the messages; nothing has been attacked then.
-        """
-        benign = read_benign(system, images, labels, ids)
-        if not bool(benign.correct.any()):
-            raise InputError(
-                f"none of the {len(images)} images is classified correctly, so there is nothing to attack. Are the "
-                "labels in the classifier's order, and is its normalisation right?"
-            )
-        if batch_size is not None and batch_size < 1:
-            raise InputError(f"batch_size is {batch_size}; expected at least 1, or None for what suits the device.")
-        view = system.view(precision, benign.images.shape[2:])
-        size = batch_size or default_batch_size(benign.images)
-        classes, maps, outcome = self.run(view, benign, seed, size, progress, trace_every)
-        judgement = judge(system, benign, outcome.images, classes, self.goal, maps)
-        noisy = self.perturbation.noise(benign.images, outcome.images, benign.ids, seed)
-        noise = judge(system, benign, noisy, benign.labels, Goal(targeted=True))
-        return AttackResult.build(self, benign, classes, judgement, outcome, noise, maps).to(images.device)
-
-    def resolve(self, benign: Benign, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """What is wanted: the goal's classes int64 N, and the target maps N x h x w by interpreter."""
-        classes = self.target_class.classes(benign, seed) if self.goal.targeted else benign.labels
-        return classes, self.target_map.maps(benign, classes, seed)
-
     @torch.enable_grad()
     def run(
         self,
@@ -138,8 +84,6 @@ class Attack:
         progress: Progress | None = None,
         trace_every: int | None = None,
     ) -> tuple[Tensor, dict[str, Tensor], Outcome]:
-        """Attack benign images in batches, without judging. Returns the classes, the target maps and the outcome, whose
-        images are at 8 bits inside the constraint."""
         classes, maps = self.resolve(benign, seed)
         if self.joint:
             probe_views(view, benign, classes)
@@ -174,11 +118,3 @@ def _shifted(progress: Progress | None, index: int, batches: int) -> Callable[[i
     if progress is None:
         return None
     return lambda step, total: progress(index * total + step, batches * total)
-
-
-def default_batch_size(images: Tensor) -> int:
-    """A batch size for images N x C x H x W that suits their device."""
-    return suited_size(images.shape[2], images.shape[3], images.device)
-
-
-__all__ = ["Attack", "Judgement", "Trace", "default_batch_size"]

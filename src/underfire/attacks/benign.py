@@ -55,16 +55,34 @@ def read_benign(
         InputError: for images or labels that cannot be.
         ClassifierError: where the classifier's output is no ground for a verdict.
     """
-    images, labels = check_images(images, system.classifier), torch.as_tensor(labels).detach()
-    if ids is not None and len(ids) != len(images):
-        raise InputError(f"ids has {len(ids)} names for {len(images)} images; expected one per image.")
-    if not isinstance(ids, Tensor):
-        ids = randomness.identify(images, ids)
+    images, labels = check_images(images, system.classifier), _labels(labels)
+    ids = _identities(images, ids)
     device = system.classifier.device
     images, labels, ids = images.to(device), labels.to(device), ids.to(device)
     logits = honest_logits(system.classifier, images)
     labels = check_labels(labels, len(images), logits.shape[1])
     return Benign(images, labels, ids, logits, system.maps(images, labels, ids))
+
+
+def _labels(labels: Tensor | Sequence[int]) -> Tensor:
+    try:
+        return torch.as_tensor(labels).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"labels is {labels!r:.80}; expected integer class indices, one per image.") from error
+
+
+def _identities(images: Tensor, ids: Tensor | Sequence[str] | None) -> Tensor:
+    if ids is not None and len(ids) != len(images):
+        raise InputError(f"ids has {len(ids)} names for {len(images)} images; expected one per image.")
+    if ids is None or all(isinstance(name, str) for name in ids):
+        return randomness.identify(images, None if ids is None else list(ids))
+    try:
+        numbers = torch.as_tensor(ids)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"ids holds {ids[0]!r:.80}; expected a name (a string) or an integer per image.") from error
+    if numbers.ndim != 1 or numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool:
+        raise InputError(f"ids is a tensor of {numbers.dtype}; expected a name (a string) or an integer per image.")
+    return numbers.long()
 
 
 def check_images(images: Tensor, classifier: Classifier) -> Tensor:

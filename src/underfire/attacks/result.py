@@ -17,7 +17,7 @@ from underfire.attacks.trace import Trace
 from underfire.metrics import Interval
 
 if TYPE_CHECKING:
-    from underfire.attacks.attack import Attack
+    from underfire.attacks.base import BaseAttack
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class AttackResult:
     @classmethod
     def build(
         cls,
-        attack: Attack,
+        attack: BaseAttack,
         benign: Benign,
         classes: Tensor,
         judged: Judgement,

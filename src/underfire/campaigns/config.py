@@ -12,6 +12,7 @@ from underfire.attacks import (
     CLASS_RULES,
     BenignMap,
     ClassMap,
+    ForeignAttack,
     GivenClass,
     MapPool,
     MapRule,
@@ -31,6 +32,7 @@ class RunConfig(InputConfig):
 
     interpreters: tuple[str, ...] = ("cam",)
     attack: str = "adv2"
+    baseline: str | None = None
     perturbation: str | None = None
     target_map: str = "benign"
     edge_threshold: float | None = None
@@ -61,6 +63,8 @@ class RunConfig(InputConfig):
         if self.target != "random" and not self.targeted:
             raise InputError(f"target is {self.target!r}, and the attack is untargeted: it has no target class.")
         self._preset(GivenClass(0))
+        if self.baseline is not None:
+            ForeignAttack(self.baseline)
         return self
 
     def preset_for(self, names: Sequence[str], classes: int, pool: MapPool | None = None) -> Preset:

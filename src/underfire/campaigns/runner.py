@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from underfire import randomness
-from underfire.attacks import Attack, GivenClass, MapPool, Preset
-from underfire.attacks.attack import default_batch_size
+from underfire.attacks import BaseAttack, ForeignAttack, GivenClass, MapPool, Preset
+from underfire.attacks.base import default_batch_size
 from underfire.attacks.benign import check_images
 from underfire.campaigns.config import RunConfig
 from underfire.campaigns.selection import Selection, select
@@ -109,7 +109,7 @@ def _prepare(config: RunConfig, store: Store, device: str, reporter: Reporter) -
     selection = select(data, classifier, config.count, excluded, lambda n: reporter.selecting(n, len(data)))
     if config.target_map == "class":
         preset = config.preset_for(names, inputs.classes, _map_pool(system, data, selection))
-    attacks = _attacks(preset, system)
+    attacks = _attacks(config, preset, system)
     read = {
         "classifier_sha256": state_hash(classifier.module),
         "preparation": classifier.preparation(),
@@ -133,13 +133,22 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def _attacks(preset: Preset, system: System) -> dict[str, Attack]:
+def _attacks(config: RunConfig, preset: Preset, system: System) -> dict[str, BaseAttack]:
     """The attack that was asked for, after its prediction-only control.
 
-    A joint attack's control has the same start and as many steps. That of ``bim``, which is such a control itself, is
-    PGD with its random start.
+    A joint attack's control has the same start and as many steps, unless the configuration names a baseline from
+    another library. The control of ``bim``, which is such a control itself, is PGD with its random start.
     """
     asked = preset.build(system)
+    if config.baseline is not None:
+        other = ForeignAttack(
+            config.baseline,
+            eps=preset.eps if preset.perturbation_name in ("pgd", "bim") else None,
+            iterations=asked.steps,
+            goal=asked.goal,
+            target_class=asked.target_class,
+        )
+        return {other.name: other, asked.name: asked}
     if asked.joint:
         control, name = preset.control(), preset.perturbation_name
     elif asked.name == "bim":

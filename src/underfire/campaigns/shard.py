@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from underfire import metrics
-from underfire.attacks import Attack, Goal
+from underfire.attacks import BaseAttack, Goal
 from underfire.attacks.benign import Benign, read_benign
 from underfire.attacks.judge import Judgement, judge, judge_clean
 from underfire.attacks.outcome import Outcome
@@ -32,12 +32,12 @@ class Plan:
     data: ImageData
     system: System
     selection: Selection
-    attacks: dict[str, Attack]
+    attacks: dict[str, BaseAttack]
     inputs: dict[str, Any]
     store: Store
 
     @property
-    def asked(self) -> Attack:
+    def asked(self) -> BaseAttack:
         return list(self.attacks.values())[-1]
 
 
@@ -111,7 +111,7 @@ def attack_shard(
     return writer.findings()
 
 
-def _checks(attack: Attack) -> int:
+def _checks(attack: BaseAttack) -> int:
     """Every so many steps the trace is written: some forty times, whatever the attack's length."""
     return max(1, attack.steps // 40)
 
@@ -163,7 +163,7 @@ class _Writer:
         judged: Judgement,
         places: list[int],
         wanted: _Wanted | None = None,
-        attack: Attack | None = None,
+        attack: BaseAttack | None = None,
         outcome: Outcome | None = None,
     ) -> None:
         run = self.run

@@ -49,6 +49,10 @@ def attack(
     attack: Annotated[
         str, typer.Option(help="adv2, advedge and advedge+ are joint; pgd, bim, cw and stadv only change the class.")
     ] = "adv2",
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="Beside it, instead of ours: torchattacks:NAME, foolbox:NAME or art:NAME."),
+    ] = None,
     perturbation: Annotated[
         str | None, typer.Option(help="Of a joint attack: pgd, bim, cw or stadv [default: pgd].")
     ] = None,
@@ -117,6 +121,7 @@ def attack(
         class_map=class_map,
         interpreters=tuple(interpreter or ["cam"]),
         attack=attack,
+        baseline=baseline,
         perturbation=perturbation,
         target_map=target_map,
         edge_threshold=edge_threshold,

@@ -5,15 +5,14 @@ from __future__ import annotations
 import copy
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from underfire import randomness
 from underfire.classifiers import Classifier, Prepared, Recorded
 from underfire.classifiers.pixels import Pixels
 from underfire.errors import InputError, InterpreterError, unknown_name
@@ -107,7 +106,7 @@ class Captum(Interpreter):
             return self._attribute(method, images, classes)
         parts = []
         for index, name in enumerate(ids.tolist()):  # alone, so that nothing depends on the batch
-            with _seeded((name + self.seed * 0x9E3779B97F4A7C15) % 2**63, images.device):
+            with randomness.seeded((name + self.seed * 0x9E3779B97F4A7C15) % 2**63, images.device):
                 parts.append(self._attribute(method, images[index : index + 1], classes[index : index + 1]))
         return torch.cat(parts)
 
@@ -233,16 +232,3 @@ def _gradients(
             logits = forward_fn(*inputs)
             chosen = logits.gather(1, torch.as_tensor(target_ind, device=logits.device).view(-1, 1))
         return torch.autograd.grad(chosen.sum(), inputs, create_graph=True)
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """torch's and numpy's global random numbers, which captum draws from, of a seed; as they were afterwards."""
-    state = np.random.get_state()
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        np.random.seed(seed % 2**32)
-        try:
-            yield
-        finally:
-            np.random.set_state(state)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from underfire.attacks import Preset
-from underfire.attacks.attack import default_batch_size
+from underfire.attacks.base import default_batch_size
 from underfire.attacks.benign import Benign
 from underfire.attacks.schedule import Stage
 from underfire.batching import padded_size

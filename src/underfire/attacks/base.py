@@ -1,0 +1,116 @@
+"""What every attack does around its own way to find images: the images are checked, read, attacked and judged."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from underfire.attacks.benign import Benign, read_benign
+from underfire.attacks.goal import Goal
+from underfire.attacks.judge import judge
+from underfire.attacks.loop import Progress
+from underfire.attacks.outcome import Outcome
+from underfire.attacks.perturbations import Perturbation
+from underfire.attacks.result import AttackResult
+from underfire.attacks.shaping import Shaping
+from underfire.attacks.target_maps import MapRule
+from underfire.attacks.targets import ClassRule
+from underfire.batching import suited_size
+from underfire.errors import InputError
+from underfire.system import System, SystemView
+
+
+class BaseAttack(ABC):
+    """An attack is a frozen value; calling it attacks images and judges the outcome.
+
+    ``perturbation`` rounds what was found to 8 bits inside its constraint, and says what noise it is compared with.
+    """
+
+    name: str
+    perturbation: Perturbation
+    shaping: Shaping
+    goal: Goal
+    target_class: ClassRule
+    target_map: MapRule
+
+    @property
+    @abstractmethod
+    def joint(self) -> bool:
+        """Whether maps are part of the objective."""
+
+    @property
+    @abstractmethod
+    def steps(self) -> int:
+        """How long it takes at most, for progress and traces."""
+
+    @abstractmethod
+    def run(
+        self,
+        view: SystemView,
+        benign: Benign,
+        seed: int,
+        batch_size: int,
+        progress: Progress | None = None,
+        trace_every: int | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor], Outcome]:
+        """Attack benign images in batches, without judging. Returns the classes, the target maps and the outcome, whose
+        images are at 8 bits inside the constraint."""
+
+    @torch.inference_mode(False)
+    def __call__(
+        self,
+        system: System,
+        images: Tensor,
+        labels: Tensor | Sequence[int],
+        *,
+        ids: Tensor | Sequence[str] | None = None,
+        seed: int = 0,
+        batch_size: int | None = None,
+        precision: str = "float32",
+        progress: Progress | None = None,
+        trace_every: int | None = None,
+    ) -> AttackResult:
+        """Attack ``images``, and judge the outcome together with its noise control.
+
+        Args:
+            system: what is attacked; it is left as it was found.
+            images: N x C x H x W in [0, 1]; rounded to 8 bits first. Not changed.
+            labels: int64 N, the images' own classes.
+            ids: stable names (or int64 N) for what is drawn per image; by default images are known by their pixels.
+            seed: of everything random. An image's result depends on it, and not on the batch.
+            batch_size: images at once; by default what suits the device and the image size.
+            precision: ``float32`` or ``bf16`` for the attack; verdicts are always the original network's own.
+            progress: called after each step with the steps done and their number, over all batches.
+            trace_every: record the course every so many steps; see ``Trace``.
+
+        Raises:
+            InputError, ClassifierError, InterpreterError: see the messages; nothing has been attacked then.
+        """
+        benign = read_benign(system, images, labels, ids)
+        if not bool(benign.correct.any()):
+            raise InputError(
+                f"none of the {len(images)} images is classified correctly, so there is nothing to attack. Are the "
+                "labels in the classifier's order, and is its normalisation right?"
+            )
+        if batch_size is not None and batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}; expected at least 1, or None for what suits the device.")
+        view = system.view(precision, benign.images.shape[2:])
+        size = batch_size or default_batch_size(benign.images)
+        classes, maps, outcome = self.run(view, benign, seed, size, progress, trace_every)
+        judgement = judge(system, benign, outcome.images, classes, self.goal, maps)
+        noisy = self.perturbation.noise(benign.images, outcome.images, benign.ids, seed)
+        noise = judge(system, benign, noisy, benign.labels, Goal(targeted=True))
+        return AttackResult.build(self, benign, classes, judgement, outcome, noise, maps).to(images.device)
+
+    def resolve(self, benign: Benign, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """What is wanted: the goal's classes int64 N, and the target maps N x h x w by interpreter."""
+        classes = self.target_class.classes(benign, seed) if self.goal.targeted else benign.labels
+        return classes, self.target_map.maps(benign, classes, seed)
+
+
+def default_batch_size(images: Tensor) -> int:
+    """A batch size for images N x C x H x W that suits their device."""
+    return suited_size(images.shape[2], images.shape[3], images.device)

@@ -1,0 +1,143 @@
+"""Attacks of other libraries (torchattacks, Foolbox, ART) as prediction-only baselines, judged like ours."""
+
+from __future__ import annotations
+
+import inspect
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from underfire import randomness
+from underfire.attacks.base import BaseAttack
+from underfire.attacks.benign import Benign
+from underfire.attacks.foreign.libraries import LIBRARIES, Found
+from underfire.attacks.goal import Goal
+from underfire.attacks.loop import Progress
+from underfire.attacks.outcome import Outcome
+from underfire.attacks.perturbations import PGD, Perturbation
+from underfire.attacks.shaping import Shaping, Uniform
+from underfire.attacks.target_maps import BenignMap, MapRule
+from underfire.attacks.targets import ClassRule, RandomClass
+from underfire.errors import InputError, unknown_name
+from underfire.system import SystemView
+
+
+@dataclass(frozen=True)
+class Ball(PGD):
+    """The L-inf ball that a foreign attack's images are rounded into; 1 is none."""
+
+    name: ClassVar[str] = "foreign"
+
+
+@dataclass(frozen=True)
+class ForeignAttack(BaseAttack):
+    """An attack of another library on the prediction alone.
+
+    Its images are rounded to 8 bits inside the ball where ``eps`` is given, and judged as ours are, by the honest
+    classifier. It sees a frozen copy of the network, batch by batch; what it draws depends on the seed and the batch.
+
+    Args:
+        source: ``torchattacks:NAME``, ``foolbox:NAME`` or ``art:NAME``, with the name that the library gives it.
+        options: of its constructor, kept as sorted pairs.
+        eps: L-inf radius; handed on where the attack takes one. None for attacks without a ball.
+        iterations: handed on as ``steps`` or ``max_iter`` where the attack takes one, and is not among the options.
+
+    Raises:
+        InputError: where the library is missing, or has no such attack.
+    """
+
+    source: str
+    options: tuple[tuple[str, Any], ...] | Mapping[str, Any] = ()
+    eps: float | None = 0.031
+    iterations: int | None = None
+    goal: Goal = field(default_factory=Goal)
+    target_class: ClassRule = field(default_factory=RandomClass)
+    target_map: MapRule = field(default_factory=BenignMap)
+    name: str = field(init=False)
+    perturbation: Perturbation = field(init=False)
+    shaping: Shaping = field(init=False)
+
+    def __post_init__(self) -> None:
+        for name, value in {
+            "options": tuple(sorted(dict(self.options).items())),
+            "name": self.source.replace(":", "-").lower(),
+            "perturbation": Ball(self.eps or 1.0),
+            "shaping": Uniform(),
+        }.items():
+            object.__setattr__(self, name, value)
+        library, _, name = self.source.partition(":")
+        if library not in LIBRARIES or not name:
+            known = ", ".join(f"{key}:NAME" for key in LIBRARIES)
+            raise InputError(f"the foreign attack is {self.source!r}; expected one of {known}.")
+        self._class()
+
+    @property
+    def joint(self) -> bool:
+        return False
+
+    @property
+    def steps(self) -> int:
+        return 1
+
+    def _class(self) -> Any:
+        library, _, name = self.source.partition(":")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                known = LIBRARIES[library].attacks()
+            except ImportError as error:
+                raise InputError(
+                    f"attack {self.source!r} needs {LIBRARIES[library].package}: pip install --no-deps "
+                    f"{LIBRARIES[library].package} ({error})."
+                ) from error
+        if name not in known:
+            raise unknown_name(f"{library} attack", name, known)
+        return known[name]
+
+    def run(
+        self,
+        view: SystemView,
+        benign: Benign,
+        seed: int,
+        batch_size: int,
+        progress: Progress | None = None,
+        trace_every: int | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor], Outcome]:
+        classes, maps = self.resolve(benign, seed)
+        outcome = Outcome.empty(benign.images, None)
+        prepared, started = view.prepared, time.perf_counter()
+        before = prepared.forwards
+        with randomness.seeded(seed, benign.images.device), warnings.catch_warnings(), torch.enable_grad():
+            warnings.simplefilter("ignore")
+            find = self._ready(prepared, benign, batch_size)
+            for begin in range(0, len(benign.images), batch_size):
+                rows = slice(begin, begin + batch_size)
+                found = find(benign.images[rows].clone(), classes[rows])
+                outcome.images[rows] = found.detach().to(benign.images)
+                if progress is not None:
+                    progress(min(begin + batch_size, len(benign.images)), len(benign.images))
+        if outcome.images.is_cuda:
+            torch.cuda.synchronize()
+        outcome.images = self.perturbation.levels(benign.images, outcome.images.nan_to_num(0).clamp(0, 1))
+        outcome.last, outcome.seconds = outcome.images, time.perf_counter() - started
+        outcome.forwards += (prepared.forwards - before) // max(1, -(-len(benign.images) // batch_size))
+        return classes, maps, outcome
+
+    def _ready(self, network: nn.Module, benign: Benign, batch_size: int) -> Found:
+        library, _, _ = self.source.partition(":")
+        made = self._class()
+        takes = inspect.signature(made.__init__).parameters
+        options = dict(self.options)
+        wished = {"eps": self.eps, "steps": self.iterations, "max_iter": self.iterations, "verbose": False}
+        for name, value in {**wished, "batch_size": batch_size, "targeted": self.goal.targeted}.items():
+            if name in takes and value is not None:
+                options.setdefault(name, value)
+        try:
+            return LIBRARIES[library].ready(made, network, options, benign, self.goal, self.eps)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{self.source} cannot be made with {options}: {error}") from error

@@ -1,0 +1,126 @@
+"""How the attacks of torchattacks, Foolbox and ART are found and called."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from underfire.attacks.benign import Benign
+from underfire.attacks.goal import Goal
+
+Found = Callable[[Tensor, Tensor], Tensor]
+"""Images N x C x H x W in [0, 1] and classes int64 N -> adversarial images."""
+
+
+class Library:
+    """How one library is called. ``package`` is what pip knows it by."""
+
+    package: ClassVar[str]
+
+    @staticmethod
+    def attacks() -> dict[str, Any]:
+        """Its attacks by name."""
+        raise NotImplementedError
+
+    @staticmethod
+    def ready(
+        made: Any, network: nn.Module, options: dict[str, Any], benign: Benign, goal: Goal, eps: float | None
+    ) -> Found:
+        """The attack ``made`` on ``network``, as a function."""
+        raise NotImplementedError
+
+
+class Torchattacks(Library):
+    package = "torchattacks"
+
+    @staticmethod
+    def attacks() -> dict[str, Any]:
+        import torchattacks
+
+        base = torchattacks.attack.Attack
+        return {name: part for name, part in vars(torchattacks).items() if _derived(part, base)}
+
+    @staticmethod
+    def ready(
+        made: Any, network: nn.Module, options: dict[str, Any], benign: Benign, goal: Goal, eps: float | None
+    ) -> Found:
+        own = made(network, **options)
+        own.set_device(benign.images.device)
+        if goal.targeted:
+            own.set_mode_targeted_by_label(quiet=True)
+        return lambda images, classes: own(images, classes)
+
+
+class Foolbox(Library):
+    package = "foolbox eagerpy"
+
+    @staticmethod
+    def attacks() -> dict[str, Any]:
+        import foolbox
+
+        base = foolbox.attacks.Attack
+        return {name: part for name, part in vars(foolbox.attacks).items() if _derived(part, base)}
+
+    @staticmethod
+    def ready(
+        made: Any, network: nn.Module, options: dict[str, Any], benign: Benign, goal: Goal, eps: float | None
+    ) -> Found:
+        import foolbox
+
+        model = foolbox.PyTorchModel(network, bounds=(0, 1), device=benign.images.device)
+        own = made(**options)
+        criterion = foolbox.criteria.TargetedMisclassification if goal.targeted else None
+
+        def find(images: Tensor, classes: Tensor) -> Tensor:
+            wanted = (criterion or foolbox.criteria.Misclassification)(classes)
+            result: Tensor = own(model, images, wanted, epsilons=eps)[1]
+            return result
+
+        return find
+
+
+class ART(Library):
+    package = "adversarial-robustness-toolbox"
+
+    @staticmethod
+    def attacks() -> dict[str, Any]:
+        from art.attacks import EvasionAttack, evasion
+
+        return {name: part for name, part in vars(evasion).items() if _derived(part, EvasionAttack)}
+
+    @staticmethod
+    def ready(
+        made: Any, network: nn.Module, options: dict[str, Any], benign: Benign, goal: Goal, eps: float | None
+    ) -> Found:
+        from art.estimators.classification import PyTorchClassifier
+
+        device, classes = benign.images.device, benign.logits.shape[1]
+        model = PyTorchClassifier(
+            network,
+            nn.CrossEntropyLoss(),
+            tuple(benign.images.shape[1:]),
+            classes,
+            clip_values=(0.0, 1.0),
+            device_type="gpu" if device.type == "cuda" else "cpu",
+        )
+        if goal.targeted and "targeted" not in inspect.signature(made.__init__).parameters:
+            raise ValueError("it has no targeted form; attack untargeted")
+        own = made(model, **options)
+
+        def find(images: Tensor, wanted: Tensor) -> Tensor:
+            one_hot = torch.nn.functional.one_hot(wanted, classes).float().cpu().numpy()
+            return torch.from_numpy(np.asarray(own.generate(images.cpu().numpy(), one_hot)))
+
+        return find
+
+
+def _derived(part: object, base: type) -> bool:
+    return inspect.isclass(part) and issubclass(part, base) and part is not base
+
+
+LIBRARIES: dict[str, type[Library]] = {"art": ART, "foolbox": Foolbox, "torchattacks": Torchattacks}

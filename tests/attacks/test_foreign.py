@@ -1,0 +1,142 @@
+"""Attacks of other libraries beside ours: found, run, and judged by the same rules."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import underfire as uf
+from tests.conftest import Tiny, smooth_images
+from underfire import attacks
+from underfire.attacks import ForeignAttack, GivenClass, Goal
+from underfire.errors import InputError
+
+EPS = 16 / 255
+SOURCES = {
+    "torchattacks": ("torchattacks:PGD", {"alpha": 2 / 255, "random_start": False}),
+    "foolbox": ("foolbox:LinfPGD", {"abs_stepsize": 2 / 255, "random_start": False}),
+    "art": ("art:ProjectedGradientDescent", {"eps_step": 2 / 255}),
+}
+
+
+def available(library: str) -> tuple[str, dict[str, object]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pytest.importorskip(library)
+    return SOURCES[library]
+
+
+@pytest.fixture
+def system(classifier: uf.Classifier) -> uf.System:
+    return uf.System(classifier, "cam")
+
+
+@pytest.mark.parametrize("library", SOURCES)
+def test_their_pgd_is_ours(system: uf.System, library: str) -> None:
+    """Signed steps of 2/255 on the cross-entropy from the image itself: the same images."""
+    source, options = available(library)
+    images = smooth_images(8, seed=2)
+    labels = system.classifier.logits(images).argmax(1)
+    theirs = ForeignAttack(source, options, eps=EPS, iterations=6, target_class=GivenClassOf(labels))
+    found = theirs(system, images, labels)
+    target = (labels + 1) % 4
+    x = images.clone().requires_grad_()
+    for _ in range(6):
+        loss = torch.nn.functional.cross_entropy(system.classifier(x), target, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, x)
+        stepped = (x - 2 / 255 * gradient.sign()).detach()
+        x = stepped.clamp(images - EPS, images + EPS).clamp(0, 1).requires_grad_()
+    ours = (x.detach() * 255).round() / 255
+    same = ((found.adversarial - ours).abs() < 1e-6).float().mean()
+    assert float(same) > 0.99  # a gradient that is all but 0 may fall to either side
+    assert torch.equal(found.target, target)
+    logits = system.classifier.logits(found.adversarial)
+    assert torch.equal(found.success, logits.argmax(1) == target)
+    assert float(found.linf.max()) <= EPS + 1e-6
+    assert set(found.map_l1) == {"cam"}
+
+
+class GivenClassOf(GivenClass):
+    """The class after each image's own."""
+
+    def __init__(self, labels: Tensor) -> None:
+        super().__init__(tuple(((labels + 1) % 4).tolist()))
+
+
+@pytest.mark.parametrize("library", SOURCES)
+def test_untargeted_and_nothing_left_behind(system: uf.System, tiny: Tiny, library: str) -> None:
+    source, options = available(library)
+    images = smooth_images(4, seed=2)
+    labels = system.classifier.logits(images).argmax(1)
+    tiny.train()
+    before = {name: value.clone() for name, value in tiny.state_dict().items()}
+    torch.manual_seed(3)
+    np.random.seed(3)
+    expected, expected_numpy = torch.rand(2), np.random.rand(2)
+    torch.manual_seed(3)
+    np.random.seed(3)
+    attack = ForeignAttack(source, options, eps=EPS, iterations=4, goal=Goal(targeted=False))
+    found = attack(system, images, labels)
+    assert torch.equal(torch.rand(2), expected)
+    assert (np.random.rand(2) == expected_numpy).all()
+    assert tiny.training
+    assert all(torch.equal(value, before[name]) for name, value in tiny.state_dict().items())
+    assert all(weight.requires_grad and weight.grad is None for weight in tiny.parameters())
+    assert torch.equal(found.success, system.classifier.logits(found.adversarial).argmax(1) != labels)
+    assert torch.equal(found.success, found.untargeted_success)
+    again = attack(system, images, labels)
+    assert torch.equal(again.adversarial, found.adversarial)
+
+
+def test_without_a_ball(system: uf.System) -> None:
+    available("torchattacks")
+    images = smooth_images(6, seed=2)
+    labels = system.classifier.logits(images).argmax(1)
+    found = ForeignAttack("torchattacks:CW", {"c": 5.0}, eps=None, iterations=60)(system, images, labels)
+    assert bool(found.success.any())
+    assert float(found.linf.max()) > 0
+
+
+def test_a_run_with_a_baseline_of_another_library(tmp_path: object) -> None:
+    from pathlib import Path
+
+    from underfire.campaigns import RunConfig, run_attack
+
+    available("torchattacks")
+    config = RunConfig.create(
+        data="digits:test",
+        classifier="digits-resnet",
+        interpreters=("cam",),
+        baseline="torchattacks:PGD",
+        eps=0.2,
+        steps=(4, 8),
+        count=4,
+    )
+    folder = Path(str(tmp_path)) / "run"
+    summary = run_attack(config, folder)
+    found = summary["interpreters"]["cam"]["attacks"]
+    assert summary["control"] == "torchattacks-pgd"
+    assert {"clean", "noise", "torchattacks-pgd", "adv2"} <= set(found)
+    assert found["torchattacks-pgd"]["success"]["n"] == 4
+    from underfire.reports.page import write_page
+
+    assert "torchattacks-pgd" in write_page([folder], folder / "page.html").read_text()
+
+
+def test_errors_name_what_is_wrong(system: uf.System) -> None:
+    with pytest.raises(InputError, match="torchattacks:NAME"):
+        ForeignAttack("PGD")
+    available("torchattacks")
+    with pytest.raises(InputError, match="Did you mean 'PGD'"):
+        ForeignAttack("torchattacks:PGDD")
+    images = smooth_images(2)
+    labels = system.classifier.logits(images).argmax(1)
+    with pytest.raises(InputError, match="cannot be made with"):
+        ForeignAttack("torchattacks:PGD", {"nonsense": 1})(system, images, labels)
+    with pytest.raises(InputError, match="eps is 2"):
+        ForeignAttack("torchattacks:PGD", eps=2.0)
+    assert attacks.ForeignAttack("torchattacks:PGD").name == "torchattacks-pgd"
