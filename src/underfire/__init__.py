@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from underfire import attacks, classifiers, data, errors, interpreters, metrics
+from underfire.attacks.plain import attack
 from underfire.classifiers import Classifier
 from underfire.system import System
 
@@ -12,6 +13,7 @@ __all__ = [
     "Classifier",
     "System",
     "__version__",
+    "attack",
     "attacks",
     "classifiers",
     "data",

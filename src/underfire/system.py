@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -112,8 +113,8 @@ class SystemView:
 
     @property
     def patience(self) -> int:
-        """The largest number of steps between two looks that count; 1 where every step has one."""
-        return max((view.refresh_every for view in self._drifting.values()), default=1)
+        """Steps between two looks that count, which are those at which every drifting view is fresh; 1 without any."""
+        return math.lcm(*(view.refresh_every for view in self._drifting.values()))
 
     @property
     def drifts(self) -> bool:

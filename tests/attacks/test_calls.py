@@ -76,7 +76,7 @@ def test_a_network_that_takes_one_size_only() -> None:
     assert bool((result.linf > 0).all())  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
 def test_a_network_in_another_precision(dtype: torch.dtype) -> None:
     """Double weights agree with the same weights in float32; bfloat16 ones with themselves, rounded."""
     network = tiny_network()
@@ -86,9 +86,11 @@ def test_a_network_in_another_precision(dtype: torch.dtype) -> None:
     assert torch.allclose(logits, expected, atol=1e-4 if dtype is torch.float64 else 0.2)
     assert not ends_in_sigmoid(uf.Classifier(tiny_network().to(dtype)), IMAGES)
     assert bool(torch.isfinite(network_variants(tiny_network().to(dtype))).all())
+    result = run(tiny_network().to(dtype))
     if dtype is torch.float64:
-        result = run(tiny_network().double())
         assert torch.equal(result.adversarial, run(network).adversarial)  # type: ignore[attr-defined]
+    for interpreter in ("cam", "grad", "gradcam"):
+        assert bool((run(tiny_network().to(dtype), interpreter=interpreter).linf > 0).all())  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("count", [2, 4, 8, 16])

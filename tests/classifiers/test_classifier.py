@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -254,3 +257,12 @@ def test_channels_are_those_of_the_first_convolution() -> None:
     assert uf.Classifier(tiny_network(channels=1)).channels == 1
     assert uf.Classifier(tiny_network()).channels == 3
     assert uf.Classifier(nn.Flatten()).channels == 3
+
+
+def test_it_is_known_by_what_its_normalisation_says_not_by_how_it_is_written() -> None:
+    written = [(0, 1), (0.0, 1.0), (np.float32(0), np.float64(1)), (torch.tensor(0.0), torch.tensor(1))]
+    found = {uf.Classifier(tiny_network(), mean=(low,) * 3, std=(high,) * 3).sha256() for low, high in written}
+    assert len(found) == 1
+    other = uf.Classifier(tiny_network(), mean=(0.1,) * 3, std=(1,) * 3)
+    assert other.sha256() not in found
+    json.dumps(uf.Classifier(tiny_network(), mean=torch.zeros(3), std=torch.ones(3)).preparation())

@@ -72,6 +72,25 @@ def test_a_file_may_import_what_lies_beside_it(tmp_path: Path) -> None:
     assert sys.path == before
 
 
+def test_two_files_with_neighbours_of_one_name(tmp_path: Path) -> None:
+    """Each file gets the ``nets`` that lies beside it."""
+    for name, classes in (("a", 2), ("b", 5)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "nets.py").write_text(f"CLASSES = {classes}\n")
+        write(
+            folder,
+            "import torch, nets\n"
+            "def build():\n"
+            "    return torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten(),\n"
+            "                               torch.nn.Linear(12, nets.CLASSES))\n",
+        )
+    for name, classes in (("a", 2), ("b", 5), ("a", 2)):
+        classifier = uf.classifiers.load(f"{tmp_path / name / 'model.py'}:build")
+        assert classifier.logits(torch.rand(2, 3, 8, 8)).shape == (2, classes)
+    assert "nets" not in sys.modules
+
+
 def test_a_file_and_a_function(tmp_path: Path) -> None:
     file = write(
         tmp_path,
@@ -91,6 +110,8 @@ def test_a_file_and_a_function(tmp_path: Path) -> None:
     [
         ("def build(): return 3\n", ":build", ClassifierError, "returned a int"),
         ("def build(): raise KeyError('weights')\n", ":build", ClassifierError, "failed: KeyError"),
+        ("import sys\ndef build(): sys.exit(2)\n", ":build", ClassifierError, "failed: SystemExit"),
+        ("import sys\nsys.path.clear()\ndef build(): return 3\n", ":build", ClassifierError, "returned a int"),
         ("def build(: pass\n", ":build", ClassifierError, "cannot be run: SyntaxError"),
         ("def build(): pass\n", ":biuld", InputError, "Did you mean 'build'"),
         ("def build(): pass\n", "", InputError, "add the function"),

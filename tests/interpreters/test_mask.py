@@ -184,6 +184,7 @@ def test_the_noise_floor_is_another_seed(classifier: uf.Classifier, images: Tens
     assert system is not None
     assert system.interpreters == {"cam": uf.interpreters.CAM(), "mask": other}
     assert uf.System(classifier, uf.interpreters.CAM()).reseeded() is None
+    assert MASK.older().reseeded() is None  # without jitter there is nothing to draw
 
 
 def test_the_network_is_left_as_it_was(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:

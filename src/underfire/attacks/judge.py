@@ -14,8 +14,6 @@ from underfire.attacks.benign import Benign
 from underfire.attacks.goal import Goal
 from underfire.system import System
 
-MAP_METRICS = ("map_l1", "map_l2", "map_iou", "map_ssim", "map_spearman", "map_l1_target")
-
 
 @dataclass(frozen=True)
 class Judgement:

@@ -45,6 +45,8 @@ class AttackResult:
         map_ssim: structural similarity to the benign map.
         map_spearman: rank correlation with the benign map.
         map_l1_target: L1 distance to the target map.
+        noise_map_l1: map_l1 of random noise of the same size: the control.
+        map_threshold: the largest map_l1_target that joint success allows.
         ssim: structural similarity of the adversarial to the benign image.
         linf: largest change of a value.
         l2: Euclidean length of the change.

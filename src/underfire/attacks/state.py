@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, overload
 
 from torch import Tensor
 
 from underfire.attacks.perturbations.base import Theta
 from underfire.interpreters import State
 
-Tree = TypeVar("Tree")
 
-
-def take(tree: Tree, keep: Tensor) -> Tree:
+@overload
+def take(tree: Tensor, keep: Tensor) -> Tensor: ...
+@overload
+def take(tree: dict[str, Any], keep: Tensor) -> dict[str, Any]: ...
+def take(tree: Tensor | dict[str, Any], keep: Tensor) -> Tensor | dict[str, Any]:
     """``tree`` (tensors in dicts, at any depth) with the rows at the indices ``keep`` (int64)."""
     if isinstance(tree, Tensor):
-        return tree[keep]  # type: ignore[return-value]
+        return tree[keep]
     if isinstance(tree, dict):
-        return {name: take(value, keep) for name, value in tree.items()}  # type: ignore[return-value]
+        return {name: take(value, keep) for name, value in tree.items()}
     raise TypeError(f"attack state holds a {type(tree).__name__}; expected tensors with leading dimension N in dicts")
 
 

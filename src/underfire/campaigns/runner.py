@@ -63,7 +63,7 @@ def run_attack(
         resume: go on with the run that the folder holds; at most one shard is done again.
         overwrite: replace the run that the folder holds, once it is clear that the new one can begin.
         batch_size: images at once, and per shard of a new run; it does not change results.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
 
     Returns:
         The content of ``summary.json``.

@@ -59,6 +59,10 @@ class Later(Recorded):
         return getattr(self, name)
 
 
+TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 0.02, torch.bfloat16: 0.1}
+"""How far logits may lie from what they should be, relative to the largest, by the precision they come from."""
+
+
 def _full_precision(values: Tensor) -> Tensor:
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
@@ -89,8 +93,8 @@ class Pixels(nn.Module):
         super().__init__()
         self.module = module
         self.features = features
-        self.mean = None if mean is None else tuple(mean)
-        self.std = None if std is None else tuple(std)
+        self.mean = None if mean is None else tuple(float(value) for value in mean)
+        self.std = None if std is None else tuple(float(value) for value in std)
         self._constants: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -103,6 +107,12 @@ class Pixels(nn.Module):
             self._constants[images.device] = (scale.to(images.device), shift.to(images.device))
         scale, shift = (value.to(images.dtype).view(1, -1, 1, 1) for value in self._constants[images.device])
         return images * scale + shift
+
+    @property
+    def tolerance(self) -> float:
+        """How far its logits may lie from those of exact arithmetic, relative to the largest."""
+        weights = next((part.dtype for part in self.module.parameters()), torch.float32)
+        return TOLERANCE.get(weights, 1e-4)
 
     def convert(self, normalised: Tensor) -> Tensor:
         """What is done to the normalised images just before the network sees them."""

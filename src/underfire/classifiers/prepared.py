@@ -12,14 +12,13 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from underfire.classifiers.pixels import Pixels
+from underfire.classifiers.pixels import TOLERANCE, Pixels
 from underfire.errors import ClassifierError, InputError, UnderfireWarning
 
 if TYPE_CHECKING:
     from underfire.classifiers.classifier import Classifier
 
 Change = Callable[[nn.Module, "Prepared", Tensor], None]
-TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 0.1}
 _PRECISIONS = {"float64": torch.float64, "float32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -28,10 +27,10 @@ class Prepared(Pixels):
 
     Batch norms are folded into the convolution before them, weights lie in ``channels_last``, and activations no longer
     work in place where smoothed ones will take their turn (``in_place=False``; they would have to copy). On probe
-    images its logits equal the original's within ``TOLERANCE`` (1e-4 in float32, 0.1 in bfloat16, relative to the
-    largest logit): where a change of the copy breaks that, the change is undone; where even the plain copy differs, a
-    ClassifierError says so. ``deviation`` is what was measured. ``forwards`` counts the batches that went through,
-    ``backwards`` those that came back (whoever makes a pass that will be differentiated adds to it).
+    images its logits equal the original's within the larger ``tolerance`` of the two (1e-4 in float32, 0.1 in bfloat16,
+    relative to the largest logit): where a change of the copy breaks that, the change is undone; where even the plain
+    copy differs, a ClassifierError says so. ``deviation`` is what was measured. ``forwards`` counts the batches that
+    went through, ``backwards`` those that came back (whoever makes a pass that will be differentiated adds to it).
     """
 
     def __init__(self, classifier: Classifier, precision: str, in_place: bool, size: tuple[int, int]) -> None:
@@ -39,6 +38,7 @@ class Prepared(Pixels):
             raise InputError(f"precision is {precision!r}; expected 'float32', 'bf16' or 'float64'.")
         super().__init__(_copy(classifier.module), classifier.mean, classifier.std, classifier.features)
         self._original = classifier.sha256
+        self._kept = classifier.tolerance
         self.precision = precision
         self.dtype = next((part.dtype for part in self.module.parameters()), torch.float32)
         self.forwards = 0
@@ -51,11 +51,11 @@ class Prepared(Pixels):
             self.module.to(dtype=self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.deviation = self._deviation(probe, expected)
         self.forwards = self.backwards = 0
-        self.tolerance = TOLERANCE[self.dtype]
-        if not self.deviation <= self.tolerance:
+        accepted = max(self.tolerance, classifier.tolerance)
+        if not self.deviation <= accepted:
             raise ClassifierError(
                 f"the classifier's prepared copy gives logits that differ from the original's by {self.deviation:.2g} "
-                f"(relative; at most {self.tolerance} is expected). It may differ from call to call (dropout, noise "
+                f"(relative; at most {accepted} is expected). It may differ from call to call (dropout, noise "
                 "or a batch norm that stays in training mode), or keep state between calls."
             )
 
@@ -80,7 +80,7 @@ class Prepared(Pixels):
         before = copy.deepcopy(self.module)
         for change in changes:
             change(self.module, self, probe)
-        if self._deviation(probe, expected) <= TOLERANCE[torch.float32]:
+        if self._deviation(probe, expected) <= max(TOLERANCE[torch.float32], self._kept):
             return
         self.module = before
         if len(changes) > 1:

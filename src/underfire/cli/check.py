@@ -90,8 +90,7 @@ def shown(found: Check) -> RenderableType:
         parts += [Text(), _interpreters(found)]
     for trial in found.trials:
         if not trial.works:
-            blamed = f" It is {trial.module}." if trial.module else ""
-            parts.append(Text.assemble((f"{trial.name}: ", "bold"), f"{trial.problem}{blamed}"))
+            parts.append(Text.assemble((f"{trial.name}: ", "bold"), trial.problem or ""))
     if any(trial.speed for trial in found.trials):
         parts.append(
             Text(

@@ -13,8 +13,6 @@ from underfire.errors import InterpreterError
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.maps import min_max
 
-CAM_TOLERANCE = 1e-4
-
 
 def features_of(recorded: Recorded, interpreter: str) -> Tensor:
     """The last convolutional features N x C x h x w. Raises InterpreterError where there are none."""
@@ -43,11 +41,11 @@ class CAM(Interpreter):
             recorded = classifier.record(images)
             features_of(recorded, "CAM")
             error = recorded.cam_error()
-            if not error <= CAM_TOLERANCE:
+            if not error <= classifier.tolerance:
                 raise InterpreterError(
                     "CAM needs logits = linear(mean of the last features over space), and this classifier's differ "
-                    f"from that by {error:.2g} (relative; at most {CAM_TOLERANCE} is accepted): something lies between "
-                    "its features and its head. Grad-CAM makes no such assumption: use interpreters.GradCAM()."
+                    f"from that by {error:.2g} (relative; at most {classifier.tolerance} is accepted): something lies "
+                    "between its features and its head. Grad-CAM makes no such assumption: use interpreters.GradCAM()."
                 )
             return self.map_of(recorded, classes)
 

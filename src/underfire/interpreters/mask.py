@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -75,14 +76,14 @@ class MASK(Interpreter):
 
     def __post_init__(self) -> None:
         for name in ("iterations", "unrolled_steps", "refresh_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; expected 1 or more.")
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)!r}; expected a whole number, 1 or more.")
         for name in ("free_steps", "tolerance", "l1", "tv", "jitter"):
             if not all(value >= 0 for value in values(getattr(self, name))):
                 raise InputError(f"{name} is {getattr(self, name)}; expected 0 or more.")
         for name in ("learning_rate", "cells", "power", "blur", "blur_sigma", "mask_blur"):
-            if not all(value > 0 for value in values(getattr(self, name))):
-                raise InputError(f"{name} is {getattr(self, name)}; expected more than 0.")
+            if not all(0 < value < math.inf for value in values(getattr(self, name))):
+                raise InputError(f"{name} is {getattr(self, name)}; expected a finite number above 0.")
         if not 0 <= self.start <= 1:
             raise InputError(f"start is {self.start}; a mask lies in [0, 1].")
         if self.view_memory not in ("fast", "small"):
@@ -145,8 +146,8 @@ class MASK(Interpreter):
     def view(self) -> View:
         return MaskView(self)
 
-    def reseeded(self, offset: int = 1) -> MASK:
-        return replace(self, seed=self.seed + offset)
+    def reseeded(self, offset: int = 1) -> MASK | None:
+        return replace(self, seed=self.seed + offset) if any(values(self.jitter)) else None
 
     def sketch(self) -> MASK:
         return replace(self, iterations=2)

@@ -103,7 +103,7 @@ def train(
             batch = normalise(augment(images[chosen], recipe, generator), recipe)
             loss = F.cross_entropy(network(batch), labels[chosen])
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
             optimiser.param_groups[0]["lr"] = recipe.rate(epoch + step / steps)
             optimiser.step()
             total += loss.detach()

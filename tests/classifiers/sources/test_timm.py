@@ -83,3 +83,11 @@ def test_what_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("underfire.classifiers.sources.timm_models.unreachable", lambda *_: "no answer")
     with pytest.raises(InputError, match=r"cannot be downloaded \(no answer\).*--weights FILE.*timm:resnet50:random"):
         uf.classifiers.load("timm:resnet50")
+
+
+def test_other_classes_than_the_weights_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """timm itself would put a random head on pretrained features, without a word."""
+    package("timm")
+    monkeypatch.setattr("underfire.classifiers.sources.timm_models.unreachable", lambda *_: None)
+    with pytest.raises(InputError, match="classes is 7, and timm's weights for resnet18 have 1000"):
+        uf.classifiers.load("timm:resnet18", classes=7)

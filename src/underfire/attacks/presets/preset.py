@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -108,7 +109,7 @@ class Preset:
         """The attack on ``system``."""
         return build(self, system)
 
-    def __call__(self, system: System, images: Tensor, labels: Tensor, **options: Any) -> AttackResult:
+    def __call__(self, system: System, images: Tensor, labels: Tensor | Sequence[int], **options: Any) -> AttackResult:
         """Attack ``images``: the same arguments and result as ``Attack.__call__``."""
         return self.build(system)(system, images, labels, **options)
 

@@ -43,7 +43,14 @@ def try_interpreters(classifier: Classifier, images: Tensor, classes: Tensor) ->
             parts = find_parts(classifier.prepare(size=images.shape[2:]), images.to(classifier.device))
         except UnderfireError as error:
             return None, [Trial(name, False, str(error)) for name in REGISTRY]
-        return parts, [_try(classifier, name, images, classes) for name in REGISTRY]
+        return parts, [_tried(classifier, name, images, classes) for name in REGISTRY]
+
+
+def _tried(classifier: Classifier, name: str, images: Tensor, classes: Tensor) -> Trial:
+    try:
+        return _try(classifier, name, images, classes)
+    except torch.OutOfMemoryError:
+        return Trial(name, False, f"it does not fit into the memory of {classifier.device}; try a smaller batch size.")
 
 
 def _try(classifier: Classifier, name: str, images: Tensor, classes: Tensor) -> Trial:
@@ -62,6 +69,4 @@ def _try(classifier: Classifier, name: str, images: Tensor, classes: Tensor) -> 
     except UnderfireError as error:
         module = without_second_derivative(view.prepared, benign.images[:2]) if "second" in str(error) else None
         return Trial(name, False, str(error), module)
-    except torch.OutOfMemoryError:
-        return Trial(name, False, f"{len(images)} images do not fit into the memory of {classifier.device}.")
     return Trial(name, True, speed=measure(system, view, benign))

@@ -13,10 +13,10 @@ import torch
 from underfire.errors import InputError
 
 # What torchvision's own extension would declare, which its Python side asks for at import.
-_SCHEMAS = (
-    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-)
+_SCHEMAS = {
+    "nms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+}
 
 
 def torchvision() -> ModuleType:
@@ -40,15 +40,11 @@ def torchvision() -> ModuleType:
 
 
 @functools.cache
-def _declared() -> tuple[torch.library.Library, ...]:
-    """Declares what is missing, once per process: a declaration lasts as long as the library that is returned."""
-    libraries = []
-    for schema in _SCHEMAS:
-        if not hasattr(torch.ops.torchvision, schema.split("(")[0]):
-            library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-            library.define(schema)  # type: ignore[no-untyped-call]
-            libraries.append(library)
-    return tuple(libraries)
+def _declared() -> None:
+    """Declares what is missing, once per process."""
+    for name, schema in _SCHEMAS.items():
+        if not hasattr(torch.ops.torchvision, name):
+            torch.library.define(f"torchvision::{name}", schema)
 
 
 def timm() -> ModuleType:

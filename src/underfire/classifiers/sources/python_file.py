@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from torch import nn
@@ -11,6 +13,22 @@ from torch import nn
 from underfire.classifiers.classifier import Classifier
 from underfire.classifiers.sources.options import Source
 from underfire.errors import ClassifierError, InputError, unknown_name
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[None]:
+    """What lies in ``folder`` can be imported, as if a file of it were run, and is forgotten afterwards: another
+    folder's file may import another module of the same name."""
+    known, path = set(sys.modules), list(sys.path)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name in set(sys.modules) - known:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file is not None and Path(file).resolve().is_relative_to(folder):
+                del sys.modules[name]
 
 
 def build(file: str, function: str) -> Classifier | Source:
@@ -23,21 +41,18 @@ def build(file: str, function: str) -> Classifier | Source:
     assert module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
     sys.modules[module_spec.name] = module
-    sys.path.insert(0, str(path.resolve().parent))  # as if the file were run: what lies beside it can be imported
-    try:
+    with _beside(path.resolve().parent):
         try:
             module_spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ClassifierError(f"{file} cannot be run: {type(error).__name__}: {error}") from error
         if not hasattr(module, function):
             found = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
             raise unknown_name(f"function of {file}", function, found)
         try:
             built = getattr(module, function)()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ClassifierError(f"{file}:{function} failed: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.remove(str(path.resolve().parent))
     if isinstance(built, Classifier):
         return built
     if not isinstance(built, nn.Module):

@@ -57,6 +57,11 @@ def _network(package: Any, name: str, options: Options, extra: dict[str, Any]) -
         advice = f"Give the file of its weights with --weights FILE, or take random ones with timm:{name}:random."
         if config is None or not config.has_weights:
             raise InputError(f"timm has no weights for {name}. {advice}")
+        if options.class_count not in (None, config.num_classes):  # timm would put a random head there without a word
+            raise InputError(
+                f"classes is {options.class_count}, and timm's weights for {name} have {config.num_classes}: for a "
+                f"network with other classes give its own weights too (--weights FILE), or take timm:{name}:random."
+            )
         problem = unreachable(config.hf_hub_id, ("model.safetensors", "pytorch_model.bin"))
         if config.hf_hub_id and problem:
             raise InputError(f"timm's weights for {name} cannot be downloaded ({problem}). {advice}")
@@ -64,7 +69,7 @@ def _network(package: Any, name: str, options: Options, extra: dict[str, Any]) -
             return package.create_model(name, pretrained=True, **extra)
         except OSError as error:
             raise InputError(f"timm's weights for {name} cannot be downloaded ({error}). {advice}") from error
-        except RuntimeError as error:  # its head, or first convolution, has another shape than asked for
+        except RuntimeError as error:  # its first convolution has another shape than asked for
             raise InputError(f"timm cannot build {name} with {extra}: {error}") from error
 
 

@@ -140,7 +140,7 @@ class Training:
             optimiser.param_groups[0]["lr"] = self.recipe.rate * 0.1 ** (number // self.recipe.drop_every)
             found = step(number)
             optimiser.zero_grad()
-            found["loss"].backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(found["loss"])
             optimiser.step()
             values = {name: float(value.detach()) for name, value in found.items()}
             for name, value in values.items():

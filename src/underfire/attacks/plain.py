@@ -1,0 +1,72 @@
+"""An attack in one call, for those who have a network, images and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from underfire.attacks.base import BaseAttack
+from underfire.attacks.presets import Preset, preset
+from underfire.attacks.result import AttackResult
+from underfire.classifiers import Classifier
+from underfire.errors import InputError
+from underfire.interpreters import Interpreter
+from underfire.system import System
+
+RUNNING = ("ids", "batch_size", "precision", "progress", "trace_every")
+
+
+def attack(
+    model: nn.Module | Classifier | System,
+    images: Tensor,
+    labels: Tensor | Sequence[int],
+    attack: str | Preset | BaseAttack = "adv2",
+    interpreters: Interpreter | str | Sequence[Interpreter | str] | Mapping[str, Interpreter] | None = None,
+    *,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    seed: int = 0,
+    **settings: Any,
+) -> AttackResult:
+    """Attack ``images``, and judge what came of it.
+
+    Args:
+        model: a network that maps images to logits, with ``mean`` and ``std`` where it does not take pixels in [0, 1];
+            or a ``Classifier``, or a ``System``.
+        images: N x C x H x W in [0, 1].
+        labels: int64 N, the images' own classes.
+        attack: a name (``adv2``, ``advedge``, ``advedge+``, ``pgd``, ``bim``, ``cw``, ``stadv``), or an attack made
+            before, such as a ``ForeignAttack``.
+        interpreters: whose maps are to look right, and are measured; ``cam`` where None.
+        mean, std: normalisation per channel, where ``model`` is a plain network.
+        seed: of everything random.
+        settings: what ``preset`` takes (``eps``, ``steps``, ``target_class``, ``target_map``, ``perturbation``, ...)
+            and what calling an attack takes (``ids``, ``batch_size``, ``precision``, ``progress``, ``trace_every``).
+
+    Returns:
+        The result; ``result.adversarial`` are the images.
+
+    Raises:
+        InputError, ClassifierError, InterpreterError: see the messages; nothing has been attacked then.
+    """
+    if isinstance(model, System | Classifier) and (mean is not None or std is not None):
+        raise InputError(f"mean and std come with a plain network; this {type(model).__name__} has its own.")
+    if isinstance(model, System):
+        if interpreters is not None:
+            raise InputError("interpreters come with a classifier; this System has its own.")
+        system = model
+    else:
+        classifier = model if isinstance(model, Classifier) else Classifier(model, mean=mean, std=std)
+        system = System(classifier, "cam" if interpreters is None else interpreters)
+    running = {name: settings.pop(name) for name in RUNNING if name in settings}
+    if not isinstance(attack, str):
+        if settings:
+            raise InputError(f"{', '.join(settings)}: settings of a named attack; this one has been made already.")
+        return attack(system, images, labels, seed=seed, **running)
+    try:
+        made = preset(attack, **settings)
+    except TypeError as error:
+        raise InputError(f"attack {attack!r} cannot be made with {settings}: {error}") from error
+    return made(system, images, labels, seed=seed, **running)

@@ -1,0 +1,57 @@
+"""The attack in one call."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+import underfire as uf
+from tests.conftest import Tiny
+from underfire import attacks
+from underfire.errors import InputError
+
+MEAN, STD = (0.5, 0.4, 0.6), (0.2, 0.3, 0.25)
+
+
+def test_one_call_is_system_and_preset(tiny: Tiny, classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
+    system = uf.System(classifier, "grad")
+    expected = attacks.preset("advedge", eps=0.1, steps=(3, 5))(system, images, labels, seed=4)
+    settings = {"eps": 0.1, "steps": (3, 5), "seed": 4}
+    for model in (system, classifier, tiny):
+        given = {"mean": MEAN, "std": STD} if model is tiny else {}
+        found = uf.attack(model, images, labels, "advedge", None if model is system else "grad", **given, **settings)
+        assert torch.equal(found.adversarial, expected.adversarial)
+        assert torch.equal(found.maps["grad"], expected.maps["grad"])
+    made = attacks.preset("advedge", eps=0.1, steps=(3, 5))
+    assert torch.equal(uf.attack(system, images, labels.tolist(), made, seed=4).adversarial, expected.adversarial)
+
+
+def test_defaults_and_running_options(tiny: Tiny, images: Tensor, labels: Tensor) -> None:
+    seen: list[int] = []
+    found = uf.attack(
+        tiny, images, labels, steps=(1, 2), mean=MEAN, std=STD, batch_size=8, progress=lambda done, _: seen.append(done)
+    )
+    assert seen == [1, 2, 3]
+    assert set(found.maps) == {"cam"}
+    by_name = uf.attack(tiny, images, labels, steps=(1, 2), mean=MEAN, std=STD, ids=[f"{i}.png" for i in range(6)])
+    by_number = uf.attack(tiny, images, labels, steps=(1, 2), mean=MEAN, std=STD, ids=[5, 6, 7, 8, 9, 10])
+    assert not torch.equal(by_name.target, by_number.target)
+
+
+def test_errors(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
+    system = uf.System(classifier, "cam")
+    with pytest.raises(InputError, match="has its own"):
+        uf.attack(system, images, labels, mean=MEAN)
+    with pytest.raises(InputError, match="this System has its own"):
+        uf.attack(system, images, labels, interpreters="grad")
+    with pytest.raises(InputError, match="made already"):
+        uf.attack(system, images, labels, attacks.preset("pgd"), eps=0.1)
+    with pytest.raises(InputError, match="nonsense"):
+        uf.attack(system, images, labels, nonsense=1)
+    with pytest.raises(InputError, match="ids is a tensor of torch.float32"):
+        uf.attack(system, images, labels, ids=torch.rand(6))
+    with pytest.raises(InputError, match="ids holds"):
+        uf.attack(system, images, labels, ids=[None] * 6)
+    with pytest.raises(InputError, match="labels is"):
+        uf.attack(system, images, ["cat"] * 6)  # type: ignore[arg-type]
