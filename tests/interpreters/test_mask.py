@@ -211,7 +211,8 @@ def test_the_network_is_left_as_it_was(classifier: uf.Classifier, images: Tensor
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"iterations": 0}, "iterations is 0; expected 1 or more"),
+        ({"iterations": 0}, "iterations is 0; expected a whole number, 1 or more"),
+        ({"iterations": 2.5}, "iterations is 2.5; expected a whole number"),
         ({"l1": -1.0}, r"l1 is -1.0; expected 0 or more"),
         ({"start": 1.5}, r"start is 1.5; a mask lies in \[0, 1\]"),
         ({"view_memory": "none"}, "view_memory is 'none'; expected 'fast' or 'small'"),
@@ -230,10 +231,18 @@ def test_a_parameter_of_zero_cannot_be_scaled() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"learning_rate": -1}, {"cells": 0}, {"blur": -3}, {"power": -1}, {"blur_sigma": 0}, {"mask_blur": 0}],
+    [
+        {"learning_rate": -1},
+        {"cells": float("inf")},
+        {"cells": 0},
+        {"blur": -3},
+        {"power": -1},
+        {"blur_sigma": 0},
+        {"mask_blur": 0},
+    ],
 )
 def test_parameters_that_cannot_be_positive(arguments: dict[str, float]) -> None:
-    with pytest.raises(InputError, match=f"{next(iter(arguments))} is .*expected more than 0"):
+    with pytest.raises(InputError, match=f"{next(iter(arguments))} is .*expected a finite number above 0"):
         MASK(**arguments)  # type: ignore[arg-type]
 
 

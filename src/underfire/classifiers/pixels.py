@@ -19,9 +19,10 @@ from underfire.zoo.weights import state_hash
 
 @dataclass(frozen=True)
 class Recorded:
-    """One forward pass: ``logits`` N x K, the last convolutional ``features`` N x C x h x w (None where none
-    were found), and the ``weight`` K x C and ``bias`` K of the last linear layer that ran. ``scales`` are the feature
-    maps N x C' x h' x w' at every resolution finer than theirs, finest first, where the pass was asked to keep them."""
+    """One forward pass: ``logits`` N x K, the last convolutional ``features`` N x C x h x w as its graph has
+    them, in the network's own precision (None where none were found), and the ``weight`` K x C and ``bias`` K of the last linear
+    layer that ran. ``scales`` are the feature maps N x C' x h' x w' at every resolution finer than theirs, finest
+    first, where the pass was asked to keep them."""
 
     logits: Tensor
     features: Tensor | None
@@ -33,7 +34,7 @@ class Recorded:
         """How far head(mean(features)) is from the logits, relative to their size; inf where it is undefined."""
         if self.features is None or self.weight is None or self.weight.shape[1:] != self.features.shape[1:2]:
             return float("inf")
-        pooled = torch.nn.functional.linear(self.features.mean((2, 3)), self.weight, self.bias)
+        pooled = torch.nn.functional.linear(full_precision(self.features).mean((2, 3)), self.weight, self.bias)
         logits = two_classes(pooled)
         if logits.shape != self.logits.shape:
             return float("inf")
@@ -63,7 +64,8 @@ TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 0.02, torc
 """How far logits may lie from what they should be, relative to the largest, by the precision they come from."""
 
 
-def _full_precision(values: Tensor) -> Tensor:
+def full_precision(values: Tensor) -> Tensor:
+    """Half-precision ``values`` as float32."""
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
@@ -127,7 +129,7 @@ class Pixels(nn.Module):
                 f"the network returns a {type(output).__name__}; expected a tensor of logits N x K, or an object that "
                 "has one as .logits. Wrap it in a module that returns the logits alone."
             )
-        return two_classes(_full_precision(logits))
+        return two_classes(full_precision(logits))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.run(images)
@@ -157,9 +159,7 @@ class Pixels(nn.Module):
                 named = stack.enter_context(tap_module(self.module, self.features))
             logits = self.run(images)
         features = named[-1] if self.features is not None else tap.features
-        features, weight, bias = (
-            None if part is None else _full_precision(part) for part in (features, tap.weight, tap.bias)
-        )
+        weight, bias = (None if part is None else full_precision(part) for part in (tap.weight, tap.bias))
         return Recorded(logits, features, weight, bias, _finer(tap, features))
 
 
@@ -169,4 +169,4 @@ def _finer(tap: FeatureTap, features: Tensor | None) -> tuple[Tensor, ...]:
         return ()
     height, width = features.shape[2:]
     larger = [size for size in tap.finer if size[0] > height and size[1] > width]
-    return tuple(_full_precision(tap.finer[size]) for size in sorted(larger, key=lambda s: s[0] * s[1], reverse=True))
+    return tuple(full_precision(tap.finer[size]) for size in sorted(larger, key=lambda s: s[0] * s[1], reverse=True))

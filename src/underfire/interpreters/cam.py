@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from underfire.classifiers import Classifier, Prepared, Recorded
+from underfire.classifiers.pixels import full_precision
 from underfire.errors import InterpreterError
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.maps import min_max
@@ -51,7 +52,7 @@ class CAM(Interpreter):
 
     def map_of(self, recorded: Recorded, classes: Tensor) -> Tensor:
         """The map N x h x w of one forward pass."""
-        features, weight = features_of(recorded, "CAM"), recorded.weight
+        features, weight = full_precision(features_of(recorded, "CAM")), recorded.weight
         assert weight is not None
         if weight.shape[0] == 1:  # a single logit z stands for the two logits (0, z)
             weight = torch.cat([torch.zeros_like(weight), weight])

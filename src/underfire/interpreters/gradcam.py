@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from underfire.classifiers import Classifier, Prepared, Recorded
+from underfire.classifiers.pixels import full_precision
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.cam import features_of
 from underfire.interpreters.maps import min_max
@@ -35,7 +36,7 @@ class GradCAM(Interpreter):
         features = features_of(recorded, type(self).__name__)
         total = recorded.logits.gather(1, classes.unsqueeze(1)).sum()
         (gradient,) = torch.autograd.grad(total, features, create_graph=graph, retain_graph=True)
-        return min_max(self.combine(features, gradient).clamp_min(0))
+        return min_max(self.combine(full_precision(features), full_precision(gradient)).clamp_min(0))
 
     def combine(self, features: Tensor, gradient: Tensor) -> Tensor:
         """The map before its ReLU, N x h x w, of features and their gradient N x C x h x w."""

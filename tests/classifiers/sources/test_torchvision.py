@@ -121,10 +121,6 @@ def test_photos_by_wordnet_id_are_in_the_networks_order_and_checked() -> None:
     first = inputs.data.record(0)
     assert (inputs.classifier.class_names or ())[first.label] == first.image_id.split("_")[-1].split(".")[0] == "tench"
     found = run_check(config, 4, torch.device("cpu"))
-    assert {trial.name: trial.works for trial in found.trials} == {
-        "cam": False,
-        "grad": True,
-        "gradcam": True,
-        "rts": False,  # no masker ships for it
-        "mask": True,
-    }
+    failed = {trial.name for trial in found.trials if not trial.works}
+    assert failed == {"cam", "rts"}  # its head is no linear layer; no masker ships for it
+    assert {"grad", "gradcam", "mask", "lrp", "smoothgrad"} <= {trial.name for trial in found.trials}

@@ -75,7 +75,7 @@ def test_another_normalisation_or_image_size_is_refused(tmp_path: Path) -> None:
     classifier = pyramid()
     file = write_masker(tmp_path, classifier)
     bare = uf.Classifier(classifier.module, image_size=32, name="pyramid")
-    with pytest.raises(InterpreterError, match=r"belongs to another classifier.*Is its normalisation"):
+    with pytest.raises(InterpreterError, match=r"belongs to another classifier.*Are its mean, std"):
         read(RTS(str(file)), bare)
     free = uf.Classifier(classifier.module, mean=classifier.mean, std=classifier.std)
     system, classes = uf.System(free, RTS(str(file))), torch.tensor([0, 1])

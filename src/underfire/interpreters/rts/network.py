@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from underfire.classifiers import Recorded
+from underfire.classifiers.pixels import full_precision
 from underfire.errors import InterpreterError
 
 EPS = 1e-8
@@ -47,7 +48,7 @@ def top_of(recorded: Recorded) -> Tensor:
             "this network's forward pass. Name the module whose output they are (Classifier(..., features='layer4')), "
             "or give another network as the encoder."
         )
-    return recorded.features
+    return full_precision(recorded.features)
 
 
 def finer_scales(recorded: Recorded, image_size: tuple[int, int]) -> list[Tensor]:
