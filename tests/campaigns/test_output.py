@@ -45,7 +45,7 @@ def test_json_where_nothing_succeeds(small: Written) -> None:
 def test_list_names_what_there_is(command: Command) -> None:
     known = strict(command("list", "--json").out)
     assert "digits-resnet" in known["classifiers"]
-    assert known["interpreters"] == ["cam", "grad", "gradcam", "mask", "rts"]
+    assert {"cam", "grad", "gradcam", "mask", "rts", "lrp"} <= set(known["interpreters"])
     assert known["attacks"] == ["adv2", "advedge", "advedge+", "pgd", "bim", "cw", "stadv"]
     assert "digits-resnet" in known["recipes"]
     table = command("list").out
@@ -90,7 +90,7 @@ def test_80_columns_are_enough(tmp_path: Path) -> None:
             shown = [f"{group[column]['mean']:.3f}" for column in ("joint_success", "success", "map_l1", "map_iou")]
             shown.append(f"{1 - group['ssim']['mean']:.3f}")
             assert any(line.split() == [name, attack, *shown] for line in lines), (name, attack, out)
-    assert lines[0].startswith("Joint success against gradcam") or lines[0].startswith("Joint success against grad")
+    assert lines[0].startswith("Joint success: ")
 
 
 def test_the_table_leaves_nothing_out_of_a_long_name(capsys: pytest.CaptureFixture[str]) -> None:

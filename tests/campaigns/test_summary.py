@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from tests.campaigns.conftest import small_config
 from tests.campaigns.runs import Written
@@ -35,7 +36,7 @@ MEANS = [
 
 
 def check_interval(interval: dict[str, Any], values: list[float]) -> None:
-    """Mean and n exactly, and a 95 % percentile bootstrap by another generator nearby."""
+    """Mean and n exactly; of a rate scipy's score interval, of other means a bootstrap by another generator nearby."""
     assert interval["n"] == len(values)
     if not values:
         assert interval["mean"] is None
@@ -44,6 +45,10 @@ def check_interval(interval: dict[str, Any], values: list[float]) -> None:
     assert interval["mean"] == pytest.approx(array.mean(), abs=1e-12)
     assert interval["low"] <= interval["mean"] + 1e-12
     assert interval["high"] >= interval["mean"] - 1e-12
+    if all(isinstance(value, bool) for value in values):
+        score = scipy.stats.binomtest(sum(values), len(values)).proportion_ci(0.95, method="wilson")
+        assert [interval["low"], interval["high"]] == pytest.approx([score.low, score.high], abs=1e-6)
+        return
     draws = np.random.default_rng(99).choice(array, (4000, len(array))).mean(axis=1)
     tolerance = 0.15 * (array.max() - array.min()) + 1e-9
     assert interval["low"] == pytest.approx(np.quantile(draws, 0.025), abs=tolerance)

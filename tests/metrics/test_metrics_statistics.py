@@ -15,16 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from underfire.errors import InputError
-from underfire.metrics import Interval, bootstrap_mean, paired_difference, statistics
+from underfire.metrics import Interval, bootstrap_mean, interval, paired_difference, rate, statistics
 
 
 def test_interval_of_a_rate_equals_the_binomial_quantiles() -> None:
     # Resampled counts of 14 ones in 40 are Binomial(40, 0.35) exactly.
     values = torch.arange(40) < 14
-    interval = bootstrap_mean(values, resamples=20_000)
+    found = bootstrap_mean(values, resamples=20_000)
     low, high = scipy.stats.binom.ppf([0.025, 0.975], 40, 0.35) / 40
-    assert (interval.mean, interval.n) == (14 / 40, 40)
-    assert [interval.low, interval.high] == pytest.approx([low, high])
+    assert (found.mean, found.n) == (14 / 40, 40)
+    assert [found.low, found.high] == pytest.approx([low, high])
     narrow = bootstrap_mean(values, resamples=20_000, level=0.5)
     low, high = scipy.stats.binom.ppf([0.25, 0.75], 40, 0.35) / 40
     assert [narrow.low, narrow.high] == pytest.approx([low, high])
@@ -147,3 +147,27 @@ def test_arguments_that_cannot_be_used() -> None:
     for level in (0.0, 1.0, math.nan):
         with pytest.raises(InputError, match="level"):
             bootstrap_mean([0.1], level=level)
+
+
+@pytest.mark.parametrize(("right", "count"), [(0, 16), (16, 16), (0, 1), (14, 40), (1, 1000)])
+def test_rate_equals_scipys_score_interval(right: int, count: int) -> None:
+    found = rate(torch.arange(count) < right)
+    expected = scipy.stats.binomtest(right, count).proportion_ci(0.95, method="wilson")
+    assert (found.mean, found.n) == (right / count, count)
+    assert [found.low, found.high] == pytest.approx([expected.low, expected.high], abs=1e-9)
+    assert found.high - found.low > 0  # not even where all agree
+    narrow = rate([True] * 5 + [False] * 5, level=0.5)
+    expected = scipy.stats.binomtest(5, 10).proportion_ci(0.5, method="wilson")
+    assert [narrow.low, narrow.high] == pytest.approx([expected.low, expected.high])
+
+
+def test_booleans_get_a_rates_interval_and_numbers_a_means() -> None:
+    flags = [True, False, True, True]
+    for values in (flags, np.array(flags), torch.tensor(flags)):
+        assert interval(values) == rate(flags)
+    numbers = [0.1, 0.5, 0.7, 0.2]
+    for values in (numbers, np.array(numbers), torch.tensor(numbers, dtype=torch.float64)):
+        assert interval(values) == bootstrap_mean(numbers)
+    assert rate([]) == Interval(None, None, None, 0)
+    with pytest.raises(InputError, match="a rate is of booleans"):
+        rate([0.5])

@@ -120,7 +120,7 @@ def test_the_paragraph_says_joint_success_first(tmp_path: Path) -> None:
     taken = f"{with_interval(joint)} were taken for a class drawn at random and kept their cam map"
     assert text.startswith(f"Of 8 images that toy got right, {taken}")
     assert (
-        "The attack on the prediction alone managed that for 0 % [0, 0], although it changed the class of 75 %" in text
+        "The attack on the prediction alone managed that for 0 % [0, 32], although it changed the class of 75 %" in text
     )
     assert "No pixel value was moved by more than 3 of 255 levels." in text
 
@@ -139,7 +139,7 @@ def test_the_paragraph_names_the_goal(tmp_path: Path) -> None:
     text = paragraph(change(folder, targeted=False))
     assert "were taken for a wrong class and kept their map" in text
     assert " with cam and " in text
-    assert "managed that for 0 % [0, 0] with cam and 0 % [0, 0] with grad" in text
+    assert "managed that for 0 % [0, 32] with cam and 0 % [0, 32] with grad" in text
 
 
 def test_a_run_of_the_control_has_nothing_to_compare_with(tmp_path: Path) -> None:

@@ -139,8 +139,8 @@ class AttackResult:
         return AttackResult(**{f.name: _move(getattr(self, f.name), lambda t: t.to(device)) for f in fields(self)})
 
     def summary(self) -> dict[str, Interval]:
-        """Means with 95 % bootstrap intervals over the images that were classified correctly before, joint success
-        first; ``success_over_all_images`` counts the others as failures."""
+        """Means with 95 % intervals over the images that were classified correctly before, joint success first;
+        ``success_over_all_images`` counts the others as failures."""
         rows = {
             "joint_success": self.joint_success,
             "success": self.success,
@@ -149,8 +149,8 @@ class AttackResult:
             **{f"noise_map_l1/{name}": values for name, values in self.noise_map_l1.items()},
         }
         right = self.correct_before
-        summary = {name: metrics.bootstrap_mean(values[right]) for name, values in rows.items()}
-        return summary | {"success_over_all_images": metrics.bootstrap_mean(self.success & right)}
+        summary = {name: metrics.interval(values[right]) for name, values in rows.items()}
+        return summary | {"success_over_all_images": metrics.interval(self.success & right)}
 
     def __repr__(self) -> str:
         right = int(self.correct_before.sum())

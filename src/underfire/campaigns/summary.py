@@ -1,4 +1,4 @@
-"""What a run found, in numbers: joint success first, every mean with n and a 95 % bootstrap interval."""
+"""What a run found, in numbers: joint success first, every mean with n and a 95 % interval."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _MEANS = (
 )
 
 
-def _values(rows: list[dict[str, Any]], column: str) -> list[float]:
-    return [float(row[column]) for row in rows if row[column] is not None]
+def _values(rows: list[dict[str, Any]], column: str) -> list[Any]:
+    return [row[column] for row in rows if row[column] is not None]
 
 
-def _interval(values: list[float]) -> dict[str, float | int | None]:
-    return metrics.bootstrap_mean(np.asarray(values, dtype=np.float64)).to_dict()
+def _interval(values: list[Any]) -> dict[str, float | int | None]:
+    return metrics.interval(values).to_dict()
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def summarise(
 
 def _group(rows: list[dict[str, Any]], considered: int) -> dict[str, Any]:
     successes = [row for row in rows if row["success"]]
-    overall = _values(rows, "success") + [0.0] * (considered - len(rows))
+    overall = _values(rows, "success") + [False] * (considered - len(rows))
     distances = torch.tensor(_values(rows, "map_l1_target"), dtype=torch.float64)
     success = torch.tensor([bool(row["success"]) for row in rows])
     curve = metrics.joint_success_curve(success, distances, THRESHOLDS)

@@ -20,7 +20,7 @@ from underfire.zoo.weights import state_hash
 @dataclass(frozen=True)
 class Recorded:
     """One forward pass: ``logits`` N x K, the last convolutional ``features`` N x C x h x w as its graph has
-    them, in the network's own precision (None where none were found), and the ``weight`` K x C and ``bias`` K of the last linear
+    them, in its own precision (None where none were found), and the ``weight`` K x C and ``bias`` K of the last linear
     layer that ran. ``scales`` are the feature maps N x C' x h' x w' at every resolution finer than theirs, finest
     first, where the pass was asked to keep them."""
 

@@ -133,7 +133,8 @@ class ImageData(ABC):
                     raise DataError(
                         f"the images of {self.name!r} have different sizes, and no size was given to prepare "
                         f"them to: {first[0]} is {_measures(first[1])}, {record.path} is "
-                        f"{_measures(image.shape)}. Give the classifier an image_size."
+                        f"{_measures(image.shape)}. Give the classifier one: --image-size 224, or "
+                        "Classifier(..., image_size=224)."
                     )
                 records.append(record)
                 images.append(image)

@@ -91,11 +91,16 @@ class MASK(Interpreter):
 
     @classmethod
     def called(cls, parameters: str) -> MASK:
-        """MASK with a named set of parameters: ``older``, or ``current``."""
-        sets: dict[str, Callable[[], MASK]] = {"current": cls, "older": cls.older}
+        """MASK with a named set of parameters: ``current``, ``older``, or ``quick``."""
+        sets: dict[str, Callable[[], MASK]] = {"current": cls, "older": cls.older, "quick": cls.quick}
         if parameters not in sets:
             raise unknown_name("set of MASK's parameters", parameters, sets)
         return sets[parameters]()
+
+    @classmethod
+    def quick(cls) -> MASK:
+        """A third of the solver's steps, for a look at what MASK is about."""
+        return cls(iterations=100)
 
     @classmethod
     def older(cls) -> MASK:

@@ -29,7 +29,7 @@ from underfire.metrics.prediction import (
     success,
     untargeted_success,
 )
-from underfire.metrics.statistics import Interval, bootstrap_mean, paired_difference
+from underfire.metrics.statistics import Interval, bootstrap_mean, interval, paired_difference, rate
 
 __all__ = [
     "HALFWAY",
@@ -40,6 +40,7 @@ __all__ = [
     "changed_fraction",
     "confidence",
     "edge_energy",
+    "interval",
     "joint_success",
     "joint_success_curve",
     "l2",
@@ -60,6 +61,7 @@ __all__ = [
     "paired_difference",
     "peak_inside",
     "prediction_interpretation_gap",
+    "rate",
     "ssim",
     "success",
     "top_k_intersection",

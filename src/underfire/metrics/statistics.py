@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from underfire.errors import InputError
@@ -63,6 +65,41 @@ def bootstrap_mean(values: Values, seed: int = 0, resamples: int = 2000, level: 
         means[start : start + rows] = array[drawn].mean(axis=1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(array.mean()), float(low), float(high), n)
+
+
+def rate(values: Values, level: float = 0.95) -> Interval:
+    """Share of N booleans that are true with its score interval (Wilson 1927), which has a width also where all agree.
+
+    Args:
+        values: N booleans, or zeros and ones.
+        level: coverage aimed at, in (0, 1).
+
+    Returns:
+        n = 0: all bounds None.
+
+    Raises:
+        InputError: values of more than one dimension, or other than 0 and 1.
+    """
+    array = _array(values, "values")
+    if not 0 < level < 1:
+        raise InputError(f"level is {level}; expected a share in (0, 1).")
+    if not np.isin(array, (0.0, 1.0)).all():
+        raise InputError("values holds others than 0 and 1; a rate is of booleans. For a mean, use bootstrap_mean.")
+    n = len(array)
+    if n == 0:
+        return Interval(None, None, None, 0)
+    z, share = NormalDist().inv_cdf((1 + level) / 2), float(array.mean())
+    middle = share + z * z / (2 * n)
+    half = z * ((share * (1 - share) + z * z / (4 * n)) / n) ** 0.5
+    whole = 1 + z * z / n
+    low, high = (middle - half) / whole, (middle + half) / whole
+    return Interval(share, 0.0 if share == 0 else low, 1.0 if share == 1 else high, n)
+
+
+def interval(values: Values) -> Interval:
+    """The 95 % interval that suits ``values``: of a `rate` where they are booleans, else of `bootstrap_mean`."""
+    kind = values.dtype if isinstance(values, Tensor) else np.asarray(values).dtype
+    return rate(values) if kind in (torch.bool, np.dtype(bool)) else bootstrap_mean(values)
 
 
 def paired_difference(a: Values, b: Values, seed: int = 0, resamples: int = 2000, level: float = 0.95) -> Interval:

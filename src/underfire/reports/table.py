@@ -16,6 +16,10 @@ _COLUMNS = (
     ("IoU", "map_iou"),
     ("1-SSIM", "ssim"),
 )
+_LEGEND = (
+    "joint: other class and kept map; success: other class; map L1, IoU: distance from the benign map, overlap with it; "
+    "1-SSIM: how visible the change is. The attack on the prediction alone stands beside the joint one."
+)
 # In the place of IoU where the data know the object's true mask: does the map still peak on the object?
 _POINTING = ("peak on obj.", "map_peak_inside")
 
@@ -38,12 +42,12 @@ def summary_table(*summaries: Mapping[str, Any]) -> Group:
     parts: list[Text | Table] = []
     for summary in summaries:
         for name, interval in summary["joint_success"].items():
-            line = Text("Joint success against ")
-            line.append(name, style="bold").append(": ").append(_percent(interval), style="bold")
-            line.append(f" of {interval['n']} images: {summary['attack']} changed the class and kept the map.")
+            line = Text("Joint success: ").append(_percent(interval), style="bold")
+            line.append(f" of {interval['n']} images got another class from {summary['attack']} and kept their ")
+            line.append(name, style="bold").append(" map.")
             parts.append(line)
     table = Table(box=None, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="bold")
-    for head in ("reads", "attack"):
+    for head in ("map", "attack"):
         table.add_column(head, overflow="fold")
     for head, _ in columns:
         table.add_column(head, justify="right", no_wrap=True)
@@ -53,6 +57,7 @@ def summary_table(*summaries: Mapping[str, Any]) -> Group:
                 cells = [_cell(group[key], complement=key == "ssim") for _, key in columns]
                 table.add_row(name, attack, *cells, style="bold" if attack == summary["attack"] else "")
     parts.append(table)
+    parts.append(Text(_LEGEND, style="dim"))
     for remark in dict.fromkeys(_remark(summary["images"]) for summary in summaries):
         parts.append(Text(remark, style="dim"))
     return Group(*parts)

@@ -139,7 +139,8 @@ def _on_size(attacked: int) -> list[Note]:
         return [
             Note(
                 "careful",
-                f"Only {attacked} images were attacked: intervals from so few are rough, and rather too narrow.",
+                f"Only {attacked} images were attacked: intervals are wide, and those of map distances rather too "
+                "narrow.",
             )
         ]
     if attacked < MANY_IMAGES:

@@ -50,19 +50,21 @@
       library.react(place, figure.data, figure.layout, { displayModeBar: false, responsive: true });
     }
   }
-  const openTables = () => places.forEach((place) => {
-    place.hidden = true;
-    place.closest(".chart").querySelector("details").open = true;
+  const openTables = (open) => places.forEach((place) => {
+    place.hidden = open;
+    place.closest(".chart").querySelector("details").open = open;
   });
   let begun = false;
-  const begin = () => { if (!begun) { begun = true; unpack().then(draw).catch(openTables); } };
-  if (places.length && !("DecompressionStream" in window)) openTables();
+  const begin = () => { if (!begun) { begun = true; unpack().then(draw).catch(() => openTables(true)); } };
+  if (places.length && !("DecompressionStream" in window)) openTables(true);
   else if (places.length) {
     const watch = new IntersectionObserver((seen) => {
       if (seen.some((entry) => entry.isIntersecting)) { watch.disconnect(); begin(); }
     }, { rootMargin: "800px" });
     watch.observe(document.getElementById("curves"));
-    addEventListener("beforeprint", begin);
+    /* Paper cannot wait for the library: without it, the tables are printed. */
+    addEventListener("beforeprint", () => { if (!library) openTables(true); });
+    addEventListener("afterprint", () => { if (!library) { openTables(false); begin(); } });
   }
 
   /* Maps lie over images that their card already holds. */
