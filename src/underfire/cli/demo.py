@@ -21,7 +21,7 @@ RUNS: dict[str, tuple[float, tuple[int, int]]] = {
     "cam": (1.0, (20, 80)),
     "grad": (1.0, (20, 80)),
     "rts": (1.0, (20, 80)),
-    "mask:quick": (0.5, (10, 40)),
+    "mask:quick": (0.5, (10, 30)),
 }
 INTERPRETERS = tuple(name.partition(":")[0] for name in RUNS)
 FILES = {*INTERPRETERS, "page.html", "figure.png"}

@@ -99,8 +99,9 @@ class MASK(Interpreter):
 
     @classmethod
     def quick(cls) -> MASK:
-        """A third of the solver's steps, for a look at what MASK is about."""
-        return cls(iterations=100)
+        """A third of the solver's steps, and a blur that also takes away what is as large as the image: for a look at
+        plain drawings, which a narrow blur leaves recognisable, so that all of their mask stays whole."""
+        return cls(iterations=100, blur=Scaled(31, 221))
 
     @classmethod
     def older(cls) -> MASK:

@@ -17,7 +17,7 @@ _COLUMNS = (
     ("1-SSIM", "ssim"),
 )
 _LEGEND = (
-    "joint: other class and kept map; success: other class; map L1, IoU: distance from the benign map, overlap with it; "
+    "joint: other class and kept map; success: other class; map L1, IoU: distance and overlap with the benign map; "
     "1-SSIM: how visible the change is. The attack on the prediction alone stands beside the joint one."
 )
 # In the place of IoU where the data know the object's true mask: does the map still peak on the object?
