@@ -50,7 +50,7 @@ class Unprepared(nn.Module):
 
 def test_the_readme_runs() -> None:
     torch.manual_seed(0)
-    first, second = python_blocks(ROOT / "README.md")
+    first, second, third = python_blocks(ROOT / "README.md")
     space: dict[str, object] = {}
     exec(compile(first, "README.md", "exec"), space)
     assert float(space["result"].success.float().mean()) > 0.9  # type: ignore[attr-defined]
@@ -58,8 +58,9 @@ def test_the_readme_runs() -> None:
     network, images = Unprepared().eval(), torch.rand(2, 3, 224, 224)
     labels = uf.Classifier(network, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)).logits(images).argmax(1)
     space = {"my_network": network, "images": images, "labels": labels}
-    exec(compile(second, "README.md", "exec"), space)
-    assert bool((space["result"].linf > 0).all())  # type: ignore[attr-defined]
+    for block in (second, third):
+        exec(compile(block, "README.md", "exec"), space)
+        assert bool((space["result"].linf > 0).all())  # type: ignore[attr-defined]
 
 
 def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

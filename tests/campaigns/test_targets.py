@@ -177,3 +177,22 @@ def test_a_second_interpreter_changes_the_attack_and_reads_it(run: Run) -> None:
     for cam, grad in zip(two.of("adv2", "cam"), two.of("adv2", "grad"), strict=True):
         assert [cam[column] for column in shared] == [grad[column] for column in shared]
         assert cam["map_l1"] != grad["map_l1"]
+
+
+def test_a_patch_as_target_map(run: Run) -> None:
+    """The table shows the distance to the map that was wanted, and the limit is each image's own."""
+    from rich.console import Console
+
+    from underfire.reports.table import summary_table
+
+    written = run(target_map="patch", count=3)
+    assert written.summary["target_map"] == "other"
+    clean = {row["image_id"]: row["map_l1_target"] for row in written.of("clean")}
+    for row in written.of("adv2"):
+        reached = row["success"] and row["map_l1_target"] < clean[row["image_id"]] / 2
+        assert row["joint_success"] == (reached and row["correct_before"])
+    console = Console(width=80, record=True)
+    console.print(summary_table(written.summary))
+    text = console.export_text()
+    assert "showed the wanted cam map" in " ".join(text.split())
+    assert "to target" in text

@@ -176,3 +176,24 @@ def test_warnings_come_where_they_should(tmp_path: Path) -> None:
     run.summary["images"] |= {"correctly_classified": 150, "unreadable": [{"path": "a\u202eb.png", "why": "broken"}]}
     assert "1 files could not be read and are left out: a\\u202eb.png" in careful(run)
     assert "150 of them classified correctly" in careful(run)
+
+
+def test_another_map_than_the_benign_one(tmp_path: Path) -> None:
+    """Nothing is 'kept' then, and no noise sets the limit."""
+    from underfire.reports.curves import threshold_chart
+    from underfire.reports.page import _columns
+    from underfire.reports.words import trust
+
+    run = change(Fake().write(tmp_path), target_map="patch")
+    text = paragraph(run)
+    assert "showed the wanted cam map, so that the explanation is the one that the attack chose" in text
+    assert "kept" not in text
+    notes = " ".join(note.text for note in trust(run))
+    assert "less than half as far from the wanted one as the benign map is" in notes
+    chart = threshold_chart(run, "cam")
+    assert "half of the benign maps' mean distance" in chart.about
+    assert [mark.text for mark in chart.marks] == ["halfway"]
+    assert "map to target" in [column[0] for column in _columns(run)]
+    benign = change(tmp_path, target_map="benign")
+    assert "kept their cam map" in paragraph(benign)
+    assert "map to target" not in [column[0] for column in _columns(benign)]

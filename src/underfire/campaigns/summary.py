@@ -44,10 +44,11 @@ def _interval(values: list[Any]) -> dict[str, float | int | None]:
 @dataclass(frozen=True)
 class Thresholds:
     """What a map's distance to its target is compared with: one limit for all images of an interpreter, or each
-    image's own, of which ``limits`` has the mean; and why."""
+    image's own, of which ``limits`` has the mean; why; and whether that target is the benign map."""
 
     limits: dict[str, float]
     why: str
+    benign: bool = True
 
 
 def with_joint_success(table: pa.Table, benign: bool) -> tuple[pa.Table, Thresholds]:
@@ -77,7 +78,7 @@ def with_joint_success(table: pa.Table, benign: bool) -> tuple[pa.Table, Thresho
     why = "95th percentile of the noise control's map distance"
     why = why if benign else "half of the benign map's distance to the target map, image by image; the mean of these"
     means = {name: sum(values.values()) / len(values) for name, values in limits.items()}
-    return pa.Table.from_pylist(rows, schema=table.schema), Thresholds(means, why)
+    return pa.Table.from_pylist(rows, schema=table.schema), Thresholds(means, why, benign)
 
 
 def summarise(
@@ -103,6 +104,7 @@ def summarise(
         "joint_success": {name: _interval(_values(groups[name, attack], "joint_success")) for name in names},
         "attack": attack,
         "control": control,
+        "target_map": "benign" if thresholds.benign else "other",
         "images": considered,
         "joint_success_threshold": {
             name: {"map_l1_below": value, "why": thresholds.why} for name, value in thresholds.limits.items()

@@ -33,8 +33,9 @@ COLUMNS = (
     ("image L2", "Euclidean size of the change, pixels in [0, 1]", "l2", 2),
     ("confidence", "in the target, over successes", "confidence_of_successes", 3),
 )
-# Only where the data know the object's true mask; they stand after so many of the others.
+# Only where another map than the benign one was wanted, or the data know the object's true mask: after so many others.
 PLACE = 4
+TO_TARGET = ("map to target", "mean absolute difference to the map that was wanted", "map_l1_target", 3)
 POINTING = (
     ("mass on object", "share of the map's mass inside the object's true mask", "map_mass_inside", 3),
     ("peak on object", "share of images whose map peaks inside the object's true mask", "map_peak_inside", 3),
@@ -157,7 +158,8 @@ def _share(interval: Mapping[str, Any]) -> dict[str, Any]:
 def _columns(run: Run) -> tuple[tuple[str, str, str, int], ...]:
     attacks = [group["attacks"][run.attack] for group in run.summary["interpreters"].values()]
     known = [column for column in POINTING if any((a.get(column[2]) or {}).get("mean") is not None for a in attacks)]
-    return (*COLUMNS[:PLACE], *known, *COLUMNS[PLACE:])
+    wanted = () if run.keeps else (TO_TARGET,)
+    return (*COLUMNS[: PLACE - 2], *wanted, *COLUMNS[PLACE - 2 : PLACE], *known, *COLUMNS[PLACE:])
 
 
 def _table(run: Run, name: str) -> dict[str, Any]:

@@ -111,6 +111,11 @@ class Run:
         control = self.summary.get("control")
         return None if control is None else str(control)
 
+    @property
+    def keeps(self) -> bool:
+        """Whether the map that was wanted is the benign one, and not another."""
+        return bool(self.configuration.get("target_map", "benign") == "benign")
+
     def class_name(self, number: int | None) -> str:
         """The name of a class where the run recorded it, its number otherwise; ``any other`` for None."""
         if number is None:

@@ -20,7 +20,9 @@ _LEGEND = (
     "joint: other class and kept map; success: other class; map L1, IoU: distance and overlap with the benign map; "
     "1-SSIM: how visible the change is. The attack on the prediction alone stands beside the joint one."
 )
-# In the place of IoU where the data know the object's true mask: does the map still peak on the object?
+# In the place of map L1 where another map than the benign one was wanted, and in that of IoU where the data know the
+# object's true mask: does the map still peak on the object?
+_TO_TARGET = ("to target", "map_l1_target")
 _POINTING = ("peak on obj.", "map_peak_inside")
 
 
@@ -37,13 +39,16 @@ def _cell(interval: Mapping[str, Any], complement: bool = False) -> str:
 def summary_table(*summaries: Mapping[str, Any]) -> Group:
     """One table of one or more runs: joint success first, then a row per interpreter and attack, the controls too."""
     columns = list(_COLUMNS)
+    if any(summary.get("target_map", "benign") != "benign" for summary in summaries):
+        columns[2] = _TO_TARGET
     if all(_pointing_known(summary) for summary in summaries):
         columns[3] = _POINTING
     parts: list[Text | Table] = []
     for summary in summaries:
         for name, interval in summary["joint_success"].items():
             line = Text("Joint success: ").append(_percent(interval), style="bold")
-            line.append(f" of {interval['n']} images got another class from {summary['attack']} and kept their ")
+            verb = "kept their" if summary.get("target_map", "benign") == "benign" else "showed the wanted"
+            line.append(f" of {interval['n']} images got another class from {summary['attack']} and {verb} ")
             line.append(name, style="bold").append(" map.")
             parts.append(line)
     table = Table(box=None, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="bold")

@@ -70,10 +70,12 @@ def paragraph(run: Run) -> str:
     first = names[0]
     parts = [f"{with_interval(joint[name])} with {plain(name)}" for name in names]
     share = with_interval(joint[first]) if len(names) == 1 else _listed(parts)
-    kept = f"kept their {plain(first)} map" if len(names) == 1 else "kept their map"
+    verb, whose = ("kept", "their") if run.keeps else ("showed", "the wanted")
+    kept = f"{verb} {whose} {plain(first)} map" if len(names) == 1 else f"{verb} {whose} map"
+    hence = "does not give the change away" if run.keeps else "is the one that the attack chose"
     sentences = [
         f"Of {joint[first]['n']} images that {run.classifier} got right, {share} were taken for {goal(run)} and {kept}"
-        ", so that the explanation does not give the change away."
+        f", so that the explanation {hence}."
     ]
     if run.control:
         control = [attacks[name][run.control]["joint_success"] for name in names]
@@ -173,7 +175,12 @@ def _on_controls(run: Run, name: str) -> list[Note]:
         Note(
             "good",
             f"Random noise of the same size moves the {shown} map by {number(attacks['noise']['map_l1'])} on average. "
-            f"A map counts as kept below {limit:.3f}, which 95 % of the noisy images stay below.",
+            + (
+                f"A map counts as kept below {limit:.3f}, which 95 % of the noisy images stay below."
+                if run.keeps
+                else "A map counts as reached where it is less than half as far from the wanted one as the benign map "
+                f"is: {limit:.3f} on average."
+            ),
         )
     ]
     if "reseeded" in attacks and (attacks["reseeded"]["map_l1"]["mean"] or 0) > 0:
