@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
+from skimage.filters import sobel as skimage_sobel
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
@@ -43,7 +44,7 @@ def test_every_attack_is_read_by_every_interpreter_on_every_image(full: Written)
     assert " ".join(full.rows[0]) == (
         "image_id path image_file label target classifier attack perturbation shaping attacked_interpreters "
         "interpreter correct_before success untargeted_success joint_success confidence map_l1 map_l2 map_iou map_ssim "
-        "map_spearman map_l1_target ssim linf l2 steps forwards backwards seconds seed "
+        "map_spearman map_l1_target ssim linf l2 edge_energy steps forwards backwards seconds seed "
         "map_mass_inside map_peak_inside"
     )
 
@@ -92,6 +93,9 @@ def test_image_distances_follow_from_the_saved_image(full: Written, attack: str)
             benign, changed, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1
         )
         assert row["ssim"] == pytest.approx(likeness, abs=1e-5)
+        energy = (changed - benign) ** 2
+        share = (energy * (skimage_sobel(benign) > 0.1)).sum() / max(energy.sum(), 1e-300)
+        assert row["edge_energy"] == pytest.approx(share, abs=1e-3)  # a pixel may lie right at the threshold
         assert row["linf"] <= EPS + 1e-6
     if attack == "noise":
         assert all(row["linf"] == pytest.approx(int(EPS * 255) / 255) for row in rows)

@@ -28,6 +28,7 @@ MEANS = [
     "ssim",
     "linf",
     "l2",
+    "edge_energy",
     "steps",
     "forwards",
     "backwards",

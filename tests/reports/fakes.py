@@ -121,6 +121,7 @@ class Fake:
             "confidence": 0.75,
             "linf": 3 / 255 if attack != "clean" else 0.0,
             "l2": 0.5,
+            "edge_energy": 0.25,
             **numbers,
             **like,
             **dict.fromkeys(("perturbation", "shaping", "attacked_interpreters"), ""),

@@ -33,6 +33,7 @@ class Judgement:
     ssim: Tensor
     linf: Tensor
     l2: Tensor
+    edge_energy: Tensor
     maps: dict[str, Tensor]
     distances: dict[str, dict[str, Tensor]]
 
@@ -80,6 +81,7 @@ def measured(
         ssim=metrics.ssim(clean, saved),
         linf=metrics.linf(clean, saved),
         l2=metrics.l2(clean, saved),
+        edge_energy=metrics.edge_energy(clean, saved),
         maps=maps,
         distances={name: distances(maps[name], expected[name], wanted[name]) for name in maps},
     )

@@ -50,6 +50,7 @@ class AttackResult:
         ssim: structural similarity of the adversarial to the benign image.
         linf: largest change of a value.
         l2: Euclidean length of the change.
+        edge_energy: share of the change's energy that lies on the image's edges, in [0, 1].
         steps: steps run.
         best_step: the step whose iterate was kept (-1 for none).
         forwards: forward passes through the network during the attack.
@@ -80,6 +81,7 @@ class AttackResult:
     ssim: Tensor
     linf: Tensor
     l2: Tensor
+    edge_energy: Tensor
     steps: Tensor
     best_step: Tensor
     forwards: Tensor
@@ -126,6 +128,7 @@ class AttackResult:
             ssim=judged.ssim,
             linf=judged.linf,
             l2=judged.l2,
+            edge_energy=judged.edge_energy,
             steps=outcome.steps.cpu(),
             best_step=outcome.best_step.cpu(),
             forwards=outcome.forwards.cpu(),

@@ -15,7 +15,7 @@ RESULTS = pa.schema(
         *((name, _TEXT) for name in ("attacked_interpreters", "interpreter")),
         *((name, _FLAG) for name in ("correct_before", "success", "untargeted_success", "joint_success")),
         *((name, _NUMBER) for name in ("confidence", "map_l1", "map_l2", "map_iou", "map_ssim", "map_spearman")),
-        *((name, _NUMBER) for name in ("map_l1_target", "ssim", "linf", "l2")),
+        *((name, _NUMBER) for name in ("map_l1_target", "ssim", "linf", "l2", "edge_energy")),
         *((name, _COUNT) for name in ("steps", "forwards", "backwards")),
         ("seconds", _NUMBER),
         ("seed", _COUNT),

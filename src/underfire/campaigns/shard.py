@@ -192,6 +192,7 @@ class _Writer:
                 "ssim": float(judged.ssim[row]),
                 "linf": float(judged.linf[row]),
                 "l2": float(judged.l2[row]),
+                "edge_energy": float(judged.edge_energy[row]),
                 "steps": int(outcome.steps[row]) if outcome else 0,
                 "forwards": int(outcome.forwards[row]) if outcome else 0,
                 "backwards": int(outcome.backwards[row]) if outcome else 0,

@@ -26,6 +26,7 @@ _MEANS = (
     "ssim",
     "linf",
     "l2",
+    "edge_energy",
     "steps",
     "forwards",
     "backwards",
