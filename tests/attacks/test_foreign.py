@@ -122,6 +122,9 @@ def test_a_run_with_a_baseline_of_another_library(tmp_path: object) -> None:
     assert summary["control"] == "torchattacks-pgd"
     assert {"clean", "noise", "torchattacks-pgd", "adv2"} <= set(found)
     assert found["torchattacks-pgd"]["success"]["n"] == 4
+    alone = run_attack(config.model_copy(update={"baseline": None}), folder.with_name("alone"))
+    for column in ("map_l1", "l2", "success"):  # the attack beside it is not disturbed
+        assert found["adv2"][column] == alone["interpreters"]["cam"]["attacks"]["adv2"][column]
     from underfire.reports.page import write_page
 
     assert "torchattacks-pgd" in write_page([folder], folder / "page.html").read_text()
@@ -140,3 +143,21 @@ def test_errors_name_what_is_wrong(system: uf.System) -> None:
     with pytest.raises(InputError, match="eps is 2"):
         ForeignAttack("torchattacks:PGD", eps=2.0)
     assert attacks.ForeignAttack("torchattacks:PGD").name == "torchattacks-pgd"
+
+
+@pytest.mark.parametrize("library", SOURCES)
+def test_our_own_copy_stays_in_evaluation_mode(library: str) -> None:
+    """A library that puts the mode back as it found it must not leave a batch norm in training mode."""
+    source, options = available(library)
+    network = torch.nn.Sequential(
+        torch.nn.BatchNorm2d(3), torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Dropout(),
+        torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(8, 4),
+    )  # fmt: skip
+    system = uf.System(network, "grad")
+    images = smooth_images(4)
+    benign = attacks.benign.read_benign(system, images, system.classifier.logits(images).argmax(1))
+    view = system.view()
+    before = view.prepared.run(images)
+    ForeignAttack(source, options, eps=EPS, iterations=2).run(view, benign, 0, 8)
+    assert not any(part.training for part in view.prepared.modules())
+    assert torch.equal(view.prepared.run(images), before)

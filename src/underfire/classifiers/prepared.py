@@ -37,6 +37,7 @@ class Prepared(Pixels):
         if precision not in _PRECISIONS:
             raise InputError(f"precision is {precision!r}; expected 'float32', 'bf16' or 'float64'.")
         super().__init__(_copy(classifier.module), classifier.mean, classifier.std, classifier.features)
+        self.eval()  # libraries that look at the mode, and put it back, must find this one
         self._original = classifier.sha256
         self._kept = classifier.tolerance
         self.precision = precision
