@@ -46,10 +46,13 @@ class Subject:
         system = self.system(interpreter)
         return system.view(), read_benign(system, self.images, self.labels)
 
-    def attack(self, name: str, steps: tuple[int, int], interpreter: str = "cam") -> Attack:
+    def attack(
+        self, name: str, steps: tuple[int, int], interpreter: str = "cam", perturbation: str | None = None
+    ) -> Attack:
         """A preset (``bim`` is PGD without a random start) on these targets; no image leaves early."""
         target = GivenClass(tuple(self.targets.tolist()))
-        built = preset(name, eps=EPS, steps=steps, target_class=target).build(self.system(interpreter))
+        made = preset(name, eps=EPS, steps=steps, target_class=target, perturbation=perturbation)
+        built = made.build(self.system(interpreter))
         return replace(built, early_stop=None)
 
     def success(self, images: Tensor) -> float:

@@ -74,7 +74,7 @@ def main() -> None:
         success, length = found[name]
         rate = metrics.rate(success)
         middle = float(length[success].median())
-        print(f"{name}: success {rate.mean:.3f} [{rate.low:.3f}, {rate.high:.3f}]; median L2 of successes {middle:.4f};",
+        print(f"{name}: success {rate.mean:.3f} [{rate.low:.3f}, {rate.high:.3f}]; median L2 {middle:.4f};",
               f"{outcome.seconds:.0f} s", flush=True)  # fmt: skip
     success, length = found["foolbox"]
     for name in list(found)[1:]:

@@ -1,6 +1,6 @@
 """What an attack costs, as ratios of times in one process whose contestants take turns.
 
-    python -m benchmarks.speed [--quick] [--json FILE] [--only a,b,c,d] [--networks cifar,resnet50]
+    python -m benchmarks.speed [--quick] [--json FILE] [--only a,b,c,d,e] [--networks cifar,resnet50]
 
 (a) A step of PGD and of ADV2 on CAM, and (c) of ADV2 on Grad, against the bare passes through the same
     prepared network: forward and input gradient; for Grad forward, gradient with a graph, and the gradient
@@ -14,6 +14,8 @@
 
 (d) A step of ADV2 on RTS against one of ADV2 on CAM, on the same images: what the masker costs where its encoder is the
     classifier. Whole calls of so many steps, for networks that a masker ships for.
+
+(e) A step of ADV2 on CAM by C&W and by StAdv, as in (a).
 
 A ratio is the first contestant's time over the second's: the median over pairs, and the range. The other
 libraries are optional: ``make bench`` installs them.
@@ -59,16 +61,19 @@ FULL = {"cifar": Effort(60, 40, 5), "resnet50": Effort(14, 6, 2, 1)}
 QUICK = {"cifar": Effort(10, 5, 2), "resnet50": Effort(5, 2, 1, 1)}
 
 
-def step_row(subject: Subject, effort: Effort, name: str, interpreter: str, bound: float) -> Row:
+def step_row(
+    subject: Subject, effort: Effort, name: str, interpreter: str, bound: float, perturbation: str | None = None
+) -> Row:
     """One step of an attack over the bare passes that it consists of."""
-    attack = subject.attack(name, (0, effort.steps), interpreter)
+    attack = subject.attack(name, (0, effort.steps), interpreter, perturbation)
     view, benign = subject.start(interpreter)
     bare = bare_double if interpreter == "grad" else bare_gradient
     pairs = take_turns_in_steps(
         lambda progress: attack.run(view, benign, 0, len(benign.images), progress),
         lambda: bare(subject, view),
     )
-    title = "PGD" if name == "bim" else f"ADV2 on {interpreter}"
+    built_on = "" if perturbation is None else f" by {perturbation}"
+    title = "PGD" if name == "bim" else f"ADV2 on {interpreter}{built_on}"
     return Row(subject.about, f"{title}: a step / bare", pairs, at_most=bound)
 
 
@@ -186,6 +191,9 @@ def measure(subject: Subject, effort: Effort, only: list[str]) -> Iterator[Row]:
         yield step_row(subject, effort, "adv2", "cam", 1.10)
     if "c" in only:
         yield step_row(subject, effort, "adv2", "grad", 1.10)
+    if "e" in only:
+        yield step_row(subject, effort, "adv2", "cam", 1.15, "cw")
+        yield step_row(subject, effort, "adv2", "cam", 1.25, "stadv")
     if "d" in only:
         yield rts_row(subject, effort, 1.35)
     if "b" in only:
@@ -197,7 +205,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("--quick", action="store_true", help="few steps and pairs: does it run, not how fast")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too")
-    parser.add_argument("--only", default="a,b,c,d", help="which of a, b, c, d")
+    parser.add_argument("--only", default="a,b,c,d,e", help="which of a, b, c, d, e")
     parser.add_argument("--networks", default=",".join(FULL), help="which networks")
     parser.add_argument("--batch", type=int, help="images at once; 128 for cifar and 8 for resnet50 if left out")
     parser.add_argument("--data", help="images, as for `underfire attack`; random ones otherwise")
