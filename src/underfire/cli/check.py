@@ -26,7 +26,7 @@ MARKS = {"good": ("ok", "green"), "hint": ("look", "yellow"), "problem": ("no", 
 def check(
     data: options.Data,
     classifier: options.ClassifierName,
-    count: Annotated[int, typer.Option(min=1, help="Images to look at.")] = 64,
+    count: Annotated[int, typer.Option(help="Images to look at.")] = 64,
     device: options.Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     weights: options.Weights = None,

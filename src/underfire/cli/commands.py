@@ -10,7 +10,7 @@ import typer
 
 from underfire.cli import attack, check, demo, explain, names, train, train_rts
 from underfire.cli.screen import say, screen, show_warning
-from underfire.errors import UnderfireError
+from underfire.errors import UnderfireError, plain_words
 
 app = typer.Typer(
     name="underfire",
@@ -36,14 +36,15 @@ def main() -> None:
     """Entry point: errors that underfire raises on purpose, and wrong usage, are one paragraph and exit code 2."""
     warnings.showwarning = show_warning
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="underfire", standalone_mode=False)
     except UnderfireError as error:
         say("error", str(error), "red")
         sys.exit(2)
     except _USAGE_ERROR as error:
-        message = error.format_message().strip()
+        message = plain_words(error.format_message().strip())
         if message:  # without one, help was asked for by giving no arguments, and has been shown
-            say("error", f"{message.rstrip('.')}. See {_command(error)} --help.", "red")
+            ended = message if message.endswith(("?", "!")) else f"{message.rstrip('.')}."
+            say("error", f"{ended} See {_command(error)} --help.", "red")
         sys.exit(2)
     if code == 130:  # typer's word for Ctrl-C
         screen.print("Stopped. What is finished was kept, and --resume goes on from it.")
