@@ -203,7 +203,8 @@ WRAP = "return uf.Classifier(nn.Sequential(made.module, {}), mean=(0.305,), std=
             ["not ready: see accuracy", "nothing is right", "the classifier counts from 1: 98 % would be right"],
         ),
         (
-            "head = made.module.head\nhead.weight.data.mul_(1e-3), head.bias.data.zero_()\nhead.bias.data[9] = 1\nreturn made",
+            "head = made.module.head\n"
+            "head.weight.data.mul_(1e-3), head.bias.data.zero_()\nhead.bias.data[9] = 1\nreturn made",
             0,
             ["no order of the classes fits: it answers class 9 for 64 of 64 images. Untrained weights"],
         ),

@@ -131,7 +131,8 @@ def find(masker: str | None, classifier_sha256: str) -> tuple[Path, Note]:
         raise InterpreterError(
             f"masker {file} belongs to another classifier: to {note.classifier!r}, whose weights, normalisation "
             f"and features have the SHA-256 {note.classifier_sha256[:12]}...; this one's have "
-            f"{classifier_sha256[:12]}.... Are its mean, std and features given as in training? Else train one for it: underfire train rts."
+            f"{classifier_sha256[:12]}.... Are its mean, std and features given as in training? "
+            "Else train one for it: underfire train rts."
         )
     return file, note
 
