@@ -16,7 +16,7 @@ import underfire as uf
 SOURCE = Path(uf.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
-    ("adam", "errors", "batching", "randomness"),
+    ("adam", "errors", "batching", "randomness", "version"),
     ("metrics", "transforms", "data"),
     ("zoo",),
     ("classifiers",),

@@ -6,8 +6,7 @@ from underfire import attacks, classifiers, data, errors, interpreters, metrics
 from underfire.attacks.plain import attack
 from underfire.classifiers import Classifier
 from underfire.system import System
-
-__version__ = "0.1.0"
+from underfire.version import __version__
 
 __all__ = [
     "Classifier",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -38,10 +39,30 @@ class UnderfireWarning(UserWarning):
     """Something that a reader of the results should know."""
 
 
+def plain_words(text: str) -> str:
+    """A message of pydantic's without its preambles, which tell a user nothing."""
+    text = text.replace("Value error, ", "")
+    text = re.sub(r"Input should be a valid (integer|number)(, [\w ]*)?", r"expected a \1", text)
+    text = re.sub(r"\b(Input|Value|Tuple|String|List) should (be|have) ", "expected ", text)
+    return text.replace("expected a integer", "expected a whole number")
+
+
+MANY, SHOWN = 20, 8
+"""Of more known names than ``MANY``, only the ``SHOWN`` nearest are shown: hundreds would bury the message."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
-    """An error for an unknown ``name``, with the nearest known one as a suggestion."""
+    """An error for an unknown ``name``, with the nearest known one, in any case of letters, as a suggestion."""
     names = sorted(known)
-    lowered = {known_name.lower(): known_name for known_name in names}
-    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
-    suggestion = f" Did you mean {lowered[near[0]]!r}?" if near else ""
-    return InputError(f"unknown {kind} {name!r}.{suggestion} Known: {', '.join(names)}.")
+    spelled: dict[str, list[str]] = {}
+    for known_name in names:
+        spelled.setdefault(known_name.lower(), []).append(known_name)
+    close = difflib.get_close_matches(name.lower(), spelled, n=SHOWN, cutoff=0.5)
+    near = [known_name for lowered in close for known_name in spelled[lowered]]
+    suggestion = f" Did you mean {near[0]!r}?" if near else ""
+    if len(names) <= MANY:
+        return InputError(f"unknown {kind} {name!r}.{suggestion} Known: {', '.join(names)}.")
+    shown = (near or names)[:SHOWN]
+    return InputError(
+        f"unknown {kind} {name!r}.{suggestion} Known: {', '.join(shown)}, ... and {len(names) - len(shown)} more."
+    )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -57,10 +58,10 @@ class System:
         interpreters: Interpreter | str | Sequence[Interpreter | str] | Mapping[str, Interpreter],
     ) -> None:
         self.classifier = classifier if isinstance(classifier, Classifier) else Classifier(classifier)
-        if isinstance(interpreters, Interpreter | str):
+        if not isinstance(interpreters, Iterable) or isinstance(interpreters, str):
             interpreters = [interpreters]
         if not isinstance(interpreters, Mapping):
-            made = [create(part) if isinstance(part, str) else part for part in interpreters]
+            made = [_made(part) for part in interpreters]
             named = {interpreter.name: interpreter for interpreter in made}
             if len(named) != len(made):
                 raise InputError(
@@ -70,7 +71,7 @@ class System:
             interpreters = named
         if not interpreters:
             raise InputError("interpreters is empty; a system needs at least one.")
-        self.interpreters: dict[str, Interpreter] = dict(interpreters)
+        self.interpreters: dict[str, Interpreter] = {name: _made(part) for name, part in interpreters.items()}
 
     def maps(self, images: Tensor, classes: Tensor, ids: Tensor | None = None) -> dict[str, Tensor]:
         """The honest maps N x h x w of every interpreter."""
@@ -97,6 +98,23 @@ class System:
 
     def __repr__(self) -> str:
         return f"System({self.classifier!r}, {list(self.interpreters.values())})"
+
+
+def _made(part: Any) -> Interpreter:
+    """The interpreter that a user's ``part`` stands for."""
+    if isinstance(part, Interpreter):
+        return part
+    if isinstance(part, str):
+        return create(part)
+    if isinstance(part, type) and issubclass(part, Interpreter):
+        raise InputError(
+            f"interpreters holds the class {part.__name__}; expected an interpreter, which is made by calling it: "
+            f"{part.__name__}()."
+        )
+    raise InputError(
+        f"interpreters holds an object of type {type(part).__name__}; expected an interpreter, such as CAM(), or the "
+        "name of one."
+    )
 
 
 class SystemView:

@@ -158,3 +158,25 @@ def test_near_chance_is_said() -> None:
         warn_near_chance(12, 100, 10)
     warn_near_chance(40, 100, 10)
     warn_near_chance(1, 5, 10)
+
+
+@pytest.mark.parametrize("steps", [40, (40,), "40,160", (4.5, 1), (0, 0), (-1, 3)])
+def test_steps_that_are_no_pair(steps: object) -> None:
+    with pytest.raises(InputError, match="expected the numbers of warm-up and joint steps"):
+        attacks.preset("adv2", steps=steps)
+
+
+def test_interpreters_that_are_none() -> None:
+    CAM = uf.interpreters.CAM
+    for given in (CAM, [CAM], {"cam": CAM}):
+        with pytest.raises(InputError, match=r"holds the class CAM; .* by calling it: CAM\(\)"):
+            uf.System(tiny_network(), given)
+    with pytest.raises(InputError, match="an object of type int; expected an interpreter, such as"):
+        uf.System(tiny_network(), 3)
+
+
+def test_images_of_another_size_than_the_classifiers() -> None:
+    classifier = uf.Classifier(tiny_network(), image_size=(16, 24), name="tiny")
+    labels = classifier.logits(smooth_images(4)).argmax(1)
+    with pytest.warns(UnderfireWarning, match="images are 16 x 16 .* tiny is for images of 16 x 24"):
+        attacks.preset("adv2", steps=(1, 1))(uf.System(classifier, "cam"), smooth_images(4), labels)

@@ -41,6 +41,7 @@ def check_refused(ended: Any, *said: str) -> None:
         ({"target": "-1"}, ["unknown target '-1'", "0..9"]),
         ({"eps": "0"}, ["eps is 0", "0 < eps <= 1"]),
         ({"eps": "2"}, ["eps is 2", "0 < eps <= 1"]),
+        ({"eps": "8"}, ["eps is 8;", "Did you mean 8/255?"]),
         ({"eps": "-8/255"}, ["0 < eps <= 1"]),
         ({"eps": "abc"}, ["eps is 'abc'", "8/255"]),
         ({"eps": "8/0"}, ["eps is '8/0'"]),
@@ -51,14 +52,18 @@ def check_refused(ended: Any, *said: str) -> None:
         ({"steps": "1,2,3"}, ["steps is '1,2,3'"]),
         ({"steps": "-1,4"}, ["steps is (-1, 4)"]),
         ({"steps": "0,0"}, ["steps is (0, 0)"]),
-        ({"count": 0}, ["count is 0", "greater than or equal to 1"]),
-        ({"count": "many"}, ["--count", "underfire attack --help"]),
-        ({"seed": 2**70}, ["seed is"]),
+        ({"count": 0}, ["count is 0; expected at least 1 image."]),
+        ({"count": "many"}, ["'--count': expected a whole number.", "See underfire attack --help."]),
+        ({"seed": 2**70}, ["seed is", "; expected less than"]),
         ({"batch_size": 0}, ["batch-size is '0'"]),
         ({"batch_size": "-8"}, ["batch-size is '-8'"]),
         ({"batch_size": "²"}, ["batch-size is '²'"]),
-        ({"device": "cuda:99"}, ["device is 'cuda:99'"]),
-        ({"device": "quantum"}, ["device is 'quantum'"]),
+        ({"device": "cuda:99"}, ["device is 'cuda:99'; expected one of auto, cpu"]),
+        ({"device": "quantum"}, ["device is 'quantum'; expected one of auto, cpu"]),
+        ({"classes": 7}, ["classes is 7", "has 10"]),
+        ({"features": "nosuch"}, ["unknown module of the classifier for its features 'nosuch'", "Known: "]),
+        ({"std": "0"}, ["std is (0.0,), and mean is not given"]),
+        ({"resize": 0}, ["resize is 0; expected at least 1."]),
         ({"precision": "int4"}, ["--precision", "bf16"]),
         ({"preset": "papers"}, ["--preset", "published"]),
         ({"data": None}, ["--data", "underfire attack --help"]),
@@ -68,12 +73,14 @@ def check_refused(ended: Any, *said: str) -> None:
 )
 def test_wrong_values(command: Command, tmp_path: Path, changes: dict[str, Any], said: list[str]) -> None:
     out = tmp_path / "out"
-    check_refused(command(*options(**({"out": out} | changes))), *said)
-    assert not out.exists() or not list(out.iterdir())
+    ended = command(*options(**({"out": out} | changes)))
+    check_refused(ended, *said)
+    assert not re.search("Input should|Value error|[?]\\.", ended.said), "in words of our own"
+    assert not out.exists(), "a run that cannot begin leaves no folder"
 
 
 def test_unknown_commands_and_recipes(command: Command, tmp_path: Path) -> None:
-    check_refused(command("atack"), "atack")
+    check_refused(command("atack"), "Did you mean 'attack'? See underfire --help.")
     check_refused(
         command("train", "classifier", "--recipe", "digit-resnet", "--out", tmp_path), "Did you mean 'digits-resnet'"
     )
@@ -138,7 +145,7 @@ def test_a_classifier_that_gets_nothing_right(command: Command, tmp_path: Path, 
     model = write_model(tmp_path, roll)
     ended = command(*options(data=digits_table, classifier=model, count=None, out=tmp_path / "out"))
     check_refused(ended, "none of the 14 images", "classified correctly", "classifier's order", "normalisation")
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_classifier_near_chance_is_warned_of(command: Command, tmp_path: Path) -> None:
@@ -177,3 +184,43 @@ def test_an_image_that_vanishes_during_the_run(
 
     monkeypatch.setattr("underfire.campaigns.runner.attack_shard", vanish)
     check_refused(command(*options(data=table, count=None, out=tmp_path / "out")), "could be read when the run began")
+
+
+def test_a_run_that_cannot_begin_leaves_the_folders_that_were_there(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    wrong = options(data="no/such/folder", out=tmp_path / "runs" / "a" / "b")
+    check_refused(command(*wrong), "does not exist")
+    assert not list((tmp_path / "runs").iterdir())
+    check_refused(command(*options(data="no/such/folder", out=tmp_path / "runs")), "does not exist")
+    assert (tmp_path / "runs").is_dir()
+
+
+def test_an_output_folder_that_is_a_file(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    check_refused(command(*options(out=tmp_path / "notes.txt")), "notes.txt is a file; give a folder.")
+    words = ["train", "classifier", "--recipe", "digits-resnet", "--out", tmp_path / "notes.txt"]
+    check_refused(command(*words), "notes.txt is a file; give a folder.")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("words", [["attack", "--out", "no"], ["check"], ["explain", "--out", "no"]])
+def test_no_images_at_all(command: Command, words: list[str]) -> None:
+    """The same words wherever images are counted."""
+    ended = command(*words, "--data", "digits:test", "--classifier", "digits-resnet", "--count", 0)
+    check_refused(ended, "error: count is 0; expected at least 1 image.")
+
+
+def test_one_image_is_sent_to_explain(command: Command, tmp_path: Path) -> None:
+    write_digits(tmp_path / "data", range(1))
+    photo = tmp_path / "data" / "pictures" / "000.png"
+    check_refused(command(*options(data=photo, out=tmp_path / "out")), "is one image", "underfire explain --data")
+
+
+def test_classes_that_a_file_s_network_does_not_have(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("a\nb\nc\n")
+    (tmp_path / "model.py").write_text(
+        "import underfire as uf\ndef build():\n    return uf.classifiers.load('digits-resnet').module\n"
+    )
+    for classes in ("7", tmp_path / "names.txt"):
+        changes = {"classifier": f"{tmp_path / 'model.py'}:build", "image_size": 16, "classes": classes}
+        check_refused(command(*options(**changes, out=tmp_path / "out")), "classes is", "has 10 outputs")

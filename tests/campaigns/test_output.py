@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import underfire as uf
 from tests.campaigns.runs import Command, Written, options, process
 from underfire.reports.table import summary_table
 
@@ -45,17 +47,41 @@ def test_json_where_nothing_succeeds(small: Written) -> None:
 def test_list_names_what_there_is(command: Command) -> None:
     known = strict(command("list", "--json").out)
     assert "digits-resnet" in known["classifiers"]
-    assert {"cam", "grad", "gradcam", "mask", "rts", "lrp"} <= set(known["interpreters"])
+    assert known["interpreters"] == list(uf.interpreters.REGISTRY)
+    assert known["data_of_classifiers"]["scenes-resnet"] == ["scenes:train", "scenes:test"]
     assert known["attacks"] == ["adv2", "advedge", "advedge+", "pgd", "bim", "cw", "stadv"]
     assert "digits-resnet" in known["recipes"]
     table = command("list").out
     assert all(name in table for names in known.values() for name in names)
+    assert max(map(len, table.splitlines())) <= 80
+    assert "scenes-resnet, scenes-densenet  (--data scenes:test)" in table
+    for prefixed in ("torchvision:", "timm:", "hf:", "mask:older", "lrp:z+", "captum:METHOD"):
+        assert prefixed in table
+
+
+def test_list_explains_the_presets(command: Command) -> None:
+    from underfire.attacks import KINDS, ROWS, VARIANTS
+
+    found = strict(command("list", "presets", "--json").out)
+    assert list(found["attacks"]) == list(KINDS)
+    assert set(found["perturbations"]) == set(found["schedules"]) == set(ROWS)
+    assert found["schedules"]["pgd"]["cam"]["warmup"] == ROWS["pgd"]["cam"].warmup
+    assert sorted(name for names in found["families"].values() for name in names) == sorted(uf.interpreters.REGISTRY)
+    paper, published = VARIANTS["paper"], VARIANTS["published"]
+    differ = {field.name for field in fields(paper) if getattr(paper, field.name) != getattr(published, field.name)}
+    assert {each["field"] for each in found["variants"]} == (differ - {"name"}) | {None}
+    shown = command("list", "presets").out
+    assert max(map(len, shown.splitlines())) <= 80
+    words = " ".join(shown.split())
+    for part in ("advedge+", "pgd, bim", "400,1200", "5 -> 10", "cross entropy", "paper", "published", "--edge-scope"):
+        assert part in words
+    assert command("list", "nosuch").code == 2
 
 
 @pytest.mark.parametrize(
     ("words", "example"),
     [
-        (["attack"], "underfire attack --data digits:test --classifier digits-resnet --interpreter cam --attack adv2"),
+        (["attack"], "underfire attack --data scenes:test --classifier scenes-resnet --interpreter cam,grad"),
         (["attack"], "--classifier my_model.py:build"),
         (["train", "classifier"], "underfire train classifier --recipe"),
         (["list"], "underfire list --json"),

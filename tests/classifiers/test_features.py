@@ -108,6 +108,6 @@ def test_features_before_an_in_place_activation_are_not_changed_by_it(images: Te
         assert float(recorded.features.min()) < 0
 
 
-def test_an_unknown_name_for_the_features(tiny: nn.Module, images: Tensor) -> None:
+def test_an_unknown_name_for_the_features(tiny: nn.Module) -> None:
     with pytest.raises(InputError, match="Did you mean 'second'"):
-        uf.Classifier(tiny, features="secnd").record(images)
+        uf.Classifier(tiny, features="secnd")

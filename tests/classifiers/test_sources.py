@@ -108,10 +108,15 @@ def test_a_file_and_a_function(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "spec", "error", "message"),
     [
-        ("def build(): return 3\n", ":build", ClassifierError, "returned a int"),
+        ("def build(): return 3\n", ":build", ClassifierError, "returned an object of type int"),
         ("def build(): raise KeyError('weights')\n", ":build", ClassifierError, "failed: KeyError"),
         ("import sys\ndef build(): sys.exit(2)\n", ":build", ClassifierError, "failed: SystemExit"),
-        ("import sys\nsys.path.clear()\ndef build(): return 3\n", ":build", ClassifierError, "returned a int"),
+        (
+            "import sys\nsys.path.clear()\ndef build(): return 3\n",
+            ":build",
+            ClassifierError,
+            "returned an object of type int",
+        ),
         ("def build(: pass\n", ":build", ClassifierError, "cannot be run: SyntaxError"),
         ("def build(): pass\n", ":biuld", InputError, "Did you mean 'build'"),
         ("def build(): pass\n", "", InputError, "add the function"),
@@ -126,3 +131,37 @@ def test_files_that_cannot_be_used(tmp_path: Path, text: str, spec: str, error: 
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         uf.classifiers.load(f"{tmp_path / 'no.py'}:build")
+
+
+def test_a_network_of_another_package_without_its_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the packages are there, they are asked; where not, nothing is claimed. Typos of ours import neither."""
+    from underfire.classifiers.sources import timm_models, torchvision_models
+
+    asked = []
+
+    def knows(name: str) -> bool:
+        asked.append(name)
+        return name == "resnet50"
+
+    def missing(name: str) -> bool:
+        raise InputError("timm is not installed.")
+
+    monkeypatch.setattr(torchvision_models, "knows", knows)
+    monkeypatch.setattr(timm_models, "knows", knows)
+    with pytest.raises(InputError, match="Did you mean 'torchvision:resnet50' or 'timm:resnet50'"):
+        uf.classifiers.load("ResNet50")
+    monkeypatch.setattr(timm_models, "knows", missing)
+    with pytest.raises(InputError, match="Did you mean 'torchvision:resnet50'\\?"):
+        uf.classifiers.load("resnet50")
+    with pytest.raises(InputError, match=r"unknown classifier 'qqq'\. Known:"):
+        uf.classifiers.load("qqq")
+    asked.clear()
+    with pytest.raises(InputError, match="Did you mean 'digits-resnet'"):
+        uf.classifiers.load("digit-resnet")
+    assert not asked
+
+
+def test_the_number_of_classes_of_a_network_that_is_there_cannot_be_chosen() -> None:
+    with pytest.raises(InputError, match=r"classes is 7 \(7 classes\), and 'digits-resnet' has 10"):
+        uf.classifiers.load("digits-resnet", classes=7)
+    assert uf.classifiers.load("digits-resnet", classes=10).class_names is not None

@@ -140,7 +140,7 @@ def test_missing_paths_suggest_what_lies_beside(
 
 
 def test_files_of_another_kind(tmp_path: Path, write_image: WriteImage) -> None:
-    with pytest.raises(DataError, match=r"file of another kind; .*put the image into root/class/"):
+    with pytest.raises(DataError, match=r"is one image, .*put it into root/class/ .*underfire explain --data"):
         open_data(write_image("1.png"))
     (tmp_path / "a.npz").touch()
     with pytest.raises(DataError, match="file of another kind"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -19,7 +20,7 @@ from underfire.attacks.shaping import Shaping
 from underfire.attacks.target_maps import MapRule
 from underfire.attacks.targets import ClassRule
 from underfire.batching import suited_size
-from underfire.errors import InputError
+from underfire.errors import InputError, UnderfireWarning
 from underfire.system import System, SystemView
 
 
@@ -90,6 +91,7 @@ class BaseAttack(ABC):
             InputError, ClassifierError, InterpreterError: see the messages; nothing has been attacked then.
         """
         benign = read_benign(system, images, labels, ids)
+        _warn_of_size(system, benign.images)
         if not bool(benign.correct.any()):
             raise InputError(
                 f"none of the {len(images)} images is classified correctly, so there is nothing to attack. Are the "
@@ -109,6 +111,18 @@ class BaseAttack(ABC):
         """What is wanted: the goal's classes int64 N, and the target maps N x h x w by interpreter."""
         classes = self.target_class.classes(benign, seed) if self.goal.targeted else benign.labels
         return classes, self.target_map.maps(benign, classes, seed)
+
+
+def _warn_of_size(system: System, images: Tensor) -> None:
+    height, width = images.shape[2:]
+    expected = system.classifier.image_size
+    if expected is not None and (height, width) != tuple(expected):
+        warnings.warn(
+            f"images are {height} x {width} (height x width), and {system.classifier.name} is for images of "
+            f"{expected[0]} x {expected[1]}: what it says about others may mean little. Were they resized?",
+            UnderfireWarning,
+            stacklevel=4,
+        )
 
 
 def default_batch_size(images: Tensor) -> int:

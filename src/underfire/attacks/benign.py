@@ -88,7 +88,10 @@ def _identities(images: Tensor, ids: Tensor | Sequence[str] | None) -> Tensor:
 def check_images(images: Tensor, classifier: Classifier) -> Tensor:
     """The images as float32 on the 8-bit grid. Raises InputError with the likely cause."""
     if not isinstance(images, Tensor):
-        raise InputError(f"images is a {type(images).__name__}; expected a tensor N x C x H x W with pixels in [0, 1].")
+        raise InputError(
+            f"images is an object of type {type(images).__name__}; expected a tensor N x C x H x W with pixels in "
+            "[0, 1]."
+        )
     if images.ndim != 4 or images.shape[1] != classifier.channels or not images.numel():
         raise InputError(
             f"images has shape {tuple(images.shape)}; expected N x {classifier.channels} x H x W with N >= 1."

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from underfire.campaigns.selection import logits_of
 from underfire.classifiers import Classifier, load
-from underfire.classifiers.sources import parse_size, parse_values
+from underfire.classifiers.sources import Options, parse_size, parse_values
 from underfire.data import ImageData, in_classifier_order, open_data
-from underfire.errors import InputError
+from underfire.errors import InputError, plain_words
 
 
 @dataclass(frozen=True)
@@ -83,23 +83,38 @@ class InputConfig(BaseModel):
             features=self.features,
         )
         classifier.module.to(device)
-        classes = _class_count(classifier, data)
+        asked = Options(classes=self.classes).class_count
+        classes = _class_count(classifier, data, asked)
+        if asked is not None and asked != classes:
+            raise InputError(
+                f"classes is {self.classes} ({asked} classes), and {self.classifier} has {classes} outputs: leave "
+                "--classes out, or take a network (or weights) with as many."
+            )
         return Inputs(classifier, classes, in_classifier_order(data, classifier.class_names, classes, self.class_map))
 
 
-def _class_count(classifier: Classifier, data: ImageData) -> int:
-    """The names' number; without names, what comes out for the first images that can be read."""
-    if classifier.class_names:
+def _class_count(classifier: Classifier, data: ImageData, asked: int | None) -> int:
+    """The names' number; without names of the source's own, what comes out for the first images that can be read."""
+    if classifier.class_names and asked is None:
         return len(classifier.class_names)
     for batch in data.batches(classifier.image_size, classifier.channels, 8, None, classifier.resizing):
         if batch.records:
             logits = logits_of(classifier, batch.images)
             return int(logits.shape[1])
-    return len(data.class_names)  # nothing can be read, which whoever reads the images says with the reasons
+    return asked or len(data.class_names)  # nothing can be read, which whoever reads the images says with the reasons
 
 
 def _sentence(problem: Any) -> str:
     own = problem.get("ctx", {}).get("error")
     if isinstance(own, InputError):
         return str(own)
-    return f"{'.'.join(str(part) for part in problem['loc'])} is {problem['input']!r}: {problem['msg']}."
+    name = ".".join(str(part) for part in problem["loc"])
+    if name == "count" and problem["type"] == "greater_than_equal":
+        return few_images(problem["input"])
+    said = plain_words(problem["msg"]).replace("greater than or equal to", "at least")
+    return f"{name} is {problem['input']!r}; {said[0].lower()}{said[1:]}."
+
+
+def few_images(count: int) -> str:
+    """What is wrong with ``count``, in the same words wherever images are counted."""
+    return f"count is {count}; expected at least 1 image."

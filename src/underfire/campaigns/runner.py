@@ -128,8 +128,9 @@ def find_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device).tolist()
     except (RuntimeError, AssertionError) as error:
-        why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"device is {name!r}, which this machine does not offer: {why}") from error
+        there = ", ".join(("auto", "cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))))
+        seen = "" if torch.cuda.is_available() else " (PyTorch sees no GPU here)"
+        raise InputError(f"device is {name!r}; expected one of {there}{seen}.") from error
     return device
 
 

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,16 +79,19 @@ class Store:
             lock.acquire(timeout=0)
         except Timeout as error:
             raise StoreError(f"output folder {self.folder} is in use: another process runs in it.") from error
-        before = self._run()
+        before, nothing = self._run(), False
         try:
             yield
         except BaseException:
-            if not before and not any((self.folder / "shards").glob("*.parquet")):
+            nothing = not before and not any((self.folder / "shards").glob("*.parquet"))
+            if nothing:
                 self._clear()
             raise
         finally:
             lock.release()
             (self.folder / ".lock").unlink(missing_ok=True)
+            if nothing:
+                self._unmake()
 
     def begin(self, inputs: Mapping[str, Any] | None = None) -> None:
         """Make the folder ready for shards.
@@ -113,11 +116,20 @@ class Store:
             raise StoreError(f"output folder {self.folder} cannot be written: {error.strerror or error}.") from error
 
     def _make(self) -> None:
+        if self.folder.exists() and not self.folder.is_dir():
+            raise StoreError(f"output folder {self.folder} is a file; give a folder.")
+        self._new = [place for place in (self.folder, *self.folder.parents) if not place.exists()]
         with self._writing():
             self.folder.mkdir(parents=True, exist_ok=True)
             probe = self.folder / ".writable"
             probe.touch()
             probe.unlink()
+
+    def _unmake(self) -> None:
+        """Remove the folders that were made for this run, where nothing is in them."""
+        with suppress(OSError):
+            for place in self._new:
+                place.rmdir()
 
     def _check_ours(self) -> None:
         inside = sorted(self.folder.rglob("*"))

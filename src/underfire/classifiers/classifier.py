@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from underfire.batching import in_batches
+from underfire.classifiers.features import check_features
 from underfire.classifiers.pixels import Pixels
 from underfire.classifiers.prepared import Prepared
 from underfire.data.resizing import DEFAULT_RESIZING, Resizing
@@ -38,7 +39,8 @@ class Classifier(Pixels):
         name: what results call this classifier.
 
     Raises:
-        InputError: for values of mean, std, channels or image_size that cannot be.
+        InputError: for values of mean, std, channels or image_size that cannot be, or for features that no
+            module is called.
         ClassifierError: for something that is not an ``nn.Module``, or a scripted one.
     """
 
@@ -58,6 +60,8 @@ class Classifier(Pixels):
         module = _eager(module)
         channels = first_channels(module) if channels is None else channels
         _check(mean, std, channels)
+        if features is not None:
+            check_features(module, features)
         super().__init__(module, mean, std, features)
         self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
         resizing.check(self.image_size)
@@ -129,8 +133,8 @@ class Classifier(Pixels):
 def _eager(module: nn.Module) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise ClassifierError(
-            f"module is a {type(module).__name__}; expected a torch.nn.Module that maps images to logits. "
-            "A function that builds one must be called first."
+            f"module is an object of type {type(module).__name__}; expected a torch.nn.Module that maps images to "
+            "logits. A function that builds one must be called first."
         )
     if isinstance(module, torch.jit.ScriptModule):
         raise ClassifierError(

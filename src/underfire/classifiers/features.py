@@ -88,15 +88,21 @@ class FeatureTap(TorchFunctionMode):
         return output
 
 
+def check_features(module: nn.Module, name: str) -> None:
+    """Raises InputError, with the nearest names, where ``module`` has no submodule called ``name``."""
+    names = [known for known, _ in module.named_modules() if known]
+    if name not in names:
+        raise unknown_name("module of the classifier for its features", name, names)
+
+
 @contextmanager
 def tap_module(module: nn.Module, name: str) -> Iterator[list[Tensor]]:
     """Collects the outputs of the submodule called ``name`` while the context lasts.
 
     What runs after the submodule gets a copy, so that an in-place activation does not change what was collected.
     """
+    check_features(module, name)
     modules = dict(module.named_modules())
-    if name not in modules:
-        raise unknown_name("module of the classifier for its features", name, filter(None, modules))
     outputs: list[Tensor] = []
 
     def keep(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:

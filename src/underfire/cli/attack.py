@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.text import Text
 
 from underfire.cli import options
-from underfire.cli.screen import RunBars, bars
+from underfire.cli.options import flag, option
+from underfire.cli.screen import RunBars, bars, say
 
 EXAMPLES = """[bold]Examples[/bold]
 
-underfire attack --data digits:test --classifier digits-resnet --interpreter cam --attack adv2 --eps 0.2 --steps 40,160 --count 50 --out runs/digits
+underfire attack --data scenes:test --classifier scenes-resnet --interpreter cam,grad --eps 8/255 --steps 40,160 --count 50 --out runs/scenes
 
 underfire attack --data photos/ --classifier my_model.py:build --interpreter grad --attack adv2 --eps 8/255 --count 100 --out runs/mine --resume"""  # noqa: E501
 
@@ -39,53 +40,57 @@ class Precision(StrEnum):
 def attack(
     data: options.Data,
     classifier: options.ClassifierName,
-    out: Annotated[Path, typer.Option(help="Folder for results, images and maps.")],
-    interpreter: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="cam, gradcam, grad, mask, rts, or rts:FOLDER with your own masker; several are attacked at once."
-        ),
-    ] = None,
+    out: Annotated[Path, option("FOLDER", "For results, images and maps.")],
+    interpreter: options.Interpreters = None,
     attack: Annotated[
-        str, typer.Option(help="adv2, advedge and advedge+ are joint; pgd, bim, cw and stadv only change the class.")
+        str, option("NAME", "adv2, advedge and advedge+ are joint; pgd, bim, cw and stadv only change the class.")
     ] = "adv2",
     baseline: Annotated[
-        str | None,
-        typer.Option(help="Beside it, instead of ours: torchattacks:NAME, foolbox:NAME or art:NAME."),
+        str | None, option("NAME", "Beside it, instead of ours: torchattacks:NAME, foolbox:NAME or art:NAME.")
     ] = None,
     perturbation: Annotated[
-        str | None, typer.Option(help="Of a joint attack: pgd, bim, cw or stadv [default: pgd].")
+        str | None, option("NAME", "Of a joint attack: pgd, bim, cw or stadv. [default: pgd]")
     ] = None,
-    eps: Annotated[str, typer.Option(help="L-inf radius of pgd and bim: 8/255 or 0.031.")] = "0.031",
-    steps: Annotated[str | None, typer.Option(help="WARMUP,JOINT, such as 40,160.")] = None,
-    target: Annotated[str, typer.Option(help="random, least-likely, or a class (number or name).")] = "random",
+    eps: Annotated[str, option("EPS", "L-inf radius of pgd and bim: 8/255 or 0.031.")] = "0.031",
+    steps: Annotated[
+        str | None,
+        option(
+            "W,J",
+            "Of warm-up and joint stage, such as 40,160. [default: the preset's, such as 400,1200; see 'underfire list "
+            "presets']",
+        ),
+    ] = None,
+    target: Annotated[str, option("CLASS", "random, least-likely, or a class (number or name).")] = "random",
     target_map: Annotated[
-        str, typer.Option(help="The map to show: benign, patch, class, or a file with a map.")
+        str, option("MAP", "The map to show: benign, patch, class, or a file with a map.")
     ] = "benign",
-    edge_threshold: Annotated[float | None, typer.Option(help="Of advedge+ [default: 0.1].")] = None,
+    edge_threshold: Annotated[float | None, option("X", "Of advedge+, in Sobel magnitude. [default: 0.1]")] = None,
     edge_scope: Annotated[
-        EdgeScope | None, typer.Option(help="Where edges act [default: all stages; published: the warm-up].")
+        EdgeScope | None,
+        option("SCOPE", "Where edges act: all stages, or the warmup. [default: all; with --preset published, warmup]"),
     ] = None,
-    search: Annotated[
-        int, typer.Option(help="cw, stadv: rounds of a search for each image's own constant.", min=0)
-    ] = 0,
-    untargeted: Annotated[bool, typer.Option("--untargeted", help="Any wrong class will do.")] = False,
-    count: Annotated[int | None, typer.Option(help="Attack the first so many correctly classified images.")] = None,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    batch_size: Annotated[str, typer.Option(help="Images at once; does not change results.")] = "auto",
+    search: Annotated[int, option("N", "cw, stadv: rounds of a search for each image's own constant.")] = 0,
+    untargeted: Annotated[bool, flag("--untargeted", "Any wrong class will do.")] = False,
+    count: Annotated[
+        int | None, option("N", "Attack the first so many correctly classified images. [default: all of them]")
+    ] = None,
+    seed: options.Seed = 0,
+    batch_size: Annotated[str, option("N", "Images at once; does not change results.")] = "auto",
     device: options.Device = "auto",
-    precision: Annotated[Precision, typer.Option(help="Of the attack; verdicts are in float32.")] = Precision.float32,
+    precision: Annotated[
+        Precision, option("TYPE", "Of the attack, float32 or bf16; verdicts are in float32.")
+    ] = Precision.float32,
     preset: Annotated[
-        PresetName, typer.Option(help="Our settings, or those of the published code.")
+        PresetName, option("NAME", "paper (our settings), or published (those of the published code).")
     ] = PresetName.paper,
     early_stop: Annotated[
-        bool | None,
-        typer.Option("--early-stop/--no-early-stop", help="Let images leave that have come to rest [default: Grad's]."),
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the output folder.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the output folder.")] = False,
-    page: Annotated[bool, typer.Option("--page/--no-page", help="Write page.html and figure.png too.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+        bool, flag("--early-stop", "Let images leave that have come to rest. [default: for Grad alone]")
+    ] = False,
+    no_early_stop: Annotated[bool, flag("--no-early-stop", "Let none leave.")] = False,
+    resume: Annotated[bool, flag("--resume", "Go on with the run in the output folder, if there is one.")] = False,
+    overwrite: Annotated[bool, flag("--overwrite", "Replace the run in the output folder.")] = False,
+    no_page: Annotated[bool, flag("--no-page", "Do not write page.html and figure.png.")] = False,
+    as_json: Annotated[bool, flag("--json", "Print the summary as JSON.")] = False,
     weights: options.Weights = None,
     mean: options.Mean = None,
     std: options.Std = None,
@@ -106,6 +111,8 @@ def attack(
     from underfire.campaigns import RunConfig, parse_steps, run_attack
     from underfire.errors import InputError
 
+    if early_stop and no_early_stop:
+        raise InputError("--early-stop and --no-early-stop contradict each other; give one of them.")
     config = RunConfig.create(
         data=data,
         classifier=classifier,
@@ -119,7 +126,7 @@ def attack(
         classes=classes,
         features=features,
         class_map=class_map,
-        interpreters=tuple(interpreter or ["cam"]),
+        interpreters=tuple(options.interpreters(interpreter)),
         attack=attack,
         baseline=baseline,
         perturbation=perturbation,
@@ -133,12 +140,14 @@ def attack(
         targeted=not untargeted,
         preset=preset.value,
         precision=precision.value,
-        early_stop=early_stop,
+        early_stop=early_stop or (False if no_early_stop else None),
         count=count,
         seed=seed,
     )
     if batch_size != "auto" and not (batch_size.isdecimal() and int(batch_size)):
         raise InputError(f"batch-size is {batch_size!r}; expected a positive number or 'auto'.")
+    if resume and not (out / "run.json").exists():
+        say("note", f"there is no run in {out} to go on with: this one begins there.", "cyan")
     with bars() as progress:
         summary = run_attack(
             config,
@@ -150,7 +159,7 @@ def attack(
             reporter=RunBars(progress),
         )
     files = "results.parquet, trace.parquet, maps.safetensors, summary.json, run.json, images/"
-    if page:
+    if not no_page:
         from underfire.reports.figure import write_figure
         from underfire.reports.page import write_page
 

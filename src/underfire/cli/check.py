@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from underfire.cli import options
+from underfire.cli.options import flag, option
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """[bold]Examples[/bold]
 
-underfire check --data digits:test --classifier digits-resnet
+underfire check --data scenes:test --classifier scenes-resnet
 
 underfire check --data photos/ --classifier torchvision:resnet50 --weights resnet50.pth --class-map index.json --json"""
 
@@ -26,9 +27,9 @@ MARKS = {"good": ("ok", "green"), "hint": ("look", "yellow"), "problem": ("no", 
 def check(
     data: options.Data,
     classifier: options.ClassifierName,
-    count: Annotated[int, typer.Option(min=1, help="Images to look at.")] = 64,
+    count: Annotated[int, option("N", "Images to look at.")] = 64,
     device: options.Device = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    as_json: Annotated[bool, flag("--json", "Print everything as JSON.")] = False,
     weights: options.Weights = None,
     mean: options.Mean = None,
     std: options.Std = None,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
 from underfire.cli import attack, check, demo, explain, names, train, train_rts
+from underfire.cli.options import flag
 from underfire.cli.screen import say, screen, show_warning
-from underfire.errors import UnderfireError
+from underfire.errors import UnderfireError, plain_words
+from underfire.version import __version__
 
 app = typer.Typer(
     name="underfire",
@@ -20,15 +24,36 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Can one small change to an image fool the classifier and leave its explanation looking right?",
 )
-app.command(epilog=demo.EXAMPLES)(demo.demo)
-app.command(epilog=attack.EXAMPLES)(attack.attack)
-app.command(epilog=explain.EXAMPLES)(explain.explain)
-app.command(epilog=check.EXAMPLES)(check.check)
-app.command("list", epilog=names.EXAMPLES)(names.list_names)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"underfire {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _always(
+    version: Annotated[bool, flag("--version", "Print the version.", callback=_show_version, is_eager=True)] = False,
+) -> None:
+    pass
+
+
+def _add(to: typer.Typer, command: Callable[..., None], epilog: str, name: str | None = None) -> None:
+    """Add a command whose help is its docstring, with paragraphs that fit any width of the terminal."""
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    to.command(name, help="\n\n".join(" ".join(each.split()) for each in paragraphs), epilog=epilog)(command)
+
+
+_add(app, demo.demo, demo.EXAMPLES)
+_add(app, attack.attack, attack.EXAMPLES)
+_add(app, explain.explain, explain.EXAMPLES)
+_add(app, check.check, check.EXAMPLES)
+_add(app, names.list_names, names.EXAMPLES, "list")
 
 train_app = typer.Typer(no_args_is_help=True, help="Train classifiers, and maskers for any classifier.")
-train_app.command(epilog=train.EXAMPLES)(train.classifier)
-train_app.command(epilog=train_rts.EXAMPLES)(train_rts.rts)
+_add(train_app, train.classifier, train.EXAMPLES)
+_add(train_app, train_rts.rts, train_rts.EXAMPLES)
 app.add_typer(train_app, name="train")
 
 
@@ -36,14 +61,15 @@ def main() -> None:
     """Entry point: errors that underfire raises on purpose, and wrong usage, are one paragraph and exit code 2."""
     warnings.showwarning = show_warning
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="underfire", standalone_mode=False)
     except UnderfireError as error:
         say("error", str(error), "red")
         sys.exit(2)
     except _USAGE_ERROR as error:
-        message = error.format_message().strip()
+        message = plain_words(error.format_message().strip())
         if message:  # without one, help was asked for by giving no arguments, and has been shown
-            say("error", f"{message.rstrip('.')}. See {_command(error)} --help.", "red")
+            ended = message if message.endswith(("?", "!")) else f"{message.rstrip('.')}."
+            say("error", f"{ended} See {_command(error)} --help.", "red")
         sys.exit(2)
     if code == 130:  # typer's word for Ctrl-C
         screen.print("Stopped. What is finished was kept, and --resume goes on from it.")

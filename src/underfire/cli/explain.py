@@ -5,31 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from underfire.cli import options
+from underfire.cli.options import flag, option
 from underfire.cli.screen import bars
 
 EXAMPLES = """[bold]Examples[/bold]
 
-underfire explain --data digits:test --classifier digits-resnet --interpreter cam --interpreter grad --count 12 --out maps/digits
+underfire explain --data digits:test --classifier digits-resnet --interpreter cam,grad --count 12 --out maps/digits
 
 underfire explain --data photo.jpg --classifier my_model.py:build --interpreter gradcam --class "tabby cat" --out maps/photo"""  # noqa: E501
 
 
 def explain(
-    data: Annotated[str, typer.Option(help="As for 'attack', or one image file.")],
+    data: Annotated[str, option("DATA", "As for 'attack', or one image file.")],
     classifier: options.ClassifierName,
-    out: Annotated[Path, typer.Option(help="Folder for maps, images and the picture.")],
-    interpreter: Annotated[
-        list[str] | None, typer.Option(help="cam, gradcam, grad, mask, rts, or rts:FOLDER; may be repeated.")
-    ] = None,
-    count: Annotated[int, typer.Option(help="The first so many images.")] = 16,
+    out: Annotated[Path, option("FOLDER", "For maps, images and the picture.")],
+    interpreter: options.Interpreters = None,
+    count: Annotated[int, option("N", "The first so many images.")] = 16,
     wanted: Annotated[
-        str, typer.Option("--class", help="The class to explain: predicted, label, a name or a number.")
+        str, option("CLASS", "The class to explain: predicted, label, a name or a number.", "--class")
     ] = "predicted",
     device: options.Device = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier explanations in the folder.")] = False,
+    overwrite: Annotated[bool, flag("--overwrite", "Replace earlier explanations in the folder.")] = False,
     weights: options.Weights = None,
     mean: options.Mean = None,
     std: options.Std = None,
@@ -49,8 +46,9 @@ def explain(
     from rich.console import Console
     from rich.text import Text
 
-    from underfire.campaigns.inputs import InputConfig
+    from underfire.campaigns.inputs import InputConfig, few_images
     from underfire.campaigns.runner import find_device
+    from underfire.errors import InputError
     from underfire.interpreters import create
     from underfire.reports.explain import explain as write_maps
     from underfire.reports.single import open_images
@@ -70,8 +68,10 @@ def explain(
         features=features,
         class_map=class_map,
     )
+    if count < 1:
+        raise InputError(few_images(count))
     images, network = open_images(config, find_device(device))
-    system = System(network, [create(name) for name in dict.fromkeys(interpreter or ["cam"])])
+    system = System(network, [create(name) for name in dict.fromkeys(options.interpreters(interpreter))])
     with bars() as progress:
         task = progress.add_task("explaining", total=None)
         found = write_maps(

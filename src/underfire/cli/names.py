@@ -3,36 +3,101 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-EXAMPLES = """[bold]Example[/bold]
+from underfire.cli.options import flag
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+EXAMPLES = """[bold]Examples[/bold]
+
+underfire list
+
+underfire list presets
 
 underfire list --json"""
 
+MORE_CLASSIFIERS = ["torchvision:NAME", "timm:NAME", "hf:FOLDER_OR_NAME", "file.py:function"]
+MORE_INTERPRETERS = ["mask:older", "lrp:z+", "captum:METHOD", "rts:FOLDER"]
+
+
+class Topic(StrEnum):
+    names = "names"
+    presets = "presets"
+
 
 def list_names(
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    topic: Annotated[
+        Topic,
+        typer.Argument(metavar="WHAT", help="names, or presets (what attacks and variants are)."),
+    ] = Topic.names,
+    as_json: Annotated[bool, flag("--json", "Print as JSON.")] = False,
 ) -> None:
-    """Show the shipped classifiers, the interpreters and their maskers, the attacks and the training recipes."""
+    """Show the shipped classifiers, the interpreters and their maskers, the attacks and the training recipes; or
+    explain the presets of the attacks."""
+    from underfire.cli import presets
+
+    known = presets.known() if topic is Topic.presets else names()
+    if as_json:
+        typer.echo(json.dumps(known, indent=2))
+        return
+    from rich.console import Console
+
+    Console(highlight=False).print(presets.shown(known) if topic is Topic.presets else shown(known))
+
+
+def names() -> dict[str, Any]:
+    """Everything that has a name, as JSON values."""
     from underfire.attacks import KINDS, VARIANTS
     from underfire.classifiers.sources import names
     from underfire.interpreters import REGISTRY
     from underfire.interpreters.rts import files
     from underfire.zoo.recipes import RECIPES
 
-    known = {
+    return {
         "classifiers": names(),
+        "data_of_classifiers": {name: list(RECIPES[name].sources) for name in names()},
+        "more_classifiers": MORE_CLASSIFIERS,
         "interpreters": list(REGISTRY),
+        "more_interpreters": MORE_INTERPRETERS,
         "maskers": [files.read_note(file).classifier for file in files.shipped()],
         "attacks": list(KINDS),
         "presets": list(VARIANTS),
         "data": ["digits", "digits:train", "digits:test", "scenes", "scenes:train", "scenes:test"],
         "recipes": list(RECIPES),
     }
-    if as_json:
-        typer.echo(json.dumps(known, indent=2))
-        return
-    for kind, values in known.items():
-        typer.echo(f"{kind:<14}{', '.join(values)}")
+
+
+def shown(known: dict[str, Any]) -> RenderableType:
+    """The names by kind, on lines that fit the terminal."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from underfire.zoo.recipes import RECIPES
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+    table.add_column("kind", no_wrap=True)
+    table.add_column("names", overflow="fold")
+
+    def add(kind: str, text: str) -> None:
+        table.add_row(kind, Text(text))
+
+    groups: dict[str, list[str]] = {}
+    for name, sources in known["data_of_classifiers"].items():
+        data = f"--data {sources[-1]}" if sources else f"trained on {RECIPES[name].data}; bring --data"
+        groups.setdefault(data, []).append(name)
+    for place, (data, members) in enumerate(groups.items()):
+        add("" if place else "classifiers", f"{', '.join(members)}  ({data})")
+    add("", f"and by prefix: {', '.join(known['more_classifiers'])}")
+    add("interpreters", ", ".join(known["interpreters"]))
+    add("", f"and with an argument: {', '.join(known['more_interpreters'])}")
+    add("maskers", f"{', '.join(known['maskers'])}  (for the interpreter rts)")
+    add("attacks", ", ".join(known["attacks"]))
+    add("presets", f"{', '.join(known['presets'])}  (explained by: underfire list presets)")
+    for kind in ("data", "recipes"):
+        add(kind, ", ".join(known[kind]))
+    return table

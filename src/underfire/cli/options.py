@@ -2,35 +2,74 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
-Data = Annotated[str, typer.Option(help="A folder by class, a folder with a CSV, a .parquet file, or 'digits'.")]
-ClassifierName = Annotated[
+
+def option(metavar: str, help: str, *names: str, **others: Any) -> typer.models.OptionInfo:
+    """An option with a short word for its value, so that the help has room, and brackets that are no markup."""
+    made: typer.models.OptionInfo = typer.Option(*names, metavar=metavar, help=help.replace("[", "\\["), **others)
+    return made
+
+
+def flag(name: str, help: str, **others: Any) -> typer.models.OptionInfo:
+    """An option without a value."""
+    return option("", help, name, **others)
+
+
+Data = Annotated[
     str,
-    typer.Option(
-        help="A shipped name ('underfire list'), file.py:function, torchvision:NAME, timm:NAME or hf:FOLDER_OR_NAME; "
-        "':random' at its end takes random weights."
+    option(
+        "DATA",
+        "A folder with one subfolder of images per class, a folder or .csv file with a table of labels, a .parquet "
+        "file, or one of ours: scenes:test, scenes:train, digits:test, digits:train.",
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
+ClassifierName = Annotated[
+    str,
+    option(
+        "NAME",
+        "A shipped name (see 'underfire list'), file.py:function, torchvision:NAME, timm:NAME, or hf: with a folder or "
+        "name. ':random' at the end takes random weights.",
+    ),
+]
+Interpreters = Annotated[
+    list[str] | None,
+    option(
+        "NAMES",
+        "One or several, with commas or by repeating the option: cam, gradcam, grad, mask, rts, ... (see 'underfire "
+        "list'); rts:FOLDER for a masker of your own. [default: cam]",
+    ),
+]
+Device = Annotated[str, option("NAME", "auto, cpu, cuda, cuda:1.")]
+Seed = Annotated[int, option("N", "Of everything random.")]
 
 _PANEL = "The classifier, where its source does not say"
 
 
-def _own(help: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(help=help, rich_help_panel=_PANEL)
-    return option
+def _own(metavar: str, help: str) -> typer.models.OptionInfo:
+    return option(metavar, help, rich_help_panel=_PANEL)
 
 
-Weights = Annotated[str | None, _own("A .pt, .pth or .safetensors file, 'random', or torchvision's name of a set.")]
-Mean = Annotated[str | None, _own("Of pixels in [0, 1]: 0.485,0.456,0.406.")]
-Std = Annotated[str | None, _own("Of pixels in [0, 1]: 0.229,0.224,0.225.")]
-ImageSize = Annotated[str | None, _own("224, or HEIGHTxWIDTH.")]
-Resize = Annotated[int | None, _own("Length of the short side before the crop to the image size.")]
-Interpolation = Annotated[str | None, _own("bicubic, bilinear, nearest, lanczos, box or hamming.")]
-Channels = Annotated[int | None, _own("1 or 3; by default what the first convolution takes.")]
-Classes = Annotated[str | None, _own("How many, or a text file with one class name per line.")]
-Features = Annotated[str | None, _own("The module whose output are the last convolutional features.")]
-ClassMap = Annotated[str | None, _own("JSON or CSV: which class each class name of the data stands for.")]
+Weights = Annotated[
+    str | None, _own("FILE", "A .pt, .pth or .safetensors file, 'random', or torchvision's name of a set.")
+]
+Mean = Annotated[str | None, _own("X,...", "Of pixels in [0, 1], one per channel: 0.485,0.456,0.406.")]
+Std = Annotated[str | None, _own("X,...", "Of pixels in [0, 1], one per channel: 0.229,0.224,0.225.")]
+ImageSize = Annotated[str | None, _own("SIZE", "224, or HEIGHTxWIDTH.")]
+Resize = Annotated[int | None, _own("N", "Length of the short side before the crop to the image size.")]
+Interpolation = Annotated[str | None, _own("NAME", "bicubic, bilinear, nearest, lanczos, box or hamming.")]
+Channels = Annotated[int | None, _own("N", "1 or 3. [default: what the first convolution takes]")]
+Classes = Annotated[str | None, _own("N", "How many, or a text file with one class name per line.")]
+Features = Annotated[str | None, _own("MODULE", "The module whose output are the last convolutional features.")]
+ClassMap = Annotated[str | None, _own("FILE", "JSON or CSV: which class each class name of the data stands for.")]
+
+
+def interpreters(given: Sequence[str] | None) -> list[str]:
+    """The names that were given, cut at commas; not those of maskers, since a folder's name may hold a comma."""
+    names = []
+    for each in given or ["cam"]:
+        names += [each] if each.startswith("rts:") else [name.strip() for name in each.split(",")]
+    return names

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from underfire.cli import options
+from underfire.cli.options import flag, option
 from underfire.cli.screen import screen
 
 EXAMPLES = """[bold]Example[/bold]
@@ -16,16 +18,19 @@ underfire train classifier --recipe cifar10-resnet20 --data train.parquet --test
 
 
 def classifier(
-    recipe: Annotated[str, typer.Option(help="Which network: 'underfire list' names them.")],
-    out: Annotated[Path, typer.Option(help="Folder for the checkpoint, the weights and the model card.")],
+    recipe: Annotated[str, option("NAME", "Which network: 'underfire list' names them.")],
+    out: Annotated[Path, option("FOLDER", "For the checkpoint, the weights and the model card.")],
     data: Annotated[
-        str | None, typer.Option(help="Training images, as for 'attack --data'; the recipe's own where they ship.")
+        str | None,
+        option("DATA", "Training images, as for 'attack --data'. [default: the recipe's own, where they ship]"),
     ] = None,
-    test: Annotated[str | None, typer.Option(help="Test images; they are measured, never trained on.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="So many epochs of the recipe's first phase alone.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "cpu",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was reached as JSON.")] = False,
+    test: Annotated[str | None, option("DATA", "Test images; they are measured, never trained on.")] = None,
+    epochs: Annotated[
+        int | None, option("N", "So many epochs of the recipe's first phase alone. [default: the recipe's phases]")
+    ] = None,
+    device: options.Device = "cpu",
+    resume: Annotated[bool, flag("--resume", "Go on from the checkpoint in the output folder.")] = False,
+    as_json: Annotated[bool, flag("--json", "Print what was reached as JSON.")] = False,
 ) -> None:
     """Train a classifier by its recipe, resumable after each epoch.
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from underfire.cli import options
+from underfire.cli.options import flag, option
 from underfire.cli.screen import bars, screen
 
 EXAMPLES = """[bold]Examples[/bold]
@@ -25,20 +26,22 @@ SHOWN_EVERY = 50
 def rts(
     data: options.Data,
     classifier: options.ClassifierName,
-    out: Annotated[Path, typer.Option(help="Folder for the masker, its card, losses and the checkpoint.")],
-    test: Annotated[str | None, typer.Option(help="Test images; they are measured, never trained on.")] = None,
+    out: Annotated[Path, option("FOLDER", "For the masker, its card, losses and the checkpoint.")],
+    test: Annotated[str | None, option("DATA", "Test images; they are measured, never trained on.")] = None,
     encoder: Annotated[
-        str | None, typer.Option(help="Another classifier, whose features the masker reads [default: the classifier].")
+        str | None, option("NAME", "Another classifier, whose features the masker reads. [default: the classifier]")
     ] = None,
-    steps: Annotated[str | None, typer.Option(help="Of the decoder, or SELECTOR,DECODER [default: 300,1500].")] = None,
+    steps: Annotated[
+        str | None, option("S,D", "Of the decoder, or of selector and decoder. [default: 300,1500]")
+    ] = None,
     confidence: Annotated[
-        float | None, typer.Option(help="Evidence that a place must show [default: 0; 6 from 128 pixels on].")
+        float | None, option("X", "Evidence that a place must show. [default: 0; 6 from 128 pixels on]")
     ] = None,
-    batch: Annotated[int, typer.Option(help="Images per step; fewer take less memory.", min=2)] = 64,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    batch: Annotated[int, option("N", "Images per step, at least 2; fewer take less memory.", min=2)] = 64,
+    seed: options.Seed = 0,
     device: options.Device = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was reached as JSON.")] = False,
+    resume: Annotated[bool, flag("--resume", "Go on from the checkpoint in the output folder.")] = False,
+    as_json: Annotated[bool, flag("--json", "Print what was reached as JSON.")] = False,
     weights: options.Weights = None,
     mean: options.Mean = None,
     std: options.Std = None,

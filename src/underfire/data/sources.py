@@ -60,8 +60,12 @@ def open_data(spec: str | Path) -> ImageData:
         return CsvData(path)
     if path.suffix.lower() == ".parquet":
         return ParquetData(path)
-    single = ": put the image into root/class/" if path.suffix.lower() in IMAGE_SUFFIXES else ""
-    raise DataError(f"{path} is a file of another kind; expected {_ACCEPTED}{single}.")
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        raise DataError(
+            f"{path} is one image, and nothing says which class it belongs to: put it into root/class/ and give root, "
+            f"or look at its explanation without a class: underfire explain --data {path}. Expected {_ACCEPTED}."
+        )
+    raise DataError(f"{path} is a file of another kind; expected {_ACCEPTED}.")
 
 
 def _open_folder(path: Path) -> ImageData:

@@ -20,6 +20,8 @@ def open_folder(folder: Path, run: Mapping[str, Any], resume: bool) -> None:
     Raises:
         StoreError: the folder cannot be made; it holds a checkpoint, and ``resume`` is not given or it is another's.
     """
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"output folder {folder} is a file; give a folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

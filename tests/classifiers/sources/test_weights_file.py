@@ -89,7 +89,7 @@ def test_weights_without_a_place_are_warned_of(tmp_path: Path) -> None:
 def test_another_number_of_classes_says_how_to_pass_it(tmp_path: Path) -> None:
     assert refused(tmp_path, tiny_network(classes=7).state_dict(), Tiny(classes=4)) == (
         "weights file FILE is for 7 classes, and the network has 4 (head.weight is 7 x 8, expected 4 x 8): give "
-        "--classes 7."
+        "--classes 7, or have your file.py:function build it with 7."
     )
 
 
@@ -138,3 +138,11 @@ def test_everything_about_a_network_from_its_file(tmp_path: Path) -> None:
     assert torch.equal(classifier.logits(images), expected)
     with pytest.raises(InputError, match="expected a number, or a text file"):
         uf.classifiers.load("digits-resnet", classes=str(tmp_path / "nothing.txt"))
+
+
+def test_a_text_is_no_weights_file(tmp_path: Path) -> None:
+    """As git leaves it where large files were not fetched; torch itself says "105"."""
+    for text in ("import torch\n", "version https://git-lfs.github.com/spec/v1\n", ""):
+        (tmp_path / "w.pth").write_text(text)
+        with pytest.raises(InputError, match="is not a PyTorch or safetensors file"):
+            load_weights(Tiny(), tmp_path / "w.pth")

@@ -56,7 +56,10 @@ class PGD(Perturbation):
 
     def __post_init__(self) -> None:
         if not 0 < self.eps <= 1:
-            raise InputError(f"eps is {self.eps}; expected 0 < eps <= 1, in units of pixels in [0, 1] (8/255 = 0.031).")
+            levels = f" Did you mean {self.eps:g}/255?" if 1 < self.eps <= 255 else ""
+            raise InputError(
+                f"eps is {self.eps:g}; expected 0 < eps <= 1, in units of pixels in [0, 1] (8/255 = 0.031).{levels}"
+            )
         if self.eps * 255 + 1e-3 < 1:
             raise InputError(
                 f"eps is {self.eps:.4g}, less than one 8-bit level (1/255 = 0.0039): no other image can be saved in "

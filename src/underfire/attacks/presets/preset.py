@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import Any, Literal
 
 from torch import Tensor
@@ -75,7 +76,7 @@ class Preset:
                 f"perturbation is {self.perturbation!r}, and attack {self.name!r} is {own!r} already: name the "
                 "perturbation as the attack, or take a joint attack."
             )
-        if self.steps is not None and (len(self.steps) != 2 or min(self.steps) < 0 or not sum(self.steps)):
+        if self.steps is not None and not _two_counts(self.steps):
             raise InputError(
                 f"steps is {self.steps}; expected the numbers of warm-up and joint steps, such as (40, 160)."
             )
@@ -119,6 +120,11 @@ class Preset:
         shaping = self.shaping or KINDS[self.name].shaping
         kept = replace(self, name="bim" if name == "pgd" and not self.random_start else name, perturbation=None)
         return replace(kept, shaping=shaping, target_map=BenignMap(), early_stop=None)
+
+
+def _two_counts(steps: Any) -> bool:
+    two = isinstance(steps, tuple | list) and len(steps) == 2 and all(isinstance(count, Integral) for count in steps)
+    return two and min(steps) >= 0 and sum(steps) > 0
 
 
 def preset(

@@ -38,6 +38,85 @@ class Variant:
     neighbours: Literal["adjacent", "diagonal"] = "adjacent"
 
 
+@dataclass(frozen=True)
+class Difference:
+    """One thing that the variants settle differently: in words, and how to set it ``alone``. ``field`` is the one of
+    ``Variant``, None where it is an interpreter's."""
+
+    topic: str
+    paper: str
+    published: str
+    alone: str
+    field: str | None
+
+
+DIFFERENCES = (
+    Difference(
+        "the image that is kept",
+        "the best successful one by map distance",
+        "the last one, where no confidence ranks them (all but Grad)",
+        "Variant.keep_last",
+        "keep_last",
+    ),
+    Difference(
+        "label smoothing (Grad under pgd)",
+        "the other K - 1 classes share 0.05",
+        "each other class gets 0.05 / 9, whatever K is",
+        "Variant.smoothing_shares",
+        "smoothing_shares",
+    ),
+    Difference(
+        "pixels that Grad's view differentiates by",
+        "those in [0, 1], as the honest map does",
+        "normalised ones",
+        "Grad(view_pixels=...)",
+        None,
+    ),
+    Difference(
+        "early stop",
+        "Grad: a success whose map has come to rest leaves",
+        "none",
+        "--early-stop, --no-early-stop",
+        "early_stop",
+    ),
+    Difference(
+        "edges (advedge, advedge+)",
+        "act in every stage and in the saved image",
+        "act in the warm-up alone",
+        "--edge-scope",
+        "edge_scope",
+    ),
+    Difference(
+        "advedge+ under cw and stadv",
+        "1 where the edge e exceeds the threshold",
+        "e where it does",
+        "EdgeMask(graded=True)",
+        "graded_mask",
+    ),
+    Difference(
+        "warm-up of advedge, advedge+ on CAM and RTS",
+        "cross-entropy",
+        "minus the target's raw logit, without end",
+        "Variant.raw_logit",
+        "raw_logit",
+    ),
+    Difference(
+        "warm-up of cw",
+        "the joint stage's coefficients",
+        "the prediction term times 1e-4: nothing moves",
+        "Variant.warmup_constant",
+        "warmup_constant",
+    ),
+    Difference(
+        "neighbours in the roughness of stadv",
+        "the four adjacent pixels",
+        "the four diagonal ones",
+        "preset(..., neighbours=...)",
+        "neighbours",
+    ),
+)
+"""See ``docs/concepts.md``."""
+
 VARIANTS: Mapping[str, Variant] = MappingProxyType(
     {
         "paper": Variant("paper"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -13,12 +14,12 @@ from torch import Tensor
 from underfire.campaigns.check.order import agreement, better_order, interval
 from underfire.campaigns.check.trials import Trial, try_interpreters
 from underfire.campaigns.check.variants import variants
-from underfire.campaigns.inputs import InputConfig, Inputs
+from underfire.campaigns.inputs import InputConfig, Inputs, few_images
 from underfire.campaigns.selection import logits_of
 from underfire.classifiers import Classifier
 from underfire.data import Batch, ImageData
 from underfire.data.spreading import spread
-from underfire.errors import ClassifierError, DataError, UnderfireWarning
+from underfire.errors import ClassifierError, DataError, InputError, UnderfireWarning
 
 BATCH_TOLERANCE = 1e-3
 
@@ -83,6 +84,8 @@ def run_check(config: InputConfig, count: int, device: torch.device) -> Check:
         InputError, DataError: something that was named is not there, or cannot be. What the classifier does wrong is
             no error but a finding.
     """
+    if count < 1:
+        raise InputError(few_images(count))
     heard: list[str] = []
     try:
         with warnings.catch_warnings(record=True) as caught:
@@ -158,13 +161,22 @@ def _order(predicted: Tensor, labels: Tensor, classes: int, inputs: Inputs) -> F
     found = agreement(predicted, labels)
     low, _ = interval(round(found.share * found.count), found.count)
     _, bound = interval(int((predicted == labels).sum()), len(labels))
-    if found.count >= 8 and found.share >= 0.5 and low > bound:
+    consistent = found.count >= 8 and found.share >= 0.5 and low > bound
+    if consistent and found.one_to_one:
         shown = [f"{_name(label, inputs.data)} -> {names[other] if names else other}" for label, other in found.pairs]
         text = (
             f"the class order differs: images of one label agree on a class, and it is another one "
             f"({', '.join(shown[:4])}). Say what each stands for with --class-map FILE."
         )
         return Finding("class order", "hint", text, {"agreement": found.share, "pairs": found.pairs})
+    if consistent:
+        most, often = Counter(predicted.tolist()).most_common(1)[0]
+        said = f"class {most} ({names[most]})" if names and names[most] != str(most) else f"class {most}"
+        text = (
+            f"no order of the classes fits: it answers {said} for {often} of {len(labels)} images. Untrained weights, "
+            "the wrong normalisation, or other classes than the data's altogether?"
+        )
+        return Finding("class order", "hint", text, {"agreement": found.share, "class": most, "answered": often})
     return Finding("class order", "good", "no other order of the classes fits better", {"agreement": found.share})
 
 

@@ -67,11 +67,13 @@ def _candidates(classes: int, names: Sequence[str]) -> Iterator[tuple[str, Tenso
 class Agreement:
     """How far images of one label agree on a class: ``share`` of ``count`` images for which the most frequent
     prediction among the *other* images with its label is its own. ``pairs`` are (label, class) where that class is
-    another one, the most frequent first."""
+    another one, the most frequent first; ``one_to_one`` says whether at least two labels have a class of which most
+    of their images are, and no two of them the same: only then is it another order of the classes."""
 
     share: float
     count: int
     pairs: list[tuple[int, int]]
+    one_to_one: bool = False
 
 
 def agreement(predicted: Tensor, labels: Tensor) -> Agreement:
@@ -79,6 +81,7 @@ def agreement(predicted: Tensor, labels: Tensor) -> Agreement:
     that one image alone proves nothing."""
     agreed = count = 0
     pairs: list[tuple[int, int, int]] = []
+    clear: list[int] = []
     for label in sorted(set(labels.tolist())):
         own = predicted[labels == label].tolist()
         if len(own) < 2:
@@ -88,6 +91,10 @@ def agreement(predicted: Tensor, labels: Tensor) -> Agreement:
             agreed += mine == max(sorted(set(others)), key=others.count)
             count += 1
         commonest = max(sorted(set(own)), key=own.count)
+        if 2 * own.count(commonest) > len(own):
+            clear.append(commonest)
         if commonest != label:
             pairs.append((-own.count(commonest), label, commonest))
-    return Agreement(agreed / count if count else 0.0, count, [(label, other) for _, label, other in sorted(pairs)])
+    one_to_one = len(clear) >= 2 and len(set(clear)) == len(clear)
+    share = agreed / count if count else 0.0
+    return Agreement(share, count, [(label, other) for _, label, other in sorted(pairs)], one_to_one)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -83,13 +85,15 @@ def load(
         built = python_file.build(*spec.rsplit(":", 1))
         if isinstance(built, Classifier) and options == Options():
             return built
-        return _finished(_described(built) if isinstance(built, Classifier) else built, _without_names(options, spec))
+        source = _described(built) if isinstance(built, Classifier) else built
+        return _finished(source, _with_own_head(source, options, spec))
     if spec.endswith(".py"):
         raise InputError(f"classifier {spec!r} names a file; add the function that builds it: {spec}:build")
     if spec not in shipped.names():
         known = (*shipped.names(), "file.py:function", "torchvision:NAME", "timm:NAME", "hf:FOLDER_OR_NAME")
-        raise unknown_name("classifier", spec, known)
-    return _finished(shipped.find(spec), _without_names(options, spec))
+        raise _elsewhere(spec) or unknown_name("classifier", spec, known)
+    source = shipped.find(spec)
+    return _finished(source, _with_own_head(source, options, spec))
 
 
 def _with_random(spec: str, options: Options) -> Options:
@@ -98,8 +102,31 @@ def _with_random(spec: str, options: Options) -> Options:
     return replace(options, weights="random")
 
 
-def _without_names(options: Options, spec: str) -> Options:
-    """The options for a source that has one set of weights, which no name is needed for."""
+def _elsewhere(spec: str) -> InputError | None:
+    """An error for a network of torchvision's or timm's without its prefix; None for all others, and misspelled ones
+    of ours, for which these packages are not even imported."""
+    if difflib.get_close_matches(spec, shipped.names(), cutoff=0.8):
+        return None
+    found = []
+    for prefix, source in (("torchvision", torchvision_models), ("timm", timm_models)):
+        with suppress(InputError):  # the package is not installed
+            found += [f"'{prefix}:{spec.lower()}'"] if source.knows(spec.lower()) else []
+    if not found:
+        return None
+    return InputError(
+        f"unknown classifier {spec!r}. Did you mean {' or '.join(found)}? A network of another package has its name "
+        f"before a colon; without one, known are {', '.join(shipped.names())}."
+    )
+
+
+def _with_own_head(source: Source, options: Options, spec: str) -> Options:
+    """The options for a source that has one set of weights, which no name is needed for, and its own classes."""
+    names = source.class_names
+    if options.class_count is not None and names is not None and options.class_count != len(names):
+        raise InputError(
+            f"classes is {options.classes} ({options.class_count} classes), and {spec!r} has {len(names)}. Its number "
+            "of outputs cannot be changed; leave --classes out, or take a network with another head (file.py:function)."
+        )
     if options.weights is not None and options.file is None:
         raise InputError(
             f"weights is {options.weights!r}; {spec!r} has its own, so expected a file "

@@ -40,7 +40,11 @@ class Options:
 
     def __post_init__(self) -> None:
         if (self.mean is None) != (self.std is None):
-            raise InputError("mean and std come together: give both, or neither for those of the source.")
+            given, other = ("std", "mean") if self.mean is None else ("mean", "std")
+            raise InputError(
+                f"{given} is {getattr(self, given)}, and {other} is not given: give both, or neither for those of the "
+                "source."
+            )
 
     @property
     def random(self) -> bool:

@@ -57,6 +57,7 @@ def build(file: str, function: str) -> Classifier | Source:
         return built
     if not isinstance(built, nn.Module):
         raise ClassifierError(
-            f"{file}:{function} returned a {type(built).__name__}; expected an underfire.Classifier or an nn.Module."
+            f"{file}:{function} returned an object of type {type(built).__name__}; expected an underfire.Classifier or "
+            "an nn.Module."
         )
     return Source(built, name=f"{path.stem}:{function}")

@@ -13,6 +13,12 @@ from underfire.data.resizing import FILTERS, Resizing
 from underfire.errors import InputError, unknown_name
 
 
+def knows(name: str) -> bool:
+    """Whether timm has a classifier of that name. Raises InputError where timm is not installed."""
+    package: Any = timm()
+    return bool(package.is_model(name.split(".")[0]))
+
+
 def find(name: str, options: Options) -> Source:
     """The classifier that timm calls ``name``, with or without a tag (``resnet50.a1_in1k``).
 
@@ -20,7 +26,7 @@ def find(name: str, options: Options) -> Source:
     for weights from a file.
     """
     package: Any = timm()
-    if not package.is_model(name.split(".")[0]):
+    if not knows(name):
         raise unknown_name("timm model", name, package.list_models())
     if options.weights is not None and options.pretrained:
         raise InputError(

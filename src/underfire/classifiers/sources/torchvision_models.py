@@ -11,6 +11,12 @@ from underfire.data.resizing import Resizing
 from underfire.errors import InputError, unknown_name
 
 
+def knows(name: str) -> bool:
+    """Whether torchvision has a classifier of that name. Raises InputError where torchvision is not installed."""
+    models: Any = torchvision().models
+    return name in models.list_models(module=models)
+
+
 def find(name: str, options: Options) -> Source:
     """The classifier that torchvision calls ``name``, with the weights ``options.weights`` ("DEFAULT" where None).
 

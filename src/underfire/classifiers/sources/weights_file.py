@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -63,6 +64,11 @@ def read_state(path: Path) -> State:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError, ... by what is broken
+        if not _may_be_torchs(path):
+            raise InputError(
+                f"weights file {path} is not a PyTorch or safetensors file. Expected what torch.save(network.state_dict"
+                "(), FILE) writes, or a .safetensors file. Was it cut short, or is it a text that points to the file?"
+            ) from error
         why = " ".join(str(error).split())
         unsafe = "weights_only" in why or "Unsupported" in why or "WeightsUnpickler" in why
         raise InputError(
@@ -75,6 +81,13 @@ def read_state(path: Path) -> State:
             )
         ) from error
     return _unwrapped(content, path)
+
+
+def _may_be_torchs(path: Path) -> bool:
+    """Whether a file begins as one of torch's does: a zip archive, or a pickle; before 2018, a tar archive."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    return start == b"PK" or start[:1] == b"\x80" or tarfile.is_tarfile(path)
 
 
 def _unwrapped(content: Any, path: Path) -> State:
@@ -125,7 +138,7 @@ def _check_shapes(state: State, own: Mapping[str, Tensor], path: Path) -> None:
         there, here = counts.pop()
         raise InputError(
             f"weights file {path} is for {there} classes, and the network has {here} ({first[0]}): give --classes "
-            f"{there}."
+            f"{there}, or have your file.py:function build it with {there}."
         )
     raise InputError(
         f"weights file {path} has {len(wrong)} of {len(state)} weights in other shapes than the network: "

@@ -130,8 +130,9 @@ def find(masker: str | None, classifier_sha256: str) -> tuple[Path, Note]:
     if note.classifier_sha256 != classifier_sha256:
         raise InterpreterError(
             f"masker {file} belongs to another classifier: to {note.classifier!r}, whose weights, normalisation "
-            f"and features have the SHA-256 {note.classifier_sha256[:12]}...; this one's {classifier_sha256[:12]}.... "
-            "Are its mean, std and features given as in training? Else train one for it: underfire train rts."
+            f"and features have the SHA-256 {note.classifier_sha256[:12]}...; this one's have "
+            f"{classifier_sha256[:12]}.... Are its mean, std and features given as in training? "
+            "Else train one for it: underfire train rts."
         )
     return file, note
 

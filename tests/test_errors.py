@@ -1,0 +1,28 @@
+"""How errors are phrased."""
+
+from __future__ import annotations
+
+from underfire.errors import unknown_name
+
+
+def test_all_of_few_names_are_shown() -> None:
+    assert str(unknown_name("fruit", "appel", ["pear", "apple"])) == (
+        "unknown fruit 'appel'. Did you mean 'apple'? Known: apple, pear."
+    )
+
+
+def test_only_the_nearest_of_many_names_are_shown() -> None:
+    many = [f"resnet{number}" for number in range(100)] + ["vgg16"]
+    said = str(unknown_name("network", "resnet7x", many))
+    assert said.startswith("unknown network 'resnet7x'. Did you mean 'resnet7")
+    assert said.endswith(", ... and 93 more.")
+    assert said.count("resnet") == 1 + 1 + 8
+    nothing_near = str(unknown_name("network", "qqq", many))
+    assert "Did you mean" not in nothing_near
+    assert nothing_near.endswith("resnet15, ... and 93 more.")
+
+
+def test_names_that_differ_in_case_alone_stay_apart() -> None:
+    many = ["Block", "block", *map(str, range(40))]
+    said = str(unknown_name("module", "BLOCKS", many))
+    assert "Known: Block, block, ... and 40 more." in said
