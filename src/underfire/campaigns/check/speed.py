@@ -38,32 +38,40 @@ class Speed:
     run_seconds: float
 
 
-def measure(system: System, view: SystemView, benign: Benign, batch: int | None = None) -> Speed:
+FEW, LONG = 8, 0.5
+"""What takes so many seconds on so few images is not tried on more."""
+
+
+def measure(
+    system: System, view: SystemView, benign: Benign, batch: int | None = None, bare: Speed | None = None
+) -> Speed:
     """Times on ``benign`` images (repeated to fill a batch), at the batch size that an attack would choose.
 
     Args:
         view: of ``system``, or of its sketch: what is solved for is not timed but counted in passes.
+        bare: what was measured for another interpreter; ``forward`` and ``step`` do not depend on it.
     """
     size = batch or default_batch_size(benign.images)
     chosen = torch.arange(padded_size(size), device=benign.images.device) % len(benign.images)
-    images, classes, ids = benign.images[chosen], benign.labels[chosen], benign.ids[chosen]
-    states = view.begin(images, classes, ids)
+    whole_batch = benign.images[chosen], benign.labels[chosen], benign.ids[chosen]
 
-    def forward() -> None:
+    def forward(images: Tensor, classes: Tensor, ids: Tensor) -> None:
         with torch.no_grad():
             view.logits(images)
 
-    def step() -> None:
+    def step(images: Tensor, classes: Tensor, ids: Tensor) -> None:
         variable = images.clone().requires_grad_()
         torch.autograd.grad(_loss(view.logits(variable), classes), variable)
 
-    def read() -> None:
+    def read(images: Tensor, classes: Tensor, ids: Tensor) -> None:
         variable = images.clone().requires_grad_()
-        reading, _ = view.read(variable, lambda _: classes, states, graph=True)
+        reading, _ = view.read(variable, lambda _: classes, view.begin(images, classes, ids), graph=True)
         maps = sum(maps.square().sum() for maps in reading.maps.values())
         torch.autograd.grad(_loss(reading.logits, classes) + maps, variable)
 
-    forwards, steps, reads = (1000 * _seconds(action, images.device) / len(images) for action in (forward, step, read))
+    forwards = bare.forward if bare else _per_image(forward, whole_batch)
+    steps = bare.step if bare else _per_image(step, whole_batch)
+    reads = _per_image(read, whole_batch)
 
     def cost(stage: Stage) -> float:
         return sum(
@@ -86,6 +94,16 @@ def measure(system: System, view: SystemView, benign: Benign, batch: int | None 
 
 def _loss(logits: Tensor, classes: Tensor) -> Tensor:
     return torch.nn.functional.cross_entropy(logits, classes, reduction="sum")
+
+
+def _per_image(action: Callable[[Tensor, Tensor, Tensor], None], batch: tuple[Tensor, Tensor, Tensor]) -> float:
+    """Milliseconds per image, of the whole batch where a few images do not take long already."""
+    images, device = batch[0], batch[0].device
+    some = tuple(part[:FEW] for part in batch)
+    first = _seconds(lambda: action(*some), device, repeats=1, enough=LONG)
+    if first > LONG or len(images) <= FEW:
+        return 1000 * first / len(some[0])
+    return 1000 * _seconds(lambda: action(*batch), device) / len(images)
 
 
 def _seconds(action: Callable[[], None], device: torch.device, repeats: int = 3, enough: float = 3.0) -> float:

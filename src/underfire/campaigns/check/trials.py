@@ -43,17 +43,21 @@ def try_interpreters(classifier: Classifier, images: Tensor, classes: Tensor) ->
             parts = find_parts(classifier.prepare(size=images.shape[2:]), images.to(classifier.device))
         except UnderfireError as error:
             return None, [Trial(name, False, str(error)) for name in REGISTRY]
-        return parts, [_tried(classifier, name, images, classes) for name in REGISTRY]
+        trials: list[Trial] = []
+        for name in REGISTRY:
+            bare = next((trial.speed for trial in trials if trial.speed), None)
+            trials.append(_tried(classifier, name, images, classes, bare))
+        return parts, trials
 
 
-def _tried(classifier: Classifier, name: str, images: Tensor, classes: Tensor) -> Trial:
+def _tried(classifier: Classifier, name: str, images: Tensor, classes: Tensor, bare: Speed | None) -> Trial:
     try:
-        return _try(classifier, name, images, classes)
+        return _try(classifier, name, images, classes, bare)
     except torch.OutOfMemoryError:
         return Trial(name, False, f"it does not fit into the memory of {classifier.device}; try a smaller batch size.")
 
 
-def _try(classifier: Classifier, name: str, images: Tensor, classes: Tensor) -> Trial:
+def _try(classifier: Classifier, name: str, images: Tensor, classes: Tensor, bare: Speed | None) -> Trial:
     interpreter = create(name)
     system = System(classifier, {name: interpreter})
     try:
@@ -69,4 +73,4 @@ def _try(classifier: Classifier, name: str, images: Tensor, classes: Tensor) -> 
     except UnderfireError as error:
         module = without_second_derivative(view.prepared, benign.images[:2]) if "second" in str(error) else None
         return Trial(name, False, str(error), module)
-    return Trial(name, True, speed=measure(system, view, benign))
+    return Trial(name, True, speed=measure(system, view, benign, bare=bare))
