@@ -75,7 +75,7 @@ def test_the_class_map_puts_labels_in_order(
     ("changes", "said"),
     [
         ({"mean": "0.1,x", "std": "1"}, "mean is '0.1,x'; expected one number per channel"),
-        ({"mean": "0.1"}, "mean and std come together"),
+        ({"mean": "0.1"}, "mean is (0.1,), and std is not given: give both"),
         ({"image_size": "16x16x3"}, "image-size is '16x16x3'; expected 224, or HEIGHTxWIDTH"),
         ({"image_size": "0"}, "image-size is '0'"),
         ({"resize": 8}, "resize is 8, smaller than the image size 16 x 16"),

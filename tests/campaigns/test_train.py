@@ -144,4 +144,4 @@ def test_data_that_does_not_suit_the_recipe(command: Command, tmp_path: Path) ->
     (tmp_path / "file").write_text("in the way")
     ended = command(*words(tmp_path / "file"))
     assert ended.code == 2
-    assert "cannot be written" in ended.said
+    assert "is a file; give a folder." in ended.said
