@@ -109,7 +109,7 @@ def test_parity_with_torchattacks(classifier: uf.Classifier, images: Tensor, lab
     theirs = peer(images, torch.tensor(targets)).mul(255).round().div(255)
     attack = attacks.preset("bim", eps=EPS, steps=(0, 10), target_class=attacks.GivenClass(targets))
     system = uf.System(classifier, uf.interpreters.CAM())
-    benign = attacks.attack.read_benign(system, images, labels)
+    benign = attacks.benign.read_benign(system, images, labels)
     _, _, outcome = attack.build(system).run(system.view(), benign, 0, 8)
     assert float((outcome.last.mul(255).round().div(255) - theirs).abs().gt(1e-6).float().mean()) < 2e-3
 
@@ -201,7 +201,7 @@ def test_target_rules(classifier: uf.Classifier) -> None:
     images = smooth_images(64, seed=9)
     logits = classifier.logits(images)
     labels = logits.argmax(1)
-    benign = attacks.attack.read_benign(uf.System(classifier, uf.interpreters.CAM()), images, labels)
+    benign = attacks.benign.read_benign(uf.System(classifier, uf.interpreters.CAM()), images, labels)
     drawn = attacks.RandomClass().classes(benign, 0)
     assert not bool((drawn == labels).any())
     assert len(drawn.unique()) == 4
@@ -217,7 +217,7 @@ def test_the_counts_are_what_the_network_saw(classifier: uf.Classifier, images: 
         calls[0] += 1
 
     attack = replace(attacks.preset("adv2", eps=EPS, steps=(5, 8)).build(system), early_stop=None)
-    benign = attacks.attack.read_benign(system, images, labels)
+    benign = attacks.benign.read_benign(system, images, labels)
     attack.run(view, benign, 0, 8)  # whatever happens once per view is over
     view.prepared.module.head.register_forward_hook(forward)
     _, _, outcome = attack.run(view, benign, 0, 8)

@@ -152,7 +152,7 @@ def test_views_are_read_refreshed_and_given_their_own_rows(system: uf.System) ->
     from underfire.attacks.loop import Loop
 
     images = smooth_images(5)
-    benign = attacks.attack.read_benign(system, images, system.classifier.logits(images).argmax(1))
+    benign = attacks.benign.read_benign(system, images, system.classifier.logits(images).argmax(1))
     attack = toy_attack()
     classes, maps = attack.resolve(benign, 0)
     loop = Loop(attack, system.view(), benign.images, classes, maps, benign.ids, seed=0)
@@ -181,7 +181,7 @@ def test_a_guard_finds_the_largest_step_for_each_image(system: uf.System) -> Non
     from underfire.attacks.loop import Loop
 
     images = smooth_images(8, seed=1)
-    benign = attacks.attack.read_benign(system, images, system.classifier.logits(images).argmax(1))
+    benign = attacks.benign.read_benign(system, images, system.classifier.logits(images).argmax(1))
     guard = RecordingGuard(limit=0.5, iterations=14)
     attack = toy_attack(guard=guard)
     classes, maps = attack.resolve(benign, 0)

@@ -223,7 +223,7 @@ def test_published_differs_from_paper_where_it_says(classifier: uf.Classifier) -
 
 def test_published_keeps_the_last_iterate(classifier: uf.Classifier) -> None:
     system, images = uf.System(classifier, uf.interpreters.CAM()), smooth_images(24)
-    benign = attacks.attack.read_benign(system, images, classifier.logits(images).argmax(1))
+    benign = attacks.benign.read_benign(system, images, classifier.logits(images).argmax(1))
     attack = attacks.preset("adv2", eps=0.2, steps=(10, 60), variant="published").build(system)
     _, _, outcome = attack.run(system.view(), benign, 0, 24)
     assert torch.equal(outcome.images, attack.perturbation.levels(benign.images, outcome.last))

@@ -142,7 +142,7 @@ def test_cw_against_a_slow_replica() -> None:
         ranking=attacks.Ranking("last"),
     )
     system = uf.System(classifier, uf.interpreters.CAM())
-    benign = attacks.attack.read_benign(system, images, labels)
+    benign = attacks.benign.read_benign(system, images, labels)
     found = attack.run(system.view(), benign, 0, 8)[2].last
     for index in range(3):
         x, t = images[index].double(), int(targets[index])

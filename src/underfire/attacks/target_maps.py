@@ -177,7 +177,7 @@ class GivenMap(MapRule):
         path = Path(self.file).expanduser()
         try:
             if path.suffix == ".npy":
-                values = torch.from_numpy(np.load(path, allow_pickle=False)).float()
+                values = torch.from_numpy(np.load(path)).float()
             else:
                 with Image.open(path) as image:
                     values = torch.from_numpy(np.array(image.convert("L"))).float() / 255
