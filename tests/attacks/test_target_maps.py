@@ -31,7 +31,7 @@ def with_maps(size: int, count: int = 200) -> Benign:
 
 
 def test_patches_have_the_published_shape() -> None:
-    benign = with_maps(224)
+    benign = with_maps(224, 70)
     for shape in ("disc", "rectangle"):
         maps = attacks.RandomPatch(shape).maps(benign, benign.labels, 0)["a"]  # type: ignore[arg-type]
         inside = maps >= 0.5

@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 
 import underfire as uf
 from tests.campaigns.runs import Command, Written, options, process
-from underfire.cli.demo import INTERPRETERS
+from underfire.cli.demo import RUNS
 from underfire.metrics import mass_inside, peak_inside
 
+INTERPRETERS = tuple(name.partition(":")[0] for name in RUNS)
 WORDS = ("demo", "--count", "4")
 
 
@@ -81,6 +82,14 @@ def test_where_maps_point(demo: Path) -> None:
             assert bool(row["map_peak_inside"]) is bool(peak_inside(maps, mask))
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A demo of two interpreters in a few steps."""
+    monkeypatch.setattr("underfire.cli.demo.RUNS", {"cam": (1.0, (1, 2)), "grad": (0.5, (1, 2))})
+    return ["cam", "grad"]
+
+
+@pytest.mark.usefixtures("quick")
 def test_an_earlier_demo_is_replaced_and_a_strange_folder_is_not(command: Command, tmp_path: Path) -> None:
     words = ("demo", "--count", "1", "--out", str(tmp_path / "out"))
     assert command(*words).code == 0
@@ -99,10 +108,11 @@ def test_an_earlier_demo_is_replaced_and_a_strange_folder_is_not(command: Comman
     assert (strange / "cam" / "thesis.txt").read_text() == "years of work"
 
 
-def test_json(command: Command, tmp_path: Path) -> None:
-    ended = command("demo", "--count", "1", "--out", str(tmp_path), "--json")
+def test_json(command: Command, tmp_path: Path, quick: list[str]) -> None:
+    ended = command("demo", "--count", "3", "--out", str(tmp_path), "--json")
     found = json.loads(ended.out)
-    assert list(found) == list(INTERPRETERS)
+    assert list(found) == quick
+    assert [summary["images"]["attacked"] for summary in found.values()] == [3, 2]
     assert all(next(iter(summary)) == "joint_success" for summary in found.values())
 
 

@@ -72,7 +72,7 @@ def test_without_a_masker_the_run_says_what_to_do(tmp_path: Path, command: Comma
     assert ended.code == 2
     assert "none ships with underfire" in ended.said
     assert "underfire train rts" in ended.said
-    assert not list((tmp_path / "run").iterdir())
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_finished_training_is_resumed_without_a_change(masker: Path, command: Command) -> None:

@@ -23,8 +23,7 @@ RUNS: dict[str, tuple[float, tuple[int, int]]] = {
     "rts": (1.0, (20, 80)),
     "mask:quick": (0.5, (10, 30)),
 }
-INTERPRETERS = tuple(name.partition(":")[0] for name in RUNS)
-FILES = {*INTERPRETERS, "page.html", "figure.png"}
+FILES = {*(name.partition(":")[0] for name in RUNS), "page.html", "figure.png"}
 
 
 def demo(
@@ -66,7 +65,9 @@ def demo(
     title = "underfire demo: ten kinds of object, four explanations"
     page, figure = write_page(folders, out / "page.html", title), write_figure(folders, out / "figure.png", rows=3)
     if as_json:
-        typer.echo(json.dumps(dict(zip(INTERPRETERS, summaries, strict=True)), indent=2))
+        typer.echo(
+            json.dumps({folder.name: summary for folder, summary in zip(folders, summaries, strict=True)}, indent=2)
+        )
         return
     console = Console()
     console.print(summary_table(*summaries))
