@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from underfire import metrics
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -19,13 +21,8 @@ class Fit:
 
 def interval(right: int, count: int) -> tuple[float, float]:
     """The 95 % interval of a share (Wilson 1927); (0, 1) for nothing at all."""
-    if not count:
-        return 0.0, 1.0
-    z, share = 1.959964, right / count
-    middle = share + z * z / (2 * count)
-    half = z * ((share * (1 - share) + z * z / (4 * count)) / count) ** 0.5
-    whole = 1 + z * z / count
-    return max(0.0, (middle - half) / whole), min(1.0, (middle + half) / whole)
+    found = metrics.rate([True] * right + [False] * (count - right))
+    return (0.0, 1.0) if found.low is None or found.high is None else (found.low, found.high)
 
 
 def better_order(predicted: Tensor, labels: Tensor, classes: int, names: Sequence[str] = ()) -> Fit | None:
