@@ -54,9 +54,7 @@ def check(attack: attacks.Preset, system: uf.System, images: torch.Tensor, label
     assert not (saved != images).any(1, keepdim=True)[weights == 0].any()
     for values in (*result.map_l1.values(), *result.map_l1_target.values(), *result.noise_map_l1.values()):
         assert bool(torch.isfinite(values).all())
-    steps = attack.steps
-    assert steps is not None
-    assert result.steps.tolist() == [sum(steps)] * len(images)
+    assert result.steps.tolist() == [attack.build(system).steps] * len(images)
     joint = result.success.clone()
     for name, limit in result.map_threshold.items():
         joint &= result.map_l1_target[name] < limit

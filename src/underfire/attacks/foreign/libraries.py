@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -17,22 +18,22 @@ Found = Callable[[Tensor, Tensor], Tensor]
 """Images N x C x H x W in [0, 1] and classes int64 N -> adversarial images."""
 
 
-class Library:
+class Library(ABC):
     """How one library is called. ``package`` is what pip knows it by."""
 
     package: ClassVar[str]
 
     @staticmethod
+    @abstractmethod
     def attacks() -> dict[str, Any]:
         """Its attacks by name."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def ready(
         made: Any, network: nn.Module, options: dict[str, Any], benign: Benign, goal: Goal, eps: float | None
     ) -> Found:
         """The attack ``made`` on ``network``, as a function."""
-        raise NotImplementedError
 
 
 class Torchattacks(Library):
