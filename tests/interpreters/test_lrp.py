@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -176,3 +178,14 @@ def test_names_and_errors() -> None:
         uf.interpreters.create("lrp:alpha")
     with pytest.raises(InputError, match="epsilon is 0"):
         LRP(epsilon=0)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_nothing_of_a_map_stays_in_memory(classifier: uf.Classifier, images: Tensor, rule: str) -> None:
+    """A graph that holds the rules which hold it is out of the garbage collector's reach."""
+    from underfire.interpreters.propagation import Propagation
+
+    before = sum(isinstance(thing, Propagation) for thing in gc.get_objects())
+    LRP(rule).maps(classifier, images, CLASSES)  # type: ignore[arg-type]
+    gc.collect()
+    assert sum(isinstance(thing, Propagation) for thing in gc.get_objects()) <= before

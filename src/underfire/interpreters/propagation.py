@@ -62,6 +62,10 @@ class Propagation(SmoothRectifiers):
         self.propagates = False
         self._last: tuple[Tensor, _Layer, Tensor, Tensor, Tensor | None] | None = None
 
+    def __exit__(self, *raised: Any) -> None:
+        self._last = None  # its graph holds these rules: kept, neither would ever be freed
+        super().__exit__(*raised)  # type: ignore[no-untyped-call]
+
     @contextmanager
     def propagating(self) -> Iterator[None]:
         """Backward passes made in here propagate relevance."""

@@ -33,6 +33,10 @@ class Ball(PGD):
 
     name: ClassVar[str] = "foreign"
 
+    def noise(self, images: Tensor, adversarial: Tensor, ids: Tensor, seed: int) -> Tensor:
+        alike = super().noise if self.eps < 1 else super(PGD, self).noise  # without a ball, as large as the change was
+        return alike(images, adversarial, ids, seed)
+
 
 @dataclass(frozen=True)
 class ForeignAttack(BaseAttack):
@@ -66,7 +70,7 @@ class ForeignAttack(BaseAttack):
         for name, value in {
             "options": tuple(sorted(dict(self.options).items())),
             "name": self.source.replace(":", "-").lower(),
-            "perturbation": Ball(self.eps or 1.0),
+            "perturbation": Ball(1.0 if self.eps is None else self.eps),
             "shaping": Uniform(),
         }.items():
             object.__setattr__(self, name, value)
@@ -114,10 +118,13 @@ class ForeignAttack(BaseAttack):
         before = prepared.forwards
         with randomness.seeded(seed, benign.images.device), warnings.catch_warnings(), torch.enable_grad():
             warnings.simplefilter("ignore")
-            find = self._ready(prepared, benign, batch_size)
+            find = self._ready(prepared, benign, batch_size, seed)
             for begin in range(0, len(benign.images), batch_size):
                 rows = slice(begin, begin + batch_size)
-                found = find(benign.images[rows].clone(), classes[rows])
+                try:
+                    found = find(benign.images[rows].clone(), classes[rows])
+                except (TypeError, ValueError, AssertionError, NotImplementedError, IndexError) as error:
+                    raise InputError(f"{self.source} failed: {error or type(error).__name__}") from error
                 outcome.images[rows] = found.detach().to(benign.images)
                 if progress is not None:
                     progress(min(begin + batch_size, len(benign.images)), len(benign.images))
@@ -128,13 +135,20 @@ class ForeignAttack(BaseAttack):
         outcome.forwards += (prepared.forwards - before) // max(1, -(-len(benign.images) // batch_size))
         return classes, maps, outcome
 
-    def _ready(self, network: nn.Module, benign: Benign, batch_size: int) -> Found:
+    def _ready(self, network: nn.Module, benign: Benign, batch_size: int, seed: int) -> Found:
         library, _, _ = self.source.partition(":")
         made = self._class()
         takes = inspect.signature(made.__init__).parameters
         options = dict(self.options)
-        wished = {"eps": self.eps, "steps": self.iterations, "max_iter": self.iterations, "verbose": False}
-        for name, value in {**wished, "batch_size": batch_size, "targeted": self.goal.targeted}.items():
+        wished: dict[str, Any] = {
+            "eps": self.eps,
+            "steps": self.iterations,
+            "max_iter": self.iterations,
+            "verbose": False,
+        }
+        wished |= {"batch_size": batch_size, "targeted": self.goal.targeted}
+        wished |= {"n_classes": benign.logits.shape[1], "seed": seed % 2**31}
+        for name, value in wished.items():
             if name in takes and value is not None:
                 options.setdefault(name, value)
         try:

@@ -14,11 +14,18 @@ from underfire.classifiers.classifier import Classifier
 from underfire.classifiers.sources.options import Source
 from underfire.errors import ClassifierError, InputError, unknown_name
 
+INSTALLED = {"site-packages", "dist-packages"}
+_BROUGHT: set[str] = set()
+"""Modules that the file loaded last imported from its own folder."""
+
 
 @contextmanager
 def _beside(folder: Path) -> Iterator[None]:
-    """What lies in ``folder`` can be imported, as if a file of it were run, and is forgotten afterwards: another
-    folder's file may import another module of the same name."""
+    """What lies in ``folder`` can be imported, as if a file of it were run. What the file before brought in is
+    forgotten, since this one may import another module of the same name; installed packages are not."""
+    for name in _BROUGHT:
+        sys.modules.pop(name, None)
+    _BROUGHT.clear()
     known, path = set(sys.modules), list(sys.path)
     sys.path.insert(0, str(folder))
     try:
@@ -27,8 +34,9 @@ def _beside(folder: Path) -> Iterator[None]:
         sys.path[:] = path
         for name in set(sys.modules) - known:
             file = getattr(sys.modules[name], "__file__", None)
-            if file is not None and Path(file).resolve().is_relative_to(folder):
-                del sys.modules[name]
+            place = None if file is None else Path(file).resolve()
+            if place is not None and place.is_relative_to(folder) and not INSTALLED & {*place.parts}:
+                _BROUGHT.add(name)
 
 
 def build(file: str, function: str) -> Classifier | Source:
