@@ -182,3 +182,20 @@ def test_what_cannot_be_used(
 ) -> None:
     with pytest.raises(InputError, match=message):
         function(maps, masks)
+
+
+def test_a_tolerance_is_a_distance_to_the_object() -> None:
+    """The mask has one pixel: maxima count up to the tolerance away, measured in a straight line."""
+    mask = torch.zeros(1, 11, 11, dtype=torch.bool)
+    mask[0, 5, 4] = True
+    for tolerance in (0.0, 1.0, 1.5, 2.0, 3.7, 20.0):
+        for y in range(11):
+            for x in range(11):
+                maps = torch.zeros(1, 11, 11)
+                maps[0, y, x] = 1.0
+                near = math.hypot(y - 5, x - 4) <= tolerance
+                assert metrics.peak_inside(maps, mask, tolerance).item() is near
+    assert not metrics.peak_inside(torch.rand(1, 11, 11), torch.zeros_like(mask), 20.0).any()
+    for wrong in (-1.0, math.inf, math.nan):
+        with pytest.raises(InputError, match="tolerance is"):
+            metrics.peak_inside(maps, mask, wrong)

@@ -9,6 +9,8 @@ smaller than the maps.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
@@ -33,17 +35,31 @@ def mass_inside(maps: Tensor, masks: Tensor) -> Tensor:
     return like_inputs(share.clamp(0, 1), maps)
 
 
-def peak_inside(maps: Tensor, masks: Tensor) -> Tensor:
+def peak_inside(maps: Tensor, masks: Tensor, tolerance: float = 0.0) -> Tensor:
     """Whether each map's maximum lies inside the mask: bool N. Its mean is the pointing game's score.
 
     Where several pixels share the maximum, more than half of them must lie inside. So a constant map, which points
     nowhere, counts only where the object covers more than half of the image. Zhang et al. 2018, "Top-Down Neural
-    Attention by Excitation Backprop", section 4.2, without that paper's tolerance of 15 pixels.
+    Attention by Excitation Backprop", section 4.2.
+
+    Args:
+        tolerance: pixels of the masks by which the maximum may lie outside; 15, on photos of about 500, in that paper.
     """
+    if not 0 <= tolerance < math.inf:
+        raise InputError(f"tolerance is {tolerance}; expected a number of pixels, 0 or more.")
     large, inside = _at_mask_size(maps, masks)
+    inside = _grown(inside, tolerance)
     peaks = large >= large.amax((1, 2), keepdim=True) * (1 - _ROUNDING)
     hits, all_peaks = (peaks & inside).sum((1, 2)), peaks.sum((1, 2))
     return (2 * hits > all_peaks).to(maps.device)
+
+
+def _grown(masks: Tensor, tolerance: float) -> Tensor:
+    """The masks, and all pixels whose middle is at most ``tolerance`` from that of a pixel inside."""
+    reach = min(int(tolerance), max(masks.shape[1:]))
+    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64, device=masks.device)
+    disc = (offsets[:, None].square() + offsets.square() <= tolerance**2).float()
+    return functional.conv2d(masks[:, None].float(), disc[None, None], padding=reach)[:, 0] > 0.5
 
 
 def _at_mask_size(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
