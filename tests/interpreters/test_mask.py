@@ -39,7 +39,7 @@ def slow_mask(
     height, width = image.shape[1:]
     large = torch.stack([bilinear(plane, (height + here.jitter, width + here.jitter)) for plane in image])
     blurred = torch.stack([gaussian(plane, here.blur, here.sigma) for plane in large])
-    m = torch.full((here.rows, here.columns), 0.5, dtype=torch.float64)
+    m = torch.full((here.rows, here.columns), here.start, dtype=torch.float64)
     first, second = torch.zeros_like(m), torch.zeros_like(m)
     for step, (top, left) in enumerate(offsets.tolist(), 1):
         m = m.detach().requires_grad_()
@@ -60,7 +60,11 @@ def slow_mask(
     return 1 - m
 
 
-@pytest.mark.parametrize("interpreter", [MASK(iterations=10), replace(MASK.older(), iterations=14)])
+@pytest.mark.parametrize(
+    "interpreter",
+    [MASK(iterations=10), replace(MASK.older(), iterations=14), replace(MASK.quick(), iterations=14, l1=1e-2)],
+    ids=["current", "older", "quick"],
+)
 def test_the_solver_against_a_slow_replica(interpreter: MASK) -> None:
     classifier = uf.Classifier(tiny_network().double(), mean=(0.5, 0.4, 0.6), std=(0.2, 0.3, 0.25))
     images, ids = smooth_images(3).double(), torch.tensor([5, 6, 7])
@@ -70,7 +74,7 @@ def test_the_solver_against_a_slow_replica(interpreter: MASK) -> None:
     offsets = randomness.integers(interpreter.seed, ids, "mask solve", 0, (interpreter.iterations, 2), here.jitter + 1)
     assert (len(offsets.unique()) > 1) == (here.jitter > 0)
     for row in range(3):
-        mean_l1 = 1e-2 if interpreter.l1_mean else None
+        mean_l1 = float(str(interpreter.l1)) if interpreter.l1_mean else None
         expected = slow_mask(classifier, images[row], int(classes[row]), offsets[row], here, mean_l1)
         assert torch.allclose(maps[row].double(), expected, atol=1e-5)
     assert float(maps.std()) > 0.01
@@ -93,6 +97,22 @@ def test_parameters_follow_the_image_size() -> None:
     assert (older.blur, older.sigma, older.jitter, older.mask_blur) == (11, 10.0, 0, 1)
     assert older.l1 == pytest.approx(1e-2 / 784)
     assert MASK(jitter=3).settings(40, 40).jitter == 3
+    for size, sigma in ((32, 10.0), (224, 70.0)):  # as wide as the picture
+        quick = MASK.quick().settings(size, size)
+        assert (quick.blur, quick.sigma, quick.start) == (size - 1 if size == 32 else 221, pytest.approx(sigma), 0.0)
+        assert quick.l1 * quick.rows * quick.columns == pytest.approx(1.0)
+
+
+def test_quick_maps_of_plain_drawings_are_not_empty() -> None:
+    """Regression: blurred by halves these kept their class, so that nothing pulled at the mask."""
+    classifier, data = uf.classifiers.load("scenes-resnet"), uf.data.open_data("scenes:test")
+    batch = data.load(indices=range(8))
+    masks = data.masks(indices=range(8))
+    assert masks is not None
+    maps = replace(MASK.quick(), iterations=30).maps(classifier, batch.images, batch.labels)
+    assert float(maps.amax((1, 2)).min()) > 0.5
+    inside, chance = uf.metrics.mass_inside(maps, masks).mean(), masks.float().mean()
+    assert float(inside) > 1.5 * float(chance)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (16, 24), (32, 32), (33, 50), (64, 64)])
