@@ -48,7 +48,8 @@ def cells() -> dict[str, dict[str, Any]]:
                 for perturbation in PERTURBATIONS:
                     for attack in ATTACKS:
                         name = f"{network}-{perturbation}-{attack}-{interpreter}"
-                        found[name] = common | {"attack": attack, "perturbation": perturbation}
+                        beside = {} if attack == "adv2" else {"baseline": "none"}  # ADV2's serves all three
+                        found[name] = common | beside | {"attack": attack, "perturbation": perturbation}
                 for target in TARGETS:
                     name = f"{network}-pgd-{target}-{interpreter}"
                     found[name] = common | {"attack": "adv2", "target_map": target}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ import underfire as uf
 from tests.conftest import Tiny, smooth_images
 from underfire import attacks
 from underfire.attacks import ForeignAttack, GivenClass, Goal
+from underfire.campaigns import RunConfig, run_attack
 from underfire.errors import InputError
+from underfire.reports.page import write_page
 
 EPS = 16 / 255
 SOURCES = {
@@ -107,11 +110,7 @@ def test_without_a_ball(system: uf.System) -> None:
         ForeignAttack("torchattacks:PGD", eps=0.0)
 
 
-def test_a_run_with_a_baseline_of_another_library(tmp_path: object) -> None:
-    from pathlib import Path
-
-    from underfire.campaigns import RunConfig, run_attack
-
+def test_a_run_with_a_baseline_of_another_library(tmp_path: Path) -> None:
     available("torchattacks")
     config = RunConfig.create(
         data="digits:test",
@@ -122,7 +121,7 @@ def test_a_run_with_a_baseline_of_another_library(tmp_path: object) -> None:
         steps=(4, 8),
         count=4,
     )
-    folder = Path(str(tmp_path)) / "run"
+    folder = tmp_path / "run"
     summary = run_attack(config, folder)
     found = summary["interpreters"]["cam"]["attacks"]
     assert summary["control"] == "torchattacks-pgd"
@@ -131,9 +130,22 @@ def test_a_run_with_a_baseline_of_another_library(tmp_path: object) -> None:
     alone = run_attack(config.model_copy(update={"baseline": None}), folder.with_name("alone"))
     for column in ("map_l1", "l2", "success"):  # the attack beside it is not disturbed
         assert found["adv2"][column] == alone["interpreters"]["cam"]["attacks"]["adv2"][column]
-    from underfire.reports.page import write_page
-
     assert "torchattacks-pgd" in write_page([folder], folder / "page.html").read_text()
+
+
+def test_a_run_without_a_baseline(tmp_path: Path) -> None:
+    config = RunConfig.create(
+        data="digits:test", classifier="digits-resnet", baseline="none", eps=0.2, steps=(2, 4), count=3
+    )
+    summary = run_attack(config, tmp_path / "run")
+    assert summary["control"] is None
+    assert set(summary["interpreters"]["cam"]["attacks"]) == {"clean", "noise", "adv2"}
+    with_it = run_attack(config.model_copy(update={"baseline": None}), tmp_path / "with")
+    for column in ("map_l1", "l2", "success", "joint_success"):
+        alone, beside = (found["interpreters"]["cam"]["attacks"]["adv2"][column] for found in (summary, with_it))
+        assert alone == beside
+    text = write_page([tmp_path / "run"], tmp_path / "run" / "page.html").read_text()
+    assert "No attack on the prediction alone stands beside this one" in text
 
 
 def test_errors_name_what_is_wrong(system: uf.System) -> None:

@@ -25,6 +25,9 @@ from underfire.campaigns.inputs import InputConfig
 from underfire.errors import InputError, unknown_name
 from underfire.interpreters import canonical
 
+NO_BASELINE = "none"
+"""A ``baseline``: no prediction-only attack beside a joint one, where another run has it already."""
+
 
 class RunConfig(InputConfig):
     """One attack on one system over one set of images. ``batch_size``, ``device`` and what a run shows do not belong
@@ -63,7 +66,7 @@ class RunConfig(InputConfig):
         if self.target != "random" and not self.targeted:
             raise InputError(f"target is {self.target!r}, and the attack is untargeted: it has no target class.")
         self._preset(GivenClass(0))
-        if self.baseline is not None:
+        if self.baseline not in (None, NO_BASELINE):
             ForeignAttack(self.baseline)
         return self
 

@@ -15,7 +15,7 @@ from underfire import randomness
 from underfire.attacks import BaseAttack, ForeignAttack, GivenClass, MapPool, Preset
 from underfire.attacks.base import default_batch_size
 from underfire.attacks.benign import check_images
-from underfire.campaigns.config import RunConfig
+from underfire.campaigns.config import NO_BASELINE, RunConfig
 from underfire.campaigns.selection import Selection, select
 from underfire.campaigns.shard import Plan, attack_shard
 from underfire.campaigns.store import Store
@@ -138,9 +138,11 @@ def _attacks(config: RunConfig, preset: Preset, system: System) -> dict[str, Bas
     """The attack that was asked for, after its prediction-only control.
 
     A joint attack's control has the same start and as many steps, unless the configuration names a baseline from
-    another library. The control of ``bim``, which is such a control itself, is PGD with its random start.
+    another library, or none. The control of ``bim``, which is such a control itself, is PGD with its random start.
     """
     asked = preset.build(system)
+    if config.baseline == NO_BASELINE:
+        return {asked.name: asked}
     if config.baseline is not None:
         other = ForeignAttack(
             config.baseline,

@@ -46,7 +46,12 @@ def attack(
         str, option("NAME", "adv2, advedge and advedge+ are joint; pgd, bim, cw and stadv only change the class.")
     ] = "adv2",
     baseline: Annotated[
-        str | None, option("NAME", "Beside it, instead of ours: torchattacks:NAME, foolbox:NAME or art:NAME.")
+        str | None,
+        option(
+            "NAME",
+            "Prediction-only attack beside a joint one, instead of ours: torchattacks:NAME, foolbox:NAME, art:NAME, or "
+            "none.",
+        ),
     ] = None,
     perturbation: Annotated[
         str | None, option("NAME", "Of a joint attack: pgd, bim, cw or stadv. [default: pgd]")
