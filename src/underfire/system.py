@@ -6,13 +6,12 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from torch import Tensor, nn
 
 from underfire.classifiers import Classifier, Later, Prepared, Recorded
 from underfire.errors import InputError
-from underfire.interpreters import Interpreter, Smoothing, SmoothRectifiers, State, View, create
+from underfire.interpreters import Interpreter, Smoothing, SmoothRectifiers, State, View, made_of, named
 
 Choose = Callable[[Recorded], Tensor]
 """A forward pass -> the classes that the maps explain, int64 N."""
@@ -48,8 +47,8 @@ class System:
 
     Args:
         classifier: a ``Classifier``, or any ``nn.Module`` that takes pixels in [0, 1].
-        interpreters: one, several, or a mapping of names to them (needed for two of one kind). A name stands for the
-            interpreter with its default parameters.
+        interpreters: one, several, or a mapping of names to them. A name stands for the interpreter with its default
+            parameters; see ``interpreters.named`` for several of one kind.
     """
 
     def __init__(
@@ -61,17 +60,10 @@ class System:
         if not isinstance(interpreters, Iterable) or isinstance(interpreters, str):
             interpreters = [interpreters]
         if not isinstance(interpreters, Mapping):
-            made = [_made(part) for part in interpreters]
-            named = {interpreter.name: interpreter for interpreter in made}
-            if len(named) != len(made):
-                raise InputError(
-                    f"interpreters has two of one kind ({[part.name for part in made]}); give them names with "
-                    "a mapping: {'fine': Grad(pool=1), 'coarse': Grad(pool=4)}."
-                )
-            interpreters = named
+            interpreters = named(interpreters)
         if not interpreters:
             raise InputError("interpreters is empty; a system needs at least one.")
-        self.interpreters: dict[str, Interpreter] = {name: _made(part) for name, part in interpreters.items()}
+        self.interpreters: dict[str, Interpreter] = {name: made_of(part) for name, part in interpreters.items()}
 
     def maps(self, images: Tensor, classes: Tensor, ids: Tensor | None = None) -> dict[str, Tensor]:
         """The honest maps N x h x w of every interpreter."""
@@ -98,23 +90,6 @@ class System:
 
     def __repr__(self) -> str:
         return f"System({self.classifier!r}, {list(self.interpreters.values())})"
-
-
-def _made(part: Any) -> Interpreter:
-    """The interpreter that a user's ``part`` stands for."""
-    if isinstance(part, Interpreter):
-        return part
-    if isinstance(part, str):
-        return create(part)
-    if isinstance(part, type) and issubclass(part, Interpreter):
-        raise InputError(
-            f"interpreters holds the class {part.__name__}; expected an interpreter, which is made by calling it: "
-            f"{part.__name__}()."
-        )
-    raise InputError(
-        f"interpreters holds an object of type {type(part).__name__}; expected an interpreter, such as CAM(), or the "
-        "name of one."
-    )
 
 
 class SystemView:

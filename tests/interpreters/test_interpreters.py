@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 import underfire as uf
 from tests.conftest import Tiny, smooth_images, tiny_network
-from underfire.interpreters import CAM, Grad, GradCAM, Interpreter, Smoothing, SmoothRectifiers
+from underfire.errors import InputError
+from underfire.interpreters import CAM, Grad, GradCAM, Interpreter, Smoothing, SmoothRectifiers, named
 from underfire.interpreters.maps import log_odds, min_max
 
 
@@ -180,3 +181,16 @@ def test_the_published_view_differentiates_by_normalised_pixels(tiny: Tiny, imag
     assert uf.interpreters.create("cam", "published") == CAM()
     with pytest.raises(uf.errors.InputError, match=r"view_pixels is 'grey'; expected 'raw' or 'normalised'"):
         Grad(view_pixels="grey")  # type: ignore[arg-type]
+
+
+def test_names_in_results() -> None:
+    """A kind's name, and where several of one kind are asked for, each as it is written."""
+    assert list(named(["CAM", "lrp"])) == ["cam", "lrp"]
+    assert list(named(["lrp:z+", "cam"])) == ["lrp", "cam"]
+    several = named(["lrp", "cam", "LRP:z+", "captum:Saliency", "captum:InputXGradient", Grad()])
+    assert list(several) == ["lrp", "cam", "lrp:z+", "captum:Saliency", "captum:InputXGradient", "grad"]
+    assert several["lrp"] != several["lrp:z+"]
+    assert list(uf.System(tiny_network(), ["lrp", "lrp:z+"]).interpreters) == ["lrp", "lrp:z+"]
+    for twice in (["lrp", "LRP"], [Grad(), Grad(pool=1)], ["lrp:z+", "lrp:z+"]):
+        with pytest.raises(InputError, match="two of one kind"):
+            named(twice)

@@ -49,7 +49,6 @@ def explain(
     from underfire.campaigns.inputs import InputConfig, few_images
     from underfire.campaigns.runner import find_device
     from underfire.errors import InputError
-    from underfire.interpreters import create
     from underfire.reports.explain import explain as write_maps
     from underfire.reports.single import open_images
     from underfire.system import System
@@ -71,7 +70,7 @@ def explain(
     if count < 1:
         raise InputError(few_images(count))
     images, network = open_images(config, find_device(device))
-    system = System(network, [create(name) for name in dict.fromkeys(options.interpreters(interpreter))])
+    system = System(network, list(dict.fromkeys(options.interpreters(interpreter))))
     with bars() as progress:
         task = progress.add_task("explaining", total=None)
         found = write_maps(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from underfire.errors import InputError, unknown_name
 from underfire.interpreters.averaged import IntegratedGradients, SmoothGrad
@@ -57,6 +59,48 @@ def create(name: str, variant: str = "paper") -> Interpreter:
     return ((PUBLISHED if variant == "published" else {}).get(key) or REGISTRY[key])()
 
 
+def named(parts: Iterable[Any], variant: str = "paper") -> dict[str, Interpreter]:
+    """Several interpreters by the name that results give them: that of their kind, and where several of one kind are
+    asked for by name, each as it is written (``captum:Lime``, ``lrp:z+``).
+
+    Args:
+        parts: interpreters, and names as ``create`` takes them.
+
+    Raises:
+        InputError: what is no interpreter, or two that would have one name.
+    """
+    made = [(part, made_of(part, variant)) for part in parts]
+    kinds = Counter(interpreter.name for _, interpreter in made)
+    found: dict[str, Interpreter] = {}
+    for part, interpreter in made:
+        several = kinds[interpreter.name] > 1 and isinstance(part, str)
+        name = canonical(part) if several else interpreter.name
+        if name in found:
+            raise InputError(
+                f"interpreters has two of one kind ({[one.name for _, one in made]}); give them names with a mapping: "
+                "{'fine': Grad(pool=1), 'coarse': Grad(pool=4)}."
+            )
+        found[name] = interpreter
+    return found
+
+
+def made_of(part: Any, variant: str = "paper") -> Interpreter:
+    """The interpreter that a user's ``part`` stands for: itself, or what is called so. Raises InputError."""
+    if isinstance(part, Interpreter):
+        return part
+    if isinstance(part, str):
+        return create(part, variant)
+    if isinstance(part, type) and issubclass(part, Interpreter):
+        raise InputError(
+            f"interpreters holds the class {part.__name__}; expected an interpreter, which is made by calling it: "
+            f"{part.__name__}()."
+        )
+    raise InputError(
+        f"interpreters holds an object of type {type(part).__name__}; expected an interpreter, such as CAM(), or the "
+        "name of one."
+    )
+
+
 def canonical(name: str) -> str:
     """The one way to write what ``create`` takes."""
     key, argument = _parts(name)
@@ -99,4 +143,6 @@ __all__ = [
     "View",
     "canonical",
     "create",
+    "made_of",
+    "named",
 ]
