@@ -61,6 +61,17 @@ def test_their_pgd_is_ours(system: uf.System, library: str) -> None:
     assert torch.equal(found.success, logits.argmax(1) == target)
     assert float(found.linf.max()) <= EPS + 1e-6
     assert set(found.map_l1) == {"cam"}
+    assert found.backwards.tolist() == found.steps.tolist() == [6] * 8
+    assert bool((found.forwards >= 6).all())
+
+
+def test_what_is_no_linf_ball_gets_no_eps(system: uf.System) -> None:
+    available("foolbox")
+    images = smooth_images(2, seed=2)
+    labels = system.classifier.logits(images).argmax(1)
+    with pytest.raises(InputError, match="L2 distance, and eps is an L-inf radius"):
+        ForeignAttack("foolbox:L2ProjectedGradientDescentAttack", eps=EPS)(system, images, labels)
+    assert not system.classifier.module._forward_hooks
 
 
 class GivenClassOf(GivenClass):

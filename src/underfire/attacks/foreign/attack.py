@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -38,12 +39,29 @@ class Ball(PGD):
         return alike(images, adversarial, ids, seed)
 
 
+@contextmanager
+def _backward_passes(network: nn.Module) -> Iterator[list[None]]:
+    """A list that gets an entry with each backward pass through ``network``."""
+    found: list[None] = []
+
+    def watch(_module: nn.Module, _inputs: Any, logits: Tensor) -> None:
+        if logits.requires_grad:
+            logits.register_hook(lambda _gradient: found.append(None))  # type: ignore[no-untyped-call]
+
+    handle = network.register_forward_hook(watch)
+    try:
+        yield found
+    finally:
+        handle.remove()
+
+
 @dataclass(frozen=True)
 class ForeignAttack(BaseAttack):
     """An attack of another library on the prediction alone.
 
     Its images are rounded to 8 bits inside the ball where ``eps`` is given, and judged as ours are, by the honest
     classifier. It sees a frozen copy of the network, batch by batch; what it draws depends on the seed and the batch.
+    Its steps are counted in backward passes.
 
     Args:
         source: ``torchattacks:NAME``, ``foolbox:NAME`` or ``art:NAME``, with the name that the library gives it.
@@ -116,7 +134,8 @@ class ForeignAttack(BaseAttack):
         outcome = Outcome.empty(benign.images, None)
         prepared, started = view.prepared, time.perf_counter()
         before = prepared.forwards
-        with randomness.seeded(seed, benign.images.device), warnings.catch_warnings(), torch.enable_grad():
+        generators = randomness.seeded(seed, benign.images.device)
+        with generators, warnings.catch_warnings(), torch.enable_grad(), _backward_passes(prepared) as backwards:
             warnings.simplefilter("ignore")
             find = self._ready(prepared, benign, batch_size, seed)
             for begin in range(0, len(benign.images), batch_size):
@@ -132,7 +151,10 @@ class ForeignAttack(BaseAttack):
             torch.cuda.synchronize()
         outcome.images = self.perturbation.levels(benign.images, outcome.images.nan_to_num(0).clamp(0, 1))
         outcome.last, outcome.seconds = outcome.images, time.perf_counter() - started
-        outcome.forwards += (prepared.forwards - before) // max(1, -(-len(benign.images) // batch_size))
+        batches = max(1, -(-len(benign.images) // batch_size))
+        outcome.forwards += (prepared.forwards - before) // batches
+        outcome.backwards += len(backwards) // batches
+        outcome.steps += outcome.backwards  # what a step is, only the library knows
         return classes, maps, outcome
 
     def _ready(self, network: nn.Module, benign: Benign, batch_size: int, seed: int) -> Found:

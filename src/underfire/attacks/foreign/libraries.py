@@ -75,6 +75,9 @@ class Foolbox(Library):
 
         model = foolbox.PyTorchModel(network, bounds=(0, 1), device=benign.images.device)
         own = made(**options)
+        norm = getattr(getattr(own, "distance", None), "p", None)
+        if eps is not None and norm not in (None, float("inf")):
+            raise ValueError(f"it moves within an L{norm:g} distance, and eps is an L-inf radius: expected eps=None")
         criterion = foolbox.criteria.TargetedMisclassification if goal.targeted else None
 
         def find(images: Tensor, classes: Tensor) -> Tensor:
