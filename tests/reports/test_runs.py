@@ -197,3 +197,25 @@ def test_another_map_than_the_benign_one(tmp_path: Path) -> None:
     benign = change(tmp_path, target_map="benign")
     assert "kept their cam map" in paragraph(benign)
     assert "map to target" not in [column[0] for column in _columns(benign)]
+
+
+def test_none_of_a_few_is_not_a_part(tmp_path: Path) -> None:
+    """Regression: an interval from 0 to 49 % was called "a part of the images"."""
+    run = Run.read(Fake().write(tmp_path))
+    attacks = run.summary["interpreters"]["cam"]["attacks"]
+    said = {
+        (0.0, 0.0, 0.49): "It worked on none of these images; they are too few to say that of others.",
+        (0.0, 0.0, 0.02): "For nearly all images, either the class held",
+        (0.25, 0.05, 0.7): "For a part of the images",
+        (0.9, 0.7, 1.0): "For most images",
+    }
+    for values, words in said.items():
+        attacks["adv2"]["joint_success"] = interval(*values)
+        assert words in paragraph(run)
+
+
+def test_what_noise_does_to_the_class_is_said_once(tmp_path: Path) -> None:
+    run = Run.read(Fake(interpreters=("cam", "grad")).write(tmp_path))
+    for found in run.summary["interpreters"].values():
+        found["attacks"]["noise"]["untargeted_success"] = interval(0.2, 0.1, 0.3)
+    assert careful(run).count("Noise alone already changes") == 1

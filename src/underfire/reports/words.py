@@ -97,6 +97,8 @@ def _verdict(joint: list[Interval]) -> str:
         return "For most images, someone who checks the explanation would notice nothing."
     if max(highs) <= 0.1:
         return "For nearly all images, either the class held or the map gave the attack away."
+    if max(lows) == 0:
+        return "It worked on none of these images; they are too few to say that of others."
     return "For a part of the images, someone who checks the explanation would notice nothing."
 
 
@@ -113,6 +115,7 @@ def trust(run: Run) -> list[Note]:
     notes = [*_on_size(images["attacked"]), *_on_selection(images)]
     for name in run.interpreters:
         notes += _on_controls(run, name)
+    notes += _on_noise(run)
     if not run.control:
         notes.append(
             Note("careful", "No attack on the prediction alone stands beside this one: nothing to compare with.")
@@ -168,6 +171,19 @@ def _on_selection(images: Mapping[str, Any]) -> list[Note]:
     return notes
 
 
+def _on_noise(run: Run) -> list[Note]:
+    noise = run.summary["interpreters"][run.interpreters[0]]["attacks"]["noise"]
+    flipped = noise["untargeted_success"]["mean"]
+    if flipped is None or flipped <= 0.1:
+        return []
+    return [
+        Note(
+            "careful",
+            f"Noise alone already changes the class of {percent(flipped)} of the images: the change is large.",
+        )
+    ]
+
+
 def _on_controls(run: Run, name: str) -> list[Note]:
     attacks, shown = run.summary["interpreters"][name]["attacks"], plain(name)
     limit = run.summary["joint_success_threshold"][name]["map_l1_below"]
@@ -189,14 +205,6 @@ def _on_controls(run: Run, name: str) -> list[Note]:
                 "good",
                 f"{shown} draws random numbers: another seed alone moves the clean images' maps by "
                 f"{number(attacks['reseeded']['map_l1'])} on average, and no distance below that means anything.",
-            )
-        )
-    flipped = attacks["noise"]["untargeted_success"]["mean"]
-    if flipped is not None and flipped > 0.1:
-        notes.append(
-            Note(
-                "careful",
-                f"Noise alone already changes the class of {percent(flipped)} of the images: the change is large.",
             )
         )
     if run.control:
