@@ -100,7 +100,7 @@ def test_parameters_follow_the_image_size() -> None:
     for size, sigma in ((32, 10.0), (224, 70.0)):  # as wide as the picture
         quick = MASK.quick().settings(size, size)
         assert (quick.blur, quick.sigma, quick.start) == (size - 1 if size == 32 else 221, pytest.approx(sigma), 0.0)
-        assert quick.l1 * quick.rows * quick.columns == pytest.approx(1.0)
+        assert quick.l1 * quick.rows * quick.columns == pytest.approx(0.5)
 
 
 def test_quick_maps_of_plain_drawings_are_not_empty() -> None:

@@ -101,12 +101,12 @@ class MASK(Interpreter):
     def quick(cls) -> MASK:
         """For a look at plain drawings: a third of the solver's steps, from an image that is blurred all over.
 
-        The blur takes away what is as large as the image, and a whole image costs as much as its class is worth. A
+        The blur takes away what is as large as the image, and a whole image costs half of what its class is worth. A
         narrow blur leaves drawings recognisable, and where nothing is lost by halves nothing pulls at the mask.
         """
         return cls(
             iterations=100,
-            l1=1.0,
+            l1=0.5,
             l1_mean=True,
             tv=Scaled(2e-2, 2e-3),
             blur=Scaled(31, 221),
