@@ -118,21 +118,17 @@ def against_adv2(cells: list[Cell]) -> str:
     return markdown((*PLACE, "attack less adv2", "n", *MEASURES), lines())
 
 
-def by_threshold(cells: list[Cell], swept: tuple[str, str], usual: float) -> str:
-    """AdvEdge+ by its threshold; 0 stands for ADV2, which may change every pixel."""
-    found: dict[float, Rows] = {}
-    for cell in cells:
-        network, interpreter, perturbation = cell.place
-        if (network, interpreter, perturbation) == (
-            swept[0],
-            NAMES[swept[1]],
-            "pgd",
-        ) and "target_map" not in cell.config:
-            thresholds = {"adv2": 0.0, "advedge+": cell.config.get("edge_threshold", usual)}
-            if cell.attack in thresholds:
-                found[thresholds[cell.attack]] = cell.rows[cell.attack]
-    lines = ((threshold, len(rows), *measured(rows)) for threshold, rows in sorted(found.items()))
-    return markdown(("threshold", "n", *MEASURES), lines)
+def by_threshold(cells: list[Cell]) -> str:
+    """AdvEdge+ by its threshold, beside the prediction-only attack on the same pixels."""
+
+    def lines() -> Iterator[tuple[object, ...]]:
+        for cell in cells:
+            if "edge_threshold" in cell.config:
+                for attack in (cell.control or "", cell.attack):
+                    rows = cell.rows[attack]
+                    yield (cell.config["edge_threshold"], attack, len(rows), *measured(rows))
+
+    return markdown(("threshold", "attack", "n", *MEASURES), lines())
 
 
 def toward_targets(cells: list[Cell]) -> str:

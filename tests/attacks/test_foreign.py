@@ -14,6 +14,7 @@ import underfire as uf
 from tests.conftest import Tiny, smooth_images
 from underfire import attacks
 from underfire.attacks import ForeignAttack, GivenClass, Goal
+from underfire.attacks.benign import read_benign
 from underfire.campaigns import RunConfig, run_attack
 from underfire.errors import InputError
 from underfire.reports.page import write_page
@@ -65,13 +66,35 @@ def test_their_pgd_is_ours(system: uf.System, library: str) -> None:
     assert bool((found.forwards >= 6).all())
 
 
-def test_what_is_no_linf_ball_gets_no_eps(system: uf.System) -> None:
-    available("foolbox")
+@pytest.mark.parametrize(
+    ("source", "options"),
+    [
+        ("foolbox:L2ProjectedGradientDescentAttack", {}),
+        ("torchattacks:PGDL2", {}),
+        ("torchattacks:APGD", {"norm": "L2"}),
+        ("art:ProjectedGradientDescent", {"norm": 2}),
+    ],
+)
+def test_what_has_no_linf_ball_gets_no_eps(system: uf.System, source: str, options: dict[str, object]) -> None:
+    available(source.partition(":")[0])
     images = smooth_images(2, seed=2)
     labels = system.classifier.logits(images).argmax(1)
-    with pytest.raises(InputError, match="L2 distance, and eps is an L-inf radius"):
-        ForeignAttack("foolbox:L2ProjectedGradientDescentAttack", eps=EPS)(system, images, labels)
-    assert not system.classifier.module._forward_hooks
+    with pytest.raises(InputError, match=r"its radius is in .*2, and eps is in L-inf"):
+        ForeignAttack(source, options, eps=EPS)(system, images, labels)
+
+
+def test_passes_are_counted_per_batch_and_hooks_removed(system: uf.System) -> None:
+    available("torchattacks")
+    images = smooth_images(5, seed=2)
+    labels = system.classifier.logits(images).argmax(1)
+    view, benign = system.view(), read_benign(system, images, labels)
+    attack = ForeignAttack("torchattacks:PGD", iterations=3)
+    outcome = attack.run(view, benign, 0, batch_size=2)[2]
+    assert outcome.backwards.tolist() == [3] * 5
+    assert not view.prepared._forward_hooks
+    with pytest.raises(InputError, match="cannot be made"):
+        ForeignAttack("torchattacks:PGD", {"nonsense": 1}).run(view, benign, 0, batch_size=2)
+    assert not view.prepared._forward_hooks
 
 
 class GivenClassOf(GivenClass):

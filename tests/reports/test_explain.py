@@ -105,6 +105,26 @@ def test_a_folder_is_only_replaced_when_asked_and_ours(command: Command, tmp_pat
     assert (out / "mine.txt").exists()
 
 
+def test_interpreters_whose_names_are_no_folder_names(command: Command, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    several = ("--interpreter", "gradcam++,lrp,lrp:z+", "--count", "1", "--overwrite")
+    for _ in range(2):  # what it wrote, it also replaces
+        assert command(*words(out, *several)).code == 0
+        assert {entry.name for entry in (out / "overlays").iterdir()} >= {"gradcam++", "lrp", "lrp_z+"}
+
+
+def test_a_masker_path_leads_nowhere(tmp_path: Path) -> None:
+    """Regression: the path of a masker became one of the picture."""
+    store, pixels = ExplainedFolder(tmp_path / "out"), np.zeros((4, 4, 3), dtype=np.uint8)
+    names = ("rts:../../a/b", "rts:../../a_b", "rts:/etc/x", "rts:" + "long/" * 60, "rts:..\\..\\c")
+    files = [store.save_overlay(name, 0, "image", pixels) for name in names]
+    assert len(set(files)) == len(names)
+    for file in files:
+        assert (tmp_path / "out" / file).resolve().is_relative_to(tmp_path / "out" / "overlays")
+    store.finish({}, Image.new("RGB", (4, 4)))
+    ExplainedFolder(tmp_path / "out", overwrite=True)
+
+
 def test_a_folder_of_others_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "maps.json").write_text("[]")
     with pytest.raises(StoreError, match=r"holds no maps\.json of 'underfire explain'"):

@@ -26,7 +26,7 @@ from underfire.errors import InputError, unknown_name
 from underfire.interpreters import canonical
 
 NO_BASELINE = "none"
-"""A ``baseline``: no prediction-only attack beside a joint one, where another run has it already."""
+"""A ``baseline``: no prediction-only attack beside a joint one. (None is our own.)"""
 
 
 class RunConfig(InputConfig):
@@ -67,6 +67,11 @@ class RunConfig(InputConfig):
             raise InputError(f"target is {self.target!r}, and the attack is untargeted: it has no target class.")
         self._preset(GivenClass(0))
         if self.baseline not in (None, NO_BASELINE):
+            if ":" not in self.baseline:
+                raise InputError(
+                    f"baseline is {self.baseline!r}; expected torchattacks:NAME, foolbox:NAME, art:NAME or "
+                    f"{NO_BASELINE}."
+                )
             ForeignAttack(self.baseline)
         return self
 

@@ -198,9 +198,7 @@ def _note(
     whole = colour(pixels) if max(pixels.shape[:2]) > SIDE else fitted(colour(pixels), SIDE)
     heats = {name: overlay(whole, value.numpy()) for name, value in maps.items()}
     file = store.save_picture("images", place, record.image_id, pixels)
-    overlays = {
-        name: store.save_picture(f"overlays/{name}", place, record.image_id, heat) for name, heat in heats.items()
-    }
+    overlays = {name: store.save_overlay(name, place, record.image_id, heat) for name, heat in heats.items()}
     store.add_maps(record.image_id, maps)
     label = None if record.label == NO_LABEL else record.label
     entry = Explained(

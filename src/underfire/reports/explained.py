@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from underfire.reports.pictures import Pixels
 
 MADE_BY = "underfire explain"
 _OURS = re.compile(
-    r"maps\.(json|safetensors|png)|images(/\d{6,}-[\w.-]*\.png)?|overlays(/[\w-]+(/\d{6,}-[\w.-]*\.png)?)?", re.ASCII
+    r"maps\.(json|safetensors|png)|images(/\d{6,}-[\w.-]*\.png)?|overlays(/[\w+-]+(/\d{6,}-[\w.-]*\.png)?)?", re.ASCII
 )
 
 
@@ -80,6 +81,13 @@ class ExplainedFolder:
         self.folder.mkdir(parents=True, exist_ok=True)
         # From the first file on, so that --overwrite also replaces what was cut off.
         (self.folder / "maps.json").write_text(json.dumps({"made_by": MADE_BY, "finished": False}))
+
+    def save_overlay(self, interpreter: str, place: int, image_id: str, pixels: Pixels) -> str:
+        """Write a picture of an interpreter's map, whose name may hold a path. Returns its path in the folder."""
+        safe = re.sub(r"[^A-Za-z0-9+-]+", "_", interpreter)
+        if re.search(r"[^\w:+-]", interpreter, re.ASCII) or len(safe) > 80:  # others may look like it now
+            safe = f"{safe[:60]}-{zlib.crc32(interpreter.encode()):08x}"
+        return self.save_picture(f"overlays/{safe}", place, image_id, pixels)
 
     def save_picture(self, part: str, place: int, image_id: str, pixels: Pixels) -> str:
         """Write a picture losslessly. Returns its path in the folder."""

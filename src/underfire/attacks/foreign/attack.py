@@ -61,7 +61,7 @@ class ForeignAttack(BaseAttack):
 
     Its images are rounded to 8 bits inside the ball where ``eps`` is given, and judged as ours are, by the honest
     classifier. It sees a frozen copy of the network, batch by batch; what it draws depends on the seed and the batch.
-    Its steps are counted in backward passes.
+    Its steps are counted in backward passes of the image's batch: 0 where it takes no gradients.
 
     Args:
         source: ``torchattacks:NAME``, ``foolbox:NAME`` or ``art:NAME``, with the name that the library gives it.
@@ -133,27 +133,26 @@ class ForeignAttack(BaseAttack):
         classes, maps = self.resolve(benign, seed)
         outcome = Outcome.empty(benign.images, None)
         prepared, started = view.prepared, time.perf_counter()
-        before = prepared.forwards
         generators = randomness.seeded(seed, benign.images.device)
         with generators, warnings.catch_warnings(), torch.enable_grad(), _backward_passes(prepared) as backwards:
             warnings.simplefilter("ignore")
             find = self._ready(prepared, benign, batch_size, seed)
             for begin in range(0, len(benign.images), batch_size):
                 rows = slice(begin, begin + batch_size)
+                before = prepared.forwards, len(backwards)
                 try:
                     found = find(benign.images[rows].clone(), classes[rows])
                 except (TypeError, ValueError, AssertionError, NotImplementedError, IndexError) as error:
                     raise InputError(f"{self.source} failed: {error or type(error).__name__}") from error
                 outcome.images[rows] = found.detach().to(benign.images)
+                outcome.forwards[rows] = prepared.forwards - before[0]
+                outcome.backwards[rows] = len(backwards) - before[1]
                 if progress is not None:
                     progress(min(begin + batch_size, len(benign.images)), len(benign.images))
         if outcome.images.is_cuda:
             torch.cuda.synchronize()
         outcome.images = self.perturbation.levels(benign.images, outcome.images.nan_to_num(0).clamp(0, 1))
         outcome.last, outcome.seconds = outcome.images, time.perf_counter() - started
-        batches = max(1, -(-len(benign.images) // batch_size))
-        outcome.forwards += (prepared.forwards - before) // batches
-        outcome.backwards += len(backwards) // batches
         outcome.steps += outcome.backwards  # what a step is, only the library knows
         return classes, maps, outcome
 

@@ -36,6 +36,12 @@ class Library(ABC):
         """The attack ``made`` on ``network``, as a function."""
 
 
+def check_norm(norm: object) -> None:
+    """Refuse an attack whose radius is not in L-inf (``inf``, ``Linf``, ``L-inf``), as ``eps`` is."""
+    if "inf" not in str(norm).lower():
+        raise ValueError(f"its radius is in {norm}, and eps is in L-inf: expected an attack in L-inf, or eps=None")
+
+
 class Torchattacks(Library):
     package = "torchattacks"
 
@@ -50,6 +56,8 @@ class Torchattacks(Library):
     def ready(
         made: Any, network: nn.Module, options: dict[str, Any], benign: Benign, goal: Goal, eps: float | None
     ) -> Found:
+        if eps is not None:
+            check_norm(options.get("norm", "L2" if made.__name__.endswith("L2") else "Linf"))
         own = made(network, **options)
         own.set_device(benign.images.device)
         if goal.targeted:
@@ -76,8 +84,8 @@ class Foolbox(Library):
         model = foolbox.PyTorchModel(network, bounds=(0, 1), device=benign.images.device)
         own = made(**options)
         norm = getattr(getattr(own, "distance", None), "p", None)
-        if eps is not None and norm not in (None, float("inf")):
-            raise ValueError(f"it moves within an L{norm:g} distance, and eps is an L-inf radius: expected eps=None")
+        if eps is not None and norm is not None:
+            check_norm(f"L{norm:g}")
         criterion = foolbox.criteria.TargetedMisclassification if goal.targeted else None
 
         def find(images: Tensor, classes: Tensor) -> Tensor:
@@ -114,6 +122,8 @@ class ART(Library):
         )
         if goal.targeted and "targeted" not in inspect.signature(made.__init__).parameters:
             raise ValueError("it has no targeted form; attack untargeted")
+        if eps is not None:
+            check_norm(options.get("norm", "inf") if "norm" in inspect.signature(made.__init__).parameters else "inf")
         own = made(model, **options)
 
         def find(images: Tensor, wanted: Tensor) -> Tensor:
