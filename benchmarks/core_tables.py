@@ -10,18 +10,20 @@ are drawn by the package; ``--data`` is for CIFAR-10.
 from __future__ import annotations
 
 import argparse
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.grid_tables import Cell, markdown, shown
+from underfire import metrics
 from underfire.campaigns import RunConfig, run_attack
 
 NAMES = ("cam", "grad", "gradcam")
 SHORT = (40, 160)
 MASKERS = {"cifar10-resnet20": 200, "cifar10-densenet": 200, "scenes-resnet": 100, "scenes-densenet": 100}
-CELLS: dict[str, dict[str, Any]] = {
+_SETTINGS: dict[str, dict[str, Any]] = {
     **{f"{name}-full": {"interpreters": (name,)} for name in NAMES},
     **{
         f"{name}-40,160-{eps}": {"interpreters": (name,), "eps": f"{eps}/255", "steps": SHORT}
@@ -50,49 +52,54 @@ CELLS: dict[str, dict[str, Any]] = {
         "steps": SHORT,
     },
 }
+CELLS = {name: {"classifier": "cifar10-resnet20"} | settings for name, settings in _SETTINGS.items()}
 
 
 def run(name: str, data: str, out: Path, count: int | None) -> None:
-    settings = {"data": data, "classifier": "cifar10-resnet20", "eps": "8/255", "count": 200} | CELLS[name]
+    settings = {"data": data, "eps": "8/255", "count": 200} | CELLS[name]
     config = RunConfig.create(**settings | ({} if count is None else {"count": count}))
     folder = out / name
     run_attack(config, folder, resume=folder.exists())
 
 
-def cell(interval: dict[str, float]) -> str:
-    return f"{interval['mean']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
-
-
-def complement(interval: dict[str, float]) -> dict[str, float]:
-    return {"mean": 1 - interval["mean"], "low": 1 - interval["high"], "high": 1 - interval["low"]}
-
-
 def table(out: Path, names: list[str]) -> str:
-    """A row per cell and attack; where the object's true mask is known, also where the map points; where the
-    interpreter draws random numbers, its noise floor: how far another seed moves the clean images' maps."""
-    lines = [
-        "| run | n | attack | joint success | success | map L1 | noise floor | IoU@0.5 | 1 - SSIM |"
-        " mass on object | peak on object | steps | s/image |",
-        "|" + "---|" * 13,
-    ]
-    for name in names:
-        file = out / name / "summary.json"
-        if not file.exists():
+    """A row per cell and reading: the controls, the prediction-only attack, and ADV2.
+
+    ``reseeded`` is MASK's noise floor: how far another seed moves the clean images' maps. Where the object's true mask
+    is known, also where maps point.
+    """
+    found = [Cell(name, CELLS[name], out / name) for name in names if (out / name / "summary.json").exists()]
+    pointing = any(row.get("map_mass_inside") is not None for cell in found for row in cell.rows["clean"].values())
+    head = ["explanation", "network", "n", "read after", "joint success", "success", "map L1", "IoU@0.5", "1 - SSIM"]
+    head += ["mass on object", "peak on object"] if pointing else []
+    lines = (line for cell in found for line in _lines(cell, pointing))
+    return markdown((*head, "steps", "s/image"), lines)
+
+
+def _lines(cell: Cell, pointing: bool) -> Iterator[tuple[object, ...]]:
+    network, explanation, _ = cell.place
+    for attack in ("clean", "reseeded", "noise", "pgd", "adv2"):
+        rows = list(cell.rows.get(attack, {}).values())
+        if not rows or (attack == "clean" and not pointing):
             continue
-        summary = json.loads(file.read_text())
-        for interpreter in summary["interpreters"].values():
-            for attack, group in sorted(interpreter["attacks"].items()):
-                cells = [cell(group[key]) for key in ("joint_success", "success", "map_l1")]
-                again = interpreter["attacks"].get("reseeded")
-                cells += [cell(again["map_l1"]) if again else "", cell(group["map_iou"])]
-                cells.append(cell(complement(group["ssim"])))
-                for key in ("map_mass_inside", "map_peak_inside"):
-                    known = group.get(key, {}).get("n")
-                    cells.append(cell(group[key]) if known else "")
-                costs = f"{group['steps']['mean']:.0f} | {group['seconds']['mean']:.2f}"
-                n = group["success"]["n"]
-                lines.append(f"| {name} | {n} | {attack} | {' | '.join(cells)} | {costs} |")
-    return "\n".join(lines)
+        ours, changed = attack in ("pgd", "adv2"), attack not in ("clean", "reseeded")
+        values = [
+            shown(metrics.interval([row[name] for row in rows])) if there else ""
+            for name, there in (
+                ("joint_success", ours),
+                ("success", ours),
+                ("map_l1", attack != "clean"),
+                ("map_iou", attack != "clean"),
+            )
+        ]
+        values.append(shown(metrics.interval([1 - row["ssim"] for row in rows])) if changed else "")
+        if pointing:
+            values += [
+                shown(metrics.interval([row[f"map_{what}_inside"] for row in rows])) for what in ("mass", "peak")
+            ]
+        steps, seconds = (sum(row[name] for row in rows) / len(rows) for name in ("steps", "seconds"))
+        costs = (f"{steps:.0f}", f"{seconds:.1f}") if ours else ("", "")
+        yield (explanation, network, len(rows), f"**{attack}**" if attack == "adv2" else attack, *values, *costs)
 
 
 def main() -> None:

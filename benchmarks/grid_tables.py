@@ -23,7 +23,7 @@ MEASURES: dict[str, Callable[[dict[str, Any]], float | bool]] = {
     "on edges": lambda row: row["edge_energy"],
 }
 """What stands in every table; ``on edges`` is the share of the change's energy on pixels with e > 0.1."""
-NAMES = {"cam": "CAM", "grad": "Grad", "mask": "MASK", "rts": "RTS"}
+NAMES = {"cam": "CAM", "grad": "Grad", "gradcam": "Grad-CAM", "mask": "MASK", "rts": "RTS"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Cell:
             if row["correct_before"]:
                 found.setdefault(row["attack"], {})[row["image_id"]] = row
         object.__setattr__(self, "rows", found)
-        object.__setattr__(self, "control", json.loads((self.folder / "summary.json").read_text())["control"])
+        object.__setattr__(self, "control", json.loads((self.folder / "summary.json").read_text()).get("control"))
 
     @property
     def attack(self) -> str:
@@ -71,8 +71,8 @@ def measured(rows: Rows) -> list[str]:
 
 
 def markdown(head: tuple[str, ...], lines: Iterator[tuple[object, ...]]) -> str:
-    parts = [head, ("---",) * len(head), *lines]
-    return "\n".join(f"| {' | '.join(str(cell) for cell in part)} |" for part in parts)
+    first = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    return "\n".join([*first, *(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)])
 
 
 PLACE = ("network", "map", "by")

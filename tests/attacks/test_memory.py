@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -16,9 +18,12 @@ def living_tensors() -> int:
     return sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects())
 
 
-@pytest.mark.parametrize("name", ["cam", "gradcam", "grad"])
-def test_consecutive_attacks_leave_no_tensors(name: str) -> None:
-    system = uf.System(uf.Classifier(tiny_network()), uf.interpreters.create(name))
+QUICK_MASK = uf.interpreters.MASK(iterations=2)
+
+
+@pytest.mark.parametrize("interpreter", ["cam", "gradcam", "grad", "lrp", QUICK_MASK], ids=str)
+def test_consecutive_attacks_leave_no_tensors(interpreter: uf.interpreters.Interpreter | str) -> None:
+    system = uf.System(uf.Classifier(tiny_network()), interpreter)
     images = smooth_images(8)
     labels = system.classifier.logits(images).argmax(1)
     attack = uf.attacks.preset("adv2", eps=8 / 255, steps=(2, 3))
@@ -27,6 +32,19 @@ def test_consecutive_attacks_leave_no_tensors(name: str) -> None:
         attack(system, images, labels)
         counts.append(living_tensors())
     assert counts[1:] == [counts[1]] * 4
+
+
+@pytest.mark.parametrize("memory", ["fast", "small"])
+def test_unrolled_steps_do_not_pile_up(memory: Literal["fast", "small"]) -> None:
+    """MASK's view differentiates through its mask's steps: each joint step must let go of the graphs before it."""
+    system = uf.System(uf.Classifier(tiny_network()), replace(QUICK_MASK, view_memory=memory))
+    images = smooth_images(8)
+    labels = system.classifier.logits(images).argmax(1)
+    attack = replace(uf.attacks.preset("adv2", eps=8 / 255, steps=(1, 8)).build(system), early_stop=None)
+    counts: list[int] = []
+    attack(system, images, labels, progress=lambda _step, _total: counts.append(living_tensors()))
+    assert len(counts) == 9
+    assert counts[3:] == [counts[3]] * 6
 
 
 def test_a_masker_leaves_no_tensors() -> None:

@@ -22,7 +22,7 @@ underfire list presets
 underfire list --json"""
 
 MORE_CLASSIFIERS = ["torchvision:NAME", "timm:NAME", "hf:FOLDER_OR_NAME", "file.py:function"]
-MORE_INTERPRETERS = ["mask:older", "mask:quick", "lrp:z+", "captum:METHOD", "rts:FOLDER"]
+MORE_INTERPRETERS = ["mask:older", "mask:quick", "mask:small", "lrp:z+", "captum:METHOD", "rts:FOLDER"]
 
 
 class Topic(StrEnum):

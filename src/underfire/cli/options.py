@@ -40,7 +40,7 @@ Interpreters = Annotated[
     option(
         "NAMES",
         "One or several, with commas or by repeating the option: cam, gradcam, grad, mask, rts, ... (see 'underfire "
-        "list'); rts:FOLDER for a masker of your own. [default: cam]",
+        "list'); mask:quick for plain drawings, rts:FOLDER for a masker of your own. [default: cam]",
     ),
 ]
 Device = Annotated[str, option("NAME", "auto, cpu, cuda, cuda:1.")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -91,8 +92,13 @@ class MASK(Interpreter):
 
     @classmethod
     def called(cls, parameters: str) -> MASK:
-        """MASK with a named set of parameters: ``current``, ``older``, or ``quick``."""
-        sets: dict[str, Callable[[], MASK]] = {"current": cls, "older": cls.older, "quick": cls.quick}
+        """MASK with a named set of parameters: ``current``, ``older``, ``quick``, or ``small`` for little memory."""
+        sets: dict[str, Callable[[], MASK]] = {
+            "current": cls,
+            "older": cls.older,
+            "quick": cls.quick,
+            "small": partial(cls, view_memory="small"),
+        }
         if parameters not in sets:
             raise unknown_name("set of MASK's parameters", parameters, sets)
         return sets[parameters]()
