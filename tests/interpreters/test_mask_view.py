@@ -12,9 +12,12 @@ from torch import Tensor
 
 import underfire as uf
 from tests.conftest import smooth_images, tiny_network
+from tests.interpreters.test_mask import bilinear, gaussian
+from underfire import randomness
 from underfire.classifiers import Later, Prepared, Recorded
 from underfire.interpreters import MASK, State
 from underfire.interpreters.base import View
+from underfire.interpreters.mask_settings import Settings
 
 CLASSES = torch.tensor([0, 2, 3])
 IDS = torch.tensor([11, 12, 13])
@@ -187,3 +190,68 @@ def test_a_number_of_steps_is_a_parameter() -> None:
     looks, after = read(view, prepared, images.clone().requires_grad_(), state)
     assert looks.shape[1] == 2
     assert torch.equal(1 - looks[:, -1], after["mask"])
+
+
+class Follower:
+    """One image's mask as [ADV2] alg. 1 has it, step by step, with Adam written out; plain autograd does the rest."""
+
+    def __init__(self, prepared: Prepared, here: Settings, c: int, mask: Tensor) -> None:
+        self.prepared, self.here, self.c, self.m = prepared, here, c, mask
+        # The moments are 0 at first; a fresh solution halves and quarters them, and sets the counter to 100.
+        self.first, self.second, self.count = torch.zeros_like(mask), torch.zeros_like(mask), 100
+
+    def step(self, image: Tensor, corner: list[int]) -> None:
+        """``image`` C x H x W, with or without a graph; ``corner`` of the jitter's crop."""
+        here, (height, width) = self.here, image.shape[1:]
+        large = torch.stack([bilinear(plane, (height + here.jitter, width + here.jitter)) for plane in image])
+        blurred = torch.stack([gaussian(plane, here.blur, here.sigma) for plane in large])
+        crop = (slice(None), slice(corner[0], corner[0] + height), slice(corner[1], corner[1] + width))
+        up = gaussian(bilinear(self.m, (height, width)), here.mask_blur, here.mask_sigma)
+        chosen = self.prepared.run((large[crop] * up + blurred[crop] * (1 - up)).unsqueeze(0)).softmax(1)[0, self.c]
+        across, down = self.m[:-1, 1:] - self.m[:-1, :-1], self.m[1:, :-1] - self.m[:-1, :-1]
+        rough = ((across**2 + down**2 + 1e-8) ** (here.power / 2)).sum()
+        loss = chosen + here.l1 * (1 - self.m).abs().sum() + here.tv * rough
+        (slope,) = torch.autograd.grad(loss, self.m, create_graph=True)
+        self.count += 1
+        self.first = 0.9 * self.first + 0.1 * slope
+        self.second = 0.999 * self.second + 0.001 * slope**2
+        fast, slow = self.first / (1 - 0.9**self.count), self.second / (1 - 0.999**self.count)
+        self.m = (self.m - here.learning_rate * fast / (slow.sqrt() + 1e-8)).clamp(0, 1)
+
+    def let_go(self) -> None:
+        self.m = self.m.detach().requires_grad_()
+        self.first, self.second = self.first.detach(), self.second.detach()
+
+
+def test_two_looks_against_a_slow_replica() -> None:
+    """Two steps of an attack on the map: free steps, then differentiated ones, moments carried on; the looks, and the
+    gradient of their mean squared distance to a target."""
+    interpreter = MASK(iterations=3, learning_rate=0.01, free_steps=3, unrolled_steps=2)
+    images, target = smooth_images(3).double(), 0.3
+    view, prepared, state = begun(interpreter, images)
+    here = interpreter.settings(16, 16)
+    moved = [images, (images + 0.03 * torch.randn(images.shape, dtype=torch.float64)).clamp(0, 1)]
+    found = []
+    fresh = state["mask"]
+    for each in moved:
+        x = each.clone().requires_grad_()
+        looks, state = read(view, prepared, x, state)
+        gradient = torch.autograd.grad((looks - target).square().mean((1, 2, 3)).sum(), x)[0]
+        found.append((looks.detach(), gradient))
+    corners = [randomness.integers(0, IDS, "mask follow", torch.full_like(IDS, taken), (5, 2), 2) for taken in (0, 5)]
+    for row in range(3):
+        slow = Follower(prepared, here, int(CLASSES[row]), fresh[row].clone().requires_grad_())
+        for time, each in enumerate(moved):
+            x, masks = each[row].clone().requires_grad_(), []
+            for index in range(5):
+                if index <= 3:
+                    slow.let_go()
+                free = index < 3
+                slow.step(x.detach() if free else x, corners[time][row, index].tolist())
+                if not free:
+                    masks.append(1 - slow.m)
+            looks, gradient = found[time][0][row], found[time][1][row]
+            assert torch.allclose(looks, torch.stack(masks).detach(), atol=1e-9)
+            expected = torch.autograd.grad((torch.stack(masks) - target).square().mean(), x)[0]
+            assert float(expected.abs().max()) > 0
+            assert torch.allclose(gradient, expected, rtol=1e-6, atol=1e-9 * float(expected.abs().max()))

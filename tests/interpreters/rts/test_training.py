@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 import underfire as uf
+from tests.campaigns.runs import process
 from tests.interpreters.rts.makers import pyramid, write_encoder
 from underfire.data import TensorData
 from underfire.errors import DataError, InputError, InterpreterError, StoreError
@@ -18,6 +21,7 @@ from underfire.interpreters import RTS
 from underfire.interpreters.rts import MaskerRecipe, train_masker
 from underfire.interpreters.rts.sampling import Pictures, drawn, with_fakes
 from underfire.interpreters.rts.training import Step
+from underfire.zoo.folder import load_checkpoint
 
 SHORT = MaskerRecipe(selector_steps=4, decoder_steps=6, selector_batch=16, decoder_batch=8, width=8)
 
@@ -247,3 +251,29 @@ def test_unreadable_pictures_are_left_out(tmp_path: Path) -> None:
     assert [round(float(image[0, 0, 0]) * 255) for image in images] == [0, 100, 100]
     with pytest.raises(DataError, match="none of 1 images"):
         pictures.load([1])
+
+
+def test_a_killed_training_goes_on(tmp_path: Path) -> None:
+    """By the command: killed after its first checkpoint and resumed, it ends in the bits of one that was not."""
+
+    def words(name: str, *more: str) -> list[str | Path]:
+        fixed = ["train", "rts", "--classifier", "digits-resnet", "--data", "digits:train", "--batch", "8"]
+        return [*fixed, "--steps", "10,60", "--out", tmp_path / name, *more]
+
+    whole, running = process(*words("whole")), process(*words("parts"))
+    checkpoint, deadline = tmp_path / "parts" / "checkpoint.pt", time.monotonic() + 120
+    decoding = False
+    while not decoding and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+        saved = load_checkpoint(tmp_path / "parts", "cpu") if checkpoint.exists() else None
+        decoding = saved is not None and saved["phase"] == "decoder"
+    running.send_signal(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    running.communicate()
+    file = "rts-digits-resnet.safetensors"
+    assert decoding
+    assert not (tmp_path / "parts" / file).exists()
+    for started in (process(*words("parts", "--resume")), whole):
+        assert started.wait() == 0, started.communicate()
+    for name in (file, "losses.csv"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
