@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.grid_tables import Cell, markdown, shown
+from benchmarks.grid_tables import Cell, finished, markdown, shown
 from underfire import metrics
 from underfire.campaigns import RunConfig, run_attack
 
@@ -62,13 +62,12 @@ def run(name: str, data: str, out: Path, count: int | None) -> None:
     run_attack(config, folder, resume=folder.exists())
 
 
-def table(out: Path, names: list[str]) -> str:
+def table(found: list[Cell]) -> str:
     """A row per cell and reading: the controls, the prediction-only attack, and ADV2.
 
     ``reseeded`` is MASK's noise floor: how far another seed moves the clean images' maps. Where the object's true mask
     is known, also where maps point.
     """
-    found = [Cell(name, CELLS[name], out / name) for name in names if (out / name / "summary.json").exists()]
     pointing = any(row.get("map_mass_inside") is not None for cell in found for row in cell.rows["clean"].values())
     head = ["explanation", "network", "n", "read after", "joint success", "success", "map L1", "IoU@0.5", "1 - SSIM"]
     head += ["mass on object", "peak on object"] if pointing else []
@@ -121,7 +120,7 @@ def main() -> None:
         for name in arguments.only:
             run(name, arguments.data, arguments.out, arguments.count)
             print(name, "done", flush=True)
-    print(table(arguments.out, arguments.only))
+    print(table(finished({name: CELLS[name] for name in arguments.only}, arguments.out)))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ NAMES = {"cam": "CAM", "grad": "Grad", "gradcam": "Grad-CAM", "mask": "MASK", "r
 
 @dataclass(frozen=True)
 class Cell:
-    """A finished run of the grid. ``rows`` are of images that were classified correctly, by attack and image."""
+    """A finished run. ``rows`` are of its first interpreter and of correctly classified images, by attack and image."""
 
     name: str
     config: dict[str, Any]
@@ -39,7 +39,7 @@ class Cell:
     def __post_init__(self) -> None:
         found: dict[str, Rows] = {}
         for row in pq.read_table(self.folder / "results.parquet").to_pylist():
-            if row["correct_before"]:
+            if row["correct_before"] and row["interpreter"] == self.config["interpreters"][0]:
                 found.setdefault(row["attack"], {})[row["image_id"]] = row
         object.__setattr__(self, "rows", found)
         object.__setattr__(self, "control", json.loads((self.folder / "summary.json").read_text()).get("control"))

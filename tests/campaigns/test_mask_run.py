@@ -10,6 +10,7 @@ import torch
 
 import underfire as uf
 from benchmarks import core_tables
+from benchmarks.grid_tables import Cell
 from tests.campaigns.conftest import small_config
 from tests.campaigns.runs import Command, Written
 from underfire import randomness
@@ -45,10 +46,14 @@ def test_the_page_and_the_table_have_it(run: Written) -> None:
     page = write_page([run.folder], run.folder.parent / "page.html", "mask").read_text()
     assert "another seed alone moves the clean images" in page
     assert "untouched, other seed" in page
-    shown = core_tables.table(run.folder.parent, ["cell"]).splitlines()
-    floor = core_tables.cell(run.summary["interpreters"]["mask"]["attacks"]["reseeded"]["map_l1"])
-    assert all(len(line.split("|")) == len(shown[0].split("|")) for line in shown)
-    assert sum(floor in line for line in shown) >= 5
+    config = {"classifier": "digits-resnet", "interpreters": ("mask", "cam")}
+    lines = core_tables.table([Cell("cell", config, run.folder)]).splitlines()
+    assert all(len(line.split("|")) == len(lines[0].split("|")) for line in lines)
+    shown = {line.split("|")[4].strip(" *"): line for line in lines[2:]}
+    assert set(shown) == {"reseeded", "noise", "pgd", "adv2"}
+    for attack, line in shown.items():
+        found = run.summary["interpreters"]["mask"]["attacks"][attack]["map_l1"]
+        assert f"{found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}]" in line
 
 
 def test_explain_shows_the_maps_of_a_run(run: Written, command: Command, tmp_path: Path) -> None:
