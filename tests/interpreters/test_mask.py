@@ -108,7 +108,6 @@ def test_quick_maps_of_plain_drawings_are_not_empty() -> None:
     classifier, data = uf.classifiers.load("scenes-resnet"), uf.data.open_data("scenes:test")
     batch = data.load(indices=range(8))
     masks = data.masks(indices=range(8))
-    assert masks is not None
     maps = replace(MASK.quick(), iterations=30).maps(classifier, batch.images, batch.labels)
     assert float(maps.amax((1, 2)).min()) > 0.5
     inside, chance = uf.metrics.mass_inside(maps, masks).mean(), masks.float().mean()
