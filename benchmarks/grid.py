@@ -79,7 +79,7 @@ def main() -> None:
                 config = RunConfig.create(data=arguments.data, **settings | count)
                 run_attack(config, folder, resume=folder.exists())
                 print(name, "done", flush=True)
-    done = grid_tables.finished(cells(), arguments.out)
+    done = grid_tables.on_one_scale(grid_tables.finished(cells(), arguments.out))
     print(grid_tables.by_cell(done), end="\n\n")
     print(grid_tables.against_adv2(done), end="\n\n")
     print(grid_tables.by_threshold(done), end="\n\n")

@@ -34,29 +34,54 @@ class Cell:
     config: dict[str, Any]
     folder: Path
     rows: dict[str, Rows] = field(init=False)
-    control: str | None = field(init=False)
+    summary: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
         found: dict[str, Rows] = {}
         for row in pq.read_table(self.folder / "results.parquet").to_pylist():
-            if row["correct_before"] and row["interpreter"] == self.config["interpreters"][0]:
+            if row["correct_before"] and row["interpreter"] == self.interpreter:
                 found.setdefault(row["attack"], {})[row["image_id"]] = row
         object.__setattr__(self, "rows", found)
-        object.__setattr__(self, "control", json.loads((self.folder / "summary.json").read_text()).get("control"))
+        object.__setattr__(self, "summary", json.loads((self.folder / "summary.json").read_text()))
+
+    @property
+    def control(self) -> str | None:
+        found: str | None = self.summary.get("control")
+        return found
+
+    @property
+    def limit(self) -> float:
+        """Of joint success, in map L1."""
+        return float(self.summary["joint_success_threshold"][self.interpreter]["map_l1_below"])
 
     @property
     def attack(self) -> str:
         return str(self.config["attack"])
 
     @property
+    def interpreter(self) -> str:
+        return str(self.config["interpreters"][0])
+
+    @property
     def place(self) -> tuple[str, str, str]:
         """Network, interpreter and perturbation."""
         network = self.config["classifier"].removeprefix("cifar10-")
-        return network, NAMES[self.config["interpreters"][0]], self.config.get("perturbation", "pgd")
+        return network, NAMES[self.interpreter], self.config.get("perturbation", "pgd")
 
 
 def finished(cells: dict[str, dict[str, Any]], out: Path) -> list[Cell]:
     return [Cell(name, cells[name], out / name) for name in cells if (out / name / "summary.json").exists()]
+
+
+def on_one_scale(cells: list[Cell]) -> list[Cell]:
+    """The cells, joint success counted below PGD's limit everywhere: that of noise of plus and minus its eps on the
+    same images, as ``--noise-eps`` has it, and not of noise as small as C&W's changes."""
+    limits = {cell.place[:2]: cell.limit for cell in cells if cell.name.endswith(f"pgd-adv2-{cell.interpreter}")}
+    for cell in cells:
+        if cell.place[2] != "pgd":
+            for row in (row for rows in cell.rows.values() for row in rows.values()):
+                row["joint_success"] = row["success"] and row["map_l1"] < limits[cell.place[:2]]
+    return cells
 
 
 def shown(interval: metrics.Interval, sign: str = "") -> str:

@@ -286,7 +286,22 @@ def test_noise_is_as_large_as_what_the_attack_did(seed: int, size: float) -> Non
     assert torch.equal(CW().noise(images[1:2], changed[1:2], ids[1:2], seed)[0], noise[1])
 
 
+@pytest.mark.parametrize("kind", [CW, StAdv])
+def test_noise_of_a_chosen_size_is_that_of_a_ball(kind: type[CW] | type[StAdv]) -> None:
+    images = torch.rand(3, 3, 6, 6).mul(255).round().div(255)
+    nearly, ids = (images + 1 / 255).clamp(0, 1), torch.arange(3)
+    noise = kind(noise_eps=8 / 255).noise(images, nearly, ids, 4)
+    assert torch.equal(noise, PGD(8 / 255).noise(images, nearly, ids, 4))
+    moved = (noise - images).abs().mul(255).round()
+    assert bool(((moved == 8) | (noise == 0) | (noise == 1)).all())
+
+
 def test_bad_parameters() -> None:
+    for kind in (CW, StAdv):
+        with pytest.raises(InputError, match=r"noise_eps is 8; .* Did you mean 8/255"):
+            kind(noise_eps=8)
+    with pytest.raises(InputError, match=r"noise_eps is 0\.05, and pgd is compared with noise of its own eps, 0\.031"):
+        attacks.preset("adv2", noise_eps=0.05)
     with pytest.raises(InputError, match="spread is -1"):
         StAdv(spread=-1)
     with pytest.raises(InputError, match="neighbours is 'all'"):

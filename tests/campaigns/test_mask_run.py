@@ -47,7 +47,7 @@ def test_the_page_and_the_table_have_it(run: Written) -> None:
     assert "another seed alone moves the clean images" in page
     assert "untouched, other seed" in page
     config = {"classifier": "digits-resnet", "interpreters": ("mask", "cam")}
-    lines = core_tables.table([Cell("cell", config, run.folder)]).splitlines()
+    lines = core_tables.tables([Cell("cell", config, run.folder)]).splitlines()
     assert all(len(line.split("|")) == len(lines[0].split("|")) for line in lines)
     shown = {line.split("|")[4].strip(" *"): line for line in lines[2:]}
     assert set(shown) == {"reseeded", "noise", "pgd", "adv2"}

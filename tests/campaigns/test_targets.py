@@ -50,6 +50,19 @@ def test_the_seed_decides_about_targets_and_noise(run: Run) -> None:
     assert torch.equal(first.images(first.of("clean")), second.images(second.of("clean")))
 
 
+@pytest.mark.parametrize("perturbation", ["cw", "stadv"])
+def test_one_measure_for_all_perturbations(run: Run, perturbation: str) -> None:
+    """With ``noise_eps`` maps count as kept below the limit that a PGD run of that eps has."""
+    pgd, own = run(count=4, eps=0.1), run(count=4, perturbation=perturbation)
+    same = run(count=4, perturbation=perturbation, noise_eps=0.1)
+    assert torch.equal(same.images(same.of("noise")), pgd.images(pgd.of("noise")))
+    limits = [written.summary["joint_success_threshold"]["cam"]["map_l1_below"] for written in (pgd, own, same)]
+    assert limits[2] == limits[0] > limits[1]
+    for row in same.of("adv2"):
+        assert row["joint_success"] == (row["success"] and row["map_l1"] < limits[0])
+    assert torch.equal(same.images(same.of("adv2")), own.images(own.of("adv2")))
+
+
 def test_an_image_keeps_its_target_among_others(run: Run, tmp_path: Path) -> None:
     some = run(data=str(write_digits(tmp_path / "some", [3, 8, 5])), count=3)
     more = run(data=str(write_digits(tmp_path / "more", [0, 1, 5, 8, 3, 2])), count=6)

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from underfire.attacks import (
     CLASS_RULES,
@@ -42,6 +42,7 @@ class RunConfig(InputConfig):
     edge_scope: Literal["all", "warmup"] | None = None
     search: int = Field(0, ge=0)
     eps: float = Field(0.031)
+    noise_eps: float | None = None
     steps: tuple[int, int] | None = None
     target: str = "random"
     targeted: bool = True
@@ -51,10 +52,10 @@ class RunConfig(InputConfig):
     count: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=-(2**63), lt=2**63)
 
-    @field_validator("eps", mode="before")
+    @field_validator("eps", "noise_eps", mode="before")
     @classmethod
-    def _parse_eps(cls, value: Any) -> Any:
-        return parse_eps(value) if isinstance(value, str) else value
+    def _parse_eps(cls, value: Any, info: ValidationInfo) -> Any:
+        return parse_eps(value, str(info.field_name)) if isinstance(value, str) else value
 
     @field_validator("interpreters")
     @classmethod
@@ -89,6 +90,7 @@ class RunConfig(InputConfig):
         return preset(
             self.attack,
             eps=self.eps,
+            noise_eps=self.noise_eps,
             steps=self.steps,
             variant=self.preset,
             targeted=self.targeted,

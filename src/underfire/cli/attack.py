@@ -57,6 +57,10 @@ def attack(
         str | None, option("NAME", "Of a joint attack: pgd, bim, cw or stadv. [default: pgd]")
     ] = None,
     eps: Annotated[str, option("EPS", "L-inf radius of pgd and bim: 8/255 or 0.031.")] = "0.031",
+    noise_eps: Annotated[
+        str | None,
+        option("EPS", "cw, stadv: size of the noise that maps are compared with. [default: as large as the change]"),
+    ] = None,
     steps: Annotated[
         str | None,
         option(
@@ -140,6 +144,7 @@ def attack(
         edge_scope=None if edge_scope is None else edge_scope.value,
         search=search,
         eps=eps,
+        noise_eps=noise_eps,
         steps=None if steps is None else parse_steps(steps),
         target=target,
         targeted=not untargeted,

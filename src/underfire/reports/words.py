@@ -184,13 +184,23 @@ def _on_noise(run: Run) -> list[Note]:
     ]
 
 
+def _noise(configuration: Mapping[str, Any]) -> str:
+    """The noise control, as a sentence's beginning."""
+    chosen = configuration.get("noise_eps")
+    if chosen is not None:
+        return f"Random noise of plus and minus {chosen * 255:.3g}/255"
+    if {configuration.get("attack"), configuration.get("perturbation")} & {"cw", "stadv"}:
+        return "Random noise as large as the attack's own change (--noise-eps takes another)"
+    return "Random noise of the same size"
+
+
 def _on_controls(run: Run, name: str) -> list[Note]:
     attacks, shown = run.summary["interpreters"][name]["attacks"], plain(name)
     limit = run.summary["joint_success_threshold"][name]["map_l1_below"]
     notes = [
         Note(
             "good",
-            f"Random noise of the same size moves the {shown} map by {number(attacks['noise']['map_l1'])} on average. "
+            f"{_noise(run.configuration)} moves the {shown} map by {number(attacks['noise']['map_l1'])} on average. "
             + (
                 f"A map counts as kept below {limit:.3f}, which 95 % of the noisy images stay below."
                 if run.keeps

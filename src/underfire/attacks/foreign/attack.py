@@ -34,9 +34,9 @@ class Ball(PGD):
 
     name: ClassVar[str] = "foreign"
 
-    def noise(self, images: Tensor, adversarial: Tensor, ids: Tensor, seed: int) -> Tensor:
-        alike = super().noise if self.eps < 1 else super(PGD, self).noise  # without a ball, as large as the change was
-        return alike(images, adversarial, ids, seed)
+    @property
+    def noise_eps(self) -> float | None:
+        return self.eps if self.eps < 1 else None
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from underfire import randomness
+from underfire.attacks.perturbations.eps import eight_bit_box
 from underfire.attacks.rules import per_image
 
 Theta = dict[str, Tensor]
@@ -53,10 +54,19 @@ class Perturbation(ABC):
         """``adversarial`` at 8 bits: the nearest level *inside* the constraint around ``images``."""
         return (adversarial * 255).round().clamp(0, 255) / 255
 
+    @property
+    def noise_eps(self) -> float | None:
+        """Size of the noise that an attack is compared with, in units of pixels; None for as large as the change."""
+        return None
+
     def noise(self, images: Tensor, adversarial: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """The random noise that ``adversarial`` is compared with, at 8 bits: values move up or down at random, by as
-        much as the attack moved them in root mean square over the image, a whole number of levels each."""
+        """The random noise that ``adversarial`` is compared with, at 8 bits: every value moves up or down at random, by
+        ``noise_eps`` (the levels in it); or where that is None, by as much as the attack moved them in root mean square
+        over the image, a whole number of levels each."""
         drawn = randomness.uniform(seed, ids, "noise control", 0, images.shape[1:])
+        if self.noise_eps is not None:
+            low, high = eight_bit_box(images, self.noise_eps)
+            return torch.where(drawn < 0.5, high, low)
         size = ((adversarial - images) * 255).flatten(1).square().mean(1).sqrt()
         low = size.floor()
         more = per_image((size.square() - low.square()) / (2 * low + 1), images)  # how often one level more

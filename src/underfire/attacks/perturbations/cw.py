@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from underfire.attacks.perturbations.base import Perturbation, Theta
+from underfire.attacks.perturbations.eps import check_eps
 from underfire.attacks.perturbations.rounding import straight_through
 from underfire.attacks.rules import per_image
 
@@ -24,11 +25,17 @@ class CW(Perturbation):
 
     Args:
         rounded: the attack sees the image at 8 bits, as it is judged, and differentiates straight through the rounding.
+        noise_eps: size of the noise that it is compared with; None for as large as the change was.
     """
 
     name: ClassVar[str] = "cw"
 
     rounded: bool = True
+    noise_eps: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.noise_eps is not None:
+            check_eps("noise_eps", self.noise_eps)
 
     def start(self, images: Tensor, weights: Tensor, ids: Tensor, seed: int) -> Theta:
         inside = (2 * images - 1).clamp(-1 + 2 * INSIDE, 1 - 2 * INSIDE)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from underfire import randomness
 from underfire.attacks.perturbations.base import Perturbation, Theta
+from underfire.attacks.perturbations.eps import check_eps
 from underfire.attacks.perturbations.rounding import straight_through
 from underfire.attacks.rules import per_image
 from underfire.errors import InputError
@@ -30,6 +31,7 @@ class StAdv(Perturbation):
         spread: the flow begins uniformly within plus and minus so many pixels.
         neighbours: ``adjacent``, the four of the paper, or the four ``diagonal`` ones, as in published experiments.
         rounded: the attack sees the image at 8 bits, as it is judged, and differentiates straight through the rounding.
+        noise_eps: size of the noise that it is compared with; None for as large as the change was.
     """
 
     name: ClassVar[str] = "stadv"
@@ -37,12 +39,15 @@ class StAdv(Perturbation):
     spread: float = 0.1
     neighbours: Literal["adjacent", "diagonal"] = "adjacent"
     rounded: bool = True
+    noise_eps: float | None = None
 
     def __post_init__(self) -> None:
         if self.spread < 0:
             raise InputError(f"spread is {self.spread}; expected 0 or more pixels.")
         if self.neighbours not in _PAIRS:
             raise InputError(f"neighbours is {self.neighbours!r}; expected 'adjacent' or 'diagonal'.")
+        if self.noise_eps is not None:
+            check_eps("noise_eps", self.noise_eps)
 
     def start(self, images: Tensor, weights: Tensor, ids: Tensor, seed: int) -> Theta:
         drawn = randomness.uniform(seed, ids, "flow", 0, (2, *images.shape[2:])).to(images.dtype)

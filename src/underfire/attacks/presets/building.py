@@ -72,9 +72,10 @@ def perturbation_of(preset: Preset, shaping: Shaping) -> Perturbation:
     """The perturbation of ``preset`` under ``shaping``."""
     name = preset.perturbation_name
     if name == "cw":
-        return CW()
+        return CW(noise_eps=preset.noise_eps)
     if name == "stadv":
-        return StAdv(neighbours=preset.neighbours or preset.settings.neighbours)
+        neighbours = preset.neighbours or preset.settings.neighbours
+        return StAdv(neighbours=neighbours, noise_eps=preset.noise_eps)
     start = preset.random_start
     if start is None:  # the joint attacks have none, as published
         start = name == "pgd" and not KINDS[preset.name].joint

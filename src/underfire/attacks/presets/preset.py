@@ -44,6 +44,8 @@ class Preset:
         edge_scope: edges act in ``all`` stages or in the ``warmup`` alone; by the variant where None.
         random_start: of ``pgd``, multiplied by the shaping; where None, in prediction-only attacks.
         neighbours: ``adjacent`` or ``diagonal``, of StAdv's flow; by the variant where None.
+        noise_eps: of ``cw`` and ``stadv``, which have no eps: maps are compared with noise of plus and minus so
+            much, as under ``pgd``, rather than with noise as large as the change was.
         search: rounds of a search for each image's own constant between penalty and objective (``cw``, ``stadv``).
     """
 
@@ -61,6 +63,7 @@ class Preset:
     edge_scope: EdgeScope | None = None
     random_start: bool | None = None
     neighbours: Literal["adjacent", "diagonal"] | None = None
+    noise_eps: float | None = None
     search: int = 0
 
     def __post_init__(self) -> None:
@@ -84,6 +87,11 @@ class Preset:
             EdgeMask(self.edge_threshold)
         if self.edge_scope not in (None, "all", "warmup"):
             raise InputError(f"edge_scope is {self.edge_scope!r}; expected 'all' or 'warmup'.")
+        if self.noise_eps is not None and self.perturbation_name not in ("cw", "stadv"):
+            raise InputError(
+                f"noise_eps is {self.noise_eps:g}, and {self.perturbation_name} is compared with noise of its own eps, "
+                f"{self.eps:g}: it is for cw and stadv, which have none."
+            )
         if self.search:
             ConstantSearch(self.search)
             if self.perturbation_name not in ("cw", "stadv"):
@@ -137,6 +145,7 @@ def preset(
     target_class: ClassRule | int | str | None = None,
     target_map: MapRule | str | None = None,
     shaping: Shaping | str | None = None,
+    noise_eps: float | str | None = None,
     **others: Any,
 ) -> Preset:
     """The attack called ``name``: ``adv2``, ``advedge``, ``advedge+`` (joint), ``pgd``, ``bim``, ``cw``, ``stadv``
@@ -147,6 +156,7 @@ def preset(
         target_class: a rule, its name (``random``, ``least-likely``), or a class number.
         target_map: a rule, ``benign``, ``patch``, or the name of a file with a map.
         shaping: ``uniform``, ``edge`` or ``edge-mask``, instead of what goes with the attack.
+        noise_eps: as ``eps``.
 
     Raises:
         InputError: for a value that cannot be, or a target class where the attack is untargeted.
@@ -166,6 +176,7 @@ def preset(
         _class_rule(target_class),
         target_map=_map_rule(target_map),
         shaping=shaping,
+        noise_eps=parse_eps(noise_eps, "noise_eps") if isinstance(noise_eps, str) else noise_eps,
         **others,
     )
 

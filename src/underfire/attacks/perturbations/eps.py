@@ -1,0 +1,44 @@
+"""eps: a radius in L-inf, in units of pixels in [0, 1], and the 8-bit levels within it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from underfire.errors import InputError
+
+
+def parse_eps(text: str, name: str = "eps") -> float:
+    """A number or a fraction, such as ``0.031`` or ``8/255``. ``name``: what the argument is called."""
+    try:
+        return float(Fraction(text.replace(" ", "")))
+    except (ValueError, ZeroDivisionError, OverflowError) as error:
+        raise InputError(f"{name} is {text!r}; expected a number or a fraction, such as 0.031 or 8/255.") from error
+
+
+def check_eps(name: str, eps: float) -> None:
+    """Refuse what is no radius, or one without any 8-bit level inside."""
+    if not 0 < eps <= 1:
+        levels = f" Did you mean {eps:g}/255?" if 1 < eps <= 255 else ""
+        raise InputError(
+            f"{name} is {eps:g}; expected 0 < {name} <= 1, in units of pixels in [0, 1] (8/255 = 0.031).{levels}"
+        )
+    if eps * 255 + 1e-3 < 1:
+        raise InputError(
+            f"{name} is {eps:.4g}, less than one 8-bit level (1/255 = 0.0039): no other image can be saved in that "
+            "ball."
+        )
+
+
+def eight_bit_box(images: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """The lowest and highest 8-bit pixel values in [0, 1] that lie within ``eps`` of each pixel.
+
+    An image is saved at 8 bits, so only these values can be judged: the attack searches between them, and rounding can
+    never lead out of the ball. For eps = 0.031 (7.9 levels) that is a ball of 7 levels.
+    """
+    levels = images * 255
+    low = torch.ceil(levels - eps * 255 - 1e-3).clamp_min(0) / 255
+    high = torch.floor(levels + eps * 255 + 1e-3).clamp_max(255) / 255
+    return low, high
