@@ -62,13 +62,21 @@ def run(name: str, data: str, out: Path, count: int | None) -> None:
     run_attack(config, folder, resume=folder.exists())
 
 
-def table(found: list[Cell]) -> str:
+def tables(found: list[Cell]) -> str:
+    """A table of the cells whose objects' true masks are not known, and one of those where they are."""
+    masked = [
+        cell for cell in found if any(row.get("map_mass_inside") is not None for row in cell.rows["clean"].values())
+    ]
+    others = [cell for cell in found if cell not in masked]
+    return "\n\n".join(_table(cells, cells is masked) for cells in (others, masked) if cells)
+
+
+def _table(found: list[Cell], pointing: bool) -> str:
     """A row per cell and reading: the controls, the prediction-only attack, and ADV2.
 
-    ``reseeded`` is MASK's noise floor: how far another seed moves the clean images' maps. Where the object's true mask
-    is known, also where maps point.
+    ``reseeded`` is MASK's noise floor: how far another seed moves the clean images' maps. ``pointing``: also where maps
+    point.
     """
-    pointing = any(row.get("map_mass_inside") is not None for cell in found for row in cell.rows["clean"].values())
     head = ["explanation", "network", "n", "read after", "joint success", "success", "map L1", "IoU@0.5", "1 - SSIM"]
     head += ["mass on object", "peak on object"] if pointing else []
     lines = (line for cell in found for line in _lines(cell, pointing))
@@ -120,7 +128,7 @@ def main() -> None:
         for name in arguments.only:
             run(name, arguments.data, arguments.out, arguments.count)
             print(name, "done", flush=True)
-    print(table(finished({name: CELLS[name] for name in arguments.only}, arguments.out)))
+    print(tables(finished({name: CELLS[name] for name in arguments.only}, arguments.out)))
 
 
 if __name__ == "__main__":
