@@ -10,20 +10,19 @@ from rich.table import Table
 from rich.text import Text
 
 _COLUMNS = (
-    ("joint", "joint_success"),
-    ("success", "success"),
-    ("map L1", "map_l1"),
-    ("IoU", "map_iou"),
-    ("1-SSIM", "ssim"),
+    ("joint", "joint_success", "other class and kept map"),
+    ("success", "success", "other class"),
+    ("map L1", "map_l1", "distance from the benign map"),
+    ("IoU", "map_iou", "overlap with it"),
+    ("1-SSIM", "ssim", "how visible the change is"),
 )
-_LEGEND = (
-    "joint: other class and kept map; success: other class; map L1, IoU: distance and overlap with the benign map; "
-    "1-SSIM: how visible the change is. The attack on the prediction alone stands beside the joint one."
-)
+"""Head, column and meaning."""
 # In the place of map L1 where another map than the benign one was wanted, and in that of IoU where the data know the
 # object's true mask: does the map still peak on the object?
-_TO_TARGET = ("to target", "map_l1_target")
-_POINTING = ("peak on obj.", "map_peak_inside")
+_REACHED = ("joint", "joint_success", "other class and wanted map")
+_TO_TARGET = ("to target", "map_l1_target", "distance from the wanted map")
+_OVERLAP = ("IoU", "map_iou", "overlap with the benign map")
+_POINTING = ("peak on obj.", "map_peak_inside", "the map is highest on the object")
 
 
 def _cell(interval: Mapping[str, Any], complement: bool = False) -> str:
@@ -40,7 +39,7 @@ def summary_table(*summaries: Mapping[str, Any]) -> Group:
     """One table of one or more runs: joint success first, then a row per interpreter and attack, the controls too."""
     columns = list(_COLUMNS)
     if any(summary.get("target_map", "benign") != "benign" for summary in summaries):
-        columns[2] = _TO_TARGET
+        columns[0], columns[2], columns[3] = _REACHED, _TO_TARGET, _OVERLAP
     if all(_pointing_known(summary) for summary in summaries):
         columns[3] = _POINTING
     parts: list[Text | Table] = []
@@ -54,15 +53,18 @@ def summary_table(*summaries: Mapping[str, Any]) -> Group:
     table = Table(box=None, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="bold")
     for head in ("map", "attack"):
         table.add_column(head, overflow="fold")
-    for head, _ in columns:
+    for head, _, _ in columns:
         table.add_column(head, justify="right", no_wrap=True)
     for summary in summaries:
         for name, interpreter in summary["interpreters"].items():
             for attack, group in sorted(interpreter["attacks"].items(), key=lambda item: _order(item[0])):
-                cells = [_cell(group[key], complement=key == "ssim") for _, key in columns]
+                cells = [_cell(group[key], complement=key == "ssim") for _, key, _ in columns]
                 table.add_row(name, attack, *cells, style="bold" if attack == summary["attack"] else "")
     parts.append(table)
-    parts.append(Text(_LEGEND, style="dim"))
+    legend = "; ".join(f"{head}: {meaning}" for head, _, meaning in columns)
+    control = any(summary.get("control") for summary in summaries)
+    beside = " The attack on the prediction alone stands beside the joint one." if control else ""
+    parts.append(Text(f"{legend}.{beside}", style="dim"))
     for remark in dict.fromkeys(_remark(summary["images"]) for summary in summaries):
         parts.append(Text(remark, style="dim"))
     return Group(*parts)

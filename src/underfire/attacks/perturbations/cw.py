@@ -13,8 +13,10 @@ from underfire.attacks.perturbations.eps import check_eps
 from underfire.attacks.perturbations.rounding import straight_through
 from underfire.attacks.rules import per_image
 
-INSIDE = 1e-6
-"""How far from 0 and 1 pixels are kept: at the ends atanh is infinite, and such pixels would never move."""
+INSIDE = 0.49 / 255
+"""How far from 0 and 1 pixels begin: at the ends atanh is infinite, and such pixels would never move. As far as the
+rounding to 8 bits takes back: from 1e-6, as is usual, Adam's steps of 0.01 take 400 to come to the first other level."""
+INSIDE_UNROUNDED = 1e-6
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class CW(Perturbation):
             check_eps("noise_eps", self.noise_eps)
 
     def start(self, images: Tensor, weights: Tensor, ids: Tensor, seed: int) -> Theta:
-        inside = (2 * images - 1).clamp(-1 + 2 * INSIDE, 1 - 2 * INSIDE)
-        return {"w": torch.atanh(inside), "origin": images, "weights": weights}
+        margin = INSIDE if self.rounded else INSIDE_UNROUNDED
+        return {"w": torch.atanh(2 * images.clamp(margin, 1 - margin) - 1), "origin": images, "weights": weights}
 
     def variable(self, theta: Theta) -> Tensor:
         return theta["w"]
