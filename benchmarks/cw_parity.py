@@ -57,7 +57,8 @@ def main() -> None:
     right = classifier.logits(batch.images).argmax(1) == batch.labels
     images, labels = batch.images[right], batch.labels[right]
     system = uf.System(classifier, "cam")
-    ours = attacks.preset("cw", steps=(0, arguments.steps), search=arguments.rounds).build(system)
+    ours = attacks.preset("cw", steps=(0, arguments.steps)).build(system)
+    ours = replace(ours, search=attacks.ConstantSearch(arguments.rounds, initial=1e-3))
     options = {"binary_search_steps": arguments.rounds, "steps": arguments.steps, "abort_early": False}
     theirs = Theirs("foolbox:L2CarliniWagnerAttack", options, eps=None)
     found: dict[str, tuple[Tensor, Tensor]] = {}

@@ -102,7 +102,12 @@ def test_pixels_at_the_ends_of_the_range_can_move() -> None:
     variable = theta["w"].clone().requires_grad_()
     (gradient,) = torch.autograd.grad(perturbation.image(theta, variable).sum(), variable)
     assert bool((gradient > 0).all())
-    assert torch.allclose(gradient, 2 * images.clamp(1e-6, 1 - 1e-6) * (1 - images.clamp(1e-6, 1 - 1e-6)), rtol=0.1)
+    for bound, rounded in ((0.49 / 255, True), (1e-6, False)):
+        perturbation = CW(rounded=rounded)
+        variable = started(perturbation, images)["w"].requires_grad_()
+        (gradient,) = torch.autograd.grad(perturbation.image(theta, variable).sum(), variable)
+        near = images.clamp(bound, 1 - bound)
+        assert torch.allclose(gradient, 2 * near * (1 - near), rtol=0.1)
     for direction in (-1.0, 1.0):
         moved = perturbation.move(theta, direction * torch.ones_like(images), torch.tensor([3.0]))
         found = perturbation.image(moved, moved["w"])
@@ -181,6 +186,20 @@ def test_cw_does_not_care_where_the_logits_lie() -> None:
         assert torch.allclose(result.l2, found[0].l2, rtol=0.02)
 
 
+def test_cw_moves_pixels_at_the_ends() -> None:
+    """An image of zeros and ones: what lies there is moved by the first steps as other pixels are, and comes back."""
+    classifier = uf.Classifier(tiny_network(), image_size=16)
+    images = (smooth_images(8, seed=5) > 0.5).float()
+    labels = classifier.logits(images).argmax(1)
+    perturbation = CW()
+    weights, ids = torch.ones(8, 1, 16, 16), torch.arange(8)
+    theta = perturbation.start(images, weights, ids, 0)
+    assert torch.equal(perturbation.image(theta, perturbation.variable(theta)), images)
+    result = attacks.preset("cw", steps=(0, 200), search=3)(uf.System(classifier, "cam"), images, labels)
+    assert bool(result.success.all())
+    assert float(result.l2.max()) < 4
+
+
 # The constant
 
 
@@ -215,6 +234,28 @@ def test_a_search_finds_smaller_perturbations_and_more_of_them() -> None:
     assert searched.steps.tolist() == [7 * 60] * 11
     alone = attacks.preset("cw", steps=(0, 60), search=7)(system, images[4:5], labels[4:5])
     assert torch.equal(alone.adversarial[0], searched.adversarial[4])
+
+
+def test_a_search_of_one_round_is_none() -> None:
+    classifier = uf.Classifier(tiny_network(), image_size=16)
+    images = smooth_images(5, seed=5)
+    labels, system = classifier.logits(images).argmax(1), uf.System(classifier, "cam")
+    plain, searched = (attacks.preset("adv2", perturbation="cw", steps=(4, 20), search=n) for n in (0, 1))
+    assert torch.equal(plain(system, images, labels).adversarial, searched(system, images, labels).adversarial)
+
+
+def test_a_search_knows_failures_where_the_last_iterate_is_kept() -> None:
+    """Under ``published`` every last iterate is kept, and only some are successes."""
+    classifier = uf.Classifier(tiny_network(), image_size=16)
+    images = smooth_images(11, seed=5)
+    labels, system = classifier.logits(images).argmax(1), uf.System(classifier, "cam")
+    common = {"perturbation": "cw", "steps": (10, 40), "variant": "published"}
+    once = attacks.preset("adv2", **common)(system, images, labels)  # type: ignore[arg-type]
+    searched = attacks.preset("adv2", search=6, **common)(system, images, labels)  # type: ignore[arg-type]
+    assert not bool(once.success.all())
+    assert bool((searched.success | ~once.success).all())
+    assert int(searched.success.sum()) > int(once.success.sum())
+    assert (once.best_step >= 0).tolist() == once.success.tolist()
 
 
 # StAdv

@@ -263,7 +263,8 @@ class Loop:
         found = (run.best["level"] > 0)[rows]
         out.last[place] = last
         out.images[place] = torch.where(found.view(-1, 1, 1, 1), run.best["image"][rows], last)
-        out.best_step[place] = run.best["step"][rows]
+        out.best_step[place] = torch.where(found, run.best["step"][rows], -1)
+        out.level[place] = run.best["level"][rows]
         out.value[place] = torch.where(found, run.best["value"][rows], torch.inf)
         for name in ("steps", "forwards", "backwards"):
             getattr(out, name)[place] = run.counts[name][rows]

@@ -18,18 +18,20 @@ State = dict[str, Tensor]
 class ConstantSearch:
     """Several runs of an attack, image by image with a larger constant c after a failure and a smaller one after a
     success (Carlini & Wagner 2017, section VI-A): c is halved between the bounds that are known, and multiplied by ten
-    until there is an upper one.
+    until there is an upper one. Where a success is ranked by its perturbation's cost, as in prediction-only attacks,
+    that finds the cheapest one. A joint attack keeps the nearest map of all rounds, so that there it is a way to more
+    successes: smaller constants rarely come nearer.
 
     What is minimised is the objective + penalty / c: as good as c * objective + penalty, since Adam does not see a
     factor on everything.
 
     Args:
         rounds: runs of the attack.
-        initial: c of the first.
+        initial: c of the first; 1 is the attack without a search.
     """
 
     rounds: int = 9
-    initial: float = 1e-3
+    initial: float = 1.0
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or self.initial <= 0:
@@ -43,7 +45,7 @@ class ConstantSearch:
         found: Outcome | None = None
         for number in range(self.rounds):
             outcome = run(number, state["constant"])
-            state = self.update(state, outcome.best_step >= 0)
+            state = self.update(state, outcome.level > 0)
             found = outcome if found is None else found.better(outcome)
         assert found is not None
         return found
