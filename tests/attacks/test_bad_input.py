@@ -112,6 +112,25 @@ def test_targets_that_do_not_fit() -> None:
         attacks.preset("adv2", steps=(1, 1), target_class=rule)(system, smooth_images(3), ZEROS[:3])
 
 
+@pytest.mark.parametrize("interpreter", ["gradcam", "lrp:z+"])
+def test_an_empty_map_of_the_target_does_not_refuse_an_image(interpreter: str) -> None:
+    """Nothing speaks for class 3 before the warm-up: its map is empty, alone or among others."""
+    network = tiny_network()
+    with torch.no_grad():
+        network.head.weight[3] = -network.head.weight[3].abs() - 1
+        network.head.bias[3] = -1
+    system = uf.System(uf.Classifier(network, image_size=16), interpreter)
+    images = smooth_images(4)
+    labels = system.classifier.logits(images).argmax(1)
+    images, labels = images[labels != 3], labels[labels != 3]
+    before = system.maps(images, torch.full_like(labels, 3))
+    assert not any(bool(maps.any()) for maps in before.values())
+    attack = attacks.preset("adv2", steps=(2, 3), target_class=3)
+    together = attack(system, images, labels)
+    alone = attack(system, images[:1], labels[:1], batch_size=1)
+    assert torch.equal(together.adversarial[:1], alone.adversarial)
+
+
 def test_an_interpreter_whose_maps_have_no_gradient() -> None:
     class Steps(nn.Module):
         def forward(self, images: Tensor) -> Tensor:

@@ -13,36 +13,35 @@ from underfire.system import SystemView
 
 
 def probe_views(view: SystemView, benign: Benign, classes: Tensor) -> None:
-    """Differentiate every map once, on a few images.
+    """Differentiate every map once, on a few images, for the ``classes`` that the attack will read (int64 N).
+
+    Where a map does not change with the image, because nothing speaks for that class yet, the images' own classes are
+    asked instead: which images stand together must not decide whether an attack can begin.
 
     Raises:
         InterpreterError: where the network has no second derivative, or where the gradient of the maps is zero: an
             attack on them would do nothing, without a word.
     """
     chosen = padding(min(8, len(benign.images)), benign.images.device)
-    images, classes = benign.images[chosen], classes[chosen]
-    states = view.begin(images, classes, benign.ids[chosen])
-    image = images.clone().requires_grad_()
     passes = view.prepared.forwards, view.prepared.backwards
     try:
-        reading, _ = view.read(image, lambda _logits: classes, states, graph=True)
-        gradients = {
-            name: torch.autograd.grad(_contrast(looks), image, retain_graph=True, allow_unused=True)[0]
-            for name, looks in reading.looks.items()
-        }
+        gradients = _gradients(view, benign, classes, chosen)
+        if not all(bool(gradient.any()) for gradient in gradients.values()):
+            own = _gradients(view, benign, benign.labels, chosen)
+            gradients = {name: gradient if gradient.any() else own[name] for name, gradient in gradients.items()}
     except RuntimeError as error:
         if "not implemented" not in str(error) and "does not require grad" not in str(error):
             raise
-        part = without_second_derivative(view.prepared, images[:2]) or "A part of this network"
-        view.prepared.forwards, view.prepared.backwards = passes
+        part = without_second_derivative(view.prepared, benign.images[chosen][:2]) or "A part of this network"
         raise InterpreterError(
             f"the maps cannot be differentiated in the image: {error}. {part} has no second derivative. Use its eager "
             "or smooth form (a sigmoid for a hardsigmoid, attention written out for a fused one), or attack "
             "CAM or Grad-CAM."
         ) from error
-    view.prepared.forwards, view.prepared.backwards = passes
+    finally:
+        view.prepared.forwards, view.prepared.backwards = passes
     for name, gradient in gradients.items():
-        if gradient is None or not bool(gradient.any()):
+        if not bool(gradient.any()):
             raise InterpreterError(
                 f"the gradient of {name}'s maps is zero everywhere: a joint attack would do nothing. The network's "
                 "activations are piecewise linear in a way that the interpreter's view does not smooth."
@@ -51,6 +50,18 @@ def probe_views(view: SystemView, benign: Benign, classes: Tensor) -> None:
             raise InterpreterError(
                 f"the gradient of {name}'s maps holds NaN or infinite values; nothing can follow it."
             )
+
+
+def _gradients(view: SystemView, benign: Benign, classes: Tensor, chosen: Tensor) -> dict[str, Tensor]:
+    """The gradients of the maps for ``classes`` in the ``chosen`` images, by interpreter; 0 where there is none."""
+    image, classes = benign.images[chosen].clone().requires_grad_(), classes[chosen]
+    states = view.begin(image.detach(), classes, benign.ids[chosen])
+    reading, _ = view.read(image, lambda _logits: classes, states, graph=True)
+    found = {
+        name: torch.autograd.grad(_contrast(looks), image, retain_graph=True, allow_unused=True)[0]
+        for name, looks in reading.looks.items()
+    }
+    return {name: torch.zeros_like(image) if gradient is None else gradient for name, gradient in found.items()}
 
 
 def _contrast(maps: Tensor) -> Tensor:
