@@ -10,6 +10,7 @@ import pytest
 
 from tests.campaigns.conftest import small_config
 from tests.campaigns.runs import Command, Written, assert_same_run, content, options, process
+from underfire.attacks import KINDS
 from underfire.campaigns import run_attack
 from underfire.errors import ClassifierError, InputError, StoreError, UnderfireWarning
 
@@ -53,6 +54,13 @@ def test_overwriting_leaves_nothing_of_the_earlier_run(held: Path, tmp_path: Pat
     run_attack(config, tmp_path / "fresh")
     assert_same_run(Written(held), Written(tmp_path / "fresh"))
     assert {row["seed"] for row in Written(held).rows} == {5}
+
+
+@pytest.mark.parametrize("attack", [*KINDS, "torchattacks-pgd"])
+def test_overwriting_knows_the_images_of_every_attack(held: Path, attack: str) -> None:
+    add(held, f"images/{attack}/000000-a.png")
+    run_attack(small_config(count=1), held, overwrite=True)
+    assert not (held / f"images/{attack}/000000-a.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from underfire.errors import StoreError
 _OURS = re.compile(
     r"(run\.json|summary\.json|results\.parquet|trace\.parquet|ma(p|sk)s\.safetensors)(\.part)?|\.writable|\.lock"
     r"|(page\.html|figure\.png)(\.part)?"
-    r"|images(/[\w-]+(/\d{6,}-[\w.-]*\.png)?)?"
+    r"|images(/[\w+-]+(/\d{6,}-[\w.-]*\.png)?)?"
     r"|shards(/\d{6,}\.(parquet|trace|safetensors)(\.part)?)?",
     re.ASCII,
 )
