@@ -49,21 +49,25 @@ class System:
         classifier: a ``Classifier``, or any ``nn.Module`` that takes pixels in [0, 1].
         interpreters: one, several, or a mapping of names to them. A name stands for the interpreter with its default
             parameters; see ``interpreters.named`` for several of one kind.
+        variant: ``paper``, or ``published`` for the parameters of the published experiments; of names alone.
     """
 
     def __init__(
         self,
         classifier: Classifier | nn.Module,
         interpreters: Interpreter | str | Sequence[Interpreter | str] | Mapping[str, Interpreter],
+        variant: str = "paper",
     ) -> None:
         self.classifier = classifier if isinstance(classifier, Classifier) else Classifier(classifier)
         if not isinstance(interpreters, Iterable) or isinstance(interpreters, str):
             interpreters = [interpreters]
         if not isinstance(interpreters, Mapping):
-            interpreters = named(interpreters)
+            interpreters = named(interpreters, variant)
         if not interpreters:
             raise InputError("interpreters is empty; a system needs at least one.")
-        self.interpreters: dict[str, Interpreter] = {name: made_of(part) for name, part in interpreters.items()}
+        self.interpreters: dict[str, Interpreter] = {
+            name: made_of(part, variant) for name, part in interpreters.items()
+        }
 
     def maps(self, images: Tensor, classes: Tensor, ids: Tensor | None = None) -> dict[str, Tensor]:
         """The honest maps N x h x w of every interpreter."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -37,6 +41,30 @@ def test_defaults_and_running_options(tiny: Tiny, images: Tensor, labels: Tensor
     by_name = uf.attack(tiny, images, labels, steps=(1, 2), mean=MEAN, std=STD, ids=[f"{i}.png" for i in range(6)])
     by_number = uf.attack(tiny, images, labels, steps=(1, 2), mean=MEAN, std=STD, ids=[5, 6, 7, 8, 9, 10])
     assert not torch.equal(by_name.target, by_number.target)
+
+
+def test_published_is_the_interpreters_too(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
+    settings = {"eps": 0.1, "steps": (3, 5)}
+    found = uf.attack(classifier, images, labels, "adv2", "grad", variant="published", **settings)
+    system = uf.System(classifier, uf.interpreters.create("grad", "published"))
+    expected = attacks.preset("adv2", variant="published", **settings)(system, images, labels)  # type: ignore[arg-type]
+    assert torch.equal(found.adversarial, expected.adversarial)
+    other = attacks.preset("adv2", variant="published", **settings)(  # type: ignore[arg-type]
+        uf.System(classifier, "grad"), images, labels
+    )
+    assert not torch.equal(found.adversarial, other.adversarial)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, torch.tensor, np.array])
+def test_a_target_class_for_each_image(
+    classifier: uf.Classifier, images: Tensor, labels: Tensor, kind: Callable[[list[int]], Any]
+) -> None:
+    wanted = ((labels + 1) % 4).tolist()
+    found = uf.attack(classifier, images, labels, "pgd", target_class=kind(wanted), steps=(1, 1))
+    assert found.target.tolist() == wanted
+    others = labels != 2
+    found = uf.attack(classifier, images[others], labels[others], "pgd", target_class=np.int64(2), steps=(1, 1))
+    assert set(found.target.tolist()) == {2}
 
 
 def test_errors(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:

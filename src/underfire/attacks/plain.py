@@ -59,7 +59,10 @@ def attack(
         system = model
     else:
         classifier = model if isinstance(model, Classifier) else Classifier(model, mean=mean, std=std)
-        system = System(classifier, "cam" if interpreters is None else interpreters)
+        published = settings.get("variant") == "published"
+        system = System(
+            classifier, "cam" if interpreters is None else interpreters, "published" if published else "paper"
+        )
     running = {name: settings.pop(name) for name in RUNNING if name in settings}
     if not isinstance(attack, str):
         if settings:

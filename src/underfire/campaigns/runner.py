@@ -22,7 +22,6 @@ from underfire.campaigns.store import Store
 from underfire.campaigns.summary import summarise, with_joint_success
 from underfire.data import ImageData
 from underfire.errors import InputError
-from underfire.interpreters import named
 from underfire.system import System
 from underfire.zoo.weights import state_hash
 
@@ -99,7 +98,7 @@ def _prepare(config: RunConfig, store: Store, device: str, reporter: Reporter) -
     place = find_device(device)
     inputs = config.open(place)
     data, classifier = inputs.data, inputs.classifier
-    system = System(classifier, named(config.interpreters, config.preset))
+    system = System(classifier, config.interpreters, config.preset)
     names = classifier.class_names or data.class_names
     preset = config.preset_for(names, inputs.classes)  # refused here what cannot be
     rule = preset.target_class
