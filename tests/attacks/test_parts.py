@@ -240,6 +240,15 @@ def test_published_keeps_the_last_iterate(classifier: uf.Classifier) -> None:
         ({"name": "adv2", "steps": (-1, 5)}, "steps is"),
         ({"name": "adv2", "eps": 0}, "eps is 0"),
         ({"name": "adv2", "eps": 8}, "eps is 8"),
+        ({"name": "cw", "eps": 8}, "eps is 8"),
+        ({"name": "adv2", "edge_threshold": 0.3}, "edge_threshold is 0.3, and adv2 has none"),
+        ({"name": "advedge", "edge_threshold": 0.3}, "advedge has none: advedge\\+ has"),
+        ({"name": "adv2", "edge_scope": "warmup"}, "edges have no part in adv2"),
+        ({"name": "cw", "random_start": True}, "random_start is True, and cw has none"),
+        ({"name": "adv2", "neighbours": "diagonal"}, "neighbours is 'diagonal', and pgd has no flow"),
+        ({"name": "stadv", "neighbours": "all"}, "neighbours is 'all'"),
+        ({"name": "adv2", "target_class": []}, "target_class is \\[\\]"),
+        ({"name": "adv2", "target_class": 1.5}, "target_class is 1.5 \\(float\\)"),
     ],
 )
 def test_presets_that_cannot_be(arguments: dict[str, object], message: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import skimage.filters
@@ -56,6 +58,13 @@ def test_flat_areas_stay_in_the_saved_image(classifier: uf.Classifier, name: str
     if perturbation != "stadv":  # moving the pixels of a flat area changes nothing
         assert bool((free.adversarial != images).any(1, keepdim=True)[weights == 0].any())
     assert [stage.shaped for stage in only_first.build(system).stages] == [True, False]
+    beside = only_first.control().build(system).stages
+    assert [(stage.steps, stage.shaped, stage.reads_maps) for stage in beside] == [(6, True, False), (10, False, False)]
+    for preset in (only_first, replace(only_first, edge_scope="all")):
+        alone = preset.control()(system, images, labels)
+        changed = (alone.adversarial != images).any(1, keepdim=True)[weights == 0].any()
+        if perturbation != "stadv" or preset is not only_first:
+            assert bool(changed) == (preset is only_first), "as free as what it is beside"
 
 
 def test_pgd_steps_in_proportion_to_the_edges(classifier: uf.Classifier) -> None:

@@ -31,7 +31,9 @@ class Outcome:
     @classmethod
     def empty(cls, images: Tensor, trace_every: int | None) -> Outcome:
         trace = Trace(len(images), trace_every) if trace_every else None
-        steps, best_step, level, forwards, backwards = torch.zeros(5, len(images), dtype=torch.int64, device=images.device)
+        steps, best_step, level, forwards, backwards = torch.zeros(
+            5, len(images), dtype=torch.int64, device=images.device
+        )
         value = images.new_full((len(images),), torch.inf)
         return cls(images.clone(), images.clone(), steps, best_step, level, value, forwards, backwards, trace=trace)
 

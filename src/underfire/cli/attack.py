@@ -56,7 +56,7 @@ def attack(
     perturbation: Annotated[
         str | None, option("NAME", "Of a joint attack: pgd, bim, cw or stadv. [default: pgd]")
     ] = None,
-    eps: Annotated[str, option("EPS", "L-inf radius of pgd and bim: 8/255 or 0.031.")] = "0.031",
+    eps: Annotated[str | None, option("EPS", "L-inf radius of pgd and bim, such as 8/255. [default: 0.031]")] = None,
     noise_eps: Annotated[
         str | None,
         option("EPS", "cw, stadv: size of the noise that maps are compared with. [default: as large as the change]"),
@@ -122,6 +122,11 @@ def attack(
 
     if early_stop and no_early_stop:
         raise InputError("--early-stop and --no-early-stop contradict each other; give one of them.")
+    if eps is not None and {attack.lower(), (perturbation or "").lower()} & {"cw", "stadv"}:
+        raise InputError(
+            f"--eps is {eps}, and {perturbation or attack} has no ball: its changes are as large as they need to be. "
+            "--noise-eps says what noise maps are compared with."
+        )
     config = RunConfig.create(
         data=data,
         classifier=classifier,
@@ -143,7 +148,7 @@ def attack(
         edge_threshold=edge_threshold,
         edge_scope=None if edge_scope is None else edge_scope.value,
         search=search,
-        eps=eps,
+        eps="0.031" if eps is None else eps,
         noise_eps=noise_eps,
         steps=None if steps is None else parse_steps(steps),
         target=target,

@@ -15,7 +15,7 @@ from underfire.attacks.rules import per_image
 
 INSIDE = 0.49 / 255
 """How far from 0 and 1 pixels begin: at the ends atanh is infinite, and such pixels would never move. As far as the
-rounding to 8 bits takes back: from 1e-6, as is usual, Adam's steps of 0.01 take 400 to come to the first other level."""
+rounding to 8 bits takes back: from 1e-6, as is usual, it takes 400 of Adam's steps to come to the first other level."""
 INSIDE_UNROUNDED = 1e-6
 
 

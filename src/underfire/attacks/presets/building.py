@@ -113,8 +113,7 @@ def _joint(preset: Preset, variant: Variant, shaping: Shaping, rows: Mapping[str
     confidences = [row.confidence for row in every if row.confidence is not None]
     last = variant.keep_last and not confidences
     stops = variant.early_stop and all(row.rests for row in every) if preset.early_stop is None else preset.early_stop
-    scope = preset.edge_scope or variant.edge_scope
-    shaped = scope == "all" or isinstance(shaping, Uniform)
+    shaped = _shaped_throughout(preset, variant, shaping)
     return {
         "stages": (
             Stage("warm-up", warmup, (_move((first, *added), every),)),
@@ -125,6 +124,10 @@ def _joint(preset: Preset, variant: Variant, shaping: Shaping, rows: Mapping[str
     }
 
 
+def _shaped_throughout(preset: Preset, variant: Variant, shaping: Shaping) -> bool:
+    return isinstance(shaping, Uniform) or (preset.edge_scope or variant.edge_scope) == "all"
+
+
 def _alone(preset: Preset, variant: Variant, shaping: Shaping, rows: Mapping[str, Row]) -> dict[str, object]:
     every = list(rows.values())
     margin = preset.perturbation_name == "cw"
@@ -132,8 +135,12 @@ def _alone(preset: Preset, variant: Variant, shaping: Shaping, rows: Mapping[str
     weight = max(row.prediction for row in ROWS[preset.perturbation_name].values())
     penalty = _penalty([ROWS[preset.perturbation_name]["cam"]])
     moves = (_move((Weighted(term, weight), *penalty), [ROWS[preset.perturbation_name]["cam"]]),)
+    warmup, rest = _steps(preset, every)
+    stages: tuple[Stage, ...] = (Stage("prediction", warmup + rest, moves),)
+    if not _shaped_throughout(preset, variant, shaping):
+        stages = (Stage("warm-up", warmup, moves), Stage("prediction", rest, moves, shaped=False))
     return {
-        "stages": (Stage("prediction", sum(_steps(preset, every)), moves),),
+        "stages": stages,
         "ranking": Ranking("penalty" if penalty else "prediction"),
     }
 

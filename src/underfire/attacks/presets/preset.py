@@ -10,7 +10,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from underfire.attacks.attack import Attack
-from underfire.attacks.perturbations import parse_eps
+from underfire.attacks.perturbations import check_eps, parse_eps
 from underfire.attacks.presets.building import KINDS, build, perturbation_of
 from underfire.attacks.presets.rows import ROWS
 from underfire.attacks.presets.variants import VARIANTS, EdgeScope, Variant
@@ -83,10 +83,22 @@ class Preset:
             raise InputError(
                 f"steps is {self.steps}; expected the numbers of warm-up and joint steps, such as (40, 160)."
             )
+        shaping = self.shaping or KINDS[self.name].shaping
         if self.edge_threshold is not None:
             EdgeMask(self.edge_threshold)
+            if not isinstance(shaping, EdgeMask):
+                raise InputError(f"edge_threshold is {self.edge_threshold:g}, and {self.name} has none: advedge+ has.")
         if self.edge_scope not in (None, "all", "warmup"):
             raise InputError(f"edge_scope is {self.edge_scope!r}; expected 'all' or 'warmup'.")
+        if self.edge_scope is not None and isinstance(shaping, Uniform):
+            raise InputError(
+                f"edge_scope is {self.edge_scope!r}, and edges have no part in {self.name}: advedge and advedge+ have."
+            )
+        if self.random_start and self.perturbation_name != "pgd":
+            raise InputError(f"random_start is True, and {self.perturbation_name} has none: pgd has.")
+        if self.neighbours is not None and self.perturbation_name != "stadv":
+            raise InputError(f"neighbours is {self.neighbours!r}, and {self.perturbation_name} has no flow: stadv has.")
+        check_eps("eps", self.eps)
         if self.noise_eps is not None and self.perturbation_name not in ("cw", "stadv"):
             raise InputError(
                 f"noise_eps is {self.noise_eps:g}, and {self.perturbation_name} is compared with noise of its own eps, "
@@ -126,8 +138,8 @@ class Preset:
         """The prediction-only attack with the same perturbation, shaping and start, and as many steps."""
         name = self.perturbation_name
         shaping = self.shaping or KINDS[self.name].shaping
-        kept = replace(self, name="bim" if name == "pgd" and not self.random_start else name, perturbation=None)
-        return replace(kept, shaping=shaping, target_map=BenignMap(), early_stop=None)
+        name = "bim" if name == "pgd" and not self.random_start else name
+        return replace(self, name=name, perturbation=None, shaping=shaping, target_map=BenignMap(), early_stop=None)
 
 
 def _two_counts(steps: Any) -> bool:
@@ -142,7 +154,7 @@ def preset(
     steps: tuple[int, int] | None = None,
     variant: str | Variant = "paper",
     targeted: bool = True,
-    target_class: ClassRule | int | str | None = None,
+    target_class: ClassRule | int | str | Sequence[int] | Tensor | None = None,
     target_map: MapRule | str | None = None,
     shaping: Shaping | str | None = None,
     noise_eps: float | str | None = None,
@@ -153,7 +165,7 @@ def preset(
 
     Args:
         eps: a number, or a fraction such as ``"8/255"``.
-        target_class: a rule, its name (``random``, ``least-likely``), or a class number.
+        target_class: a rule, its name (``random``, ``least-likely``), a class number, or one per image.
         target_map: a rule, ``benign``, ``patch``, or the name of a file with a map.
         shaping: ``uniform``, ``edge`` or ``edge-mask``, instead of what goes with the attack.
         noise_eps: as ``eps``.
@@ -181,12 +193,22 @@ def preset(
     )
 
 
-def _class_rule(given: ClassRule | int | str | None) -> ClassRule:
+def _class_rule(given: Any) -> ClassRule:
     if isinstance(given, str):
         if given not in CLASS_RULES:
             raise unknown_name("target_class", given, CLASS_RULES)
         return CLASS_RULES[given]
-    return GivenClass(given) if isinstance(given, int) else given or RandomClass()
+    if given is None or isinstance(given, ClassRule):
+        return given or RandomClass()
+    values = given.tolist() if hasattr(given, "tolist") else given  # of tensors, arrays and their numbers
+    if isinstance(values, Integral):
+        return GivenClass(int(values))
+    if isinstance(values, Sequence) and values and all(isinstance(value, Integral) for value in values):
+        return GivenClass(tuple(int(value) for value in values))
+    raise InputError(
+        f"target_class is {values!r:.60} ({type(given).__name__}); expected a rule, 'random', 'least-likely', a class "
+        "number, or one class number per image."
+    )
 
 
 def _map_rule(given: MapRule | str | None) -> MapRule:
