@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ class System:
         interpreters: one, several, or a mapping of names to them. A name stands for the interpreter with its default
             parameters; see ``interpreters.named`` for several of one kind.
         variant: ``paper``, or ``published`` for the parameters of the published experiments; of names alone.
+        readers: more of them, as a sequence, whose maps are measured and never attacked: what cannot be
+            differentiated (``captum:Lime``), or what an attack on the others is to be seen with.
     """
 
     def __init__(
@@ -57,20 +60,34 @@ class System:
         classifier: Classifier | nn.Module,
         interpreters: Interpreter | str | Sequence[Interpreter | str] | Mapping[str, Interpreter],
         variant: str = "paper",
+        *,
+        readers: Sequence[Interpreter | str] = (),
     ) -> None:
         self.classifier = classifier if isinstance(classifier, Classifier) else Classifier(classifier)
         if not isinstance(interpreters, Iterable) or isinstance(interpreters, str):
             interpreters = [interpreters]
         if not isinstance(interpreters, Mapping):
-            interpreters = named(interpreters, variant)
+            interpreters = list(interpreters)
+            together = named([*interpreters, *readers], variant)
+            interpreters = dict(list(together.items())[: len(interpreters)])
+        else:
+            read = named(readers, variant)
+            twice = sorted(read.keys() & interpreters.keys())
+            if twice:
+                raise InputError(f"readers holds {twice[0]!r}, which is among interpreters: it is read anyway.")
+            together = {**interpreters, **read}
         if not interpreters:
             raise InputError("interpreters is empty; a system needs at least one.")
-        self.interpreters: dict[str, Interpreter] = {
-            name: made_of(part, variant) for name, part in interpreters.items()
-        }
+        self.interpreters: dict[str, Interpreter] = {name: made_of(part, variant) for name, part in together.items()}
+        self._attacked = tuple(interpreters)
+
+    @property
+    def attacked(self) -> dict[str, Interpreter]:
+        """Those of ``interpreters`` that a joint attack is about: all but the readers."""
+        return {name: self.interpreters[name] for name in self._attacked}
 
     def maps(self, images: Tensor, classes: Tensor, ids: Tensor | None = None) -> dict[str, Tensor]:
-        """The honest maps N x h x w of every interpreter."""
+        """The honest maps N x h x w of every interpreter, readers too."""
         return {
             name: interpreter.maps(self.classifier, images, classes, ids=ids)
             for name, interpreter in self.interpreters.items()
@@ -81,14 +98,16 @@ class System:
         again = {name: interpreter.reseeded(offset) for name, interpreter in self.interpreters.items()}
         if all(other is None for other in again.values()):
             return None
-        return System(self.classifier, {name: other or self.interpreters[name] for name, other in again.items()})
+        system = copy.copy(self)
+        system.interpreters = {name: other or self.interpreters[name] for name, other in again.items()}
+        return system
 
     def view(self, precision: str = "float32", size: Sequence[int] | None = None) -> SystemView:
-        """The differentiable view of the whole system, on a prepared copy of the classifier.
+        """The differentiable view of what is attacked, on a prepared copy of the classifier.
 
         ``size``: height and width of the images that it is for, where the classifier does not say them itself.
         """
-        views = {name: interpreter.view() for name, interpreter in self.interpreters.items()}
+        views = {name: interpreter.view() for name, interpreter in self.attacked.items()}
         in_place = all(view.smoothing is None and view.in_place for view in views.values())
         return SystemView(self.classifier.prepare(precision, in_place=in_place, size=size), views)
 

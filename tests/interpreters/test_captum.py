@@ -102,9 +102,11 @@ def test_joint_attacks_where_it_can_be_differentiated(classifier: uf.Classifier,
     joint = attacks.preset("adv2", eps=0.1, steps=(10, 50), early_stop=False)
     system = uf.System(classifier, Captum(method))
     found, alone = joint(system, images, labels), joint.control()(system, images, labels)
+    (name,) = system.interpreters
+    assert name == f"captum:{method}"
     both = found.success & alone.success
     assert int(both.sum()) >= 5
-    assert float(found.map_l1["captum"][both].mean()) < 0.85 * float(alone.map_l1["captum"][both].mean())
+    assert float(found.map_l1[name][both].mean()) < 0.85 * float(alone.map_l1[name][both].mean())
 
 
 @pytest.mark.parametrize("method", ["Lime", "Occlusion", "GuidedBackprop", "DeepLift"])
@@ -117,8 +119,17 @@ def test_joint_attacks_are_refused_elsewhere(classifier: uf.Classifier, method: 
         attacks.preset("adv2", eps=0.1, steps=(2, 4))(system, images, labels)
     assert float(re.findall(r"cosine of (\d\.\d\d)", str(refused.value))[0]) < 0.99
     result = attacks.preset("pgd", eps=0.1, steps=(0, 4))(system, images, labels)  # it can still read
-    assert float(result.map_l1["captum"].max()) > 0
+    assert float(result.map_l1[f"captum:{method}"].max()) > 0
     assert all(torch.equal(value, before[name]) for name, value in classifier.module.state_dict().items())
+    joint = attacks.preset("adv2", eps=0.1, steps=(2, 4))  # and beside an attack on another one
+    ids = torch.arange(4)
+    both = uf.System(classifier, "cam", readers=list(system.interpreters.values()))
+    read = joint(both, images, labels, ids=ids)
+    assert torch.equal(read.adversarial, joint(uf.System(classifier, "cam"), images, labels, ids=ids).adversarial)
+    honest = system.interpreters[f"captum:{method}"].maps(classifier, read.adversarial, read.target, ids=ids)
+    assert torch.equal(read.maps[f"captum:{method}"], honest)
+    kept = read.success & (read.map_l1["cam"] < read.map_threshold["cam"])
+    assert torch.equal(read.joint_success, kept), "no reader's map is asked for"
     for part in classifier.module.modules():
         assert not any((part._forward_hooks, part._forward_pre_hooks, part._backward_hooks))
 

@@ -105,7 +105,8 @@ class BaseAttack(ABC):
         judgement = judge(system, benign, outcome.images, classes, self.goal, maps)
         noisy = self.perturbation.noise(benign.images, outcome.images, benign.ids, seed)
         noise = judge(system, benign, noisy, benign.labels, Goal(targeted=True))
-        return AttackResult.build(self, benign, classes, judgement, outcome, noise, maps).to(images.device)
+        result = AttackResult.build(self, benign, classes, judgement, outcome, noise, maps, system.attacked)
+        return result.to(images.device)
 
     def resolve(self, benign: Benign, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
         """What is wanted: the goal's classes int64 N, and the target maps N x h x w by interpreter."""

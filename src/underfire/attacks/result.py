@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +33,10 @@ class AttackResult:
         target: the target classes; None for an untargeted attack.
         success: the goal was reached, by the original classifier on the 8-bit image.
         untargeted_success: the predicted class is not the image's own.
-        joint_success: correct before, success, and every map closer to its target than ``map_threshold``: where the
-            target is the benign map, the 95th percentile of the distances that random noise of the same size causes on
-            the images that were correct before; for another one, half of the benign map's distance to it.
+        joint_success: correct before, success, and every attacked map (no reader's) closer to its target than
+            ``map_threshold``: where the target is the benign map, the 95th percentile of the distances that random
+            noise of the same size causes on the images that were correct before; for another one, half of the benign
+            map's distance to it.
         confidence: probability of what was wanted, in [0, 1].
         benign_maps: honest maps N x h x w in [0, 1] of the benign images for their own class.
         maps: honest maps of the adversarial images for the target.
@@ -99,6 +100,7 @@ class AttackResult:
         outcome: Outcome,
         noise: Judgement,
         target_maps: dict[str, Tensor],
+        attacked: Container[str],
     ) -> AttackResult:
         noise_l1 = {name: values["map_l1"] for name, values in noise.distances.items()}
         correct = benign.correct.cpu()
@@ -108,7 +110,8 @@ class AttackResult:
             if not attack.target_map.benign:
                 limit = metrics.HALFWAY * metrics.map_l1(benign.maps[name].cpu(), target_maps[name].cpu()).double()
             thresholds[name] = limit
-            joint = metrics.joint_success(joint, judged.distances[name]["map_l1_target"], limit)
+            if name in attacked:
+                joint = metrics.joint_success(joint, judged.distances[name]["map_l1_target"], limit)
         columns = ("map_l1", "map_l2", "map_iou", "map_ssim", "map_spearman", "map_l1_target")
         return cls(
             images=benign.images.cpu(),

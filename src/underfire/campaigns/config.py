@@ -34,6 +34,7 @@ class RunConfig(InputConfig):
     here, so that a run may be resumed with others: batches do not change results, another device their last bits."""
 
     interpreters: tuple[str, ...] = ("cam",)
+    readers: tuple[str, ...] = ()
     attack: str = "adv2"
     baseline: str | None = None
     perturbation: str | None = None
@@ -57,7 +58,7 @@ class RunConfig(InputConfig):
     def _parse_eps(cls, value: Any, info: ValidationInfo) -> Any:
         return parse_eps(value, str(info.field_name)) if isinstance(value, str) else value
 
-    @field_validator("interpreters")
+    @field_validator("interpreters", "readers")
     @classmethod
     def _known_interpreters(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(canonical(name) for name in value)

@@ -98,7 +98,7 @@ def _prepare(config: RunConfig, store: Store, device: str, reporter: Reporter) -
     place = find_device(device)
     inputs = config.open(place)
     data, classifier = inputs.data, inputs.classifier
-    system = System(classifier, config.interpreters, config.preset)
+    system = System(classifier, config.interpreters, config.preset, readers=config.readers)
     names = classifier.class_names or data.class_names
     preset = config.preset_for(names, inputs.classes)  # refused here what cannot be
     rule = preset.target_class

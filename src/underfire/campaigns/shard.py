@@ -168,7 +168,7 @@ class _Writer:
     ) -> None:
         run = self.run
         seconds = outcome.seconds / len(places) if outcome else 0.0
-        interpreters = "+".join(run.system.interpreters) if attack is not None and attack.joint else ""
+        interpreters = "+".join(run.system.attacked) if attack is not None and attack.joint else ""
         targets = wanted.classes.tolist() if wanted is not None and wanted.goal.targeted else [None] * len(places)
         for row, place in enumerate(places):
             record = self.records[place]

@@ -42,6 +42,7 @@ def attack(
     classifier: options.ClassifierName,
     out: Annotated[Path, option("FOLDER", "For results, images and maps.")],
     interpreter: options.Interpreters = None,
+    read_with: options.Readers = None,
     attack: Annotated[
         str, option("NAME", "adv2, advedge and advedge+ are joint; pgd, bim, cw and stadv only change the class.")
     ] = "adv2",
@@ -141,6 +142,7 @@ def attack(
         features=features,
         class_map=class_map,
         interpreters=tuple(options.interpreters(interpreter)),
+        readers=tuple(options.listed(read_with)),
         attack=attack,
         baseline=baseline,
         perturbation=perturbation,

@@ -43,6 +43,14 @@ Interpreters = Annotated[
         "list'); mask:quick for plain drawings, rts:FOLDER for a masker of your own. [default: cam]",
     ),
 ]
+Readers = Annotated[
+    list[str] | None,
+    option(
+        "NAMES",
+        "More interpreters, which read the images that the attack on the others made: captum:Lime, captum:KernelShap, "
+        "... (written like --interpreter).",
+    ),
+]
 Device = Annotated[str, option("NAME", "auto, cpu, cuda, cuda:1.")]
 Seed = Annotated[int, option("N", "Of everything random.")]
 
@@ -69,7 +77,12 @@ ClassMap = Annotated[str | None, _own("FILE", "JSON or CSV: which class each cla
 
 def interpreters(given: Sequence[str] | None) -> list[str]:
     """The names that were given, cut at commas; not those of maskers, since a folder's name may hold a comma."""
+    return listed(given or ["cam"])
+
+
+def listed(given: Sequence[str] | None) -> list[str]:
+    """The same, where none may be given."""
     names = []
-    for each in given or ["cam"]:
+    for each in given or ():
         names += [each] if each.startswith("rts:") else [name.strip() for name in each.split(",")]
     return names

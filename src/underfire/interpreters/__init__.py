@@ -60,8 +60,8 @@ def create(name: str, variant: str = "paper") -> Interpreter:
 
 
 def named(parts: Iterable[Any], variant: str = "paper") -> dict[str, Interpreter]:
-    """Several interpreters by the name that results give them: that of their kind, and where several of one kind are
-    asked for by name, each as it is written (``captum:Lime``, ``lrp:z+``).
+    """Several interpreters by the name that results give them: their label, and where several with one label are
+    asked for by name, each as it is written (``lrp``, ``lrp:z+``).
 
     Args:
         parts: interpreters, and names as ``create`` takes them.
@@ -70,11 +70,11 @@ def named(parts: Iterable[Any], variant: str = "paper") -> dict[str, Interpreter
         InputError: what is no interpreter, or two that would have one name.
     """
     made = [(part, made_of(part, variant)) for part in parts]
-    kinds = Counter(interpreter.name for _, interpreter in made)
+    kinds = Counter(interpreter.label for _, interpreter in made)
     found: dict[str, Interpreter] = {}
     for part, interpreter in made:
-        several = kinds[interpreter.name] > 1 and isinstance(part, str)
-        name = canonical(part) if several else interpreter.name
+        several = kinds[interpreter.label] > 1 and isinstance(part, str)
+        name = canonical(part) if several else interpreter.label
         if name in found:
             raise InputError(
                 f"interpreters has two of one kind ({[one.name for _, one in made]}); give them names with a mapping: "

@@ -78,12 +78,17 @@ class View(ABC):
 class Interpreter(ABC):
     """Maps (classifier, image, class) to an attribution map. Implementations are frozen dataclasses.
 
-    ``name`` is what tables and files call it; ``family`` picks the published attack schedule (``grad``, ``cam``,
+    ``name`` is what its kind is called; ``family`` picks the published attack schedule (``grad``, ``cam``,
     ``mask``).
     """
 
     name: ClassVar[str]
     family: ClassVar[str]
+
+    @property
+    def label(self) -> str:
+        """What tables and files call it."""
+        return self.name
 
     @abstractmethod
     def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:

@@ -58,6 +58,10 @@ class Captum(Interpreter):
             raise InputError(f"cells is {self.cells}; expected 1 or more.")
         self._class()
 
+    @property
+    def label(self) -> str:
+        return f"{self.name}:{self.method}"
+
     def _class(self) -> Any:
         try:
             with warnings.catch_warnings():

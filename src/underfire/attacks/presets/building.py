@@ -55,7 +55,7 @@ def build(preset: Preset, system: System) -> Attack:
     variant, kind = preset.settings, KINDS[preset.name]
     shaping = _shaping(preset, variant)
     table = ROWS[preset.perturbation_name]
-    rows = {name: table[interpreter.family] for name, interpreter in system.interpreters.items()}
+    rows = {name: table[interpreter.family] for name, interpreter in system.attacked.items()}
     common = {
         "name": preset.name,
         "perturbation": perturbation_of(preset, shaping),
