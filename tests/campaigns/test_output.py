@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 import underfire as uf
 from tests.campaigns.runs import Command, Written, options, process
-from underfire.reports.table import summary_table
+from underfire.reports.table import _percent, summary_table
 
 
 def strict(text: str) -> Any:
@@ -119,10 +120,19 @@ def test_80_columns_are_enough(tmp_path: Path) -> None:
     assert lines[0].startswith("Joint success: ")
 
 
+@pytest.mark.parametrize(("target", "verb"), [("benign", "kept the maps"), ("other", "showed the wanted maps")])
+def test_of_several_maps_the_table_begins_with_all(
+    full: Written, capsys: pytest.CaptureFixture[str], target: str, verb: str
+) -> None:
+    Console(width=80, file=sys.stdout).print(summary_table(full.summary | {"target_map": target}))
+    shown = " ".join(capsys.readouterr().out.split())
+    ours, control = (_percent(full.summary["joint_success_all"][attack]) for attack in ("adv2", "pgd"))
+    line = f"Joint success: {ours} of 13 images got another class from adv2 and {verb} of cam and grad at once"
+    assert shown.startswith(f"{line} (pgd: {control}). Joint success: ")
+
+
 def test_the_table_leaves_nothing_out_of_a_long_name(capsys: pytest.CaptureFixture[str]) -> None:
     """A name that does not fit goes over two lines; no number is cut."""
-    from rich.console import Console
-
     interval = {"mean": -1.0, "low": -1.0, "high": -0.0004, "n": 3}
     group = dict.fromkeys(("joint_success", "success", "map_l1", "map_iou", "ssim"), interval)
     summary = {

@@ -12,6 +12,7 @@ import scipy.stats
 from tests.campaigns.conftest import small_config
 from tests.campaigns.runs import Written
 from underfire.campaigns import run_attack
+from underfire.campaigns.summary import joint_success_all
 
 MEANS = [
     "joint_success",
@@ -64,6 +65,34 @@ def test_joint_success_comes_first(full: Written) -> None:
         check_interval(full.summary["joint_success"][interpreter], [row["joint_success"] for row in rows])
     for part in full.summary["interpreters"].values():
         assert all(next(iter(group)) == "joint_success" for group in part["attacks"].values())
+
+
+def test_of_several_interpreters_all_maps_must_be_kept(full: Written, small: Written) -> None:
+    assert list(full.summary)[:2] == ["joint_success", "joint_success_all"]
+    assert list(full.summary["joint_success_all"]) == ["adv2", "pgd"]
+    for attack, found in full.summary["joint_success_all"].items():
+        kept = []
+        for row in full.of(attack, "cam"):
+            (other,) = [r for r in full.of(attack, "grad") if r["image_id"] == row["image_id"]]
+            kept.append(row["joint_success"] and other["joint_success"])
+        check_interval(found, kept)
+    assert "joint_success_all" not in small.summary
+
+
+def test_kept_at_once_is_less_than_each() -> None:
+    """Four images, two maps: each map is kept on two or three of them, both on one."""
+    kept = {"cam": [True, True, False, False], "grad": [True, False, True, True]}
+    rows = [
+        {"image_id": str(image), "attack": attack, "interpreter": name, "joint_success": flag and attack == "adv2"}
+        for attack in ("adv2", "pgd", "noise")
+        for name, flags in kept.items()
+        for image, flag in enumerate(flags)
+    ]
+    found = joint_success_all(rows, ["adv2", "pgd"])
+    assert {attack: (share["mean"], share["n"]) for attack, share in found.items()} == {
+        "adv2": (0.25, 4),
+        "pgd": (0, 4),
+    }
 
 
 @pytest.mark.parametrize("attack", ["clean", "noise", "pgd", "adv2"])

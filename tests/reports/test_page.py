@@ -85,7 +85,8 @@ def test_numbers_are_those_of_the_summary(tmp_path: Path) -> None:
         assert f"<td>{paired['joint_success']['mean']:+.3f}<" in rows[4]
         assert f"−{-paired['map_l1']['mean']:.3f}" in rows[4]
     shown = re.findall(r'class="big">(\d+)<', text)
-    assert shown == ["38", "38"]  # 3 of 8
+    assert shown == ["38", "38", "38"]  # 3 of 8: both at once, then each
+    assert re.findall(r'class="label">joint success, <bdi>(.*?)</bdi>', text) == ["cam and grad at once", "cam", "grad"]
 
 
 def test_where_maps_point_is_told_where_it_is_known(tmp_path: Path) -> None:

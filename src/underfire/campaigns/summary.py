@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,8 +102,10 @@ def summarise(
     for row in attacked:
         groups.setdefault((row["interpreter"], row["attack"]), []).append(row)
     names = sorted({name for name, _ in groups})
+    compared = [attack] if control is None else [attack, control]
     return {
         "joint_success": {name: _interval(_values(groups[name, attack], "joint_success")) for name in names},
+        **({"joint_success_all": joint_success_all(attacked, compared)} if len(names) > 1 else {}),
         "attack": attack,
         "control": control,
         "target_map": "benign" if thresholds.benign else "other",
@@ -120,6 +123,18 @@ def summarise(
             for name in names
         },
     }
+
+
+def joint_success_all(rows: Sequence[dict[str, Any]], attacks: Sequence[str]) -> dict[str, Any]:
+    """By attack, how many images got the class and kept (or reached) the map of every interpreter at once."""
+    found: dict[str, Any] = {}
+    for attack in attacks:
+        kept: dict[str, bool] = {}
+        for row in rows:
+            if row["attack"] == attack:
+                kept[row["image_id"]] = kept.get(row["image_id"], True) and row["joint_success"]
+        found[attack] = _interval(list(kept.values()))
+    return found
 
 
 def _group(rows: list[dict[str, Any]], considered: int) -> dict[str, Any]:

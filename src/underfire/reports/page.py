@@ -117,7 +117,8 @@ def _part(run: Run, number: int, share: int) -> dict[str, Any]:
         "folder": plain(run.folder.name),
         # A share and its interval stay on one line.
         "paragraph": re.sub(r" (%|\[\d+,|\d+\])", "\u00a0\\1", words.paragraph(run)),
-        "headlines": [_headline(run, name) for name in run.interpreters],
+        "headlines": _headlines(run),
+        "first": plain(run.interpreters[0]),
         "notes": words.trust(run),
         "columns": _columns(run),
         "tables": [_table(run, name) for name in run.interpreters],
@@ -130,14 +131,17 @@ def _part(run: Run, number: int, share: int) -> dict[str, Any]:
     }
 
 
-def _headline(run: Run, name: str) -> dict[str, Any]:
-    attacks = run.summary["interpreters"][name]["attacks"]
-    return {
-        "interpreter": plain(name),
-        "classifier": run.classifier,
-        "joint": _share(attacks[run.attack]["joint_success"]),
-        "control": _share(attacks[run.control]["joint_success"]) if run.control else None,
-    }
+def _headlines(run: Run) -> list[dict[str, Any]]:
+    """Of several interpreters all maps at once first, then each by itself."""
+    several = len(run.interpreters) > 1
+    return [
+        {
+            "interpreter": f"{' and '.join(map(plain, run.interpreters))} at once" if name is None else plain(name),
+            "joint": _share(run.joint_success(run.attack, name)),
+            "control": _share(run.joint_success(run.control, name)) if run.control else None,
+        }
+        for name in (*([None] if several else []), *run.interpreters)
+    ]
 
 
 def _share(interval: Mapping[str, Any]) -> dict[str, Any]:

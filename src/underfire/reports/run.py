@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from underfire.campaigns.summary import joint_success_all
 from underfire.errors import StoreError
 from underfire.reports.names import plain
 
@@ -80,6 +81,9 @@ class Run:
             rows: list[Row] = pq.read_table(path).to_pylist()
         except (OSError, pa.ArrowException) as error:
             raise StoreError(f"{path} cannot be read: {error}") from error
+        if len(summary["interpreters"]) > 1 and "joint_success_all" not in summary:  # written before there was one
+            compared = [summary["attack"], *([summary["control"]] if summary.get("control") else [])]
+            summary["joint_success_all"] = joint_success_all(rows, compared)
         return cls(folder, summary, record, _cases(rows, summary["attack"]))
 
     @property
@@ -110,6 +114,16 @@ class Run:
         """The attack on the prediction alone that stands beside the one that was asked for, if one does."""
         control = self.summary.get("control")
         return None if control is None else str(control)
+
+    def joint_success(self, attack: str, interpreter: str | None = None) -> dict[str, Any]:
+        """How many images got the class from ``attack`` and kept the map of ``interpreter``; of every one at once where
+        None. With its interval."""
+        if interpreter is None and len(self.interpreters) > 1:
+            found: dict[str, Any] = self.summary["joint_success_all"][attack]
+        else:
+            group = self.summary["interpreters"][interpreter or self.interpreters[0]]
+            found = group["attacks"][attack]["joint_success"]
+        return found
 
     @property
     def keeps(self) -> bool:

@@ -44,6 +44,8 @@ def summary_table(*summaries: Mapping[str, Any]) -> Group:
         columns[3] = _POINTING
     parts: list[Text | Table] = []
     for summary in summaries:
+        if "joint_success_all" in summary:
+            parts.append(_at_once(summary))
         for name, interval in summary["joint_success"].items():
             line = Text("Joint success: ").append(_percent(interval), style="bold")
             verb = "kept their" if summary.get("target_map", "benign") == "benign" else "showed the wanted"
@@ -68,6 +70,19 @@ def summary_table(*summaries: Mapping[str, Any]) -> Group:
     for remark in dict.fromkeys(_remark(summary["images"]) for summary in summaries):
         parts.append(Text(remark, style="dim"))
     return Group(*parts)
+
+
+def _at_once(summary: Mapping[str, Any]) -> Text:
+    """Of several interpreters, how many images kept all of their maps."""
+    attack, *control = summary["joint_success_all"].items()
+    name, interval = attack
+    verb = "kept the maps" if summary.get("target_map", "benign") == "benign" else "showed the wanted maps"
+    line = Text("Joint success: ").append(_percent(interval), style="bold")
+    line.append(f" of {interval['n']} images got another class from {name} and {verb} of ")
+    line.append(" and ".join(summary["joint_success"]), style="bold").append(" at once")
+    for other, share in control:
+        line.append(f" ({other}: {_percent(share)})")
+    return line.append(".")
 
 
 def _pointing_known(summary: Mapping[str, Any]) -> bool:

@@ -65,39 +65,41 @@ def goal(run: Run) -> str:
 def paragraph(run: Run) -> str:
     """What was attacked and what held, joint success first, for someone who knows nothing of it."""
     names = run.interpreters
-    attacks = {name: run.summary["interpreters"][name]["attacks"] for name in names}
-    joint = {name: attacks[name][run.attack]["joint_success"] for name in names}
-    first = names[0]
-    parts = [f"{with_interval(joint[name])} with {plain(name)}" for name in names]
-    share = with_interval(joint[first]) if len(names) == 1 else _listed(parts)
+    joint = run.joint_success(run.attack)
     verb, whose = ("kept", "their") if run.keeps else ("showed", "the wanted")
-    kept = f"{verb} {whose} {plain(first)} map" if len(names) == 1 else f"{verb} {whose} map"
+    several = len(names) > 1
+    kept = f"{verb} all of {whose} maps at once" if several else f"{verb} {whose} {plain(names[0])} map"
     hence = "does not give the change away" if run.keeps else "is the one that the attack chose"
     sentences = [
-        f"Of {joint[first]['n']} images that {run.classifier} got right, {share} were taken for {goal(run)} and {kept}"
-        f", so that the explanation {hence}."
+        f"Of {joint['n']} images that {run.classifier} got right, {with_interval(joint)} were taken for {goal(run)} "
+        f"and {kept}, so that the explanation {hence}."
     ]
+    if several:
+        sentences.append(f"Each map by itself: {_each(run, run.attack)}.")
     if run.control:
-        control = [attacks[name][run.control]["joint_success"] for name in names]
-        shares = [f"{with_interval(c)} with {plain(n)}" for n, c in zip(names, control, strict=True)]
-        alone = with_interval(control[0]) if len(names) == 1 else _listed(shares)
-        changed = with_interval(attacks[first][run.control]["success"])
+        changed = run.summary["interpreters"][names[0]]["attacks"][run.control]["success"]
+        alone = f"; each map by itself: {_each(run, run.control)}" if several else ""
         sentences.append(
-            f"The attack on the prediction alone managed that for {alone}, although it changed the class of {changed}."
+            f"The attack on the prediction alone managed that for {with_interval(run.joint_success(run.control))}, "
+            f"although it changed the class of {with_interval(changed)}{alone}."
         )
     sentences.append(f"No pixel value was moved by more than {budget(run)}.")
-    sentences.append(_verdict([joint[name] for name in names]))
+    sentences.append(_verdict(joint))
     return " ".join(sentences)
 
 
-def _verdict(joint: list[Interval]) -> str:
-    lows = [interval["low"] or 0.0 for interval in joint]
-    highs = [interval["high"] or 0.0 for interval in joint]
-    if min(lows) >= 0.5:
+def _each(run: Run, attack: str) -> str:
+    shares = {plain(name): run.joint_success(attack, name) for name in run.interpreters}
+    return _listed([f"{with_interval(share)} with {name}" for name, share in shares.items()])
+
+
+def _verdict(joint: Interval) -> str:
+    low, high = joint["low"] or 0.0, joint["high"] or 0.0
+    if low >= 0.5:
         return "For most images, someone who checks the explanation would notice nothing."
-    if max(highs) <= 0.1:
+    if high <= 0.1:
         return "For nearly all images, either the class held or the map gave the attack away."
-    if max(lows) == 0:
+    if low == 0:
         return "It worked on none of these images; they are too few to say that of others."
     return "For a part of the images, someone who checks the explanation would notice nothing."
 
