@@ -144,6 +144,47 @@ def test_without_a_ball(system: uf.System) -> None:
         ForeignAttack("torchattacks:PGD", eps=0.0)
 
 
+@pytest.mark.parametrize(
+    ("source", "advice"),
+    [
+        ("torchattacks:PGD", "torchattacks:CW"),
+        ("torchattacks:PIFGSM", "torchattacks:CW"),
+        ("foolbox:LinfPGD", "foolbox:L2CarliniWagnerAttack"),
+        ("foolbox:L2AdditiveGaussianNoiseAttack", "foolbox:L2CarliniWagnerAttack"),
+        ("art:ProjectedGradientDescent", "art:CarliniL2Method"),
+    ],
+)
+def test_a_ball_of_no_known_size_is_refused(source: str, advice: str) -> None:
+    """Regression: torchattacks took its own eps without a word, and Foolbox failed in words of its own."""
+    available(source.partition(":")[0])
+    with pytest.raises(InputError, match=f"baseline.*eps is None.*such as {advice}; or attack with --perturbation pgd"):
+        ForeignAttack(source, eps=None)
+    ForeignAttack(advice, eps=None)
+    assert ForeignAttack(source).eps == 0.031
+
+
+def test_a_ball_may_have_its_size_among_the_options(system: uf.System) -> None:
+    available("torchattacks")
+    images = smooth_images(2, seed=2)
+    labels = system.classifier.logits(images).argmax(1)
+    found = ForeignAttack("torchattacks:PGD", {"eps": EPS}, eps=None, iterations=20)(system, images, labels)
+    assert EPS - 1e-6 <= float(found.linf.max()) <= EPS + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("baseline", "control"),
+    [("torchattacks:CW", "torchattacks-cw"), ("foolbox:L2CarliniWagnerAttack", "foolbox-l2carliniwagnerattack")],
+)
+def test_a_run_of_cw_with_a_baseline_without_a_ball(tmp_path: Path, baseline: str, control: str) -> None:
+    available(baseline.partition(":")[0])
+    chosen = {"data": "digits:test", "classifier": "digits-resnet", "perturbation": "cw", "steps": (2, 4), "count": 2}
+    ball = RunConfig.create(**chosen, baseline=SOURCES[baseline.partition(":")[0]][0])
+    with pytest.raises(InputError, match=f"works in a ball.*{baseline}"):
+        run_attack(ball, tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
+    assert run_attack(RunConfig.create(**chosen, baseline=baseline), tmp_path / "run")["control"] == control
+
+
 def test_a_run_with_a_baseline_of_another_library(tmp_path: Path) -> None:
     available("torchattacks")
     config = RunConfig.create(

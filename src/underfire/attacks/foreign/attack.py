@@ -66,11 +66,12 @@ class ForeignAttack(BaseAttack):
     Args:
         source: ``torchattacks:NAME``, ``foolbox:NAME`` or ``art:NAME``, with the name that the library gives it.
         options: of its constructor, kept as sorted pairs.
-        eps: L-inf radius; handed on where the attack takes one. None for attacks without a ball.
+        eps: L-inf radius; handed on where the attack takes one. None for attacks without a ball, and for those whose
+            options say how large it is.
         iterations: handed on as ``steps`` or ``max_iter`` where the attack takes one, and is not among the options.
 
     Raises:
-        InputError: where the library is missing, or has no such attack.
+        InputError: where the library is missing or has no such attack, or the attack has a ball and ``eps`` is None.
     """
 
     source: str
@@ -96,7 +97,14 @@ class ForeignAttack(BaseAttack):
         if library not in LIBRARIES or not name:
             known = ", ".join(f"{key}:NAME" for key in LIBRARIES)
             raise InputError(f"the foreign attack is {self.source!r}; expected one of {known}.")
-        self._class()
+        found = LIBRARIES[library]
+        radius = found.radius(self._class())
+        if self.eps is None and radius is not None and radius not in dict(self.options):
+            raise InputError(
+                f"{self.source!r} (a ForeignAttack, or --baseline) works in a ball, and eps is None: beside cw and "
+                f"stadv, which have no ball, nothing says how large it is. Expected an attack without one, such as "
+                f"{found.free}; or attack with --perturbation pgd, or give ForeignAttack an eps."
+            )
 
     @property
     def joint(self) -> bool:

@@ -19,9 +19,10 @@ Found = Callable[[Tensor, Tensor], Tensor]
 
 
 class Library(ABC):
-    """How one library is called. ``package`` is what pip knows it by."""
+    """How one library is called. ``package`` is what pip knows it by, ``free`` one of its attacks without a ball."""
 
     package: ClassVar[str]
+    free: ClassVar[str]
 
     @staticmethod
     @abstractmethod
@@ -29,11 +30,20 @@ class Library(ABC):
         """Its attacks by name."""
 
     @staticmethod
+    def radius(made: Any) -> str | None:
+        """What ``made`` calls the radius of its ball among its options; None without a ball. Left out, it would be the
+        library's own."""
+        return next((name for name in RADII if name in inspect.signature(made.__init__).parameters), None)
+
+    @staticmethod
     @abstractmethod
     def ready(
         made: Any, network: nn.Module, options: dict[str, Any], benign: Benign, goal: Goal, eps: float | None
     ) -> Found:
         """The attack ``made`` on ``network``, as a function."""
+
+
+RADII = ("eps", "max_epsilon")
 
 
 def check_norm(norm: object) -> None:
@@ -44,6 +54,7 @@ def check_norm(norm: object) -> None:
 
 class Torchattacks(Library):
     package = "torchattacks"
+    free = "torchattacks:CW"
 
     @staticmethod
     def attacks() -> dict[str, Any]:
@@ -67,6 +78,7 @@ class Torchattacks(Library):
 
 class Foolbox(Library):
     package = "foolbox eagerpy"
+    free = "foolbox:L2CarliniWagnerAttack"
 
     @staticmethod
     def attacks() -> dict[str, Any]:
@@ -74,6 +86,12 @@ class Foolbox(Library):
 
         base = foolbox.attacks.Attack
         return {name: part for name, part in vars(foolbox.attacks).items() if _derived(part, base)}
+
+    @staticmethod
+    def radius(made: Any) -> str | None:
+        from foolbox.attacks.base import FixedEpsilonAttack
+
+        return "epsilons" if issubclass(made, FixedEpsilonAttack) else None
 
     @staticmethod
     def ready(
@@ -98,6 +116,7 @@ class Foolbox(Library):
 
 class ART(Library):
     package = "adversarial-robustness-toolbox"
+    free = "art:CarliniL2Method"
 
     @staticmethod
     def attacks() -> dict[str, Any]:
