@@ -12,7 +12,9 @@ import pytest
 from rich.console import Console
 
 import underfire as uf
+from tests.campaigns.conftest import small_config
 from tests.campaigns.runs import Command, Written, options, process
+from underfire.campaigns import run_attack
 from underfire.reports.table import _percent, summary_table
 
 
@@ -129,6 +131,18 @@ def test_of_several_maps_the_table_begins_with_all(
     ours, control = (_percent(full.summary["joint_success_all"][attack]) for attack in ("adv2", "pgd"))
     line = f"Joint success: {ours} of 13 images got another class from adv2 and {verb} of cam and grad at once"
     assert shown.startswith(f"{line} (pgd: {control}). Joint success: ")
+
+
+@pytest.mark.parametrize(("attack", "control"), [("adv2", "pgd"), ("bim", "pgd"), ("pgd", None)])
+def test_a_joint_attack_is_called_so(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, attack: str, control: str | None
+) -> None:
+    """Regression: bim, with pgd beside it, was called the joint one."""
+    summary = run_attack(small_config(attack=attack), tmp_path)
+    assert summary["control"] == control
+    Console(width=80, file=sys.stdout).print(summary_table(summary))
+    said = "prediction alone stands beside the joint one" in " ".join(capsys.readouterr().out.split())
+    assert said is (attack == "adv2")
 
 
 def test_the_table_leaves_nothing_out_of_a_long_name(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from underfire.attacks import KINDS
+
 _COLUMNS = (
     ("joint", "joint_success", "other class and kept map"),
     ("success", "success", "other class"),
@@ -64,9 +66,9 @@ def summary_table(*summaries: Mapping[str, Any]) -> Group:
                 table.add_row(name, attack, *cells, style="bold" if attack == summary["attack"] else "")
     parts.append(table)
     legend = "; ".join(f"{head}: {meaning}" for head, _, meaning in columns)
-    control = any(summary.get("control") for summary in summaries)
-    beside = " The attack on the prediction alone stands beside the joint one." if control else ""
-    parts.append(Text(f"{legend}.{beside}", style="dim"))
+    beside = any(summary.get("control") and _is_joint(summary["attack"]) for summary in summaries)
+    remark_on_control = " The attack on the prediction alone stands beside the joint one." if beside else ""
+    parts.append(Text(f"{legend}.{remark_on_control}", style="dim"))
     for remark in dict.fromkeys(_remark(summary["images"]) for summary in summaries):
         parts.append(Text(remark, style="dim"))
     return Group(*parts)
@@ -83,6 +85,10 @@ def _at_once(summary: Mapping[str, Any]) -> Text:
     for other, share in control:
         line.append(f" ({other}: {_percent(share)})")
     return line.append(".")
+
+
+def _is_joint(attack: str) -> bool:
+    return attack in KINDS and KINDS[attack].joint
 
 
 def _pointing_known(summary: Mapping[str, Any]) -> bool:
