@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from underfire.errors import unknown_name
 
 
@@ -26,3 +28,15 @@ def test_names_that_differ_in_case_alone_stay_apart() -> None:
     many = ["Block", "block", *map(str, range(40))]
     said = str(unknown_name("module", "BLOCKS", many))
     assert "Known: Block, block, ... and 40 more." in said
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("lime", "captum:Lime"), ("LIME", "captum:Lime"), ("L-inf", "pgd"), ("C&W", "cw"), ("pgdd", "pgd")],
+)
+def test_names_that_the_field_uses_lead_to_ours(name: str, meant: str) -> None:
+    assert f"Did you mean {meant!r}?" in str(unknown_name("thing", name, ["cw", "pgd", "captum:Lime", "line"]))
+
+
+def test_what_is_not_known_here_is_not_meant() -> None:
+    assert "Did you mean" not in str(unknown_name("interpreter", "l2", ["cam", "grad"]))

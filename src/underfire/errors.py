@@ -51,14 +51,32 @@ MANY, SHOWN = 20, 8
 """Of more known names than ``MANY``, only the ``SHOWN`` nearest are shown: hundreds would bury the message."""
 
 
+OTHER_WORDS = {
+    "linf": "pgd",
+    "ifgsm": "bim",
+    "l2": "cw",
+    "c&w": "cw",
+    "carlini": "cw",
+    "carliniwagner": "cw",
+    "spatial": "stadv",
+    "flow": "stadv",
+    "integratedgradients": "ig",
+}
+"""What the field says for names of ours that are spelled otherwise."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
-    """An error for an unknown ``name``, with the nearest known one, in any case of letters, as a suggestion."""
+    """An error for an unknown ``name``, with a known one as a suggestion: what goes by it in the field, what has it
+    after a colon, or else the nearest, in any case of letters."""
     names = sorted(known)
+    meant = _bare(name)
+    same = [each for each in names if OTHER_WORDS.get(meant) == each]
+    same += [each for each in names if ":" in each and _bare(each.rpartition(":")[2]) == meant]
     spelled: dict[str, list[str]] = {}
     for known_name in names:
         spelled.setdefault(known_name.lower(), []).append(known_name)
     close = difflib.get_close_matches(name.lower(), spelled, n=SHOWN, cutoff=0.5)
-    near = [known_name for lowered in close for known_name in spelled[lowered]]
+    near = list(dict.fromkeys(same + [known_name for lowered in close for known_name in spelled[lowered]]))
     suggestion = f" Did you mean {near[0]!r}?" if near else ""
     if len(names) <= MANY:
         return InputError(f"unknown {kind} {name!r}.{suggestion} Known: {', '.join(names)}.")
@@ -66,3 +84,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     return InputError(
         f"unknown {kind} {name!r}.{suggestion} Known: {', '.join(shown)}, ... and {len(names) - len(shown)} more."
     )
+
+
+def _bare(name: str) -> str:
+    return re.sub("[-_ ]", "", name.lower())

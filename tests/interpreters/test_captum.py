@@ -151,3 +151,11 @@ def test_names_and_errors() -> None:
         uf.interpreters.create("captum:Lim")
     with pytest.raises(InputError, match="cells is 0"):
         Captum("Lime", cells=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("lime", "Lime"), ("Kernel-SHAP", "KernelShap"), ("saliency", "Saliency"), ("Lime", "Lime")]
+)
+def test_a_method_without_captum_before_it(name: str, meant: str) -> None:
+    with pytest.raises(InputError, match=f"unknown interpreter .* Did you mean 'captum:{meant}'[?] Known: cam, captum"):
+        uf.interpreters.create(name)

@@ -128,6 +128,7 @@ def attack(
             f"--eps is {eps}, and {perturbation or attack} has no ball: its changes are as large as they need to be. "
             "--noise-eps says what noise maps are compared with."
         )
+    names = options.interpreters(interpreter)
     config = RunConfig.create(
         data=data,
         classifier=classifier,
@@ -141,8 +142,8 @@ def attack(
         classes=classes,
         features=features,
         class_map=class_map,
-        interpreters=tuple(options.interpreters(interpreter)),
-        readers=tuple(options.listed(read_with)),
+        interpreters=tuple(names),
+        readers=tuple(options.interpreters(read_with, default=(), beside=names)),
         attack=attack,
         baseline=baseline,
         perturbation=perturbation,

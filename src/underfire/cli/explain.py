@@ -70,7 +70,7 @@ def explain(
     if count < 1:
         raise InputError(few_images(count))
     images, network = open_images(config, find_device(device))
-    system = System(network, list(dict.fromkeys(options.interpreters(interpreter))))
+    system = System(network, options.interpreters(interpreter))
     with bars() as progress:
         task = progress.add_task("explaining", total=None)
         found = write_maps(

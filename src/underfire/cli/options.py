@@ -75,14 +75,21 @@ Features = Annotated[str | None, _own("MODULE", "The module whose output are the
 ClassMap = Annotated[str | None, _own("FILE", "JSON or CSV: which class each class name of the data stands for.")]
 
 
-def interpreters(given: Sequence[str] | None) -> list[str]:
-    """The names that were given, cut at commas; not those of maskers, since a folder's name may hold a comma."""
-    return listed(given or ["cam"])
+def interpreters(
+    given: Sequence[str] | None, default: Sequence[str] = ("cam",), beside: Sequence[str] = ()
+) -> list[str]:
+    """The names that were given, cut at commas; not those of maskers, since a folder's name may hold a comma.
 
+    Raises InputError for one that is given twice, or stands ``beside`` these already.
+    """
+    from underfire.errors import InputError
+    from underfire.interpreters import canonical
 
-def listed(given: Sequence[str] | None) -> list[str]:
-    """The same, where none may be given."""
-    names = []
-    for each in given or ():
+    names: list[str] = []
+    for each in given or default:
         names += [each] if each.startswith("rts:") else [name.strip() for name in each.split(",")]
+    every = [*beside, *names]
+    for place, name in enumerate(every):
+        if canonical(name) in map(canonical, every[:place]):
+            raise InputError(f"interpreter has {name!r} twice in {', '.join(every)}; each can be given once.")
     return names

@@ -10,7 +10,7 @@ from underfire.errors import InputError, unknown_name
 from underfire.interpreters.averaged import IntegratedGradients, SmoothGrad
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.cam import CAM
-from underfire.interpreters.captum import Captum
+from underfire.interpreters.captum import Captum, methods
 from underfire.interpreters.grad import Grad
 from underfire.interpreters.gradcam import GradCAM, GradCAMPlusPlus, LayerCAM
 from underfire.interpreters.lrp import LRP
@@ -107,12 +107,20 @@ def canonical(name: str) -> str:
     return f"{key}:{argument}" if argument else key
 
 
+def _of_captum(key: str) -> list[str]:
+    """How captum's method called ``key``, in any case, is asked for."""
+    try:
+        return [f"captum:{method}" for method in methods() if method.lower() == key]
+    except ImportError:
+        return []
+
+
 def _parts(name: str) -> tuple[str, str]:
     """The registry's key, and what follows the colon. Raises InputError for what ``create`` does not know."""
     kind, _, argument = name.partition(":")
     key = kind.lower().replace("-", "").replace("_", "")
     if key not in REGISTRY and key not in ARGUMENTS:
-        raise unknown_name("interpreter", kind, {**REGISTRY, **ARGUMENTS})
+        raise unknown_name("interpreter", kind, (*REGISTRY.keys() | ARGUMENTS.keys(), *_of_captum(key)))
     if key not in REGISTRY and not argument:
         raise InputError(f"interpreter is {name!r}; expected what is meant by it after a colon, such as captum:Lime.")
     if argument and key not in ARGUMENTS:

@@ -64,12 +64,9 @@ class Captum(Interpreter):
 
     def _class(self) -> Any:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                from captum import attr
+            known = methods()
         except ImportError as error:
             raise InputError("interpreter 'captum' needs the package captum: pip install captum.") from error
-        known = {name: part for name, part in vars(attr).items() if _explains(part)}
         if self.method not in known:
             raise unknown_name("captum method", self.method, sorted(known))
         return known[self.method]
@@ -210,6 +207,14 @@ class _CaptumView(View):
                 f"differences to a cosine of {found:.2f}, and {AGREES} is needed. It can read maps in a "
                 "prediction-only attack; attack grad, cam, gradcam, mask, rts or another interpreter of ours."
             )
+
+
+def methods() -> dict[str, Any]:
+    """The methods by their names in captum. Raises ImportError without captum."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from captum import attr
+    return {name: part for name, part in vars(attr).items() if _explains(part)}
 
 
 def _explains(part: object) -> bool:
