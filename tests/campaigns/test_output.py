@@ -69,7 +69,9 @@ def test_list_explains_the_presets(command: Command) -> None:
     assert list(found["attacks"]) == list(KINDS)
     assert set(found["perturbations"]) == set(found["schedules"]) == set(ROWS)
     assert found["schedules"]["pgd"]["cam"]["warmup"] == ROWS["pgd"]["cam"].warmup
-    assert sorted(name for names in found["families"].values() for name in names) == sorted(uf.interpreters.REGISTRY)
+    families = [name for names in found["families"].values() for name in names]
+    assert sorted(families) == sorted([*uf.interpreters.REGISTRY, "captum:METHOD"])
+    assert "captum:METHOD" in found["families"]["grad"]
     paper, published = VARIANTS["paper"], VARIANTS["published"]
     differ = {field.name for field in fields(paper) if getattr(paper, field.name) != getattr(published, field.name)}
     assert {each["field"] for each in found["variants"]} == (differ - {"name"}) | {None}
@@ -78,7 +80,54 @@ def test_list_explains_the_presets(command: Command) -> None:
     words = " ".join(shown.split())
     for part in ("advedge+", "pgd, bim", "400,1200", "5 -> 10", "cross entropy", "paper", "published", "--edge-scope"):
         assert part in words
+    assert "Python: Variant.keep_last" in words
+    for part in found["variants"]:
+        assert part["alone"].startswith(("--", "Python: ")), part
     assert command("list", "nosuch").code == 2
+
+
+def test_the_presets_are_all_of_the_objective(command: Command) -> None:
+    """Regression: weights of 0.05 and 10 stood side by side, without a word that one is of a sum."""
+    from underfire.attacks import ROWS
+
+    found = strict(command("list", "presets", "--json").out)["schedules"]
+    for perturbation, rows in ROWS.items():
+        for family, row in rows.items():
+            shown = found[perturbation][family]
+            assert shown["map_loss"] == f"{row.reduction} of squares"
+            expected = (row.prediction, row.penalty, row.presence, row.confidence, row.smoothing)
+            names = ("prediction", "penalty", "presence")
+            values = [shown[f"{name}_weight"] for name in names]
+            assert (*values, shown["preferred_confidence"], shown["label_smoothing"]) == expected
+    assert found["cw"]["mask"]["margin_at_least"] == -5
+    assert found["pgd"]["mask"]["margin_at_least"] is None
+    assert found["pgd"]["mask"]["step_size"] == {
+        "prediction": 0.05,
+        "map_at_most": [0.08, 0.04],
+        "in": "L2 at 224 x 224",
+    }
+    assert (found["cw"]["cam"]["rule"], found["cw"]["cam"]["step_size"]) == ("adam", 0.01)
+    lines = [" ".join(line.split()) for line in command("list", "presets").out.splitlines()]
+    for line in (
+        "pgd, bim grad 300,704 0.001, 0.004, 0.01, 0.05 sum CE - 1/255",
+        "pgd, bim mask 400,1000 5 -> 10 mean margin - two",
+        "cw cam 300,1500 5 -> 10 mean 2 CE 1 0.01",
+        "stadv grad 450,704 0.003, 0.01, 0.05, 0.2 sum 2 CE 0.0005 0.01",
+        "stadv mask 400,1000 500 mean margin 0.004 0.005",
+    ):
+        assert line in lines, line
+
+
+def test_what_the_presets_say_of_a_variant_works() -> None:
+    """The line of Python as it is shown."""
+    from dataclasses import replace
+
+    from underfire.attacks import VARIANTS, preset
+    from underfire.cli.presets import ALONE
+
+    space: dict[str, Any] = {"preset": preset, "replace": replace, "VARIANTS": VARIANTS}
+    exec(f"made = {ALONE.splitlines()[-1].strip()}", space)
+    assert space["made"].settings == replace(VARIANTS["paper"], keep_last=True)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from underfire.attacks.presets import Row
     from underfire.attacks.schedule import Weight
 
 PERTURBATIONS = {
@@ -18,35 +20,69 @@ PERTURBATIONS = {
     "stadv": "pixels move instead of changing, at the cost of the flow's roughness; Adam",
 }
 
+LEGEND = {
+    "map": "weight of the map loss over the joint stage; the loss is the sum or the mean of squared differences over "
+    "the map's cells",
+    "class": "CE is the cross entropy (grad under pgd, bim: label smoothing 0.05), margin the largest other logit less "
+    "the target's (under cw, stadv: -5 at least); before them their weight; rts adds its presence term",
+    "cost": "weight of the squared L2 length (cw), of the flow's roughness (stadv)",
+    "step": "size of signed steps, or Adam's rate; two: a move on the class, of 0.05, then one on the map alone, of at "
+    "most 0.08, at last 0.04 (in L2, at 224 x 224 pixels)",
+}
+CLASS_ALONE = (
+    "Attacks on the class alone take as many steps in all, and the rest from the row of cam, without the map; cw then "
+    "takes the margin (0 at least) in place of CE."
+)
+ALONE = """'alone': how to set that one thing by itself. In Python, Variant's fields so:
+  preset("adv2", variant=replace(VARIANTS["paper"], keep_last=True))"""
+
 
 def known() -> dict[str, Any]:
     """The presets as JSON values."""
     from underfire.attacks import KINDS, ROWS
     from underfire.attacks.presets.variants import DIFFERENCES
-    from underfire.interpreters import REGISTRY
+    from underfire.interpreters import REGISTRY, Captum
 
     families: dict[str, list[str]] = {}
     for name, make in REGISTRY.items():
         families.setdefault(make().family, []).append(name)
+    families[Captum.family].append("captum:METHOD")
     return {
         "attacks": {name: {"about": kind.about, "joint": kind.joint} for name, kind in KINDS.items()},
         "perturbations": PERTURBATIONS,
         "families": families,
         "schedules": {
-            perturbation: {
-                family: {
-                    "warmup": row.warmup,
-                    "joint": row.joint,
-                    "map_weight": _words(row.weight),
-                    "map_loss": f"{row.reduction} of squares",
-                    "prediction_loss": row.loss.replace("_", " "),
-                }
-                for family, row in rows.items()
-            }
+            perturbation: {family: _schedule(row) for family, row in rows.items()}
             for perturbation, rows in ROWS.items()
         },
         "variants": [asdict(difference) for difference in DIFFERENCES],
     }
+
+
+def _schedule(row: Row) -> dict[str, Any]:
+    return {
+        "warmup": row.warmup,
+        "joint": row.joint,
+        "map_weight": _words(row.weight),
+        "map_loss": f"{row.reduction} of squares",
+        "prediction_loss": row.loss.replace("_", " "),
+        "prediction_weight": row.prediction,
+        "label_smoothing": row.smoothing,
+        "margin_at_least": None if math.isinf(row.kappa) else -row.kappa,
+        "preferred_confidence": row.confidence,
+        "penalty_weight": row.penalty,
+        "presence_weight": row.presence,
+        **_moves(row),
+    }
+
+
+def _moves(row: Row) -> dict[str, Any]:
+    if row.moves is None:
+        return {"rule": type(row.rule).__name__.lower(), "step_size": row.size}
+    whole = math.sqrt(3 * 224 * 224)  # from a root mean square to the L2 length of the published experiments
+    sizes = (row.moves.prediction, *row.moves.interpretation.values)
+    first, *others = (round(size * whole, 6) for size in sizes)
+    return {"rule": "two moves", "step_size": {"prediction": first, "map_at_most": others, "in": "L2 at 224 x 224"}}
 
 
 def schedules_by_content(schedules: dict[str, Any]) -> dict[str, Any]:
@@ -71,6 +107,19 @@ def _words(weight: Weight) -> str:
     return f"{weight.value:g}" if isinstance(weight, Constant) else repr(weight)
 
 
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """A schedule's cells, short enough for a terminal: steps, map, class, cost, step."""
+    loss = {"cross entropy": "CE"}.get(row["prediction_loss"], row["prediction_loss"])
+    size = row["step_size"]
+    return (
+        f"{row['warmup']},{row['joint']}",
+        f"{row['map_weight']} {row['map_loss'].split()[0]}",
+        loss if row["prediction_weight"] == 1 else f"{row['prediction_weight']:g} {loss}",
+        f"{row['penalty_weight']:g}" if row["penalty_weight"] else "-",
+        "two" if isinstance(size, dict) else f"{size:g}" if row["rule"] == "adam" else f"{size * 255:g}/255",
+    )
+
+
 def shown(known: dict[str, Any]) -> RenderableType:
     """The same for a terminal."""
     from rich.console import Group
@@ -90,7 +139,7 @@ def shown(known: dict[str, Any]) -> RenderableType:
 
     attacks = [(name, kind["about"]) for name, kind in known["attacks"].items()]
     schedules = [
-        (perturbation, family, f"{row['warmup']},{row['joint']}", row["map_weight"], row["prediction_loss"])
+        (perturbation, family, *_cells(row))
         for perturbation, rows in schedules_by_content(known["schedules"]).items()
         for family, row in rows.items()
     ]
@@ -108,8 +157,11 @@ def shown(known: dict[str, Any]) -> RenderableType:
         title("Schedules, by family of interpreters (--steps)"),
         table([(family, ", ".join(names)) for family, names in known["families"].items()]),
         Text(),
-        table(schedules, ("perturbation", "family", "steps", "weight of the map", "prediction loss")),
+        table(schedules, ("by", "family", "steps", "map", "class", "cost", "step")),
+        Text(),
+        table(list(LEGEND.items())),
+        Text(CLASS_ALONE),
         title("Where the variants differ (--preset paper, --preset published)"),
-        Text("'alone': how to set that one thing by itself."),
+        Text(ALONE),
         *variants,
     )
