@@ -1,0 +1,8 @@
+"""Which map an attack wants an interpreter to show: rules that give each image its target map."""
+
+from underfire.attacks.target_maps.base import BenignMap, MapRule
+from underfire.attacks.target_maps.given import GivenMap
+from underfire.attacks.target_maps.patch import RandomPatch
+from underfire.attacks.target_maps.pool import ClassMap, MapPool
+
+__all__ = ["BenignMap", "ClassMap", "GivenMap", "MapPool", "MapRule", "RandomPatch"]

@@ -1,0 +1,77 @@
+"""A random patch as the wanted map."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from underfire import metrics, randomness
+from underfire.attacks.benign import Benign
+from underfire.attacks.target_maps.base import MapRule
+from underfire.errors import InputError
+
+
+@dataclass(frozen=True)
+class RandomPatch(MapRule):
+    """A random patch: 0.9 to 1 inside, 0 to 0.1 outside ([ADV2] section 5.1).
+
+    A disc of radius 30 to 59, or a rectangle with half-sides 30 to 60 that is rotated by up to 30 degrees, for images
+    of 224 pixels, scaled to others, and wholly inside the image. It lies elsewhere than the benign map: up to
+    ``attempts`` are drawn until one overlaps every benign map by less than ``overlap`` (intersection over union, both
+    binarised at 0.5); where none does, the one that overlaps least.
+    """
+
+    name: ClassVar[str] = "patch"
+
+    shape: Literal["any", "disc", "rectangle"] = "any"
+    attempts: int = 8
+    overlap: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.shape not in ("any", "disc", "rectangle"):
+            raise InputError(f"shape is {self.shape!r}; expected 'any', 'disc' or 'rectangle'.")
+        if self.attempts < 1:
+            raise InputError(f"attempts is {self.attempts}; expected 1 or more.")
+
+    def maps(self, benign: Benign, classes: Tensor, seed: int) -> dict[str, Tensor]:
+        best = torch.full((len(benign.ids),), torch.inf, device=benign.ids.device)
+        chosen: dict[str, Tensor] = {}
+        for attempt in range(self.attempts):
+            drawn = self._draw(benign, seed, attempt)
+            overlaps = torch.stack([metrics.map_iou(drawn[name], maps) for name, maps in benign.maps.items()]).amax(0)
+            better = (best >= self.overlap) & (overlaps.to(best.device) < best)
+            for name, maps in drawn.items():
+                chosen[name] = torch.where(better.view(-1, 1, 1), maps, chosen[name]) if attempt else maps
+            best = torch.where(better, overlaps.to(best), best)
+        return chosen
+
+    def _draw(self, benign: Benign, seed: int, attempt: int) -> dict[str, Tensor]:
+        def value(position: int, low: float, high: float) -> Tensor:
+            return low + (high - low) * geometry[:, position]
+
+        geometry = randomness.uniform(seed, benign.ids, "patch", attempt, (7,)).double()
+        disc = geometry[:, 0] < {"any": 0.5, "disc": 1.0, "rectangle": 0.0}[self.shape]
+        radius, angle = value(1, 30, 59) / 224, value(4, -math.pi / 6, math.pi / 6)
+        tall, wide = value(2, 30, 60) / 224, value(3, 30, 60) / 224
+        reach_y = torch.where(disc, radius, tall * angle.cos() + wide * angle.sin().abs())
+        reach_x = torch.where(disc, radius, wide * angle.cos() + tall * angle.sin().abs())
+        centre_y = reach_y + (1 - 2 * reach_y) * geometry[:, 5]
+        centre_x = reach_x + (1 - 2 * reach_x) * geometry[:, 6]
+        found = {}
+        for name, maps in benign.maps.items():
+            height, width = maps.shape[1:]
+            across = torch.arange(width, device=maps.device, dtype=torch.float64) + 0.5
+            down = torch.arange(height, device=maps.device, dtype=torch.float64) + 0.5
+            y = (down / height).view(1, -1, 1) - centre_y.view(-1, 1, 1)
+            x = (across / width).view(1, 1, -1) - centre_x.view(-1, 1, 1)
+            cos, sin = angle.cos().view(-1, 1, 1), angle.sin().view(-1, 1, 1)
+            along, beside = (x * cos + y * sin).abs(), (y * cos - x * sin).abs()
+            box = (along <= wide.view(-1, 1, 1)) & (beside <= tall.view(-1, 1, 1))
+            inside = torch.where(disc.view(-1, 1, 1), x.square() + y.square() <= radius.square().view(-1, 1, 1), box)
+            noise = 0.1 * randomness.uniform(seed, benign.ids, f"patch of {name}", attempt, (height, width))
+            found[name] = torch.where(inside, 0.9 + noise, noise).to(maps.dtype)
+        return found
