@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import underfire as uf
 from tests.conftest import smooth_images, tiny_network
 from underfire import attacks
+from underfire.errors import InputError
 
 EPS = 8 / 255
 
@@ -207,6 +208,30 @@ def test_target_rules(classifier: uf.Classifier) -> None:
     assert len(drawn.unique()) == 4
     assert not torch.equal(drawn, attacks.RandomClass().classes(benign, 1))
     assert torch.equal(attacks.LeastLikely().classes(benign, 0), logits.argmin(1))
+
+
+def test_random_classes_among_some(classifier: uf.Classifier) -> None:
+    """Who draws one of them keeps it when others are left out; the rest share what is left alike."""
+    ids, labels = torch.arange(4000) * 977, torch.arange(4000) % 50
+    none = torch.zeros(4000, 3, 1, 1)
+    benign = attacks.benign.Benign(none, labels, ids, torch.zeros(4000, 1000), {})
+    every = attacks.RandomClass().classes(benign, 3)
+    assert torch.equal(attacks.RandomClass(tuple(range(1000))).classes(benign, 3), every)
+    most = attacks.RandomClass(tuple(range(1, 1000, 2))).classes(benign, 3)
+    odd = every % 2 == 1
+    assert torch.equal(most[odd], every[odd])
+    assert bool((most % 2 == 1).all())
+    few = attacks.RandomClass((3, 7, 400, 999)).classes(benign, 3)
+    counts = torch.bincount(few[labels > 7], minlength=1000)
+    assert counts.nonzero().flatten().tolist() == [3, 7, 400, 999]
+    assert int(counts.max() - counts[counts > 0].min()) < 200, counts[counts > 0]
+    assert not bool((few == labels).any())
+    one = benign.take(torch.tensor([77]))
+    assert attacks.RandomClass((999, 3, 7, 400)).classes(one, 3).tolist() == few[77:78].tolist()
+    with pytest.raises(InputError, match="no target class for image 7 of class 7"):
+        attacks.RandomClass((7,)).classes(benign, 3)
+    with pytest.raises(InputError, match=r"among ranges over 3\.\.1000"):
+        attacks.RandomClass((3, 1000)).classes(benign, 3)
 
 
 def test_the_counts_are_what_the_network_saw(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
