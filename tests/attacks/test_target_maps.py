@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +113,63 @@ def test_another_image_of_the_class(classifier: uf.Classifier, benign: Benign) -
         attacks.ClassMap(few).maps(benign, classes, 0)
 
 
+def test_a_pool_in_python(classifier: uf.Classifier, benign: Benign) -> None:
+    system = uf.System(classifier, [uf.interpreters.CAM(), uf.interpreters.Grad(pool=1)])
+    names = [f"{index}.png" for index in range(24)]
+    pool = attacks.MapPool.read(system, benign.images, benign.labels.tolist(), names)
+    same = read_benign(system, benign.images, benign.labels, names)
+    assert torch.equal(pool.ids, same.ids)
+    copy = pickle.loads(pickle.dumps(attacks.ClassMap(pool)))  # noqa: S301
+    assert copy == attacks.ClassMap(pool)
+    assert hash(copy) == hash(attacks.ClassMap(pool))
+    other = attacks.MapPool({name: 1 - maps for name, maps in pool.maps.items()}, pool.labels, pool.ids)
+    assert attacks.ClassMap(other) != copy
+    assert repr(other) == repr(pool), "last bits of maps are not what tells runs apart"
+    cam = attacks.MapPool.read(uf.System(classifier, "cam"), benign.images, benign.labels, names)
+    assert repr(cam) != repr(pool)
+    with pytest.raises(InputError, match=r"the pool has maps of cam, and none of grad.*same system"):
+        attacks.ClassMap(cam).maps(benign, benign.labels, 0)
+    with pytest.raises(InputError, match="none of the 24 images for a pool of maps is classified correctly"):
+        attacks.MapPool.read(system, benign.images, (benign.labels + 1) % 4, names)
+    small = attacks.MapPool.read(system, smooth_images(8, 8), classifier.logits(smooth_images(8, 8)).argmax(1))
+    with pytest.raises(InputError, match="images of the same size"):
+        attacks.ClassMap(small).maps(benign, benign.labels, 0)
+
+
+def test_the_attacked_images_as_pool(classifier: uf.Classifier) -> None:
+    """Random targets are classes of which there are maps, and the maps those of other correctly classified images."""
+    images = smooth_images(24, seed=1)
+    labels = classifier.logits(images).argmax(1)
+    wrong = labels.clone()
+    wrong[0] = next(label for label in range(4) if label not in labels)
+    system = uf.System(classifier, "cam")
+    found = uf.attack(system, images, wrong, target_map="class", eps=0.2, steps=(2, 6))
+    assert found.target is not None
+    assert set(found.target.tolist()) <= set(labels[1:].tolist())
+    benign = read_benign(system, images, wrong)
+    distances = (found.maps["cam"].unsqueeze(1) - benign.maps["cam"]).abs().mean((2, 3))
+    for index, (target, reached) in enumerate(zip(found.target.tolist(), found.map_l1_target["cam"], strict=True)):
+        examples = [place for place in range(1, len(labels)) if labels[place] == target and place != index]
+        assert any(abs(float(distances[index, place] - reached)) < 1e-6 for place in examples)
+    pool = attacks.ClassMap(attacks.MapPool.of(benign))
+    attack = attacks.preset("adv2", eps=0.2, steps=(2, 6), target_map=pool)
+    assert torch.equal(attack(system, images, wrong).adversarial, found.adversarial)
+    assert torch.equal(attack.control().build(system).resolve(benign, 0)[0], found.target)
+    with pytest.raises(InputError, match="give correctly classified images of more"):
+        uf.attack(system, images[labels == labels[1]], labels[labels == labels[1]], target_map="class")
+
+
+def test_an_untargeted_attack_has_no_map_of_a_class(classifier: uf.Classifier, benign: Benign) -> None:
+    pool = attacks.ClassMap(attacks.MapPool.of(benign))
+    for given in ("class", pool):
+        with pytest.raises(InputError, match=r"target_map is 'class'.*untargeted"):
+            attacks.preset("adv2", target_map=given, targeted=False)
+    system = uf.System(classifier, [uf.interpreters.CAM(), uf.interpreters.Grad(pool=1)])
+    made = replace(attacks.preset("adv2", steps=(1, 1)).build(system), target_map=pool, goal=attacks.Goal(False))
+    with pytest.raises(InputError, match=r"target_map is 'class'.*untargeted"):
+        made(system, benign.images, benign.labels)
+
+
 def test_a_map_from_a_file(tmp_path: Path, benign: Benign) -> None:
     values = np.linspace(0, 1, 16 * 16, dtype=np.float32).reshape(16, 16)
     np.save(tmp_path / "map.npy", values)
@@ -124,8 +183,6 @@ def test_a_map_from_a_file(tmp_path: Path, benign: Benign) -> None:
     for name, message in (("wide.npy", "ranges over"), ("none.npy", "cannot be read"), ("map.txt", "cannot be read")):
         with pytest.raises(InputError, match=message):
             attacks.preset("adv2", target_map=str(tmp_path / name))
-    with pytest.raises(InputError, match="a pool of maps must be given"):
-        attacks.preset("adv2", target_map="class")
 
 
 def test_joint_success_is_to_come_halfway(classifier: uf.Classifier) -> None:

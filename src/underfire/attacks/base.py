@@ -18,7 +18,7 @@ from underfire.attacks.perturbations import Perturbation
 from underfire.attacks.result import AttackResult
 from underfire.attacks.shaping import Shaping
 from underfire.attacks.target_maps import MapRule
-from underfire.attacks.targets import ClassRule
+from underfire.attacks.targets import ClassRule, drawn_among
 from underfire.batching import suited_size
 from underfire.errors import InputError, UnderfireWarning
 from underfire.system import System, SystemView
@@ -110,7 +110,9 @@ class BaseAttack(ABC):
 
     def resolve(self, benign: Benign, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
         """What is wanted: the goal's classes int64 N, and the target maps N x h x w by interpreter."""
-        classes = self.target_class.classes(benign, seed) if self.goal.targeted else benign.labels
+        self.target_map.check(self.goal.targeted)
+        rule = drawn_among(self.target_class, self.target_map.classes(benign))
+        classes = rule.classes(benign, seed) if self.goal.targeted else benign.labels
         return classes, self.target_map.maps(benign, classes, seed)
 
 

@@ -55,8 +55,8 @@ def read_benign(
         InputError: for images or labels that cannot be.
         ClassifierError: where the classifier's output is no ground for a verdict.
     """
-    images, labels = check_images(images, system.classifier), _labels(labels)
-    ids = _identities(images, ids)
+    images, labels = check_images(images, system.classifier), label_tensor(labels)
+    ids = identities(images, ids)
     device = system.classifier.device
     images, labels, ids = images.to(device), labels.to(device), ids.to(device)
     logits = honest_logits(system.classifier, images)
@@ -64,14 +64,16 @@ def read_benign(
     return Benign(images, labels, ids, logits, system.maps(images, labels, ids))
 
 
-def _labels(labels: Tensor | Sequence[int]) -> Tensor:
+def label_tensor(labels: Tensor | Sequence[int]) -> Tensor:
+    """Labels as they are given, as a tensor."""
     try:
         return torch.as_tensor(labels).detach()
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"labels is {labels!r:.80}; expected integer class indices, one per image.") from error
 
 
-def _identities(images: Tensor, ids: Tensor | Sequence[str] | None) -> Tensor:
+def identities(images: Tensor, ids: Tensor | Sequence[str] | None) -> Tensor:
+    """int64 N: what stands for ``ids``, or for the images' pixels where None."""
     if ids is not None and len(ids) != len(images):
         raise InputError(f"ids has {len(ids)} names for {len(images)} images; expected one per image.")
     if ids is None or all(isinstance(name, str) for name in ids):

@@ -17,8 +17,8 @@ from underfire.attacks.presets.variants import VARIANTS, EdgeScope, Variant
 from underfire.attacks.result import AttackResult
 from underfire.attacks.search import ConstantSearch
 from underfire.attacks.shaping import SHAPINGS, EdgeMask, Shaping, Uniform
-from underfire.attacks.target_maps import BenignMap, GivenMap, MapRule, RandomPatch
-from underfire.attacks.targets import CLASS_RULES, ClassRule, GivenClass, RandomClass
+from underfire.attacks.target_maps import BenignMap, ClassMap, GivenMap, MapRule, RandomPatch
+from underfire.attacks.targets import CLASS_RULES, ClassRule, GivenClass, RandomClass, drawn_among
 from underfire.errors import InputError, unknown_name
 from underfire.system import System
 
@@ -111,6 +111,7 @@ class Preset:
                     f"search is {self.search}, and {self.perturbation_name} has a ball instead of a penalty: there is "
                     "no constant to search for."
                 )
+        self.target_map.check(self.targeted)
         perturbation_of(self, Uniform())
 
     @property
@@ -139,7 +140,16 @@ class Preset:
         name = self.perturbation_name
         shaping = self.shaping or KINDS[self.name].shaping
         name = "bim" if name == "pgd" and not self.random_start else name
-        return replace(self, name=name, perturbation=None, shaping=shaping, target_map=BenignMap(), early_stop=None)
+        pool = self.target_map.pool if isinstance(self.target_map, ClassMap) else None
+        return replace(
+            self,
+            name=name,
+            perturbation=None,
+            shaping=shaping,
+            target_class=drawn_among(self.target_class, pool.classes if pool else None),
+            target_map=BenignMap(),
+            early_stop=None,
+        )
 
 
 def _two_counts(steps: Any) -> bool:
@@ -166,7 +176,8 @@ def preset(
     Args:
         eps: a number, or a fraction such as ``"8/255"``.
         target_class: a rule, its name (``random``, ``least-likely``), a class number, or one per image.
-        target_map: a rule, ``benign``, ``patch``, or the name of a file with a map.
+        target_map: a rule, ``benign``, ``patch``, ``class`` (the map of another one of the attacked images, which is of
+            the target class; see ``ClassMap`` for maps of others), or the name of a file with a map.
         shaping: ``uniform``, ``edge`` or ``edge-mask``, instead of what goes with the attack.
         noise_eps: as ``eps``.
 
@@ -220,10 +231,7 @@ def _map_rule(given: MapRule | str | None) -> MapRule:
         return RandomPatch()
     assert given is not None
     if given == "class":
-        raise InputError(
-            "target_map is 'class'; in Python a pool of maps must be given: ClassMap(MapPool.read(system, images, "
-            "labels, ids))."
-        )
+        return ClassMap()
     rule = GivenMap(given)
     rule.read()
     return rule

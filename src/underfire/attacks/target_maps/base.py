@@ -9,6 +9,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from underfire.attacks.benign import Benign
+from underfire.errors import InputError
 
 
 class MapRule(ABC):
@@ -17,6 +18,20 @@ class MapRule(ABC):
     name: ClassVar[str]
     benign: ClassVar[bool] = False
     """Whether the target is the image's own benign map, which joint success then asks to be kept."""
+    of_class: ClassVar[bool] = False
+    """Whether the target is a map of the target class, which an untargeted attack does not have."""
+
+    def check(self, targeted: bool) -> None:
+        """Raise InputError where an attack with or without target classes cannot have such a target map."""
+        if self.of_class and not targeted:
+            raise InputError(
+                f"target_map is {self.name!r}, the map of another image of the target class, and the attack is "
+                "untargeted: it has no target class. Take another target map, or attack a class."
+            )
+
+    def classes(self, benign: Benign) -> tuple[int, ...] | None:
+        """Where there are maps of some classes only: these, among which random target classes are drawn."""
+        return None
 
     @abstractmethod
     def maps(self, benign: Benign, classes: Tensor, seed: int) -> dict[str, Tensor]:

@@ -3,57 +3,142 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from underfire import randomness
-from underfire.attacks.benign import Benign
+from underfire.attacks.benign import Benign, check_images, check_labels, identities, label_tensor
 from underfire.attacks.target_maps.base import MapRule
 from underfire.errors import InputError
 from underfire.system import System
 
 
 class MapPool:
-    """Honest maps of correctly classified images, by class, from which targets are drawn."""
+    """Honest maps of correctly classified images, by class, from which targets are drawn.
+
+    Two pools are equal where all their maps are. Their text tells which images they hold, of which classes and for
+    which interpreters, and not the maps' last bits, which another device may change.
+
+    Args:
+        maps: N x h x w in [0, 1] by interpreter.
+        labels, ids: int64 N of the images.
+    """
 
     def __init__(self, maps: Mapping[str, Tensor], labels: Tensor, ids: Tensor) -> None:
         self.maps, self.labels, self.ids = dict(maps), labels, ids
 
     @classmethod
-    def read(cls, system: System, images: Tensor, labels: Tensor, ids: Tensor) -> MapPool:
-        """The maps of ``images`` N x C x H x W that are classified as ``labels``, for these."""
-        right = (system.classifier.logits(images).argmax(1).cpu() == labels.cpu()).nonzero().squeeze(1)
+    def read(
+        cls,
+        system: System,
+        images: Tensor,
+        labels: Tensor | Sequence[int],
+        ids: Tensor | Sequence[str] | None = None,
+    ) -> MapPool:
+        """The maps of those ``images`` N x C x H x W that are classified as ``labels``, for these.
+
+        Args:
+            ids: as in an attack, where an image is never given its own map; by default images are known by their
+                pixels.
+
+        Raises:
+            InputError: for images or labels that cannot be, or where no image is classified correctly.
+        """
+        device = system.classifier.device
+        images = check_images(images, system.classifier)
+        ids = identities(images, ids).to(device)
+        images = images.to(device)
+        logits = system.classifier.logits(images)
+        labels = check_labels(label_tensor(labels), len(images), logits.shape[1]).to(device)
+        right = (logits.argmax(1) == labels).nonzero().squeeze(1)
+        if not len(right):
+            raise InputError(
+                f"none of the {len(images)} images for a pool of maps is classified correctly. Are the labels in the "
+                "classifier's order, and is its normalisation right?"
+            )
         images, labels, ids = images[right], labels[right], ids[right]
         return cls(system.maps(images, labels, ids), labels, ids)
 
+    @classmethod
+    def of(cls, benign: Benign) -> MapPool:
+        """The benign maps of the images that are classified correctly."""
+        right = benign.correct.nonzero().squeeze(1)
+        return cls({name: maps[right] for name, maps in benign.maps.items()}, benign.labels[right], benign.ids[right])
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """The classes of which there are maps."""
+        return tuple(sorted(set(self.labels.tolist())))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, MapPool):
+            return NotImplemented
+        return repr(self) == repr(other) and all(
+            torch.equal(maps.cpu(), other.maps[name].cpu()) for name, maps in self.maps.items()
+        )
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
     def __repr__(self) -> str:
         content = hashlib.sha256(self.labels.cpu().numpy().tobytes() + self.ids.cpu().numpy().tobytes())
-        for name in sorted(self.maps):
-            content.update(self.maps[name].cpu().numpy().tobytes())
-        return f"MapPool({len(self.labels)} images, SHA-256 {content.hexdigest()})"
+        return f"MapPool({len(self.labels)} images, {', '.join(sorted(self.maps))}, SHA-256 {content.hexdigest()})"
 
 
 @dataclass(frozen=True)
 class ClassMap(MapRule):
-    """The map of another image, which is of the target class and is classified as such, for that class."""
+    """The map of another image, which is of the target class and is classified as such, for that class.
+
+    ``pool``: where maps come from; None for the attacked images themselves, where what an image gets depends on the
+    others. Random target classes are drawn among those of the pool; the ``control`` of an attack without a pool, which
+    knows no maps, draws among all: give it the attack's own targets.
+    """
 
     name: ClassVar[str] = "class"
+    of_class: ClassVar[bool] = True
 
-    pool: MapPool
+    pool: MapPool | None = None
+
+    def classes(self, benign: Benign) -> tuple[int, ...]:
+        return self._pool(benign).classes
 
     def maps(self, benign: Benign, classes: Tensor, seed: int) -> dict[str, Tensor]:
-        pool, device = self.pool, classes.device
+        pool, device = self._pool(benign), classes.device
         fits = (pool.labels.to(device) == classes.unsqueeze(1)) & (pool.ids.to(device) != benign.ids.unsqueeze(1))
         counts = fits.sum(1)
         if not bool(counts.all()):
             lacking = sorted({int(c) for c in classes[counts == 0]})
             raise InputError(
-                f"the pool of maps has no correctly classified image of class {', '.join(map(str, lacking[:5]))}; give "
-                "more images, or other target classes."
+                f"target_map: the pool of maps has no correctly classified image of class {some(lacking)}; it has of "
+                f"{some(pool.classes)}. Give more images, or other target classes."
             )
         rank = randomness.integers(seed, benign.ids, "map of the class", 0, (), counts)
         chosen = (fits.cumsum(1) == rank.view(-1, 1) + 1).long().argmax(1)
-        return {name: self.pool.maps[name].to(device)[chosen] for name in benign.maps}
+        return {name: pool.maps[name].to(device)[chosen] for name in benign.maps}
+
+    def _pool(self, benign: Benign) -> MapPool:
+        """The pool. Raises InputError where it is of another system, or of images of another size."""
+        if self.pool is None:
+            return MapPool.of(benign)
+        for name, maps in benign.maps.items():
+            there = self.pool.maps.get(name)
+            if there is None:
+                raise InputError(
+                    f"target_map: the pool has maps of {', '.join(sorted(self.pool.maps))}, and none of {name}, which "
+                    "the system has: read the pool with the same system, MapPool.read(system, ...)."
+                )
+            if there.shape[1:] != maps.shape[1:]:
+                raise InputError(
+                    f"target_map: the pool's maps of {name} are {' x '.join(map(str, there.shape[1:]))}, those of the "
+                    f"images {' x '.join(map(str, maps.shape[1:]))}: read the pool with images of the same size."
+                )
+        return self.pool
+
+
+def some(classes: Sequence[int]) -> str:
+    """The first few of ``classes``."""
+    return ", ".join(map(str, classes[:8])) + (f" and {len(classes) - 8} more" if len(classes) > 8 else "")
