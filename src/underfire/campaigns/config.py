@@ -10,12 +10,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from underfire.attacks import (
     CLASS_RULES,
-    BenignMap,
-    ClassMap,
     ForeignAttack,
     GivenClass,
-    MapPool,
-    MapRule,
     Preset,
     preset,
 )
@@ -77,17 +73,14 @@ class RunConfig(InputConfig):
             ForeignAttack(self.baseline)
         return self
 
-    def preset_for(self, names: Sequence[str], classes: int, pool: MapPool | None = None) -> Preset:
+    def preset_for(self, names: Sequence[str], classes: int) -> Preset:
         """The attack that is asked for, on a classifier of so many ``classes``, which are called ``names``.
 
-        ``pool``: where target maps of classes are drawn from, if the configuration asks for such.
+        Maps of classes have no pool yet; see ``read_pool``.
         """
-        return self._preset(parse_target(self.target, names, classes), pool)
+        return self._preset(parse_target(self.target, names, classes))
 
-    def _preset(self, rule: ClassRule, pool: MapPool | None = None) -> Preset:
-        target_map: MapRule | str = self.target_map
-        if self.target_map == "class":
-            target_map = BenignMap() if pool is None else ClassMap(pool)
+    def _preset(self, rule: ClassRule) -> Preset:
         return preset(
             self.attack,
             eps=self.eps,
@@ -96,7 +89,7 @@ class RunConfig(InputConfig):
             variant=self.preset,
             targeted=self.targeted,
             target_class=rule if self.targeted else None,
-            target_map=target_map,
+            target_map=self.target_map,
             early_stop=self.early_stop,
             perturbation=self.perturbation,
             edge_threshold=self.edge_threshold,

@@ -11,16 +11,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from underfire import randomness
-from underfire.attacks import BaseAttack, ForeignAttack, GivenClass, MapPool, Preset
+from underfire.attacks import BaseAttack, ClassMap, ForeignAttack, GivenClass, Preset
 from underfire.attacks.base import default_batch_size
-from underfire.attacks.benign import check_images
 from underfire.campaigns.config import NO_BASELINE, RunConfig
-from underfire.campaigns.selection import Selection, select
+from underfire.campaigns.map_pool import read_pool
+from underfire.campaigns.selection import select
 from underfire.campaigns.shard import Plan, attack_shard
 from underfire.campaigns.store import Store
 from underfire.campaigns.summary import summarise, with_joint_success
-from underfire.data import ImageData
 from underfire.errors import InputError
 from underfire.system import System
 from underfire.zoo.weights import state_hash
@@ -107,7 +105,8 @@ def _prepare(config: RunConfig, store: Store, device: str, reporter: Reporter) -
     )
     selection = select(data, classifier, config.count, excluded, lambda n: reporter.selecting(n, len(data)))
     if config.target_map == "class":
-        preset = config.preset_for(names, inputs.classes, _map_pool(system, data, selection))
+        pool, classes = read_pool(system, data, selection, preset.target_class, config.seed)
+        preset = replace(preset, target_map=ClassMap(pool), target_class=classes)
     attacks = _attacks(config, preset, system)
     read = {
         "classifier_sha256": state_hash(classifier.module),
@@ -159,23 +158,6 @@ def _attacks(config: RunConfig, preset: Preset, system: System) -> dict[str, Bas
         return {asked.name: asked}
     name = "pgd" if name == "bim" else name
     return {name: replace(control.build(system), name=name), asked.name: asked}
-
-
-POOL = 8
-"""Images of each class whose maps are drawn from, where a class's map is the target."""
-
-
-def _map_pool(system: System, data: ImageData, selection: Selection) -> MapPool:
-    """Maps of the first correctly classified images of each class in the run."""
-    taken: dict[int, list[int]] = {}
-    for index, correct in zip(selection.considered, selection.correct, strict=True):
-        if correct and len(taken.setdefault(data.record(index).label, [])) < POOL:
-            taken[data.record(index).label].append(index)
-    chosen = sorted(index for indices in taken.values() for index in indices)
-    classifier = system.classifier
-    batch = data.load(classifier.image_size, classifier.channels, chosen, classifier.resizing)
-    images = check_images(batch.images, classifier)
-    return MapPool.read(system, images, batch.labels, randomness.identify(images, batch.ids))
 
 
 def _default_size(run: Plan) -> int:

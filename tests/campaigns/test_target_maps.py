@@ -1,0 +1,139 @@
+"""Runs toward the map of a class, or the map in a file: which maps are wanted, and what is refused beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import underfire as uf
+from tests.campaigns.conftest import small_config
+from tests.campaigns.runs import MISLABELLED, Written, assert_same_run, without_seconds, write_digits
+from underfire.campaigns import run_attack
+from underfire.data import Digits
+from underfire.errors import InputError
+
+Run = Callable[..., Written]
+FEW = [9, 10, 11, 15, 16, 17, 35, MISLABELLED]  # of classes 0, 2, 3; and the only one of class 9 is an 8
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    def start(batch_size: int | None = None, **changes: Any) -> Written:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        run_attack(small_config(**({"target_map": "class"} | changes)), folder, batch_size=batch_size)
+        return Written(folder)
+
+    return start
+
+
+def targets(written: Written) -> dict[str, int]:
+    return {row["image_id"]: row["target"] for row in written.of("adv2")}
+
+
+def test_maps_come_from_the_whole_data(run: Run) -> None:
+    """Also of classes that no image of the run belongs to, and the same maps for fewer images."""
+    more, fewer = run(batch_size=1, count=9, seed=1), run(count=4, seed=1)
+    assert set(targets(more).values()) - {row["label"] for row in more.rows}
+    assert targets(more) == targets(run(count=9, seed=1, target_map="benign")), "all classes are there"
+    kept = {row["image_id"] for row in fewer.rows}
+    assert [row for row in without_seconds(more.rows) if row["image_id"] in kept] == without_seconds(fewer.rows)
+
+
+def test_the_wanted_map_is_one_of_the_first_of_its_class(run: Run, tmp_path: Path) -> None:
+    """Of the first eight that are classified correctly."""
+    table = write_digits(tmp_path / "some", range(40))
+    data, classifier = uf.data.open_data(table), uf.classifiers.load("digits-resnet")
+    places = [index for index in range(len(data)) if data.record(index).label == 9][:9]
+    assert MISLABELLED in places
+    batch = data.load(classifier.image_size, classifier.channels, places, classifier.resizing)
+    right = torch.tensor([place != MISLABELLED for place in places])
+    examples = uf.interpreters.create("cam").maps(classifier, batch.images[right], batch.labels[right])
+    written = run(data=str(table), target="9", count=None)
+    drawn = set()
+    for row in written.of("adv2"):
+        distances = (written.maps[f"adv2/cam/{row['image_id']}"] - examples).abs().mean((1, 2))
+        drawn.add(int((distances - row["map_l1_target"]).abs().argmin()))
+        assert float((distances - row["map_l1_target"]).abs().min()) < 1e-6
+    assert max(drawn) == 7
+    assert len(drawn) > 4
+
+
+def test_only_wanted_classes_are_looked_through(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, read = Digits.read, list[int]()
+
+    def watched(self: Digits, index: int) -> Any:
+        read.append(index)
+        return original(self, index)
+
+    monkeypatch.setattr(Digits, "read", watched)
+    run(target="7", count=3)
+    data = Digits("test")
+    sevens = [index for index in range(len(data)) if data.record(index).label == 7]
+    assert {index for index in read if index >= 8} == set(sevens[:8]) - set(range(8))
+
+
+def test_targets_are_classes_that_have_maps(run: Run, tmp_path: Path) -> None:
+    """Of the ten classes the data have four, and of one no image is classified correctly."""
+    table = write_digits(tmp_path / "few", FEW)
+    written = run(data=str(table), count=None, seed=2)
+    assert set(targets(written).values()) == {0, 2, 3}
+    assert targets(run(data=str(table), count=2, seed=2)).items() <= targets(written).items()
+    attacks = set(written.run["attacks"])
+    assert all(targets(written) == {row["image_id"]: row["target"] for row in written.of(name)} for name in attacks)
+
+
+def test_the_least_likely_class_has_a_map(run: Run) -> None:
+    written = run(target="least-likely", count=6)
+    assert targets(written) == targets(run(target="least-likely", count=6, target_map="benign"))
+
+
+@pytest.mark.parametrize(("target", "there"), [("7", "0, 2, 3, 9"), ("9", "0, 2, 3")])
+def test_a_class_without_maps_is_refused_beforehand(run: Run, tmp_path: Path, target: str, there: str) -> None:
+    table = write_digits(tmp_path / "few", FEW)
+    before = sorted(tmp_path.iterdir())
+    expected = rf"target_map is 'class'.*no correctly classified image of class {target}.*images of class {there}\."
+    with pytest.raises(InputError, match=expected):
+        run(data=str(table), target=target, count=None, batch_size=1)
+    assert sorted(tmp_path.iterdir()) == before, "nothing was begun"
+
+
+def test_data_of_one_class_have_no_other_map(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"correctly classified images of class 9 alone.*another --target-map"):
+        run(data=str(write_digits(tmp_path / "nines", [1, 3, MISLABELLED])), count=None)
+
+
+def test_a_resumed_run_has_the_same_pool(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits_table: Path
+) -> None:
+    config = small_config(data=str(digits_table), target_map="class", count=None)
+    with monkeypatch.context() as patch:
+        original = run_attack.__globals__["attack_shard"]
+
+        def failing(plan: Any, view: Any, positions: list[int], *rest: Any) -> Any:
+            if 0 not in positions:
+                raise KeyboardInterrupt
+            return original(plan, view, positions, *rest)
+
+        patch.setattr("underfire.campaigns.runner.attack_shard", failing)
+        with pytest.raises(KeyboardInterrupt):
+            run_attack(config, tmp_path / "resumed", batch_size=5)
+    run_attack(config, tmp_path / "resumed", resume=True, batch_size=3)
+    run_attack(config, tmp_path / "whole")
+    assert_same_run(Written(tmp_path / "resumed"), Written(tmp_path / "whole"))
+
+
+def test_an_untargeted_run_has_no_map_of_a_class() -> None:
+    with pytest.raises(InputError, match=r"target_map is 'class'.*untargeted"):
+        small_config(target_map="class", targeted=False)
+
+
+def test_a_pool_is_read_in_batches(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
+    whole = run(count=3, seed=5)
+    monkeypatch.setattr("underfire.campaigns.map_pool.suited_size", lambda *_: 3)
+    parts = run(count=3, seed=5)
+    assert_same_run(whole, parts)
+    assert torch.equal(whole.images(whole.of("adv2")), parts.images(parts.of("adv2")))
