@@ -112,6 +112,12 @@ def test_the_transparent_level_of_sixteen_bit_grey_is_white() -> None:
     assert grey(prepare(saved(levels, "PNG", transparency=257), None, 1)) == [[0, 255, 2]]
 
 
+def test_black_may_be_behind_what_is_transparent() -> None:
+    assert grey(prepare(Image.new("LA", (1, 1), (40, 51)), None, 1, behind="black")) == [[8]]
+    levels = Image.fromarray(np.array([[257, 514, 771]], dtype=np.uint16))
+    assert grey(prepare(saved(levels, "PNG", transparency=514), None, 1, behind="black")) == [[1, 0, 3]]
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import torch
 from PIL import ExifTags, Image
@@ -22,7 +24,12 @@ _UPRIGHT = {
 
 
 def prepare(
-    image: Image.Image, size: tuple[int, int] | None, channels: int, resizing: Resizing = DEFAULT_RESIZING
+    image: Image.Image,
+    size: tuple[int, int] | None,
+    channels: int,
+    resizing: Resizing = DEFAULT_RESIZING,
+    *,
+    behind: Literal["white", "black"] = "white",
 ) -> Tensor:
     """Upright, in the right number of channels, resized by its short side and cropped to the centre.
 
@@ -30,13 +37,14 @@ def prepare(
     two pixels; both axes are scaled alike. An image that already has the size keeps its pixels exactly.
 
     Args:
-        image: any PIL image, left as it is. EXIF rotation is applied; transparency is put on white; 16-bit
+        image: any PIL image, left as it is. EXIF rotation is applied; transparency is put on ``behind``; 16-bit
             grey is scaled by 1/257; CMYK and the like are converted as Pillow does, without colour profiles;
             RGB becomes grey by ITU-R 601. Float images hold [0, 1] or else [0, 255], 32-bit integers levels
             up to 255 or else up to 65535: which of the two, their largest value tells.
         size: height and width; None keeps the image's own size.
         channels: 1 (grey) or 3 (RGB).
         resizing: how the image comes to ``size``.
+        behind: what is seen where the image is transparent.
 
     Returns:
         uint8 tensor C x H x W. Prepared images are 8-bit, so that what is attacked is what can be saved.
@@ -48,7 +56,7 @@ def prepare(
     check_format(size, channels)
     if 0 in image.size:
         raise UnreadableImageError(f"the image has no pixels: it is {image.width} wide, {image.height} high.")
-    image = _without_transparency(_eight_bit(_upright(image), image.format))
+    image = _without_transparency(_eight_bit(_upright(image), image.format, behind), behind)
     if image.mode == "LAB" and channels == 1:  # Pillow goes from LAB to RGB only
         image = image.convert("RGB")
     image = image.convert("L" if channels == 1 else "RGB")
@@ -76,7 +84,7 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if method is None else image.transpose(method)
 
 
-def _eight_bit(image: Image.Image, decoded_from: str | None) -> Image.Image:
+def _eight_bit(image: Image.Image, decoded_from: str | None, behind: str) -> Image.Image:
     """Images with more than 8 bits per pixel and channel, scaled to 8; others as they are."""
     if image.mode != "F" and not image.mode.startswith("I"):
         return image
@@ -96,14 +104,14 @@ def _eight_bit(image: Image.Image, decoded_from: str | None) -> Image.Image:
     levels = (values * (255.0 / white)).round().clip(0, 255).astype(np.uint8)
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
-        levels[values == transparent] = 255
+        levels[values == transparent] = 255 if behind == "white" else 0
     return Image.fromarray(levels)
 
 
-def _without_transparency(image: Image.Image) -> Image.Image:
+def _without_transparency(image: Image.Image, behind: str) -> Image.Image:
     if image.mode == "La":  # Pillow goes from premultiplied grey to LA only
         image = image.convert("LA")
     if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, behind), rgba)
     return image
