@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,7 +15,7 @@ from tests.campaigns.conftest import small_config
 from tests.campaigns.runs import MISLABELLED, Written, assert_same_run, without_seconds, write_digits
 from underfire.campaigns import run_attack
 from underfire.data import Digits
-from underfire.errors import InputError
+from underfire.errors import InputError, StoreError
 
 Run = Callable[..., Written]
 FEW = [9, 10, 11, 15, 16, 17, 35, MISLABELLED]  # of classes 0, 2, 3; and the only one of class 9 is an 8
@@ -137,3 +138,18 @@ def test_a_pool_is_read_in_batches(monkeypatch: pytest.MonkeyPatch, run: Run) ->
     parts = run(count=3, seed=5)
     assert_same_run(whole, parts)
     assert torch.equal(whole.images(whole.of("adv2")), parts.images(parts.of("adv2")))
+
+
+def test_another_map_in_the_file_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "map.npy"
+    np.save(file, np.eye(8))
+    config = small_config(target_map=str(file))
+    with monkeypatch.context() as patch:
+        patch.setattr("underfire.campaigns.runner._finish", lambda *_: exit())
+        with pytest.raises(SystemExit):
+            run_attack(config, tmp_path / "run")
+    np.save(file, np.eye(8)[::-1])
+    with pytest.raises(StoreError, match=r"another run.*GivenMap"):
+        run_attack(config, tmp_path / "run", resume=True)
+    np.save(file, np.eye(8))
+    assert run_attack(config, tmp_path / "run", resume=True)["target_map"] == "other"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor
 
@@ -17,10 +18,13 @@ from underfire.attacks.presets.variants import VARIANTS, EdgeScope, Variant
 from underfire.attacks.result import AttackResult
 from underfire.attacks.search import ConstantSearch
 from underfire.attacks.shaping import SHAPINGS, EdgeMask, Shaping, Uniform
-from underfire.attacks.target_maps import BenignMap, ClassMap, GivenMap, MapRule, RandomPatch
+from underfire.attacks.target_maps import BenignMap, ClassMap, MapRule, map_rule
 from underfire.attacks.targets import CLASS_RULES, ClassRule, GivenClass, RandomClass, drawn_among
 from underfire.errors import InputError, unknown_name
 from underfire.system import System
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,7 @@ def preset(
     variant: str | Variant = "paper",
     targeted: bool = True,
     target_class: ClassRule | int | str | Sequence[int] | Tensor | None = None,
-    target_map: MapRule | str | None = None,
+    target_map: MapRule | str | Path | Tensor | NDArray[Any] | None = None,
     shaping: Shaping | str | None = None,
     noise_eps: float | str | None = None,
     **others: Any,
@@ -177,7 +181,8 @@ def preset(
         eps: a number, or a fraction such as ``"8/255"``.
         target_class: a rule, its name (``random``, ``least-likely``), a class number, or one per image.
         target_map: a rule, ``benign``, ``patch``, ``class`` (the map of another one of the attacked images, which is of
-            the target class; see ``ClassMap`` for maps of others), or the name of a file with a map.
+            the target class; see ``ClassMap`` for maps of others), or a map: the name of a file, or a tensor or array
+            h x w (for all images) or N x h x w (one per image) in [0, 1]; see ``GivenMap``.
         shaping: ``uniform``, ``edge`` or ``edge-mask``, instead of what goes with the attack.
         noise_eps: as ``eps``.
 
@@ -197,7 +202,7 @@ def preset(
         variant,
         targeted,
         _class_rule(target_class),
-        target_map=_map_rule(target_map),
+        target_map=map_rule(target_map),
         shaping=shaping,
         noise_eps=parse_eps(noise_eps, "noise_eps") if isinstance(noise_eps, str) else noise_eps,
         **others,
@@ -220,18 +225,3 @@ def _class_rule(given: Any) -> ClassRule:
         f"target_class is {values!r:.60} ({type(given).__name__}); expected a rule, 'random', 'least-likely', a class "
         "number, or one class number per image."
     )
-
-
-def _map_rule(given: MapRule | str | None) -> MapRule:
-    if isinstance(given, MapRule):
-        return given
-    if given in (None, "benign"):
-        return BenignMap()
-    if given == "patch":
-        return RandomPatch()
-    assert given is not None
-    if given == "class":
-        return ClassMap()
-    rule = GivenMap(given)
-    rule.read()
-    return rule

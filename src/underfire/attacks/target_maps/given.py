@@ -1,62 +1,59 @@
-"""A map in a file as the wanted map."""
+"""Maps that are given, in a file or as values, as the wanted maps."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from underfire.attacks.benign import Benign
 from underfire.attacks.target_maps.base import MapRule
+from underfire.attacks.target_maps.reading import from_values, read_file
 from underfire.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
 class GivenMap(MapRule):
-    """The map in a file for every image: an image whose brightness counts, or a .npy array, h x w in [0, 1].
+    """The same map for every image, or one per image, resized to each interpreter's maps.
 
-    It is resized to each interpreter's maps.
+    ``given`` is a file: an image whose brightness counts, or a .npy array h x w in [0, 1]; or a tensor or array h x w
+    (for every image) or N x h x w (one per image). It is read at once, and known by the hash of its values since then.
     """
 
     name: ClassVar[str] = "given"
 
-    file: str
+    given: InitVar[str | Path | Tensor | NDArray[Any]]
+    file: str | None = field(init=False, compare=False)
+    values: Tensor = field(init=False, repr=False, compare=False)
+    sha256: str = field(init=False)
+
+    def __post_init__(self, given: str | Path | Tensor | NDArray[Any]) -> None:
+        named = isinstance(given, str | Path)
+        values = read_file(given) if isinstance(given, str | Path) else from_values(given)
+        content = repr(tuple(values.shape)).encode() + values.numpy().tobytes()
+        object.__setattr__(self, "file", str(given) if named else None)
+        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "sha256", hashlib.sha256(content).hexdigest())
 
     def maps(self, benign: Benign, classes: Tensor, seed: int) -> dict[str, Tensor]:
-        given = self.read()
+        count = len(benign.ids)
+        if len(self.values) not in (1, count):
+            channels = ", or for an image's channels their mean, h x w" if len(self.values) in (3, 4) else ""
+            raise InputError(
+                f"target_map has {len(self.values)} maps for {count} images; expected one map h x w for all of them, "
+                f"or one per image{channels}."
+            )
         found = {}
         for name, maps in benign.maps.items():
             resized = F.interpolate(
-                given[None, None], maps.shape[1:], mode="bilinear", align_corners=False, antialias=True
+                self.values.unsqueeze(1), maps.shape[1:], mode="bilinear", align_corners=False, antialias=True
             )
-            found[name] = resized[0].clamp(0, 1).to(maps).expand(len(maps), -1, -1).contiguous()
+            found[name] = resized.squeeze(1).clamp(0, 1).to(maps).expand(count, -1, -1).contiguous()
         return found
-
-    def read(self) -> Tensor:
-        """float32 h x w in [0, 1]. Raises InputError where the file holds no map."""
-        import numpy as np
-        from PIL import Image
-
-        path = Path(self.file).expanduser()
-        try:
-            if path.suffix == ".npy":
-                values = torch.from_numpy(np.load(path)).float()
-            else:
-                with Image.open(path) as image:
-                    values = torch.from_numpy(np.array(image.convert("L"))).float() / 255
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"target_map is {self.file!r}, which cannot be read as an image or a .npy array: {error}"
-            ) from error
-        if values.ndim != 2 or not values.numel():
-            raise InputError(f"target_map {self.file!r} has shape {tuple(values.shape)}; expected height x width.")
-        if not bool(torch.isfinite(values).all()) or float(values.min()) < 0 or float(values.max()) > 1:
-            raise InputError(
-                f"target_map {self.file!r} ranges over [{float(values.min()):.3g}, {float(values.max()):.3g}]; maps "
-                "are in [0, 1], where 1 is most important."
-            )
-        return values

@@ -1,0 +1,126 @@
+"""From what a user gives as a map, a file or values, to checked maps; what cannot be one is refused in words."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from underfire.data.decode import decode_image, read_bytes
+from underfire.data.prepare import prepare
+from underfire.errors import InputError, UnreadableImageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TOLERANCE = 1e-6
+
+
+def read_file(file: str | Path) -> Tensor:
+    """float32 1 x h x w in [0, 1] of an image file, whose brightness counts, or of a .npy array h x w.
+
+    Transparency counts as black: where nothing is painted, nothing is important.
+
+    Raises:
+        InputError: the file holds no map.
+    """
+    path, called = Path(file).expanduser(), f"target_map {str(file)!r}"
+    try:
+        content = read_bytes(path)
+        if path.suffix.lower() != ".npy":
+            pixels = prepare(decode_image(content, str(path)), None, 1, behind="black")
+            return checked(pixels.float() / 255, called)
+    except UnreadableImageError as error:
+        raise InputError(f"{called} cannot be read as an image or a .npy array: {error}") from error
+    return checked(_array(content, called), called)
+
+
+def _array(content: bytes, called: str) -> Tensor:
+    if not content:
+        raise InputError(f"{called} is empty; expected a .npy array h x w, as numpy.save writes it.")
+    try:
+        values = np.load(io.BytesIO(content), allow_pickle=False)
+    except MemoryError:
+        raise
+    except Exception as error:  # on broken content, numpy raises nearly anything
+        raise InputError(f"{called} cannot be read as a .npy array, as numpy.save writes it: {error}") from error
+    if not isinstance(values, np.ndarray):
+        raise InputError(f"{called} is an archive of arrays (.npz); expected one array h x w, by numpy.save.")
+    maps = as_tensor(values, called)
+    if maps.ndim != 2:
+        raise InputError(f"{called} has shape {_by(maps)}; expected h x w{_hint(maps)}.")
+    return maps.unsqueeze(0)
+
+
+def as_tensor(values: Tensor | NDArray[Any], called: str) -> Tensor:
+    """``values`` as float32 on the CPU. Raises InputError where they are no real numbers."""
+    if isinstance(values, np.ndarray):
+        if values.dtype.kind not in "fiub":
+            raise InputError(f"{called} holds values of type {values.dtype}; expected numbers in [0, 1].")
+        values = torch.from_numpy(values.astype(np.float32))
+    if values.is_complex():
+        raise InputError(f"{called} holds values of type {values.dtype}; expected numbers in [0, 1].")
+    return values.detach().to("cpu", torch.float32, copy=True)
+
+
+def checked(maps: Tensor, called: str) -> Tensor:
+    """Maps N x h x w inside [0, 1]. Raises InputError where they are not in it, or show nothing."""
+    if not maps.numel():
+        raise InputError(f"{called} has shape {_by(maps)}; expected at least one value.")
+    if not bool(torch.isfinite(maps).all()):
+        raise InputError(f"{called} holds NaN or infinite values; maps are in [0, 1], where 1 is most important.")
+    low, high = float(maps.min()), float(maps.max())
+    if low < -TOLERANCE or high > 1 + TOLERANCE:
+        why = ""
+        if low >= 0:
+            why = (
+                ": these look like 8-bit values, divide them by 255"
+                if 1 < high <= 255
+                else ": divide it by its maximum"
+            )
+        raise InputError(
+            f"{called} ranges over [{low:.3g}, {high:.3g}]; maps are in [0, 1], where 1 is most important{why}."
+        )
+    flat = (maps.amax((1, 2)) - maps.amin((1, 2)) <= TOLERANCE).nonzero().flatten().tolist()
+    if flat:
+        which = f" of image {flat[0]}" if len(maps) > 1 else ""
+        raise InputError(
+            f"{called} is the same everywhere ({float(maps[flat[0], 0, 0]):.3g}){which}; expected a map with brighter "
+            "and darker places: no interpreter that stretches its maps to [0, 1] can ever show a constant one."
+        )
+    return maps.clamp(0, 1)
+
+
+def from_values(values: Any) -> Tensor:
+    """float32 N x h x w of a tensor or array h x w (one map for all images) or N x h x w (one for each).
+
+    Raises:
+        InputError: it is something else, or holds no maps.
+    """
+    if not isinstance(values, Tensor | np.ndarray):
+        raise InputError(
+            f"target_map is an object of type {type(values).__name__}; expected a rule, 'benign', 'patch', 'class', a "
+            "file name, or a tensor or array h x w or N x h x w in [0, 1]."
+        )
+    maps = as_tensor(values, "target_map")
+    if maps.ndim not in (2, 3):
+        raise InputError(
+            f"target_map has shape {_by(maps)}; expected h x w (one map for all images) or N x h x w (one for each)."
+        )
+    return checked(maps.unsqueeze(0) if maps.ndim == 2 else maps, "target_map")
+
+
+def _by(maps: Tensor) -> str:
+    return " x ".join(map(str, maps.shape)) or "() (a single number)"
+
+
+def _hint(maps: Tensor) -> str:
+    if maps.ndim == 3 and maps.shape[0] in (1, 3, 4):
+        return ": it looks like channels x h x w, take the mean over the channels, values.mean(0)"
+    if maps.ndim == 3 and maps.shape[2] in (1, 3, 4):
+        return ": it looks like h x w x channels, take the mean over the channels, values.mean(2)"
+    return ""
