@@ -27,11 +27,12 @@ def benign(classifier: uf.Classifier) -> Benign:
     return read_benign(system, images, classifier.logits(images).argmax(1))
 
 
-def with_maps(size: int, count: int = 200) -> Benign:
-    """Nothing but flat benign maps of ``size`` cells."""
+def with_maps(size: int, count: int = 200, wide: float = 1) -> Benign:
+    """Nothing but flat benign maps of ``size`` cells, on images that are ``wide`` times as wide as high."""
     ids = torch.arange(count) * 977
     none = torch.zeros(count, dtype=torch.int64)
-    return Benign(torch.zeros(count, 3, 4, 4), none, ids, torch.zeros(count, 2), {"a": torch.zeros(count, size, size)})
+    images, maps = torch.zeros(count, 3, 4, int(4 * wide)), torch.zeros(count, size, int(size * wide))
+    return Benign(images, none, ids, torch.zeros(count, 2), {"a": maps})
 
 
 def test_patches_have_the_published_shape() -> None:
@@ -58,6 +59,26 @@ def test_patches_have_the_published_shape() -> None:
     discs = attacks.RandomPatch("disc").maps(benign, benign.labels, 0)["a"]
     share = float((both == discs).all(2).all(1).float().mean())
     assert 0.35 < share < 0.65
+
+
+@pytest.mark.parametrize("wide", [0.5, 2, 4])
+def test_patches_keep_their_shape_on_other_images_than_squares(wide: float) -> None:
+    """What is measured in shorter sides is as wide as high, and turned without being bent."""
+    benign = with_maps(224, 70, wide)
+    short = 224 * min(wide, 1)
+    maps = attacks.RandomPatch("disc").maps(benign, benign.labels, 0)["a"] >= 0.5
+    rows, columns = maps.any(2).sum(1).double(), maps.any(1).sum(1).double()
+    assert torch.allclose(rows, columns, atol=2)
+    assert torch.allclose(maps.sum((1, 2)).double(), torch.pi * rows * columns / 4, rtol=0.05)
+    assert 0.9 * 59 * 2 < float(rows.max() / short * 224) < 120
+    middle = maps.any(1).double() @ (torch.arange(maps.shape[2]) + 0.5).double() / columns / maps.shape[2]
+    assert float(middle.amax() - middle.amin()) > 0.4, "anywhere along the longer side"
+    boxes = attacks.RandomPatch("rectangle").maps(benign, benign.labels, 0)["a"] >= 0.5
+    square = with_maps(int(short), 70)
+    expected = attacks.RandomPatch("rectangle").maps(square, square.labels, 0)["a"] >= 0.5
+    assert torch.allclose(boxes.sum((1, 2)).double(), expected.sum((1, 2)).double(), rtol=0.05)
+    assert torch.allclose(boxes.any(2).sum(1).double(), expected.any(2).sum(1).double(), atol=2)
+    assert torch.allclose(boxes.any(1).sum(1).double(), expected.any(1).sum(1).double(), atol=2)
 
 
 def test_patches_lie_elsewhere_than_the_benign_map(benign: Benign) -> None:

@@ -20,9 +20,9 @@ class RandomPatch(MapRule):
     """A random patch: 0.9 to 1 inside, 0 to 0.1 outside ([ADV2] section 5.1).
 
     A disc of radius 30 to 59, or a rectangle with half-sides 30 to 60 that is rotated by up to 30 degrees, for images
-    of 224 pixels, scaled to others, and wholly inside the image. It lies elsewhere than the benign map: up to
-    ``attempts`` are drawn until one overlaps every benign map by less than ``overlap`` (intersection over union, both
-    binarised at 0.5); where none does, the one that overlaps least.
+    of 224 pixels, scaled by the shorter side of others, and wholly inside the image. It lies elsewhere than the benign
+    map: up to ``attempts`` are drawn until one overlaps every benign map by less than ``overlap`` (intersection over
+    union, both binarised at 0.5); where none does, the one that overlaps least.
     """
 
     name: ClassVar[str] = "patch"
@@ -57,17 +57,20 @@ class RandomPatch(MapRule):
         disc = geometry[:, 0] < {"any": 0.5, "disc": 1.0, "rectangle": 0.0}[self.shape]
         radius, angle = value(1, 30, 59) / 224, value(4, -math.pi / 6, math.pi / 6)
         tall, wide = value(2, 30, 60) / 224, value(3, 30, 60) / 224
+        # In shorter sides of the image, so that a disc is round and a rectangle keeps its corners.
+        sides = benign.images.shape[2:]
+        image_height, image_width = (side / min(sides) for side in sides)
         reach_y = torch.where(disc, radius, tall * angle.cos() + wide * angle.sin().abs())
         reach_x = torch.where(disc, radius, wide * angle.cos() + tall * angle.sin().abs())
-        centre_y = reach_y + (1 - 2 * reach_y) * geometry[:, 5]
-        centre_x = reach_x + (1 - 2 * reach_x) * geometry[:, 6]
+        centre_y = reach_y + (image_height - 2 * reach_y) * geometry[:, 5]
+        centre_x = reach_x + (image_width - 2 * reach_x) * geometry[:, 6]
         found = {}
         for name, maps in benign.maps.items():
             height, width = maps.shape[1:]
             across = torch.arange(width, device=maps.device, dtype=torch.float64) + 0.5
             down = torch.arange(height, device=maps.device, dtype=torch.float64) + 0.5
-            y = (down / height).view(1, -1, 1) - centre_y.view(-1, 1, 1)
-            x = (across / width).view(1, 1, -1) - centre_x.view(-1, 1, 1)
+            y = (down / height * image_height).view(1, -1, 1) - centre_y.view(-1, 1, 1)
+            x = (across / width * image_width).view(1, 1, -1) - centre_x.view(-1, 1, 1)
             cos, sin = angle.cos().view(-1, 1, 1), angle.sin().view(-1, 1, 1)
             along, beside = (x * cos + y * sin).abs(), (y * cos - x * sin).abs()
             box = (along <= wide.view(-1, 1, 1)) & (beside <= tall.view(-1, 1, 1))
