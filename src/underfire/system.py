@@ -86,6 +86,11 @@ class System:
         """Those of ``interpreters`` that a joint attack is about: all but the readers."""
         return {name: self.interpreters[name] for name in self._attacked}
 
+    @property
+    def readers(self) -> list[str]:
+        """The names of the others."""
+        return [name for name in self.interpreters if name not in self._attacked]
+
     def maps(self, images: Tensor, classes: Tensor, ids: Tensor | None = None) -> dict[str, Tensor]:
         """The honest maps N x h x w of every interpreter, readers too."""
         return {

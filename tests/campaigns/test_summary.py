@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.stats
+import torch
 
 from tests.campaigns.conftest import small_config
-from tests.campaigns.runs import Written
+from tests.campaigns.runs import Written, without_seconds
 from underfire.campaigns import run_attack
 from underfire.campaigns.summary import joint_success_all
+from underfire.reports.page import write_page
 
 MEANS = [
     "joint_success",
@@ -143,3 +146,32 @@ def test_images_that_are_not_attacked_are_in_no_mean(tmp_path: Any) -> None:
     for group in written.summary["interpreters"]["cam"]["attacks"].values():
         assert group["map_l1"]["n"] == 3
         assert group["success_over_all_images"]["n"] == 5
+
+
+def test_readers_see_what_others_made(tmp_path: Path) -> None:
+    """They change nothing of the attack, and no number about the attacked maps asks for theirs."""
+    settings = {"count": 5, "steps": (5, 15), "eps": 0.2}
+    for name, readers in {"plain": (), "read": ("gradcam", "captum:Occlusion")}.items():
+        run_attack(small_config(**settings, interpreters=("grad",), readers=readers), tmp_path / name)
+    plain, read = Written(tmp_path / "plain"), Written(tmp_path / "read")
+    assert torch.equal(read.images(read.of("adv2", "grad")), plain.images(plain.of("adv2", "grad")))
+    assert without_seconds(read.of("adv2", "grad")) == without_seconds(plain.of("adv2", "grad"))
+    assert {row["attacked_interpreters"] for row in read.rows if row["attack"] == "adv2"} == {"grad"}
+    assert list(read.summary["joint_success"]) == ["grad", "captum:Occlusion", "gradcam"]
+    assert read.summary["readers"] == ["captum:Occlusion", "gradcam"]
+    assert "joint_success_all" not in read.summary
+    assert read.summary["joint_success"]["grad"] == plain.summary["joint_success"]["grad"]
+    two = Written(_written(tmp_path / "two", **settings, interpreters=("grad", "cam"), readers=("gradcam",)))
+    kept = [
+        all(row["joint_success"] for row in rows)
+        for rows in zip(two.of("adv2", "cam"), two.of("adv2", "grad"), strict=True)
+    ]
+    assert two.summary["joint_success_all"]["adv2"]["mean"] == pytest.approx(sum(kept) / 5)
+    page = write_page([tmp_path / "two"], tmp_path / "page.html").read_text()
+    assert "gradcam, not attacked" in page
+    assert "cam and grad at once" in page
+
+
+def _written(folder: Path, **settings: Any) -> Path:
+    run_attack(small_config(**settings), folder)
+    return folder

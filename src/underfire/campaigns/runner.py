@@ -177,7 +177,7 @@ def _finish(run: Plan, shards: int) -> dict[str, Any]:
         "unreadable": [{"path": path, "why": why} for path, why in selection.unreadable],
     }
     control = next((name for name in run.attacks if name != run.asked.name), None)
-    summary = summarise(table, thresholds, run.asked.name, control, images)
+    summary = summarise(table, thresholds, run.asked.name, control, images, run.system.readers)
     run.store.finish(table, trace, maps, _masks(run), summary, _record(run))
     return summary
 

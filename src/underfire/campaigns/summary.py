@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +84,12 @@ def with_joint_success(table: pa.Table, benign: bool) -> tuple[pa.Table, Thresho
 
 
 def summarise(
-    table: pa.Table, thresholds: Thresholds, attack: str, control: str | None, considered: dict[str, Any]
+    table: pa.Table,
+    thresholds: Thresholds,
+    attack: str,
+    control: str | None,
+    considered: dict[str, Any],
+    readers: Collection[str] = (),
 ) -> dict[str, Any]:
     """The content of ``summary.json``.
 
@@ -94,6 +99,7 @@ def summarise(
         attack: the attack that was asked for.
         control: the attack on the prediction alone beside it, if there is one.
         considered: how images were selected; its ``considered`` is the denominator of success over all images.
+        readers: the interpreters that were not attacked.
     """
     everything = table.to_pylist()
     ids = {row["image_id"] for row in everything if row["attack"] == attack}
@@ -101,11 +107,13 @@ def summarise(
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in attacked:
         groups.setdefault((row["interpreter"], row["attack"]), []).append(row)
-    names = sorted({name for name, _ in groups})
+    names = sorted({name for name, _ in groups}, key=lambda name: (name in readers, name))
+    about = [row for row in attacked if row["interpreter"] not in readers]
     compared = [attack] if control is None else [attack, control]
     return {
         "joint_success": {name: _interval(_values(groups[name, attack], "joint_success")) for name in names},
-        **({"joint_success_all": joint_success_all(attacked, compared)} if len(names) > 1 else {}),
+        **({"joint_success_all": joint_success_all(about, compared)} if len(names) - len(readers) > 1 else {}),
+        **({"readers": sorted(readers)} if readers else {}),
         "attack": attack,
         "control": control,
         "target_map": "benign" if thresholds.benign else "other",

@@ -81,7 +81,8 @@ class Run:
             rows: list[Row] = pq.read_table(path).to_pylist()
         except (OSError, pa.ArrowException) as error:
             raise StoreError(f"{path} cannot be read: {error}") from error
-        if len(summary["interpreters"]) > 1 and "joint_success_all" not in summary:  # written before there was one
+        several = len(summary["interpreters"]) - len(summary.get("readers", ())) > 1
+        if several and "joint_success_all" not in summary:  # written before there was one
             compared = [summary["attack"], *([summary["control"]] if summary.get("control") else [])]
             summary["joint_success_all"] = joint_success_all(rows, compared)
         return cls(folder, summary, record, _cases(rows, summary["attack"]))
@@ -96,6 +97,16 @@ class Run:
         return list(self.summary["interpreters"])
 
     @property
+    def readers(self) -> list[str]:
+        """Those of ``interpreters`` that were not attacked."""
+        return list(self.summary.get("readers", ()))
+
+    @property
+    def attacked(self) -> list[str]:
+        """The others."""
+        return [name for name in self.interpreters if name not in self.readers]
+
+    @property
     def configuration(self) -> dict[str, Any]:
         found: dict[str, Any] = self.record["configuration"]
         return found
@@ -107,7 +118,7 @@ class Run:
     @property
     def name(self) -> str:
         """For headings: what was attacked, and how."""
-        return f"{self.classifier}, {plain(self.attack)} on {' + '.join(plain(name) for name in self.interpreters)}"
+        return f"{self.classifier}, {plain(self.attack)} on {' + '.join(plain(name) for name in self.attacked)}"
 
     @property
     def control(self) -> str | None:
@@ -116,12 +127,12 @@ class Run:
         return None if control is None else str(control)
 
     def joint_success(self, attack: str, interpreter: str | None = None) -> dict[str, Any]:
-        """How many images got the class from ``attack`` and kept the map of ``interpreter``; of every one at once where
-        None. With its interval."""
-        if interpreter is None and len(self.interpreters) > 1:
+        """How many images got the class from ``attack`` and kept the map of ``interpreter``; of every attacked one at
+        once where None. With its interval."""
+        if interpreter is None and len(self.attacked) > 1:
             found: dict[str, Any] = self.summary["joint_success_all"][attack]
         else:
-            group = self.summary["interpreters"][interpreter or self.interpreters[0]]
+            group = self.summary["interpreters"][interpreter or self.attacked[0]]
             found = group["attacks"][attack]["joint_success"]
         return found
 

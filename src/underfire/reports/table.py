@@ -52,7 +52,8 @@ def summary_table(*summaries: Mapping[str, Any]) -> Group:
             line = Text("Joint success: ").append(_percent(interval), style="bold")
             verb = "kept their" if summary.get("target_map", "benign") == "benign" else "showed the wanted"
             line.append(f" of {interval['n']} images got another class from {summary['attack']} and {verb} ")
-            line.append(name, style="bold").append(" map.")
+            read = name in summary.get("readers", ())
+            line.append(name, style="bold").append(" map, which was not attacked." if read else " map.")
             parts.append(line)
     table = Table(box=None, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="bold")
     for head in ("map", "attack"):
@@ -81,7 +82,8 @@ def _at_once(summary: Mapping[str, Any]) -> Text:
     verb = "kept the maps" if summary.get("target_map", "benign") == "benign" else "showed the wanted maps"
     line = Text("Joint success: ").append(_percent(interval), style="bold")
     line.append(f" of {interval['n']} images got another class from {name} and {verb} of ")
-    line.append(" and ".join(summary["joint_success"]), style="bold").append(" at once")
+    attacked = (name for name in summary["joint_success"] if name not in summary.get("readers", ()))
+    line.append(" and ".join(attacked), style="bold").append(" at once")
     for other, share in control:
         line.append(f" ({other}: {_percent(share)})")
     return line.append(".")

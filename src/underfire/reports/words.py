@@ -64,7 +64,7 @@ def goal(run: Run) -> str:
 
 def paragraph(run: Run) -> str:
     """What was attacked and what held, joint success first, for someone who knows nothing of it."""
-    names = run.interpreters
+    names = run.attacked
     joint = run.joint_success(run.attack)
     verb, whose = ("kept", "their") if run.keeps else ("showed", "the wanted")
     several = len(names) > 1
@@ -88,8 +88,12 @@ def paragraph(run: Run) -> str:
     return " ".join(sentences)
 
 
+def _were(names: list[str]) -> str:
+    return "was" if len(names) == 1 else "were"
+
+
 def _each(run: Run, attack: str) -> str:
-    shares = {plain(name): run.joint_success(attack, name) for name in run.interpreters}
+    shares = {plain(name): run.joint_success(attack, name) for name in run.attacked}
     return _listed([f"{with_interval(share)} with {name}" for name, share in shares.items()])
 
 
@@ -117,6 +121,14 @@ def trust(run: Run) -> list[Note]:
     notes = [*_on_size(images["attacked"]), *_on_selection(images)]
     for name in run.interpreters:
         notes += _on_controls(run, name)
+    if run.readers:
+        notes.append(
+            Note(
+                "good",
+                f"{_listed([plain(name) for name in run.readers])} read what the attack made, and {_were(run.readers)} "
+                "not attacked: whether a map stayed there is what carries over.",
+            )
+        )
     notes += _on_noise(run)
     if not run.control:
         notes.append(
