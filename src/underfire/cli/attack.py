@@ -116,7 +116,8 @@ def attack(
 
     Writes a page to look at, results.parquet, trace.parquet, maps.safetensors, summary.json, run.json and the judged
     images to the output folder. The controls are the clean images, random noise, the attack on the prediction alone,
-    and, where an interpreter draws random numbers (mask), the clean images read with others.
+    and, where an interpreter draws random numbers (mask, smoothgrad, captum:Lime and its like), the clean images read
+    with others.
     """
     from underfire.campaigns import RunConfig, parse_steps, run_attack
     from underfire.errors import InputError
