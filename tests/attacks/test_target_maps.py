@@ -280,7 +280,7 @@ def png(picture: Image.Image) -> bytes:
     ("name", "content", "message"),
     [
         ("map.npy", b"", "is empty"),
-        ("map.npy", b"0.1 0.2\n0.3 0.4\n", "cannot be read as a .npy array"),
+        ("map.npy", b"0.1 0.2\n0.3 0.4\n", "holds something else, such as text"),
         ("map.npy", npy(VALUES)[:100], "cannot be read as a .npy array"),
         ("map.npy", npy(VALUES.astype(str)), "type <U"),
         ("map.npy", npy(np.array([[{}, 1.0]], dtype=object)), "cannot be read as a .npy array"),

@@ -40,16 +40,17 @@ def read_file(file: str | Path) -> Tensor:
 
 
 def _array(content: bytes, called: str) -> Tensor:
-    if not content:
-        raise InputError(f"{called} is empty; expected a .npy array h x w, as numpy.save writes it.")
+    if not content.startswith(b"\x93NUMPY"):
+        what = "holds something else, such as text" if content else "is empty"
+        raise InputError(f"{called} {what}; expected a .npy array h x w, as numpy.save writes it.")
     try:
-        values = np.load(io.BytesIO(content), allow_pickle=False)
+        values = np.load(io.BytesIO(content))
     except MemoryError:
         raise
     except Exception as error:  # on broken content, numpy raises nearly anything
-        raise InputError(f"{called} cannot be read as a .npy array, as numpy.save writes it: {error}") from error
-    if not isinstance(values, np.ndarray):
-        raise InputError(f"{called} is an archive of arrays (.npz); expected one array h x w, by numpy.save.")
+        raise InputError(
+            f"{called} cannot be read as a .npy array: it is cut off or broken, or holds objects ({error})."
+        ) from error
     maps = as_tensor(values, called)
     if maps.ndim != 2:
         raise InputError(f"{called} has shape {_by(maps)}; expected h x w{_hint(maps)}.")
