@@ -254,3 +254,11 @@ def test_our_own_copy_stays_in_evaluation_mode(library: str) -> None:
     ForeignAttack(source, options, eps=EPS, iterations=2).run(view, benign, 0, 8)
     assert not any(part.training for part in view.prepared.modules())
     assert torch.equal(view.prepared.run(images), before)
+
+
+def test_a_radius_of_its_own_in_another_norm(system: uf.System, images: Tensor, labels: Tensor) -> None:
+    """A network whose gradients lie channels last: its ``view`` of them would fail."""
+    available("torchattacks")
+    found = ForeignAttack("torchattacks:PGDL2", {"eps": 2.0}, eps=None, iterations=10)(system, images, labels)
+    assert float(found.l2.max()) < 2.1
+    assert float(found.l2.min()) > 1

@@ -97,3 +97,13 @@ def test_edges_get_more_of_the_perturbation(classifier: uf.Classifier) -> None:
         shares[name] = float(uf.metrics.edge_energy(images, result.adversarial).mean())
     assert shares["adv2"] < shares["advedge"] < shares["advedge+"]
     assert shares["advedge+"] == pytest.approx(1.0)
+
+
+def test_a_graded_mask_that_is_asked_for_stays_graded(classifier: uf.Classifier) -> None:
+    system = uf.System(classifier, "cam")
+    for perturbation in ("pgd", "cw", "stadv"):
+        for graded in (False, True):
+            preset = attacks.preset("advedge+", perturbation=perturbation, shaping=attacks.EdgeMask(graded=graded))
+            assert preset.build(system).shaping == attacks.EdgeMask(graded=graded)
+    published = attacks.preset("advedge+", perturbation="cw", variant="published").build(system)
+    assert published.shaping == attacks.EdgeMask(graded=True)

@@ -41,10 +41,13 @@ class Ball(PGD):
 
 @contextmanager
 def _backward_passes(network: nn.Module) -> Iterator[list[None]]:
-    """A list that gets an entry with each backward pass through ``network``."""
+    """A list that gets an entry with each backward pass through ``network``, whose gradients in the images lie in
+    memory as images do: these libraries take views of them."""
     found: list[None] = []
 
-    def watch(_module: nn.Module, _inputs: Any, logits: Tensor) -> None:
+    def watch(_module: nn.Module, inputs: tuple[Tensor, ...], logits: Tensor) -> None:
+        if inputs[0].requires_grad:
+            inputs[0].register_hook(lambda gradient: gradient.contiguous())  # type: ignore[no-untyped-call]
         if logits.requires_grad:
             logits.register_hook(lambda _gradient: found.append(None))  # type: ignore[no-untyped-call]
 

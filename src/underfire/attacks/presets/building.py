@@ -88,7 +88,8 @@ def _shaping(preset: Preset, variant: Variant) -> Shaping:
         return shaping
     if preset.edge_threshold is not None:
         shaping = replace(shaping, threshold=preset.edge_threshold)
-    return replace(shaping, graded=variant.graded_mask) if preset.perturbation_name in ("cw", "stadv") else shaping
+    graded = variant.graded_mask and preset.perturbation_name in ("cw", "stadv")
+    return replace(shaping, graded=True) if graded else shaping
 
 
 def _steps(preset: Preset, rows: Iterable[Row]) -> tuple[int, int]:
