@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import underfire as uf
+from benchmarks.grid_tables import Cell, on_one_scale
 from tests.campaigns.conftest import small_config
 from tests.campaigns.runs import Written, write_digits
 from underfire.campaigns import run_attack
@@ -60,6 +61,13 @@ def test_one_measure_for_all_perturbations(run: Run, perturbation: str) -> None:
     assert limits[2] == limits[0] > limits[1]
     for row in same.of("adv2"):
         assert row["joint_success"] == (row["success"] and row["map_l1"] < limits[0])
+    tabled = [("pgd-adv2-cam", pgd, "pgd"), (f"{perturbation}-adv2-cam", own, perturbation)]
+    cells = [
+        Cell(name, written.run["configuration"] | {"perturbation": by}, written.folder) for name, written, by in tabled
+    ]
+    for cell in on_one_scale(cells)[1:]:
+        joint = {row["image_id"]: row["joint_success"] for row in same.of("adv2")}
+        assert {image_id: row["joint_success"] for image_id, row in cell.rows["adv2"].items()} == joint
     assert torch.equal(same.images(same.of("adv2")), own.images(own.of("adv2")))
 
 
