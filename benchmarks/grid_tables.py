@@ -75,10 +75,11 @@ def finished(cells: dict[str, dict[str, Any]], out: Path) -> list[Cell]:
 
 def on_one_scale(cells: list[Cell]) -> list[Cell]:
     """The cells, joint success counted below PGD's limit everywhere: that of noise of plus and minus its eps on the
-    same images, as ``--noise-eps`` has it, and not of noise as small as C&W's changes."""
+    same images, as ``--noise-eps`` has it, and not of noise as small as C&W's changes. Without a cell of PGD there
+    (``--only``) it stays each attack's own."""
     limits = {cell.place[:2]: cell.limit for cell in cells if cell.name.endswith(f"pgd-adv2-{cell.interpreter}")}
     for cell in cells:
-        if cell.place[2] != "pgd":
+        if cell.place[2] != "pgd" and cell.place[:2] in limits:
             for row in (row for rows in cell.rows.values() for row in rows.values()):
                 row["joint_success"] = row["success"] and row["map_l1"] < limits[cell.place[:2]]
     return cells

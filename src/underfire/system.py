@@ -51,8 +51,8 @@ class System:
         interpreters: one, several, or a mapping of names to them. A name stands for the interpreter with its default
             parameters; see ``interpreters.named`` for several of one kind.
         variant: ``paper``, or ``published`` for the parameters of the published experiments; of names alone.
-        readers: more of them, as a sequence, whose maps are measured and never attacked: what cannot be
-            differentiated (``captum:Lime``), or what an attack on the others is to be seen with.
+        readers: one or more, as ``interpreters`` but no mapping, whose maps are measured and never attacked: what
+            cannot be differentiated (``captum:Lime``), or what an attack on the others is to be seen with.
     """
 
     def __init__(
@@ -61,11 +61,12 @@ class System:
         interpreters: Interpreter | str | Sequence[Interpreter | str] | Mapping[str, Interpreter],
         variant: str = "paper",
         *,
-        readers: Sequence[Interpreter | str] = (),
+        readers: Interpreter | str | Sequence[Interpreter | str] = (),
     ) -> None:
         self.classifier = classifier if isinstance(classifier, Classifier) else Classifier(classifier)
         if not isinstance(interpreters, Iterable) or isinstance(interpreters, str):
             interpreters = [interpreters]
+        readers = [readers] if isinstance(readers, str | Interpreter) else readers
         if not isinstance(interpreters, Mapping):
             interpreters = list(interpreters)
             together = named([*interpreters, *readers], variant)

@@ -262,3 +262,12 @@ def test_a_radius_of_its_own_in_another_norm(system: uf.System, images: Tensor, 
     found = ForeignAttack("torchattacks:PGDL2", {"eps": 2.0}, eps=None, iterations=10)(system, images, labels)
     assert float(found.l2.max()) < 2.1
     assert float(found.l2.min()) > 1
+
+
+def test_what_comes_back_black_was_left_alone(system: uf.System, images: Tensor, labels: Tensor) -> None:
+    """Foolbox's C&W hands back black images where it found nothing, which two steps are too few for."""
+    available("foolbox")
+    options = {"binary_search_steps": 1, "initial_const": 1e-6}
+    found = ForeignAttack("foolbox:L2CarliniWagnerAttack", options, eps=None, iterations=2)(system, images, labels)
+    assert not bool(found.success.any())
+    assert torch.equal(found.adversarial, found.images)

@@ -352,3 +352,15 @@ def test_joint_success_is_to_come_halfway(classifier: uf.Classifier) -> None:
     kept = attacks.preset("adv2", eps=0.2, steps=(10, 80))(system, images, labels)
     assert float(reached.mean()) < float((kept.maps["cam"] - wanted).abs().mean())
     assert float(reached.mean()) < 0.8 * float(far.mean())
+
+
+@pytest.mark.parametrize("rule", ["benign", "patch", "class"])
+def test_readers_change_nothing_of_the_attack(classifier: uf.Classifier, rule: str) -> None:
+    images = smooth_images(12, seed=3)
+    labels, ids = classifier.logits(images).argmax(1), torch.arange(12)
+    attack = attacks.preset("adv2", eps=0.1, steps=(2, 4), target_map=rule)
+    alone = attack(uf.System(classifier, "cam"), images, labels, ids=ids)
+    read = attack(uf.System(classifier, "cam", readers=["grad", "ig"]), images, labels, ids=ids)
+    assert torch.equal(read.adversarial, alone.adversarial)
+    one = uf.System(classifier, "cam", readers="grad")
+    assert (list(one.attacked), one.readers) == (["cam"], ["grad"])

@@ -15,6 +15,7 @@ from tests.campaigns.conftest import small_config
 from tests.campaigns.runs import Written, without_seconds
 from underfire.campaigns import run_attack
 from underfire.campaigns.summary import joint_success_all
+from underfire.errors import StoreError
 from underfire.reports.page import write_page
 
 MEANS = [
@@ -167,6 +168,13 @@ def test_readers_see_what_others_made(tmp_path: Path) -> None:
         for rows in zip(two.of("adv2", "cam"), two.of("adv2", "grad"), strict=True)
     ]
     assert two.summary["joint_success_all"]["adv2"]["mean"] == pytest.approx(sum(kept) / 5)
+    record = json.loads((tmp_path / "plain" / "run.json").read_text())
+    for new in ("readers", "noise_eps"):
+        del record["configuration"][new]  # a run of a version that had fewer settings
+    (tmp_path / "plain" / "run.json").write_text(json.dumps(record))
+    run_attack(small_config(**settings, interpreters=("grad",)), tmp_path / "plain", resume=True)
+    with pytest.raises(StoreError, match="readers was"):
+        run_attack(small_config(**settings, interpreters=("grad",), readers=("cam",)), tmp_path / "plain", resume=True)
     page = write_page([tmp_path / "two"], tmp_path / "page.html").read_text()
     assert "gradcam, not attacked" in page
     assert "cam and grad at once" in page

@@ -24,6 +24,7 @@ class Benign:
     """Images N x C x H x W on the 8-bit grid, on the classifier's device, with the honest reading of each.
 
     ``maps`` are for the images' own classes (the benign maps), ``correct`` says which images the classifier gets right.
+    ``readers`` names those of the maps that no attack is about.
     """
 
     images: Tensor
@@ -31,6 +32,12 @@ class Benign:
     ids: Tensor
     logits: Tensor
     maps: dict[str, Tensor]
+    readers: tuple[str, ...] = ()
+
+    @property
+    def attacked_maps(self) -> dict[str, Tensor]:
+        """The maps that attacks are about."""
+        return {name: maps for name, maps in self.maps.items() if name not in self.readers}
 
     @property
     def correct(self) -> Tensor:
@@ -38,7 +45,8 @@ class Benign:
 
     def take(self, keep: Tensor) -> Benign:
         """The images at the indices ``keep``."""
-        return Benign(**{name: take(value, keep) for name, value in vars(self).items()})
+        rows = {name: take(value, keep) for name, value in vars(self).items() if name != "readers"}
+        return Benign(**rows, readers=self.readers)
 
 
 def read_benign(
@@ -61,7 +69,7 @@ def read_benign(
     images, labels, ids = images.to(device), labels.to(device), ids.to(device)
     logits = honest_logits(system.classifier, images)
     labels = check_labels(labels, len(images), logits.shape[1])
-    return Benign(images, labels, ids, logits, system.maps(images, labels, ids))
+    return Benign(images, labels, ids, logits, system.maps(images, labels, ids), tuple(system.readers))
 
 
 def label_tensor(labels: Tensor | Sequence[int]) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from underfire.attacks.base import BaseAttack
-from underfire.attacks.presets import Preset, preset
+from underfire.attacks.presets import VARIANTS, Preset, preset
 from underfire.attacks.result import AttackResult
 from underfire.classifiers import Classifier
 from underfire.errors import InputError
@@ -59,7 +59,7 @@ def attack(
         system = model
     else:
         classifier = model if isinstance(model, Classifier) else Classifier(model, mean=mean, std=std)
-        published = settings.get("variant") == "published"
+        published = settings.get("variant") in ("published", VARIANTS["published"])
         system = System(
             classifier, "cam" if interpreters is None else interpreters, "published" if published else "paper"
         )

@@ -94,7 +94,9 @@ class _Examples:
         self._places: dict[int, list[int]] = {}
         self._right: dict[int, list[int]] = {}
         for index in range(len(data)):
-            self._places.setdefault(data.record(index).label, []).append(index)
+            label = data.record(index).label
+            if label < selection.classes:
+                self._places.setdefault(label, []).append(index)
 
     @property
     def classes(self) -> tuple[int, ...]:

@@ -69,7 +69,8 @@ def run_attack(
         UnderfireError: one readable paragraph. Finished shards stay.
     """
     reporter = reporter or _Silent()
-    store = Store(folder, config.model_dump(mode="json"), resume, overwrite)
+    defaults = RunConfig.model_construct().model_dump(mode="json")
+    store = Store(folder, config.model_dump(mode="json"), resume, overwrite, defaults)
     if store.finished:
         return store.summary()
     with store.working():

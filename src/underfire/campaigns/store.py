@@ -44,6 +44,7 @@ class Store:
     Args:
         folder: made where it does not exist.
         config: the run's configuration, as JSON values; a resumed run must have the same.
+        defaults: of configurations, as JSON values: what a run had that knew of fewer settings.
         resume: go on with what the folder holds.
         overwrite: remove what an earlier run left in the folder. Files of others are never removed.
 
@@ -51,8 +52,16 @@ class Store:
         StoreError: where the folder holds something and neither was asked for, holds another run, or cannot be written.
     """
 
-    def __init__(self, folder: Path, config: Mapping[str, Any], resume: bool = False, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: Mapping[str, Any],
+        resume: bool = False,
+        overwrite: bool = False,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> None:
         self.folder = folder
+        self.defaults = dict(defaults or {})
         self.config = dict(config)
         self.overwrite = overwrite
         if resume and overwrite:
@@ -164,7 +173,7 @@ class Store:
         for key, now in json.loads(json.dumps(values)).items():
             pairs = [(key, run.get(key), now)]
             if isinstance(now, dict):
-                held = run.get(key) or {}
+                held = (self.defaults if key == "configuration" else {}) | (run.get(key) or {})
                 pairs = [(part, held.get(part), now.get(part)) for part in now | held]
             changed += [f"{name} was {old!r}, is {new!r}" for name, old, new in pairs if old != new]
         if changed:

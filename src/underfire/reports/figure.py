@@ -61,11 +61,15 @@ def _group(runs: Sequence[Run], rows: int, above: int) -> list[Text | Band]:
     cases = first.cases[name]
     chosen = [cases[index] for index in spread([case.distance for case in cases], rows)]
     pairs = [(run, interpreter) for run in runs for interpreter in run.interpreters]
-    shares = [(run.summary["joint_success"][reader], reader) for run, reader in pairs]
-    joint = [f"{with_interval(share)} of {share['n']} with {reader}" for share, reader in shares]
+    joint = []
+    for run in runs:
+        for asked, name_or_all in run.headlines:
+            share = run.joint_success(run.attack, name_or_all)
+            joint.append(f"{with_interval(share)} of {share['n']} with {asked}")
+    done = "kept" if first.keeps else "reached"
     parts: list[Text | Band] = [
         Text(f"{first.attack} on {first.classifier}", 20, above=above),
-        Text(f"Class changed and map kept: {', '.join(joint)}.", tone="muted"),
+        Text(f"Class changed and map {done}: {', '.join(joint)}.", tone="muted"),
     ]
     side = SIDE if len(pairs) <= 1 else SIDE_OF_MANY
     for place, case in enumerate(chosen):

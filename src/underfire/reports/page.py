@@ -132,22 +132,14 @@ def _part(run: Run, number: int, share: int) -> dict[str, Any]:
 
 
 def _headlines(run: Run) -> list[dict[str, Any]]:
-    """Of several interpreters all maps at once first, then each by itself."""
-    several = len(run.attacked) > 1
     return [
         {
-            "interpreter": _asked(run, name),
+            "interpreter": asked,
             "joint": _share(run.joint_success(run.attack, name)),
             "control": _share(run.joint_success(run.control, name)) if run.control else None,
         }
-        for name in (*([None] if several else []), *run.interpreters)
+        for asked, name in run.headlines
     ]
-
-
-def _asked(run: Run, name: str | None) -> str:
-    if name is None:
-        return f"{' and '.join(map(plain, run.attacked))} at once"
-    return f"{plain(name)}, not attacked" if name in run.readers else plain(name)
 
 
 def _share(interval: Mapping[str, Any]) -> dict[str, Any]:

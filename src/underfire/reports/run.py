@@ -137,6 +137,16 @@ class Run:
         return found
 
     @property
+    def headlines(self) -> list[tuple[str, str | None]]:
+        """What joint success is asked for, in words and as ``joint_success`` takes it: of several attacked interpreters
+        all maps at once first, then each by itself, those last that only read."""
+        found: list[tuple[str, str | None]] = []
+        if len(self.attacked) > 1:
+            found.append((f"{' and '.join(map(plain, self.attacked))} at once", None))
+        found += [(plain(name), name) for name in self.attacked]
+        return found + [(f"{plain(name)}, not attacked", name) for name in self.readers]
+
+    @property
     def keeps(self) -> bool:
         """Whether the map that was wanted is the benign one, and not another."""
         return bool(self.configuration.get("target_map", "benign") == "benign")

@@ -62,6 +62,7 @@ def _backward_passes(network: nn.Module) -> Iterator[list[None]]:
 class ForeignAttack(BaseAttack):
     """An attack of another library on the prediction alone.
 
+    An image that it hands back black, since it found nothing, counts as left alone: a failure, and not a large change.
     Its images are rounded to 8 bits inside the ball where ``eps`` is given, and judged as ours are, by the honest
     classifier. It sees a frozen copy of the network, batch by batch; what it draws depends on the seed and the batch.
     Its steps are counted in backward passes of the image's batch: 0 where it takes no gradients.
@@ -155,7 +156,9 @@ class ForeignAttack(BaseAttack):
                     found = find(benign.images[rows].clone(), classes[rows])
                 except (TypeError, ValueError, AssertionError, NotImplementedError, IndexError) as error:
                     raise InputError(f"{self.source} failed: {error or type(error).__name__}") from error
-                outcome.images[rows] = found.detach().to(benign.images)
+                found, images = found.detach().to(benign.images), benign.images[rows]
+                blank = (found == 0).flatten(1).all(1)  # what some hand back of an image that they could not change
+                outcome.images[rows] = torch.where(blank.view(-1, 1, 1, 1), images, found)
                 outcome.forwards[rows] = prepared.forwards - before[0]
                 outcome.backwards[rows] = len(backwards) - before[1]
                 if progress is not None:

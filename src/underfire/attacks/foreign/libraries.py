@@ -44,6 +44,8 @@ class Library(ABC):
 
 
 RADII = ("eps", "max_epsilon")
+NO_OPTION = "the radius"
+"""Of an attack that takes its radius when it is called, and not among its options."""
 
 
 def check_norm(norm: object) -> None:
@@ -91,7 +93,7 @@ class Foolbox(Library):
     def radius(made: Any) -> str | None:
         from foolbox.attacks.base import FixedEpsilonAttack
 
-        return "epsilons" if issubclass(made, FixedEpsilonAttack) else None
+        return NO_OPTION if issubclass(made, FixedEpsilonAttack) else None
 
     @staticmethod
     def ready(

@@ -42,7 +42,8 @@ class RandomPatch(MapRule):
         chosen: dict[str, Tensor] = {}
         for attempt in range(self.attempts):
             drawn = self._draw(benign, seed, attempt)
-            overlaps = torch.stack([metrics.map_iou(drawn[name], maps) for name, maps in benign.maps.items()]).amax(0)
+            shared = [metrics.map_iou(drawn[name], maps) for name, maps in benign.attacked_maps.items()]
+            overlaps = torch.stack(shared).amax(0)
             better = (best >= self.overlap) & (overlaps.to(best.device) < best)
             for name, maps in drawn.items():
                 chosen[name] = torch.where(better.view(-1, 1, 1), maps, chosen[name]) if attempt else maps
