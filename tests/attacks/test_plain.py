@@ -55,6 +55,15 @@ def test_published_is_the_interpreters_too(classifier: uf.Classifier, images: Te
     assert not torch.equal(found.adversarial, other.adversarial)
 
 
+def test_readers_are_measured_alone(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
+    found = uf.attack(classifier, images, labels, steps=(2, 3), eps=0.1, readers=["grad", "gradcam"])
+    assert list(found.maps) == ["cam", "grad", "gradcam"]
+    alone = uf.attack(classifier, images, labels, steps=(2, 3), eps=0.1)
+    assert torch.equal(found.adversarial, alone.adversarial)
+    both = uf.attack(classifier, images, labels, interpreters=["cam", "grad"], steps=(2, 3), eps=0.1)
+    assert not torch.equal(found.adversarial, both.adversarial)
+
+
 @pytest.mark.parametrize("kind", [list, tuple, torch.tensor, np.array])
 def test_a_target_class_for_each_image(
     classifier: uf.Classifier, images: Tensor, labels: Tensor, kind: Callable[[list[int]], Any]
@@ -73,6 +82,8 @@ def test_errors(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> No
         uf.attack(system, images, labels, mean=MEAN)
     with pytest.raises(InputError, match="this System has its own"):
         uf.attack(system, images, labels, interpreters="grad")
+    with pytest.raises(InputError, match="this System has its own"):
+        uf.attack(system, images, labels, readers="grad")
     with pytest.raises(InputError, match="made already"):
         uf.attack(system, images, labels, attacks.preset("pgd"), eps=0.1)
     with pytest.raises(InputError, match="nonsense"):

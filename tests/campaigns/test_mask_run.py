@@ -86,3 +86,35 @@ def test_every_honest_map_is_solved_for_once(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(mask, "solve", counted)
     run_attack(small_config(interpreters=("mask",), count=3, steps=(2, 2)), tmp_path / "run")
     assert solved[0] == 5
+
+
+def test_what_takes_long_between_steps_is_said(tmp_path: Path) -> None:
+    """Maps are solved for where no step is made: a run that only counted steps would seem to hang."""
+    from rich.progress import Progress
+
+    from underfire.cli.screen import RunBars
+
+    said: list[str] = []
+
+    class Listening(RunBars):
+        def reading(self, what: str) -> None:
+            super().reading(what)
+            said.append(self.progress.tasks[-1].description)
+
+        def running(self, done: int, total: int) -> None:
+            super().running(done, total)
+            said.append(self.progress.tasks[-1].description)
+
+    def listening() -> Listening:
+        said.clear()
+        return Listening(Progress(disable=True), "mask")
+
+    solved = small_config(interpreters=("mask",), count=2, steps=(1, 1))
+    run_attack(solved, tmp_path / "run", reporter=listening())
+    assert list(dict.fromkeys(said)) == [
+        *("benign maps mask", "attacking mask", "maps after pgd mask", "maps after adv2 mask"),
+        *("reseeded maps mask", "maps under noise mask"),
+    ]
+    assert said[-1] == "attacking mask"
+    run_attack(small_config(target_map="class", count=2), tmp_path / "class", reporter=listening())
+    assert said[0] == "maps of classes mask"

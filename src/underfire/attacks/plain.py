@@ -25,6 +25,7 @@ def attack(
     attack: str | Preset | BaseAttack = "adv2",
     interpreters: Interpreter | str | Sequence[Interpreter | str] | Mapping[str, Interpreter] | None = None,
     *,
+    readers: Interpreter | str | Sequence[Interpreter | str] = (),
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     seed: int = 0,
@@ -40,6 +41,7 @@ def attack(
         attack: a name (``adv2``, ``advedge``, ``advedge+``, ``pgd``, ``bim``, ``cw``, ``stadv``), or an attack made
             before, such as a ``ForeignAttack``.
         interpreters: whose maps are to look right, and are measured; ``cam`` where None.
+        readers: interpreters whose maps are measured alone; see ``System``.
         mean, std: normalisation per channel, where ``model`` is a plain network.
         seed: of everything random.
         settings: what ``preset`` takes (``eps``, ``steps``, ``target_class``, ``target_map``, ``perturbation``, ...)
@@ -54,15 +56,14 @@ def attack(
     if isinstance(model, System | Classifier) and (mean is not None or std is not None):
         raise InputError(f"mean and std come with a plain network; this {type(model).__name__} has its own.")
     if isinstance(model, System):
-        if interpreters is not None:
-            raise InputError("interpreters come with a classifier; this System has its own.")
+        if interpreters is not None or readers:
+            raise InputError("interpreters and readers come with a classifier; this System has its own.")
         system = model
     else:
         classifier = model if isinstance(model, Classifier) else Classifier(model, mean=mean, std=std)
         published = settings.get("variant") in ("published", VARIANTS["published"])
-        system = System(
-            classifier, "cam" if interpreters is None else interpreters, "published" if published else "paper"
-        )
+        variant = "published" if published else "paper"
+        system = System(classifier, "cam" if interpreters is None else interpreters, variant, readers=readers)
     running = {name: settings.pop(name) for name in RUNNING if name in settings}
     if not isinstance(attack, str):
         if settings:

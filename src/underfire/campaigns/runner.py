@@ -27,10 +27,11 @@ PACKAGES = ("underfire", "torch", "numpy", "scipy", "pillow", "kornia")
 
 
 class Reporter(Protocol):
-    """Hears how a run goes on."""
+    """Hears how a run goes on: images looked at, steps done, and which maps are being read in between."""
 
     def selecting(self, looked_at: int, total: int) -> None: ...
     def running(self, done: int, total: int) -> None: ...
+    def reading(self, what: str) -> None: ...
 
 
 class _Silent:
@@ -38,6 +39,9 @@ class _Silent:
         pass
 
     def running(self, done: int, total: int) -> None:
+        pass
+
+    def reading(self, what: str) -> None:
         pass
 
 
@@ -88,7 +92,7 @@ def run_attack(
                 def advance(part: int, done: int = done, total: int = total) -> None:
                     reporter.running(done + part, total)
 
-                store.write_shard(index, attack_shard(run, view, positions, size, advance))
+                store.write_shard(index, attack_shard(run, view, positions, size, advance, reporter.reading))
             reporter.running(done + each * work[index], total)
         return _finish(run, len(shards))
 
@@ -106,6 +110,7 @@ def _prepare(config: RunConfig, store: Store, device: str, reporter: Reporter) -
     )
     selection = select(data, classifier, config.count, excluded, lambda n: reporter.selecting(n, len(data)))
     if config.target_map == "class":
+        reporter.reading("maps of classes")
         pool, classes = read_pool(system, data, selection, preset.target_class, config.seed)
         preset = replace(preset, target_map=ClassMap(pool), target_class=classes)
     attacks = _attacks(config, preset, system)

@@ -59,7 +59,12 @@ class _Wanted:
 
 
 def attack_shard(
-    run: Plan, view: SystemView, positions: list[int], size: int, advance: Callable[[int], None]
+    run: Plan,
+    view: SystemView,
+    positions: list[int],
+    size: int,
+    advance: Callable[[int], None],
+    reading: Callable[[str], None],
 ) -> Findings:
     """What one shard found, with its images written.
 
@@ -67,6 +72,7 @@ def attack_shard(
         positions: of the shard's images among those that the run considered.
         size: images attacked at once.
         advance: called with the steps that are done, over all of the shard's images and attacks.
+        reading: called before maps are read, which takes long where they are solved for, with a word for them.
     """
     selection, classifier = run.selection, run.system.classifier
     chosen = [selection.considered[position] for position in positions]
@@ -75,6 +81,7 @@ def attack_shard(
         path, why = batch.unreadable[0]
         raise DataError(f"{path} could be read when the run began, and cannot be now: {why}")
     attacked = torch.tensor([selection.attacked[position] for position in positions])
+    reading("benign maps")
     everyone = read_benign(run.system, batch.images, batch.labels, batch.ids)
     height, width = batch.images.shape[2:]
     masks = run.data.masks((height, width), chosen, classifier.resizing)
@@ -96,13 +103,16 @@ def attack_shard(
             advance(start + share * step // total)
 
         classes, maps, outcome = attack.run(view, benign, seed, size, progress, _checks(attack))
+        reading(f"maps after {name}")
         found.append((name, judge(run.system, benign, outcome.images, classes, attack.goal, maps), attack, outcome))
         done += each
     writer.write("clean", wanted.seen(judge_clean(benign, wanted.maps), benign.logits), rows, wanted)
     reseeded = run.system.reseeded()
     if reseeded is not None:
+        reading("reseeded maps")
         writer.write("reseeded", _control(reseeded, benign, wanted, benign.images), rows, wanted)
     # As large as what the attack did: the last one is the one that was asked for.
+    reading("maps under noise")
     noise = run.asked.perturbation.noise(benign.images, outcome.images, benign.ids, seed)
     writer.write("noise", _control(run.system, benign, wanted, noise), rows, wanted)
     for name, judged, attack, outcome in found:

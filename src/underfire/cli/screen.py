@@ -25,6 +25,7 @@ class RunBars:
 
     def __init__(self, progress: Progress, about: str = "") -> None:
         self.progress, self.about = progress, f" {about}" if about else ""
+        self.work = f"attacking{self.about}"
         self.looking: Any = progress.add_task("reading images", total=None)
         self.attacking: Any = None
 
@@ -34,8 +35,11 @@ class RunBars:
     def running(self, done: int, total: int) -> None:
         if self.attacking is None:
             self.progress.remove_task(self.looking)
-            self.attacking = self.progress.add_task(f"attacking{self.about}", total=total)
-        self.progress.update(self.attacking, completed=done, total=total)
+            self.attacking = self.progress.add_task(self.work, total=total)
+        self.progress.update(self.attacking, completed=done, total=total, description=self.work)
+
+    def reading(self, what: str) -> None:
+        self.progress.update(self.looking if self.attacking is None else self.attacking, description=what + self.about)
 
 
 def bars() -> Progress:

@@ -75,6 +75,8 @@ def named(parts: Iterable[Any], variant: str = "paper") -> dict[str, Interpreter
     for part, interpreter in made:
         several = kinds[interpreter.label] > 1 and isinstance(part, str)
         name = canonical(part) if several else interpreter.label
+        if name in found and several:
+            raise InputError(f"interpreters holds {name!r} twice: once is enough.")
         if name in found:
             raise InputError(
                 f"interpreters has two of one kind ({[one.name for _, one in made]}); give them names with a mapping: "

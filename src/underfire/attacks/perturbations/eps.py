@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -20,6 +21,8 @@ def parse_eps(text: str, name: str = "eps") -> float:
 
 def check_eps(name: str, eps: float) -> None:
     """Refuse what is no radius, or one without any 8-bit level inside."""
+    if not isinstance(eps, Real):
+        raise InputError(f"{name} is {eps!r}; expected a number, such as 0.031, or 8 / 255.")
     if not 0 < eps <= 1:
         levels = f" Did you mean {eps:g}/255?" if 1 < eps <= 255 else ""
         raise InputError(
