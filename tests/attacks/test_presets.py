@@ -1,0 +1,171 @@
+"""Presets against the tables of the papers: what they settle, where the variants part, what cannot be."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import pytest
+import torch
+
+import underfire as uf
+from tests.attacks.test_parts import some_logits
+from tests.conftest import smooth_images
+from underfire import attacks
+from underfire.attacks import Prediction
+from underfire.attacks.schedule import Move
+from underfire.errors import InputError
+from underfire.interpreters import CAM, Grad
+
+Terms = list[tuple[str, object, object]]
+
+
+def terms(move: Move) -> Terms:
+    """Name, loss and weight of each."""
+    return [(one.term.name, getattr(one.term, "loss", None), one.weight) for one in move.terms]
+
+
+def warmup(name: str, interpreter: uf.interpreters.Interpreter, classifier: uf.Classifier, **settings: object) -> Terms:
+    built = attacks.preset(name, **settings).build(uf.System(classifier, interpreter))  # type: ignore[arg-type]
+    (move,) = built.stages[0].moves
+    return terms(move)
+
+
+def test_warm_ups(classifier: uf.Classifier) -> None:
+    """As method.md has them: the joint stage's terms without the maps; as published, C&W's prediction counts 1e-4."""
+    entropy, cost = ("prediction", "cross_entropy"), ("penalty", None)
+    for each in (CAM(), Grad()):
+        assert warmup("adv2", each, classifier) == [(*entropy, 1.0)]
+        assert warmup("adv2", each, classifier, perturbation="cw") == [(*entropy, 2.0), (*cost, 1.0)]
+        assert warmup("adv2", each, classifier, perturbation="stadv") == [(*entropy, 2.0), (*cost, 5e-4)]
+        for variant in ("paper", "published"):
+            built = attacks.preset("adv2", perturbation="cw", variant=variant).build(uf.System(classifier, each))
+            joint = [one for one in terms(built.stages[1].moves[0]) if one[0] != "interpretation"]
+            assert joint == [(*entropy, 2.0), (*cost, 1.0)]
+        published = warmup("adv2", each, classifier, perturbation="cw", variant="published")
+        assert published == [(*entropy, 2e-4), (*cost, 1.0)]
+        still = warmup("adv2", each, classifier, perturbation="stadv", variant="published")
+        assert still == [(*entropy, 2.0), (*cost, 5e-4)]
+
+
+@pytest.mark.parametrize("name", ["adv2", "advedge", "advedge+"])
+def test_the_raw_logit_is_published_with_edges_on_cam_alone(classifier: uf.Classifier, name: str) -> None:
+    for interpreter, variant in ((CAM(), "paper"), (CAM(), "published"), (Grad(), "published")):
+        built = attacks.preset(name, variant=variant).build(uf.System(classifier, interpreter))
+        losses = [stage.moves[0].terms[0].term.loss for stage in built.stages]  # type: ignore[attr-defined]
+        raw = variant == "published" and name != "adv2" and interpreter == CAM()
+        assert losses == ["logit" if raw else "cross_entropy", "cross_entropy"]
+
+
+def test_the_neighbours_of_the_flow(classifier: uf.Classifier) -> None:
+    def neighbours(**settings: object) -> object:
+        built = attacks.preset("adv2", perturbation="stadv", **settings).build(  # type: ignore[arg-type]
+            uf.System(classifier, "cam")
+        )
+        return built.perturbation.neighbours  # type: ignore[attr-defined]
+
+    assert attacks.StAdv().neighbours == neighbours() == "adjacent"
+    assert neighbours(variant="published") == neighbours(neighbours="diagonal") == "diagonal"
+    assert neighbours(variant="published", neighbours="adjacent") == "adjacent"
+
+
+def test_attacks_are_values(classifier: uf.Classifier) -> None:
+    system = uf.System(classifier, uf.interpreters.Grad())
+    preset = attacks.preset("adv2", eps=8 / 255, steps=(3, 5))
+    first, second = preset.build(system), preset.build(system)
+    assert first == second
+    assert hash(first) == hash(second)
+    assert pickle.loads(pickle.dumps(first)) == first  # noqa: S301 - our own value, written the line before
+    assert first != attacks.preset("adv2", eps=7 / 255, steps=(3, 5)).build(system)
+    assert "smoothing=0.05" in repr(first)
+
+
+def test_presets_follow_the_interpreter(classifier: uf.Classifier) -> None:
+    def stages(*interpreters: uf.interpreters.Interpreter) -> list[int]:
+        built = attacks.preset("adv2").build(uf.System(classifier, list(interpreters)))
+        return [stage.steps for stage in built.stages]
+
+    grad, cam, grad_cam = uf.interpreters.Grad(), uf.interpreters.CAM(), uf.interpreters.GradCAM()
+    assert stages(grad) == [300, 704]
+    assert stages(cam) == stages(grad_cam) == [400, 1200]
+    assert stages(grad, cam) == [400, 1200]
+    both = attacks.preset("adv2").build(uf.System(classifier, [grad, cam]))
+    terms = {w.term: w.weight for w in both.stages[1].moves[0].terms}
+    assert terms[attacks.Interpretation("sum", "grad")] == attacks.Phases(
+        (0.001, 0.004, 0.01, 0.05), (301, 201, 101, 101)
+    )
+    assert terms[attacks.Interpretation("mean", "cam")] == attacks.Linear(5, 10)
+    control = attacks.preset("adv2", steps=(40, 160)).control().build(uf.System(classifier, grad))
+    assert control.steps == 200
+    assert not control.joint
+
+
+def test_published_differs_from_paper_where_it_says(classifier: uf.Classifier) -> None:
+    published, paper = attacks.preset("adv2", variant="published"), attacks.preset("adv2")
+    on_cam, on_grad = uf.System(classifier, uf.interpreters.CAM()), uf.System(classifier, uf.interpreters.Grad())
+    assert published.build(on_cam).early_stop is None
+    assert published.build(on_cam).ranking == attacks.Ranking("last")
+    assert paper.build(on_cam).ranking == attacks.Ranking("map")
+    assert published.build(on_grad).ranking == paper.build(on_grad).ranking == attacks.Ranking("map", 0.8)
+    terms = [preset.build(on_grad).stages[0].moves[0].terms[0].term for preset in (published, paper)]
+    assert terms == [Prediction(smoothing=0.05, share=0.05 / 9), Prediction(smoothing=0.05)]
+    logits, classes = some_logits()
+    log_p = logits.log_softmax(1)
+    own = log_p.gather(1, classes.unsqueeze(1)).squeeze(1)
+    expected = -0.95 * own - 0.05 / 9 * (log_p.sum(1) - own)
+    assert torch.allclose(attacks.Goal().cross_entropy(logits, classes, 0.05, 0.05 / 9), expected)
+
+
+def test_published_keeps_the_last_iterate(classifier: uf.Classifier) -> None:
+    system, images = uf.System(classifier, uf.interpreters.CAM()), smooth_images(24)
+    benign = attacks.benign.read_benign(system, images, classifier.logits(images).argmax(1))
+    attack = attacks.preset("adv2", eps=0.2, steps=(10, 60), variant="published").build(system)
+    _, _, outcome = attack.run(system.view(), benign, 0, 24)
+    assert torch.equal(outcome.images, attack.perturbation.levels(benign.images, outcome.last))
+    best = replace(attack, ranking=attacks.Ranking("map")).run(system.view(), benign, 0, 24)[2]
+    assert not torch.equal(best.images, outcome.images)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "adv3"}, "Did you mean 'adv2'"),
+        ({"name": "adv2", "variant": "papers"}, "Did you mean 'paper'"),
+        ({"name": "adv2", "steps": (0, 0)}, "steps is"),
+        ({"name": "adv2", "steps": (-1, 5)}, "steps is"),
+        ({"name": "adv2", "eps": 0}, "eps is 0"),
+        ({"name": "adv2", "eps": 8}, "eps is 8"),
+        ({"name": "cw", "eps": 8}, "eps is 8"),
+        ({"name": "pgd", "eps": None}, "eps is None; expected a number"),
+        ({"name": "pgd", "eps": (0.1, 0.2)}, "eps is .* expected a number"),
+        ({"name": "cw", "noise_eps": [0.1]}, "noise_eps is .* expected a number"),
+        ({"name": "adv2", "edge_threshold": 0.3}, "edge_threshold is 0.3, and adv2 has none"),
+        ({"name": "advedge", "edge_threshold": 0.3}, "advedge has none: advedge\\+ has"),
+        ({"name": "adv2", "edge_scope": "warmup"}, "edges have no part in adv2"),
+        ({"name": "cw", "random_start": True}, "random_start is True, and cw has none"),
+        ({"name": "adv2", "neighbours": "diagonal"}, "neighbours is 'diagonal', and pgd has no flow"),
+        ({"name": "stadv", "neighbours": "all"}, "neighbours is 'all'"),
+        ({"name": "adv2", "target_class": []}, "target_class is \\[\\]"),
+        ({"name": "adv2", "target_class": 1.5}, "target_class is 1.5 \\(float\\)"),
+    ],
+)
+def test_presets_that_cannot_be(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        attacks.preset(**arguments)  # type: ignore[arg-type]
+
+
+def test_who_leaves_early(classifier: uf.Classifier) -> None:
+    """Only where the weight stands still at last, never as published, and wherever it is asked for."""
+    cam, grad = uf.interpreters.CAM(), uf.interpreters.Grad()
+    cases: list[tuple[list[uf.interpreters.Interpreter], str, bool | None, float | None]] = [
+        ([grad], "paper", None, 0.86),
+        ([cam], "paper", None, None),
+        ([cam, grad], "paper", None, None),
+        ([grad], "published", None, None),
+        ([cam], "paper", True, 0.5),
+        ([grad], "paper", False, None),
+    ]
+    for interpreters, variant, wanted, after in cases:
+        preset = uf.attacks.preset("adv2", variant=variant, early_stop=wanted)
+        stop = preset.build(uf.System(classifier, interpreters)).early_stop
+        assert (stop and stop.after) == after, (interpreters, variant, wanted)
