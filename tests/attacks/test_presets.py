@@ -15,7 +15,7 @@ from underfire import attacks
 from underfire.attacks import Prediction
 from underfire.attacks.schedule import Move
 from underfire.errors import InputError
-from underfire.interpreters import CAM, Grad
+from underfire.interpreters import CAM, MASK, Grad
 
 Terms = list[tuple[str, object, object]]
 
@@ -55,6 +55,14 @@ def test_the_raw_logit_is_published_with_edges_on_cam_alone(classifier: uf.Class
         losses = [stage.moves[0].terms[0].term.loss for stage in built.stages]  # type: ignore[attr-defined]
         raw = variant == "published" and name != "adv2" and interpreter == CAM()
         assert losses == ["logit" if raw else "cross_entropy", "cross_entropy"]
+
+
+@pytest.mark.parametrize("perturbation", ["cw", "stadv"])
+def test_adam_keeps_the_largest_second_moment(classifier: uf.Classifier, perturbation: str) -> None:
+    for interpreter, size in ((CAM(), 0.01), (Grad(), 0.01), (MASK(), 0.005)):
+        built = attacks.preset("adv2", perturbation=perturbation).build(uf.System(classifier, interpreter))
+        moves = [move for stage in built.stages for move in stage.moves]
+        assert {(move.rule, move.size) for move in moves} == {(attacks.Adam(0.9, 0.999, 1e-8, amsgrad=True), size)}
 
 
 def test_the_neighbours_of_the_flow(classifier: uf.Classifier) -> None:
