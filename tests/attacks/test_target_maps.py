@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from dataclasses import replace
 
@@ -54,6 +55,30 @@ def test_patches_have_the_published_shape() -> None:
     discs = attacks.RandomPatch("disc").maps(benign, benign.labels, 0)["a"]
     share = float((both == discs).all(2).all(1).float().mean())
     assert 0.35 < share < 0.65
+
+
+def test_rectangles_are_as_long_and_as_turned_as_published() -> None:
+    """Half-sides of 30 to 60 of 224 cells, angles of -30 to 30 degrees: read off the second moments of each."""
+    benign = with_maps(224, 200)
+    maps = attacks.RandomPatch("rectangle").maps(benign, benign.labels, 0)["a"]
+    half_sides, angles = [], []
+    for one in maps >= 0.5:
+        moments = torch.cov(one.nonzero().flip(1).double().T, correction=0)
+        values, axes = torch.linalg.eigh(moments)
+        sides = (3 * values).sqrt()
+        half_sides += sides.tolist()
+        if sides[1] - sides[0] > 8:  # the axes of a square could be any
+            x, y = axes[:, 1].tolist()
+            angles.append((math.degrees(math.atan2(y, x)) + 45) % 90 - 45)
+    assert (min(half_sides), max(half_sides)) == (pytest.approx(30, abs=0.5), pytest.approx(60, abs=0.5))
+    assert (min(angles), max(angles)) == (pytest.approx(-30, abs=1.5), pytest.approx(30, abs=1.5))
+    inside, outside = maps[maps >= 0.5], maps[maps < 0.5]
+    for part, low in ((inside, 0.9), (outside, 0.0)):
+        assert (float(part.min()), float(part.max())) == (
+            pytest.approx(low, abs=1e-4),
+            pytest.approx(low + 0.1, abs=1e-4),
+        )
+        assert float(part.mean()) == pytest.approx(low + 0.05, abs=1e-4)
 
 
 @pytest.mark.parametrize("wide", [0.5, 2, 4])
