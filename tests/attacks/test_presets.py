@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from dataclasses import replace
 
@@ -18,6 +19,54 @@ from underfire.errors import InputError
 from underfire.interpreters import CAM, MASK, Grad
 
 Terms = list[tuple[str, object, object]]
+
+
+LENGTHS = (301, 201, 101, 101)
+GROWING = attacks.Linear(5, 10)
+PUBLISHED: list[tuple[str, str, int, int, object, str, float, float, float, float | None]] = [
+    # perturbation, family, warm-up, joint, lambda, reduction, prediction's weight, cost's, presence's, confidence
+    ("pgd", "grad", 300, 704, attacks.Phases((0.001, 0.004, 0.01, 0.05), LENGTHS), "sum", 1, 0, 0, 0.8),
+    ("pgd", "cam", 400, 1200, GROWING, "mean", 1, 0, 0, None),
+    ("pgd", "rts", 300, 1000, GROWING, "mean", 1, 0, 1, None),
+    ("pgd", "mask", 400, 1000, GROWING, "mean", 1, 0, 0, None),
+    ("cw", "grad", 450, 704, attacks.Phases((0.003, 0.01, 0.05, 0.2), LENGTHS), "sum", 2, 1, 0, 0.75),
+    ("cw", "cam", 300, 1500, GROWING, "mean", 2, 1, 0, None),
+    ("cw", "rts", 300, 1000, GROWING, "mean", 2, 1, 1, None),
+    ("cw", "mask", 400, 1000, attacks.Constant(500), "mean", 1, 1, 0, None),
+    ("stadv", "grad", 450, 704, attacks.Phases((0.003, 0.01, 0.05, 0.2), LENGTHS), "sum", 2, 5e-4, 0, 0.75),
+    ("stadv", "cam", 200, 600, GROWING, "mean", 2, 5e-4, 0, None),
+    ("stadv", "rts", 200, 600, GROWING, "mean", 2, 5e-4, 1, None),
+    ("stadv", "mask", 400, 1000, attacks.Constant(500), "mean", 1, 0.004, 0, None),
+]
+
+
+@pytest.mark.parametrize("row", PUBLISHED)
+def test_the_schedules_are_the_papers(row: tuple[object, ...]) -> None:
+    perturbation, family, *expected = row
+    found = attacks.ROWS[perturbation][family]  # type: ignore[index]
+    assert [
+        *(found.warmup, found.joint, found.weight, found.reduction),
+        *(found.prediction, found.penalty, found.presence, found.confidence),
+    ] == expected
+    on_mask = family == "mask"
+    assert found.loss == ("margin" if on_mask else "cross_entropy")
+    assert found.smoothing == (0.05 if (perturbation, family) == ("pgd", "grad") else 0)
+    if on_mask:
+        assert found.kappa == (math.inf if perturbation == "pgd" else 5)
+    if perturbation == "pgd":
+        assert (found.rule, found.size) == (attacks.Sign(), 1 / 255)
+        assert (found.moves is not None) == on_mask
+    else:
+        assert found.moves is None
+
+
+def test_the_two_moves_on_mask() -> None:
+    """L2 sizes of 0.05 and 0.08, 0.04 in the last tenth, at 3 x 224 x 224 values."""
+    moves = attacks.ROWS["pgd"]["mask"].moves
+    assert moves is not None
+    assert moves.prediction * math.sqrt(3 * 224**2) == pytest.approx(0.05)
+    assert [size * math.sqrt(3 * 224**2) for size in moves.interpretation.values] == pytest.approx([0.08, 0.04])
+    assert moves.interpretation.lengths == (900, 100)
 
 
 def terms(move: Move) -> Terms:
