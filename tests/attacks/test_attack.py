@@ -208,6 +208,8 @@ def test_target_rules(classifier: uf.Classifier) -> None:
     assert len(drawn.unique()) == 4
     assert not torch.equal(drawn, attacks.RandomClass().classes(benign, 1))
     assert torch.equal(attacks.LeastLikely().classes(benign, 0), logits.argmin(1))
+    wrong = attacks.benign.read_benign(uf.System(classifier, uf.interpreters.CAM()), images, logits.argmin(1))
+    assert torch.equal(attacks.LeastLikely().classes(wrong, 0), logits.argsort(1)[:, 1]), "never an image's own class"
 
 
 def test_random_classes_among_some(classifier: uf.Classifier) -> None:

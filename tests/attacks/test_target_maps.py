@@ -131,6 +131,9 @@ def test_another_image_of_the_class(classifier: uf.Classifier, benign: Benign) -
     wrong[5] = (wrong[5] + 1) % 4
     pool = attacks.MapPool.read(system, benign.images, wrong, benign.ids)
     assert len(pool.labels) == 23, "what is classified wrongly is no example of its class"
+    right = torch.arange(24) != 5
+    for name, maps in system.maps(benign.images[right], benign.labels[right], benign.ids[right]).items():
+        assert torch.allclose(pool.maps[name], maps, atol=1e-6)
     first, second = benign.labels.unique().tolist()[:2]
     classes = torch.where(benign.labels == first, second, first)
     maps = attacks.ClassMap(pool).maps(benign, classes, 0)
@@ -223,7 +226,9 @@ def test_joint_success_is_to_come_halfway(classifier: uf.Classifier) -> None:
     far = (benign.maps["cam"] - wanted).abs().mean((1, 2))
     reached = (result.maps["cam"] - wanted).abs().mean((1, 2))
     assert torch.allclose(result.map_l1_target["cam"], reached, atol=1e-6)
+    assert torch.allclose(result.map_threshold["cam"], 0.5 * far.double())
     assert torch.equal(result.joint_success, result.success & (reached < 0.5 * far))
+    assert 0 < int(result.joint_success.sum()) < 16
     kept = attacks.preset("adv2", eps=0.2, steps=(10, 80))(system, images, labels)
     assert float(reached.mean()) < float((kept.maps["cam"] - wanted).abs().mean())
     assert float(reached.mean()) < 0.8 * float(far.mean())

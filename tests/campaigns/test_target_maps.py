@@ -63,6 +63,22 @@ def test_the_wanted_map_is_one_of_the_first_of_its_class(run: Run, tmp_path: Pat
     assert len(drawn) > 4
 
 
+@pytest.mark.parametrize(("rule", "steps"), [("class", (5, 25)), ("patch", (5, 40))])
+def test_joint_success_is_half_of_the_way_from_the_benign_map(run: Run, rule: str, steps: tuple[int, int]) -> None:
+    """And the summary's limit is the mean of each image's own."""
+    written = run(count=8, steps=steps, target_map=rule)
+    way = {row["image_id"]: row["map_l1_target"] for row in written.of("clean")}
+    assert all(row["map_l1"] == 0 for row in written.of("clean"))
+    found, nearer = [], []
+    for row in written.of("adv2"):
+        nearer.append(row["map_l1_target"] < way[row["image_id"]])
+        found.append(row["joint_success"])
+        assert found[-1] == (row["success"] and row["map_l1_target"] < 0.5 * way[row["image_id"]])
+    assert 0 < sum(found) < sum(nearer)
+    limit = written.summary["joint_success_threshold"]["cam"]["map_l1_below"]
+    assert limit == pytest.approx(0.5 * sum(way.values()) / len(way))
+
+
 def test_only_wanted_classes_are_looked_through(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     original, read = Digits.read, list[int]()
 
