@@ -29,17 +29,18 @@ def min_max(values: Tensor) -> Tensor:
     return (values - low) / (high - low)
 
 
-def test_integrated_gradients_against_captum(classifier: uf.Classifier, images: Tensor) -> None:
+@pytest.mark.parametrize("baseline", [0.0, 0.6])
+def test_integrated_gradients_against_captum(classifier: uf.Classifier, images: Tensor, baseline: float) -> None:
     captum = pytest.importorskip("captum.attr")
 
     def forward(inputs: Tensor) -> Tensor:
         return log_odds(classifier.run(inputs), CLASSES.repeat(len(inputs) // len(CLASSES)))
 
     theirs = captum.IntegratedGradients(forward, multiply_by_inputs=True).attribute(
-        images, baselines=0.0, n_steps=12, method="riemann_middle"
+        images, baselines=baseline, n_steps=12, method="riemann_middle"
     )
     expected = min_max(theirs.abs().amax(1))
-    found = IntegratedGradients(samples=12).maps(classifier, images, CLASSES)
+    found = IntegratedGradients(samples=12, baseline=baseline).maps(classifier, images, CLASSES)
     assert torch.allclose(found, expected.float(), atol=1e-4)
 
 
