@@ -68,6 +68,8 @@ def test_smoothgrad_is_the_mean_over_the_noise(classifier: uf.Classifier, images
     drawn = torch.stack([interpreter.point(images, ids, index) - images for index in range(200)])
     assert float(drawn.mean()) == pytest.approx(0, abs=1e-3)
     assert float(drawn.std()) == pytest.approx(0.05, rel=0.02)
+    usual = torch.stack([SmoothGrad().point(images, ids, index) - images for index in range(200)])
+    assert float(usual.std()) == pytest.approx(0.1, rel=0.02)
     still = SmoothGrad(samples=2, noise=0.0).maps(classifier, images, CLASSES, ids=ids)
     assert torch.allclose(still, uf.interpreters.Grad().maps(classifier, images, CLASSES), atol=1e-5)
     again = interpreter.reseeded().maps(classifier, images, CLASSES, ids=ids)
