@@ -228,3 +228,26 @@ def test_several_interpreters_share_one_pass_where_they_can(classifier: uf.Class
     states = view.begin(images, classes, classes)
     view.read(images, lambda _: classes, states, graph=True)
     assert view.prepared.forwards == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        *(("cam", 0), ("gradcam", 0), ("gradcam++", 0), ("layercam", 0)),  # all is in the pass for the logits
+        *(("smoothgrad", 16), ("ig", 16), ("lrp", 1), ("lrp:z+", 1), ("captum:Saliency", 1)),
+    ],
+)
+def test_passes_are_counted(classifier: uf.Classifier, name: str, own: int) -> None:
+    """The logits' pass and the interpreter's own; back once for each own one, and for all when differentiated."""
+    if name.startswith("captum"):
+        pytest.importorskip("captum")
+    images = smooth_images(4).requires_grad_()
+    classes = torch.tensor([0, 1, 2, 3])
+    view = uf.System(classifier, name).view()
+    states = view.begin(images, classes, classes)
+    view.read(images, lambda _: classes, states, graph=True)[0].logits.sum()  # what looks at it first, looks closer
+    for graph in (False, True):
+        view.prepared.forwards = view.prepared.backwards = 0
+        view.read(images, lambda _: classes, states, graph=graph)[0].logits.sum()
+        assert view.prepared.forwards == 1 + own
+        assert view.prepared.backwards == own + graph * (1 + own)

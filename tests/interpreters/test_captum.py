@@ -64,6 +64,11 @@ def test_random_methods_depend_on_the_image_and_the_seed_alone(
     assert (np.random.rand(3) == expected_numpy).all()
     alone = interpreter.maps(classifier, images[3:4], CLASSES[3:4], ids=IDS[3:4])
     assert torch.allclose(alone[0], found[3], atol=1e-4)
+    twin = int(found.flatten(1).std(1).argmax())  # not one whose map is empty
+    twins, classes = images[[twin, twin]], CLASSES[[twin, twin]]
+    one, other = interpreter.maps(classifier, twins, classes, ids=torch.stack([IDS[twin], IDS[twin] + 1]))
+    assert torch.allclose(one, found[twin], atol=1e-4)
+    assert not torch.allclose(other, one, atol=1e-3), "another image, which looks the same, has draws of its own"
     again = interpreter.reseeded()
     assert again is not None
     assert not torch.allclose(again.maps(classifier, images, CLASSES, ids=IDS), found, atol=1e-3)
@@ -132,6 +137,21 @@ def test_joint_attacks_are_refused_elsewhere(classifier: uf.Classifier, method: 
     assert torch.equal(read.joint_success, kept), "no reader's map is asked for"
     for part in classifier.module.modules():
         assert not any((part._forward_hooks, part._forward_pre_hooks, part._backward_hooks))
+
+
+@pytest.mark.parametrize("cosine", [0.985, 0.995])
+def test_a_cosine_of_99_percent_is_needed(
+    classifier: uf.Classifier, monkeypatch: pytest.MonkeyPatch, cosine: float
+) -> None:
+    monkeypatch.setattr("underfire.interpreters.captum.agreement", lambda *_: cosine)
+    images = smooth_images(4, seed=4)
+    system, labels = uf.System(classifier, Captum("Saliency")), classifier.logits(images).argmax(1)
+    attack = attacks.preset("adv2", eps=0.1, steps=(1, 1))
+    if cosine > 0.99:
+        attack(system, images, labels)
+    else:
+        with pytest.raises(InterpreterError, match=r"cosine of 0\.98, and 0\.99 is needed"):
+            attack(system, images, labels)
 
 
 def test_agreement_of_right_and_wrong_derivatives() -> None:
