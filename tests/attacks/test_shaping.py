@@ -32,6 +32,7 @@ def test_the_weights_are_the_papers() -> None:
     for threshold in (0.0, 0.1, 0.3):
         mask = attacks.EdgeMask(threshold).weights(images)
         graded = attacks.EdgeMask(threshold, graded=True).weights(images)
+        assert not mask[:, :, :3].any(), "no edge exceeds no threshold, not even 0"
         clear = (edges - threshold).abs() > 1e-5
         assert torch.equal(mask[clear], (edges > threshold).float()[clear])
         assert torch.allclose(graded[clear], (edges * (edges > threshold))[clear], atol=1e-6)
@@ -85,6 +86,35 @@ def test_pgd_steps_in_proportion_to_the_edges(classifier: uf.Classifier) -> None
     inside = (images - expected > 0).all(1, keepdim=True) & (images + expected < 1).all(1, keepdim=True)
     assert torch.allclose(step[inside], expected[inside], atol=0.5 / 255 + 1e-6)
     assert float(expected[inside].max()) > 0.05
+
+
+@pytest.mark.parametrize("shaping", ["uniform", "edge", "edge-mask"])
+def test_a_random_start_is_shaped_too(shaping: str) -> None:
+    images, ids = framed(), torch.arange(6)
+    weights = attacks.SHAPINGS[shaping].weights(images)
+    pgd = attacks.PGD(0.1, random_start=True)
+    theta = pgd.start(images, weights, ids, 0)
+    moved = (pgd.image(theta, pgd.variable(theta)) - images).abs()
+    inside = (images > 0.1) & (images < 0.9)
+    assert not moved[(weights == 0).expand_as(moved)].any()
+    assert bool((moved <= 0.1 * weights + 0.51 / 255).all()), "half a level by the rounding"
+    expected = float((0.05 * weights).expand_as(moved)[inside].mean())
+    assert float(moved[inside].mean()) == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["adv2", "advedge", "advedge+"])
+def test_weighted_steps_are_looked_at_as_they_will_be_saved(classifier: uf.Classifier, name: str) -> None:
+    """Whole steps of PGD lie on 8-bit levels; a tenth of one does not, unless the view rounds it."""
+    images = framed()
+    attack = attacks.preset(name, eps=0.1, steps=(3, 3)).build(uf.System(classifier, "cam"))
+    theta = attack.perturbation.start(images, attack.shaping.weights(images), torch.arange(6), 0)
+    direction = torch.ones_like(images)
+    for _ in range(3):
+        theta = attack.perturbation.move(theta, direction, torch.full((6,), 1 / 255))
+        seen = attack.perturbation.image(theta, attack.perturbation.variable(theta))
+        assert torch.allclose(seen * 255, (seen * 255).round(), atol=1e-3)
+        assert torch.allclose(seen, attack.perturbation.levels(images, seen), atol=1e-6)
+    assert bool((seen != images).any())
 
 
 def test_edges_get_more_of_the_perturbation(classifier: uf.Classifier) -> None:
