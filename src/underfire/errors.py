@@ -61,6 +61,10 @@ OTHER_WORDS = {
     "spatial": "stadv",
     "flow": "stadv",
     "integratedgradients": "ig",
+    "epsilon": "eps",
+    "target": "target_class",
+    "targets": "target_class",
+    "preset": "variant",
 }
 """What the field says for names of ours that are spelled otherwise."""
 

@@ -12,7 +12,7 @@ import underfire as uf
 from tests.conftest import smooth_images
 from tests.interpreters.rts.makers import pyramid, write_masker
 from underfire import attacks
-from underfire.attacks.benign import check_images
+from underfire.classifiers import check_images
 from underfire.interpreters import CAM, MASK, RTS, Grad, GradCAM, Interpreter
 
 EPS = 16 / 255

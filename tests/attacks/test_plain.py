@@ -86,8 +86,13 @@ def test_errors(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> No
         uf.attack(system, images, labels, readers="grad")
     with pytest.raises(InputError, match="made already"):
         uf.attack(system, images, labels, attacks.preset("pgd"), eps=0.1)
-    with pytest.raises(InputError, match="nonsense"):
-        uf.attack(system, images, labels, nonsense=1)
+    for wrong, meant in {"targets": "target_class", "epsilon": "eps", "preset": "variant", "step": "steps"}.items():
+        with pytest.raises(InputError, match=f"unknown setting '{wrong}'. Did you mean '{meant}'"):
+            uf.attack(system, images, labels, **{wrong: labels})
+    with pytest.raises(InputError, match="unknown setting 'name'"):
+        uf.attack(system, images, labels, name="adv2")
+    with pytest.raises(InputError, match=r"class_names is the classifier's.*Classifier\(network, class_names="):
+        uf.attack(system, images, labels, class_names=["a"])
     with pytest.raises(InputError, match=r"ids is a tensor of torch\.float32"):
         uf.attack(system, images, labels, ids=torch.rand(6))
     with pytest.raises(InputError, match="ids holds"):

@@ -75,8 +75,27 @@ def test_joint_success_is_half_of_the_way_from_the_benign_map(run: Run, rule: st
         found.append(row["joint_success"])
         assert found[-1] == (row["success"] and row["map_l1_target"] < 0.5 * way[row["image_id"]])
     assert 0 < sum(found) < sum(nearer)
+    for row in written.of("pgd"):  # the control is measured by the same map, which it did not look at
+        assert row["joint_success"] == (row["success"] and row["map_l1_target"] < 0.5 * way[row["image_id"]])
+    assert not any(row["map_l1_target"] == pytest.approx(row["map_l1"], abs=1e-4) for row in written.of("pgd"))
+    begun = {row["attack"]: row["map_l1"] for row in written.trace if row["step"] == 0 and row["image_id"] in way}
+    assert begun["pgd"] == pytest.approx(begun["adv2"], abs=1e-4), "both begin as far from it"
     limit = written.summary["joint_success_threshold"]["cam"]["map_l1_below"]
     assert limit == pytest.approx(0.5 * sum(way.values()) / len(way))
+
+
+@pytest.mark.parametrize("baseline", [None, "torchattacks:PGD"])
+def test_controls_are_measured_by_the_wanted_map(run: Run, tmp_path: Path, baseline: str | None) -> None:
+    if baseline is not None:
+        pytest.importorskip("torchattacks")
+    wanted = torch.zeros(4, 4)
+    wanted[1:3, 2] = 1
+    np.save(tmp_path / "map.npy", wanted.numpy())
+    written = run(target_map=str(tmp_path / "map.npy"), count=4, steps=(2, 6), baseline=baseline)
+    for attack in (baseline or "pgd").lower().replace(":", "-"), "adv2", "noise", "clean":
+        for row in written.of(attack):
+            found = written.maps[f"{attack}/cam/{row['image_id']}"]
+            assert row["map_l1_target"] == pytest.approx(float((found - wanted).abs().mean()), abs=1e-5)
 
 
 def test_only_wanted_classes_are_looked_through(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -266,3 +267,18 @@ def test_it_is_known_by_what_its_normalisation_says_not_by_how_it_is_written() -
     other = uf.Classifier(tiny_network(), mean=(0.1,) * 3, std=(1,) * 3)
     assert other.sha256() not in found
     json.dumps(uf.Classifier(tiny_network(), mean=torch.zeros(3), std=torch.ones(3)).preparation())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"mean": 0.5, "std": 0.5}, "mean is 0.5; expected 3 numbers, one per channel"),
+        ({"mean": (0.5,) * 3, "std": (0.5, float("nan"), 0.5)}, "std is .*nan.*expected 3 numbers"),
+        ({"image_size": 32.5}, "image_size is 32.5; expected a positive whole number"),
+        ({"image_size": (32, 0)}, "image_size is .*expected a positive whole number"),
+        ({"image_size": (32, 32, 3)}, "image_size is .*expected a positive whole number"),
+    ],
+)
+def test_values_that_cannot_be(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        uf.Classifier(tiny_network(), **values)

@@ -198,3 +198,26 @@ def test_names_in_results() -> None:
     for twice in (["lrp", "LRP"], ["lrp:z+", "lrp:z+"]):
         with pytest.raises(InputError, match=f"holds '{re.escape(twice[0])}' twice"):
             named(twice)
+
+
+@pytest.mark.parametrize("name", ["cam", "grad", "gradcam", "lrp"])
+def test_maps_of_what_cannot_be(classifier: uf.Classifier, name: str) -> None:
+    interpreter, images = uf.interpreters.create(name), smooth_images(4)
+    classes = torch.tensor([0, 1, 2, 3])
+    wrong: list[tuple[object, object, str]] = [
+        (images * 255, classes, "divide them by 255"),
+        (images.permute(0, 2, 3, 1), classes, "images has shape"),
+        (images, classes.float(), "classes has dtype torch.float32"),
+        (images, classes[:2], "classes has shape"),
+        (images, [0, 1, "cat", 3], "classes is"),
+        (images, classes + 74, "classes go up to 77; the classifier has classes 0..3"),
+        (images, classes - 1, "classes holds -1"),
+    ]
+    for given, explained, message in wrong:
+        with pytest.raises(InputError, match=re.escape(message)):
+            interpreter.maps(classifier, given, explained)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="expected a Classifier, such as Classifier"):
+        interpreter.maps(classifier.module, images, classes)  # type: ignore[arg-type]
+    levels = (images * 255).round().byte()
+    expected = interpreter.maps(classifier, levels / 255, classes)
+    assert torch.equal(interpreter.maps(classifier, levels, [0, 1, 2, 3]), expected)

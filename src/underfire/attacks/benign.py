@@ -11,12 +11,10 @@ from torch import Tensor
 
 from underfire import randomness
 from underfire.attacks.state import take
-from underfire.classifiers import Classifier
+from underfire.classifiers import Classifier, check_images, check_labels, label_tensor
 from underfire.classifiers.sigmoid import ends_in_sigmoid
 from underfire.errors import ClassifierError, InputError, UnderfireWarning
 from underfire.system import System
-
-TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -72,14 +70,6 @@ def read_benign(
     return Benign(images, labels, ids, logits, system.maps(images, labels, ids), tuple(system.readers))
 
 
-def label_tensor(labels: Tensor | Sequence[int]) -> Tensor:
-    """Labels as they are given, as a tensor."""
-    try:
-        return torch.as_tensor(labels).detach()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"labels is {labels!r:.80}; expected integer class indices, one per image.") from error
-
-
 def identities(images: Tensor, ids: Tensor | Sequence[str] | None) -> Tensor:
     """int64 N: what stands for ``ids``, or for the images' pixels where None."""
     if ids is not None and len(ids) != len(images):
@@ -93,49 +83,6 @@ def identities(images: Tensor, ids: Tensor | Sequence[str] | None) -> Tensor:
     if numbers.ndim != 1 or numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool:
         raise InputError(f"ids is a tensor of {numbers.dtype}; expected a name (a string) or an integer per image.")
     return numbers.long()
-
-
-def check_images(images: Tensor, classifier: Classifier) -> Tensor:
-    """The images as float32 on the 8-bit grid. Raises InputError with the likely cause."""
-    if not isinstance(images, Tensor):
-        raise InputError(
-            f"images is an object of type {type(images).__name__}; expected a tensor N x C x H x W with pixels in "
-            "[0, 1]."
-        )
-    if images.ndim != 4 or images.shape[1] != classifier.channels or not images.numel():
-        raise InputError(
-            f"images has shape {tuple(images.shape)}; expected N x {classifier.channels} x H x W with N >= 1."
-        )
-    images = images.detach()
-    if images.dtype == torch.uint8:
-        return images.float() / 255
-    if not images.is_floating_point():
-        raise InputError(f"images has dtype {images.dtype}; expected a float tensor in [0, 1], or uint8.")
-    if not bool(torch.isfinite(images).all()):
-        raise InputError("images contains NaN or infinite values; expected pixels in [0, 1].")
-    low, high = float(images.min()), float(images.max())
-    if low < -TOLERANCE or high > 1 + TOLERANCE:
-        cause = (
-            "they look like 8-bit values: divide them by 255"
-            if low >= 0 and high <= 255
-            else "it looks like they are already normalised: normalisation belongs inside the classifier, "
-            "Classifier(..., mean=..., std=...)"
-        )
-        raise InputError(f"images range over [{low:.3g}, {high:.3g}]; pixels must be in [0, 1]: {cause}.")
-    return (images.float() * 255).round().clamp(0, 255) / 255
-
-
-def check_labels(labels: Tensor, count: int, classes: int) -> Tensor:
-    """The labels as int64. Raises InputError where they do not fit the images or the classifier."""
-    if labels.ndim != 1 or len(labels) != count:
-        raise InputError(f"labels has shape {tuple(labels.shape)}; expected {count} values, one per image.")
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise InputError(f"labels has dtype {labels.dtype}; expected integer class indices.")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
-        hint = " Labels that count from 1 must be lowered by 1." if low == 1 and high == classes else ""
-        raise InputError(f"labels range over {low}..{high}; the classifier has classes 0..{classes - 1}.{hint}")
-    return labels.long()
 
 
 def honest_logits(classifier: Classifier, images: Tensor) -> Tensor:

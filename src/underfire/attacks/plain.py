@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,10 +12,12 @@ from underfire.attacks.base import BaseAttack
 from underfire.attacks.presets import VARIANTS, Preset, preset
 from underfire.attacks.result import AttackResult
 from underfire.classifiers import Classifier
-from underfire.errors import InputError
+from underfire.errors import InputError, unknown_name
 from underfire.interpreters import Interpreter
 from underfire.system import System
 
+SETTINGS = tuple(field.name for field in fields(Preset) if field.name != "name")
+CLASSIFIERS = ("image_size", "resizing", "channels", "class_names", "features")
 RUNNING = ("ids", "batch_size", "precision", "progress", "trace_every")
 
 
@@ -69,8 +72,9 @@ def attack(
         if settings:
             raise InputError(f"{', '.join(settings)}: settings of a named attack; this one has been made already.")
         return attack(system, images, labels, seed=seed, **running)
-    try:
-        made = preset(attack, **settings)
-    except TypeError as error:
-        raise InputError(f"attack {attack!r} cannot be made with {settings}: {error}") from error
+    for name in settings.keys() - set(SETTINGS):
+        if name in CLASSIFIERS:
+            raise InputError(f"{name} is the classifier's: give Classifier(network, {name}=...) as model.")
+        raise unknown_name("setting", name, (*SETTINGS, *RUNNING))
+    made = preset(attack, **settings)
     return made(system, images, labels, seed=seed, **running)

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from underfire import randomness
 from underfire.attacks import LeastLikely, MapPool, RandomClass
-from underfire.attacks.benign import Benign, check_images
+from underfire.attacks.benign import Benign
 from underfire.attacks.targets import ClassRule
 from underfire.batching import suited_size
 from underfire.campaigns.selection import Selection, logits_of
-from underfire.classifiers import Classifier
+from underfire.classifiers import Classifier, check_images
 from underfire.data import Batch, ImageData
 from underfire.errors import InputError
 from underfire.system import System

@@ -154,6 +154,7 @@ def _attacks(config: RunConfig, preset: Preset, system: System) -> dict[str, Bas
             iterations=asked.steps,
             goal=asked.goal,
             target_class=asked.target_class,
+            target_map=asked.target_map,
         )
         return {other.name: other, asked.name: asked}
     if asked.joint:

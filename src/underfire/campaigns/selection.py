@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from underfire.attacks.benign import check_images, check_labels, honest_logits, warn_near_chance
-from underfire.classifiers import Classifier
+from underfire.attacks.benign import honest_logits, warn_near_chance
+from underfire.classifiers import Classifier, check_images, check_labels
 from underfire.data import ImageData
 from underfire.errors import ClassifierError, DataError, InputError, UnderfireError, UnderfireWarning
 

@@ -102,9 +102,11 @@ def attack_shard(
         def progress(step: int, total: int, start: int = done, share: int = each) -> None:
             advance(start + share * step // total)
 
-        classes, maps, outcome = attack.run(view, benign, seed, size, progress, _checks(attack))
+        classes, _, outcome = attack.run(view, benign, seed, size, progress, _checks(attack))
         reading(f"maps after {name}")
-        found.append((name, judge(run.system, benign, outcome.images, classes, attack.goal, maps), attack, outcome))
+        found.append(
+            (name, judge(run.system, benign, outcome.images, classes, attack.goal, wanted.maps), attack, outcome)
+        )
         done += each
     writer.write("clean", wanted.seen(judge_clean(benign, wanted.maps), benign.logits), rows, wanted)
     reseeded = run.system.reseeded()

@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from underfire.classifiers.classifier import Classifier
+from underfire.classifiers.inputs import check_images, check_labels, check_pixels, label_tensor, one_per_image
 from underfire.classifiers.pixels import Later, Recorded
 from underfire.classifiers.prepared import Prepared
 from underfire.classifiers.sources import load
 
-__all__ = ["Classifier", "Later", "Prepared", "Recorded", "load"]
+__all__ = [
+    "Classifier",
+    "Later",
+    "Prepared",
+    "Recorded",
+    "check_images",
+    "check_labels",
+    "check_pixels",
+    "label_tensor",
+    "load",
+    "one_per_image",
+]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -63,7 +65,7 @@ class Classifier(Pixels):
         if features is not None:
             check_features(module, features)
         super().__init__(module, mean, std, features)
-        self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
+        self.image_size = _sides(image_size)
         resizing.check(self.image_size)
         self.resizing = resizing
         self.channels = channels
@@ -161,6 +163,20 @@ def first_channels(module: nn.Module) -> int:
     return 1 if convolution is not None and convolution.in_channels == 1 else 3
 
 
+def _sides(size: Any) -> tuple[int, int] | None:
+    """Height and width of ``image_size`` as it is given. Raises InputError."""
+    if size is None:
+        return None
+    sides = (size, size) if isinstance(size, Integral) else size
+    if (
+        not isinstance(sides, Sequence)
+        or len(sides) != 2
+        or not all(isinstance(s, Integral) and int(s) > 0 for s in sides)
+    ):
+        raise InputError(f"image_size is {size!r}; expected a positive whole number, or height and width.")
+    return int(sides[0]), int(sides[1])
+
+
 def _check(mean: Sequence[float] | None, std: Sequence[float] | None, channels: int) -> None:
     if channels not in (1, 3):
         raise InputError(f"channels is {channels}; expected 1 (grey) or 3 (RGB).")
@@ -168,6 +184,9 @@ def _check(mean: Sequence[float] | None, std: Sequence[float] | None, channels: 
         raise InputError("mean and std come together: give both, or neither for a network that takes pixels in [0, 1].")
     if mean is None or std is None:
         return
+    for name, values in (("mean", mean), ("std", std)):
+        if not isinstance(values, Iterable) or not all(math.isfinite(value) for value in values):
+            raise InputError(f"{name} is {values!r}; expected {channels} numbers, one per channel, such as (0.5, ...).")
     if len(mean) != channels or len(std) != channels:
         raise InputError(f"mean has {len(mean)} and std {len(std)} values; expected {channels}, one per channel.")
     if min(std) <= 0:

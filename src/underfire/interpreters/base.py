@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from underfire import randomness
 from underfire.batching import in_batches, suited_size
-from underfire.classifiers import Classifier, Prepared, Recorded
+from underfire.classifiers import Classifier, Prepared, Recorded, check_pixels, one_per_image
+from underfire.errors import InputError
 from underfire.interpreters.smoothing import Smoothing
 
 State = dict[str, Tensor]
@@ -123,7 +124,7 @@ class Interpreter(ABC):
         self,
         classifier: Classifier,
         images: Tensor,
-        classes: Tensor,
+        classes: Tensor | Sequence[int],
         *,
         ids: Tensor | None = None,
         batch_size: int | None = None,
@@ -138,8 +139,18 @@ class Interpreter(ABC):
             batch_size: images at once; by default what suits the device and the image size. No map depends on it.
 
         Raises:
+            InputError: for images or classes that cannot be.
             InterpreterError: where the classifier does not have what the interpreter needs.
         """
+        if not isinstance(classifier, Classifier):
+            raise InputError(
+                f"classifier is an object of type {type(classifier).__name__}; expected a Classifier, such as "
+                "Classifier(network, mean=..., std=...)."
+            )
+        images = check_pixels(images, classifier)
+        classes = one_per_image(classes, len(images), "classes")
+        if int(classes.min()) < 0:
+            raise InputError(f"classes holds {int(classes.min())}; expected class indices, which begin at 0.")
         images, classes = (part.clone() if part.is_inference() else part for part in (images, classes))
         ids = randomness.identify(images) if ids is None else ids
         read = self.reader(classifier)
@@ -151,4 +162,12 @@ class Interpreter(ABC):
 
         size = batch_size or suited_size(images.shape[2], images.shape[3], classifier.device)
         with classifier.evaluating():
-            return in_batches(run, images, classes, ids, batch_size=size)
+            try:
+                return in_batches(run, images, classes, ids, batch_size=size)
+            except (IndexError, RuntimeError) as error:
+                known = classifier.logits(images[:1]).shape[1]
+                if int(classes.max()) < known:
+                    raise
+                raise InputError(
+                    f"classes go up to {int(classes.max())}; the classifier has classes 0..{known - 1}."
+                ) from error

@@ -204,8 +204,9 @@ class _CaptumView(View):
         if not found >= AGREES:
             raise InterpreterError(
                 f"captum's {self.interpreter.method} cannot be attacked: the derivative of its map agrees with finite "
-                f"differences to a cosine of {found:.2f}, and {AGREES} is needed. It can read maps in a "
-                "prediction-only attack; attack grad, cam, gradcam, mask, rts or another interpreter of ours."
+                f"differences to a cosine of {found:.2f}, and {AGREES} is needed. It can read "
+                f"what an attack on another interpreter makes, or one on the prediction alone: --read-with captum:"
+                f"{self.interpreter.method}, or readers= in Python, with --interpreter cam or another one of ours."
             )
 
 

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from underfire import randomness
-from underfire.attacks.benign import check_images
 from underfire.campaigns.selection import logits_of
-from underfire.classifiers import Classifier
+from underfire.classifiers import Classifier, check_images
 from underfire.data import Batch, ImageData, Record
 from underfire.errors import DataError, InputError, UnderfireWarning, unknown_name
 from underfire.reports.explained import ExplainedFolder

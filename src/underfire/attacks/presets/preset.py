@@ -18,8 +18,8 @@ from underfire.attacks.presets.variants import VARIANTS, EdgeScope, Variant
 from underfire.attacks.result import AttackResult
 from underfire.attacks.search import ConstantSearch
 from underfire.attacks.shaping import SHAPINGS, EdgeMask, Shaping, Uniform
-from underfire.attacks.target_maps import BenignMap, ClassMap, MapRule, map_rule
-from underfire.attacks.targets import CLASS_RULES, ClassRule, GivenClass, RandomClass, drawn_among
+from underfire.attacks.target_maps import BenignMap, MapRule, map_rule
+from underfire.attacks.targets import CLASS_RULES, ClassRule, GivenClass, RandomClass
 from underfire.errors import InputError, unknown_name
 from underfire.system import System
 
@@ -140,20 +140,12 @@ class Preset:
         return self.build(system)(system, images, labels, **options)
 
     def control(self) -> Preset:
-        """The prediction-only attack with the same perturbation, shaping and start, and as many steps."""
+        """The prediction-only attack with the same perturbation, shaping, start and targets, and as many steps. It does
+        not look at the target map, and is measured by it."""
         name = self.perturbation_name
         shaping = self.shaping or KINDS[self.name].shaping
         name = "bim" if name == "pgd" and not self.random_start else name
-        pool = self.target_map.pool if isinstance(self.target_map, ClassMap) else None
-        return replace(
-            self,
-            name=name,
-            perturbation=None,
-            shaping=shaping,
-            target_class=drawn_among(self.target_class, pool.classes if pool else None),
-            target_map=BenignMap(),
-            early_stop=None,
-        )
+        return replace(self, name=name, perturbation=None, shaping=shaping, early_stop=None)
 
 
 def _two_counts(steps: Any) -> bool:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from underfire import randomness
-from underfire.attacks.benign import Benign, check_images, check_labels, identities, label_tensor
+from underfire.attacks.benign import Benign, identities
 from underfire.attacks.target_maps.base import MapRule
+from underfire.classifiers import check_images, check_labels, label_tensor
 from underfire.errors import InputError
 from underfire.system import System
 
@@ -94,8 +95,7 @@ class ClassMap(MapRule):
     """The map of another image, which is of the target class and is classified as such, for that class.
 
     ``pool``: where maps come from; None for the attacked images themselves, where what an image gets depends on the
-    others. Random target classes are drawn among those of the pool; the ``control`` of an attack without a pool, which
-    knows no maps, draws among all: give it the attack's own targets.
+    others. Random target classes are drawn among those of the pool.
     """
 
     name: ClassVar[str] = "class"
