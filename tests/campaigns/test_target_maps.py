@@ -16,6 +16,9 @@ from tests.campaigns.runs import MISLABELLED, Written, assert_same_run, without_
 from underfire.campaigns import run_attack
 from underfire.data import Digits
 from underfire.errors import InputError, StoreError
+from underfire.reports.figure import _maps
+from underfire.reports.page import write_page
+from underfire.reports.run import Run as Run_
 
 Run = Callable[..., Written]
 FEW = [9, 10, 11, 15, 16, 17, 35, MISLABELLED]  # of classes 0, 2, 3; and the only one of class 9 is an 8
@@ -82,6 +85,20 @@ def test_joint_success_is_half_of_the_way_from_the_benign_map(run: Run, rule: st
     assert begun["pgd"] == pytest.approx(begun["adv2"], abs=1e-4), "both begin as far from it"
     limit = written.summary["joint_success_threshold"]["cam"]["map_l1_below"]
     assert limit == pytest.approx(0.5 * sum(way.values()) / len(way))
+
+
+def test_the_page_and_the_figure_speak_of_the_wanted_map(run: Run) -> None:
+    """Nothing is kept where another map is wanted than the benign one."""
+    written = run(count=4, steps=(5, 40), target_map="patch")
+    page = write_page([written.folder], written.folder / "page.html").read_text()
+    words = page[page.index("<body") :]
+    assert "class changed, wanted map not reached" in words
+    assert "A map counts as reached where it is less than half as far" in words
+    for kept in ("map kept", "gave it away", "notice nothing", "counts as kept"):
+        assert kept not in words
+    cases = Run_.read(written.folder)
+    captions = {_maps(cases, "cam", row["image_id"], 32, titled=False).notes[-1] for row in written.of("adv2")}
+    assert {caption.partition(", ")[2] for caption in captions} <= {"reached", "not reached", "failed"}
 
 
 @pytest.mark.parametrize("baseline", [None, "torchattacks:PGD"])

@@ -179,8 +179,9 @@ def test_warnings_come_where_they_should(tmp_path: Path) -> None:
     run = Run.read(folder)
     assert "Only 8 images were attacked" in careful(run)
     assert "ran 10 + 40 steps" in careful(run)
-    assert "steps" not in careful(change(folder, steps=None))
-    run = change(folder, steps=[40, 160])
+    assert "moved by more than 3 of 255 levels, and noise moves each by 8" in careful(run), "a limit for larger changes"
+    assert "steps" not in careful(change(folder, steps=None, eps=4 / 255))
+    run = change(folder, steps=[40, 160], eps=4 / 255)
     run.summary["images"] = {"attacked": 200, "considered": 400, "correctly_classified": 230, "unreadable": []}
     attacks = run.summary["interpreters"]["cam"]["attacks"]
     attacks["adv2"]["joint_success"], attacks["pgd"]["joint_success"] = interval(0.9, 0.8, 1), interval(0.1, 0.0, 0.2)
@@ -192,6 +193,11 @@ def test_warnings_come_where_they_should(tmp_path: Path) -> None:
     assert "intervals of the attack and of its control overlap" in careful(run)
     attacks["pgd"]["joint_success"] = interval(0.36, 0.2, 0.5)
     assert "even the attack on the prediction alone stays below the limit for 36 %" in careful(run)
+    attacks["reseeded"] = attacks["noise"] | {"map_l1": interval(0.09, 0.08, 0.1)}
+    assert "the limit lies below it" not in careful(run)
+    attacks["reseeded"]["map_l1"] = interval(0.11, 0.08, 0.2)
+    assert "no distance below that means anything: the limit lies below it, so that no map can count" in careful(run)
+    del attacks["reseeded"]
     attacks["noise"]["untargeted_success"] = interval(0.2, 0.1, 0.3)
     assert "Noise alone already changes the class of 20 % of the images" in careful(run)
     run.summary["images"] |= {"correctly_classified": 150, "unreadable": [{"path": "a\u202eb.png", "why": "broken"}]}
@@ -209,6 +215,14 @@ def test_another_map_than_the_benign_one(tmp_path: Path) -> None:
     text = paragraph(run)
     assert "showed the wanted cam map, so that the explanation is the one that the attack chose" in text
     assert "kept" not in text
+    assert "notice nothing" not in text
+    for share, words in {0.9: "For most images, the explanation is as it was chosen", 0.01: "stayed far from"}.items():
+        run.summary["interpreters"]["cam"]["attacks"]["adv2"]["joint_success"] = interval(share, share, share)
+        assert words in paragraph(run)
+    run.summary["interpreters"]["cam"]["attacks"]["pgd"]["joint_success"] = interval(0.4, 0.2, 0.6)
+    assert "Even the attack on the prediction alone brings the cam map half of the way" in careful(run)
+    assert "unsteady" not in careful(run)
+    assert "noise moves each by" not in careful(run)
     notes = " ".join(note.text for note in trust(run))
     assert "less than half as far from the wanted one as the benign map is" in notes
     chart = threshold_chart(run, "cam")

@@ -114,7 +114,8 @@ def _maps(run: Run, interpreter: str, image_id: str, side: int, titled: bool) ->
     case = next(case for case in run.cases[interpreter] if case.image_id == image_id)
     control = run.control
     names = ["clean", *([control] if control else []), run.attack]
-    kept = {"joint": "kept", "class": "not kept", "failed": "failed"}[case.outcome]
+    held = "kept" if run.keeps else "reached"
+    kept = {"joint": held, "class": f"not {held}", "failed": "failed"}[case.outcome]
     distances = [f"{case.rows[name]['map_l1_target']:.3f}" for name in names[1:]]
     return Unit(
         tuple(map_picture(run, case, name, side) for name in names),

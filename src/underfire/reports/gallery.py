@@ -24,6 +24,12 @@ OUTCOMES: dict[Outcome, str] = {
     "class": "class changed, map gave it away",
     "failed": "class not reached",
 }
+TOWARD: dict[Outcome, str] = {
+    "joint": "class changed, wanted map reached",
+    "class": "class changed, wanted map not reached",
+    "failed": "class not reached",
+}
+"""The same of attacks toward another map than the benign one."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,7 @@ def _reading(run: Run, case: Case) -> Reading:
     return Reading(
         interpreter=plain(case.interpreter),
         outcome=case.outcome,
-        verdict=OUTCOMES[case.outcome],
+        verdict=(OUTCOMES if run.keeps else TOWARD)[case.outcome],
         distance=case.distance,
         control=case.rows[run.control]["map_l1_target"] if run.control else None,
         overlays=tuple(overlays),

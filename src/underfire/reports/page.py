@@ -15,7 +15,7 @@ from typing import Any
 
 from underfire.errors import InputError, StoreError
 from underfire.reports import curves, words
-from underfire.reports.gallery import OUTCOMES, cards
+from underfire.reports.gallery import OUTCOMES, TOWARD, cards
 from underfire.reports.names import plain
 from underfire.reports.run import CONTROLS, Run
 
@@ -23,7 +23,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 # (column's head, what it says, key in summary.json, digits)
 COLUMNS = (
-    ("joint success", "class changed and map kept", "joint_success", 3),
+    ("joint success", "class changed and the wanted map shown", "joint_success", 3),
     ("class changed", "to what the attack wanted", "success", 3),
     ("map L1", "mean absolute difference to the benign map", "map_l1", 3),
     ("map IoU", "overlap with the benign map above 0.5", "map_iou", 3),
@@ -92,7 +92,7 @@ def render(runs: Sequence[Run], title: str | None = None, gallery: int = 60) -> 
         title=plain(title) if title is not None else _title(runs),
         parts=parts,
         interpreters=list(dict.fromkeys(plain(name) for run in runs for name in run.interpreters)),
-        outcomes=OUTCOMES,
+        outcomes=OUTCOMES if any(run.keeps for run in runs) else TOWARD,
         charts=charts,
         script=script,
         style=style,

@@ -48,8 +48,11 @@ def number(interval: Interval, digits: int = 3) -> str:
 
 def budget(run: Run) -> str:
     """How far images were changed, as measured: ``8 of 255 levels``."""
-    largest = max((case.row["linf"] for cases in run.cases.values() for case in cases), default=0.0)
-    return f"{round(largest * 255)} of 255 levels"
+    return f"{round(_largest(run) * 255)} of 255 levels"
+
+
+def _largest(run: Run) -> float:
+    return max((case.row["linf"] for cases in run.cases.values() for case in cases), default=0.0)
 
 
 def goal(run: Run) -> str:
@@ -84,7 +87,7 @@ def paragraph(run: Run) -> str:
             f"although it changed the class of {with_interval(changed)}{alone}."
         )
     sentences.append(f"No pixel value was moved by more than {budget(run)}.")
-    sentences.append(_verdict(joint))
+    sentences.append(_verdict(joint, run.keeps))
     return " ".join(sentences)
 
 
@@ -97,15 +100,19 @@ def _each(run: Run, attack: str) -> str:
     return _listed([f"{with_interval(share)} with {name}" for name, share in shares.items()])
 
 
-def _verdict(joint: Interval) -> str:
+def _verdict(joint: Interval, keeps: bool) -> str:
     low, high = joint["low"] or 0.0, joint["high"] or 0.0
+    hence = (
+        "someone who checks the explanation would notice nothing" if keeps else "the explanation is as it was chosen"
+    )
     if low >= 0.5:
-        return "For most images, someone who checks the explanation would notice nothing."
+        return f"For most images, {hence}."
     if high <= 0.1:
-        return "For nearly all images, either the class held or the map gave the attack away."
+        otherwise = "the map gave the attack away" if keeps else "the map stayed far from the wanted one"
+        return f"For nearly all images, either the class held or {otherwise}."
     if low == 0:
         return "It worked on none of these images; they are too few to say that of others."
-    return "For a part of the images, someone who checks the explanation would notice nothing."
+    return f"For a part of the images, {hence}."
 
 
 def _listed(parts: list[str]) -> str:
@@ -129,7 +136,7 @@ def trust(run: Run) -> list[Note]:
                 "not attacked: whether a map stayed there is what carries over.",
             )
         )
-    notes += _on_noise(run)
+    notes += _on_noise(run) + _on_budget(run)
     if not run.control:
         notes.append(
             Note("careful", "No attack on the prediction alone stands beside this one: nothing to compare with.")
@@ -198,6 +205,23 @@ def _on_noise(run: Run) -> list[Note]:
     ]
 
 
+def _on_budget(run: Run) -> list[Note]:
+    """The noise of attacks in a ball is as large as the ball, which few steps do not fill."""
+    configuration = run.configuration
+    if {configuration.get("attack"), configuration.get("perturbation")} & {"cw", "stadv"} or not run.keeps:
+        return []
+    levels = int(configuration["eps"] * 255 + 1e-3)
+    if round(_largest(run) * 255) >= 0.75 * levels:
+        return []
+    return [
+        Note(
+            "careful",
+            f"No pixel value was moved by more than {budget(run)}, and noise moves each by {levels}: maps count as "
+            "kept below a limit that is made for larger changes. Take more steps, or a smaller eps.",
+        )
+    ]
+
+
 def _noise(configuration: Mapping[str, Any]) -> str:
     """The noise control, as a sentence's beginning."""
     chosen = configuration.get("noise_eps")
@@ -223,22 +247,29 @@ def _on_controls(run: Run, name: str) -> list[Note]:
             ),
         )
     ]
-    if "reseeded" in attacks and (attacks["reseeded"]["map_l1"]["mean"] or 0) > 0:
+    floor = (attacks["reseeded"]["map_l1"]["mean"] or 0) if "reseeded" in attacks else 0
+    if floor > 0:
+        beyond = run.keeps and floor >= limit
         notes.append(
             Note(
-                "good",
+                "careful" if beyond else "good",
                 f"{shown} draws random numbers: another seed alone moves the clean images' maps by "
-                f"{number(attacks['reseeded']['map_l1'])} on average, and no distance below that means anything.",
+                f"{number(attacks['reseeded']['map_l1'])} on average, and no distance below that means anything"
+                + (": the limit lies below it, so that no map can count as kept but by chance." if beyond else "."),
             )
         )
     if run.control:
         joint, control = attacks[run.attack]["joint_success"], attacks[run.control]["joint_success"]
         if (control["mean"] or 0) > 0.3:
+            share = percent(control["mean"])
             notes.append(
                 Note(
                     "careful",
                     f"The {shown} map is so unsteady under noise that even the attack on the prediction alone stays "
-                    f"below the limit for {percent(control['mean'])}: that a map was kept says little here.",
+                    f"below the limit for {share}: that a map was kept says little here."
+                    if run.keeps
+                    else f"Even the attack on the prediction alone brings the {shown} map half of the way to the "
+                    f"wanted one for {share}: that it was reached says little here.",
                 )
             )
         elif (joint["low"] or 0) <= (control["high"] or 0):
