@@ -271,3 +271,29 @@ def test_what_comes_back_black_was_left_alone(system: uf.System, images: Tensor,
     found = ForeignAttack("foolbox:L2CarliniWagnerAttack", options, eps=None, iterations=2)(system, images, labels)
     assert not bool(found.success.any())
     assert torch.equal(found.adversarial, found.images)
+
+
+def test_what_leaves_the_ball_is_put_back(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
+    pytest.importorskip("torchattacks")
+    far = attacks.ForeignAttack("torchattacks:PGD", {"eps": 0.5, "alpha": 0.1, "steps": 5}, eps=4 / 255)
+    result = far(uf.System(classifier, "cam"), images, labels)
+    levels = (result.adversarial - result.images) * 255
+    assert float(levels.abs().max()) == pytest.approx(4, abs=1e-3)
+    assert torch.allclose(levels, levels.round(), atol=1e-3)
+
+
+def test_a_baseline_wants_what_the_attack_wants(classifier: uf.Classifier) -> None:
+    pytest.importorskip("torchattacks")
+    from underfire.campaigns import runner
+
+    where = {"data": "digits:test", "classifier": "digits-resnet", "baseline": "torchattacks:PGD"}
+    config = RunConfig.create(**where, target="least-likely", target_map="patch", steps=(7, 8), eps=0.2)
+    made = runner._attacks(config, config.preset_for([], 4), uf.System(classifier, "cam"))
+    other, asked = made["torchattacks-pgd"], made["adv2"]
+    assert isinstance(other, attacks.ForeignAttack)
+    assert other.iterations == asked.steps == 15
+    assert other.eps == 0.2
+    assert (other.target_class, other.target_map, other.goal) == (asked.target_class, asked.target_map, asked.goal)
+    free = RunConfig.create(**where, targeted=False, eps=0.2)
+    untargeted = runner._attacks(free, free.preset_for([], 4), uf.System(classifier, "cam"))["torchattacks-pgd"]
+    assert not untargeted.goal.targeted

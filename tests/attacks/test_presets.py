@@ -226,3 +226,19 @@ def test_who_leaves_early(classifier: uf.Classifier) -> None:
         preset = uf.attacks.preset("adv2", variant=variant, early_stop=wanted)
         stop = preset.build(uf.System(classifier, interpreters)).early_stop
         assert (stop and stop.after) == after, (interpreters, variant, wanted)
+
+
+def test_the_control_differs_in_its_objective_alone(classifier: uf.Classifier) -> None:
+    """The same perturbation, start, edges, targets and search, and as many steps, with no eye on maps."""
+    presets = [
+        attacks.preset("advedge+", eps=0.1, steps=(3, 4), edge_threshold=0.2, edge_scope="warmup", target_map="patch"),
+        attacks.preset("adv2", perturbation="cw", search=3, noise_eps=0.1, target_class="least-likely"),
+        attacks.preset("advedge", perturbation="stadv", neighbours="diagonal", targeted=False),
+        attacks.preset("adv2", random_start=True, variant="published"),
+    ]
+    for preset in presets:
+        joint, alone = (each.build(uf.System(classifier, "cam")) for each in (preset, preset.control()))
+        assert (joint.joint, alone.joint) == (True, False)
+        assert alone.steps == joint.steps
+        for name in ("perturbation", "shaping", "goal", "target_class", "target_map", "search"):
+            assert getattr(alone, name) == getattr(joint, name), name
