@@ -180,3 +180,10 @@ def test_the_raw_logit_of_the_class() -> None:
     for targeted, expected in ((True, -own), (False, own)):
         point = Point(reading, classes, attacks.Goal(targeted), {}, nothing, nothing)
         assert torch.equal(attacks.Prediction("logit")(point), expected)
+
+
+def test_several_maps_are_as_far_as_on_average() -> None:
+    near, far = torch.full((2, 3, 3), 0.1), torch.full((2, 5, 5), 0.5)
+    targets = {"near": torch.zeros(2, 3, 3), "far": torch.zeros(2, 5, 5)}
+    found = attacks.ranking.map_distance({"near": near, "far": far}, targets)
+    assert torch.allclose(found, torch.full((2,), 0.3))

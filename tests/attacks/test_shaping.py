@@ -117,6 +117,26 @@ def test_weighted_steps_are_looked_at_as_they_will_be_saved(classifier: uf.Class
     assert bool((seen != images).any())
 
 
+@pytest.mark.parametrize("perturbation", ["pgd", "cw", "stadv"])
+def test_edges_are_those_of_the_benign_image_in_every_stage(classifier: uf.Classifier, perturbation: str) -> None:
+    seen: list[Tensor] = []
+
+    class Watched(attacks.Edge):
+        def weights(self, images: Tensor) -> Tensor:
+            seen.append(images.clone())
+            return super().weights(images)
+
+    images = framed()
+    system = uf.System(classifier, "cam")
+    attack = attacks.preset("advedge", eps=0.2, steps=(4, 4), perturbation=perturbation).build(system)
+    first, last = attack.stages
+    late = replace(attack, shaping=Watched(), stages=(replace(first, shaped=False), replace(last, shaped=True)))
+    result = late(system, images, classifier.logits(images).argmax(1))
+    assert bool((result.adversarial != images).any())
+    assert len(seen) == 1
+    assert torch.equal(seen[0][:6], images), "also where they begin to act on what has moved"
+
+
 def test_edges_get_more_of_the_perturbation(classifier: uf.Classifier) -> None:
     images = smooth_images(12, seed=2)
     labels = classifier.logits(images).argmax(1)
