@@ -53,7 +53,7 @@ def test_a_map_as_values(benign: Benign) -> None:
         assert torch.allclose(one.maps(benign, benign.labels, 0)[name], resized[3].expand(24, -1, -1), atol=1e-6)
     with pytest.raises(InputError, match="has 24 maps for 5 images"):
         each.maps(benign.take(torch.arange(5)), benign.labels[:5], 0)
-    with pytest.raises(InputError, match=r"has 3 maps for 24 images.*their mean, h x w"):
+    with pytest.raises(InputError, match=r"has 3 maps for 24 images.*channels of one picture\?"):
         attacks.GivenMap(torch.rand(3, 8, 8)).maps(benign, benign.labels, 0)
 
 

@@ -195,6 +195,8 @@ def test_names_in_results() -> None:
     assert list(uf.System(tiny_network(), ["lrp", "lrp:z+"]).interpreters) == ["lrp", "lrp:z+"]
     with pytest.raises(InputError, match="two of one kind"):
         named([Grad(), Grad(pool=1)])
+    with pytest.raises(InputError, match=r"give a list of names: \['cam', 'grad'\]"):
+        uf.System(tiny_network(), "cam,grad")
     for twice in (["lrp", "LRP"], ["lrp:z+", "lrp:z+"]):
         with pytest.raises(InputError, match=f"holds '{re.escape(twice[0])}' twice"):
             named(twice)

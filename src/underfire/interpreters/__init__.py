@@ -120,6 +120,8 @@ def _of_captum(key: str) -> list[str]:
 def _parts(name: str) -> tuple[str, str]:
     """The registry's key, and what follows the colon. Raises InputError for what ``create`` does not know."""
     kind, _, argument = name.partition(":")
+    if "," in kind:
+        raise InputError(f"interpreter is {name!r}; for several give a list of names: {name.split(',')}.")
     key = kind.lower().replace("-", "").replace("_", "")
     if key not in REGISTRY and key not in ARGUMENTS:
         raise unknown_name("interpreter", kind, (*REGISTRY.keys() | ARGUMENTS.keys(), *_of_captum(key)))

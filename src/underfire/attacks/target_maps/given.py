@@ -45,10 +45,12 @@ class GivenMap(MapRule):
     def maps(self, benign: Benign, classes: Tensor, seed: int) -> dict[str, Tensor]:
         count = len(benign.ids)
         if len(self.values) not in (1, count):
-            channels = ", or for an image's channels their mean, h x w" if len(self.values) in (3, 4) else ""
+            colours = (
+                " Are they the channels of one picture? Then give their mean." if len(self.values) in (3, 4) else ""
+            )
             raise InputError(
                 f"target_map has {len(self.values)} maps for {count} images; expected one map h x w for all of them, "
-                f"or one per image{channels}."
+                f"or one per image.{colours}"
             )
         found = {}
         for name, maps in benign.maps.items():
