@@ -229,7 +229,9 @@ def test_joint_success_is_to_come_halfway(classifier: uf.Classifier) -> None:
     assert torch.allclose(result.map_threshold["cam"], 0.5 * far.double())
     assert torch.equal(result.joint_success, result.success & (reached < 0.5 * far))
     assert 0 < int(result.joint_success.sum()) < 16
+    assert torch.equal(result.target_maps["cam"], wanted)
     kept = attacks.preset("adv2", eps=0.2, steps=(10, 80))(system, images, labels)
+    assert torch.equal(kept.target_maps["cam"], benign.maps["cam"])
     assert float(reached.mean()) < float((kept.maps["cam"] - wanted).abs().mean())
     assert float(reached.mean()) < 0.8 * float(far.mean())
 

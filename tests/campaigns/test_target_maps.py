@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import underfire as uf
 from tests.campaigns.conftest import small_config
@@ -17,7 +18,9 @@ from underfire.campaigns import run_attack
 from underfire.data import Digits
 from underfire.errors import InputError, StoreError
 from underfire.reports.figure import _maps
+from underfire.reports.gallery import map_uri
 from underfire.reports.page import write_page
+from underfire.reports.pictures import fitted, overlay
 from underfire.reports.run import Run as Run_
 
 Run = Callable[..., Written]
@@ -99,6 +102,51 @@ def test_the_page_and_the_figure_speak_of_the_wanted_map(run: Run) -> None:
     cases = Run_.read(written.folder)
     captions = {_maps(cases, "cam", row["image_id"], 32, titled=False).notes[-1] for row in written.of("adv2")}
     assert {caption.partition(", ")[2] for caption in captions} <= {"reached", "not reached", "failed"}
+
+
+@pytest.mark.parametrize("rule", ["class", "patch", "file", "benign"])
+def test_the_wanted_map_is_kept_and_drawn(run: Run, tmp_path: Path, rule: str) -> None:
+    """In every shard, next to the maps that are shown; distances in the table are those to it."""
+    np.save(tmp_path / "map.npy", np.eye(4))
+    file = str(tmp_path / "map.npy")
+    written = run(count=4, batch_size=2, target_map=file if rule == "file" else rule)
+    kept = {key for key in written.maps if key.startswith("wanted/")}
+    cases = Run_.read(written.folder)
+    if rule == "benign":
+        assert not kept
+        assert cases.wanted("cam", written.of("adv2")[0]["image_id"]) is None
+        return
+    rows = written.of("adv2") + written.of("pgd") + written.of("clean")
+    assert kept == {f"wanted/cam/{row['image_id']}" for row in rows}
+    for row in rows:
+        wanted = written.maps[f"wanted/cam/{row['image_id']}"]
+        shown = written.maps[f"{row['attack']}/cam/{row['image_id']}"]
+        assert row["map_l1_target"] == pytest.approx(float((wanted - shown).abs().mean()), abs=1e-6)
+        if rule == "file":
+            assert torch.equal(wanted, torch.eye(4))
+    page = write_page([written.folder], written.folder / "page.html").read_text()
+    for row in written.of("adv2"):
+        case = next(case for case in cases.cases["cam"] if case.image_id == row["image_id"])
+        values = cases.wanted("cam", row["image_id"])
+        assert values is not None
+        assert map_uri(values) in page
+        unit = _maps(cases, "cam", row["image_id"], 32, titled=True)
+        assert unit.heads == ("benign map", "wanted map", "prediction only", "under adv2")
+        expected_picture = overlay(fitted(cases.image(case.rows["clean"]), 32), values)
+        assert (unit.pictures[1] == expected_picture).all()
+        way = case.rows["clean"]["map_l1_target"]
+        assert unit.notes[:2] == (f"distance {way:.3f}", "")
+
+
+def test_a_run_that_kept_no_wanted_map_is_drawn_without(run: Run) -> None:
+    """As versions before did."""
+    written = run(count=2, target_map="patch")
+    left = {key: value for key, value in written.maps.items() if not key.startswith("wanted/")}
+    save_file(left, written.folder / "maps.safetensors")
+    cases = Run_.read(written.folder)
+    unit = _maps(cases, "cam", written.of("adv2")[0]["image_id"], 32, titled=True)
+    assert unit.heads == ("benign map", "prediction only", "under adv2")
+    assert "wanted map</figcaption>" not in write_page([written.folder], written.folder / "page.html").read_text()
 
 
 @pytest.mark.parametrize("baseline", [None, "torchattacks:PGD"])

@@ -40,6 +40,7 @@ class AttackResult:
         confidence: probability of what was wanted, in [0, 1].
         benign_maps: honest maps N x h x w in [0, 1] of the benign images for their own class.
         maps: honest maps of the adversarial images for the target.
+        target_maps: the maps that were wanted; the benign maps unless ``target_map`` says otherwise.
         map_l1: mean absolute difference from the benign map.
         map_l2: root mean square difference from the benign map.
         map_iou: overlap with the benign map, both binarised at 0.5.
@@ -71,6 +72,7 @@ class AttackResult:
     confidence: Tensor
     benign_maps: dict[str, Tensor]
     maps: dict[str, Tensor]
+    target_maps: dict[str, Tensor]
     map_l1: dict[str, Tensor]
     map_l2: dict[str, Tensor]
     map_iou: dict[str, Tensor]
@@ -125,6 +127,7 @@ class AttackResult:
             confidence=judged.confidence,
             benign_maps={name: value.cpu() for name, value in benign.maps.items()},
             maps=judged.maps,
+            target_maps={name: value.cpu() for name, value in target_maps.items()},
             **{key: {name: values[key] for name, values in judged.distances.items()} for key in columns},
             noise_map_l1=noise_l1,
             map_threshold=thresholds,

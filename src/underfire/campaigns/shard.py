@@ -17,7 +17,7 @@ from underfire.attacks.judge import Judgement, judge, judge_clean
 from underfire.attacks.outcome import Outcome
 from underfire.campaigns.config import RunConfig
 from underfire.campaigns.selection import Selection
-from underfire.campaigns.store import Findings, Store
+from underfire.campaigns.store import WANTED, Findings, Store
 from underfire.data import ImageData, Record
 from underfire.errors import DataError
 from underfire.system import System, SystemView
@@ -108,6 +108,8 @@ def attack_shard(
             (name, judge(run.system, benign, outcome.images, classes, attack.goal, wanted.maps), attack, outcome)
         )
         done += each
+    if not run.asked.target_map.benign:
+        writer.keep_wanted(wanted.maps, rows)
     writer.write("clean", wanted.seen(judge_clean(benign, wanted.maps), benign.logits), rows, wanted)
     reseeded = run.system.reseeded()
     if reseeded is not None:
@@ -156,6 +158,12 @@ class _Writer:
             return place[row["image_id"]]
 
         return Findings(sorted(self.rows, key=order), sorted(self.trace, key=order), self.maps)
+
+    def keep_wanted(self, maps: dict[str, Tensor], places: list[int]) -> None:
+        """The maps N x h x w by interpreter that the attack is to make the images show, beside those that are shown."""
+        for interpreter, values in maps.items():
+            for value, place in zip(values.cpu(), places, strict=True):
+                self.maps[f"{WANTED}/{interpreter}/{self.records[place].image_id}"] = value.clone()
 
     def write_trace(self, name: str, places: list[int], outcome: Outcome) -> None:
         trace = outcome.trace

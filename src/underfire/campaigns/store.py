@@ -28,6 +28,9 @@ _OURS = re.compile(
     re.ASCII,
 )
 
+WANTED = "wanted"
+"""In the place of an attack's name, the map that an attack toward another than the benign one had to reach."""
+
 
 @dataclass
 class Findings:

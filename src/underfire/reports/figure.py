@@ -7,7 +7,7 @@ from pathlib import Path
 
 from underfire.errors import InputError, StoreError
 from underfire.reports.outline import draw_outline
-from underfire.reports.pictures import Pixels, colour, difference, fitted, overlay
+from underfire.reports.pictures import Pixels, Values, colour, difference, fitted, overlay
 from underfire.reports.run import Case, Run, spread
 from underfire.reports.sheet import Band, Text, Unit, sheet
 from underfire.reports.words import with_interval
@@ -116,18 +116,25 @@ def _maps(run: Run, interpreter: str, image_id: str, side: int, titled: bool) ->
     names = ["clean", *([control] if control else []), run.attack]
     held = "kept" if run.keeps else "reached"
     kept = {"joint": held, "class": f"not {held}", "failed": "failed"}[case.outcome]
-    distances = [f"{case.rows[name]['map_l1_target']:.3f}" for name in names[1:]]
-    return Unit(
-        tuple(map_picture(run, case, name, side) for name in names),
-        ("benign map", *(("prediction only",) if control else ()), f"under {run.attack}") if titled else (),
-        ("distance", *distances[:-1], f"{distances[-1]}, {kept}"),
-        title=interpreter if titled else "",
-    )
+    distances = [f"{case.rows[name]['map_l1_target']:.3f}" for name in names]
+    pictures = [map_picture(run, case, name, side) for name in names]
+    heads = ["benign map", *(["prediction only"] if control else []), f"under {run.attack}"]
+    notes = ["distance" if run.keeps else f"distance {distances[0]}", *distances[1:-1], f"{distances[-1]}, {kept}"]
+    wanted = run.wanted(interpreter, image_id)
+    if wanted is not None:
+        pictures.insert(1, _over(run, case, "clean", wanted, side))
+        heads.insert(1, "wanted map")
+        notes.insert(1, "")
+    return Unit(tuple(pictures), tuple(heads) if titled else (), tuple(notes), title=interpreter if titled else "")
 
 
 def map_picture(run: Run, case: Case, attack: str, side: int) -> Pixels:
     """The map of one attack over the image that it was read from, with the object's true outline where it is known."""
-    image = fitted(run.image(case.rows[attack]), side)
-    picture = overlay(image, run.map(attack, case.interpreter, case.image_id))
+    return _over(run, case, attack, run.map(attack, case.interpreter, case.image_id), side)
+
+
+def _over(run: Run, case: Case, attack: str, values: Values, side: int) -> Pixels:
+    """``values`` h x w over the image of an attack."""
+    picture = overlay(fitted(run.image(case.rows[attack]), side), values)
     mask = run.mask(case.image_id)
     return picture if mask is None else draw_outline(picture, mask)

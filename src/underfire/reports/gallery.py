@@ -34,23 +34,24 @@ TOWARD: dict[Outcome, str] = {
 
 @dataclass(frozen=True)
 class Overlay:
-    """A map to be laid over the image that it was read from. ``under`` names that image; ``veil`` is a data URI."""
+    """A map to be laid over the image that it was read from, with its distance to the one that is expected where it is
+    not that one itself. ``under`` names that image; ``veil`` is a data URI."""
 
     title: str
     under: str
     veil: str
     alt: str
+    distance: float | None
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One interpreter's maps of an image, what became of it, and the map distance under attack and control."""
+    """One interpreter's maps of an image, what became of it, and the map distance under attack."""
 
     interpreter: str
     outcome: Outcome
     verdict: str
     distance: float
-    control: float | None
     overlays: tuple[Overlay, ...]
 
 
@@ -124,18 +125,25 @@ def _reading(run: Run, case: Case) -> Reading:
     shown.append((f"under {plain(run.attack)}", "adversarial", run.attack))
     overlays = []
     for title, under, attack in shown:
-        distance = case.rows[attack]["map_l1_target"]
-        alt = f"{plain(case.interpreter)} map of image {plain(case.image_id)}, {title}"
-        alt += "" if attack == "clean" else f": distance {distance:.3f} to the map that is expected"
-        overlays.append(Overlay(title, under, map_uri(run.map(attack, case.interpreter, case.image_id)), alt))
+        values = run.map(attack, case.interpreter, case.image_id)
+        expected = run.keeps and attack == "clean"
+        overlays.append(_overlay(case, title, under, values, None if expected else case.rows[attack]["map_l1_target"]))
+    wanted = run.wanted(case.interpreter, case.image_id)
+    if wanted is not None:
+        overlays.insert(1, _overlay(case, "wanted map", "clean", wanted, None))
     return Reading(
         interpreter=plain(case.interpreter),
         outcome=case.outcome,
         verdict=(OUTCOMES if run.keeps else TOWARD)[case.outcome],
         distance=case.distance,
-        control=case.rows[run.control]["map_l1_target"] if run.control else None,
         overlays=tuple(overlays),
     )
+
+
+def _overlay(case: Case, title: str, under: str, values: Values, distance: float | None) -> Overlay:
+    alt = f"{plain(case.interpreter)} map of image {plain(case.image_id)}, {title}"
+    alt += "" if distance is None else f": distance {distance:.3f} to the map that is expected"
+    return Overlay(title, under, map_uri(values), alt, distance)
 
 
 def data_uri(image: Pixels) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from underfire.campaigns.store import WANTED
 from underfire.campaigns.summary import joint_success_all
 from underfire.errors import StoreError
 from underfire.reports.names import plain
@@ -174,6 +175,13 @@ class Run:
             raise StoreError(f"{self.folder / 'maps.safetensors'} has no map {key!r}: the run's files do not fit.")
         found: Values = self._maps.get_tensor(key)
         return found
+
+    def wanted(self, interpreter: str, image_id: str) -> Values | None:
+        """The map h x w that the attack had to reach, where it is another than the benign one. None, too, of runs of a
+        version that did not keep it."""
+        if self.keeps or f"{WANTED}/{interpreter}/{image_id}" not in self._map_names:
+            return None
+        return self.map(WANTED, interpreter, image_id)
 
     def mask(self, image_id: str) -> npt.NDArray[np.bool_] | None:
         """The object's true mask, bool H x W, where the data knows it."""
