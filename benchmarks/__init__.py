@@ -51,7 +51,8 @@ class Subject:
     ) -> Attack:
         """A preset (``bim`` is PGD without a random start) on these targets; no image leaves early."""
         target = GivenClass(tuple(self.targets.tolist()))
-        made = preset(name, eps=EPS, steps=steps, target_class=target, perturbation=perturbation)
+        eps = None if {name, perturbation} & {"cw", "stadv"} else EPS
+        made = preset(name, eps=eps, steps=steps, target_class=target, perturbation=perturbation)
         built = made.build(self.system(interpreter))
         return replace(built, early_stop=None)
 

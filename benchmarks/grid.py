@@ -43,20 +43,21 @@ def cells() -> dict[str, dict[str, Any]]:
                     "classifier": f"cifar10-{network}",
                     "interpreters": (interpreter,),
                     "count": counts[slow],
-                    "eps": "8/255",
                     "steps": (40, 160),
                 }
+                ball = common | {"eps": "8/255"}
                 for perturbation in PERTURBATIONS:
                     for attack in ATTACKS:
                         name = f"{network}-{perturbation}-{attack}-{interpreter}"
                         beside = {} if attack == "adv2" else {"baseline": "none"}  # they are compared with ADV2
-                        found[name] = common | beside | {"attack": attack, "perturbation": perturbation}
+                        shared = ball if perturbation == "pgd" else common
+                        found[name] = shared | beside | {"attack": attack, "perturbation": perturbation}
                 for target in TARGETS:
                     name = f"{network}-pgd-{target}-{interpreter}"
-                    found[name] = common | {"attack": "adv2", "target_map": target}
+                    found[name] = ball | {"attack": "adv2", "target_map": target}
                 for threshold in THRESHOLDS if (network, interpreter) == SWEPT else ():
                     settings = {"attack": "advedge+", "edge_threshold": threshold}  # and the control with those edges
-                    found[f"{network}-pgd-threshold{threshold}-{interpreter}"] = common | settings
+                    found[f"{network}-pgd-threshold{threshold}-{interpreter}"] = ball | settings
     return found
 
 

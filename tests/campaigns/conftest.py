@@ -48,5 +48,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Written:
 
 
 def small_config(**changes: object) -> RunConfig:
-    chosen = {"data": "digits:test", "classifier": "digits-resnet", "eps": 0.2, "steps": (1, 1), "count": 2}
+    chosen = {"data": "digits:test", "classifier": "digits-resnet", "steps": (1, 1), "count": 2}
+    if not {changes.get("attack"), changes.get("perturbation")} & {"cw", "stadv"}:
+        chosen["eps"] = 0.2
     return RunConfig.create(**(chosen | changes))

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,18 @@ def assert_same_run(one: Written, other: Written) -> None:
     pictures = [{name: data for name, data in w.everything().items() if name.endswith(".png")} for w in (one, other)]
     assert pictures[0] == pictures[1]
     assert one.everything().keys() == other.everything().keys()
+
+
+def tables(lines: Sequence[str]) -> dict[str, list[list[str]]]:
+    """The words of every row that a summary's tables show, by the interpreter whose name stands above."""
+    found: dict[str, list[list[str]]] = {}
+    for above, line in pairwise(lines):
+        words = line.split()
+        if words[:2] == ["attack", "joint"]:
+            found[above.strip()] = []
+        elif found and words:
+            found[list(found)[-1]].append(words)
+    return found
 
 
 def write_digits(folder: Path, indices: Sequence[int]) -> Path:

@@ -46,6 +46,8 @@ def check_refused(ended: Any, *said: str) -> None:
         ({"target": "10"}, ["target is class 10", "0..9"]),
         ({"target": "-1"}, ["unknown target '-1'", "0..9"]),
         ({"eps": "0"}, ["eps is 0", "0 < eps <= 1"]),
+        ({"eps": "8/255", "perturbation": "cw"}, ["eps is 0.03", "cw has no ball", "noise_eps"]),
+        ({"eps": "8/255", "attack": "stadv"}, ["eps is 0.03", "stadv has no ball"]),
         ({"eps": "2"}, ["eps is 2", "0 < eps <= 1"]),
         ({"eps": "8"}, ["eps is 8;", "Did you mean 8/255?"]),
         ({"eps": "-8/255"}, ["0 < eps <= 1"]),

@@ -13,7 +13,7 @@ from rich.console import Console
 
 import underfire as uf
 from tests.campaigns.conftest import small_config
-from tests.campaigns.runs import Command, Written, options, process
+from tests.campaigns.runs import Command, Written, options, process, tables
 from underfire.campaigns import run_attack
 from underfire.reports.table import _percent, summary_table
 
@@ -167,7 +167,7 @@ def test_80_columns_are_enough(tmp_path: Path) -> None:
             group = summary["interpreters"][name]["attacks"][attack]
             shown = [f"{group[column]['mean']:.3f}" for column in ("joint_success", "success", "map_l1", "map_iou")]
             shown.append(f"{1 - group['ssim']['mean']:.3f}")
-            assert any(line.split() == [name, attack, *shown] for line in lines), (name, attack, out)
+            assert [attack, *shown] in tables(lines)[name], (name, attack, out)
     assert lines[0].startswith("Joint success: ")
 
 
@@ -195,7 +195,7 @@ def test_a_joint_attack_is_called_so(
 
 
 def test_the_table_leaves_nothing_out_of_a_long_name(capsys: pytest.CaptureFixture[str]) -> None:
-    """A name that does not fit goes over two lines; no number is cut."""
+    """A name that is wider than what the numbers leave stands whole; no number is cut."""
     interval = {"mean": -1.0, "low": -1.0, "high": -0.0004, "n": 3}
     group = dict.fromkeys(("joint_success", "success", "map_l1", "map_iou", "ssim"), interval)
     summary = {
@@ -212,3 +212,12 @@ def test_the_table_leaves_nothing_out_of_a_long_name(capsys: pytest.CaptureFixtu
     assert "2 of those belong to the target class already" in " ".join(out.split())
     assert "1 could not be read" in " ".join(out.split())
     assert out.count("-1.000-0.000") == 4  # and not "--0.000"
+    assert "\n" + "x" * 30 + "\n" in out
+
+
+def test_what_speaks_against_the_numbers_is_said(command: Command, tmp_path: Path) -> None:
+    """As on the page, and nothing that speaks for them."""
+    said = " ".join(command(*options(count=3, steps="1,1", out=tmp_path)).out.split())
+    assert "! Only 3 images were attacked" in said
+    assert "! The attack ran 1 + 1 steps in place of the published schedule: very few" in said
+    assert "Everything was judged on the saved" not in said

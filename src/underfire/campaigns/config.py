@@ -15,7 +15,7 @@ from underfire.attacks import (
     Preset,
     preset,
 )
-from underfire.attacks.perturbations import parse_eps
+from underfire.attacks.perturbations import EPS, parse_eps
 from underfire.attacks.targets import ClassRule
 from underfire.campaigns.inputs import InputConfig
 from underfire.errors import InputError, unknown_name
@@ -38,7 +38,7 @@ class RunConfig(InputConfig):
     edge_threshold: float | None = None
     edge_scope: Literal["all", "warmup"] | None = None
     search: int = Field(0, ge=0)
-    eps: float = Field(0.031)
+    eps: float = EPS
     noise_eps: float | None = None
     steps: tuple[int, int] | None = None
     target: str = "random"
@@ -83,7 +83,7 @@ class RunConfig(InputConfig):
     def _preset(self, rule: ClassRule) -> Preset:
         return preset(
             self.attack,
-            eps=self.eps,
+            eps=self.eps if "eps" in self.model_fields_set else None,
             noise_eps=self.noise_eps,
             steps=self.steps,
             variant=self.preset,

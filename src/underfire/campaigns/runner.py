@@ -150,7 +150,7 @@ def _attacks(config: RunConfig, preset: Preset, system: System) -> dict[str, Bas
     if config.baseline is not None:
         other = ForeignAttack(
             config.baseline,
-            eps=preset.eps if preset.perturbation_name in ("pgd", "bim") else None,
+            eps=preset.radius,
             iterations=asked.steps,
             goal=asked.goal,
             target_class=asked.target_class,

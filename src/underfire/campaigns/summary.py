@@ -107,7 +107,7 @@ def summarise(
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in attacked:
         groups.setdefault((row["interpreter"], row["attack"]), []).append(row)
-    names = sorted({name for name, _ in groups}, key=lambda name: (name in readers, name))
+    names = sorted(dict.fromkeys(name for name, _ in groups), key=lambda name: name in readers)
     about = [row for row in attacked if row["interpreter"] not in readers]
     compared = [attack] if control is None else [attack, control]
     return {

@@ -124,11 +124,6 @@ def attack(
 
     if early_stop and no_early_stop:
         raise InputError("--early-stop and --no-early-stop contradict each other; give one of them.")
-    if eps is not None and {attack.lower(), (perturbation or "").lower()} & {"cw", "stadv"}:
-        raise InputError(
-            f"--eps is {eps}, and {perturbation or attack} has no ball: its changes are as large as they need to be. "
-            "--noise-eps says what noise maps are compared with."
-        )
     names = options.interpreters(interpreter)
     config = RunConfig.create(
         data=data,
@@ -152,7 +147,7 @@ def attack(
         edge_threshold=edge_threshold,
         edge_scope=None if edge_scope is None else edge_scope.value,
         search=search,
-        eps="0.031" if eps is None else eps,
+        **({} if eps is None else {"eps": eps}),
         noise_eps=noise_eps,
         steps=None if steps is None else parse_steps(steps),
         target=target,
@@ -186,8 +181,12 @@ def attack(
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
         return
+    from underfire.reports.run import Run
     from underfire.reports.table import summary_table
+    from underfire.reports.words import cautions
 
     console = Console()
     console.print(summary_table(summary))
+    for text in cautions(Run.read(out)):
+        console.print(Text.assemble(("!", "bold yellow"), " ", text))
     console.print(Text.assemble("Written to ", (str(out), "bold"), f": {files}"))

@@ -176,7 +176,7 @@ def _table(run: Run, name: str) -> dict[str, Any]:
         {
             "name": plain(attack),
             "what": what.get(attack, ""),
-            "asked": attack == run.attack,
+            "kind": "asked" if attack == run.attack else "",
             "cells": [_cell(group["attacks"][attack].get(key), digits) for _, _, key, digits in _columns(run)],
             "n": group["attacks"][attack]["success"]["n"],
         }
@@ -189,7 +189,7 @@ def _table(run: Run, name: str) -> dict[str, Any]:
             {
                 "name": "difference",
                 "what": f"{plain(run.attack)} - {run.control}, paired",
-                "asked": False,
+                "kind": "paired",
                 "cells": [_cell(paired.get(key), digits, signed=True) for _, _, key, digits in _columns(run)],
                 "n": paired["success"]["n"],
             }

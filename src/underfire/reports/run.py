@@ -233,7 +233,7 @@ def _cases(rows: Sequence[Row], attack: str) -> dict[str, list[Case]]:
         found.setdefault(row["interpreter"], {}).setdefault(row["image_id"], {})[row["attack"]] = row
     return {
         interpreter: [Case(i, interpreter, order[i], attack, by) for i, by in images.items() if attack in by]
-        for interpreter, images in sorted(found.items())
+        for interpreter, images in found.items()
     }
 
 

@@ -24,7 +24,9 @@ _COLUMNS = (
 _REACHED = ("joint", "joint_success", "other class and wanted map")
 _TO_TARGET = ("to target", "map_l1_target", "distance from the wanted map")
 _OVERLAP = ("IoU", "map_iou", "overlap with the benign map")
-_POINTING = ("peak on obj.", "map_peak_inside", "the map is highest on the object")
+_POINTING = ("peak on it", "map_peak_inside", "the map is highest on the object")
+_NUMBERS = 11  # characters: 0.000-0.000
+_NAMES = 80 - len(_COLUMNS) * (_NUMBERS + 1)
 
 
 def _cell(interval: Mapping[str, Any], complement: bool = False) -> str:
@@ -38,7 +40,7 @@ def _cell(interval: Mapping[str, Any], complement: bool = False) -> str:
 
 
 def summary_table(*summaries: Mapping[str, Any]) -> Group:
-    """One table of one or more runs: joint success first, then a row per interpreter and attack, the controls too."""
+    """One or more runs: joint success first, then a table per interpreter with a row per attack, the controls too."""
     columns = list(_COLUMNS)
     if any(summary.get("target_map", "benign") != "benign" for summary in summaries):
         columns[0], columns[2], columns[3] = _REACHED, _TO_TARGET, _OVERLAP
@@ -55,17 +57,21 @@ def summary_table(*summaries: Mapping[str, Any]) -> Group:
             read = name in summary.get("readers", ())
             line.append(name, style="bold").append(" map, which was not attacked." if read else " map.")
             parts.append(line)
-    table = Table(box=None, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="bold")
-    for head in ("map", "attack"):
-        table.add_column(head, overflow="fold")
-    for head, _, _ in columns:
-        table.add_column(head, justify="right", no_wrap=True)
-    for summary in summaries:
-        for name, interpreter in summary["interpreters"].items():
-            for attack, group in sorted(interpreter["attacks"].items(), key=lambda item: _order(item[0])):
-                cells = [_cell(group[key], complement=key == "ssim") for _, key, _ in columns]
-                table.add_row(name, attack, *cells, style="bold" if attack == summary["attack"] else "")
-    parts.append(table)
+    every = [
+        (summary, name, group["attacks"]) for summary in summaries for name, group in summary["interpreters"].items()
+    ]
+    width = min(_NAMES, max(len(attack) for _, _, attacks in every for attack in attacks))
+    for summary, name, attacks in every:
+        table = Table(box=None, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="bold")
+        table.add_column("attack", overflow="fold", min_width=width)
+        for head, _, _ in columns:
+            table.add_column(head, justify="right", no_wrap=True, min_width=_NUMBERS)
+        for attack, group in sorted(attacks.items(), key=lambda item: _order(item[0])):
+            cells = [_cell(group[key], complement=key == "ssim") for _, key, _ in columns]
+            table.add_row(attack, *cells, style="bold" if attack == summary["attack"] else "")
+        # Over the table, and not in a column of it: many names are wider than what the numbers leave.
+        parts += [Text(f"\n{name}", style="bold"), table]
+    parts.append(Text())
     legend = "; ".join(f"{head}: {meaning}" for head, _, meaning in columns)
     beside = any(summary.get("control") and _is_joint(summary["attack"]) for summary in summaries)
     remark_on_control = " The attack on the prediction alone stands beside the joint one." if beside else ""

@@ -160,6 +160,11 @@ def trust(run: Run) -> list[Note]:
     return notes
 
 
+def cautions(run: Run) -> list[str]:
+    """Those of the remarks that speak against the numbers."""
+    return [note.text for note in trust(run) if note.kind == "careful"]
+
+
 def _on_size(attacked: int) -> list[Note]:
     if attacked < FEW_IMAGES:
         return [

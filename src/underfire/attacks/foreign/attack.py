@@ -20,7 +20,7 @@ from underfire.attacks.foreign.libraries import LIBRARIES, Found
 from underfire.attacks.goal import Goal
 from underfire.attacks.loop import Progress
 from underfire.attacks.outcome import Outcome
-from underfire.attacks.perturbations import PGD, Perturbation
+from underfire.attacks.perturbations import EPS, PGD, Perturbation
 from underfire.attacks.shaping import Shaping, Uniform
 from underfire.attacks.target_maps import BenignMap, MapRule
 from underfire.attacks.targets import ClassRule, RandomClass
@@ -80,7 +80,7 @@ class ForeignAttack(BaseAttack):
 
     source: str
     options: tuple[tuple[str, Any], ...] | Mapping[str, Any] = ()
-    eps: float | None = 0.031
+    eps: float | None = EPS
     iterations: int | None = None
     goal: Goal = field(default_factory=Goal)
     target_class: ClassRule = field(default_factory=RandomClass)

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from underfire.errors import InputError
 
+EPS = 0.031
+"""The papers' radius."""
+
 
 def parse_eps(text: str, name: str = "eps") -> float:
     """A number or a fraction, such as ``0.031`` or ``8/255``. ``name``: what the argument is called."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from underfire import randomness
 from underfire.attacks.perturbations.base import Perturbation, Theta
-from underfire.attacks.perturbations.eps import check_eps, eight_bit_box
+from underfire.attacks.perturbations.eps import EPS, check_eps, eight_bit_box
 from underfire.attacks.perturbations.rounding import straight_through
 from underfire.attacks.rules import per_image
 
@@ -29,7 +29,7 @@ class PGD(Perturbation):
 
     name: ClassVar[str] = "pgd"
 
-    eps: float = 0.031
+    eps: float = EPS
     random_start: bool = False
     rounded: bool = False
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from torch import Tensor
 
 from underfire.attacks.attack import Attack
-from underfire.attacks.perturbations import check_eps, parse_eps
+from underfire.attacks.perturbations import EPS, check_eps, parse_eps
 from underfire.attacks.presets.building import KINDS, build, perturbation_of
 from underfire.attacks.presets.rows import ROWS
 from underfire.attacks.presets.variants import VARIANTS, EdgeScope, Variant
@@ -33,7 +33,7 @@ class Preset:
 
     Args:
         name: ``adv2``, ``advedge``, ``advedge+`` (joint), ``pgd``, ``bim``, ``cw`` or ``stadv`` (prediction only).
-        eps: L-inf radius in pixel units, of ``pgd`` and ``bim``; the others have none.
+        eps: L-inf radius in pixel units, of ``pgd`` and ``bim``; the published 0.031 where None. The others have none.
         steps: warm-up and joint steps instead of the published ones; weights rescale with them.
         variant: ``paper``, ``published``, or a ``Variant`` of one's own. An interpreter's published settings (Grad's
             normalised pixels) are the interpreter's: ``interpreters.create("grad", "published")``.
@@ -54,7 +54,7 @@ class Preset:
     """
 
     name: str
-    eps: float = 0.031
+    eps: float | None = None
     steps: tuple[int, int] | None = None
     variant: str | Variant = "paper"
     targeted: bool = True
@@ -102,11 +102,17 @@ class Preset:
             raise InputError(f"random_start is True, and {self.perturbation_name} has none: pgd has.")
         if self.neighbours is not None and self.perturbation_name != "stadv":
             raise InputError(f"neighbours is {self.neighbours!r}, and {self.perturbation_name} has no flow: stadv has.")
-        check_eps("eps", self.eps)
-        if self.noise_eps is not None and self.perturbation_name not in ("cw", "stadv"):
+        if self.eps is not None and self.radius is None:
+            raise InputError(
+                f"eps is {self.eps}, and {self.perturbation_name} has no ball: its changes are as large as they need "
+                "to be. noise_eps says what noise maps are compared with."
+            )
+        if self.radius is not None:
+            check_eps("eps", self.radius)
+        if self.noise_eps is not None and self.radius is not None:
             raise InputError(
                 f"noise_eps is {self.noise_eps:g}, and {self.perturbation_name} is compared with noise of its own eps, "
-                f"{self.eps:g}: it is for cw and stadv, which have none."
+                f"{self.radius:g}: it is for cw and stadv, which have none."
             )
         if self.search:
             ConstantSearch(self.search)
@@ -126,6 +132,13 @@ class Preset:
     @property
     def perturbation_name(self) -> str:
         return self.perturbation or KINDS[self.name].perturbation or "pgd"
+
+    @property
+    def radius(self) -> float | None:
+        """The L-inf radius; None where the perturbation has no ball."""
+        if self.perturbation_name in ("cw", "stadv"):
+            return None
+        return EPS if self.eps is None else self.eps
 
     @property
     def joint(self) -> bool:
@@ -156,7 +169,7 @@ def _two_counts(steps: Any) -> bool:
 def preset(
     name: str,
     *,
-    eps: float | str = 0.031,
+    eps: float | str | None = None,
     steps: tuple[int, int] | None = None,
     variant: str | Variant = "paper",
     targeted: bool = True,
@@ -170,7 +183,7 @@ def preset(
     (prediction only). See ``Preset`` for all that can be set.
 
     Args:
-        eps: a number, or a fraction such as ``"8/255"``.
+        eps: a number, or a fraction such as ``"8/255"``; of ``pgd`` and ``bim``.
         target_class: a rule, its name (``random``, ``least-likely``), a class number, or one per image.
         target_map: a rule, ``benign``, ``patch``, ``class`` (the map of another one of the attacked images, which is of
             the target class; see ``ClassMap`` for maps of others), or a map: the name of a file, or a tensor or array
