@@ -248,7 +248,7 @@ def test_the_counts_are_what_the_network_saw(classifier: uf.Classifier, images: 
     attack.run(view, benign, 0, 8)  # whatever happens once per view is over
     view.prepared.module.head.register_forward_hook(forward)
     _, _, outcome = attack.run(view, benign, 0, 8)
-    probe = 2  # the look at the views before the first step is no part of the attack
+    probe = 1 + 2  # the looks at logits and views before the first step are no part of the attack
     # 5 warm-up passes; 8 joint steps and the final look with two passes each (exact for CAM, smoothed for Grad)
     assert calls[0] - probe == 5 + 9 * 2
     assert outcome.forwards.tolist() == [calls[0] - probe] * 6

@@ -132,13 +132,44 @@ def test_an_empty_map_of_the_target_does_not_refuse_an_image(interpreter: str) -
 
 
 def test_an_interpreter_whose_maps_have_no_gradient() -> None:
-    class Steps(nn.Module):
-        def forward(self, images: Tensor) -> Tensor:
-            features = torch.sign(images) + 0 * images
-            return nn.functional.linear(features.mean((2, 3)), torch.eye(3))
+    """The log-odds of a linear network have the same gradient everywhere."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 2))
+    system, images = uf.System(uf.Classifier(network, image_size=16), "grad"), smooth_images(4)
+    with pytest.raises(InterpreterError, match="gradient of grad's maps is zero everywhere"):
+        attacks.preset("adv2", steps=(1, 1))(system, images, system.classifier.logits(images).argmax(1))
 
-    with pytest.raises(InterpreterError, match="zero everywhere"):
-        run(smooth_images(4), ZEROS, Steps())
+
+class Steps(nn.Module):
+    """Sees nothing but the eighths that pixels lie in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = tiny_network()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network((images * 8).round() / 8 + 0 * images)
+
+
+@pytest.mark.parametrize("name", ["adv2", "pgd", "cw", "stadv"])
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (lambda: Wrapped(lambda z: z.detach()), "cannot be differentiated in the image: its forward cuts the graph"),
+        (lambda: Wrapped(lambda z: torch.from_numpy(z.detach().numpy())), "on its way through NumPy"),
+        (Steps, "gradient of the classifier's logits in the image is zero everywhere"),
+    ],
+)
+def test_logits_that_do_not_follow_the_image(network: Callable[[], nn.Module], message: str, name: str) -> None:
+    """Regression: C&W went on with its penalty alone, and called that a failed attack; PGD gave torch's words."""
+    system, images = uf.System(network(), "cam"), smooth_images(4)
+    with pytest.raises(ClassifierError, match=message):
+        attacks.preset(name, steps=(1, 1))(system, images, system.classifier.logits(images).argmax(1))
+
+
+@pytest.mark.parametrize("seed", [1.5, "one", None])
+def test_seeds_that_are_none(seed: object) -> None:
+    with pytest.raises(InputError, match=r"seed is .*; expected a whole number"):
+        run(smooth_images(4), ZEROS, seed=seed)
 
 
 def test_a_network_without_second_derivative() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -192,3 +193,12 @@ def test_it_can_be_sent_to_a_worker() -> None:
     copy = pickle.loads(pickle.dumps(data))  # noqa: S301
     assert copy.fingerprint() == data.fingerprint()
     assert repr(copy) == "TensorData('tensor', 4 images, 1 classes)"
+
+
+@pytest.mark.parametrize("indices", [5, [0.5], ["a"], "01"])
+def test_indices_that_are_none(indices: Any) -> None:
+    data = TensorData(noise(), [0] * 4)
+    for ask in (lambda: data.load(indices=indices), lambda: data.masks((4, 4), indices)):
+        with pytest.raises(InputError, match=r"indices is .*; expected whole numbers"):
+            ask()
+    assert len(data.load(indices=iter([3, 1])).images) == 2

@@ -14,7 +14,7 @@ from underfire.attacks.goal import Goal
 from underfire.attacks.loop import Loop, Progress
 from underfire.attacks.outcome import Outcome
 from underfire.attacks.perturbations import PGD, Perturbation
-from underfire.attacks.probe import probe_views
+from underfire.attacks.probe import probe_logits, probe_views
 from underfire.attacks.ranking import EarlyStop, Ranking
 from underfire.attacks.schedule import Stage
 from underfire.attacks.search import ConstantSearch
@@ -85,6 +85,7 @@ class Attack(BaseAttack):
         trace_every: int | None = None,
     ) -> tuple[Tensor, dict[str, Tensor], Outcome]:
         classes, maps = self.resolve(benign, seed)
+        probe_logits(view, benign)
         if self.joint:
             probe_views(view, benign, classes)
         slices = [slice(begin, begin + batch_size) for begin in range(0, len(benign.images), batch_size)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -90,6 +91,8 @@ class BaseAttack(ABC):
         Raises:
             InputError, ClassifierError, InterpreterError: see the messages; nothing has been attacked then.
         """
+        if not isinstance(seed, Integral):
+            raise InputError(f"seed is {seed!r}; expected a whole number.")
         benign = read_benign(system, images, labels, ids)
         _warn_of_size(system, benign.images)
         if not bool(benign.correct.any()):

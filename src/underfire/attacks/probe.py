@@ -1,4 +1,4 @@
-"""A look, before the first step, at whether an attack can work on a system's maps at all."""
+"""A look, before the first step, at whether an attack can work on a system's logits and maps at all."""
 
 from __future__ import annotations
 
@@ -8,8 +8,35 @@ from torch import Tensor
 from underfire.attacks.benign import Benign
 from underfire.attacks.second_order import without_second_derivative
 from underfire.batching import padding
-from underfire.errors import InterpreterError
+from underfire.errors import ClassifierError, InterpreterError
 from underfire.system import SystemView
+
+
+def probe_logits(view: SystemView, benign: Benign) -> None:
+    """Differentiate the logits once, on a few images.
+
+    Raises:
+        ClassifierError: where they do not follow the image, so that an attack would do nothing, without a word.
+    """
+    chosen = padding(min(8, len(benign.images)), benign.images.device)
+    image, passes = benign.images[chosen].clone().requires_grad_(), view.prepared.forwards
+    logits = view.prepared.run(image)
+    view.prepared.forwards = passes
+    gradient = None
+    if logits.requires_grad:
+        (gradient,) = torch.autograd.grad(_contrast(logits), image, allow_unused=True)
+    if gradient is None:
+        raise ClassifierError(
+            "the classifier's logits cannot be differentiated in the image: its forward cuts the graph, by detach(), "
+            "torch.no_grad() or torch.inference_mode(), by .data, or on its way through NumPy. Take that out: the "
+            "network needs no training mode, but gradients in its input."
+        )
+    if not bool(gradient.any()):
+        raise ClassifierError(
+            "the gradient of the classifier's logits in the image is zero everywhere: something in its forward, such "
+            "as rounding or a threshold, hides the image from gradients, and no attack that follows them would change "
+            "anything. That is no robustness: pass the gradient straight through it."
+        )
 
 
 def probe_views(view: SystemView, benign: Benign, classes: Tensor) -> None:

@@ -175,7 +175,7 @@ def _against(
             np.array([float(ours[i][column]) for i in ids]),
             np.array([float(theirs[i][column]) for i in ids]),
         ).to_dict()
-        for column in ("joint_success", "success", "map_l1", "map_iou")
+        for column in ("joint_success", "success", "map_l1", "map_l1_target", "map_iou", "ssim")
     }
     curves = [
         metrics.joint_success_curve(

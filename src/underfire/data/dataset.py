@@ -102,7 +102,7 @@ class ImageData(ABC):
         check_format(size, channels)
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; expected at least 1.")
-        chosen = range(len(self)) if indices is None else [operator.index(index) for index in indices]
+        chosen = self._chosen(indices)
         for index in chosen:
             if not 0 <= index < len(self):
                 raise InputError(
@@ -150,7 +150,8 @@ class ImageData(ABC):
         resizing: Resizing = DEFAULT_RESIZING,
     ) -> Batch:
         """All images (or those at ``indices``) as one batch; arguments and errors as in ``batches``."""
-        chosen = range(len(self)) if indices is None else list(indices)
+        chosen = self._chosen(indices)
+        check_format(size, channels)
         nothing = Batch([], torch.empty(0, channels, *(size or (0, 0))))
         return next(self.batches(size, channels, max(len(chosen), 1), chosen, resizing), nothing)
 
@@ -185,8 +186,8 @@ class ImageData(ABC):
         """
         check_format(size, 1)
         prepared: list[Tensor] = []
-        for index in range(len(self)) if indices is None else indices:
-            mask = self.mask(operator.index(index))
+        for index in self._chosen(indices):
+            mask = self.mask(index)
             if mask is None:
                 return None
             picture = Image.fromarray(mask.to(torch.uint8).mul(255).numpy())
@@ -194,6 +195,17 @@ class ImageData(ABC):
         if len({mask.shape for mask in prepared}) > 1:
             raise DataError(f"the masks of {self.name!r} have different sizes; expected a size to bring them to.")
         return torch.stack(prepared) if prepared else torch.empty(0, *(size or (0, 0)), dtype=torch.bool)
+
+    def _chosen(self, indices: Iterable[int] | None) -> Sequence[int]:
+        """The indices as numbers; all where None. Raises InputError where they are something else."""
+        if indices is None:
+            return range(len(self))
+        try:
+            return [operator.index(index) for index in indices]
+        except TypeError as error:
+            raise InputError(
+                f"indices is {indices!r:.60}; expected whole numbers, such as range(16) or [3]."
+            ) from error
 
     def _checked(self, index: int) -> int:
         # Negative ones too: -1 would give one image a second id.
