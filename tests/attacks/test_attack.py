@@ -38,8 +38,8 @@ def slow_pgd(network: nn.Module, images: Tensor, targets: Tensor, eps: float, st
             y = x.clone().requires_grad_()
             logits = network(y.unsqueeze(0))
             loss = F.cross_entropy(logits, target.unsqueeze(0))
-            if int(logits.argmax()) == int(target) and float(loss) < lowest:
-                best, lowest = x.clone(), float(loss)
+            if int(logits.argmax()) == int(target) and float(loss.detach()) < lowest:
+                best, lowest = x.clone(), float(loss.detach())
             if step == steps:
                 break
             (gradient,) = torch.autograd.grad(loss, y)

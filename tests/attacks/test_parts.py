@@ -187,3 +187,26 @@ def test_several_maps_are_as_far_as_on_average() -> None:
     targets = {"near": torch.zeros(2, 3, 3), "far": torch.zeros(2, 5, 5)}
     found = attacks.ranking.map_distance({"near": near, "far": far}, targets)
     assert torch.allclose(found, torch.full((2,), 0.3))
+
+
+def test_the_interpretation_term() -> None:
+    """Squares, meant or summed over cells, meant over a view's looks, added over interpreters ([ADV2] eq. 5)."""
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator, dtype=torch.float64)
+
+    looks, targets = {"a": drawn(3, 2, 4, 5), "b": drawn(3, 1, 2, 2)}, {"a": drawn(3, 4, 5), "b": drawn(3, 2, 2)}
+    said = uf.system.Reading(Recorded(drawn(3, 4), None, None, None, ()), looks, {})
+    point = Point(said, torch.zeros(3, dtype=torch.int64), attacks.Goal(), targets, drawn(3), drawn(3))
+    for reduction in ("mean", "sum"):
+        slow = {}
+        for name, wanted in targets.items():
+            rows = []
+            for row in range(3):
+                each = [float(((look - wanted[row]) ** 2).sum()) for look in looks[name][row]]
+                rows.append(sum(each) / len(each) / (wanted[row].numel() if reduction == "mean" else 1))
+            slow[name] = torch.tensor(rows, dtype=torch.float64)
+            term = attacks.Interpretation(reduction, name)  # type: ignore[arg-type]
+            assert torch.allclose(term(point), slow[name])
+        assert torch.allclose(attacks.Interpretation(reduction)(point), slow["a"] + slow["b"])  # type: ignore[arg-type]

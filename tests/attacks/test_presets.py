@@ -97,6 +97,18 @@ def test_warm_ups(classifier: uf.Classifier) -> None:
         assert still == [(*entropy, 2.0), (*cost, 5e-4)]
 
 
+def test_the_prediction_only_attacks(classifier: uf.Classifier) -> None:
+    """C&W's hinge asks for no confidence: its changes are the smallest that reach the class (Carlini & Wagner 2017)."""
+    system = uf.System(classifier, CAM())
+    (move,) = attacks.preset("cw").build(system).stages[0].moves
+    assert (move.terms[0].term, move.terms[0].weight) == (Prediction("margin", kappa=0.0), 2.0)
+    assert terms(move)[1:] == [("penalty", None, 1.0)]
+    (move,) = attacks.preset("stadv").build(system).stages[0].moves
+    assert terms(move) == [("prediction", "cross_entropy", 2.0), ("penalty", None, 5e-4)]
+    (move,) = attacks.preset("pgd").build(system).stages[0].moves
+    assert terms(move) == [("prediction", "cross_entropy", 1.0)]
+
+
 @pytest.mark.parametrize("name", ["adv2", "advedge", "advedge+"])
 def test_the_raw_logit_is_published_with_edges_on_cam_alone(classifier: uf.Classifier, name: str) -> None:
     for interpreter, variant in ((CAM(), "paper"), (CAM(), "published"), (Grad(), "published")):

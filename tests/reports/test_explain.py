@@ -56,6 +56,22 @@ def test_files_hold_honest_maps_of_right_and_wrong_images(command: Command, tmp_
             assert (drawn == overlay(fitted(colour(saved), 128), honest.numpy())).all()
 
 
+def test_broken_images_are_made_up_for(command: Command, tmp_path: Path) -> None:
+    """The first so many that can be read; and all of those there are, where that is fewer."""
+    table = write_digits(tmp_path / "data", range(40, 48))
+    files = sorted((table.parent / "pictures").iterdir())
+    for broken in (files[0], files[3], files[5]):
+        broken.write_bytes(b"no picture")
+    for count, shown in ((3, (1, 2, 4)), (6, (1, 2, 4, 6, 7))):
+        ended = command(*words(tmp_path / "out", "--count", str(count), "--overwrite", data=str(table)))
+        assert "cannot be read and are left out" in ended.said
+        found = json.loads((tmp_path / "out" / "maps.json").read_text())
+        paths = [entry["path"] for entry in found["images"]]
+        assert [Path(path).name for path in paths] == [files[number].name for number in shown]
+        broken = [files[number].name for number in ((0, 3) if count == 3 else (0, 3, 5))]
+        assert [Path(entry["path"]).name for entry in found["unreadable"]] == broken
+
+
 def test_another_class_can_be_explained(command: Command, tmp_path: Path) -> None:
     assert command(*words(tmp_path / "out", "--count", "3", "--class", "7")).code == 0
     content = json.loads((tmp_path / "out" / "maps.json").read_text())

@@ -54,7 +54,7 @@ def explain(
     overwrite: bool = False,
     on_batch: Callable[[int, int], None] | None = None,
 ) -> list[Explained]:
-    """Read the maps of the first ``count`` images (all where None), right or wrong, and write them down.
+    """Read the maps of the first ``count`` readable images (all where None), right or wrong, and write them down.
 
     Writes ``maps.safetensors`` (keys ``interpreter/image_id``, float32 h x w in [0, 1]), ``maps.json`` (one entry per
     image), ``images/`` (as the classifier sees them), ``overlays/`` and ``maps.png``, a sheet of the first images.
@@ -75,20 +75,24 @@ def explain(
     if wanted == "label" and len(data) and data.record(0).label == NO_LABEL:
         raise InputError(f"class is 'label', but {data.name!r} has no label: give 'predicted', or a class.")
     store = ExplainedFolder(folder, overwrite)
-    indices, classifier = range(min(count or len(data), len(data))), system.classifier
+    total = min(count or len(data), len(data))
     found: list[Explained] = []
     units: list[Unit] = []
     unreadable: list[tuple[str, str]] = []
-    for batch in _batches(data, classifier, indices):
-        unreadable += batch.unreadable
-        if batch.records:
-            for record, image, maps, said in _read(system, batch.records, batch.images, wanted):
-                entry, unit = _note(store, system, len(found), record, image, maps, said)
-                found.append(entry)
-                if len(units) < ON_SHEET:
-                    units.append(unit)
-        if on_batch is not None:
-            on_batch(len(found) + len(unreadable), len(indices))
+    end = 0
+    while len(found) < total and end < len(data):  # again for as many as could not be read
+        indices = range(end, min(end + total - len(found), len(data)))
+        end = indices.stop
+        for batch in _batches(data, system.classifier, indices):
+            unreadable += batch.unreadable
+            if batch.records:
+                for record, image, maps, said in _read(system, batch.records, batch.images, wanted):
+                    entry, unit = _note(store, system, len(found), record, image, maps, said)
+                    found.append(entry)
+                    if len(units) < ON_SHEET:
+                        units.append(unit)
+            if on_batch is not None:
+                on_batch(len(found), total)
     if not found:
         reasons = "; ".join(why for _, why in unreadable[:3])
         raise DataError(f"none of the {len(unreadable)} images of {data.name!r} can be read: {reasons}")
@@ -99,6 +103,7 @@ def explain(
             UnderfireWarning,
             stacklevel=2,
         )
+    classifier = system.classifier
     names = classifier.class_names
     store.finish(
         {
