@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.reports.fakes import Fake
 from underfire.errors import InputError, StoreError
-from underfire.reports.figure import map_picture, write_figure
+from underfire.reports.figure import _group, map_picture, write_figure
 from underfire.reports.outline import draw_outline
 from underfire.reports.pictures import colour, difference, fitted, overlay
 from underfire.reports.run import Run
@@ -51,6 +51,18 @@ def test_a_row_is_clean_adversarial_difference_and_maps(tmp_path: Path, channels
     width = 120  # 12 pixels, ten times
     assert list(xs) == [MARGIN + k * (width + GAP) + (k > 2) * (UNIT_GAP - GAP) for k in range(6)]
     assert len(set(ys)) == 1
+
+
+def test_what_counts_as_kept_is_said(tmp_path: Path) -> None:
+    """The limit, which is wide where noise moves maps far."""
+    run = Run.read(Fake(count=4, interpreters=("cam", "grad")).write(tmp_path / "run"))
+    said = next(part.text for part in _group([run], 1, 0) if isinstance(part, Text) and "Class changed" in part.text)
+    limits = [run.summary["joint_success_threshold"][name]["map_l1_below"] for name in ("cam", "grad")]
+    assert said.endswith(
+        f" of 4 with cam (distance below {limits[0]:.3f}), 75 % [30, 95] of 4 with grad (distance below "
+        f"{limits[1]:.3f})."
+    )
+    assert "cam and grad at once, " in said
 
 
 def test_rows_are_spread_over_the_distances(tmp_path: Path) -> None:

@@ -65,7 +65,9 @@ def _group(runs: Sequence[Run], rows: int, above: int) -> list[Text | Band]:
     for run in runs:
         for asked, name_or_all in run.headlines:
             share = run.joint_success(run.attack, name_or_all)
-            joint.append(f"{with_interval(share)} of {share['n']} with {asked}")
+            limit = run.summary["joint_success_threshold"][name_or_all]["map_l1_below"] if name_or_all else None
+            below = "" if limit is None or not run.keeps else f" (distance below {limit:.3f})"
+            joint.append(f"{with_interval(share)} of {share['n']} with {asked}{below}")
     done = "kept" if first.keeps else "reached"
     parts: list[Text | Band] = [
         Text(f"{first.attack} on {first.classifier}", 20, above=above),
