@@ -166,6 +166,13 @@ def test_logits_that_do_not_follow_the_image(network: Callable[[], nn.Module], m
         attacks.preset(name, steps=(1, 1))(system, images, system.classifier.logits(images).argmax(1))
 
 
+@pytest.mark.parametrize("interpreter", ["grad", "ig", "lrp"])
+def test_maps_that_need_gradients_of_such_a_network(interpreter: str) -> None:
+    classifier, images = uf.Classifier(Wrapped(lambda z: z.detach()), image_size=16), smooth_images(2)
+    with pytest.raises(InterpreterError, match="differentiates the network, which cannot be: its forward cuts"):
+        uf.interpreters.create(interpreter).maps(classifier, images, ZEROS[:2])
+
+
 @pytest.mark.parametrize("seed", [1.5, "one", None])
 def test_seeds_that_are_none(seed: object) -> None:
     with pytest.raises(InputError, match=r"seed is .*; expected a whole number"):

@@ -213,6 +213,18 @@ WRAP = "return uf.Classifier(nn.Sequential(made.module, {}), mean=(0.305,), std=
             1,
             ["not ready: see output", "depends on the other images of its batch"],
         ),
+        (
+            "class Cut(nn.Module):\n    def forward(self, logits):\n        return logits.detach()\n"
+            + WRAP.format("Cut()"),
+            1,
+            ["not ready: see gradient", "cannot be differentiated in the image: its forward cuts the graph"],
+        ),
+        (
+            "class Round(nn.Module):\n    def forward(self, images):\n        return (images * 8).round() / 8\n"
+            "return uf.Classifier(nn.Sequential(Round(), made), image_size=16)",
+            1,
+            ["not ready: see gradient", "zero everywhere: something in its forward, such as rounding"],
+        ),
     ],
 )
 def test_what_stands_in_the_way(command: Command, tmp_path: Path, body: str, code: int, said: list[str]) -> None:

@@ -85,7 +85,7 @@ class Attack(BaseAttack):
         trace_every: int | None = None,
     ) -> tuple[Tensor, dict[str, Tensor], Outcome]:
         classes, maps = self.resolve(benign, seed)
-        probe_logits(view, benign)
+        probe_logits(view.prepared, benign.images)
         if self.joint:
             probe_views(view, benign, classes)
         slices = [slice(begin, begin + batch_size) for begin in range(0, len(benign.images), batch_size)]

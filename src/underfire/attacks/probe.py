@@ -8,29 +8,26 @@ from torch import Tensor
 from underfire.attacks.benign import Benign
 from underfire.attacks.second_order import without_second_derivative
 from underfire.batching import padding
+from underfire.classifiers import CUT, Prepared
 from underfire.errors import ClassifierError, InterpreterError
 from underfire.system import SystemView
 
 
-def probe_logits(view: SystemView, benign: Benign) -> None:
-    """Differentiate the logits once, on a few images.
+def probe_logits(prepared: Prepared, images: Tensor) -> None:
+    """Differentiate the logits once, on a few of ``images`` N x C x H x W.
 
     Raises:
         ClassifierError: where they do not follow the image, so that an attack would do nothing, without a word.
     """
-    chosen = padding(min(8, len(benign.images)), benign.images.device)
-    image, passes = benign.images[chosen].clone().requires_grad_(), view.prepared.forwards
-    logits = view.prepared.run(image)
-    view.prepared.forwards = passes
+    image = images[padding(min(8, len(images)), images.device)].clone().requires_grad_()
+    passes = prepared.forwards
+    logits = prepared.run(image)
+    prepared.forwards = passes
     gradient = None
     if logits.requires_grad:
         (gradient,) = torch.autograd.grad(_contrast(logits), image, allow_unused=True)
     if gradient is None:
-        raise ClassifierError(
-            "the classifier's logits cannot be differentiated in the image: its forward cuts the graph, by detach(), "
-            "torch.no_grad() or torch.inference_mode(), by .data, or on its way through NumPy. Take that out: the "
-            "network needs no training mode, but gradients in its input."
-        )
+        raise ClassifierError(f"the classifier's logits cannot be differentiated in the image: {CUT}")
     if not bool(gradient.any()):
         raise ClassifierError(
             "the gradient of the classifier's logits in the image is zero everywhere: something in its forward, such "

@@ -19,6 +19,12 @@ from underfire.classifiers.prepared import Prepared
 from underfire.data.resizing import DEFAULT_RESIZING, Resizing
 from underfire.errors import ClassifierError, InputError, UnderfireWarning
 
+CUT = (
+    "its forward cuts the graph, by detach(), torch.no_grad() or torch.inference_mode(), by .data, or on its way "
+    "through NumPy. Take that out: the network needs no training mode, but gradients in its input."
+)
+"""Why the logits of a network cannot be differentiated in the image, and what helps."""
+
 
 class Classifier(Pixels):
     """A frozen network: pixels in [0, 1], N x C x H x W -> logits N x K. Normalisation is inside.

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from underfire import randomness
 from underfire.batching import in_batches, suited_size
-from underfire.classifiers import Classifier, Prepared, Recorded, check_pixels, one_per_image
-from underfire.errors import InputError
+from underfire.classifiers import CUT, Classifier, Prepared, Recorded, check_pixels, one_per_image
+from underfire.errors import InputError, InterpreterError
 from underfire.interpreters.smoothing import Smoothing
 
 State = dict[str, Tensor]
@@ -165,6 +165,10 @@ class Interpreter(ABC):
             try:
                 return in_batches(run, images, classes, ids, batch_size=size)
             except (IndexError, RuntimeError) as error:
+                if "does not require grad" in str(error):
+                    raise InterpreterError(
+                        f"{self.label} differentiates the network, which cannot be: {CUT}"
+                    ) from error
                 known = classifier.logits(images[:1]).shape[1]
                 if int(classes.max()) < known:
                     raise

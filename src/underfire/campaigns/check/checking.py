@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from underfire.attacks.probe import probe_logits
 from underfire.campaigns.check.order import agreement, better_order, interval
 from underfire.campaigns.check.trials import Trial, try_interpreters
 from underfire.campaigns.check.variants import variants
@@ -19,7 +20,7 @@ from underfire.campaigns.selection import logits_of
 from underfire.classifiers import Classifier
 from underfire.data import Batch, ImageData
 from underfire.data.spreading import spread
-from underfire.errors import ClassifierError, DataError, InputError, UnderfireWarning
+from underfire.errors import ClassifierError, DataError, InputError, UnderfireError, UnderfireWarning
 
 BATCH_TOLERANCE = 1e-3
 
@@ -107,6 +108,10 @@ def run_check(config: InputConfig, count: int, device: torch.device) -> Check:
         _input(inputs.classifier, batch),
         _repeats(inputs.classifier, batch.images),
     ]
+    gradient = _gradient(inputs.classifier, batch.images[:8])
+    findings.append(gradient)
+    if gradient.state == "problem":
+        return Check(config.classifier, config.data, findings, [])
     own = logits.argmax(1)
     parts, trials = try_interpreters(inputs.classifier, batch.images[:8], own[:8])
     if parts is not None:
@@ -191,6 +196,20 @@ def _input(classifier: Classifier, batch: Batch) -> Finding:
         return Finding("input", "good", "no other normalisation or order of channels does better", details)
     text = f"{100 * best.accuracy:.0f} % would be right with {best.advice}"
     return Finding("input", "hint", text, {**details, "better": asdict(best)})
+
+
+def _gradient(classifier: Classifier, images: Tensor) -> Finding:
+    """Whether an attack has anything to follow. Networks of which no copy can be made are judged by the trials."""
+    try:
+        prepared = classifier.prepare(size=images.shape[2:])
+    except UnderfireError:
+        return Finding("gradient", "hint", "not looked at: no copy of the network can be made")
+    try:
+        with torch.enable_grad():
+            probe_logits(prepared, images.to(classifier.device))
+    except ClassifierError as error:
+        return Finding("gradient", "problem", str(error))
+    return Finding("gradient", "good", "the logits follow the image")
 
 
 def _repeats(classifier: Classifier, images: Tensor) -> Finding:
