@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -83,3 +84,8 @@ def images() -> Tensor:
 @pytest.fixture
 def labels(classifier: uf.Classifier, images: Tensor) -> Tensor:
     return classifier.logits(images).argmax(1)
+
+
+def by(perturbation: str, eps: float) -> dict[str, Any]:
+    """A preset's perturbation, with a radius where it has one."""
+    return {"perturbation": perturbation, "eps": None if perturbation in ("cw", "stadv") else eps}

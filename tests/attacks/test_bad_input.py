@@ -166,6 +166,41 @@ def test_logits_that_do_not_follow_the_image(network: Callable[[], nn.Module], m
         attacks.preset(name, steps=(1, 1))(system, images, system.classifier.logits(images).argmax(1))
 
 
+class Dead(nn.Module):
+    """Without biases, and rectified: no slope at black images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.features, self.head = nn.Conv2d(3, 8, 3, bias=False), nn.Linear(8, 4, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("black", [range(8), range(8, 16), range(16)])
+def test_images_where_the_logits_stand_still_refuse_nobody(black: range) -> None:
+    """Regression: whether the first eight images were black decided whether an attack could begin."""
+    system, images = uf.System(uf.Classifier(Dead(), image_size=16), "cam"), smooth_images(16)
+    images[list(black)] = 0
+    labels = system.classifier.logits(images).argmax(1)
+    result = attacks.preset("pgd", eps=0.2, steps=(0, 20), targeted=False)(system, images, labels)
+    assert bool(result.success[list(black)].any()), "the random start leaves where there is no slope"
+
+
+def test_logits_whose_gradient_is_nan() -> None:
+    network = Wrapped(lambda z: z + (0 * z.detach().sum(1, keepdim=True) + 0 * z.sum(1, keepdim=True)).sqrt())
+    system, images = uf.System(network, "cam"), smooth_images(4)
+    with pytest.raises(ClassifierError, match="holds NaN or infinite values, which nothing can follow"):
+        attacks.preset("pgd", steps=(1, 1))(system, images, system.classifier.logits(images).argmax(1))
+
+
+def test_inference_mode_cuts_nothing() -> None:
+    with torch.inference_mode():
+        images = smooth_images(4)
+        assert len(run(images, uf.Classifier(tiny_network()).logits(images).argmax(1)).success) == 4
+
+
 @pytest.mark.parametrize("interpreter", ["grad", "ig", "lrp"])
 def test_maps_that_need_gradients_of_such_a_network(interpreter: str) -> None:
     classifier, images = uf.Classifier(Wrapped(lambda z: z.detach()), image_size=16), smooth_images(2)

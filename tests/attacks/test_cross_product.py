@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import underfire as uf
-from tests.conftest import smooth_images
+from tests.conftest import by, smooth_images
 from tests.interpreters.rts.makers import pyramid, write_masker
 from underfire import attacks
 from underfire.classifiers import check_images
@@ -69,7 +69,7 @@ def test_every_combination(
     classifier, interpreters, rules = world
     images = smooth_images(3, 32, seed=2)
     labels = classifier.logits(images).argmax(1)
-    joint = attacks.preset(shaping, eps=EPS, steps=(1, 2), perturbation=perturbation, early_stop=False)
+    joint = attacks.preset(shaping, **by(perturbation, EPS), steps=(1, 2), early_stop=False)
     for interpreter in interpreters:
         system = uf.System(classifier, interpreter)
         for rule in rules:
@@ -88,9 +88,7 @@ def test_all_interpreters_at_once_and_alone(
     system = uf.System(classifier, interpreters)
     images = smooth_images(9, 32, seed=2)
     labels = classifier.logits(images).argmax(1)
-    attack = attacks.preset(
-        "advedge", eps=EPS, steps=(2, 4), perturbation=perturbation, target_map=rules[1], early_stop=False
-    )
+    attack = attacks.preset("advedge", **by(perturbation, EPS), steps=(2, 4), target_map=rules[1], early_stop=False)
     terms = [w.term for move in attack.build(system).stages[1].moves for w in move.terms]
     assert sum(isinstance(term, attacks.Interpretation) for term in terms) == 5
     whole = attack(system, images, labels)
@@ -108,11 +106,11 @@ def test_untargeted_and_least_likely(
     labels = logits.argmax(1)
     for perturbation in ("pgd", "cw", "stadv"):
         system = uf.System(classifier, CAM())
-        free = attacks.preset("adv2", eps=EPS, steps=(10, 20), perturbation=perturbation, targeted=False)
+        free = attacks.preset("adv2", **by(perturbation, EPS), steps=(10, 20), targeted=False)
         found = free(system, images, labels)
         assert found.target is None
         assert float(found.success.float().mean()) > 0
-        aimed = attacks.preset("adv2", eps=EPS, steps=(1, 1), perturbation=perturbation, target_class="least-likely")(
+        aimed = attacks.preset("adv2", **by(perturbation, EPS), steps=(1, 1), target_class="least-likely")(
             system, images, labels
         )
         assert torch.equal(aimed.target, logits.argmin(1))  # type: ignore[arg-type]

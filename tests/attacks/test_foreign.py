@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import underfire as uf
-from tests.conftest import Tiny, smooth_images
+from tests.conftest import Tiny, smooth_images, tiny_network
 from underfire import attacks
 from underfire.attacks import ForeignAttack, GivenClass, Goal
 from underfire.attacks.benign import read_benign
 from underfire.campaigns import RunConfig, run_attack
-from underfire.errors import InputError
+from underfire.errors import ClassifierError, InputError
 from underfire.reports.page import write_page
 
 EPS = 16 / 255
@@ -297,3 +297,21 @@ def test_a_baseline_wants_what_the_attack_wants(classifier: uf.Classifier) -> No
     free = RunConfig.create(**where, targeted=False, eps=0.2)
     untargeted = runner._attacks(free, free.preset_for([], 4), uf.System(classifier, "cam"))["torchattacks-pgd"]
     assert not untargeted.goal.targeted
+
+
+def test_a_network_that_cuts_the_graph_is_said_to(images: Tensor, labels: Tensor) -> None:
+    """And not in torch's words: a run's baseline goes first."""
+    pytest.importorskip("torchattacks")
+
+    class Cut(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = tiny_network()
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            return self.network(pixels).detach()
+
+    system = uf.System(uf.Classifier(Cut(), image_size=16), "cam")
+    own = system.classifier.logits(images).argmax(1)
+    with pytest.raises(ClassifierError, match=r"torchattacks:PGD differentiates the classifier.* cuts the graph"):
+        ForeignAttack("torchattacks:PGD", iterations=2)(system, images, own)

@@ -97,6 +97,14 @@ def test_warm_ups(classifier: uf.Classifier) -> None:
         assert still == [(*entropy, 2.0), (*cost, 5e-4)]
 
 
+def test_the_radius_is_the_papers_where_there_is_a_ball() -> None:
+    assert attacks.preset("adv2") == attacks.preset("adv2", eps=0.031) != attacks.preset("adv2", eps=0.03)
+    for name, perturbation in (("cw", None), ("stadv", None), ("advedge", "cw"), ("adv2", "stadv")):
+        made = attacks.preset(name, perturbation=perturbation)
+        assert made.eps is made.control().eps is None
+    assert attacks.preset("bim").eps == attacks.preset("advedge+").control().eps == 0.031
+
+
 def test_the_prediction_only_attacks(classifier: uf.Classifier) -> None:
     """C&W's hinge asks for no confidence: its changes are the smallest that reach the class (Carlini & Wagner 2017)."""
     system = uf.System(classifier, CAM())

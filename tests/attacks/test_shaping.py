@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import underfire as uf
-from tests.conftest import smooth_images
+from tests.conftest import by, smooth_images
 from underfire import attacks
 from underfire.errors import InputError
 
@@ -48,13 +48,13 @@ def test_flat_areas_stay_in_the_saved_image(classifier: uf.Classifier, name: str
     images = framed()
     labels = classifier.logits(images).argmax(1)
     system = uf.System(classifier, "cam")
-    preset = attacks.preset(name, eps=0.2, steps=(6, 10), perturbation=perturbation)
+    preset = attacks.preset(name, **by(perturbation, 0.2), steps=(6, 10))
     result = preset(system, images, labels)
     moved = (result.adversarial != images).any(1, keepdim=True)
     weights = preset.build(system).shaping.weights(images)
     assert not moved[weights == 0].any()
     assert bool(moved.flatten(1).any(1).all())
-    only_first = attacks.preset(name, eps=0.2, steps=(6, 10), perturbation=perturbation, edge_scope="warmup")
+    only_first = attacks.preset(name, **by(perturbation, 0.2), steps=(6, 10), edge_scope="warmup")
     free = only_first(system, images, labels)
     if perturbation != "stadv":  # moving the pixels of a flat area changes nothing
         assert bool((free.adversarial != images).any(1, keepdim=True)[weights == 0].any())
@@ -128,7 +128,7 @@ def test_edges_are_those_of_the_benign_image_in_every_stage(classifier: uf.Class
 
     images = framed()
     system = uf.System(classifier, "cam")
-    attack = attacks.preset("advedge", eps=0.2, steps=(4, 4), perturbation=perturbation).build(system)
+    attack = attacks.preset("advedge", **by(perturbation, 0.2), steps=(4, 4)).build(system)
     first, last = attack.stages
     late = replace(attack, shaping=Watched(), stages=(replace(first, shaped=False), replace(last, shaped=True)))
     result = late(system, images, classifier.logits(images).argmax(1))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import grid
 from tests.campaigns.runs import Command, options
 from underfire import attacks, campaigns
 from underfire.attacks import preset
@@ -79,13 +80,27 @@ def test_no_setting_is_without_an_option() -> None:
         {"attack": "adv2", "perturbation": "cw", "noise_eps": 0.1, "search": 3, "steps": (5, 6), "early_stop": True},
         {"attack": "advedge", "perturbation": "stadv", "early_stop": False},
         {"attack": "pgd", "targeted": False},
+        {"attack": "CW", "search": 3},
     ],
 )
 def test_the_configuration_is_the_attack(settings: dict[str, Any]) -> None:
     where = {"data": "digits:test", "classifier": "digits-resnet"}
     for variant in ("paper", "published"):
         found = RunConfig.create(**where, **settings, preset=variant).preset_for([], 10)
-        name, others = settings["attack"], {key: value for key, value in settings.items() if key != "attack"}
+        name, others = settings["attack"].lower(), {key: value for key, value in settings.items() if key != "attack"}
         assert found == preset(name, **others, variant=variant)
+        written = RunConfig.create(**where, **settings, preset=variant).model_dump(mode="json")
+        assert RunConfig.create(**written).preset_for([], 10) == found, "from the file and back"
+        assert (written["eps"] is None) is bool({name, settings.get("perturbation")} & {"cw", "stadv"})
     given = RunConfig.create(**where, target="3").preset_for([], 10)
     assert given == preset("adv2", target_class=attacks.GivenClass(3))
+
+
+def test_the_cells_of_the_grid_can_be_run() -> None:
+    """And are all that the table of combinations is to have."""
+    found = {name: RunConfig.create(data="some", **settings) for name, settings in grid.cells().items()}
+    cells = [one for one in found.values() if one.edge_threshold is None and one.target_map == "benign"]
+    joint = {(one.classifier, one.perturbation, one.attack, one.interpreters) for one in cells}
+    assert len(joint) == 2 * 3 * 3 * 4
+    assert len(found) == 2 * 3 * 3 * 4 + 2 * 2 * 4 + len(grid.THRESHOLDS)
+    assert {config.eps for config in found.values()} == {None, 8 / 255}

@@ -159,7 +159,7 @@ def test_readers_see_what_others_made(tmp_path: Path) -> None:
     assert without_seconds(read.of("adv2", "grad")) == without_seconds(plain.of("adv2", "grad"))
     assert {row["attacked_interpreters"] for row in read.rows if row["attack"] == "adv2"} == {"grad"}
     assert list(read.summary["joint_success"]) == ["grad", "gradcam", "captum:Occlusion"], "as they were named"
-    assert read.summary["readers"] == ["captum:Occlusion", "gradcam"]
+    assert read.summary["readers"] == ["gradcam", "captum:Occlusion"]
     assert "joint_success_all" not in read.summary
     assert read.summary["joint_success"]["grad"] == plain.summary["joint_success"]["grad"]
     two = Written(_written(tmp_path / "two", **settings, interpreters=("grad", "cam"), readers=("gradcam",)))

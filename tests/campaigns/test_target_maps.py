@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 import underfire as uf
 from tests.campaigns.conftest import small_config
 from tests.campaigns.runs import MISLABELLED, Written, assert_same_run, without_seconds, write_digits
-from underfire.campaigns import run_attack
+from underfire.campaigns import run_attack, runner
 from underfire.data import Digits
 from underfire.errors import InputError, StoreError
 from underfire.reports.figure import _maps
@@ -138,14 +138,28 @@ def test_the_wanted_map_is_kept_and_drawn(run: Run, tmp_path: Path, rule: str) -
         assert unit.notes[:2] == (f"distance {way:.3f}", "")
 
 
-def test_a_run_that_kept_no_wanted_map_is_drawn_without(run: Run) -> None:
-    """As versions before did."""
+def test_every_interpreter_has_its_own_wanted_map(run: Run) -> None:
+    """Readers too, which are measured by it."""
+    written = run(count=3, target_map="patch", interpreters=("grad", "cam"), readers=("gradcam",))
+    for name in ("grad", "cam", "gradcam"):
+        for row in written.of("adv2", name) + written.of("noise", name):
+            wanted = written.maps[f"wanted/{name}/{row['image_id']}"]
+            shown = written.maps[f"{row['attack']}/{name}/{row['image_id']}"]
+            assert row["map_l1_target"] == pytest.approx(float((wanted - shown).abs().mean()), abs=1e-6)
+
+
+@pytest.mark.parametrize("lost", ["all", "one"])
+def test_a_run_that_kept_no_wanted_map_is_drawn_without(run: Run, lost: str) -> None:
+    """As versions before did, also where one began the run: rows of one figure have the same columns."""
     written = run(count=2, target_map="patch")
-    left = {key: value for key, value in written.maps.items() if not key.startswith("wanted/")}
+    first = written.of("adv2")[0]["image_id"]
+    gone = "wanted/" if lost == "all" else f"wanted/cam/{first}"
+    left = {key: value for key, value in written.maps.items() if not key.startswith(gone)}
     save_file(left, written.folder / "maps.safetensors")
     cases = Run_.read(written.folder)
-    unit = _maps(cases, "cam", written.of("adv2")[0]["image_id"], 32, titled=True)
-    assert unit.heads == ("benign map", "prediction only", "under adv2")
+    for row in written.of("adv2"):
+        unit = _maps(cases, "cam", row["image_id"], 32, titled=True)
+        assert unit.heads == ("benign map", "prediction only", "under adv2")
     assert "wanted map</figcaption>" not in write_page([written.folder], written.folder / "page.html").read_text()
 
 
@@ -212,7 +226,7 @@ def test_a_resumed_run_has_the_same_pool(
 ) -> None:
     config = small_config(data=str(digits_table), target_map="class", count=None)
     with monkeypatch.context() as patch:
-        original = run_attack.__globals__["attack_shard"]
+        original = runner.attack_shard
 
         def failing(plan: Any, view: Any, positions: list[int], *rest: Any) -> Any:
             if 0 not in positions:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -91,8 +91,10 @@ class BaseAttack(ABC):
         Raises:
             InputError, ClassifierError, InterpreterError: see the messages; nothing has been attacked then.
         """
-        if not isinstance(seed, Integral):
-            raise InputError(f"seed is {seed!r}; expected a whole number.")
+        try:
+            seed = operator.index(seed)
+        except TypeError as error:
+            raise InputError(f"seed is {seed!r}; expected a whole number.") from error
         benign = read_benign(system, images, labels, ids)
         _warn_of_size(system, benign.images)
         if not bool(benign.correct.any()):

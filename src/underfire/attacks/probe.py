@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -14,26 +16,46 @@ from underfire.system import SystemView
 
 
 def probe_logits(prepared: Prepared, images: Tensor) -> None:
-    """Differentiate the logits once, on a few of ``images`` N x C x H x W.
+    """Differentiate the logits, on a few of ``images`` N x C x H x W. Where they stand still there, on the others, and
+    on all of them with noise: a black or a saturated image must not decide whether an attack can begin.
 
     Raises:
         ClassifierError: where they do not follow the image, so that an attack would do nothing, without a word.
     """
-    image = images[padding(min(8, len(images)), images.device)].clone().requires_grad_()
     passes = prepared.forwards
-    logits = prepared.run(image)
+    moves = any(_moves(prepared, some) for some in _ever_more(images))
     prepared.forwards = passes
-    gradient = None
-    if logits.requires_grad:
-        (gradient,) = torch.autograd.grad(_contrast(logits), image, allow_unused=True)
-    if gradient is None:
-        raise ClassifierError(f"the classifier's logits cannot be differentiated in the image: {CUT}")
-    if not bool(gradient.any()):
+    if not moves:
         raise ClassifierError(
             "the gradient of the classifier's logits in the image is zero everywhere: something in its forward, such "
             "as rounding or a threshold, hides the image from gradients, and no attack that follows them would change "
             "anything. That is no robustness: pass the gradient straight through it."
         )
+
+
+def _ever_more(images: Tensor) -> Iterator[Tensor]:
+    """At most 8 at a time: all of ``images``, then all of them with noise."""
+    parts = [images[begin : begin + 8] for begin in range(0, len(images), 8)]
+    yield from parts
+    generator = torch.Generator().manual_seed(0)
+    for some in parts:
+        yield (some + torch.rand(some.shape, generator=generator).to(some) - 0.5).clamp(0, 1)
+
+
+def _moves(prepared: Prepared, images: Tensor) -> bool:
+    """Whether the logits of at most 8 images follow any of them."""
+    image, gradient = images[padding(len(images), images.device)].clone().requires_grad_(), None
+    logits = prepared.run(image)
+    if logits.requires_grad:
+        (gradient,) = torch.autograd.grad(_contrast(logits), image, allow_unused=True)
+    if gradient is None:
+        raise ClassifierError(f"the classifier's logits cannot be differentiated in the image: {CUT}")
+    if not bool(torch.isfinite(gradient).all()):
+        raise ClassifierError(
+            "the gradient of the classifier's logits in the image holds NaN or infinite values, which nothing can "
+            "follow: something in its forward, such as the root or the logarithm of 0, has no slope there."
+        )
+    return bool(gradient.any())
 
 
 def probe_views(view: SystemView, benign: Benign, classes: Tensor) -> None:

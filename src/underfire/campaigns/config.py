@@ -38,7 +38,7 @@ class RunConfig(InputConfig):
     edge_threshold: float | None = None
     edge_scope: Literal["all", "warmup"] | None = None
     search: int = Field(0, ge=0)
-    eps: float = EPS
+    eps: float | None = None
     noise_eps: float | None = None
     steps: tuple[int, int] | None = None
     target: str = "random"
@@ -53,6 +53,19 @@ class RunConfig(InputConfig):
     @classmethod
     def _parse_eps(cls, value: Any, info: ValidationInfo) -> Any:
         return parse_eps(value, str(info.field_name)) if isinstance(value, str) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_radius(cls, values: Any) -> Any:
+        """Names in small letters; the papers' radius where there is a ball and none was chosen."""
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        if isinstance(values.get("attack"), str):
+            values["attack"] = values["attack"].lower()
+        if values.get("eps") is None and not {values.get("attack"), values.get("perturbation")} & {"cw", "stadv"}:
+            values["eps"] = EPS
+        return values
 
     @field_validator("interpreters", "readers")
     @classmethod
@@ -83,7 +96,7 @@ class RunConfig(InputConfig):
     def _preset(self, rule: ClassRule) -> Preset:
         return preset(
             self.attack,
-            eps=self.eps if "eps" in self.model_fields_set else None,
+            eps=self.eps,
             noise_eps=self.noise_eps,
             steps=self.steps,
             variant=self.preset,

@@ -45,6 +45,7 @@ class _Silent:
         pass
 
 
+@torch.inference_mode(False)
 def run_attack(
     config: RunConfig,
     folder: Path,
@@ -74,7 +75,8 @@ def run_attack(
     """
     reporter = reporter or _Silent()
     defaults = RunConfig.model_construct().model_dump(mode="json")
-    store = Store(folder, config.model_dump(mode="json"), resume, overwrite, defaults)
+    idle = ("eps",) if config.eps is None else ()  # of C&W and StAdv, where it once was what the others' is
+    store = Store(folder, config.model_dump(mode="json"), resume, overwrite, defaults, idle)
     if store.finished:
         return store.summary()
     with store.working():
@@ -150,7 +152,7 @@ def _attacks(config: RunConfig, preset: Preset, system: System) -> dict[str, Bas
     if config.baseline is not None:
         other = ForeignAttack(
             config.baseline,
-            eps=preset.radius,
+            eps=preset.eps,
             iterations=asked.steps,
             goal=asked.goal,
             target_class=asked.target_class,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +48,7 @@ class Store:
         folder: made where it does not exist.
         config: the run's configuration, as JSON values; a resumed run must have the same.
         defaults: of configurations, as JSON values: what a run had that knew of fewer settings.
+        idle: settings that mean nothing for this run, whatever an earlier version wrote down of them.
         resume: go on with what the folder holds.
         overwrite: remove what an earlier run left in the folder. Files of others are never removed.
 
@@ -62,8 +63,10 @@ class Store:
         resume: bool = False,
         overwrite: bool = False,
         defaults: Mapping[str, Any] | None = None,
+        idle: Collection[str] = (),
     ) -> None:
         self.folder = folder
+        self.idle = frozenset(idle)
         self.defaults = dict(defaults or {})
         self.config = dict(config)
         self.overwrite = overwrite
@@ -177,7 +180,7 @@ class Store:
             pairs = [(key, run.get(key), now)]
             if isinstance(now, dict):
                 held = (self.defaults if key == "configuration" else {}) | (run.get(key) or {})
-                pairs = [(part, held.get(part), now.get(part)) for part in now | held]
+                pairs = [(part, held.get(part), now.get(part)) for part in now | held if part not in self.idle]
             changed += [f"{name} was {old!r}, is {new!r}" for name, old, new in pairs if old != new]
         if changed:
             raise StoreError(

@@ -113,7 +113,7 @@ def summarise(
     return {
         "joint_success": {name: _interval(_values(groups[name, attack], "joint_success")) for name in names},
         **({"joint_success_all": joint_success_all(about, compared)} if len(names) - len(readers) > 1 else {}),
-        **({"readers": sorted(readers)} if readers else {}),
+        **({"readers": [name for name in names if name in readers]} if readers else {}),
         "attack": attack,
         "control": control,
         "target_map": "benign" if thresholds.benign else "other",

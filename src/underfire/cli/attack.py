@@ -147,7 +147,7 @@ def attack(
         edge_threshold=edge_threshold,
         edge_scope=None if edge_scope is None else edge_scope.value,
         search=search,
-        **({} if eps is None else {"eps": eps}),
+        eps=eps,
         noise_eps=noise_eps,
         steps=None if steps is None else parse_steps(steps),
         target=target,

@@ -21,7 +21,7 @@ def explain(
     classifier: options.ClassifierName,
     out: Annotated[Path, option("FOLDER", "For maps, images and the picture.")],
     interpreter: options.Interpreters = None,
-    count: Annotated[int, option("N", "The first so many images.")] = 16,
+    count: Annotated[int, option("N", "The first so many images that can be read.")] = 16,
     wanted: Annotated[
         str, option("CLASS", "The class to explain: predicted, label, a name or a number.", "--class")
     ] = "predicted",

@@ -177,11 +177,9 @@ class Run:
         return found
 
     def wanted(self, interpreter: str, image_id: str) -> Values | None:
-        """The map h x w that the attack had to reach, where it is another than the benign one. None, too, of runs of a
-        version that did not keep it."""
-        if self.keeps or f"{WANTED}/{interpreter}/{image_id}" not in self._map_names:
-            return None
-        return self.map(WANTED, interpreter, image_id)
+        """The map h x w that the attack had to reach, where it is another than the benign one. None, too, where a
+        version that did not keep it made any part of the run."""
+        return self.map(WANTED, interpreter, image_id) if self._has_wanted else None
 
     def mask(self, image_id: str) -> npt.NDArray[np.bool_] | None:
         """The object's true mask, bool H x W, where the data knows it."""
@@ -193,6 +191,11 @@ class Run:
     @property
     def has_masks(self) -> bool:
         return self._masks is not None
+
+    @cached_property
+    def _has_wanted(self) -> bool:
+        every = {f"{WANTED}/{case.interpreter}/{case.image_id}" for cases in self.cases.values() for case in cases}
+        return not self.keeps and every <= self._map_names
 
     @cached_property
     def _maps(self) -> Any:

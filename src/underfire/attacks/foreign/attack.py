@@ -24,7 +24,8 @@ from underfire.attacks.perturbations import EPS, PGD, Perturbation
 from underfire.attacks.shaping import Shaping, Uniform
 from underfire.attacks.target_maps import BenignMap, MapRule
 from underfire.attacks.targets import ClassRule, RandomClass
-from underfire.errors import InputError, unknown_name
+from underfire.classifiers import CUT
+from underfire.errors import ClassifierError, InputError, unknown_name
 from underfire.system import SystemView
 
 
@@ -156,6 +157,12 @@ class ForeignAttack(BaseAttack):
                     found = find(benign.images[rows].clone(), classes[rows])
                 except (TypeError, ValueError, AssertionError, NotImplementedError, IndexError) as error:
                     raise InputError(f"{self.source} failed: {error or type(error).__name__}") from error
+                except RuntimeError as error:
+                    if "does not require grad" not in str(error):
+                        raise
+                    raise ClassifierError(
+                        f"{self.source} differentiates the classifier, which cannot be: {CUT}"
+                    ) from error
                 found, images = found.detach().to(benign.images), benign.images[rows]
                 blank = (found == 0).flatten(1).all(1)  # what some hand back of an image that they could not change
                 outcome.images[rows] = torch.where(blank.view(-1, 1, 1, 1), images, found)

@@ -79,8 +79,8 @@ def perturbation_of(preset: Preset, shaping: Shaping) -> Perturbation:
     start = preset.random_start
     if start is None:  # the joint attacks have none, as published
         start = name == "pgd" and not KINDS[preset.name].joint
-    assert preset.radius is not None
-    return PGD(preset.radius, random_start=start, rounded=not isinstance(shaping, Uniform))
+    assert preset.eps is not None
+    return PGD(preset.eps, random_start=start, rounded=not isinstance(shaping, Uniform))
 
 
 def _shaping(preset: Preset, variant: Variant) -> Shaping:

@@ -33,7 +33,8 @@ class Preset:
 
     Args:
         name: ``adv2``, ``advedge``, ``advedge+`` (joint), ``pgd``, ``bim``, ``cw`` or ``stadv`` (prediction only).
-        eps: L-inf radius in pixel units, of ``pgd`` and ``bim``; the published 0.031 where None. The others have none.
+        eps: L-inf radius in pixel units, of ``pgd`` and ``bim``: the published 0.031 where None is given. The others
+            have none.
         steps: warm-up and joint steps instead of the published ones; weights rescale with them.
         variant: ``paper``, ``published``, or a ``Variant`` of one's own. An interpreter's published settings (Grad's
             normalised pixels) are the interpreter's: ``interpreters.create("grad", "published")``.
@@ -102,21 +103,24 @@ class Preset:
             raise InputError(f"random_start is True, and {self.perturbation_name} has none: pgd has.")
         if self.neighbours is not None and self.perturbation_name != "stadv":
             raise InputError(f"neighbours is {self.neighbours!r}, and {self.perturbation_name} has no flow: stadv has.")
-        if self.eps is not None and self.radius is None:
+        ball = self.perturbation_name not in ("cw", "stadv")
+        if self.eps is None and ball:
+            object.__setattr__(self, "eps", EPS)
+        if self.eps is not None:
+            check_eps("eps", self.eps)
+        if self.eps is not None and not ball:
             raise InputError(
-                f"eps is {self.eps}, and {self.perturbation_name} has no ball: its changes are as large as they need "
-                "to be. noise_eps says what noise maps are compared with."
+                f"eps is {self.eps:.4g}, and {self.perturbation_name} has no ball: its changes are as large as they "
+                "need to be. noise_eps says what noise maps are compared with."
             )
-        if self.radius is not None:
-            check_eps("eps", self.radius)
-        if self.noise_eps is not None and self.radius is not None:
+        if self.noise_eps is not None and self.eps is not None:
             raise InputError(
                 f"noise_eps is {self.noise_eps:g}, and {self.perturbation_name} is compared with noise of its own eps, "
-                f"{self.radius:g}: it is for cw and stadv, which have none."
+                f"{self.eps:g}: it is for cw and stadv, which have none."
             )
         if self.search:
             ConstantSearch(self.search)
-            if self.perturbation_name not in ("cw", "stadv"):
+            if ball:
                 raise InputError(
                     f"search is {self.search}, and {self.perturbation_name} has a ball instead of a penalty: there is "
                     "no constant to search for."
@@ -132,13 +136,6 @@ class Preset:
     @property
     def perturbation_name(self) -> str:
         return self.perturbation or KINDS[self.name].perturbation or "pgd"
-
-    @property
-    def radius(self) -> float | None:
-        """The L-inf radius; None where the perturbation has no ball."""
-        if self.perturbation_name in ("cw", "stadv"):
-            return None
-        return EPS if self.eps is None else self.eps
 
     @property
     def joint(self) -> bool:
