@@ -9,15 +9,13 @@ $(VENV)/base: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	touch $@
 
-# torchvision, timm, torchattacks and captum bring a torch of their own: without their dependencies, ours stays. What timm needs
-# beside torch (huggingface_hub, pyyaml, safetensors) comes with transformers, which does not depend on torch.
+# torchvision, timm, captum, torchattacks, foolbox and ART bring a torch of their own: without their dependencies, ours stays.
+# What timm needs beside torch (huggingface_hub, pyyaml, safetensors) comes with transformers, which does not depend on torch;
+# what foolbox and ART need is named.
 $(VENV)/dev: $(VENV)/base
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,hub,docs]"
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt torchvision timm torchattacks captum
-	touch $@
-
-$(VENV)/bench: $(VENV)/dev
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt foolbox eagerpy adversarial-robustness-toolbox
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt torchvision timm captum
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt torchattacks foolbox eagerpy adversarial-robustness-toolbox
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt requests GitPython tqdm six
 	touch $@
 
@@ -37,7 +35,7 @@ lint: $(VENV)/dev
 docs: $(VENV)/dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir $(VENV)/site
 
-bench: $(VENV)/bench
+bench: $(VENV)/dev
 	$(BIN)/python -m benchmarks.speed
 
 clean:

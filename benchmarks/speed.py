@@ -18,7 +18,7 @@
 (e) A step of ADV2 on CAM by C&W and by StAdv, as in (a).
 
 A ratio is the first contestant's time over the second's: the median over pairs, and the range. The other
-libraries are optional: ``make bench`` installs them.
+libraries are optional: ``make setup`` installs them.
 """
 
 from __future__ import annotations
