@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.reports.fakes import Fake
-from underfire.reports.page import write_page
+from underfire.reports.page import COLUMNS, POINTING, TO_TARGET, write_page
 
 EVIL = "</script><script>document.title='owned'</script>\"'><img src=x onerror=\"document.title='owned'\">\u202e"
 
@@ -93,6 +95,25 @@ def test_it_fits_and_nothing_fails_or_leaves(browser: Any, address: str, scheme:
     assert [page.text_content("#theme")] == list(names.values())
     assert opened.wrong == []
     assert page.title() != "owned"
+    opened.context.close()
+
+
+def test_the_widest_table_fits_a_small_window(browser: Any, tmp_path: Path) -> None:
+    """Every column there can be, and negative values where there may be any: nothing is hidden at 1200 pixels."""
+    folder = Fake(count=3).write(tmp_path / "run")
+    record, summary = (json.loads((folder / f"{name}.json").read_text()) for name in ("run", "summary"))
+    record["configuration"]["target_map"] = "patch"
+    wide = {"mean": 0.625, "low": 0.555, "high": 0.666, "n": 3}
+    for group in summary["interpreters"]["cam"]["attacks"].values():
+        group |= dict.fromkeys((key for _, _, key, _ in (*COLUMNS, TO_TARGET, *POINTING)), wide)
+        group |= dict.fromkeys(("map_ssim", "map_spearman"), wide | {"mean": -0.021, "low": -0.075})
+    (folder / "run.json").write_text(json.dumps(record))
+    (folder / "summary.json").write_text(json.dumps(summary))
+    opened = Opened(browser, write_page([folder], tmp_path / "page.html").as_uri(), 1200)
+    assert opened.page.locator("#numbers thead th").count() == 2 + len(COLUMNS) + 1 + len(POINTING)
+    widths = "e => [e.scrollWidth, e.clientWidth]"
+    needed, there = opened.page.eval_on_selector("#numbers .scroll", widths)
+    assert needed <= there
     opened.context.close()
 
 
