@@ -63,7 +63,8 @@ class RunConfig(InputConfig):
         values = dict(values)
         if isinstance(values.get("attack"), str):
             values["attack"] = values["attack"].lower()
-        if values.get("eps") is None and not {values.get("attack"), values.get("perturbation")} & {"cw", "stadv"}:
+        ball = all(values.get(name) not in ("cw", "stadv") for name in ("attack", "perturbation"))
+        if ball and values.get("eps") is None:
             values["eps"] = EPS
         return values
 

@@ -201,7 +201,9 @@ def _input(classifier: Classifier, batch: Batch) -> Finding:
 def _gradient(classifier: Classifier, images: Tensor) -> Finding:
     """Whether an attack has anything to follow. Networks of which no copy can be made are judged by the trials."""
     try:
-        prepared = classifier.prepare(size=images.shape[2:])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnderfireWarning)
+            prepared = classifier.prepare(size=images.shape[2:])
     except UnderfireError:
         return Finding("gradient", "hint", "not looked at: no copy of the network can be made")
     try:
