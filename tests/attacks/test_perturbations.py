@@ -158,10 +158,8 @@ def test_cw_against_a_slow_replica() -> None:
             w = w.detach().requires_grad_()
             image = (torch.tanh(w) + 1) / 2
             z = exact(image[None])[0]
-            others = max(float(z[k]) for k in range(4) if k != t)
             margin = torch.stack([z[k] for k in range(4) if k != t]).max() - z[t]
             loss = 2 * torch.clamp(margin, min=-3.0) + (image - x).square().sum()
-            assert math.isfinite(others)
             (g,) = torch.autograd.grad(loss, w)
             m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
             largest = torch.maximum(largest, v)

@@ -48,6 +48,8 @@ class RandomPatch(MapRule):
             for name, maps in drawn.items():
                 chosen[name] = torch.where(better.view(-1, 1, 1), maps, chosen[name]) if attempt else maps
             best = torch.where(better, overlaps.to(best), best)
+            if bool((best < self.overlap).all()):
+                break
         return chosen
 
     def _draw(self, benign: Benign, seed: int, attempt: int) -> dict[str, Tensor]:
