@@ -98,7 +98,7 @@ def test_the_counts_are_what_the_network_saw(classifier: uf.Classifier, images: 
         counted = 5 + 8 * (1 + 8 + 10) + 3 * (12 + 1)
         assert outcome.forwards.tolist() == [counted] * 6
         assert outcome.backwards.tolist() == [5 + 8 * (1 + 8 + 4) + 3 * 12] * 6
-        probe, guard = 8, 1
+        probe, guard = 1 + 8, 1
         assert calls[0] - counted - probe - guard == (0 if every is None else 4)
 
 
