@@ -15,6 +15,8 @@ from torch import Tensor
 from underfire.interpreters.mask_settings import Settings
 
 TV_EPSILON = 1e-8
+ALIGNED = 16
+"""Values of 32 bits that a processor's widest instructions take at once (64 bytes)."""
 
 
 def _resize(inputs: int, outputs: int) -> Tensor:
@@ -34,9 +36,21 @@ def _blur(side: int, window: int, sigma: float) -> Tensor:
     return F.conv1d(identity.transpose(0, 1), kernel).squeeze(1).T.contiguous()
 
 
-def _both(rows: Tensor, images: Tensor, columns: Tensor) -> Tensor:
-    """``rows`` @ image @ ``columns``^T for each image N x ... x h x w."""
-    return torch.matmul(torch.matmul(rows, images), columns.T)
+class _Both:
+    """``rows`` @ image @ ``columns``^T for each image N x ... x h x w.
+
+    Inside, images are as wide as makes each of them begin on a border of ``ALIGNED`` values: where it begins decides
+    which instructions multiply it, so that its last bits depended on its place in the batch.
+    """
+
+    def __init__(self, rows: Tensor, columns: Tensor) -> None:
+        self.rows, (self.width, inputs) = rows, columns.shape
+        self.columns = F.pad(columns, (0, -inputs % ALIGNED, 0, -self.width % ALIGNED))
+
+    def __call__(self, images: Tensor) -> Tensor:
+        lacking = self.columns.shape[1] - images.shape[-1]
+        wide = F.pad(images, (0, lacking)) if lacking else images
+        return torch.matmul(torch.matmul(self.rows, wide), self.columns.T)[..., : self.width]
 
 
 class Problem:
@@ -59,22 +73,22 @@ class Problem:
             return ready(_blur(length, here.mask_blur, here.mask_sigma) @ _resize(cells, length))
 
         tall, wide = here.height + here.jitter, here.width + here.jitter
-        self._enlarge = ready(_resize(here.height, tall)), ready(_resize(here.width, wide))
-        self._soften = softened(tall), softened(wide)
-        self._upsample = spread(here.rows, here.height), spread(here.columns, here.width)
+        self._enlarge = _Both(ready(_resize(here.height, tall)), ready(_resize(here.width, wide)))
+        self._soften = _Both(softened(tall), softened(wide))
+        self._upsample = _Both(spread(here.rows, here.height), spread(here.columns, here.width))
 
     def layers(self, images: Tensor) -> Tensor:
         """What blends are made of: the blurred image, and what it lacks of the sharp one, both enlarged by the jitter.
 
         N x 2C x (H + jitter) x (W + jitter) for images N x C x H x W.
         """
-        sharp = _both(self._enlarge[0], images, self._enlarge[1]) if self.settings.jitter else images
-        soft = _both(self._soften[0], sharp, self._soften[1])
+        sharp = self._enlarge(images) if self.settings.jitter else images
+        soft = self._soften(sharp)
         return torch.cat([soft, sharp - soft], 1)
 
     def upsampled(self, masks: Tensor) -> Tensor:
         """Masks N x h x w at the size of the images."""
-        return _both(self._upsample[0], masks, self._upsample[1])
+        return self._upsample(masks)
 
     def blend(self, layers: Tensor, masks: Tensor, offsets: Tensor) -> Tensor:
         """image * mask + blurred * (1 - mask), N x C x H x W in [0, 1].
