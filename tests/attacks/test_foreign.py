@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +14,7 @@ from tests.conftest import Tiny, smooth_images, tiny_network
 from underfire import attacks
 from underfire.attacks import ForeignAttack, GivenClass, Goal
 from underfire.attacks.benign import read_benign
-from underfire.campaigns import RunConfig, run_attack
 from underfire.errors import ClassifierError, InputError
-from underfire.reports.page import write_page
 
 EPS = 16 / 255
 SOURCES = {
@@ -171,58 +168,6 @@ def test_a_ball_may_have_its_size_among_the_options(system: uf.System) -> None:
     assert EPS - 1e-6 <= float(found.linf.max()) <= EPS + 1e-6
 
 
-@pytest.mark.parametrize(
-    ("baseline", "control"),
-    [("torchattacks:CW", "torchattacks-cw"), ("foolbox:L2CarliniWagnerAttack", "foolbox-l2carliniwagnerattack")],
-)
-def test_a_run_of_cw_with_a_baseline_without_a_ball(tmp_path: Path, baseline: str, control: str) -> None:
-    available(baseline.partition(":")[0])
-    chosen = {"data": "digits:test", "classifier": "digits-resnet", "perturbation": "cw", "steps": (2, 4), "count": 2}
-    ball = RunConfig.create(**chosen, baseline=SOURCES[baseline.partition(":")[0]][0])
-    with pytest.raises(InputError, match=f"works in a ball.*{baseline}"):
-        run_attack(ball, tmp_path / "refused")
-    assert not (tmp_path / "refused").exists()
-    assert run_attack(RunConfig.create(**chosen, baseline=baseline), tmp_path / "run")["control"] == control
-
-
-def test_a_run_with_a_baseline_of_another_library(tmp_path: Path) -> None:
-    available("torchattacks")
-    config = RunConfig.create(
-        data="digits:test",
-        classifier="digits-resnet",
-        interpreters=("cam",),
-        baseline="torchattacks:PGD",
-        eps=0.2,
-        steps=(4, 8),
-        count=4,
-    )
-    folder = tmp_path / "run"
-    summary = run_attack(config, folder)
-    found = summary["interpreters"]["cam"]["attacks"]
-    assert summary["control"] == "torchattacks-pgd"
-    assert {"clean", "noise", "torchattacks-pgd", "adv2"} <= set(found)
-    assert found["torchattacks-pgd"]["success"]["n"] == 4
-    alone = run_attack(config.model_copy(update={"baseline": None}), folder.with_name("alone"))
-    for column in ("map_l1", "l2", "success"):  # the attack beside it is not disturbed
-        assert found["adv2"][column] == alone["interpreters"]["cam"]["attacks"]["adv2"][column]
-    assert "torchattacks-pgd" in write_page([folder], folder / "page.html").read_text()
-
-
-def test_a_run_without_a_baseline(tmp_path: Path) -> None:
-    config = RunConfig.create(
-        data="digits:test", classifier="digits-resnet", baseline="none", eps=0.2, steps=(2, 4), count=3
-    )
-    summary = run_attack(config, tmp_path / "run")
-    assert summary["control"] is None
-    assert set(summary["interpreters"]["cam"]["attacks"]) == {"clean", "noise", "adv2"}
-    with_it = run_attack(config.model_copy(update={"baseline": None}), tmp_path / "with")
-    for column in ("map_l1", "l2", "success", "joint_success"):
-        alone, beside = (found["interpreters"]["cam"]["attacks"]["adv2"][column] for found in (summary, with_it))
-        assert alone == beside
-    text = write_page([tmp_path / "run"], tmp_path / "run" / "page.html").read_text()
-    assert "No attack on the prediction alone stands beside this one" in text
-
-
 def test_errors_name_what_is_wrong(system: uf.System) -> None:
     with pytest.raises(InputError, match="torchattacks:NAME"):
         ForeignAttack("PGD")
@@ -280,23 +225,6 @@ def test_what_leaves_the_ball_is_put_back(classifier: uf.Classifier, images: Ten
     levels = (result.adversarial - result.images) * 255
     assert float(levels.abs().max()) == pytest.approx(4, abs=1e-3)
     assert torch.allclose(levels, levels.round(), atol=1e-3)
-
-
-def test_a_baseline_wants_what_the_attack_wants(classifier: uf.Classifier) -> None:
-    pytest.importorskip("torchattacks")
-    from underfire.campaigns import runner
-
-    where = {"data": "digits:test", "classifier": "digits-resnet", "baseline": "torchattacks:PGD"}
-    config = RunConfig.create(**where, target="least-likely", target_map="patch", steps=(7, 8), eps=0.2)
-    made = runner._attacks(config, config.preset_for([], 4), uf.System(classifier, "cam"))
-    other, asked = made["torchattacks-pgd"], made["adv2"]
-    assert isinstance(other, attacks.ForeignAttack)
-    assert other.iterations == asked.steps == 15
-    assert other.eps == 0.2
-    assert (other.target_class, other.target_map, other.goal) == (asked.target_class, asked.target_map, asked.goal)
-    free = RunConfig.create(**where, targeted=False, eps=0.2)
-    untargeted = runner._attacks(free, free.preset_for([], 4), uf.System(classifier, "cam"))["torchattacks-pgd"]
-    assert not untargeted.goal.targeted
 
 
 def test_a_network_that_cuts_the_graph_is_said_to(images: Tensor, labels: Tensor) -> None:

@@ -27,7 +27,7 @@ def test_the_weights_are_the_papers() -> None:
     images = framed()
     edges = torch.from_numpy(np.stack([skimage.filters.sobel(image.mean(0).double().numpy()) for image in images]))
     edges = edges.unsqueeze(1).float()
-    assert torch.allclose(attacks.Edge().weights(images), edges, atol=1e-6)
+    assert torch.allclose(attacks.Edge().weights(images), edges, rtol=0, atol=1e-6)
     assert not attacks.Edge().weights(images)[:, :, :3].any(), "flat areas are exactly 0"
     for threshold in (0.0, 0.1, 0.3):
         mask = attacks.EdgeMask(threshold).weights(images)
@@ -35,7 +35,7 @@ def test_the_weights_are_the_papers() -> None:
         assert not mask[:, :, :3].any(), "no edge exceeds no threshold, not even 0"
         clear = (edges - threshold).abs() > 1e-5
         assert torch.equal(mask[clear], (edges > threshold).float()[clear])
-        assert torch.allclose(graded[clear], (edges * (edges > threshold))[clear], atol=1e-6)
+        assert torch.allclose(graded[clear], (edges * (edges > threshold))[clear], rtol=0, atol=1e-6)
     with pytest.raises(InputError, match=r"threshold is 0.9; expected 0 <= threshold < 0.79"):
         attacks.EdgeMask(0.9)
     with pytest.raises(InputError, match=r"threshold is -1"):
