@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import underfire as uf
 from underfire.attacks import Attack, GivenClass, preset
 from underfire.attacks.benign import Benign, read_benign
+from underfire.attacks.perturbations import has_ball
 from underfire.data import open_data
 from underfire.errors import UnderfireError
 from underfire.interpreters import Grad, SmoothRectifiers
@@ -51,7 +52,7 @@ class Subject:
     ) -> Attack:
         """A preset (``bim`` is PGD without a random start) on these targets; no image leaves early."""
         target = GivenClass(tuple(self.targets.tolist()))
-        eps = None if {name, perturbation} & {"cw", "stadv"} else EPS
+        eps = EPS if has_ball(name, perturbation) else None
         made = preset(name, eps=eps, steps=steps, target_class=target, perturbation=perturbation)
         built = made.build(self.system(interpreter))
         return replace(built, early_stop=None)

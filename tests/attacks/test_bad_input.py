@@ -195,6 +195,41 @@ def test_logits_whose_gradient_is_nan() -> None:
         attacks.preset("pgd", steps=(1, 1))(system, images, system.classifier.logits(images).argmax(1))
 
 
+class Standardised(nn.Module):
+    """Divides by the image's own contrast: no slope, and no number for one, where it has none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = tiny_network()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images / (images.flatten(1).var(1).sqrt() + 1e-5).view(-1, 1, 1, 1))
+
+
+@pytest.mark.parametrize("place", [0, 9])
+def test_one_image_without_a_slope_refuses_nobody(place: int) -> None:
+    system, images = uf.System(uf.Classifier(Standardised(), image_size=16), "cam"), smooth_images(16)
+    images[place] = 128 / 255
+    labels = system.classifier.logits(images).argmax(1)
+    flat = images[place : place + 1].clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(system.classifier(flat).sum(), flat)
+    assert not bool(torch.isfinite(gradient).any())
+    for name in ("bim", "cw"):
+        result = attacks.preset(name, steps=(0, 30), targeted=False)(system, images, labels)
+        assert torch.equal(result.adversarial[place], result.images[place]), "there is nowhere to go"
+        rest = torch.arange(16) != place
+        others = attacks.preset(name, steps=(0, 30), targeted=False)(system, images[rest], labels[rest])
+        assert torch.equal(result.adversarial[rest], others.adversarial)
+        assert bool(others.success.any())
+
+
+def test_what_has_no_derivative_is_said() -> None:
+    network = Wrapped(lambda z: z + 0 * torch.igamma(z.abs() + 1, z.abs() + 1))
+    system, images = uf.System(uf.Classifier(network, image_size=16), "cam"), smooth_images(4)
+    with pytest.raises(ClassifierError, match=r"cannot be differentiated in the image: the derivative for .*igamma"):
+        attacks.preset("pgd", steps=(1, 1))(system, images, system.classifier.logits(images).argmax(1))
+
+
 def test_inference_mode_cuts_nothing() -> None:
     with torch.inference_mode():
         images = smooth_images(4)

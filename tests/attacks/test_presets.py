@@ -213,6 +213,7 @@ def test_published_keeps_the_last_iterate(classifier: uf.Classifier) -> None:
         ({"name": "adv2", "eps": 0}, "eps is 0"),
         ({"name": "adv2", "eps": 8}, "eps is 8"),
         ({"name": "cw", "eps": 0.1}, "eps is 0.1, and cw has no ball.*noise_eps"),
+        ({"name": "cw", "eps": 8}, "eps is 8, and cw has no ball"),
         ({"name": "adv2", "perturbation": "stadv", "eps": "8/255"}, "eps is 0.03.*, and stadv has no ball"),
         ({"name": "pgd", "noise_eps": 0.1}, "noise_eps is 0.1, and pgd is compared with noise of its own eps, 0.031"),
         ({"name": "pgd", "eps": (0.1, 0.2)}, "eps is .* expected a number"),

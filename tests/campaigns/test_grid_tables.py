@@ -11,10 +11,11 @@ from tests.campaigns.conftest import small_config
 from tests.campaigns.runs import Row, Written
 from underfire.campaigns import run_attack
 
-COMMON = {"count": 6, "steps": (10, 30), "eps": 0.4}
+COMMON = {"count": 6, "steps": (10, 30)}
 CELLS: dict[str, dict[str, Any]] = {
     "resnet20-pgd-adv2-cam": {"attack": "adv2", "perturbation": "pgd"},
     "resnet20-pgd-advedge-cam": {"attack": "advedge", "perturbation": "pgd", "baseline": "none"},
+    "resnet20-cw-adv2-cam": {"attack": "adv2", "perturbation": "cw"},
     "resnet20-pgd-patch-cam": {"attack": "adv2", "target_map": "patch"},
     "resnet20-pgd-threshold0.2-cam": {"attack": "advedge+", "edge_threshold": 0.2},
 }
@@ -25,7 +26,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Written], 
     out = tmp_path_factory.mktemp("grid")
     written, cells = {}, {}
     for name, settings in CELLS.items():
-        run_attack(small_config(**COMMON, **settings), out / name)
+        ball = {} if settings.get("perturbation") == "cw" else {"eps": 0.4}
+        run_attack(small_config(**COMMON, **ball, **settings), out / name)
         written[name], cells[name] = Written(out / name), {"classifier": "digits", "interpreters": ("cam",)} | settings
     return written, grid_tables.finished(cells | {"not begun": {}}, out)
 
@@ -48,7 +50,7 @@ def test_every_finished_cell_has_its_row_and_its_controls(
 ) -> None:
     written, cells = runs
     adv2, advedge = written["resnet20-pgd-adv2-cam"], written["resnet20-pgd-advedge-cam"]
-    found = lines(grid_tables.by_cell(cells))
+    found = [row for row in lines(grid_tables.by_cell(cells)) if row[2] == "pgd"]
     assert [row[:5] for row in found] == [["digits", "CAM", "pgd", name, "6"] for name in ("pgd", "adv2", "advedge")]
     for row, rows in zip(found, (adv2.of("pgd"), adv2.of("adv2"), advedge.of("advedge")), strict=True):
         for cell, column in zip(row[5:], ("joint_success", "success", "map_l1", "map_iou"), strict=False):
@@ -60,13 +62,25 @@ def test_every_finished_cell_has_its_row_and_its_controls(
     assert mean(adv2.of("adv2"), "success") > mean(advedge.of("advedge"), "success"), "they differ"
 
 
+def test_joint_success_has_one_measure_for_all(runs: tuple[dict[str, Written], list[grid_tables.Cell]]) -> None:
+    """C&W's is counted below PGD's limit, and not below that of noise as small as its changes."""
+    written, cells = runs
+    pgd, cw = written["resnet20-pgd-adv2-cam"], written["resnet20-cw-adv2-cam"]
+    limits = [run.summary["joint_success_threshold"]["cam"]["map_l1_below"] for run in (pgd, cw)]
+    shares = [mean([{"kept": row["success"] and row["map_l1"] < at} for row in cw.of("adv2")], "kept") for at in limits]
+    assert shares[0] > shares[1]
+    (row,) = (row for row in lines(grid_tables.by_cell(grid_tables.on_one_scale(cells))) if row[2:4] == ["cw", "adv2"])
+    assert starts(row[5], shares[0])
+
+
 def test_differences_are_of_the_same_images(runs: tuple[dict[str, Written], list[grid_tables.Cell]]) -> None:
     written, cells = runs
     ours = written["resnet20-pgd-advedge-cam"].of("advedge")
     theirs = written["resnet20-pgd-adv2-cam"].of("adv2")
-    ((*place, joint, success, distance, _iou, noise, edges),) = lines(grid_tables.against_adv2(cells))
+    ((*place, joint, success, distance, iou, noise, edges),) = lines(grid_tables.against_adv2(cells))
     assert place == ["digits", "CAM", "pgd", "advedge", "6"]
-    for cell, column in ((joint, "joint_success"), (success, "success"), (distance, "map_l1"), (edges, "edge_energy")):
+    shown = {"joint_success": joint, "success": success, "map_l1": distance, "map_iou": iou, "edge_energy": edges}
+    for column, cell in shown.items():
         assert starts(cell, mean(ours, column) - mean(theirs, column), signed=True), column
     assert starts(noise, mean(theirs, "ssim") - mean(ours, "ssim"), signed=True)
 

@@ -67,7 +67,7 @@ def test_the_image_itself_is_left_alone() -> None:
     assert (image.size, image.tobytes(), image.getexif()[0x0112]) == before
 
 
-@pytest.mark.parametrize("size", [(0, 4), (4, -1), (4,), (4, 4, 4), 4, 4.5])
+@pytest.mark.parametrize("size", [(0, 4), (4, -1), (4,), (4, 4, 4), 4, 4.5, (4.5, 4), ("a", 4)])
 def test_impossible_sizes_are_refused(size: Any) -> None:
     with pytest.raises(InputError, match="size is"):
         prepare(Image.new("L", (2, 2)), size, 1)

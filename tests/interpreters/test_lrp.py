@@ -185,7 +185,8 @@ def test_nothing_of_a_map_stays_in_memory(classifier: uf.Classifier, images: Ten
     """A graph that holds the rules which hold it is out of the garbage collector's reach."""
     from underfire.interpreters.propagation import Propagation
 
-    before = sum(isinstance(thing, Propagation) for thing in gc.get_objects())
+    # By the type alone: of a dead weak proxy of some library, isinstance asks what is no longer there.
+    before = sum(issubclass(type(thing), Propagation) for thing in gc.get_objects())
     LRP(rule).maps(classifier, images, CLASSES)  # type: ignore[arg-type]
     gc.collect()
-    assert sum(isinstance(thing, Propagation) for thing in gc.get_objects()) <= before
+    assert sum(issubclass(type(thing), Propagation) for thing in gc.get_objects()) <= before

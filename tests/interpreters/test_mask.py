@@ -280,3 +280,23 @@ def test_images_without_ids_are_known_by_their_pixels(classifier: uf.Classifier)
     interpreter = MASK(iterations=20)
     known = interpreter.maps(classifier, images, labels, ids=randomness.identify(images))
     assert torch.equal(interpreter.maps(classifier, images, labels), known)
+
+
+@pytest.mark.parametrize("size", [16, 20, 32, 40])
+def test_a_masks_gradient_does_not_depend_on_its_place(size: int) -> None:
+    """Regression: with AVX-512 the last bits of a 5 x 5 mask's did, since it began anywhere in memory."""
+    problem = MASK().problem(smooth_images(1, size))
+    shape = (problem.settings.rows, problem.settings.columns)
+    generator = torch.Generator().manual_seed(size)
+    masks, along = torch.rand(24, *shape, generator=generator), torch.randn(24, size, size, generator=generator)
+
+    def both(masks: Tensor, along: Tensor) -> tuple[Tensor, Tensor]:
+        masks = masks.clone().requires_grad_()
+        large = problem.upsampled(masks)
+        return large.detach(), torch.autograd.grad(large, masks, along)[0]
+
+    together = both(masks, along)
+    for place in range(24):
+        alone = both(masks[place].expand(8, *shape), along[place].expand(8, size, size))
+        for one, many in zip(alone, together, strict=True):
+            assert torch.equal(one[3], many[place])

@@ -167,6 +167,7 @@ class Loop:
         weights = [weighted.weight_at(progress) for weighted in move.terms]
         loss = torch.stack([w * value.sum() for w, value in zip(weights, values, strict=True)]).sum()
         (gradient,) = torch.autograd.grad(loss, variable)
+        gradient = torch.nan_to_num(gradient, 0.0, 0.0, 0.0)  # an image where there is none stays, and fails by itself
         if ranks and last:
             self._rank(point, image)
         if reads and self.outcome.trace is not None and self.outcome.trace.wants(self.step):

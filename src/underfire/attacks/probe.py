@@ -10,27 +10,38 @@ from torch import Tensor
 from underfire.attacks.benign import Benign
 from underfire.attacks.second_order import without_second_derivative
 from underfire.batching import padding
-from underfire.classifiers import CUT, Prepared
+from underfire.classifiers import WHY_NO_GRADIENT, Prepared
 from underfire.errors import ClassifierError, InterpreterError
 from underfire.system import SystemView
 
 
 def probe_logits(prepared: Prepared, images: Tensor) -> None:
-    """Differentiate the logits, on a few of ``images`` N x C x H x W. Where they stand still there, on the others, and
-    on all of them with noise: a black or a saturated image must not decide whether an attack can begin.
+    """Differentiate the logits, on a few of ``images`` N x C x H x W. Where none of these has a slope, on the others,
+    and on all of them with noise: a black or a saturated image must not decide whether an attack can begin.
 
     Raises:
         ClassifierError: where they do not follow the image, so that an attack would do nothing, without a word.
     """
-    passes = prepared.forwards
-    moves = any(_moves(prepared, some) for some in _ever_more(images))
-    prepared.forwards = passes
-    if not moves:
+    passes, broken = prepared.forwards, False
+    try:
+        for some in _ever_more(images):
+            gradient = _gradient_of_logits(prepared, some)
+            finite = torch.isfinite(gradient).flatten(1).all(1)
+            if bool((finite & gradient.flatten(1).any(1)).any()):
+                return
+            broken = broken or not bool(finite.all())
+    finally:
+        prepared.forwards = passes
+    if broken:
         raise ClassifierError(
-            "the gradient of the classifier's logits in the image is zero everywhere: something in its forward, such "
-            "as rounding or a threshold, hides the image from gradients, and no attack that follows them would change "
-            "anything. That is no robustness: pass the gradient straight through it."
+            "the gradient of the classifier's logits in the image holds NaN or infinite values, which nothing can "
+            "follow: something in its forward, such as the root or the logarithm of 0, has no slope there."
         )
+    raise ClassifierError(
+        "the gradient of the classifier's logits in the image is zero everywhere: something in its forward, such as "
+        "rounding or a threshold, hides the image from gradients, and no attack that follows them would change "
+        "anything. That is no robustness: pass the gradient straight through it."
+    )
 
 
 def _ever_more(images: Tensor) -> Iterator[Tensor]:
@@ -42,20 +53,20 @@ def _ever_more(images: Tensor) -> Iterator[Tensor]:
         yield (some + torch.rand(some.shape, generator=generator).to(some) - 0.5).clamp(0, 1)
 
 
-def _moves(prepared: Prepared, images: Tensor) -> bool:
-    """Whether the logits of at most 8 images follow any of them."""
+def _gradient_of_logits(prepared: Prepared, images: Tensor) -> Tensor:
+    """8 x C x H x W: of a smooth function of the logits of at most 8 images. Raises ClassifierError for none."""
     image, gradient = images[padding(len(images), images.device)].clone().requires_grad_(), None
     logits = prepared.run(image)
-    if logits.requires_grad:
-        (gradient,) = torch.autograd.grad(_contrast(logits), image, allow_unused=True)
+    try:
+        if logits.requires_grad:
+            (gradient,) = torch.autograd.grad(_contrast(logits), image, allow_unused=True)
+    except RuntimeError as error:
+        if "not implemented" not in str(error):
+            raise
+        raise ClassifierError(f"the classifier's logits cannot be differentiated in the image: {error}") from error
     if gradient is None:
-        raise ClassifierError(f"the classifier's logits cannot be differentiated in the image: {CUT}")
-    if not bool(torch.isfinite(gradient).all()):
-        raise ClassifierError(
-            "the gradient of the classifier's logits in the image holds NaN or infinite values, which nothing can "
-            "follow: something in its forward, such as the root or the logarithm of 0, has no slope there."
-        )
-    return bool(gradient.any())
+        raise ClassifierError(f"the classifier's logits cannot be differentiated in the image: {WHY_NO_GRADIENT}")
+    return gradient
 
 
 def probe_views(view: SystemView, benign: Benign, classes: Tensor) -> None:
@@ -110,7 +121,8 @@ def _gradients(view: SystemView, benign: Benign, classes: Tensor, chosen: Tensor
     return {name: torch.zeros_like(image) if gradient is None else gradient for name, gradient in found.items()}
 
 
-def _contrast(maps: Tensor) -> Tensor:
-    """A smooth function of the maps whose gradient vanishes for no ordinary map: squared distance to a ramp."""
-    ramp = torch.linspace(0, 1, maps[0].numel(), device=maps.device, dtype=maps.dtype).view_as(maps[0])
-    return (maps - ramp).square().sum()
+def _contrast(values: Tensor) -> Tensor:
+    """A smooth function of maps or logits N x ... whose gradient vanishes for no ordinary ones: squared distance to a
+    ramp."""
+    ramp = torch.linspace(0, 1, values[0].numel(), device=values.device, dtype=values.dtype).view_as(values[0])
+    return (values - ramp).square().sum()

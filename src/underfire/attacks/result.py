@@ -40,7 +40,7 @@ class AttackResult:
         confidence: probability of what was wanted, in [0, 1].
         benign_maps: honest maps N x h x w in [0, 1] of the benign images for their own class.
         maps: honest maps of the adversarial images for the target.
-        target_maps: the maps that were wanted; the benign maps unless ``target_map`` says otherwise.
+        target_maps: the maps N x h x w in [0, 1] that were wanted: the benign ones, unless ``target_map`` says other.
         map_l1: mean absolute difference from the benign map.
         map_l2: root mean square difference from the benign map.
         map_iou: overlap with the benign map, both binarised at 0.5.

@@ -15,7 +15,7 @@ from underfire.attacks import (
     Preset,
     preset,
 )
-from underfire.attacks.perturbations import EPS, parse_eps
+from underfire.attacks.perturbations import EPS, has_ball, parse_eps
 from underfire.attacks.targets import ClassRule
 from underfire.campaigns.inputs import InputConfig
 from underfire.errors import InputError, unknown_name
@@ -57,16 +57,10 @@ class RunConfig(InputConfig):
     @model_validator(mode="before")
     @classmethod
     def _with_radius(cls, values: Any) -> Any:
-        """Names in small letters; the papers' radius where there is a ball and none was chosen."""
-        if not isinstance(values, dict):
+        """The papers' radius, where there is a ball and none was chosen."""
+        if not isinstance(values, dict) or values.get("eps") is not None:
             return values
-        values = dict(values)
-        if isinstance(values.get("attack"), str):
-            values["attack"] = values["attack"].lower()
-        ball = all(values.get(name) not in ("cw", "stadv") for name in ("attack", "perturbation"))
-        if ball and values.get("eps") is None:
-            values["eps"] = EPS
-        return values
+        return {**values, "eps": EPS if has_ball(values.get("attack"), values.get("perturbation")) else None}
 
     @field_validator("interpreters", "readers")
     @classmethod

@@ -75,7 +75,7 @@ def run_attack(
     """
     reporter = reporter or _Silent()
     defaults = RunConfig.model_construct().model_dump(mode="json")
-    idle = ("eps",) if config.eps is None else ()  # of C&W and StAdv, where it once was what the others' is
+    idle = ("eps",) if config.eps is None else ()  # earlier versions wrote one down for C&W and StAdv
     store = Store(folder, config.model_dump(mode="json"), resume, overwrite, defaults, idle)
     if store.finished:
         return store.summary()

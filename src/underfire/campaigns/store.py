@@ -179,8 +179,10 @@ class Store:
         for key, now in json.loads(json.dumps(values)).items():
             pairs = [(key, run.get(key), now)]
             if isinstance(now, dict):
-                held = (self.defaults if key == "configuration" else {}) | (run.get(key) or {})
-                pairs = [(part, held.get(part), now.get(part)) for part in now | held if part not in self.idle]
+                settings = key == "configuration"
+                held = (self.defaults if settings else {}) | (run.get(key) or {})
+                told = [part for part in now | held if not (settings and part in self.idle)]
+                pairs = [(part, held.get(part), now.get(part)) for part in told]
             changed += [f"{name} was {old!r}, is {new!r}" for name, old, new in pairs if old != new]
         if changed:
             raise StoreError(

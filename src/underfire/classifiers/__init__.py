@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from underfire.classifiers.classifier import CUT, Classifier
+from underfire.classifiers.classifier import WHY_NO_GRADIENT, Classifier
 from underfire.classifiers.inputs import check_images, check_labels, check_pixels, label_tensor, one_per_image
 from underfire.classifiers.pixels import Later, Recorded
 from underfire.classifiers.prepared import Prepared
 from underfire.classifiers.sources import load
 
 __all__ = [
-    "CUT",
+    "WHY_NO_GRADIENT",
     "Classifier",
     "Later",
     "Prepared",

@@ -19,7 +19,7 @@ from underfire.classifiers.prepared import Prepared
 from underfire.data.resizing import DEFAULT_RESIZING, Resizing
 from underfire.errors import ClassifierError, InputError, UnderfireWarning
 
-CUT = (
+WHY_NO_GRADIENT = (
     "its forward cuts the graph, by detach(), torch.no_grad() or torch.inference_mode(), by .data, or on its way "
     "through NumPy. Take that out: the network needs no training mode, but gradients in its input."
 )

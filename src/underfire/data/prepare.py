@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Literal
 
 import numpy as np
@@ -70,7 +71,11 @@ def check_format(size: tuple[int, int] | None, channels: int) -> None:
     """Raise ``InputError`` unless ``size`` is None or a (height, width), and ``channels`` 1 or 3."""
     if channels not in (1, 3):
         raise InputError(f"channels is {channels!r}; expected 1 (grey) or 3 (RGB).")
-    if size is not None and (not isinstance(size, tuple | list) or len(size) != 2 or min(size) < 1):
+    if size is not None and not (
+        isinstance(size, tuple | list)
+        and len(size) == 2
+        and all(isinstance(side, Integral) and int(side) >= 1 for side in size)
+    ):
         raise InputError(f"size is {size!r}; expected (height, width), both at least 1, or None.")
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from underfire import randomness
 from underfire.batching import in_batches, suited_size
-from underfire.classifiers import CUT, Classifier, Prepared, Recorded, check_pixels, one_per_image
+from underfire.classifiers import WHY_NO_GRADIENT, Classifier, Prepared, Recorded, check_pixels, one_per_image
 from underfire.errors import InputError, InterpreterError
 from underfire.interpreters.smoothing import Smoothing
 
@@ -167,7 +167,7 @@ class Interpreter(ABC):
             except (IndexError, RuntimeError) as error:
                 if "does not require grad" in str(error):
                     raise InterpreterError(
-                        f"{self.label} differentiates the network, which cannot be: {CUT}"
+                        f"{self.label} differentiates the network, which cannot be: {WHY_NO_GRADIENT}"
                     ) from error
                 known = classifier.logits(images[:1]).shape[1]
                 if int(classes.max()) < known:

@@ -40,7 +40,8 @@ class _Both:
     """``rows`` @ image @ ``columns``^T for each image N x ... x h x w.
 
     Inside, images are as wide as makes each of them begin on a border of ``ALIGNED`` values: where it begins decides
-    which instructions multiply it, so that its last bits depended on its place in the batch.
+    which instructions multiply it, so that with AVX-512 the last bits of the gradient of a 5 x 5 mask depended on its
+    place in the batch.
     """
 
     def __init__(self, rows: Tensor, columns: Tensor) -> None:

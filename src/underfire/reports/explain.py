@@ -103,13 +103,12 @@ def explain(
             UnderfireWarning,
             stacklevel=2,
         )
-    classifier = system.classifier
-    names = classifier.class_names
+    names = system.classifier.class_names
     store.finish(
         {
             "data": data.name,
-            "classifier": classifier.name,
-            "interpreters": {name: part.identity(classifier) for name, part in system.interpreters.items()},
+            "classifier": system.classifier.name,
+            "interpreters": {name: part.identity(system.classifier) for name, part in system.interpreters.items()},
             "class": wanted,
             "class_names": None if names is None else list(names),
             "images": [asdict(entry) for entry in found],

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from underfire.attacks.perturbations import has_ball
 from underfire.reports.names import plain
 from underfire.reports.run import Run
 
@@ -213,7 +214,7 @@ def _on_noise(run: Run) -> list[Note]:
 def _on_budget(run: Run) -> list[Note]:
     """The noise of attacks in a ball is as large as the ball, which few steps do not fill."""
     configuration = run.configuration
-    if {configuration.get("attack"), configuration.get("perturbation")} & {"cw", "stadv"} or not run.keeps:
+    if not has_ball(configuration.get("attack"), configuration.get("perturbation")) or not run.keeps:
         return []
     levels = int(configuration["eps"] * 255 + 1e-3)
     if round(_largest(run) * 255) >= 0.75 * levels:
@@ -232,7 +233,7 @@ def _noise(configuration: Mapping[str, Any]) -> str:
     chosen = configuration.get("noise_eps")
     if chosen is not None:
         return f"Random noise of plus and minus {chosen * 255:.3g}/255"
-    if {configuration.get("attack"), configuration.get("perturbation")} & {"cw", "stadv"}:
+    if not has_ball(configuration.get("attack"), configuration.get("perturbation")):
         return "Random noise as large as the attack's own change (--noise-eps takes another)"
     return "Random noise of the same size"
 

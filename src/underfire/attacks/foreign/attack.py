@@ -24,7 +24,7 @@ from underfire.attacks.perturbations import EPS, PGD, Perturbation
 from underfire.attacks.shaping import Shaping, Uniform
 from underfire.attacks.target_maps import BenignMap, MapRule
 from underfire.attacks.targets import ClassRule, RandomClass
-from underfire.classifiers import CUT
+from underfire.classifiers import WHY_NO_GRADIENT
 from underfire.errors import ClassifierError, InputError, unknown_name
 from underfire.system import SystemView
 
@@ -161,7 +161,7 @@ class ForeignAttack(BaseAttack):
                     if "does not require grad" not in str(error):
                         raise
                     raise ClassifierError(
-                        f"{self.source} differentiates the classifier, which cannot be: {CUT}"
+                        f"{self.source} differentiates the classifier, which cannot be: {WHY_NO_GRADIENT}"
                     ) from error
                 found, images = found.detach().to(benign.images), benign.images[rows]
                 blank = (found == 0).flatten(1).all(1)  # what some hand back of an image that they could not change

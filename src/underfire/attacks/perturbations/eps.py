@@ -14,6 +14,11 @@ EPS = 0.031
 """The papers' radius."""
 
 
+def has_ball(*names: object) -> bool:
+    """Whether what is called so, an attack and its perturbation, changes pixels by a radius at most."""
+    return not any(str(name).lower() in ("cw", "stadv") for name in names)
+
+
 def parse_eps(text: str, name: str = "eps") -> float:
     """A number or a fraction, such as ``0.031`` or ``8/255``. ``name``: what the argument is called."""
     try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from torch import Tensor
 
 from underfire.attacks.attack import Attack
-from underfire.attacks.perturbations import EPS, check_eps, parse_eps
+from underfire.attacks.perturbations import EPS, check_eps, has_ball, parse_eps
 from underfire.attacks.presets.building import KINDS, build, perturbation_of
 from underfire.attacks.presets.rows import ROWS
 from underfire.attacks.presets.variants import VARIANTS, EdgeScope, Variant
@@ -103,16 +103,16 @@ class Preset:
             raise InputError(f"random_start is True, and {self.perturbation_name} has none: pgd has.")
         if self.neighbours is not None and self.perturbation_name != "stadv":
             raise InputError(f"neighbours is {self.neighbours!r}, and {self.perturbation_name} has no flow: stadv has.")
-        ball = self.perturbation_name not in ("cw", "stadv")
+        ball = has_ball(self.perturbation_name)
         if self.eps is None and ball:
             object.__setattr__(self, "eps", EPS)
-        if self.eps is not None:
-            check_eps("eps", self.eps)
         if self.eps is not None and not ball:
             raise InputError(
-                f"eps is {self.eps:.4g}, and {self.perturbation_name} has no ball: its changes are as large as they "
+                f"eps is {self.eps!r:.8}, and {self.perturbation_name} has no ball: its changes are as large as they "
                 "need to be. noise_eps says what noise maps are compared with."
             )
+        if self.eps is not None:
+            check_eps("eps", self.eps)
         if self.noise_eps is not None and self.eps is not None:
             raise InputError(
                 f"noise_eps is {self.noise_eps:g}, and {self.perturbation_name} is compared with noise of its own eps, "

@@ -74,6 +74,7 @@ class Check:
         }
 
 
+@torch.inference_mode(False)
 def run_check(config: InputConfig, count: int, device: torch.device) -> Check:
     """Look at a classifier and its data.
 
@@ -199,13 +200,13 @@ def _input(classifier: Classifier, batch: Batch) -> Finding:
 
 
 def _gradient(classifier: Classifier, images: Tensor) -> Finding:
-    """Whether an attack has anything to follow. Networks of which no copy can be made are judged by the trials."""
+    """Whether an attack has anything to follow. Networks that cannot be prepared for one are judged by the trials."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnderfireWarning)
             prepared = classifier.prepare(size=images.shape[2:])
-    except UnderfireError:
-        return Finding("gradient", "hint", "not looked at: no copy of the network can be made")
+    except UnderfireError as error:
+        return Finding("gradient", "hint", f"not looked at: {error}")
     try:
         with torch.enable_grad():
             probe_logits(prepared, images.to(classifier.device))
