@@ -265,7 +265,8 @@ def _on_controls(run: Run, name: str) -> list[Note]:
             )
         )
     if run.control:
-        joint, control = attacks[run.attack]["joint_success"], attacks[run.control]["joint_success"]
+        control = attacks[run.control]["joint_success"]
+        lead = run.summary["interpreters"][name]["against_prediction_only"]["paired_difference"]["joint_success"]
         if (control["mean"] or 0) > 0.3:
             share = percent(control["mean"])
             notes.append(
@@ -278,11 +279,12 @@ def _on_controls(run: Run, name: str) -> list[Note]:
                     f"wanted one for {share}: that it was reached says little here.",
                 )
             )
-        elif (joint["low"] or 0) <= (control["high"] or 0):
+        elif (lead["low"] or 0) <= 0:
             notes.append(
                 Note(
                     "careful",
-                    f"With {shown}, the intervals of the attack and of its control overlap: no clear difference.",
+                    f"With {shown}, what the attack is ahead of its control, image by image, may be nothing: no clear "
+                    "difference.",
                 )
             )
     return notes
