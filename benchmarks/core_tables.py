@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.grid_tables import Cell, finished, markdown, shown
 from underfire import metrics
-from underfire.campaigns import RunConfig, run_attack
+from underfire.runs import RunConfig, run_attack
 
 NAMES = ("cam", "grad", "gradcam")
 SHORT = (40, 160)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from benchmarks import grid_tables
-from underfire.campaigns import RunConfig, run_attack
+from underfire.runs import RunConfig, run_attack
 
 CLASSIFIERS = {"resnet20": (200, 24), "densenet": (64, 16)}
 """Images, and images with MASK, whose maps are solved for."""

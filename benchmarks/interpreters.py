@@ -28,10 +28,10 @@ from torch import Tensor
 
 import underfire as uf
 from underfire import metrics, randomness
-from underfire.campaigns.selection import select
 from underfire.errors import InterpreterError
 from underfire.interpreters.rts.replacing import BLUR, blurred
 from underfire.metrics import Interval
+from underfire.runs.selection import select
 
 FILLS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda images: images.mean((2, 3), keepdim=True).expand_as(images),

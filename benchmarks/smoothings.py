@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 import underfire as uf
-from underfire.campaigns.selection import select
 from underfire.interpreters import Smoothing
+from underfire.runs.selection import select
 
 SMOOTHINGS = {
     "published, width 1e-4": Smoothing(),

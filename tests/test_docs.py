@@ -64,7 +64,7 @@ def test_the_readme_runs() -> None:
 
 
 def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from underfire.campaigns import RunConfig, run_attack
+    from underfire.runs import RunConfig, run_attack
 
     monkeypatch.chdir(tmp_path)
     command = {"data": "scenes:test", "classifier": "scenes-resnet", "interpreters": ("cam",), "eps": "8/255"}

@@ -31,6 +31,21 @@ class InterpreterError(UnderfireError):
     """The interpreter cannot be used with this classifier."""
 
 
+class NoGradientError(ClassifierError, InterpreterError):
+    """Something that an attack must differentiate has no gradient, or one that nothing can follow.
+
+    ``module`` names the part of the network that is to blame, such as ``layer1.0.act (Hardsigmoid)``, if it is known.
+    """
+
+    def __init__(self, message: str, module: str | None = None) -> None:
+        super().__init__(message)
+        self.module = module
+
+
+class UserCodeError(ClassifierError, InterpreterError):
+    """Code of the user's own, named as ``file.py:name``, raises an error."""
+
+
 class StoreError(UnderfireError):
     """The output folder cannot be used."""
 

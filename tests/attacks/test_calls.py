@@ -13,8 +13,8 @@ import underfire as uf
 from tests.conftest import smooth_images, tiny_network
 from underfire import attacks
 from underfire.attacks.perturbations import PGD
-from underfire.campaigns.check.trials import try_interpreters
-from underfire.campaigns.check.variants import variants
+from underfire.check.trials import try_interpreters
+from underfire.check.variants import variants
 from underfire.classifiers.sigmoid import ends_in_sigmoid
 from underfire.errors import ClassifierError, InputError, InterpreterError
 

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 from safetensors.numpy import save_file
 
-from underfire.campaigns.schema import RESULTS, TRACE
-from underfire.campaigns.summary import summarise, with_joint_success
+from underfire.runs.schema import RESULTS, TRACE
+from underfire.runs.summary import summarise, with_joint_success
 
 HEIGHT, WIDTH = 8, 12
 NOISE = 0.1

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import underfire as uf
-from tests.campaigns.runs import MISLABELLED, Command, make_command, write_digits
+from tests.runs.runs import MISLABELLED, Command, make_command, write_digits
 from underfire.errors import InputError, StoreError
 from underfire.reports.explain import classes_to_explain
 from underfire.reports.explained import ExplainedFolder

@@ -14,8 +14,8 @@ from underfire.errors import InputError, StoreError
 from underfire.reports.figure import _group, map_picture, write_figure
 from underfire.reports.outline import draw_outline
 from underfire.reports.pictures import colour, difference, fitted, overlay
-from underfire.reports.run import Run
 from underfire.reports.sheet import GAP, MARGIN, PAPER, UNIT_GAP, Band, Text, Unit, sheet
+from underfire.runs.reader import Run
 
 
 def pixels(path: Path) -> np.ndarray:

@@ -19,7 +19,7 @@ from underfire.errors import InputError, StoreError
 from underfire.reports.gallery import choose, data_uri, map_uri
 from underfire.reports.page import COLUMNS, write_page
 from underfire.reports.pictures import ANCHORS, veil
-from underfire.reports.run import Run
+from underfire.runs.reader import Run
 
 EVIL = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202egnp.exe &amp; {{ 7*7 }}"
 VOID = {"meta", "img", "br", "link", "input", "path", "use"}

@@ -119,8 +119,8 @@ def attack(
     and, where an interpreter draws random numbers (mask, smoothgrad, captum:Lime and its like), the clean images read
     with others.
     """
-    from underfire.campaigns import RunConfig, parse_steps, run_attack
     from underfire.errors import InputError
+    from underfire.runs import RunConfig, parse_steps, run_attack
 
     if early_stop and no_early_stop:
         raise InputError("--early-stop and --no-early-stop contradict each other; give one of them.")
@@ -181,9 +181,9 @@ def attack(
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
         return
-    from underfire.reports.run import Run
     from underfire.reports.table import summary_table
     from underfire.reports.words import cautions
+    from underfire.runs.reader import Run
 
     console = Console()
     console.print(summary_table(summary))

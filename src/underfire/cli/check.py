@@ -13,7 +13,7 @@ from underfire.cli.options import flag, option
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from underfire.campaigns.check import Check
+    from underfire.check import Check
 
 EXAMPLES = """[bold]Examples[/bold]
 
@@ -45,9 +45,9 @@ def check(
 
     Exit code 0 if an attack can run, 1 if not, 2 for wrong usage.
     """
-    from underfire.campaigns.check import run_check
-    from underfire.campaigns.inputs import InputConfig
-    from underfire.campaigns.runner import find_device
+    from underfire.check import run_check
+    from underfire.runs.inputs import InputConfig
+    from underfire.runs.runner import find_device
 
     config = InputConfig.create(
         data=data,

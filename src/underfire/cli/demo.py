@@ -38,10 +38,10 @@ def demo(
     For each interpreter: the attack on the prediction alone, the joint attack, and their controls, on the same
     pictures. An earlier demo in the folder is replaced.
     """
-    from underfire.campaigns import RunConfig, run_attack
     from underfire.reports.figure import write_figure
     from underfire.reports.page import write_page
     from underfire.reports.table import summary_table
+    from underfire.runs import RunConfig, run_attack
 
     refuse_other_files(out)
     summaries, folders = [], []

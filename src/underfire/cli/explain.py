@@ -46,11 +46,11 @@ def explain(
     from rich.console import Console
     from rich.text import Text
 
-    from underfire.campaigns.inputs import InputConfig, few_images
-    from underfire.campaigns.runner import find_device
     from underfire.errors import InputError
     from underfire.reports.explain import explain as write_maps
     from underfire.reports.single import open_images
+    from underfire.runs.inputs import InputConfig, few_images
+    from underfire.runs.runner import find_device
     from underfire.system import System
 
     config = InputConfig.create(

@@ -36,7 +36,7 @@ def classifier(
 
     Writes weights (safetensors), a model card and a checkpoint to the output folder.
     """
-    from underfire.campaigns.runner import find_device
+    from underfire.runs.runner import find_device
     from underfire.zoo.train import train_recipe
 
     def show(epoch: Any) -> None:

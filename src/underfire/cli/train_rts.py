@@ -58,12 +58,12 @@ def rts(
     Writes rts-NAME.safetensors, its model card rts-NAME.md, losses.csv, losses.png and a checkpoint to the output
     folder. Use it with --interpreter rts:FOLDER.
     """
-    from underfire.campaigns.inputs import InputConfig
-    from underfire.campaigns.runner import find_device
     from underfire.classifiers import load
     from underfire.data import in_classifier_order, open_data
     from underfire.interpreters.rts import MaskerRecipe, train_masker
     from underfire.reports.losses import write_losses
+    from underfire.runs.inputs import InputConfig
+    from underfire.runs.runner import find_device
 
     recipe = MaskerRecipe(
         **_steps(steps), selector_batch=2 * batch, decoder_batch=batch, confidence=confidence, seed=seed

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from underfire.errors import StoreError
-from underfire.reports.names import plain
-from underfire.reports.run import Run
+from underfire.runs.reader import Run
+from underfire.text import plain
 
 Numbers = npt.NDArray[np.float64]
 

@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from underfire import randomness
-from underfire.campaigns.selection import logits_of
 from underfire.classifiers import Classifier, check_images
 from underfire.data import Batch, ImageData, Record
 from underfire.errors import DataError, InputError, UnderfireWarning, unknown_name
 from underfire.reports.explained import ExplainedFolder
-from underfire.reports.names import plain
 from underfire.reports.pictures import Pixels, colour, fitted, overlay
 from underfire.reports.sheet import UNIT_GAP, Band, Text, Unit, sheet
 from underfire.reports.single import NO_LABEL
+from underfire.runs.selection import logits_of
 from underfire.system import System
+from underfire.text import plain
 
 BATCH = 32
 ON_SHEET = 48

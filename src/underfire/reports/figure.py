@@ -8,9 +8,9 @@ from pathlib import Path
 from underfire.errors import InputError, StoreError
 from underfire.reports.outline import draw_outline
 from underfire.reports.pictures import Pixels, Values, colour, difference, fitted, overlay
-from underfire.reports.run import Case, Run, spread
 from underfire.reports.sheet import Band, Text, Unit, sheet
 from underfire.reports.words import with_interval
+from underfire.runs.reader import Case, Run, spread
 
 SIDE, SIDE_OF_MANY = 128, 96
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, features
 
-from underfire.reports.names import plain
 from underfire.reports.outline import outline_path
 from underfire.reports.pictures import Pixels, Values, difference, veil
-from underfire.reports.run import Case, Outcome, Run, spread
+from underfire.runs.reader import Case, Outcome, Run, spread
+from underfire.text import plain
 
 SMALL = 96  # up to here, pixels are shown as squares, and are stored exactly
 LARGEST = 256  # what the page shows of large images; the run's folder has them whole

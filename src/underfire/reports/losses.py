@@ -12,8 +12,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from underfire.errors import StoreError
-from underfire.reports.names import plain
 from underfire.reports.sheet import Band, Text, Unit, sheet
+from underfire.text import plain
 
 WIDTH, HEIGHT, EDGE = 270, 170, 6
 FAINT, LINE, FRAME = (205, 214, 232), (38, 84, 160), (190, 194, 204)

@@ -16,8 +16,8 @@ from typing import Any
 from underfire.errors import InputError, StoreError
 from underfire.reports import curves, words
 from underfire.reports.gallery import OUTCOMES, TOWARD, cards
-from underfire.reports.names import plain
-from underfire.reports.run import CONTROLS, Run
+from underfire.runs.reader import CONTROLS, Run
+from underfire.text import plain
 
 TEMPLATES = Path(__file__).parent / "templates"
 

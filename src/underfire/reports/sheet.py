@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from underfire.reports.names import ascii_only
 from underfire.reports.pictures import Pixels, colour
+from underfire.text import ascii_only
 
 INK, MUTED, PAPER = (28, 30, 38), (98, 103, 116), (255, 255, 255)
 MARGIN, GAP, UNIT_GAP = 20, 6, 22

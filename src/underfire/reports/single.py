@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from underfire.campaigns.inputs import InputConfig
 from underfire.classifiers import Classifier, load
 from underfire.data import ImageData, Record
 from underfire.data.decode import IMAGE_SUFFIXES, decode_image, read_bytes
 from underfire.errors import InputError
+from underfire.runs.inputs import InputConfig
 
 NO_LABEL = -1
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from underfire.attacks.perturbations import has_ball
-from underfire.reports.names import plain
-from underfire.reports.run import Run
+from underfire.runs.reader import Run
+from underfire.text import plain
 
 Interval = Mapping[str, Any]
 

@@ -11,10 +11,10 @@ from PIL import Image
 
 import underfire as uf
 from tests.classifiers.sources.models import PHOTOS, attack, package
-from underfire.campaigns.check import run_check
-from underfire.campaigns.inputs import InputConfig
+from underfire.check import run_check
 from underfire.data import Resizing
 from underfire.errors import InputError
+from underfire.runs.inputs import InputConfig
 
 
 @pytest.mark.parametrize(("name", "interpreter"), [("resnet50", "cam"), ("densenet169", "cam")])

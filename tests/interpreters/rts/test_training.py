@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 import underfire as uf
-from tests.campaigns.runs import process
 from tests.interpreters.rts.makers import pyramid, write_encoder
+from tests.runs.runs import process
 from underfire.data import TensorData
 from underfire.errors import DataError, InputError, InterpreterError, StoreError
 from underfire.interpreters import RTS

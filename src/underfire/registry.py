@@ -1,0 +1,107 @@
+"""Registries: the known parts of one kind, by name.
+
+A part comes from one of three places: it ships with underfire, an installed package offers it as an entry point, or
+the user names it as ``file.py:name``. All three work wherever a name is accepted, on the command line and in Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import entry_points
+from typing import Any, Generic, TypeVar
+
+from underfire import user_files
+from underfire.errors import InputError, UserCodeError, unknown_name
+
+T = TypeVar("T")
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """The parts of one kind, by name. As a mapping it holds what ships and what installed packages offer.
+
+    Args:
+        kind: what one part is called in messages and in Python settings, such as ``perturbation``.
+        group: the entry point group of packages that offer more, such as ``underfire.perturbations``.
+        parts: what ships, by name.
+        accept: turn an object that a package or a file offers into a part; raises TypeError or ValueError with what was
+            expected, such as "expected a subclass of Perturbation", if it is none.
+    """
+
+    def __init__(self, kind: str, group: str, parts: Mapping[str, T], accept: Callable[[Any], T]) -> None:
+        self.kind = kind
+        self.group = group
+        self._parts = dict(parts)
+        self._accept = accept
+
+    def __getitem__(self, name: str) -> T:
+        if name in self._parts:
+            return self._parts[name]
+        found = self._offered().get(name)
+        if found is None:
+            raise KeyError(name)
+        return self._accepted(found.load(), f"entry point {found.value}")
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._parts
+        yield from (name for name in self._offered() if name not in self._parts)
+
+    def __len__(self) -> int:
+        return len({*self._parts, *self._offered()})
+
+    def find(self, name: str) -> T:
+        """Return the part called ``name``: a known name in any case of letters, or ``file.py:name``.
+
+        Raises:
+            InputError: there is no such part, or the file offers something else; the message has the nearest name.
+            UserCodeError: the user's file raises an error when it is run.
+        """
+        own = user_files.split(name)
+        if own is not None:
+            return self._accepted(user_files.load(*own, self.kind), name)
+        for spelled in (name, name.lower()):
+            if spelled in self:
+                return self[spelled]
+        raise unknown_name(self.kind, name, self)
+
+    def _offered(self) -> dict[str, Any]:
+        return {point.name: point for point in entry_points(group=self.group)}
+
+    def _accepted(self, value: Any, source: str) -> T:
+        try:
+            return self._accept(value)
+        except (TypeError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{self.kind} is {source!r}, which is {_shown(value)}; {error}.") from error
+
+
+def _shown(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"
+
+
+def instances_of(base: type[T], called: str) -> Callable[[Any], T]:
+    """An ``accept`` for parts that are objects: takes an instance of ``base``, or a class or function that makes one
+    without arguments."""
+
+    def accept(value: Any) -> T:
+        if not isinstance(value, base) and callable(value):
+            try:
+                value = value()
+            except Exception as error:
+                raise UserCodeError(f"{called} cannot be made: {type(error).__name__}: {error}") from error
+        if not isinstance(value, base):
+            raise TypeError(f"expected a {base.__name__}, or a function that returns one")
+        return value
+
+    return accept
+
+
+def subclasses_of(base: type[T]) -> Callable[[Any], type[T]]:
+    """An ``accept`` for parts that are classes: takes a subclass of ``base``."""
+
+    def accept(value: Any) -> type[T]:
+        if not (isinstance(value, type) and issubclass(value, base)):
+            raise TypeError(f"expected a subclass of {base.__name__}")
+        return value
+
+    return accept

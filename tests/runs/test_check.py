@@ -1,0 +1,241 @@
+"""What ``underfire check`` finds: wrong orders, wrong input, sigmoids, batches that matter, parts without a slope."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import underfire as uf
+from tests.conftest import smooth_images, tiny_network
+from tests.runs.runs import Command
+from underfire.attacks.second_order import without_second_derivative
+from underfire.check.checking import spread
+from underfire.check.order import agreement, better_order, interval
+from underfire.check.parts import find_parts
+from underfire.check.variants import variants
+
+
+def test_the_interval_is_wilsons() -> None:
+    low, high = interval(8, 10)  # from the quadratic: (p - share)^2 = z^2 p (1 - p) / n
+    z = 1.959964
+    for bound in (low, high):
+        assert (bound - 0.8) ** 2 == pytest.approx(z * z * bound * (1 - bound) / 10)
+    assert interval(0, 0) == (0.0, 1.0)
+    assert interval(10, 10)[1] == pytest.approx(1)
+
+
+@given(total=st.integers(1, 300), count=st.integers(1, 80))
+@settings(deadline=None)
+def test_images_are_spread_in_pairs(total: int, count: int) -> None:
+    chosen = spread(total, count)
+    assert len(set(chosen)) == len(chosen) <= count
+    assert all(0 <= place < total for place in chosen)
+    if count >= total:
+        assert chosen == list(range(total))
+    elif count > 2 and total > 4 * count:
+        assert chosen[-1] >= (total - 1) // 2
+        assert all(place + 1 in chosen for place in chosen[: count - 1 : 2])
+
+
+LABELS = torch.arange(60) % 12
+
+
+@pytest.mark.parametrize(
+    ("predicted", "said"),
+    [
+        ((LABELS - 1) % 12, "labels look shifted by one: they count from 1"),
+        ((LABELS + 1) % 12, "the classifier counts from 1"),
+        (torch.tensor(sorted(range(12), key=str))[LABELS], "the classes look sorted as text"),
+        (torch.tensor(sorted(range(12), key=str)).argsort()[LABELS], "the classifier's classes look sorted as text"),
+        (11 - LABELS, "reversed"),
+    ],
+)
+def test_known_confusions_of_orders(predicted: Tensor, said: str) -> None:
+    fit = better_order(predicted, LABELS, 12)
+    assert fit is not None
+    assert said in fit.what
+    assert fit.accuracy == 1
+
+
+def test_the_alphabet() -> None:
+    names = ("dog", "Cat", "owl", "ant")
+    labels = torch.arange(40) % 4  # of the sorted names ant, Cat, dog, owl
+    fit = better_order(torch.tensor([3, 1, 0, 2])[labels], labels, 4, names)
+    assert fit is not None
+    assert "alphabet" in fit.what
+
+
+def test_a_right_order_and_guessing_are_left_alone() -> None:
+    assert better_order(LABELS, LABELS, 12) is None
+    assert better_order(torch.zeros(60, dtype=torch.int64), LABELS, 12) is None
+    mostly = torch.where(torch.arange(60) % 3 == 0, (LABELS + 1) % 12, LABELS)
+    assert better_order(mostly, LABELS, 12) is None
+
+
+def test_agreement_on_a_permutation_and_on_nothing() -> None:
+    permuted = (LABELS * 5 + 3) % 12
+    found = agreement(permuted, LABELS)
+    assert (found.share, found.count) == (1, 60)
+    assert (0, 3) in found.pairs
+    assert len(found.pairs) == 12
+    assert found.one_to_one
+    assert not agreement(torch.full((60,), 9), LABELS).one_to_one, "all labels on one class are no order"
+    assert not agreement(LABELS // 2, LABELS).one_to_one, "nor are two labels on each class"
+    assert not agreement(torch.full((6,), 9), torch.zeros(6)).one_to_one, "nor is one label"
+    torch.manual_seed(0)
+    assert agreement(torch.randint(0, 12, (60,)), LABELS).share < 0.3
+    assert agreement(torch.arange(12), torch.arange(12)).count == 0, "single images prove nothing"
+
+
+def digits() -> tuple[uf.Classifier, Tensor, Tensor]:
+    classifier = uf.classifiers.load("digits-resnet")
+    batch = uf.data.open_data("digits:test").load((16, 16), 1, range(32))
+    return classifier, batch.images, batch.labels
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "expected"),
+    [((0.305,), (0.345,), None), ((0.0,), (1 / 255,), "pixels in [-1, 1]: --mean 0.5 --std 0.5")],
+)
+def test_a_better_normalisation_is_found(mean: object, std: object, expected: str | None) -> None:
+    classifier, images, labels = digits()
+    _, best = variants(uf.Classifier(classifier.module, mean=mean, std=std), images, labels)  # type: ignore[arg-type]
+    if expected is None:
+        assert best is None
+    else:
+        assert best is not None
+        assert best.accuracy > 0.9
+        assert expected in best.advice
+
+
+def test_blue_before_red() -> None:
+    class Red(nn.Module):
+        """Class 1 where red outweighs blue, for whoever gives blue first."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            return (images[:, 2] - images[:, 0]).mean((1, 2)).mul(20)
+
+    images = torch.zeros(20, 3, 8, 8)
+    images[:10, 0], images[10:, 2] = 0.9, 0.9
+    labels = (torch.arange(20) < 10).long()
+    _, best = variants(uf.Classifier(Red()), images.flip(1), labels)
+    assert best is None
+    _, best = variants(uf.Classifier(Red()), images, labels)
+    assert best is not None
+    assert "blue before red" in best.advice
+    assert best.accuracy == 1
+
+
+def test_parts_have_their_authors_names(tiny: nn.Module) -> None:
+    found = find_parts(uf.Classifier(tiny).prepare(), smooth_images(2))
+    assert (found.features, found.head) == ("output of act, 8 x 8 x 8", "head, 8 -> 4")
+    assert found.cam_error is not None
+    assert found.cam_error < 1e-5
+    mlp = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4))
+    nothing = find_parts(uf.Classifier(mlp, image_size=16).prepare(), smooth_images(2))
+    assert (nothing.head, nothing.cam_error) == ("1, 768 -> 4", None), "JSON has no infinity"
+
+
+class Gated(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = tiny_network()
+        self.gate = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Hardsigmoid())
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images * self.gate(images))
+
+
+def test_the_part_without_a_second_derivative_is_named() -> None:
+    images = smooth_images(2)
+    assert without_second_derivative(uf.Classifier(Gated()).prepare(), images) == "gate.1 (Hardsigmoid)"
+    assert without_second_derivative(uf.Classifier(tiny_network()).prepare(), images) is None
+
+
+def test_a_good_classifier(command: Command) -> None:
+    ended = command("check", "--data", "digits:test", "--classifier", "digits-resnet", "--count", 16)
+    assert ended.code == 0
+    assert ended.out.startswith("ready: 9 of 10 interpreters work")
+    assert max(map(len, ended.out.splitlines())) <= 80
+    ended = command("check", "--data", "digits:test", "--classifier", "digits-resnet", "--count", 16, "--json")
+    found = json.loads(ended.out)
+    assert (ended.code, found["ready"]) == (0, True)
+    assert set(found["interpreters"]) == set(uf.interpreters.REGISTRY)
+    times = found["interpreters"]["grad"]["speed"]
+    assert 0 < times["forward"] < times["step"] < times["joint"]
+    # The published schedule: 300 steps on the prediction, 704 jointly, 1004 of the control; 100 images.
+    expected = (300 * times["step"] + 704 * times["joint"] + 1004 * times["step"]) * 100 / 1000
+    assert times["run_seconds"] == pytest.approx(expected)
+    # MASK: solutions of 300 passes both ways, before every 50th joint step, after the last, and five of each image.
+    times = found["interpreters"]["mask"]["speed"]
+    solved = (1000 / 50 + 1 + 5) * 300 * times["step"]
+    expected = ((400 + 1400) * times["step"] + 1000 * times["joint"] + solved) * 100 / 1000
+    assert times["run_seconds"] == pytest.approx(expected)
+
+
+def model(folder: Path, body: str) -> str:
+    lines = ["import torch, underfire as uf", "from torch import nn", "def build():"]
+    lines += ["    made = uf.classifiers.load('digits-resnet')", *(f"    {line}" for line in body.split("\n"))]
+    (folder / "model.py").write_text("\n".join(lines) + "\n")
+    return f"{folder / 'model.py'}:build"
+
+
+WRAP = "return uf.Classifier(nn.Sequential(made.module, {}), mean=(0.305,), std=(0.345,), image_size=16)"
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [
+        (WRAP.format("nn.Softmax(1)"), 1, ["not ready: see output", "returns probabilities", "remove the softmax"]),
+        (WRAP.format("nn.Sigmoid()"), 1, ["not ready: see output", "what comes out of a sigmoid", "multi-label"]),
+        (
+            "head = made.module.head\n"
+            "order = torch.tensor([9, 0, 1, 2, 3, 4, 5, 6, 7, 8])\n"
+            "head.weight.data, head.bias.data = head.weight.data[order], head.bias.data[order]\n"
+            "return made",
+            1,
+            ["not ready: see accuracy", "nothing is right", "the classifier counts from 1: 98 % would be right"],
+        ),
+        (
+            "head = made.module.head\n"
+            "head.weight.data.mul_(1e-3), head.bias.data.zero_()\nhead.bias.data[9] = 1\nreturn made",
+            0,
+            ["no order of the classes fits: it answers class 9 for 64 of 64 images. Untrained weights"],
+        ),
+        (
+            "made.module.bn = nn.BatchNorm2d(16, track_running_stats=False)\nreturn made",
+            1,
+            ["not ready: see output", "depends on the other images of its batch"],
+        ),
+        (
+            "class Cut(nn.Module):\n    def forward(self, logits):\n        return logits.detach()\n"
+            + WRAP.format("Cut()"),
+            1,
+            ["not ready: see gradient", "cannot be differentiated in the image: its forward cuts the graph"],
+        ),
+        (
+            "class Round(nn.Module):\n    def forward(self, images):\n        return (images * 8).round() / 8\n"
+            "return uf.Classifier(nn.Sequential(Round(), made), image_size=16)",
+            1,
+            ["not ready: see gradient", "zero everywhere: something in its forward, such as rounding"],
+        ),
+    ],
+)
+def test_what_stands_in_the_way(command: Command, tmp_path: Path, body: str, code: int, said: list[str]) -> None:
+    ended = command("check", "--data", "digits:test", "--classifier", model(tmp_path, body))
+    assert ended.code == code, ended.err
+    shown = " ".join(ended.out.split())
+    assert all(part in shown for part in said), shown
+
+
+def test_wrong_usage_is_2(command: Command) -> None:
+    for words in (["--classifier", "digit-resnet"], ["--classifier", "digits-resnet", "--mean", "x"], []):
+        ended = command("check", "--data", "digits:test", *words)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.startswith("error: ")

@@ -1,0 +1,130 @@
+"""The demo, and where maps point: recomputed from what a run on scenes has written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import underfire as uf
+from tests.runs.runs import Command, Written, options, process, tables
+from underfire.cli.demo import RUNS
+from underfire.metrics import mass_inside, peak_inside
+
+INTERPRETERS = tuple(name.partition(":")[0] for name in RUNS)
+WORDS = ("demo", "--count", "4")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo's folder, and in ``said.txt`` what it printed."""
+    out = tmp_path_factory.mktemp("demo") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "80")
+        running = process(*WORDS, "--out", out)
+        said, errors = running.communicate(timeout=600)
+    assert running.returncode == 0, errors
+    (out.parent / "said.txt").write_text(said)
+    return out
+
+
+def test_what_it_prints(demo: Path) -> None:
+    lines = (demo.parent / "said.txt").read_text().splitlines()
+    assert lines[0].startswith("Joint success: ")
+    assert max(len(line) for line in lines) <= 80
+    said = "".join(lines)
+    for name in INTERPRETERS:
+        summary = Written(demo / name).summary
+        for attack in ("clean", "noise", "pgd", "adv2"):
+            group = summary["interpreters"][name]["attacks"][attack]
+            shown = [f"{group[key]['mean']:.3f}" for key in ("joint_success", "success", "map_l1", "map_peak_inside")]
+            shown.append(f"{1 - group['ssim']['mean']:.3f}")
+            assert [attack, *shown] in tables(lines)[name], (name, attack, lines)
+    assert "page.html" in said
+    assert "figure.png" in said
+
+
+def test_page_and_picture(demo: Path) -> None:
+    page = (demo / "page.html").read_text(encoding="utf-8")
+    assert all(f'"{name}"' in page or f">{name}<" in page for name in INTERPRETERS)
+    with Image.open(demo / "figure.png") as picture:
+        assert picture.width > 600
+        assert len(set(picture.convert("L").tobytes())) > 100
+
+
+def test_the_masks_are_those_of_the_pictures(demo: Path) -> None:
+    written = Written(demo / "cam")
+    masks = load_file(demo / "cam" / "masks.safetensors")
+    data = uf.data.open_data("scenes:test")
+    ids = {row["image_id"] for row in written.rows}
+    assert ids == set(masks)
+    for image_id, mask in masks.items():
+        index = int(image_id.split("/")[1])
+        assert torch.equal(mask.bool(), data.masks((64, 64), [index])[0].bool())
+
+
+def test_where_maps_point(demo: Path) -> None:
+    """The two columns again from the maps and masks that were written."""
+    for name in INTERPRETERS:
+        written = Written(demo / name)
+        masks = load_file(demo / name / "masks.safetensors")
+        rows = [row for row in written.rows if row["attack"] in {"clean", "adv2", "pgd"} and row["correct_before"]]
+        assert len(rows) >= (6 if name == "mask" else 9)
+        for row in rows:
+            image_id = row["image_id"]
+            maps = written.maps[f"{row['attack']}/{name}/{image_id}"].unsqueeze(0)
+            mask = masks[image_id].bool().unsqueeze(0)
+            assert row["map_mass_inside"] == pytest.approx(float(mass_inside(maps, mask)), abs=1e-6)
+            assert bool(row["map_peak_inside"]) is bool(peak_inside(maps, mask))
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A demo of two interpreters in a few steps."""
+    monkeypatch.setattr("underfire.cli.demo.RUNS", {"cam": (1.0, (1, 2)), "grad": (0.5, (1, 2))})
+    return ["cam", "grad"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_earlier_demo_is_replaced_and_a_strange_folder_is_not(command: Command, tmp_path: Path) -> None:
+    words = ("demo", "--count", "1", "--out", str(tmp_path / "out"))
+    assert command(*words).code == 0
+    assert command(*words).code == 0
+    photos = tmp_path / "photos"
+    (photos / "kitten").mkdir(parents=True)
+    ended = command("demo", "--count", "1", "--out", str(photos))
+    assert ended.code == 2
+    assert "holds other files (kitten)" in " ".join(ended.err.split())
+    assert [entry.name for entry in photos.iterdir()] == ["kitten"]
+    strange = tmp_path / "strange"
+    (strange / "cam").mkdir(parents=True)
+    (strange / "cam" / "thesis.txt").write_text("years of work")
+    ended = command("demo", "--count", "1", "--out", str(strange))
+    assert ended.code == 2
+    assert (strange / "cam" / "thesis.txt").read_text() == "years of work"
+
+
+def test_json(command: Command, tmp_path: Path, quick: list[str]) -> None:
+    ended = command("demo", "--count", "3", "--out", str(tmp_path), "--json")
+    found = json.loads(ended.out)
+    assert list(found) == quick
+    assert [summary["images"]["attacked"] for summary in found.values()] == [3, 2]
+    assert all(next(iter(summary)) == "joint_success" for summary in found.values())
+
+
+def test_other_data_have_no_such_columns(command: Command, tmp_path: Path) -> None:
+    assert command(*options(count=1, steps="1,1", out=tmp_path)).code == 0
+    assert all(row["map_mass_inside"] is None and row["map_peak_inside"] is None for row in Written(tmp_path).rows)
+    assert not (tmp_path / "masks.safetensors").exists()
+
+
+def test_attack_ends_in_a_page_and_a_figure(command: Command, tmp_path: Path) -> None:
+    ended = command(*options(count=1, steps="1,1", out=tmp_path, no_page=None))
+    assert ended.code == 0
+    assert "digits-resnet" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert (tmp_path / "figure.png").exists()
+    assert command(*options(count=1, steps="1,1", out=tmp_path, no_page=None, overwrite=True)).code == 0

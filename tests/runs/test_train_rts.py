@@ -1,0 +1,118 @@
+"""``underfire train rts``, and runs with the masker that it wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.runs.runs import Command, Written, content, options, process
+from underfire.reports.losses import read_losses, smoothed, write_losses
+
+WORDS = ["train", "rts", "--classifier", "digits-resnet", "--data", "digits:train"]
+
+
+@pytest.fixture(scope="module")
+def masker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained for a few steps by the command, in a process of its own."""
+    folder = tmp_path_factory.mktemp("masker")
+    started = process(*WORDS, "--test", "digits:test", "--steps", "8,8", "--out", folder, "--json")
+    out, err = started.communicate(timeout=300)
+    assert started.returncode == 0, err
+    assert "decoder      8" in err
+    reached = json.loads(out)
+    assert (reached["name"], reached["selector_steps"], reached["decoder_steps"]) == ("rts-digits-resnet", 8, 8)
+    assert reached["test_images"] == 359
+    return folder
+
+
+def test_what_it_writes(masker: Path) -> None:
+    names = {path.name for path in masker.iterdir()}
+    assert names == {
+        "rts-digits-resnet.safetensors",
+        "rts-digits-resnet.md",
+        "losses.csv",
+        "losses.png",
+        "checkpoint.pt",
+        "training.json",
+    }
+    losses = read_losses(masker / "losses.csv")
+    assert set(losses) == {"selector", "decoder"}
+    assert {name: len(values) for name, values in losses["selector"].items()} == {"loss": 8, "accuracy": 8}
+    assert len(losses["decoder"]) == 7
+    with Image.open(masker / "losses.png") as picture:
+        assert picture.size[0] > 600
+        assert len(picture.convert("RGB").getcolors(1 << 20) or []) > 20
+    card = (masker / "rts-digits-resnet.md").read_text()
+    assert "8 steps of 64 images" in card
+    assert "of 359 test images" in card
+
+
+def test_an_attack_and_maps_with_it(masker: Path, tmp_path: Path, command: Command) -> None:
+    ended = command(*options(interpreter=[f"rts:{masker}", "cam"], out=tmp_path / "run"))
+    assert ended.code == 0, ended.err
+    written = Written(tmp_path / "run")
+    assert set(written.summary["interpreters"]) == {"rts", "cam"}
+    assert len(written.of("adv2", "rts")) == 4
+    assert "SHA-256" in json.dumps(written.run)
+    ended = command(*options(interpreter=[f"rts:{masker}", "cam"], out=tmp_path / "run"), "--resume")
+    assert ended.code == 0
+    ended = command(
+        *("explain", "--data", "digits:test", "--classifier", "digits-resnet", "--interpreter", f"rts:{masker}"),
+        *("--count", 4, "--out", tmp_path / "maps"),
+    )
+    assert ended.code == 0, ended.err
+    assert (tmp_path / "maps" / "maps.png").exists()
+
+
+def test_without_a_masker_the_run_says_what_to_do(tmp_path: Path, command: Command) -> None:
+    ended = command(*options(interpreter="rts", out=tmp_path / "run"))
+    assert ended.code == 2
+    assert "none ships with underfire" in ended.said
+    assert "underfire train rts" in ended.said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_finished_training_is_resumed_without_a_change(masker: Path, command: Command) -> None:
+    before = content(masker)
+    ended = command(*WORDS, "--test", "digits:test", "--steps", "8,8", "--out", masker, "--resume")
+    assert ended.code == 0
+    assert "the class is still seen in" in " ".join(ended.out.split())
+    assert content(masker) == before
+    ended = command(*WORDS, "--steps", "8,8", "--out", masker)
+    assert ended.code == 2
+    assert "give --resume" in ended.said
+    ended = command(*WORDS, "--steps", "9", "--out", masker, "--resume")
+    assert ended.code == 2
+    assert "holds the checkpoint of another training" in ended.said
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--steps", "0"], "expected at least 1 for the selector and 1 for the decoder"),
+        (["--steps", "many"], "steps is 'many'; expected those of the decoder, or SELECTOR,DECODER"),
+        (["--encoder", "cifar10-resnet20"], "encoder cifar10-resnet20 takes image_size (32, 32)"),
+        (["--encoder", "digits-resnet20"], "unknown classifier 'digits-resnet20'"),
+        (["--test", "no/such"], "does not exist"),
+        (["--device", "cuda:99"], "device is 'cuda:99'"),
+    ],
+)
+def test_wrong_values(command: Command, tmp_path: Path, more: list[str], said: str) -> None:
+    ended = command(*WORDS, "--out", tmp_path / "out", *more)
+    assert ended.code == 2
+    assert said in ended.said
+    assert "Traceback" not in ended.err
+
+
+def test_curves_of_losses(tmp_path: Path) -> None:
+    values = [float(number) for number in range(500)]
+    means = smoothed([*values[:10], float("nan"), *values[11:]])
+    assert means[100] == 100
+    assert means[0] == pytest.approx(2.5)
+    assert means[10] == pytest.approx(10)
+    table = tmp_path / "losses.csv"
+    table.write_text("phase,step,name,value\nselector,1,loss,1.0\nselector,2,loss,nan\nselector,3,loss,0.5\n")
+    assert write_losses(table, tmp_path / "losses.png").stat().st_size > 1000

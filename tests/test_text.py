@@ -1,0 +1,37 @@
+"""Names are other people's text."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from underfire.reports.sheet import _font, wrapped
+from underfire.text import ascii_only, plain
+
+
+def test_what_cannot_be_seen_is_spelled_out() -> None:
+    assert plain("gnp\u202egpj.exe") == "gnp\\u202egpj.exe"
+    assert plain("a\nb\x00") == "a\\u000ab\\u0000"
+    assert plain("caf\udce9") == "caf\\udce9"
+    assert plain("Käse 中文 🐈 <b>") == "Käse 中文 🐈 <b>"
+    assert plain(3) == "3"
+
+
+@given(st.text(st.characters(exclude_categories=[])))
+def test_plain_text_fits_into_a_file_and_stays(text: str) -> None:
+    once = plain(text)
+    once.encode("utf-8")
+    assert plain(once) == once
+    assert not any(mark in once for mark in "\u202a\u202b\u202d\u202e\u2066\u2067\u2068\u2069\n\r\u2028")
+
+
+def test_ascii_keeps_letters_and_says_where_something_was() -> None:
+    assert ascii_only("Käse → naïve") == "Kase ? naive"
+    assert ascii_only("中文") == "??"
+
+
+@given(st.text("ab iW.", max_size=60), st.integers(20, 200))
+def test_wrapped_lines_fit_and_lose_nothing(text: str, width: int) -> None:
+    lines = wrapped(text, width, 14)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert all(_font(14).getlength(line) <= width for line in lines)
