@@ -16,8 +16,8 @@ import underfire as uf
 SOURCE = Path(uf.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
-    ("adam", "batching", "checkpoints", "errors", "memory", "numerics", "randomness", "registry", "text", "training")
-    + ("user_files", "version"),
+    ("adam", "batching", "checkpoints", "errors", "memory", "numerics", "randomness", "registry", "settings", "text", "training")
+
     ("metrics", "transforms", "data"),
     ("zoo",),
     ("classifiers",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import warnings
 from collections.abc import Iterable
 
 
@@ -52,6 +53,15 @@ class StoreError(UnderfireError):
 
 class UnderfireWarning(UserWarning):
     """Something that a reader of the results should know."""
+
+
+class DeprecatedWarning(UnderfireWarning, FutureWarning):
+    """An old name that still works in this version, and will not in the next."""
+
+
+def warn_deprecated(old: str, new: str) -> None:
+    """Warn that ``old`` is deprecated, and name what replaces it."""
+    warnings.warn(f"{old} is deprecated and will go with the next version; use {new}.", DeprecatedWarning, stacklevel=3)
 
 
 def plain_words(text: str) -> str:

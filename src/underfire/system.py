@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -98,6 +98,15 @@ class System:
             name: interpreter.maps(self.classifier, images, classes, ids=ids)
             for name, interpreter in self.interpreters.items()
         }
+
+    def only(self, names: Collection[str]) -> System:
+        """Return the system with these of its interpreters alone."""
+        if set(names) == set(self.interpreters):
+            return self
+        system = copy.copy(self)
+        system.interpreters = {name: part for name, part in self.interpreters.items() if name in names}
+        system._attacked = tuple(name for name in self._attacked if name in names)
+        return system
 
     def reseeded(self, offset: int = 1) -> System | None:
         """The same system with other random numbers in its interpreters; None where none of them draws any."""

@@ -2,43 +2,58 @@
 
 from __future__ import annotations
 
+from underfire.attacks.aim import Aim
 from underfire.attacks.attack import Attack
 from underfire.attacks.base import BaseAttack
+from underfire.attacks.experiment import Arm, Experiment, Finding, arms_of
 from underfire.attacks.foreign import ForeignAttack
 from underfire.attacks.goal import Goal
 from underfire.attacks.guards import MarginGuard
-from underfire.attacks.objective import Interpretation, Penalty, Prediction, Presence
-from underfire.attacks.perturbations import CW, PGD, Perturbation, StAdv
-from underfire.attacks.presets import KINDS, ROWS, VARIANTS, Preset, preset
+from underfire.attacks.measures import MEASURES, Measure, Seen
+from underfire.attacks.perturbations import BIM, CW, PERTURBATIONS, PGD, Perturbation, StAdv
+from underfire.attacks.presets import KINDS, AttackSettings, Preset, preset
 from underfire.attacks.ranking import EarlyStop, Ranking
 from underfire.attacks.result import AttackResult
+from underfire.attacks.rows import Row
 from underfire.attacks.rules import Adam, Sign, UnitL2, UnitRMS
 from underfire.attacks.schedule import Constant, Linear, Move, Phases, Stage, Weighted
 from underfire.attacks.search import ConstantSearch
 from underfire.attacks.shaping import SHAPINGS, Edge, EdgeMask, Shaping, Uniform
-from underfire.attacks.target_maps import BenignMap, ClassMap, GivenMap, MapPool, MapRule, RandomPatch
-from underfire.attacks.targets import CLASS_RULES, GivenClass, LeastLikely, RandomClass
+from underfire.attacks.target_maps import MAP_RULES, BenignMap, ClassMap, GivenMap, MapPool, MapRule, RandomPatch
+from underfire.attacks.targets import CLASS_RULES, ClassRule, GivenClass, LeastLikely, RandomClass
+from underfire.attacks.terms import TERMS, Interpretation, Penalty, Point, Prediction, Presence, Term
 from underfire.attacks.trace import Trace
+from underfire.attacks.variants import VARIANTS, Variant
 
 __all__ = [
+    "BIM",
     "CLASS_RULES",
     "CW",
     "KINDS",
+    "MAP_RULES",
+    "MEASURES",
+    "PERTURBATIONS",
     "PGD",
-    "ROWS",
     "SHAPINGS",
+    "TERMS",
     "VARIANTS",
     "Adam",
+    "Aim",
+    "Arm",
     "Attack",
     "AttackResult",
+    "AttackSettings",
     "BaseAttack",
     "BenignMap",
     "ClassMap",
+    "ClassRule",
     "Constant",
     "ConstantSearch",
     "EarlyStop",
     "Edge",
     "EdgeMask",
+    "Experiment",
+    "Finding",
     "ForeignAttack",
     "GivenClass",
     "GivenMap",
@@ -49,24 +64,31 @@ __all__ = [
     "MapPool",
     "MapRule",
     "MarginGuard",
+    "Measure",
     "Move",
     "Penalty",
     "Perturbation",
     "Phases",
+    "Point",
     "Prediction",
     "Presence",
     "Preset",
     "RandomClass",
     "RandomPatch",
     "Ranking",
+    "Row",
+    "Seen",
     "Shaping",
     "Sign",
     "StAdv",
     "Stage",
+    "Term",
     "Trace",
     "Uniform",
     "UnitL2",
     "UnitRMS",
+    "Variant",
     "Weighted",
+    "arms_of",
     "preset",
 ]

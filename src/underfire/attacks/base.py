@@ -1,4 +1,4 @@
-"""What every attack does around its own way to find images: the images are checked, read, attacked and judged."""
+"""The contract of attacks, and what every attack does around its own way to find images."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from underfire.attacks.aim import Aim
 from underfire.attacks.benign import Benign, read_benign
+from underfire.attacks.experiment import Experiment, Runnable, arms_of
 from underfire.attacks.goal import Goal
-from underfire.attacks.judge import judge
-from underfire.attacks.loop import Progress
+from underfire.attacks.measures import Measure, chosen_measures
 from underfire.attacks.outcome import Outcome
 from underfire.attacks.perturbations import Perturbation
+from underfire.attacks.progress import Progress
 from underfire.attacks.result import AttackResult
 from underfire.attacks.shaping import Shaping
 from underfire.attacks.target_maps import MapRule
@@ -28,7 +30,7 @@ from underfire.system import System, SystemView
 class BaseAttack(ABC):
     """An attack is a frozen value; calling it attacks images and judges the outcome.
 
-    ``perturbation`` rounds what was found to 8 bits inside its constraint, and says what noise it is compared with.
+    ``perturbation`` rounds what was found to 8 bits inside its constraint, and decides the size of the noise control.
     """
 
     name: str
@@ -41,25 +43,38 @@ class BaseAttack(ABC):
     @property
     @abstractmethod
     def joint(self) -> bool:
-        """Whether maps are part of the objective."""
+        """True if maps are part of the objective."""
 
     @property
     @abstractmethod
     def steps(self) -> int:
-        """How long it takes at most, for progress and traces."""
+        """The largest number of steps, for progress and traces."""
 
     @abstractmethod
     def run(
         self,
         view: SystemView,
         benign: Benign,
+        aim: Aim,
+        *,
         seed: int,
         batch_size: int,
         progress: Progress | None = None,
         trace_every: int | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor], Outcome]:
-        """Attack benign images in batches, without judging. Returns the classes, the target maps and the outcome, whose
-        images are at 8 bits inside the constraint."""
+    ) -> Outcome:
+        """Attack benign images in batches, without judging them.
+
+        Returns:
+            The outcome; its images are at 8 bits, inside the constraint.
+        """
+
+    def aim(self, view: SystemView, benign: Benign, seed: int) -> Aim:
+        """Settle which classes and maps are wanted for some images."""
+        self.target_map.check(self.goal.targeted)
+        rule = drawn_among(self.target_class, self.target_map.classes(benign))
+        classes = rule.classes(view, benign, seed) if self.goal.targeted else benign.labels
+        maps = self.target_map.maps(benign, classes, seed)
+        return Aim(self.goal, classes, maps, self.target_map.benign)
 
     @torch.inference_mode(False)
     def __call__(
@@ -74,19 +89,23 @@ class BaseAttack(ABC):
         precision: str = "float32",
         progress: Progress | None = None,
         trace_every: int | None = None,
+        control: Runnable | None = None,
+        measures: Sequence[Measure | str] = (),
     ) -> AttackResult:
-        """Attack ``images``, and judge the outcome together with its noise control.
+        """Attack ``images``, and judge the outcome beside its controls, as a run does.
 
         Args:
             system: what is attacked; it is left as it was found.
             images: N x C x H x W in [0, 1]; rounded to 8 bits first. Not changed.
             labels: int64 N, the images' own classes.
-            ids: stable names (or int64 N) for what is drawn per image; by default images are known by their pixels.
-            seed: of everything random. An image's result depends on it, and not on the batch.
+            ids: stable names (or int64 N) for random draws per image; by default images are known by their pixels.
+            seed: of all random numbers. An image's result depends on it, and not on the batch.
             batch_size: images at once; by default what suits the device and the image size.
             precision: ``float32`` or ``bf16`` for the attack; verdicts are always the original network's own.
-            progress: called after each step with the steps done and their number, over all batches.
+            progress: called after each step with the steps done and their number, over all batches and attacks.
             trace_every: record the course every so many steps; see ``Trace``.
+            control: an attack on the prediction alone to compare with. ``Preset`` brings its own.
+            measures: more measures than those of the table ``MEASURES``: objects, or ``file.py:name``.
 
         Raises:
             InputError, ClassifierError, InterpreterError: see the messages; nothing has been attacked then.
@@ -95,6 +114,9 @@ class BaseAttack(ABC):
             seed = operator.index(seed)
         except TypeError as error:
             raise InputError(f"seed is {seed!r}; expected a whole number.") from error
+        if batch_size is not None and batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}; expected at least 1, or None for what suits the device.")
+        table = chosen_measures(measures)
         benign = read_benign(system, images, labels, ids)
         _warn_of_size(system, benign.images)
         if not bool(benign.correct.any()):
@@ -102,23 +124,17 @@ class BaseAttack(ABC):
                 f"none of the {len(images)} images is classified correctly, so there is nothing to attack. Are the "
                 "labels in the classifier's order, and is its normalisation right?"
             )
-        if batch_size is not None and batch_size < 1:
-            raise InputError(f"batch_size is {batch_size}; expected at least 1, or None for what suits the device.")
-        view = system.view(precision, benign.images.shape[2:])
-        size = batch_size or default_batch_size(benign.images)
-        classes, maps, outcome = self.run(view, benign, seed, size, progress, trace_every)
-        judgement = judge(system, benign, outcome.images, classes, self.goal, maps)
-        noisy = self.perturbation.noise(benign.images, outcome.images, benign.ids, seed)
-        noise = judge(system, benign, noisy, benign.labels, Goal(targeted=True))
-        result = AttackResult.build(self, benign, classes, judgement, outcome, noise, maps, system.attacked)
-        return result.to(images.device)
-
-    def resolve(self, benign: Benign, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """What is wanted: the goal's classes int64 N, and the target maps N x h x w by interpreter."""
-        self.target_map.check(self.goal.targeted)
-        rule = drawn_among(self.target_class, self.target_map.classes(benign))
-        classes = rule.classes(benign, seed) if self.goal.targeted else benign.labels
-        return classes, self.target_map.maps(benign, classes, seed)
+        experiment = Experiment(
+            system,
+            arms_of(system, [(self, tuple(system.attacked))], control),
+            seed=seed,
+            batch_size=batch_size or default_batch_size(benign.images),
+            precision=precision,
+            size=benign.images.shape[2:],
+            measures=table,
+        )
+        found = experiment(benign, progress, trace_every)
+        return AttackResult.build(benign, found, tuple(system.attacked)).to(images.device)
 
 
 def _warn_of_size(system: System, images: Tensor) -> None:
@@ -134,5 +150,5 @@ def _warn_of_size(system: System, images: Tensor) -> None:
 
 
 def default_batch_size(images: Tensor) -> int:
-    """A batch size for images N x C x H x W that suits their device."""
+    """Choose a batch size for images N x C x H x W that suits their device."""
     return suited_size(images.shape[2], images.shape[3], images.device)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,10 +19,15 @@ from underfire.system import System
 
 @dataclass(frozen=True)
 class Benign:
-    """Images N x C x H x W on the 8-bit grid, on the classifier's device, with the honest reading of each.
+    """Images, and what a system honestly says about them, on the classifier's device.
 
-    ``maps`` are for the images' own classes (the benign maps), ``correct`` says which images the classifier gets right.
-    ``readers`` names those of the maps that no attack is about.
+    Args:
+        images: N x C x H x W in [0, 1], on the 8-bit grid.
+        labels: int64 N, the images' own classes.
+        ids: int64 N, the images' identities.
+        logits: N x K.
+        maps: the benign maps N x h x w in [0, 1], for the images' own classes, by interpreter.
+        readers: the names of interpreters that only read; no attack is about their maps.
     """
 
     images: Tensor
@@ -34,15 +39,23 @@ class Benign:
 
     @property
     def attacked_maps(self) -> dict[str, Tensor]:
-        """The maps that attacks are about."""
+        """The maps of the interpreters that attacks are about."""
         return {name: maps for name, maps in self.maps.items() if name not in self.readers}
 
     @property
     def correct(self) -> Tensor:
+        """True for images that the classifier gets right, bool N."""
         return self.logits.argmax(1) == self.labels
 
+    def only(self, names: Collection[str]) -> Benign:
+        """Return the images with the maps of these interpreters alone."""
+        if set(names) == set(self.maps):
+            return self
+        readers = tuple(name for name in self.readers if name in names)
+        return replace(self, maps={name: maps for name, maps in self.maps.items() if name in names}, readers=readers)
+
     def take(self, keep: Tensor) -> Benign:
-        """The images at the indices ``keep``."""
+        """Return the images at the indices ``keep``."""
         rows = {name: take(value, keep) for name, value in vars(self).items() if name != "readers"}
         return Benign(**rows, readers=self.readers)
 

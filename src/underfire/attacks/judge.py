@@ -5,101 +5,101 @@ Every measurement happens here, once, after the attack, in float32 and on the 8-
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
-from underfire import metrics
+from underfire.attacks.aim import Aim
 from underfire.attacks.benign import Benign
-from underfire.attacks.goal import Goal
+from underfire.attacks.measures import Measure, Seen, Values, measure_all
+from underfire.attacks.outcome import Outcome
 from underfire.system import System
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Images and what was measured on them; every tensor has leading dimension N and lies on the CPU.
+    """Images under one attack or control, and what was measured on them. Tensors have leading dimension N, on the CPU.
 
-    ``images`` are 8-bit values in [0, 1]; ``explained`` the classes that the maps were read for; ``confidence`` the
-    probability of what was wanted; ``maps`` and the distances in ``distances`` are by interpreter: ``map_l1``,
-    ``map_l2`` (root mean square), ``map_iou`` (at 0.5), ``map_ssim`` and ``map_spearman`` to the benign map,
-    ``map_l1_target`` to the target map.
+    Every measure is also an attribute: ``judgement.success`` (N values), ``judgement.map_l1["cam"]``.
+
+    Args:
+        images: 8-bit values in [0, 1], N x C x H x W.
+        logits: the honest logits, N x K.
+        explained: int64 N, the classes that the maps were read for.
+        maps: the honest maps N x h x w in [0, 1], by interpreter.
+        values: N values by measure, or by measure and interpreter; see ``MEASURES``.
     """
 
     images: Tensor
+    logits: Tensor
     explained: Tensor
-    success: Tensor
-    untargeted_success: Tensor
-    confidence: Tensor
-    ssim: Tensor
-    linf: Tensor
-    l2: Tensor
-    edge_energy: Tensor
     maps: dict[str, Tensor]
-    distances: dict[str, dict[str, Tensor]]
+    values: Values
+
+    def __getattr__(self, name: str) -> Any:
+        values = vars(self).get("values", {})
+        if name in values:
+            return values[name]
+        raise AttributeError(f"there is no measure {name!r}; known: {', '.join(values)}")
 
 
 def judge(
     system: System,
     benign: Benign,
     images: Tensor,
-    classes: Tensor,
-    goal: Goal,
-    target_maps: dict[str, Tensor] | None = None,
+    aim: Aim,
+    measures: Sequence[Measure],
+    *,
+    own: bool = False,
+    outcome: Outcome | None = None,
+    masks: Tensor | None = None,
 ) -> Judgement:
     """Read 8-bit ``images`` honestly, and measure them against the benign ones.
 
     Args:
-        classes: int64 N, what ``goal`` is about.
-        target_maps: N x h x w by interpreter; the benign maps where None.
+        aim: what success means.
+        own: read the maps for the images' own classes, as for controls that attack nothing; otherwise for the class
+            that the attack wants to see explained.
+        outcome: costs of the attack.
+        masks: the objects' true masks, bool N x H x W.
     """
     logits = system.classifier.logits(images)
-    maps = system.maps(images, goal.explained(logits, classes), benign.ids)
-    return measured(benign, images, logits, maps, classes, goal, target_maps)
+    explained = benign.labels if own else aim.goal.explained(logits, aim.classes)
+    maps = system.maps(images, explained, benign.ids)
+    return measured(benign, images, logits, explained, maps, aim, measures, outcome, masks)
 
 
 def measured(
     benign: Benign,
     images: Tensor,
     logits: Tensor,
+    explained: Tensor,
     maps: dict[str, Tensor],
-    classes: Tensor,
-    goal: Goal,
-    target_maps: dict[str, Tensor] | None = None,
+    aim: Aim | None,
+    measures: Sequence[Measure],
+    outcome: Outcome | None = None,
+    masks: Tensor | None = None,
 ) -> Judgement:
-    """``judge`` for images whose honest ``logits`` N x K and ``maps`` N x h x w are known."""
-    explained = goal.explained(logits, classes)
+    """Measure images whose honest ``logits`` N x K and ``maps`` N x h x w are known already; see ``judge``."""
     maps = {name: value.cpu() for name, value in maps.items()}
-    expected = {name: value.cpu() for name, value in benign.maps.items()}
-    wanted = expected if target_maps is None else {name: value.cpu() for name, value in target_maps.items()}
-    clean, saved = benign.images.cpu(), images.cpu()
-    return Judgement(
-        images=saved,
-        explained=explained.cpu(),
-        success=goal.reached(logits, classes).cpu(),
-        untargeted_success=(logits.argmax(1) != benign.labels).cpu(),
-        confidence=goal.probability(logits, classes).cpu(),
-        ssim=metrics.ssim(clean, saved),
-        linf=metrics.linf(clean, saved),
-        l2=metrics.l2(clean, saved),
-        edge_energy=metrics.edge_energy(clean, saved),
+    seen = Seen(
+        clean=benign.images.cpu(),
+        images=images.cpu(),
+        logits=logits.cpu(),
+        labels=benign.labels.cpu(),
+        aim=aim,
         maps=maps,
-        distances={name: distances(maps[name], expected[name], wanted[name]) for name in maps},
+        benign_maps={name: benign.maps[name].cpu() for name in maps},
+        outcome=outcome,
+        masks=masks,
     )
+    return Judgement(seen.images, seen.logits, explained.cpu(), maps, measure_all(seen, measures))
 
 
-def distances(maps: Tensor, benign: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """Every map metric of ``maps`` N x h x w; N values each."""
-    return {
-        "map_l1": metrics.map_l1(maps, benign),
-        "map_l2": metrics.map_l2(maps, benign),
-        "map_iou": metrics.map_iou(maps, benign),
-        "map_ssim": metrics.map_ssim(maps, benign),
-        "map_spearman": metrics.map_spearman(maps, benign),
-        "map_l1_target": metrics.map_l1(maps, target),
-    }
-
-
-def judge_clean(benign: Benign, target_maps: dict[str, Tensor] | None = None) -> Judgement:
-    """The clean control: the benign images as they were read, for their own classes."""
-    goal = Goal(targeted=True)
-    return measured(benign, benign.images, benign.logits, benign.maps, benign.labels, goal, target_maps)
+def judge_clean(benign: Benign, aim: Aim | None, measures: Sequence[Measure], masks: Tensor | None = None) -> Judgement:
+    """Judge the clean control: the benign images as they were read, for their own classes."""
+    return measured(
+        benign, benign.images, benign.logits, benign.labels, benign.maps, aim, measures, outcome=None, masks=masks
+    )

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from underfire.attacks.goal import Goal
-from underfire.attacks.objective import Point
 from underfire.attacks.outcome import Outcome
-from underfire.attacks.ranking import map_distance
+from underfire.attacks.parts import Parts
+from underfire.attacks.progress import Progress
 from underfire.attacks.schedule import Move, Stage
 from underfire.attacks.shaping import Uniform
 from underfire.attacks.state import Carried
+from underfire.attacks.terms.base import Point
 from underfire.attacks.trace import Trace
 from underfire.batching import padded_size, padding
 from underfire.classifiers import Recorded
 from underfire.interpreters import State
 from underfire.system import Reading, SystemView
-
-if TYPE_CHECKING:
-    from underfire.attacks.attack import Attack
-
-Progress = Callable[[int, int], None]
 
 
 class Loop:
@@ -43,7 +38,7 @@ class Loop:
 
     def __init__(
         self,
-        attack: Attack,
+        attack: Parts,
         view: SystemView,
         images: Tensor,
         classes: Tensor,
@@ -189,7 +184,13 @@ class Loop:
         else:
             reading = Reading(self.view.look(image, graph), {}, {})
         penalty = self.attack.perturbation.penalty(run.theta, variable, image)
-        return Point(reading, run.classes, self.goal, run.targets, penalty, run.price), states
+        point = Point(image, reading, run.classes, self.goal, run.targets, penalty, run.price, self._run)
+        return point, states
+
+    def _run(self, images: Tensor) -> Tensor:
+        """Run the network for a loss term, and count the backward pass that will follow."""
+        self.view.prepared.backwards += torch.is_grad_enabled() and images.requires_grad
+        return self.view.prepared.run(images)
 
     def _largest(self, move: Move, index: str, direction: Tensor, size: Tensor) -> Tensor:
         """The largest step size per image, between 0 and ``size``, for which the guard holds: bisection for all images
@@ -281,7 +282,8 @@ class Loop:
             columns[name] = columns[name] + value if name in columns else value
         columns["success"] = self.goal.reached(point.reading.logits, point.classes).float()
         maps = point.reading.maps or self._maps_aside(image)
-        columns["map_l1"] = map_distance(maps, point.target_maps) if maps else image.new_full((len(image),), torch.nan)
+        for name, values_of in maps.items():
+            columns[f"map_l1/{name}"] = (values_of - point.target_maps[name]).abs().mean((1, 2))
         trace.add(self.step, stage.name, self.run_state.row, columns)
         prepared.forwards, prepared.backwards = before
         self.aside += time.perf_counter() - started

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 from torch import Tensor, nn
 
 from underfire.attacks.base import BaseAttack
-from underfire.attacks.presets import VARIANTS, Preset, preset
+from underfire.attacks.presets import AttackSettings, Preset, preset
 from underfire.attacks.result import AttackResult
+from underfire.attacks.variants import VARIANTS
 from underfire.classifiers import Classifier
 from underfire.errors import InputError, unknown_name
 from underfire.interpreters import Interpreter
+from underfire.settings import settings_of
 from underfire.system import System
 
-SETTINGS = tuple(field.name for field in fields(Preset) if field.name != "name")
+SETTINGS = (*(name for name in settings_of(AttackSettings) if name != "attack"), "random_start", "neighbours")
 CLASSIFIERS = ("image_size", "resizing", "channels", "class_names", "features")
-RUNNING = ("ids", "batch_size", "precision", "progress", "trace_every")
+RUNNING = ("ids", "batch_size", "precision", "progress", "trace_every", "control", "measures")
 
 
 def attack(
@@ -34,21 +35,21 @@ def attack(
     seed: int = 0,
     **settings: Any,
 ) -> AttackResult:
-    """Attack ``images``, and judge what came of it.
+    """Attack ``images``, and judge the outcome beside its controls.
 
     Args:
-        model: a network that maps images to logits, with ``mean`` and ``std`` where it does not take pixels in [0, 1];
-            or a ``Classifier``, or a ``System``.
+        model: a network that maps images to logits, with ``mean`` and ``std`` unless it takes pixels in [0, 1]; or a ``Classifier``, or a ``System``.
         images: N x C x H x W in [0, 1].
         labels: int64 N, the images' own classes.
         attack: a name (``adv2``, ``advedge``, ``advedge+``, ``pgd``, ``bim``, ``cw``, ``stadv``), or an attack made
             before, such as a ``ForeignAttack``.
-        interpreters: whose maps are to look right, and are measured; ``cam`` where None.
-        readers: interpreters whose maps are measured alone; see ``System``.
-        mean, std: normalisation per channel, where ``model`` is a plain network.
-        seed: of everything random.
-        settings: what ``preset`` takes (``eps``, ``steps``, ``target_class``, ``target_map``, ``perturbation``, ...)
-            and what calling an attack takes (``ids``, ``batch_size``, ``precision``, ``progress``, ``trace_every``).
+        interpreters: the interpreters whose maps should look right; ``cam`` if None.
+        readers: interpreters that only read, and are not attacked; see ``System``.
+        mean, std: normalisation per channel, if ``model`` is a plain network.
+        seed: of all random numbers.
+        settings: those of ``AttackSettings`` (``eps``, ``steps``, ``target_class``, ``target_map``, ``perturbation``,
+            ...), and options of calling an attack (``ids``, ``batch_size``, ``precision``, ``progress``,
+            ``trace_every``, ``measures``; ``control=False`` leaves out the prediction-only attack beside it).
 
     Returns:
         The result; ``result.adversarial`` are the images.

@@ -1,4 +1,4 @@
-"""A look, before the first step, at whether an attack can work on a system's logits and maps at all."""
+"""Probes: before the first step, check that an attack can follow the gradients of a system's logits and maps."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from underfire.attacks.benign import Benign
 from underfire.attacks.second_order import without_second_derivative
 from underfire.batching import padding
 from underfire.classifiers import WHY_NO_GRADIENT, Prepared
-from underfire.errors import ClassifierError, InterpreterError
+from underfire.errors import NoGradientError
 from underfire.system import SystemView
 
 
 def probe_logits(prepared: Prepared, images: Tensor) -> None:
-    """Differentiate the logits, on a few of ``images`` N x C x H x W. Where none of these has a slope, on the others,
-    and on all of them with noise: a black or a saturated image must not decide whether an attack can begin.
+    """Check that the logits follow the image, by differentiating them on a few of ``images`` N x C x H x W.
+
+    If none of the first images has a slope, the remaining ones are tried, and then all of them with noise: a black or a
+    saturated image must not decide if an attack can begin.
 
     Raises:
-        ClassifierError: where they do not follow the image, so that an attack would do nothing, without a word.
+        NoGradientError: the logits do not follow the image, so that an attack would silently do nothing.
     """
     passes, broken = prepared.forwards, False
     try:
@@ -33,11 +35,11 @@ def probe_logits(prepared: Prepared, images: Tensor) -> None:
     finally:
         prepared.forwards = passes
     if broken:
-        raise ClassifierError(
+        raise NoGradientError(
             "the gradient of the classifier's logits in the image holds NaN or infinite values, which nothing can "
             "follow: something in its forward, such as the root or the logarithm of 0, has no slope there."
         )
-    raise ClassifierError(
+    raise NoGradientError(
         "the gradient of the classifier's logits in the image is zero everywhere: something in its forward, such as "
         "rounding or a threshold, hides the image from gradients, and no attack that follows them would change "
         "anything. That is no robustness: pass the gradient straight through it."
@@ -45,7 +47,7 @@ def probe_logits(prepared: Prepared, images: Tensor) -> None:
 
 
 def _ever_more(images: Tensor) -> Iterator[Tensor]:
-    """At most 8 at a time: all of ``images``, then all of them with noise."""
+    """Yield all of ``images``, at most 8 at a time, then all of them with noise."""
     parts = [images[begin : begin + 8] for begin in range(0, len(images), 8)]
     yield from parts
     generator = torch.Generator().manual_seed(0)
@@ -54,30 +56,38 @@ def _ever_more(images: Tensor) -> Iterator[Tensor]:
 
 
 def _gradient_of_logits(prepared: Prepared, images: Tensor) -> Tensor:
-    """8 x C x H x W: of a smooth function of the logits of at most 8 images. Raises ClassifierError for none."""
-    image, gradient = images[padding(len(images), images.device)].clone().requires_grad_(), None
+    """Differentiate a smooth function of the logits of at most 8 images in them: 8 x C x H x W.
+
+    Raises:
+        NoGradientError: the logits do not depend on the image, or part of the network has no derivative.
+    """
+    image = images[padding(len(images), images.device)].clone().requires_grad_()
     logits = prepared.run(image)
-    try:
-        if logits.requires_grad:
+    gradient = None
+    if logits.requires_grad:
+        try:
             (gradient,) = torch.autograd.grad(_contrast(logits), image, allow_unused=True)
-    except RuntimeError as error:
-        if "not implemented" not in str(error):
+        except torch.OutOfMemoryError:
             raise
-        raise ClassifierError(f"the classifier's logits cannot be differentiated in the image: {error}") from error
+        except RuntimeError as error:  # torch has no class of its own for a derivative that does not exist
+            raise NoGradientError(f"the classifier's logits cannot be differentiated in the image: {error}") from error
     if gradient is None:
-        raise ClassifierError(f"the classifier's logits cannot be differentiated in the image: {WHY_NO_GRADIENT}")
+        raise NoGradientError(f"the classifier's logits cannot be differentiated in the image: {WHY_NO_GRADIENT}")
     return gradient
 
 
 def probe_views(view: SystemView, benign: Benign, classes: Tensor) -> None:
-    """Differentiate every map once, on a few images, for the ``classes`` that the attack will read (int64 N).
+    """Check that all maps follow the image, by differentiating each once on a few images.
 
-    Where a map does not change with the image, because nothing speaks for that class yet, the images' own classes are
-    asked instead: which images stand together must not decide whether an attack can begin.
+    If a map does not change with the image for the classes that the attack will read, because nothing speaks for these
+    classes yet, the images' own classes are tried: which images stand together must not decide if an attack can begin.
+
+    Args:
+        classes: int64 N, the classes that the attack will read.
 
     Raises:
-        InterpreterError: where the network has no second derivative, or where the gradient of the maps is zero: an
-            attack on them would do nothing, without a word.
+        NoGradientError: the network has no second derivative, or the gradient of a map is zero everywhere, so that an
+            attack would silently do nothing. ``module`` names the part of the network that is to blame, if known.
     """
     chosen = padding(min(8, len(benign.images)), benign.images.device)
     passes = view.prepared.forwards, view.prepared.backwards
@@ -86,31 +96,30 @@ def probe_views(view: SystemView, benign: Benign, classes: Tensor) -> None:
         if not all(bool(gradient.any()) for gradient in gradients.values()):
             own = _gradients(view, benign, benign.labels, chosen)
             gradients = {name: gradient if gradient.any() else own[name] for name, gradient in gradients.items()}
-    except RuntimeError as error:
-        if "not implemented" not in str(error) and "does not require grad" not in str(error):
-            raise
-        part = without_second_derivative(view.prepared, benign.images[chosen][:2]) or "A part of this network"
-        raise InterpreterError(
-            f"the maps cannot be differentiated in the image: {error}. {part} has no second derivative. Use its eager "
-            "or smooth form (a sigmoid for a hardsigmoid, attention written out for a fused one), or attack "
-            "CAM or Grad-CAM."
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # torch has no class of its own for a derivative that does not exist
+        module = without_second_derivative(view.prepared, benign.images[chosen][:2])
+        raise NoGradientError(
+            f"the maps cannot be differentiated in the image: {error}. {module or 'A part of this network'} has no "
+            "second derivative. Use its eager or smooth form (a sigmoid for a hardsigmoid, attention written out for a "
+            "fused one), or attack CAM or Grad-CAM.",
+            module,
         ) from error
     finally:
         view.prepared.forwards, view.prepared.backwards = passes
     for name, gradient in gradients.items():
         if not bool(gradient.any()):
-            raise InterpreterError(
+            raise NoGradientError(
                 f"the gradient of {name}'s maps is zero everywhere: a joint attack would do nothing. The network's "
                 "activations are piecewise linear in a way that the interpreter's view does not smooth."
             )
         if not bool(torch.isfinite(gradient).all()):
-            raise InterpreterError(
-                f"the gradient of {name}'s maps holds NaN or infinite values; nothing can follow it."
-            )
+            raise NoGradientError(f"the gradient of {name}'s maps holds NaN or infinite values; nothing can follow it.")
 
 
 def _gradients(view: SystemView, benign: Benign, classes: Tensor, chosen: Tensor) -> dict[str, Tensor]:
-    """The gradients of the maps for ``classes`` in the ``chosen`` images, by interpreter; 0 where there is none."""
+    """Differentiate the maps for ``classes`` in the ``chosen`` images, by interpreter; 0 if there is no gradient."""
     image, classes = benign.images[chosen].clone().requires_grad_(), classes[chosen]
     states = view.begin(image.detach(), classes, benign.ids[chosen])
     reading, _ = view.read(image, lambda _logits: classes, states, graph=True)
@@ -122,7 +131,7 @@ def _gradients(view: SystemView, benign: Benign, classes: Tensor, chosen: Tensor
 
 
 def _contrast(values: Tensor) -> Tensor:
-    """A smooth function of maps or logits N x ... whose gradient vanishes for no ordinary ones: squared distance to a
+    """Compute a smooth function of values N x ... whose gradient vanishes for no ordinary ones: squared distance to a
     ramp."""
     ramp = torch.linspace(0, 1, values[0].numel(), device=values.device, dtype=values.dtype).view_as(values[0])
     return (values - ramp).square().sum()

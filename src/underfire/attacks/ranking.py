@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from underfire.attacks.objective import Point, Prediction
+from underfire.attacks.terms import Point, Prediction
 from underfire.errors import InputError
 
 State = dict[str, Tensor]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from underfire.attacks.guards import Guard
-from underfire.attacks.objective import Term
 from underfire.attacks.rules import Rule, Sign
+from underfire.attacks.terms.base import Term
 from underfire.errors import InputError
 
 

@@ -1,4 +1,4 @@
-"""Shaping: how much of the perturbation each pixel gets."""
+"""Shapings: the weight of the perturbation at each pixel."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from underfire.errors import InputError
+from underfire.registry import Registry, instances_of
 from underfire.transforms import sobel
 
 
@@ -20,7 +21,7 @@ class Shaping(ABC):
 
     @abstractmethod
     def weights(self, images: Tensor) -> Tensor:
-        """N x 1 x H x W in [0, 1] for images N x C x H x W."""
+        """Compute the weights N x 1 x H x W in [0, 1] for images N x C x H x W."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class EdgeMask(Shaping):
     """W = 1 where e > ``threshold``, and 0 elsewhere (AdvEdge+, [EDGE] eq. 15).
 
     Args:
-        threshold: of the Sobel magnitude, which is at most 0.79.
-        graded: W = e instead of 1 there, as the published experiments have it under C&W and StAdv.
+        threshold: the smallest Sobel magnitude of a pixel that may change, in [0, 0.79).
+        graded: W = e instead of 1 at these pixels, as in the published experiments with C&W and StAdv.
     """
 
     name: ClassVar[str] = "edge-mask"
@@ -69,4 +70,10 @@ class EdgeMask(Shaping):
         return torch.where(edges > self.threshold, edges if self.graded else torch.ones_like(edges), 0.0)
 
 
-SHAPINGS: dict[str, Shaping] = {"uniform": Uniform(), "edge": Edge(), "edge-mask": EdgeMask()}
+SHAPINGS: Registry[Shaping] = Registry(
+    "shaping",
+    "underfire.shapings",
+    {shaping.name: shaping for shaping in (Uniform(), Edge(), EdgeMask())},
+    instances_of(Shaping, "the shaping"),
+)
+"""Shapings with their default settings, by name."""

@@ -1,12 +1,13 @@
-"""Which class an attack wants: rules that give each image its target class."""
+"""Target classes: rules that give each image the class that an attack wants."""
 
 from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from numbers import Integral
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,30 +15,42 @@ from torch import Tensor
 from underfire import randomness
 from underfire.attacks.benign import Benign
 from underfire.errors import InputError
+from underfire.registry import Registry, instances_of
+from underfire.system import SystemView
 
 _TRIES = 64
-"""Classes that an image draws at once, until one is among those that it may have."""
+"""The number of classes that an image draws at once, until one of them is allowed."""
 
 
 class ClassRule(ABC):
-    """Gives each image a class other than its own."""
+    """A rule that gives each image a class other than its own."""
 
     name: ClassVar[str]
+    needs_images: ClassVar[bool] = True
+    """False if the rule looks at labels and ids alone; a run can then plan targets without reading images."""
 
     @abstractmethod
-    def classes(self, benign: Benign, seed: int) -> Tensor:
-        """int64 N."""
+    def classes(self, view: SystemView, benign: Benign, seed: int) -> Tensor:
+        """Choose the target classes, int64 N.
+
+        Args:
+            view: the system, differentiable, for rules that look for a class with passes of their own.
+            benign: the images, and what the system honestly says about them.
+            seed: of random draws.
+        """
 
 
 @dataclass(frozen=True)
 class RandomClass(ClassRule):
     """Any other class, all equally likely, drawn from the seed and the image.
 
-    ``among``: the classes that may be drawn, where not all. An image draws until it has one of these, so that it keeps
-    its class where classes are left out that it would not have got.
+    Args:
+        among: the classes that may be drawn; all if None. An image draws until it gets one of them, so leaving out a
+            class changes nothing for images that would not have drawn it.
     """
 
     name: ClassVar[str] = "random"
+    needs_images: ClassVar[bool] = False
 
     among: tuple[int, ...] | None = None
 
@@ -45,7 +58,7 @@ class RandomClass(ClassRule):
         if self.among is not None:
             object.__setattr__(self, "among", tuple(sorted({int(number) for number in self.among})))
 
-    def classes(self, benign: Benign, seed: int) -> Tensor:
+    def classes(self, view: SystemView, benign: Benign, seed: int) -> Tensor:
         labels, known = benign.labels, benign.logits.shape[1]
         allowed = self._allowed(known, labels)
         drawn = torch.full_like(labels, -1)
@@ -60,7 +73,7 @@ class RandomClass(ClassRule):
         return drawn
 
     def _allowed(self, known: int, labels: Tensor) -> Tensor:
-        """bool K. Raises InputError where an image of ``labels`` has nothing to draw from."""
+        """Mark the classes that may be drawn, bool K. Raises InputError if an image of ``labels`` has none to draw."""
         if self.among is None:
             return torch.ones(known, dtype=torch.bool, device=labels.device)
         if self.among and not 0 <= self.among[0] <= self.among[-1] < known:
@@ -85,7 +98,7 @@ class LeastLikely(ClassRule):
 
     name: ClassVar[str] = "least-likely"
 
-    def classes(self, benign: Benign, seed: int) -> Tensor:
+    def classes(self, view: SystemView, benign: Benign, seed: int) -> Tensor:
         own = torch.nn.functional.one_hot(benign.labels, benign.logits.shape[1]).bool()
         return benign.logits.masked_fill(own, torch.inf).argmin(1)
 
@@ -95,10 +108,11 @@ class GivenClass(ClassRule):
     """The same class for every image, or one per image."""
 
     name: ClassVar[str] = "given"
+    needs_images: ClassVar[bool] = False
 
     target: int | tuple[int, ...]
 
-    def classes(self, benign: Benign, seed: int) -> Tensor:
+    def classes(self, view: SystemView, benign: Benign, seed: int) -> Tensor:
         count, known = benign.logits.shape
         values = (self.target,) * count if isinstance(self.target, int) else self.target
         if len(values) != count:
@@ -118,10 +132,33 @@ class GivenClass(ClassRule):
 
 
 def drawn_among(rule: ClassRule, known: Iterable[int] | None) -> ClassRule:
-    """``rule``; where it would draw from all classes, one that draws from the ``known`` ones (None: all) alone."""
+    """Restrict a rule that draws from all classes to the ``known`` ones; None restricts nothing."""
     if known is None or not isinstance(rule, RandomClass) or rule.among is not None:
         return rule
     return RandomClass(tuple(known))
 
 
-CLASS_RULES: dict[str, ClassRule] = {"random": RandomClass(), "least-likely": LeastLikely()}
+CLASS_RULES: Registry[ClassRule] = Registry(
+    "target_class",
+    "underfire.class_rules",
+    {rule.name: rule for rule in (RandomClass(), LeastLikely())},
+    instances_of(ClassRule, "the rule for target classes"),
+)
+"""Rules for target classes by name: what ``--target-class`` and ``preset(target_class=...)`` take."""
+
+
+def class_rule(given: Any) -> ClassRule:
+    """Turn what a user gives as target class into a rule. Raises InputError if it is none."""
+    if isinstance(given, str):
+        return CLASS_RULES.find(given)
+    if given is None or isinstance(given, ClassRule):
+        return given or RandomClass()
+    values = given.tolist() if hasattr(given, "tolist") else given  # tensors, arrays and their numbers
+    if isinstance(values, Integral):
+        return GivenClass(int(values))
+    if isinstance(values, Sequence) and values and all(isinstance(value, Integral) for value in values):
+        return GivenClass(tuple(int(value) for value in values))
+    raise InputError(
+        f"target_class is {values!r:.60} ({type(given).__name__}); expected a rule, 'random', 'least-likely', a class "
+        "number, or one class number per image."
+    )

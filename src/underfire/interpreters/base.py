@@ -91,6 +91,10 @@ class Interpreter(ABC):
         """What tables and files call it."""
         return self.name
 
+    @classmethod
+    def families(cls) -> tuple[str, ...]:
+        return (cls.family,)
+
     @abstractmethod
     def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
         """The honest maps of one batch on the classifier's device, N x h x w in [0, 1]. No smoothing, no copy."""

@@ -14,18 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from underfire import randomness
+from underfire.attacks.aim import Aim
 from underfire.attacks.base import BaseAttack
 from underfire.attacks.benign import Benign
 from underfire.attacks.foreign.libraries import LIBRARIES, Found
 from underfire.attacks.goal import Goal
-from underfire.attacks.loop import Progress
 from underfire.attacks.outcome import Outcome
 from underfire.attacks.perturbations import EPS, PGD, Perturbation
+from underfire.attacks.progress import Progress
 from underfire.attacks.shaping import Shaping, Uniform
 from underfire.attacks.target_maps import BenignMap, MapRule
 from underfire.attacks.targets import ClassRule, RandomClass
 from underfire.classifiers import WHY_NO_GRADIENT
-from underfire.errors import ClassifierError, InputError, unknown_name
+from underfire.errors import InputError, NoGradientError, unknown_name
 from underfire.system import SystemView
 
 
@@ -36,7 +37,7 @@ class Ball(PGD):
     name: ClassVar[str] = "foreign"
 
     @property
-    def noise_eps(self) -> float | None:
+    def noise_size(self) -> float | None:
         return self.eps if self.eps < 1 else None
 
 
@@ -57,6 +58,11 @@ def _backward_passes(network: nn.Module) -> Iterator[list[None]]:
         yield found
     finally:
         handle.remove()
+
+
+def _has_gradient(network: nn.Module, image: Tensor) -> bool:
+    """Return True if the network's logits can be differentiated in an image 1 x C x H x W."""
+    return bool(network(image.clone().requires_grad_()).requires_grad)
 
 
 @dataclass(frozen=True)
@@ -138,12 +144,14 @@ class ForeignAttack(BaseAttack):
         self,
         view: SystemView,
         benign: Benign,
+        aim: Aim,
+        *,
         seed: int,
         batch_size: int,
         progress: Progress | None = None,
         trace_every: int | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor], Outcome]:
-        classes, maps = self.resolve(benign, seed)
+    ) -> Outcome:
+        classes = aim.classes
         outcome = Outcome.empty(benign.images, None)
         prepared, started = view.prepared, time.perf_counter()
         generators = randomness.seeded(seed, benign.images.device)
@@ -158,9 +166,9 @@ class ForeignAttack(BaseAttack):
                 except (TypeError, ValueError, AssertionError, NotImplementedError, IndexError) as error:
                     raise InputError(f"{self.source} failed: {error or type(error).__name__}") from error
                 except RuntimeError as error:
-                    if "does not require grad" not in str(error):
+                    if _has_gradient(prepared, benign.images[rows][:1]):
                         raise
-                    raise ClassifierError(
+                    raise NoGradientError(
                         f"{self.source} differentiates the classifier, which cannot be: {WHY_NO_GRADIENT}"
                     ) from error
                 found, images = found.detach().to(benign.images), benign.images[rows]
@@ -175,7 +183,7 @@ class ForeignAttack(BaseAttack):
         outcome.images = self.perturbation.levels(benign.images, outcome.images.nan_to_num(0).clamp(0, 1))
         outcome.last, outcome.seconds = outcome.images, time.perf_counter() - started
         outcome.steps += outcome.backwards  # what a step is, only the library knows
-        return classes, maps, outcome
+        return outcome
 
     def _ready(self, network: nn.Module, benign: Benign, batch_size: int, seed: int) -> Found:
         library, _, _ = self.source.partition(":")

@@ -1,28 +1,96 @@
-"""What a perturbation is: how an adversarial image is parameterised and moved."""
+"""The contract of perturbations: how an adversarial image is parameterised and moved."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import fields
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from underfire import randomness
 from underfire.attacks.perturbations.eps import eight_bit_box
+from underfire.attacks.rows import Row
 from underfire.attacks.rules import per_image
+from underfire.attacks.terms.prediction import Prediction
+from underfire.attacks.variants import Variant
+from underfire.errors import InputError
 
 Theta = dict[str, Tensor]
 
 
 class Perturbation(ABC):
-    """Parameters theta (a dict of tensors with leading dimension N) and the image they stand for."""
+    """Parameters theta (a dict of tensors with leading dimension N), and the image that they stand for.
+
+    Implementations are frozen dataclasses. A perturbation whose change of every pixel is bounded has a field ``eps``.
+
+    Class attributes:
+        name: the perturbation's name, which is also that of its prediction-only attack.
+        about: one line for ``underfire list presets``.
+        about_alone: one line on the prediction-only attack.
+        step_unit: how ``underfire list presets`` shows step sizes: ``levels`` (of 1/255) or ``rate``.
+        rows: the published schedules by family of interpreters; see ``Row``.
+        prediction: the prediction term of the prediction-only attack.
+    """
 
     name: ClassVar[str]
+    about: ClassVar[str] = ""
+    about_alone: ClassVar[str] = ""
+    step_unit: ClassVar[str] = "rate"
+    rows: ClassVar[Mapping[str, Row]] = MappingProxyType({})
+    prediction: ClassVar[Prediction] = Prediction()
+
+    @classmethod
+    def has(cls, setting: str) -> bool:
+        """Return True if the perturbation has a field of this name, such as ``eps``."""
+        return setting in {field.name for field in fields(cls)}  # type: ignore[arg-type]
+
+    @classmethod
+    def make(cls, **settings: Any) -> Self:
+        """Make the perturbation with the given ``eps`` and ``noise_eps``; its own defaults replace None.
+
+        Raises:
+            InputError: the perturbation has no such setting.
+        """
+        given = {name: value for name, value in settings.items() if value is not None}
+        for name, value in given.items():
+            if cls.has(name):
+                continue
+            if name == "eps":
+                raise InputError(
+                    f"eps is {value!r:.8}, and {cls.name} has no ball: its changes are as large as they need to be. "
+                    "noise_eps sets the size of the noise that maps are compared with."
+                )
+            raise InputError(
+                f"{name} is {value!r:.8}, and {cls.name} has no such setting: the noise that its maps are compared "
+                "with is as large as its eps."
+            )
+        return cls(**given)
+
+    def completed(self, joint: bool, shaped: bool, variant: Variant) -> Self:
+        """Return the perturbation with settings that are None filled in for one attack.
+
+        Args:
+            joint: True for an attack on prediction and maps.
+            shaped: True if the perturbation is weighted by edges.
+            variant: settings that paper and published experiments have differently.
+        """
+        return self
+
+    def alone(self) -> Perturbation:
+        """Return the perturbation of the prediction-only control, with the same start."""
+        return self
+
+    def warmup_factor(self, variant: Variant) -> float:
+        """Return the factor of the prediction term in the warm-up of a joint attack."""
+        return 1.0
 
     @abstractmethod
     def start(self, images: Tensor, weights: Tensor, ids: Tensor, seed: int) -> Theta:
-        """Parameters of the start.
+        """Make the parameters at the start.
 
         Args:
             images: benign images N x C x H x W in [0, 1] on the 8-bit grid.
@@ -32,44 +100,47 @@ class Perturbation(ABC):
 
     @abstractmethod
     def variable(self, theta: Theta) -> Tensor:
-        """The part of theta that gradients are taken with respect to, N x ..."""
+        """Return the part of theta in which gradients are taken, N x ..."""
 
     @abstractmethod
     def image(self, theta: Theta, variable: Tensor) -> Tensor:
-        """The image of ``variable``: valid pixels, constraint met, shaping applied; differentiable."""
+        """Compose the image of ``variable``: valid pixels, constraint met, shaping applied; differentiable."""
 
     @abstractmethod
     def move(self, theta: Theta, direction: Tensor, size: Tensor) -> Theta:
-        """Theta after a step of ``size`` (N) along ``direction`` (like the variable), constraint met."""
+        """Make a step of ``size`` (N) along ``direction`` (shaped like the variable), and meet the constraint."""
 
     def penalty(self, theta: Theta, variable: Tensor, image: Tensor) -> Tensor:
-        """The perturbation's own cost on the composed image, N; 0 where it has a hard constraint instead."""
+        """Compute the perturbation's own cost on the composed image, N; 0 if it has a hard constraint instead."""
         return image.new_zeros(len(image))
 
     def reshaped(self, theta: Theta, weights: Tensor) -> Theta:
-        """Theta from here on under another shaping, N x 1 x H x W."""
+        """Return theta under another shaping N x 1 x H x W, which acts from here on."""
         return theta | {"weights": weights}
 
     def levels(self, images: Tensor, adversarial: Tensor) -> Tensor:
-        """``adversarial`` at 8 bits: the nearest level *inside* the constraint around ``images``."""
+        """Round ``adversarial`` to 8 bits: the nearest level *inside* the constraint around ``images``."""
         return (adversarial * 255).round().clamp(0, 255) / 255
 
     @property
-    def noise_eps(self) -> float | None:
-        """Size of the noise that an attack is compared with, in units of pixels; None for as large as the change."""
-        return None
+    def noise_size(self) -> float | None:
+        """The size of the noise control in pixel units; None for noise as large as the attack's own change."""
+        value: float | None = getattr(self, "noise_eps", None)
+        return value
 
     def noise(self, images: Tensor, adversarial: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """The random noise that ``adversarial`` is compared with, at 8 bits: every value moves up or down at random, by
-        ``noise_eps`` (the levels in it); or where that is None, by as much as the attack moved them in root mean square
-        over the image, a whole number of levels each."""
+        """Make the noise control of ``adversarial``, at 8 bits.
+
+        Every value moves up or down at random by ``noise_size`` (by the whole levels in it). If that is None, values
+        move by a whole number of levels each, so that the root mean square over the image is the attack's.
+        """
         drawn = randomness.uniform(seed, ids, "noise control", 0, images.shape[1:])
-        if self.noise_eps is not None:
-            low, high = eight_bit_box(images, self.noise_eps)
+        if self.noise_size is not None:
+            low, high = eight_bit_box(images, self.noise_size)
             return torch.where(drawn < 0.5, high, low)
         size = ((adversarial - images) * 255).flatten(1).square().mean(1).sqrt()
         low = size.floor()
-        more = per_image((size.square() - low.square()) / (2 * low + 1), images)  # how often one level more
+        more = per_image((size.square() - low.square()) / (2 * low + 1), images)  # share of values that move one more
         levels = per_image(low, images) + ((2 * drawn) % 1 < more)
         moved = images * 255 + torch.where(drawn < 0.5, levels, -levels)
         return moved.round().clamp(0, 255) / 255

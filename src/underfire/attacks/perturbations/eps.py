@@ -14,13 +14,8 @@ EPS = 0.031
 """The papers' radius."""
 
 
-def has_ball(*names: object) -> bool:
-    """Whether what is called so, an attack and its perturbation, changes pixels by a radius at most."""
-    return not any(str(name).lower() in ("cw", "stadv") for name in names)
-
-
 def parse_eps(text: str, name: str = "eps") -> float:
-    """A number or a fraction, such as ``0.031`` or ``8/255``. ``name``: what the argument is called."""
+    """Parse a number or a fraction, such as ``0.031`` or ``8/255``. ``name`` is the argument's name in the error."""
     try:
         return float(Fraction(text.replace(" ", "")))
     except (ValueError, ZeroDivisionError, OverflowError) as error:
@@ -28,7 +23,7 @@ def parse_eps(text: str, name: str = "eps") -> float:
 
 
 def check_eps(name: str, eps: float) -> None:
-    """Refuse what is no radius, or one without any 8-bit level inside."""
+    """Raise InputError if ``eps`` is no radius in pixel units, or holds no whole 8-bit level."""
     if not isinstance(eps, Real):
         raise InputError(f"{name} is {eps!r}; expected a number, such as 0.031, or 8 / 255.")
     if not 0 < eps <= 1:
@@ -44,10 +39,10 @@ def check_eps(name: str, eps: float) -> None:
 
 
 def eight_bit_box(images: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """The lowest and highest 8-bit pixel values in [0, 1] that lie within ``eps`` of each pixel.
+    """Find the lowest and highest 8-bit pixel values in [0, 1] within ``eps`` of each pixel.
 
-    An image is saved at 8 bits, so only these values can be judged: the attack searches between them, and rounding can
-    never lead out of the ball. For eps = 0.031 (7.9 levels) that is a ball of 7 levels.
+    An image is saved at 8 bits, so only these values can be judged. The attack searches between them, so that rounding
+    never leads out of the ball. For eps = 0.031 (7.9 levels) the ball has 7 levels.
     """
     levels = images * 255
     low = torch.ceil(levels - eps * 255 - 1e-3).clamp_min(0) / 255

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -12,32 +15,77 @@ from underfire import randomness
 from underfire.attacks.perturbations.base import Perturbation, Theta
 from underfire.attacks.perturbations.eps import EPS, check_eps, eight_bit_box
 from underfire.attacks.perturbations.rounding import straight_through
+from underfire.attacks.rows import GROWING, LENGTHS, Row, TwoMoves
 from underfire.attacks.rules import per_image
+from underfire.attacks.schedule import Phases
+from underfire.attacks.variants import Variant
+from underfire.errors import InputError
+
+_RMS = 1 / math.sqrt(3 * 224 * 224)
+"""The root mean square of an L2 step of 1 on the images of the published experiments."""
+
+PGD_ROWS: Mapping[str, Row] = MappingProxyType(
+    {
+        "grad": Row(
+            warmup=300,
+            joint=704,
+            weight=Phases((0.001, 0.004, 0.01, 0.05), LENGTHS),
+            reduction="sum",
+            smoothing=0.05,
+            confidence=0.8,
+            rests=True,
+            stop_after=0.86,
+        ),
+        "cam": Row(400, 1200, GROWING),
+        "rts": Row(300, 1000, GROWING, presence=1.0),
+        "mask": Row(
+            400,
+            1000,
+            GROWING,
+            loss="margin",
+            moves=TwoMoves(0.05 * _RMS, Phases((0.08 * _RMS, 0.04 * _RMS), (900, 100))),
+        ),
+    }
+)
 
 
 @dataclass(frozen=True)
 class PGD(Perturbation):
-    """Steps clipped to the ball of radius ``eps`` around the image, and to [0, 1] (Madry et al. 2018).
+    """Steps that are clipped to the ball of radius ``eps`` around the image, and to [0, 1] (Madry et al. 2018).
 
     Args:
-        eps: radius in L-inf, in pixel units (8 / 255).
-        random_start: begin at a random 8-bit image of the ball, weighted by the shaping; without one and with the sign
-            rule this is BIM (Kurakin et al. 2017), which ADV2 builds on.
-        rounded: the attack sees the image at 8 bits, as it is judged, and differentiates straight through the rounding.
-            Whole steps of 1/255 lie there anyway; shaped ones do not.
+        eps: the radius in L-inf, in pixel units (8 / 255).
+        random_start: begin at a random 8-bit image of the ball, weighted by the shaping. If None, prediction-only
+            attacks begin there and joint attacks at the image, as published.
+        rounded: show the image to the network at 8 bits, as it is judged, and pass gradients straight through the
+            rounding. If None, shaped attacks do: whole steps of 1/255 lie on the 8-bit grid anyway, shaped ones do not.
     """
 
     name: ClassVar[str] = "pgd"
+    about: ClassVar[str] = "every value changes by at most eps (L-inf); signed steps of 1/255"
+    about_alone: ClassVar[str] = "class alone: signed steps in an L-inf ball, from a random start"
+    step_unit: ClassVar[str] = "levels"
+    rows: ClassVar[Mapping[str, Row]] = PGD_ROWS
 
     eps: float = EPS
-    random_start: bool = False
-    rounded: bool = False
+    random_start: bool | None = None
+    rounded: bool | None = None
 
     def __post_init__(self) -> None:
         check_eps("eps", self.eps)
 
+    def completed(self, joint: bool, shaped: bool, variant: Variant) -> Self:
+        return replace(
+            self,
+            random_start=not joint if self.random_start is None else self.random_start,
+            rounded=shaped if self.rounded is None else self.rounded,
+        )
+
+    def alone(self) -> Perturbation:
+        return self if self.random_start else BIM(self.eps, rounded=self.rounded)
+
     @property
-    def noise_eps(self) -> float | None:
+    def noise_size(self) -> float | None:
         return self.eps
 
     def start(self, images: Tensor, weights: Tensor, ids: Tensor, seed: int) -> Theta:
@@ -63,3 +111,19 @@ class PGD(Perturbation):
     def levels(self, images: Tensor, adversarial: Tensor) -> Tensor:
         low, high = eight_bit_box(images, self.eps)
         return torch.clamp(torch.round(adversarial * 255) / 255, low, high)
+
+
+@dataclass(frozen=True)
+class BIM(PGD):
+    """PGD that begins at the image (Kurakin et al. 2017); the joint attacks of the papers build on it."""
+
+    name: ClassVar[str] = "bim"
+    about: ClassVar[str] = "the same; as an attack on the class alone it starts at the image, pgd at random"
+    about_alone: ClassVar[str] = "class alone: signed steps in an L-inf ball, from the image"
+
+    random_start: bool | None = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.random_start:
+            raise InputError("random_start is True, and bim starts at the image: pgd has a random start.")

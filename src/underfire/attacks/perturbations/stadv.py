@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
 
 from underfire import randomness
 from underfire.attacks.perturbations.base import Perturbation, Theta
+from underfire.attacks.perturbations.cw import ADAM, ADAM_GRAD, ADAM_MASK
 from underfire.attacks.perturbations.eps import check_eps
 from underfire.attacks.perturbations.rounding import straight_through
+from underfire.attacks.rows import Row
 from underfire.attacks.rules import per_image
+from underfire.attacks.variants import Variant
 from underfire.errors import InputError
 from underfire.transforms import warp
 
 _PAIRS = {"adjacent": ((0, 1), (1, 0)), "diagonal": ((1, 1), (1, -1))}
-"""Half of a pixel's neighbours, down and to the right; the others see the same pairs from the other side."""
+"""Half of a pixel's neighbours; its other neighbours count the same pairs from their side."""
+
+TAU = 5e-4
+"""The weight of the flow's roughness ([ADV2] section 4.1)."""
+
+STADV_ROWS: Mapping[str, Row] = MappingProxyType(
+    {
+        "grad": replace(ADAM_GRAD, warmup=450, joint=704, penalty=TAU),
+        "cam": replace(ADAM, warmup=200, joint=600, penalty=TAU),
+        "rts": replace(ADAM, warmup=200, joint=600, penalty=TAU, presence=1.0),
+        "mask": replace(ADAM_MASK, warmup=400, joint=1000, penalty=0.004),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -28,26 +45,33 @@ class StAdv(Perturbation):
     sqrt(|u_p - u_q|^2 + |v_p - v_q|^2 + 1e-8) (ibid. eq. 5).
 
     Args:
-        spread: the flow begins uniformly within plus and minus so many pixels.
-        neighbours: ``adjacent``, the four of the paper, or the four ``diagonal`` ones, as in published experiments.
-        rounded: the attack sees the image at 8 bits, as it is judged, and differentiates straight through the rounding.
-        noise_eps: size of the noise that it is compared with; None for as large as the change was.
+        spread: the flow begins uniformly within plus and minus this many pixels.
+        neighbours: ``adjacent``, the paper's four, or the four ``diagonal`` ones of published experiments. If None, the
+            attack's variant decides, and ``adjacent`` counts outside of presets.
+        rounded: show the image to the network at 8 bits, as it is judged, and pass gradients straight through.
+        noise_eps: the size of the noise control, in pixel units; as large as the attack's own change if None.
     """
 
     name: ClassVar[str] = "stadv"
+    about: ClassVar[str] = "pixels move instead of changing, at the cost of the flow's roughness; Adam"
+    about_alone: ClassVar[str] = "class alone: pixels are moved, not changed"
+    rows: ClassVar[Mapping[str, Row]] = STADV_ROWS
 
     spread: float = 0.1
-    neighbours: Literal["adjacent", "diagonal"] = "adjacent"
+    neighbours: Literal["adjacent", "diagonal"] | None = None
     rounded: bool = True
     noise_eps: float | None = None
 
     def __post_init__(self) -> None:
         if self.spread < 0:
             raise InputError(f"spread is {self.spread}; expected 0 or more pixels.")
-        if self.neighbours not in _PAIRS:
+        if self.neighbours is not None and self.neighbours not in _PAIRS:
             raise InputError(f"neighbours is {self.neighbours!r}; expected 'adjacent' or 'diagonal'.")
         if self.noise_eps is not None:
             check_eps("noise_eps", self.noise_eps)
+
+    def completed(self, joint: bool, shaped: bool, variant: Variant) -> Self:
+        return replace(self, neighbours=self.neighbours or variant.neighbours)
 
     def start(self, images: Tensor, weights: Tensor, ids: Tensor, seed: int) -> Theta:
         drawn = randomness.uniform(seed, ids, "flow", 0, (2, *images.shape[2:])).to(images.dtype)
@@ -65,11 +89,13 @@ class StAdv(Perturbation):
         return theta | {"flow": torch.addcmul(theta["flow"], per_image(size, direction), direction)}
 
     def penalty(self, theta: Theta, variable: Tensor, image: Tensor) -> Tensor:
-        return 2 * sum((_lengths(variable, *pair) for pair in _PAIRS[self.neighbours]), start=image.new_zeros(()))
+        return 2 * sum(
+            (_lengths(variable, *pair) for pair in _PAIRS[self.neighbours or "adjacent"]), start=image.new_zeros(())
+        )
 
 
 def _lengths(flow: Tensor, down: int, right: int) -> Tensor:
-    """The sum over pixels that have the neighbour (``down``, ``right``) of the flow's difference to it. N."""
+    """Sum the length of the flow's difference to the neighbour (``down``, ``right``) over all pixels that have it. N."""
     height, width = flow.shape[2:]
     here = flow[:, :, : height - down, max(0, -right) : width - max(0, right)]
     there = flow[:, :, down:, max(0, right) : width + min(0, right)]

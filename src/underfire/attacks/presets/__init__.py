@@ -1,15 +1,12 @@
-"""The attacks of the papers, as rows of tables.
+"""The attacks of the papers, by name.
 
-A preset is a function of the system, since the published schedules depend on the interpreter: gradient-type
-interpreters take Grad's row, activation-type ones CAM's. With several, each keeps its weight and the longest schedule
-counts.
+A preset depends on the system, since the published schedules depend on the interpreter.
 """
 
 from __future__ import annotations
 
-from underfire.attacks.presets.building import KINDS
+from underfire.attacks.presets.kinds import KINDS, Kind
 from underfire.attacks.presets.preset import Preset, preset
-from underfire.attacks.presets.rows import ALPHA, ROWS, Row
-from underfire.attacks.presets.variants import VARIANTS, Variant
+from underfire.attacks.presets.settings import AttackSettings, parse_steps
 
-__all__ = ["ALPHA", "KINDS", "ROWS", "VARIANTS", "Preset", "Row", "Variant", "preset"]
+__all__ = ["KINDS", "AttackSettings", "Kind", "Preset", "parse_steps", "preset"]

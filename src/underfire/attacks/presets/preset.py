@@ -2,160 +2,282 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from numbers import Integral
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from torch import Tensor
 
 from underfire.attacks.attack import Attack
-from underfire.attacks.perturbations import EPS, check_eps, has_ball, parse_eps
-from underfire.attacks.presets.building import KINDS, build, perturbation_of
-from underfire.attacks.presets.rows import ROWS
-from underfire.attacks.presets.variants import VARIANTS, EdgeScope, Variant
+from underfire.attacks.perturbations import PERTURBATIONS, Perturbation, check_eps, parse_eps
+from underfire.attacks.presets.building import Plan, build
+from underfire.attacks.presets.kinds import KINDS, Kind
+from underfire.attacks.presets.settings import AttackSettings
 from underfire.attacks.result import AttackResult
+from underfire.attacks.schedule import Weighted
 from underfire.attacks.search import ConstantSearch
 from underfire.attacks.shaping import SHAPINGS, EdgeMask, Shaping, Uniform
-from underfire.attacks.target_maps import BenignMap, MapRule, map_rule
-from underfire.attacks.targets import CLASS_RULES, ClassRule, GivenClass, RandomClass
-from underfire.errors import InputError, unknown_name
+from underfire.attacks.target_maps import MapRule, map_rule
+from underfire.attacks.targets import ClassRule, RandomClass, class_rule
+from underfire.attacks.terms import TERMS
+from underfire.attacks.variants import VARIANTS, Variant
+from underfire.errors import InputError, unknown_name, warn_deprecated
 from underfire.system import System
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Preset:
+class Preset(AttackSettings):
     """A named attack whose details depend on the system. Call it like an attack, or ``build`` the attack itself.
 
-    Args:
-        name: ``adv2``, ``advedge``, ``advedge+`` (joint), ``pgd``, ``bim``, ``cw`` or ``stadv`` (prediction only).
-        eps: L-inf radius in pixel units, of ``pgd`` and ``bim``: the published 0.031 where None is given. The others
-            have none.
-        steps: warm-up and joint steps instead of the published ones; weights rescale with them.
-        variant: ``paper``, ``published``, or a ``Variant`` of one's own. An interpreter's published settings (Grad's
-            normalised pixels) are the interpreter's: ``interpreters.create("grad", "published")``.
-        targeted: reach a class (default), or only leave the image's own.
-        target_class: which class, where targeted.
-        early_stop: whether images that have come to rest leave; by default where weights stand still at last (Grad)
-            and never under ``published``. On CAM it saves a fifth of the steps and costs 3 % of map distance.
-        perturbation: of a joint attack: ``pgd`` (default), ``bim``, ``cw`` or ``stadv``.
-        target_map: which map, of a joint attack.
-        shaping: instead of what goes with the name.
-        edge_threshold: of ``advedge+``, in Sobel magnitude.
-        edge_scope: edges act in ``all`` stages or in the ``warmup`` alone; by the variant where None.
-        random_start: of ``pgd``, multiplied by the shaping; where None, in prediction-only attacks.
-        neighbours: ``adjacent`` or ``diagonal``, of StAdv's flow; by the variant where None.
-        noise_eps: of ``cw`` and ``stadv``, which have no eps: maps are compared with noise of plus and minus so
-            much, as under ``pgd``, rather than with noise as large as the change was.
-        search: rounds of a search for each image's own constant between penalty and objective (``cw``, ``stadv``).
+    All settings may be given as text, as on the command line; a preset holds them as objects. See ``AttackSettings``.
+
+    Raises:
+        InputError: a setting has an impossible value, or does not go with the attack.
     """
 
-    name: str
-    eps: float | None = None
-    steps: tuple[int, int] | None = None
-    variant: str | Variant = "paper"
-    targeted: bool = True
-    target_class: ClassRule = field(default_factory=RandomClass)
-    early_stop: bool | None = None
-    perturbation: str | None = None
-    target_map: MapRule = field(default_factory=BenignMap)
-    shaping: Shaping | None = None
-    edge_threshold: float | None = None
-    edge_scope: EdgeScope | None = None
-    random_start: bool | None = None
-    neighbours: Literal["adjacent", "diagonal"] | None = None
-    noise_eps: float | None = None
-    search: int = 0
-
     def __post_init__(self) -> None:
-        if self.name not in KINDS:
-            raise unknown_name("attack", self.name, KINDS)
+        self._set(attack=self.attack if ".py:" in self.attack else self.attack.lower())
         if isinstance(self.variant, str) and self.variant not in VARIANTS:
-            raise unknown_name("preset variant", self.variant, VARIANTS)
-        if self.perturbation is not None and self.perturbation not in ROWS:
-            raise unknown_name("perturbation", self.perturbation, ROWS)
-        own = KINDS[self.name].perturbation
-        if own is not None and self.perturbation not in (None, own):
-            raise InputError(
-                f"perturbation is {self.perturbation!r}, and attack {self.name!r} is {own!r} already: name the "
-                "perturbation as the attack, or take a joint attack."
-            )
+            raise unknown_name("variant", self.variant, VARIANTS)
         if self.steps is not None and not _two_counts(self.steps):
             raise InputError(
                 f"steps is {self.steps}; expected the numbers of warm-up and joint steps, such as (40, 160)."
             )
-        shaping = self.shaping or KINDS[self.name].shaping
+        self._check_perturbation()
+        self._check_edges()
+        self._check_goal()
+        if self.search:
+            ConstantSearch(self.search)
+            if self.made.has("eps"):
+                raise InputError(
+                    f"search is {self.search}, and {self.made.name} has a ball instead of a penalty: there is no "
+                    "constant to search for."
+                )
+        self._set(terms=_weighted(self.terms))
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def _check_perturbation(self) -> None:
+        """Make the perturbation, and take over its radius."""
+        for name in ("eps", "noise_eps"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                self._set(**{name: parse_eps(value, name)})
+            elif value is not None:
+                check_eps(name, value)
+        asked = self.perturbation
+        if self.attack in KINDS and KINDS[self.attack].joint:
+            part = PERTURBATIONS["pgd"] if asked is None else asked
+        else:
+            part = self._named_by_attack()
+            own = part.name
+            other = asked if asked is None or isinstance(asked, str) else asked.name
+            if other not in (None, own):
+                raise InputError(
+                    f"perturbation is {other!r}, and attack {self.attack!r} is {own!r} already: name the perturbation "
+                    "as the attack, or take a joint attack."
+                )
+            part = asked if isinstance(asked, Perturbation) else part
+        if isinstance(part, str):
+            part = PERTURBATIONS.find(part)
+        if isinstance(part, Perturbation):
+            size = part.noise_size if part.has("eps") else None
+            for name, own_value in (("eps", size), ("noise_eps", getattr(part, "noise_eps", None))):
+                given = getattr(self, name)
+                if given is not None and given != own_value:
+                    raise InputError(
+                        f"{name} is {given:g}, and perturbation is {part}: give {name} to one of them, as "
+                        f"{type(part).__name__}({name}={given:g})."
+                    )
+            made = part
+        else:
+            made = part.make(eps=self.eps, noise_eps=self.noise_eps)
+        self._set(made=made, eps=getattr(made, "eps", None))
+
+    def _named_by_attack(self) -> type[Perturbation] | Perturbation:
+        if self.attack not in PERTURBATIONS and ".py:" not in self.attack:
+            raise unknown_name("attack", self.attack, KINDS)
+        return PERTURBATIONS.find(self.attack)
+
+    def _check_edges(self) -> None:
+        if isinstance(self.shaping, str):
+            self._set(shaping=SHAPINGS.find(self.shaping))
+        shaping = self.effective_shaping
         if self.edge_threshold is not None:
             EdgeMask(self.edge_threshold)
             if not isinstance(shaping, EdgeMask):
-                raise InputError(f"edge_threshold is {self.edge_threshold:g}, and {self.name} has none: advedge+ has.")
+                raise InputError(
+                    f"edge_threshold is {self.edge_threshold:g}, and {self.attack} has none: advedge+ has."
+                )
         if self.edge_scope not in (None, "all", "warmup"):
             raise InputError(f"edge_scope is {self.edge_scope!r}; expected 'all' or 'warmup'.")
         if self.edge_scope is not None and isinstance(shaping, Uniform):
             raise InputError(
-                f"edge_scope is {self.edge_scope!r}, and edges have no part in {self.name}: advedge and advedge+ have."
+                f"edge_scope is {self.edge_scope!r}, and edges have no part in {self.attack}: advedge and advedge+ "
+                "have."
             )
-        if self.random_start and self.perturbation_name != "pgd":
-            raise InputError(f"random_start is True, and {self.perturbation_name} has none: pgd has.")
-        if self.neighbours is not None and self.perturbation_name != "stadv":
-            raise InputError(f"neighbours is {self.neighbours!r}, and {self.perturbation_name} has no flow: stadv has.")
-        ball = has_ball(self.perturbation_name)
-        if self.eps is None and ball:
-            object.__setattr__(self, "eps", EPS)
-        if self.eps is not None and not ball:
+
+    def _check_goal(self) -> None:
+        if self.target_class is not None and not self.targeted and self.target_class != RandomClass():
             raise InputError(
-                f"eps is {self.eps!r:.8}, and {self.perturbation_name} has no ball: its changes are as large as they "
-                "need to be. noise_eps says what noise maps are compared with."
+                f"target_class is {self.target_class!r}, and the attack is untargeted: it has no target class."
             )
-        if self.eps is not None:
-            check_eps("eps", self.eps)
-        if self.noise_eps is not None and self.eps is not None:
-            raise InputError(
-                f"noise_eps is {self.noise_eps:g}, and {self.perturbation_name} is compared with noise of its own eps, "
-                f"{self.eps:g}: it is for cw and stadv, which have none."
-            )
-        if self.search:
-            ConstantSearch(self.search)
-            if ball:
-                raise InputError(
-                    f"search is {self.search}, and {self.perturbation_name} has a ball instead of a penalty: there is "
-                    "no constant to search for."
-                )
-        self.target_map.check(self.targeted)
-        perturbation_of(self, Uniform())
+        self._set(target_class=class_rule(self.target_class), target_map=map_rule(self.target_map))
+        self.map_rule.check(self.targeted)
 
     @property
-    def settings(self) -> Variant:
-        """What the variant's name stands for."""
-        return VARIANTS[self.variant] if isinstance(self.variant, str) else self.variant
+    def name(self) -> str:
+        """The name in results: the attack's, with the shaping's if that is not what belongs to the attack."""
+        base = self.made.name if ".py:" in self.attack else self.attack
+        shaping = self.effective_shaping
+        own = isinstance(shaping, type(self.kind.shaping))
+        return base if own else f"{base}-{shaping.name}"
 
     @property
-    def perturbation_name(self) -> str:
-        return self.perturbation or KINDS[self.name].perturbation or "pgd"
+    def kind(self) -> Kind:
+        """What the attack's name stands for."""
+        return KINDS[self.attack] if self.attack in KINDS else Kind(self.made.about_alone, joint=False)
 
     @property
     def joint(self) -> bool:
-        return KINDS[self.name].joint
+        """True for an attack on prediction and maps at once."""
+        return self.kind.joint
+
+    @property
+    def made_perturbation(self) -> Perturbation:
+        """The perturbation, complete for this attack."""
+        shaped = not isinstance(self.effective_shaping, Uniform)
+        return self.made.completed(self.joint, shaped, self.settled_variant)
+
+    @property
+    def perturbation_name(self) -> str:
+        """The perturbation's name."""
+        return self.made.name
+
+    @property
+    def settled_variant(self) -> Variant:
+        """The variant as an object."""
+        return VARIANTS[self.variant] if isinstance(self.variant, str) else self.variant
+
+    @property
+    def effective_shaping(self) -> Shaping:
+        """The shaping that was asked for, or the one that belongs to the attack."""
+        assert not isinstance(self.shaping, str)
+        return self.shaping or self.kind.shaping
+
+    @property
+    def class_rule(self) -> ClassRule:
+        """The rule for target classes."""
+        assert isinstance(self.target_class, ClassRule)
+        return self.target_class
+
+    @property
+    def map_rule(self) -> MapRule:
+        """The rule for target maps."""
+        assert isinstance(self.target_map, MapRule)
+        return self.target_map
+
+    @property
+    def extra_terms(self) -> tuple[Weighted, ...]:
+        """The loss terms beyond those of the attack."""
+        return self.terms  # type: ignore[return-value]
 
     def build(self, system: System) -> Attack:
-        """The attack on ``system``."""
-        return build(self, system)
+        """Make the attack on ``system``."""
+        plan = Plan(
+            self.name,
+            self.joint,
+            self,
+            self.made_perturbation,
+            self.effective_shaping,
+            self.settled_variant,
+            self.extra_terms,
+        )
+        return build(plan, {"target_class": self.class_rule, "target_map": self.map_rule}, system)
 
-    def __call__(self, system: System, images: Tensor, labels: Tensor | Sequence[int], **options: Any) -> AttackResult:
-        """Attack ``images``: the same arguments and result as ``Attack.__call__``."""
-        return self.build(system)(system, images, labels, **options)
+    def __call__(
+        self, system: System, images: Tensor, labels: Tensor | Sequence[int], *, control: bool = True, **options: Any
+    ) -> AttackResult:
+        """Attack ``images``, and measure what came of it beside the controls.
+
+        Args:
+            control: run the prediction-only control beside a joint attack, too.
+            options: as for ``Attack.__call__``.
+        """
+        beside = self.control().build(system) if control and self.has_control else None
+        return self.build(system)(system, images, labels, control=beside, **options)
+
+    @property
+    def has_control(self) -> bool:
+        """True if a prediction-only attack belongs beside this one: a joint attack, and ``bim`` (beside it, ``pgd``)."""
+        return self.joint or self.attack == "bim"
 
     def control(self) -> Preset:
-        """The prediction-only attack with the same perturbation, shaping, start and targets, and as many steps. It does
-        not look at the target map, and is measured by it."""
-        name = self.perturbation_name
-        shaping = self.shaping or KINDS[self.name].shaping
-        name = "bim" if name == "pgd" and not self.random_start else name
-        return replace(self, name=name, perturbation=None, shaping=shaping, early_stop=None)
+        """Make the prediction-only control: the same perturbation, shaping, start, targets and number of steps.
+
+        It does not look at the target map, and is measured by it. The control of ``bim`` is ``pgd``, from a random
+        start.
+        """
+        if self.attack == "bim":
+            return self.replace(attack="pgd", perturbation=None)
+        part = self.made_perturbation.alone()
+        return self.replace(
+            attack=part.name if part.name in PERTURBATIONS else str(self.perturbation),
+            perturbation=part,
+            eps=None,
+            noise_eps=None,
+            shaping=self.effective_shaping,
+            early_stop=None,
+            terms=(),
+        )
+
+    def replace(self, **changes: Any) -> Preset:
+        """Return the preset with some settings changed. The radius stays if the new perturbation has one."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)} | changes
+        if {"perturbation", "attack"} & changes.keys():
+            bare = Preset(**{**values, "eps": changes.get("eps"), "noise_eps": changes.get("noise_eps")})
+            brings = isinstance(values["perturbation"], Perturbation)
+            for name in ("eps", "noise_eps"):
+                if name not in changes and (brings or not bare.made.has(name)):
+                    values[name] = None
+        return Preset(**values)
+
+
+def preset(attack: str = "adv2", **settings: Any) -> Preset:
+    """Make the attack called ``attack``, with the settings that ``AttackSettings`` describes.
+
+    ``random_start=`` and ``neighbours=`` are deprecated: give a perturbation, such as ``PGD(random_start=True)`` or
+    ``StAdv(neighbours="diagonal")``.
+
+    Raises:
+        InputError: an unknown setting, an impossible value, or one that does not go with the attack.
+    """
+    if "name" in settings:
+        settings["attack"] = settings.pop("name")
+    _take_over_former(attack, settings)
+    known = [field.name for field in fields(Preset)]
+    for name in settings:
+        if name not in known:
+            raise unknown_name("setting", name, known)
+    return Preset(attack, **settings)
+
+
+def _take_over_former(attack: str, settings: dict[str, Any]) -> None:
+    """Move deprecated settings into the perturbation, and warn."""
+    former = {name: settings.pop(name) for name in ("random_start", "neighbours") if name in settings}
+    if not any(value is not None for value in former.values()):
+        return
+    made = Preset(attack, **settings).made
+    for name, value in former.items():
+        if value is not None and not made.has(name):
+            raise InputError(f"{name} is {value!r}, and {made.name} has no such setting.")
+        warn_deprecated(f"preset({name}=...)", f"perturbation={type(made).__name__}({name}={value!r})")
+    settings["perturbation"] = replace(made, **{n: v for n, v in former.items() if v is not None})  # type: ignore[type-var]
+    settings.pop("eps", None)
+    settings.pop("noise_eps", None)
 
 
 def _two_counts(steps: Any) -> bool:
@@ -163,67 +285,25 @@ def _two_counts(steps: Any) -> bool:
     return two and min(steps) >= 0 and sum(steps) > 0
 
 
-def preset(
-    name: str,
-    *,
-    eps: float | str | None = None,
-    steps: tuple[int, int] | None = None,
-    variant: str | Variant = "paper",
-    targeted: bool = True,
-    target_class: ClassRule | int | str | Sequence[int] | Tensor | None = None,
-    target_map: MapRule | str | Path | Tensor | NDArray[Any] | None = None,
-    shaping: Shaping | str | None = None,
-    noise_eps: float | str | None = None,
-    **others: Any,
-) -> Preset:
-    """The attack called ``name``: ``adv2``, ``advedge``, ``advedge+`` (joint), ``pgd``, ``bim``, ``cw``, ``stadv``
-    (prediction only). See ``Preset`` for all that can be set.
-
-    Args:
-        eps: a number, or a fraction such as ``"8/255"``; of ``pgd`` and ``bim``.
-        target_class: a rule, its name (``random``, ``least-likely``), a class number, or one per image.
-        target_map: a rule, ``benign``, ``patch``, ``class`` (the map of another one of the attacked images, which is of
-            the target class; see ``ClassMap`` for maps of others), or a map: the name of a file, or a tensor or array
-            h x w (for all images) or N x h x w (one per image) in [0, 1]; see ``GivenMap``.
-        shaping: ``uniform``, ``edge`` or ``edge-mask``, instead of what goes with the attack.
-        noise_eps: as ``eps``.
-
-    Raises:
-        InputError: for a value that cannot be, or a target class where the attack is untargeted.
-    """
-    if target_class is not None and not targeted:
-        raise InputError(f"target_class is {target_class!r}, and targeted is False: an untargeted attack has none.")
-    if isinstance(shaping, str):
-        if shaping not in SHAPINGS:
-            raise unknown_name("shaping", shaping, SHAPINGS)
-        shaping = SHAPINGS[shaping]
-    return Preset(
-        name.lower(),
-        parse_eps(eps) if isinstance(eps, str) else eps,
-        steps,
-        variant,
-        targeted,
-        _class_rule(target_class),
-        target_map=map_rule(target_map),
-        shaping=shaping,
-        noise_eps=parse_eps(noise_eps, "noise_eps") if isinstance(noise_eps, str) else noise_eps,
-        **others,
-    )
-
-
-def _class_rule(given: Any) -> ClassRule:
-    if isinstance(given, str):
-        if given not in CLASS_RULES:
-            raise unknown_name("target_class", given, CLASS_RULES)
-        return CLASS_RULES[given]
-    if given is None or isinstance(given, ClassRule):
-        return given or RandomClass()
-    values = given.tolist() if hasattr(given, "tolist") else given  # of tensors, arrays and their numbers
-    if isinstance(values, Integral):
-        return GivenClass(int(values))
-    if isinstance(values, Sequence) and values and all(isinstance(value, Integral) for value in values):
-        return GivenClass(tuple(int(value) for value in values))
-    raise InputError(
-        f"target_class is {values!r:.60} ({type(given).__name__}); expected a rule, 'random', 'least-likely', a class "
-        "number, or one class number per image."
-    )
+def _weighted(terms: Any) -> tuple[Weighted, ...]:
+    """Turn names, names with weights, and ``Weighted`` objects into ``Weighted`` objects."""
+    if isinstance(terms, Mapping):
+        terms = [Weighted(TERMS.find(name), weight) for name, weight in terms.items()]
+    if isinstance(terms, str | Weighted):
+        terms = [terms]
+    made = []
+    for each in terms:
+        if isinstance(each, str):
+            name, _, weight = each.partition("=")
+            try:
+                each = Weighted(TERMS.find(name), float(weight) if weight else 1.0)
+            except ValueError as error:
+                if isinstance(error, InputError):
+                    raise
+                raise InputError(f"terms holds {each!r}; expected NAME or NAME=WEIGHT, such as penalty=0.5.") from error
+        if not isinstance(each, Weighted):
+            raise InputError(
+                f"terms holds an object of type {type(each).__name__}; expected a name, or Weighted(term, weight)."
+            )
+        made.append(each)
+    return tuple(made)

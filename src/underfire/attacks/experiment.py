@@ -1,0 +1,261 @@
+"""The protocol: attacks on a system, and the controls beside them, on the same images.
+
+A call in Python, a shard of a run and everything else that attacks images goes through ``Experiment``, so that all of
+them have the same controls under the same names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+from underfire.attacks.aim import Aim, merged
+from underfire.attacks.benign import Benign
+from underfire.attacks.goal import Goal
+from underfire.attacks.judge import Judgement, judge, judge_clean
+from underfire.attacks.measures import Measure, chosen_measures
+from underfire.attacks.outcome import Outcome
+from underfire.attacks.perturbations import Perturbation
+from underfire.attacks.progress import Progress
+from underfire.attacks.shaping import Shaping
+from underfire.system import System, SystemView
+
+Kind = Literal["clean", "reseeded", "noise", "control", "attack"]
+
+
+class Runnable(Protocol):
+    """The part of an attack that the protocol needs; ``BaseAttack`` has it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def perturbation(self) -> Perturbation: ...
+    @property
+    def shaping(self) -> Shaping: ...
+    @property
+    def goal(self) -> Goal: ...
+    @property
+    def joint(self) -> bool: ...
+    @property
+    def steps(self) -> int: ...
+
+    def aim(self, view: SystemView, benign: Benign, seed: int) -> Aim: ...
+
+    def run(
+        self,
+        view: SystemView,
+        benign: Benign,
+        aim: Aim,
+        *,
+        seed: int,
+        batch_size: int,
+        progress: Progress | None = None,
+        trace_every: int | None = None,
+    ) -> Outcome: ...
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm of an experiment: an attack, or a control.
+
+    Args:
+        label: its unique name in the experiment: ``clean``, ``noise``, ``bim``, ``adv2``, ``adv2-cam``.
+        kind: ``clean`` (the benign images), ``reseeded`` (they, read with other random numbers), ``noise``, ``control``
+            (an attack on the prediction alone, beside another attack) or ``attack``.
+        read_by: the interpreters that read its images.
+        attack: the attack, for kinds ``control`` and ``attack``.
+        targets: the interpreters that the attack is about; it reads their views.
+        beside: for ``noise``: the label of the attack whose change it is as large as.
+    """
+
+    label: str
+    kind: Kind
+    read_by: tuple[str, ...]
+    attack: Runnable | None = None
+    targets: tuple[str, ...] = ()
+    beside: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The attack's or the control's name: what the column ``attack`` of results holds."""
+        return self.label if self.attack is None else self.attack.name
+
+    @property
+    def attacked(self) -> tuple[str, ...]:
+        """The interpreters whose maps are part of the objective."""
+        return self.targets if self.attack is not None and self.attack.joint else ()
+
+
+def arms_of(
+    system: System, attacks: Sequence[tuple[Runnable, Sequence[str]]], control: Runnable | None = None
+) -> tuple[Arm, ...]:
+    """List the arms of an experiment, in the order in which they run: controls that need no attack come first.
+
+    Args:
+        attacks: each attack with the interpreters that it is about: all that ``system`` attacks, or one of them.
+        control: the attack on the prediction alone that all of them are compared with.
+    """
+    every = tuple(system.interpreters)
+    about = tuple(dict.fromkeys(name for _, names in attacks for name in names))
+    arms = [Arm("clean", "clean", every)]
+    if control is not None:
+        arms.append(Arm(control.name, "control", every, control, about))
+    several = len(attacks) > 1
+    for attack, names in attacks:
+        label = f"{attack.name}-{'+'.join(names)}" if several else attack.name
+        arms.append(Arm(label, "attack", tuple([*names, *system.readers]), attack, tuple(names)))
+    if system.reseeded() is not None:
+        arms.append(Arm("reseeded", "reseeded", every))
+    asked = [arm for arm in arms if arm.kind == "attack"]
+    if all(arm.attack is not None and arm.attack.perturbation.noise_size is not None for arm in asked) or not several:
+        arms.append(Arm("noise", "noise", every, beside=asked[0].label))
+    else:
+        arms += [Arm(f"noise-{arm.label}", "noise", arm.read_by, beside=arm.label) for arm in asked]
+    return tuple(arms)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one arm came to on some images: its aim, the judgement, and for attacks the costs and the course."""
+
+    arm: Arm
+    aim: Aim
+    judgement: Judgement
+    outcome: Outcome | None = None
+
+
+class Experiment:
+    """Attacks and their controls on one system. One object serves any number of images.
+
+    Args:
+        system: what is attacked, and read.
+        arms: see ``arms_of``.
+        seed: of all random numbers. An image's result depends on it, and not on the batch.
+        batch_size: images attacked at once.
+        precision: ``float32`` or ``bf16``, of the attacks; verdicts are always the original network's.
+        size: height and width of the images.
+        measures: what is measured.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        arms: Sequence[Arm],
+        *,
+        seed: int,
+        batch_size: int,
+        precision: str = "float32",
+        size: Sequence[int] | None = None,
+        measures: Sequence[Measure] | None = None,
+    ) -> None:
+        self.system, self.arms = system, tuple(arms)
+        self.seed, self.batch_size = seed, batch_size
+        self.measures = tuple(chosen_measures() if measures is None else measures)
+        self.view = system.view(precision, size)
+        self._views: dict[tuple[str, ...], SystemView] = {}
+
+    def view_of(self, names: Sequence[str]) -> SystemView:
+        """Return the differentiable view of the interpreters called ``names``; all share one prepared network."""
+        key = tuple(names)
+        if key not in self._views:
+            same = set(key) == set(self.view.views)
+            chosen = {name: view for name, view in self.view.views.items() if name in key}
+            self._views[key] = self.view if same else SystemView(self.view.prepared, chosen)
+        return self._views[key]
+
+    def _steady(self, names: Sequence[str]) -> Sequence[str]:
+        """Leave out interpreters whose views drift, if others remain: only a trace reads maps beside a control."""
+        return [name for name in names if not self.view.views[name].refresh_every] or names
+
+    def aims(self, benign: Benign) -> dict[str, Aim]:
+        """Settle the aim of every arm for some images, by label. Controls have the aims of the attacks beside them."""
+        own: dict[str, Aim] = {}
+        for arm in self.arms:
+            if arm.kind == "attack":
+                assert arm.attack is not None
+                some = benign.only(arm.read_by)
+                own[arm.label] = arm.attack.aim(self.view_of(arm.targets), some, self.seed)
+        together = merged(list(own.values()))
+        # Noise that all attacks share has the aims of all.
+        beside = {arm.label: arm.beside for arm in self.arms if arm.beside is not None and arm.label != "noise"}
+        return {arm.label: own.get(beside.get(arm.label, arm.label), together) for arm in self.arms}
+
+    def perform(
+        self,
+        arm: Arm,
+        benign: Benign,
+        aim: Aim,
+        *,
+        attacked: Callable[[str], Tensor],
+        progress: Progress | None = None,
+        trace_every: int | None = None,
+        masks: Tensor | None = None,
+    ) -> Finding:
+        """Run one arm on some images, and judge what came of it.
+
+        Args:
+            benign: the images, and what the system honestly says about them.
+            aim: this arm's aim; see ``aims``.
+            attacked: returns the judged images of an attack by its label, for the noise that is as large.
+            masks: the objects' true masks, bool N x H x W.
+        """
+        measures, system = self.measures, self.system
+        if arm.kind == "clean":
+            return Finding(arm, aim, judge_clean(benign, aim, measures, masks))
+        if arm.kind == "reseeded":
+            other = system.reseeded()
+            assert other is not None
+            return Finding(arm, aim, judge(other, benign, benign.images, aim, measures, own=True, masks=masks))
+        if arm.kind == "noise":
+            assert arm.beside is not None
+            attack = next(other.attack for other in self.arms if other.label == arm.beside)
+            assert attack is not None
+            adversarial = attacked(arm.beside).to(benign.images)
+            noisy = attack.perturbation.noise(benign.images, adversarial, benign.ids, self.seed)
+            part = system.only(arm.read_by)
+            return Finding(arm, aim, judge(part, benign, noisy, aim, measures, own=True, masks=masks))
+        assert arm.attack is not None
+        outcome = arm.attack.run(
+            self.view_of(arm.targets if arm.kind == "attack" else self._steady(arm.targets)),
+            benign,
+            aim,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            progress=progress,
+            trace_every=trace_every,
+        )
+        part = system.only(arm.read_by)
+        judged = judge(part, benign, outcome.images, aim, measures, outcome=outcome, masks=masks)
+        return Finding(arm, aim, judged, outcome)
+
+    def __call__(
+        self, benign: Benign, progress: Progress | None = None, trace_every: int | None = None
+    ) -> dict[str, Finding]:
+        """Run all arms on the same images. Returns what each came to, by its label.
+
+        Args:
+            progress: called after each step with the steps done and their number, over all arms.
+            trace_every: record the course of attacks every so many steps.
+        """
+        aims, found = self.aims(benign), dict[str, Finding]()
+        total = sum(arm.attack.steps for arm in self.arms if arm.attack is not None)
+        done = 0
+
+        def images_of(label: str) -> Tensor:
+            return found[label].judgement.images
+
+        for arm in self.arms:
+            steps = 0 if arm.attack is None else arm.attack.steps
+            step = None if progress is None else _part_of(progress, done, steps, total)
+            found[arm.label] = self.perform(
+                arm, benign, aims[arm.label], attacked=images_of, progress=step, trace_every=trace_every
+            )
+            done += steps
+        return found
+
+
+def _part_of(progress: Progress, before: int, share: int, total: int) -> Progress:
+    return lambda step, steps: progress(before + share * step // steps, total)

@@ -1,0 +1,66 @@
+"""The parts that an attack is assembled from: perturbation x shaping x objective x schedule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from underfire.attacks.goal import Goal
+from underfire.attacks.perturbations import PGD, Perturbation
+from underfire.attacks.ranking import EarlyStop, Ranking
+from underfire.attacks.schedule import Stage
+from underfire.attacks.search import ConstantSearch
+from underfire.attacks.shaping import Shaping, Uniform
+from underfire.attacks.target_maps import BenignMap, MapRule
+from underfire.attacks.targets import ClassRule, RandomClass
+from underfire.errors import InputError
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of an attack, as a frozen value.
+
+    Args:
+        name: the attack's name in results.
+        stages: what happens when; see ``underfire.attacks.schedule``.
+        perturbation: how an adversarial image is parameterised and moved.
+        shaping: the weight of the perturbation at each pixel.
+        goal: reach a class, or leave one.
+        target_class: the rule for target classes; an untargeted attack ignores it.
+        target_map: the rule for wanted maps.
+        ranking: which iterate is kept. If None: by the maps if any stage reads them, else by the prediction.
+        early_stop: when an image leaves before its last step; never if None.
+        search: a search for each image's own constant between objective and cost, by several runs; one run if None.
+        exact_prediction_gradient: if an interpreter smooths rectifiers (Grad), take the prediction term's gradient from
+            a pass of its own with exact ones: one more forward and backward pass per step.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    perturbation: Perturbation = field(default_factory=PGD)
+    shaping: Shaping = field(default_factory=Uniform)
+    goal: Goal = field(default_factory=Goal)
+    target_class: ClassRule = field(default_factory=RandomClass)
+    target_map: MapRule = field(default_factory=BenignMap)
+    ranking: Ranking | None = None
+    early_stop: EarlyStop | None = None
+    search: ConstantSearch | None = None
+    exact_prediction_gradient: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise InputError("stages is empty; an attack needs at least one.")
+
+    @property
+    def joint(self) -> bool:
+        """True if maps are part of the objective."""
+        return any(stage.reads_maps for stage in self.stages)
+
+    @property
+    def kept_by(self) -> Ranking:
+        """The ranking in force. A prediction-only control must not be picked for its map."""
+        return self.ranking or Ranking("map" if self.joint else "prediction")
+
+    @property
+    def steps(self) -> int:
+        """The number of steps of all stages."""
+        return sum(stage.steps for stage in self.stages)

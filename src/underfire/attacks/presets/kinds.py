@@ -1,0 +1,53 @@
+"""Kinds of attack: what an attack's name stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from underfire.attacks.perturbations import PERTURBATIONS
+from underfire.attacks.shaping import Edge, EdgeMask, Shaping, Uniform
+
+_UNIFORM = Uniform()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an attack's name stands for.
+
+    Args:
+        about: one line for ``underfire list presets``.
+        joint: True for attacks on prediction and maps at once, False for those on the prediction alone.
+        shaping: the weight of the perturbation per pixel, unless another is asked for.
+    """
+
+    about: str
+    joint: bool
+    shaping: Shaping = _UNIFORM
+
+
+JOINT: Mapping[str, Kind] = MappingProxyType(
+    {
+        "adv2": Kind("class and map at once (Zhang et al. 2020)", True),
+        "advedge": Kind("ADV2, weighted by the image's edges (Abdukhamidov et al. 2022)", True, Edge()),
+        "advedge+": Kind("ADV2, on the image's edges alone (Abdukhamidov et al. 2022)", True, EdgeMask()),
+    }
+)
+
+
+class Kinds(Mapping[str, Kind]):
+    """All kinds by name: the joint attacks, and for each perturbation the prediction-only attack of its name."""
+
+    def __getitem__(self, name: str) -> Kind:
+        return JOINT[name] if name in JOINT else Kind(PERTURBATIONS[name].about_alone, joint=False)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from JOINT
+        yield from PERTURBATIONS
+
+    def __len__(self) -> int:
+        return len(JOINT) + len(PERTURBATIONS)
+
+
+KINDS = Kinds()

@@ -1,0 +1,55 @@
+"""The contract of loss terms, and the point at which an objective is evaluated."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from underfire.attacks.goal import Goal
+from underfire.system import Reading
+
+
+@dataclass(frozen=True)
+class Point:
+    """Everything that a loss term may look at in one step. Tensors have leading dimension N.
+
+    Args:
+        image: the current adversarial images N x C x H x W in [0, 1], differentiable in the perturbation.
+        reading: logits and maps of ``image`` from the shared forward pass, made when first looked at.
+        classes: int64 N, the classes that ``goal`` is about.
+        goal: reach a class, or leave one.
+        target_maps: the wanted maps N x h x w in [0, 1], by interpreter.
+        penalty: the perturbation's own cost, N.
+        price: the factor of the penalty for each image, N.
+        run: run the network on other images N x C x H x W and return logits N x K. The pass, and its backward pass if
+            the images carry a gradient, count as passes of the attack.
+    """
+
+    image: Tensor
+    reading: Reading
+    classes: Tensor
+    goal: Goal
+    target_maps: Mapping[str, Tensor]
+    penalty: Tensor
+    price: Tensor
+    run: Callable[[Tensor], Tensor]
+
+
+class Term(ABC):
+    """One term of an objective: N values to be minimised, one per image. Terms never mix images.
+
+    Class attributes:
+        name: the term's name on the command line and in traces.
+        needs_maps: True if the term reads maps; stages with such a term read them.
+    """
+
+    name: ClassVar[str]
+    needs_maps: ClassVar[bool] = False
+
+    @abstractmethod
+    def __call__(self, point: Point) -> Tensor:
+        """Compute the term for every image, N."""

@@ -1,0 +1,39 @@
+"""The interpretation term: the distance of the maps from the wanted ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from underfire.attacks.terms.base import Point, Term
+
+
+@dataclass(frozen=True)
+class Interpretation(Term):
+    """l_int, the squared difference between maps and wanted maps ([ADV2] eq. 5), summed over interpreters.
+
+    If a view looks several times per step (MASK), its term is the mean over these looks.
+
+    Args:
+        reduction: ``mean`` or ``sum`` over a map's cells; the published setting for Grad sums.
+        interpreter: the name of the only interpreter that counts; all of them if None.
+    """
+
+    name: ClassVar[str] = "interpretation"
+    needs_maps: ClassVar[bool] = True
+
+    reduction: Literal["mean", "sum"] = "mean"
+    interpreter: str | None = None
+
+    def __call__(self, point: Point) -> Tensor:
+        looks = point.reading.looks
+        names = looks if self.interpreter is None else (self.interpreter,)
+        return torch.stack([self._distance(looks[name], point.target_maps[name]) for name in names]).sum(0)
+
+    def _distance(self, looks: Tensor, targets: Tensor) -> Tensor:
+        """Average the distance of looks N x r x h x w to ``targets`` N x h x w over the r looks. N."""
+        squares = (looks - targets.unsqueeze(1)).square()
+        return squares.mean((1, 2, 3)) if self.reduction == "mean" else squares.mean(1).sum((1, 2))

@@ -1,0 +1,20 @@
+"""The penalty term: the perturbation's own cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from underfire.attacks.terms.base import Point, Term
+
+
+@dataclass(frozen=True)
+class Penalty(Term):
+    """The perturbation's own cost times each image's price: C&W's squared L2 distance, StAdv's flow roughness."""
+
+    name: ClassVar[str] = "penalty"
+
+    def __call__(self, point: Point) -> Tensor:
+        return point.penalty * point.price

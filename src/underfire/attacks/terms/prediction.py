@@ -1,0 +1,48 @@
+"""The prediction term: the distance of the classifier's answer from the goal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from underfire.attacks.terms.base import Point, Term
+from underfire.errors import InputError
+
+LOSSES = ("cross_entropy", "margin", "logit")
+
+
+@dataclass(frozen=True)
+class Prediction(Term):
+    """l_prd, the distance of the classifier's answer from the goal ([ADV2] eq. 4).
+
+    Args:
+        loss: ``cross_entropy``; ``margin``, which is max(z_other - z_target, -kappa) (Carlini & Wagner 2017); or
+            ``logit``, minus the target's logit, which has no lower bound.
+        smoothing: label smoothing of the cross-entropy, in [0, 1): the target class gets 1 - ``smoothing``.
+        share: what label smoothing gives to each other class; ``smoothing`` / (K - 1) if None.
+        kappa: the confidence in logits beyond which the margin loss asks for no more.
+    """
+
+    name: ClassVar[str] = "prediction"
+
+    loss: Literal["cross_entropy", "margin", "logit"] = "cross_entropy"
+    smoothing: float = 0.0
+    share: float | None = None
+    kappa: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise InputError(f"loss is {self.loss!r}; expected 'cross_entropy', 'margin' or 'logit'.")
+        if not 0 <= self.smoothing < 1:
+            raise InputError(f"smoothing is {self.smoothing}; expected a value in [0, 1).")
+
+    def __call__(self, point: Point) -> Tensor:
+        logits, classes = point.reading.logits, point.classes
+        if self.loss == "margin":
+            return point.goal.margin(logits, classes).clamp_min(-self.kappa)
+        if self.loss == "logit":
+            chosen = logits.gather(1, classes.unsqueeze(1)).squeeze(1)
+            return -chosen if point.goal.targeted else chosen
+        return point.goal.cross_entropy(logits, classes, self.smoothing, self.share)
