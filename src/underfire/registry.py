@@ -79,11 +79,11 @@ def _shown(value: object) -> str:
     return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"
 
 
-def instances_of(base: type[T], called: str) -> Callable[[Any], T]:
+def instances_of(base: Any, called: str) -> Callable[[Any], Any]:
     """An ``accept`` for parts that are objects: takes an instance of ``base``, or a class or function that makes one
     without arguments."""
 
-    def accept(value: Any) -> T:
+    def accept(value: Any) -> Any:
         if not isinstance(value, base) and callable(value):
             try:
                 value = value()
@@ -96,10 +96,10 @@ def instances_of(base: type[T], called: str) -> Callable[[Any], T]:
     return accept
 
 
-def subclasses_of(base: type[T]) -> Callable[[Any], type[T]]:
+def subclasses_of(base: Any) -> Callable[[Any], Any]:
     """An ``accept`` for parts that are classes: takes a subclass of ``base``."""
 
-    def accept(value: Any) -> type[T]:
+    def accept(value: Any) -> Any:
         if not (isinstance(value, type) and issubclass(value, base)):
             raise TypeError(f"expected a subclass of {base.__name__}")
         return value

@@ -106,7 +106,7 @@ def arms_of(
     several = len(attacks) > 1
     for attack, names in attacks:
         label = f"{attack.name}-{'+'.join(names)}" if several else attack.name
-        arms.append(Arm(label, "attack", tuple([*names, *system.readers]), attack, tuple(names)))
+        arms.append(Arm(label, "attack", (*names, *system.readers), attack, tuple(names)))
     if system.reseeded() is not None:
         arms.append(Arm("reseeded", "reseeded", every))
     asked = [arm for arm in arms if arm.kind == "attack"]

@@ -40,9 +40,11 @@ def limits(noise: Numbers, to_target: Numbers, correct: Flags, keeps_benign: boo
 
 def joint_success(success: Flags, correct: Flags, distance: Numbers, limit: Numbers) -> Flags:
     """Decide joint success, bool N: correct before, class reached, and map nearer to its target than the limit."""
-    return success & correct & (distance < limit)
+    found: Flags = success & correct & (distance < limit)
+    return found
 
 
 def all_at_once(found: Mapping[str, Flags]) -> Flags:
     """Decide joint success of all interpreters at once, bool N."""
-    return np.logical_and.reduce(list(found.values()))
+    together: Flags = np.logical_and.reduce(list(found.values()))
+    return together

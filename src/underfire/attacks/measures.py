@@ -90,7 +90,7 @@ class Measure:
         """
         assert self.compute is not None
         arguments = (seen,) if interpreter is None else (seen, interpreter)
-        found: Tensor | None = self.compute(*arguments)  # type: ignore[call-arg, arg-type]
+        found: Tensor | None = self.compute(*arguments)
         if found is None:
             return None
         if not isinstance(found, Tensor) or found.shape != (len(seen.images),):

@@ -38,7 +38,8 @@ def attack(
     """Attack ``images``, and judge the outcome beside its controls.
 
     Args:
-        model: a network that maps images to logits, with ``mean`` and ``std`` unless it takes pixels in [0, 1]; or a ``Classifier``, or a ``System``.
+        model: a network that maps images to logits, with ``mean`` and ``std`` unless it takes pixels in [0, 1]; or a
+            ``Classifier``, or a ``System``.
         images: N x C x H x W in [0, 1].
         labels: int64 N, the images' own classes.
         attack: a name (``adv2``, ``advedge``, ``advedge+``, ``pgd``, ``bim``, ``cw``, ``stadv``), or an attack made

@@ -1,4 +1,4 @@
-"""Perturbations: how an adversarial image is parameterised and moved. One module each, which owns all that is its own."""
+"""Perturbations: how an adversarial image is parameterised and moved. Each is one module that owns its schedules."""
 
 from __future__ import annotations
 

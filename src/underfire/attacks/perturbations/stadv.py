@@ -95,7 +95,7 @@ class StAdv(Perturbation):
 
 
 def _lengths(flow: Tensor, down: int, right: int) -> Tensor:
-    """Sum the length of the flow's difference to the neighbour (``down``, ``right``) over all pixels that have it. N."""
+    """Sum the flow's differences to the neighbour (``down``, ``right``) over all pixels that have it. N."""
     height, width = flow.shape[2:]
     here = flow[:, :, : height - down, max(0, -right) : width - max(0, right)]
     there = flow[:, :, down:, max(0, right) : width + min(0, right)]

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 STRETCH = 4.0
 """The largest factor by which the steps of short schedules grow.
 
-On 8 CIFAR-10 images and 75 joint steps, the maps of MASK end 0.16 from their targets with steps four times as large, and
-0.23 with the published ones."""
+On 8 CIFAR-10 images and 75 joint steps, the maps of MASK end 0.16 from their targets with steps four times as large,
+and 0.23 with the published ones."""
 
 
 @dataclass(frozen=True)

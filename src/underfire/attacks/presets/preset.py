@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Any
 
@@ -23,6 +23,7 @@ from underfire.attacks.targets import ClassRule, RandomClass, class_rule
 from underfire.attacks.terms import TERMS
 from underfire.attacks.variants import VARIANTS, Variant
 from underfire.errors import InputError, unknown_name, warn_deprecated
+from underfire.settings import settings_of
 from underfire.system import System
 
 
@@ -35,6 +36,8 @@ class Preset(AttackSettings):
     Raises:
         InputError: a setting has an impossible value, or does not go with the attack.
     """
+
+    made: Perturbation = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._set(attack=self.attack if ".py:" in self.attack else self.attack.lower())
@@ -212,7 +215,7 @@ class Preset(AttackSettings):
 
     @property
     def has_control(self) -> bool:
-        """True if a prediction-only attack belongs beside this one: a joint attack, and ``bim`` (beside it, ``pgd``)."""
+        """True if a prediction-only attack belongs beside this one: beside joint attacks, and beside ``bim``."""
         return self.joint or self.attack == "bim"
 
     def control(self) -> Preset:
@@ -236,7 +239,7 @@ class Preset(AttackSettings):
 
     def replace(self, **changes: Any) -> Preset:
         """Return the preset with some settings changed. The radius stays if the new perturbation has one."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)} | changes
+        values = {name: getattr(self, name) for name in settings_of(AttackSettings)} | changes
         if {"perturbation", "attack"} & changes.keys():
             bare = Preset(**{**values, "eps": changes.get("eps"), "noise_eps": changes.get("noise_eps")})
             brings = isinstance(values["perturbation"], Perturbation)
@@ -258,7 +261,7 @@ def preset(attack: str = "adv2", **settings: Any) -> Preset:
     if "name" in settings:
         settings["attack"] = settings.pop("name")
     _take_over_former(attack, settings)
-    known = [field.name for field in fields(Preset)]
+    known = list(settings_of(AttackSettings))
     for name in settings:
         if name not in known:
             raise unknown_name("setting", name, known)
