@@ -5,7 +5,7 @@ from __future__ import annotations
 from underfire.attacks.aim import Aim
 from underfire.attacks.attack import Attack
 from underfire.attacks.base import BaseAttack
-from underfire.attacks.experiment import Arm, Experiment, Finding, arms_of
+from underfire.attacks.experiment import Arm, Asked, Experiment, Finding, arms_of
 from underfire.attacks.foreign import ForeignAttack
 from underfire.attacks.goal import Goal
 from underfire.attacks.guards import MarginGuard
@@ -40,6 +40,7 @@ __all__ = [
     "Adam",
     "Aim",
     "Arm",
+    "Asked",
     "Attack",
     "AttackResult",
     "AttackSettings",

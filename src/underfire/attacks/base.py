@@ -12,7 +12,7 @@ from torch import Tensor
 
 from underfire.attacks.aim import Aim
 from underfire.attacks.benign import Benign, read_benign
-from underfire.attacks.experiment import Experiment, Runnable, arms_of
+from underfire.attacks.experiment import Asked, Experiment, Runnable, arms_of
 from underfire.attacks.goal import Goal
 from underfire.attacks.measures import Measure, chosen_measures
 from underfire.attacks.outcome import Outcome
@@ -126,7 +126,7 @@ class BaseAttack(ABC):
             )
         experiment = Experiment(
             system,
-            arms_of(system, [(self, tuple(system.attacked))], control),
+            arms_of(system, [Asked(self, tuple(system.attacked), control)]),
             seed=seed,
             batch_size=batch_size or default_batch_size(benign.images),
             precision=precision,

@@ -89,31 +89,44 @@ class Arm:
         return self.targets if self.attack is not None and self.attack.joint else ()
 
 
-def arms_of(
-    system: System, attacks: Sequence[tuple[Runnable, Sequence[str]]], control: Runnable | None = None
-) -> tuple[Arm, ...]:
-    """List the arms of an experiment, in the order in which they run: controls that need no attack come first.
+@dataclass(frozen=True)
+class Asked:
+    """An attack that is asked for.
 
     Args:
-        attacks: each attack with the interpreters that it is about: all that ``system`` attacks, or one of them.
-        control: the attack on the prediction alone that all of them are compared with.
+        attack: the attack.
+        about: the interpreters that it is about: all that the system attacks, or one of them.
+        control: the attack on the prediction alone that it is compared with; none if None.
     """
-    every = tuple(system.interpreters)
-    about = tuple(dict.fromkeys(name for _, names in attacks for name in names))
+
+    attack: Runnable
+    about: tuple[str, ...]
+    control: Runnable | None = None
+
+
+def arms_of(system: System, asked: Sequence[Asked]) -> tuple[Arm, ...]:
+    """List the arms of an experiment, in the order in which they run.
+
+    Attacks with equal controls share one, and all attacks share the noise control if its size is given.
+    """
+    every, several = tuple(system.interpreters), len(asked) > 1
     arms = [Arm("clean", "clean", every)]
-    if control is not None:
-        arms.append(Arm(control.name, "control", every, control, about))
-    several = len(attacks) > 1
-    for attack, names in attacks:
-        label = f"{attack.name}-{'+'.join(names)}" if several else attack.name
-        arms.append(Arm(label, "attack", (*names, *system.readers), attack, tuple(names)))
+    controls = [each.control for each in asked if each.control is not None]
+    different = [control for place, control in enumerate(controls) if control not in controls[:place]]
+    for control in different:
+        about = tuple(dict.fromkeys(name for each in asked if each.control == control for name in each.about))
+        label = control.name if len(different) == 1 else f"{control.name}-{'+'.join(about)}"
+        arms.append(Arm(label, "control", (*about, *system.readers), control, about))
+    for each in asked:
+        label = f"{each.attack.name}-{'+'.join(each.about)}" if several else each.attack.name
+        arms.append(Arm(label, "attack", (*each.about, *system.readers), each.attack, each.about))
     if system.reseeded() is not None:
         arms.append(Arm("reseeded", "reseeded", every))
-    asked = [arm for arm in arms if arm.kind == "attack"]
-    if all(arm.attack is not None and arm.attack.perturbation.noise_size is not None for arm in asked) or not several:
-        arms.append(Arm("noise", "noise", every, beside=asked[0].label))
+    attacks = [arm for arm in arms if arm.kind == "attack"]
+    if not several or all(each.attack.perturbation.noise_size is not None for each in asked):
+        arms.append(Arm("noise", "noise", every, beside=attacks[0].label))
     else:
-        arms += [Arm(f"noise-{arm.label}", "noise", arm.read_by, beside=arm.label) for arm in asked]
+        arms += [Arm(f"noise-{arm.label}", "noise", arm.read_by, beside=arm.label) for arm in attacks]
     return tuple(arms)
 
 

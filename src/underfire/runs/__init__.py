@@ -1,9 +1,11 @@
-"""Campaigns: attacks over data sets, in shards, with everything that was measured written down."""
+"""Runs: attacks over data sets, in shards, with everything that was measured written down and read back."""
 
 from __future__ import annotations
 
 from underfire.attacks.perturbations import parse_eps
-from underfire.runs.config import RunConfig, parse_steps
-from underfire.runs.runner import Reporter, run_attack
+from underfire.attacks.presets import parse_steps
+from underfire.runs.config import RunConfig
+from underfire.runs.run import Run
+from underfire.runs.running import Reporter, run_attack
 
-__all__ = ["Reporter", "RunConfig", "parse_eps", "parse_steps", "run_attack"]
+__all__ = ["Reporter", "Run", "RunConfig", "parse_eps", "parse_steps", "run_attack"]

@@ -1,4 +1,4 @@
-"""Where a run's target maps of classes come from: the first images of each class in the whole data set."""
+"""The pool of a run's target maps of classes: the first images of each class in the whole data set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from underfire import randomness
-from underfire.attacks import LeastLikely, MapPool, RandomClass
+from underfire.attacks import MapPool, RandomClass
 from underfire.attacks.benign import Benign
 from underfire.attacks.targets import ClassRule
 from underfire.batching import suited_size
@@ -16,25 +16,28 @@ from underfire.classifiers import Classifier, check_images
 from underfire.data import Batch, ImageData
 from underfire.errors import InputError
 from underfire.runs.selection import Selection, logits_of
-from underfire.system import System
+from underfire.system import System, SystemView
 
 POOL = 8
-"""Images of each class whose maps are drawn from: the first ones that are classified correctly, in the data's order."""
+"""The number of images of each class from whose maps targets are drawn: the first correctly classified ones."""
 
 SHOWN = 8
-"""Of more classes than these, an error names only the first."""
+"""The largest number of classes that an error names."""
 
 
 def read_pool(
-    system: System, data: ImageData, selection: Selection, rule: ClassRule, seed: int
+    system: System, view: SystemView, data: ImageData, selection: Selection, rule: ClassRule, seed: int
 ) -> tuple[MapPool, ClassRule]:
-    """The maps of every class that an attacked image wants, and the rule by which it wants them.
+    """Read the maps of every class that an attacked image wants.
 
-    Only these classes are looked through, and the pool of a class does not depend on what is attacked. Random targets
-    are drawn among the classes of which the data have correctly classified images.
+    Only these classes are looked through, and the pool of a class does not depend on which images are attacked. Random
+    targets are drawn among the classes of which the data have correctly classified images.
+
+    Returns:
+        The pool, and the rule for target classes with that restriction.
 
     Raises:
-        InputError: where the data have no correctly classified image of a wanted class.
+        InputError: the data have no correctly classified image of a wanted class.
     """
     examples = _Examples(system.classifier, data, selection)
     draws = isinstance(rule, RandomClass)
@@ -49,7 +52,7 @@ def read_pool(
                     "shown: give data of more classes, or another --target-map."
                 )
         images = _attacked(system.classifier, data, selection, rule)
-        wanted = sorted({number for benign in images for number in rule.classes(benign, seed).tolist()})
+        wanted = sorted({number for benign in images for number in rule.classes(view, benign, seed).tolist()})
         lacking = [number for number in wanted if not examples.right(number)]
         if not lacking:
             return examples.read(system, wanted), rule
@@ -63,9 +66,9 @@ def read_pool(
 
 
 def _attacked(classifier: Classifier, data: ImageData, selection: Selection, rule: ClassRule) -> Iterator[Benign]:
-    """The attacked images as far as ``rule`` looks at them: logits for the least likely class, else none."""
+    """Yield the attacked images, as far as ``rule`` looks at them: without pixels and logits if it does not need them."""
     chosen = [index for index, taken in zip(selection.considered, selection.attacked, strict=True) if taken]
-    if isinstance(rule, LeastLikely):
+    if rule.needs_images:
         for batch, images in _batches(classifier, data, chosen):
             ids = randomness.identify(images, batch.ids)
             yield Benign(images, batch.labels, ids, logits_of(classifier, images).cpu(), {})

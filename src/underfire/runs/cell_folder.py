@@ -1,0 +1,169 @@
+"""Reading folders of format 2: every cell has shards of rows and tensors, which are opened when they are looked at."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from underfire.attacks.limits import Flags, Numbers
+from underfire.attacks.measures import Measure
+from underfire.errors import StoreError
+from underfire.runs.cells import Cell
+from underfire.runs.columns import AFTER, BEFORE
+from underfire.runs.folder import Folder, Row, Values, known_measures, numbers, open_tensors, read_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OPEN = 4
+"""Tensor files that are kept open at a time."""
+
+
+class CellFolder(Folder):
+    """A folder of format 2. Nothing is read before it is looked at, and maps never all at once."""
+
+    def __init__(self, path: Path, record: dict[str, Any]) -> None:
+        super().__init__(path, record)
+        made = [Cell.from_dict(values) for values in record["cells"]]
+        self.cells = {cell.label: cell for cell in made}
+        self.shards = int(record.get("shards", 0))
+        self._open: OrderedDict[Path, Any] = OrderedDict()
+        self._columns: dict[tuple[str, str], pa.Table] = {}
+
+    @property
+    def images(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.record["images"]
+        return found
+
+    def file(self, cell: str, shard: int, suffix: str) -> Path:
+        """Return the path of a file of a cell's shard."""
+        return self.path / "cells" / self.cells[cell].key / f"{shard:06d}.{suffix}"
+
+    def shard_rows(self, cell: str, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read the rows of one shard of a cell."""
+        return read_table(self.file(cell, shard, "parquet"), columns)
+
+    def rows(self, columns: Sequence[str] | None, cell: str | None) -> pa.Table:
+        import pyarrow as pa
+
+        labels = list(self.cells) if cell is None else [cell]
+        parts = [self.shard_rows(label, shard, columns) for label in labels for shard in range(self.shards)]
+        return pa.concat_tables(parts)
+
+    @cached_property
+    def measures(self) -> list[Measure]:
+        import pyarrow.parquet as pq
+
+        schema = pq.read_schema(self.file("clean", 0, "parquet"))
+        return known_measures(schema, [name for name, _ in (*BEFORE, *AFTER)])
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[int, int]]:
+        """The shard and the place in it of every attacked image, by id, in the data's order."""
+        attack = next(label for label, cell in self.cells.items() if cell.kind == "attack")
+        return self._places_in(attack)
+
+    def _places_in(self, cell: str) -> dict[str, tuple[int, int]]:
+        found: dict[str, tuple[int, int]] = {}
+        for shard in range(self.shards):
+            ids = dict.fromkeys(self.shard_rows(cell, shard, ["image_id"])["image_id"].to_pylist())
+            found |= {image_id: (shard, place) for place, image_id in enumerate(ids)}
+        return found
+
+    @cached_property
+    def _clean_places(self) -> dict[str, tuple[int, int]]:
+        return self._places_in("clean")
+
+    @property
+    def image_ids(self) -> list[str]:
+        return list(self._places)
+
+    @cached_property
+    def correct(self) -> Flags:
+        attack = next(cell for cell in self.cells.values() if cell.kind == "attack")
+        return np.asarray(self.column(attack.label, attack.read_by[0], "correct_before"), dtype=bool)
+
+    def column(self, cell: str, interpreter: str, measure: str) -> Numbers | Flags:
+        return numbers(self._table(cell, interpreter)[measure])
+
+    def _table(self, cell: str, interpreter: str) -> pa.Table:
+        """The numeric columns of one cell and interpreter, for attacked images in the data's order."""
+        key = (cell, interpreter)
+        if key not in self._columns:
+            import pyarrow as pa
+            import pyarrow.compute as pc
+
+            wanted = ["image_id", "interpreter", "correct_before", *(m.name for m in self.measures)]
+            attacked = pa.array(self.image_ids)
+            parts = []
+            for shard in range(self.shards):
+                table = self.shard_rows(cell, shard, wanted)
+                chosen = pc.equal(table["interpreter"], interpreter)
+                if self.cells[cell].kind == "clean":
+                    chosen = pc.and_(chosen, pc.is_in(table["image_id"], attacked))
+                parts.append(table.filter(chosen).drop_columns(["image_id", "interpreter"]))
+            self._columns[key] = pa.concat_tables(parts)
+        return self._columns[key]
+
+    def row(self, cell: str, interpreter: str, image_id: str) -> Row:
+        shard, _ = self._place(cell, image_id)
+        table = read_table(
+            self.file(cell, shard, "parquet"),
+            filters=[("image_id", "=", image_id), ("interpreter", "=", interpreter)],
+        )
+        found: list[Row] = table.to_pylist()
+        if not found:
+            raise StoreError(f"the run in {self.path} has no row of {cell}, {interpreter} for image {image_id!r}.")
+        return found[0]
+
+    def _place(self, cell: str, image_id: str) -> tuple[int, int]:
+        places = self._clean_places if self.cells[cell].kind == "clean" else self._places
+        if image_id not in places:
+            raise StoreError(f"the run in {self.path} has no image {image_id!r}.")
+        return places[image_id]
+
+    def _tensors(self, cell: str, shard: int) -> Any:
+        path = self.file(cell, shard, "safetensors")
+        if path not in self._open:
+            self._open[path] = open_tensors(path)
+            if len(self._open) > OPEN:
+                self._open.popitem(last=False)
+        self._open.move_to_end(path)
+        return self._open[path]
+
+    def _tensor(self, cell: str, name: str, image_id: str) -> Any:
+        """Read one image's entry of a tensor; None if the shard has no such tensor."""
+        shard, place = self._place(cell, image_id)
+        tensors = self._tensors(cell, shard)
+        return tensors.get_slice(name)[place] if name in tensors.keys() else None  # noqa: SIM118 (no mapping)
+
+    def map(self, cell: str, interpreter: str, image_id: str) -> Values:
+        found: Values | None = self._tensor(cell, f"maps/{interpreter}", image_id)
+        if found is None:
+            raise StoreError(f"the run in {self.path} has no map of {cell} by {interpreter}: its files do not fit.")
+        return found
+
+    def wanted(self, cell: str, interpreter: str, image_id: str) -> Values | None:
+        found: Values | None = self._tensor(cell, f"wanted/{interpreter}", image_id)
+        return found
+
+    def mask(self, image_id: str) -> npt.NDArray[np.bool_] | None:
+        found = self._tensor("clean", "masks", image_id)
+        return None if found is None else np.asarray(found) > 0
+
+    @cached_property
+    def has_masks(self) -> bool:
+        return "masks" in self._tensors("clean", 0).keys()  # noqa: SIM118 (no mapping)
+
+    def trace(self, cell: str) -> pa.Table | None:
+        import pyarrow as pa
+
+        files = [self.file(cell, shard, "trace") for shard in range(self.shards)]
+        parts = [read_table(file) for file in files if file.exists()]
+        return pa.concat_tables(parts) if parts else None

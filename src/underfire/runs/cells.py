@@ -1,0 +1,105 @@
+"""Cells: the units of a run's results, each known by a hash of everything that its numbers depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from underfire.attacks.experiment import Arm, Kind
+from underfire.attacks.measures import Measure
+from underfire.system import System
+
+KEY_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One attack or control of a run, on the run's images.
+
+    Args:
+        key: 16 hexadecimal digits: the hash of everything that the cell's numbers depend on.
+        label: its unique name in the run, such as ``clean``, ``bim``, ``adv2``, ``adv2-cam``.
+        kind: ``clean``, ``reseeded``, ``noise``, ``control`` (an attack on the prediction alone, beside another) or
+            ``attack``.
+        attack: the attack's or the control's name.
+        read_by: the interpreters that read its images.
+        attacked: the interpreters whose maps are part of the objective.
+        about: the interpreters that an attack is about.
+        beside: for noise: the label of the attack whose change it is as large as.
+        perturbation, shaping: names; empty for controls that are no attack.
+        keeps_benign: True if the wanted maps are the benign maps.
+        joint: True for an attack on prediction and maps.
+        noise_size: for noise: its size in pixel units; None if it is as large as the attack's change.
+    """
+
+    key: str
+    label: str
+    kind: Kind
+    attack: str
+    read_by: tuple[str, ...]
+    attacked: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
+    beside: str | None = None
+    perturbation: str = ""
+    shaping: str = ""
+    keeps_benign: bool = True
+    joint: bool = False
+    noise_size: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the cell as JSON values."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Cell:
+        """Make the cell from JSON values."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def cells_of(
+    arms: Sequence[Arm], system: System, inputs: Mapping[str, Any], seed: int, measures: Sequence[Measure]
+) -> dict[str, Cell]:
+    """Make the cell of each arm of an experiment, by label.
+
+    Args:
+        inputs: JSON values that all cells depend on: the images, the classifier, the precision.
+        seed: of all random numbers.
+        measures: what is measured.
+    """
+    identities = {name: part.identity(system.classifier) for name, part in system.interpreters.items()}
+    asked = [arm for arm in arms if arm.kind == "attack"]
+    found: dict[str, Cell] = {}
+    for arm in arms:
+        beside = next((other for other in asked if other.label == arm.beside), None)
+        noise_size = None if beside is None or beside.attack is None else beside.attack.perturbation.noise_size
+        depends = {
+            **inputs,
+            "kind": arm.kind,
+            "attack": None if arm.attack is None else repr(arm.attack),
+            "targets": list(arm.targets),
+            "read_by": {name: identities[name] for name in arm.read_by},
+            "aims": [repr(attack.attack) for attack in asked],
+            "beside": None if beside is None else [noise_size, repr(beside.attack)],
+            "seed": seed,
+            "measures": [measure.name for measure in measures],
+        }
+        digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+        found[arm.label] = Cell(
+            key=digest[:KEY_DIGITS],
+            label=arm.label,
+            kind=arm.kind,
+            attack=arm.name,
+            read_by=arm.read_by,
+            attacked=arm.attacked,
+            about=arm.targets,
+            beside=arm.beside,
+            perturbation="" if arm.attack is None else arm.attack.perturbation.name,
+            shaping="" if arm.attack is None else arm.attack.shaping.name,
+            keeps_benign=all(getattr(other.attack, "target_map").benign for other in asked),
+            joint=arm.attack is not None and arm.attack.joint,
+            noise_size=noise_size,
+        )
+    return found

@@ -1,0 +1,55 @@
+"""The columns of what a run writes. Measures come from the table of measures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from underfire.attacks.measures import Measure
+
+_TEXT, _NUMBER, _COUNT, _FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+_TYPES = {"bool": _FLAG, "int": _COUNT, "float": _NUMBER}
+
+BEFORE = (
+    ("position", _COUNT),
+    *((name, _TEXT) for name in ("image_id", "path", "image_file")),
+    ("label", _COUNT),
+    ("target", _COUNT),
+    *((name, _TEXT) for name in ("classifier", "attack", "cell", "perturbation", "shaping")),
+    *((name, _TEXT) for name in ("attacked_interpreters", "interpreter")),
+    ("correct_before", _FLAG),
+)
+"""Columns before the measures. ``position`` is the image's place in the data's order, among the images that were looked
+at; ``cell`` is the unique label of the attack or control in the run, and ``attack`` its name."""
+AFTER = (("seed", _COUNT),)
+
+# One row per image, attack, checked step and interpreter: was the goal reached, and how far was the attack's own map
+# from its target (null if the attack reads no map there). An image that has left the attack early has no more rows.
+TRACE = pa.schema(
+    [
+        ("position", _COUNT),
+        *((name, _TEXT) for name in ("image_id", "attack", "cell", "stage")),
+        ("step", _COUNT),
+        ("success", _FLAG),
+        ("interpreter", _TEXT),
+        ("map_l1", _NUMBER),
+    ]
+)
+
+
+def schema(measures: Sequence[Measure], settled: bool) -> pa.Schema:
+    """Make the schema of results: one row per image, attack or control, and interpreter that reads.
+
+    Args:
+        measures: all measures of the run.
+        settled: include measures that are settled when results are read (joint success).
+    """
+    chosen = [(m.name, _TYPES[m.kind]) for m in measures if settled or m.compute is not None]
+    return pa.schema([*BEFORE, *chosen, *AFTER])
+
+
+def plain_value(value: Any) -> Any:
+    """Turn a number of a tensor or array into one of Python, and keep None."""
+    return value.item() if hasattr(value, "item") else value

@@ -1,0 +1,204 @@
+"""A comparison: one attack of a run with the controls beside it, and what counts as kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from underfire.attacks.limits import WHY_KEPT, WHY_REACHED, Flags, Numbers, all_at_once, joint_success, limits
+from underfire.runs.cells import Cell
+from underfire.runs.folder import Folder, Pixels, Row, Values
+from underfire.text import plain
+
+Verdict = Literal["joint", "class", "failed"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image of a comparison, read by one interpreter.
+
+    Args:
+        image_id: the image's id.
+        interpreter: the interpreter that reads.
+        order: the image's place among the attacked ones.
+        rows: the rows of results by role: ``clean``, ``noise``, ``control`` (if there is one), ``attack``.
+        joint: joint success of the attack on this image.
+    """
+
+    image_id: str
+    interpreter: str
+    order: int
+    rows: dict[str, Row] = field(repr=False)
+    joint: bool = False
+
+    @property
+    def row(self) -> Row:
+        """The row of the attack."""
+        return self.rows["attack"]
+
+    @property
+    def distance(self) -> float:
+        """The distance of the attack's map to the wanted one, which decides joint success."""
+        return float(self.row["map_l1_target"])
+
+    @property
+    def verdict(self) -> Verdict:
+        """``joint`` (class reached, map kept), ``class`` (class reached alone) or ``failed``."""
+        return "joint" if self.joint else "class" if self.row["success"] else "failed"
+
+
+class Comparison:
+    """One attack of a run beside its controls.
+
+    Args:
+        files: the run's folder.
+        cell: the attack's cell.
+
+    Attributes:
+        labels: the labels of the cells by role: ``clean``, ``noise``, ``attack``, and where they exist ``reseeded`` and
+            ``control``.
+    """
+
+    def __init__(self, files: Folder, cell: Cell) -> None:
+        self.files, self.cell = files, cell
+        cells = files.cells.values()
+        self.labels = {"clean": "clean"}
+        beside = {
+            "reseeded": [other for other in cells if other.kind == "reseeded"],
+            "noise": [c for c in cells if c.kind == "noise" and c.label in ("noise", f"noise-{cell.label}")],
+            "control": [c for c in cells if c.kind == "control" and set(cell.about) <= set(c.about)],
+        }
+        self.labels |= {role: found[0].label for role, found in beside.items() if found}
+        self.labels["attack"] = cell.label
+
+    @property
+    def attack(self) -> str:
+        """The attack's name."""
+        return self.cell.attack
+
+    @property
+    def control(self) -> str | None:
+        """The name of the attack on the prediction alone; None if there is none."""
+        label = self.labels.get("control")
+        return None if label is None else self.files.cells[label].attack
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The names of attack and controls by role, in the order of tables."""
+        return {role: self.files.cells[label].attack for role, label in self.labels.items()}
+
+    @property
+    def interpreters(self) -> list[str]:
+        """The interpreters that read the attack's images, attacked ones first."""
+        return list(self.cell.read_by)
+
+    @property
+    def attacked(self) -> list[str]:
+        """The interpreters that the attack is about."""
+        return list(self.cell.about)
+
+    @property
+    def readers(self) -> list[str]:
+        """The interpreters that only read."""
+        return [name for name in self.cell.read_by if name not in self.cell.about]
+
+    @property
+    def keeps(self) -> bool:
+        """True if the wanted map is the benign one."""
+        return self.cell.keeps_benign
+
+    @property
+    def classifier(self) -> str:
+        """The classifier's name, fit to be shown."""
+        return plain(self.files.configuration["classifier"])
+
+    @property
+    def title(self) -> str:
+        """A heading: the attack, the classifier, and the interpreters."""
+        return f"{plain(self.attack)} on {self.classifier}, {' + '.join(plain(name) for name in self.attacked)}"
+
+    @property
+    def image_ids(self) -> list[str]:
+        """The ids of the attacked images, in the data's order."""
+        return self.files.image_ids
+
+    def has(self, role: str) -> bool:
+        """Return True if there is a cell of this role."""
+        return role in self.labels
+
+    def column(self, role: str, interpreter: str, measure: str) -> Numbers | Flags:
+        """Return N values of a measure, for attacked images in the data's order; joint success is settled here."""
+        if measure == "joint_success":
+            return self.joint(role, interpreter)
+        if measure == "joint_success_all":
+            return self.joint_all(role)
+        return self.files.column(self.labels[role], interpreter, measure)
+
+    @cached_property
+    def limit(self) -> dict[str, Numbers]:
+        """The limit of each image by interpreter, N: a nearer map counts as kept, or as reached."""
+        return {
+            name: limits(
+                np.asarray(self.files.column(self.labels["noise"], name, "map_l1"), dtype=np.float64),
+                np.asarray(self.files.column("clean", name, "map_l1_target"), dtype=np.float64),
+                self.files.correct,
+                self.keeps,
+            )
+            for name in self.interpreters
+        }
+
+    def mean_limit(self, interpreter: str) -> float:
+        """The mean of the limits of one interpreter, over images that were classified correctly before."""
+        if self.keeps:
+            return float(self.limit[interpreter][0])
+        return float(self.limit[interpreter][self.files.correct].mean())
+
+    @property
+    def why(self) -> str:
+        """A phrase on where the limit comes from."""
+        return WHY_KEPT if self.keeps else WHY_REACHED
+
+    def joint(self, role: str, interpreter: str) -> Flags:
+        """Decide joint success, bool N."""
+        success = np.asarray(self.files.column(self.labels[role], interpreter, "success"), dtype=bool)
+        distance = np.asarray(
+            self.files.column(self.labels[role], interpreter, "map_l1_target"), dtype=np.float64
+        )
+        return joint_success(success, self.files.correct, distance, self.limit[interpreter])
+
+    def joint_all(self, role: str) -> Flags:
+        """Decide joint success of all attacked interpreters at once, bool N."""
+        return all_at_once({name: self.joint(role, name) for name in self.attacked})
+
+    def case(self, interpreter: str, order: int) -> Case:
+        """Read the rows of one image."""
+        image_id = self.image_ids[order]
+        rows = {role: self.files.row(label, interpreter, image_id) for role, label in self.labels.items()}
+        return Case(image_id, interpreter, order, rows, bool(self.joint("attack", interpreter)[order]))
+
+    def distances(self, interpreter: str) -> Numbers:
+        """Return the distances of the attack's maps to the wanted ones, N."""
+        return np.asarray(self.column("attack", interpreter, "map_l1_target"), dtype=np.float64)
+
+    def image(self, row: Row) -> Pixels:
+        """Read the judged image of a row."""
+        return self.files.image(row)
+
+    def map(self, role: str, interpreter: str, image_id: str) -> Values:
+        """Read a map h x w in [0, 1]."""
+        return self.files.map(self.labels[role], interpreter, image_id)
+
+    def wanted(self, interpreter: str, image_id: str) -> Values | None:
+        """Read the map that the attack had to reach; None if that is the benign map, or was not kept."""
+        return None if self.keeps else self.files.wanted(self.labels["attack"], interpreter, image_id)
+
+    def mask(self, image_id: str) -> Any:
+        """Read the object's true mask, bool H x W; None if the data do not know it."""
+        return self.files.mask(image_id)
+
+    def class_name(self, number: int | None) -> str:
+        """Return the name of a class."""
+        return self.files.class_name(number)

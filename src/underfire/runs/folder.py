@@ -1,0 +1,175 @@
+"""The contract of readers of a run's folder. There is one for each folder format."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from underfire.attacks.limits import Flags, Numbers
+from underfire.attacks.measures import MEASURES, Measure
+from underfire.errors import StoreError
+from underfire.runs.cells import Cell
+from underfire.text import plain
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Row = dict[str, Any]
+Pixels = npt.NDArray[np.uint8]
+Values = npt.NDArray[np.float32]
+
+
+class Folder(ABC):
+    """The files of one run. Attributes and methods are those of ``Run``, which uses it."""
+
+    lacks: tuple[str, ...] = ()
+    cells: dict[str, Cell]
+
+    def __init__(self, path: Path, record: dict[str, Any]) -> None:
+        self.path, self.record = path, record
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """The configuration, as JSON values."""
+        found: dict[str, Any] = self.record["configuration"]
+        return found
+
+    @property
+    @abstractmethod
+    def images(self) -> dict[str, Any]:
+        """Numbers of images: attacked, considered, correctly classified, and unreadable ones with reasons."""
+
+    @property
+    @abstractmethod
+    def measures(self) -> list[Measure]:
+        """The measures that the run holds."""
+
+    @property
+    @abstractmethod
+    def image_ids(self) -> list[str]:
+        """The ids of the attacked images, in the data's order."""
+
+    @property
+    @abstractmethod
+    def correct(self) -> Flags:
+        """True for attacked images that the classifier got right before, bool N."""
+
+    @abstractmethod
+    def rows(self, columns: Sequence[str] | None, cell: str | None) -> pa.Table:
+        """Read rows: all, or those of one cell."""
+
+    @abstractmethod
+    def column(self, cell: str, interpreter: str, measure: str) -> Numbers | Flags:
+        """Return N values of a measure, for attacked images in the data's order."""
+
+    @abstractmethod
+    def row(self, cell: str, interpreter: str, image_id: str) -> Row:
+        """Read the row of one image."""
+
+    @abstractmethod
+    def map(self, cell: str, interpreter: str, image_id: str) -> Values:
+        """Read a map h x w."""
+
+    @abstractmethod
+    def wanted(self, cell: str, interpreter: str, image_id: str) -> Values | None:
+        """Read the wanted map of an attack, if it is not the benign one."""
+
+    @abstractmethod
+    def mask(self, image_id: str) -> npt.NDArray[np.bool_] | None:
+        """Read the object's true mask."""
+
+    @property
+    @abstractmethod
+    def has_masks(self) -> bool:
+        """True if the data know the objects' true masks."""
+
+    @abstractmethod
+    def trace(self, cell: str) -> pa.Table | None:
+        """Read the course of an attack; None if there is none."""
+
+    def image(self, row: Row) -> Pixels:
+        """Read the judged image of a row: uint8 H x W, or H x W x 3."""
+        from PIL import Image
+
+        path = self.path / row["image_file"]
+        try:
+            with Image.open(path) as image:
+                return np.array(image.convert("L" if image.mode == "L" else "RGB"), dtype=np.uint8)
+        except OSError as error:
+            raise StoreError(f"image {path} of the run cannot be read: {error}") from error
+
+    def class_name(self, number: int | None) -> str:
+        """Return the name of a class for headings and captions."""
+        if number is None:
+            return "any other"
+        names = self.record.get("class_names") or []
+        return plain(names[number]) if 0 <= number < len(names) else f"class {number}"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of a run's folder. Raises StoreError if it is missing or something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"{path.parent} holds no finished run: {path.name} is missing. Expected a folder that 'underfire attack' "
+            "wrote."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise StoreError(f"{path} holds a {type(content).__name__}; expected what 'underfire attack' writes there.")
+    return content
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None, **options: Any) -> pa.Table:
+    """Read a Parquet file. Raises StoreError if it is missing or broken."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path, columns=None if columns is None else list(columns), **options)
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
+
+
+def open_tensors(path: Path) -> Any:
+    """Open a safetensors file, whose tensors are read when asked for. Raises StoreError if it is missing or broken."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        return safe_open(path, framework="np")
+    except (OSError, SafetensorError) as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
+
+
+def numbers(column: Any) -> Numbers | Flags:
+    """Turn an Arrow column into an array: booleans as they are, others as float64 with NaN for null."""
+    import pyarrow as pa
+
+    if pa.types.is_boolean(column.type) and not column.null_count:
+        return np.asarray(column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.to_numpy())
+    return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
+
+
+def known_measures(table_schema: pa.Schema, skip: Sequence[str]) -> list[Measure]:
+    """Return the measures whose columns a table has: from the table of measures, or a plain entry for others."""
+    import pyarrow as pa
+
+    found = []
+    for field in table_schema:
+        if field.name in skip:
+            continue
+        if field.name in MEASURES:
+            found.append(MEASURES[field.name])
+            continue
+        flag, count = pa.types.is_boolean(field.type), pa.types.is_integer(field.type)
+        kind: Any = "bool" if flag else "int" if count else "float"
+        found.append(Measure(field.name, "map", kind, field.name.replace("_", " "), field.name.replace("_", " ")))
+    return found

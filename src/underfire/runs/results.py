@@ -1,0 +1,94 @@
+"""Finishing a run: the files that are made from its cells, one shard at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from underfire.errors import StoreError
+from underfire.runs.cell_folder import CellFolder
+from underfire.runs.columns import TRACE, schema
+from underfire.runs.comparison import Comparison
+from underfire.runs.folder import read_table
+from underfire.runs.run import Run
+from underfire.runs.store import Store
+
+
+def write_results(run: Run) -> dict[str, Any]:
+    """Write ``results.parquet``, ``trace.parquet`` and ``summary.json`` of a run whose cells are complete.
+
+    They hold nothing that the cells do not, apart from joint success, and can be made again at any time. Only one shard
+    is in memory at a time.
+
+    Returns:
+        The content of ``summary.json``.
+
+    Raises:
+        StoreError: the run was written by an earlier version, or a file cannot be read or written.
+    """
+    files = run.files
+    if not isinstance(files, CellFolder):
+        raise StoreError(f"the run in {run.path} was written by an earlier version; its tables are there already.")
+    store = Store(run.path, run.configuration, resume=True)
+    measures = [measure for measure in run.measures if measure.compute is not None or measure.name]
+    wanted = schema(_with_joint(measures), settled=True)
+    store.write_tables("results.parquet", _results(files, run.comparisons, wanted), wanted)
+    store.write_tables("trace.parquet", _traces(files), TRACE)
+    summary = run.summary()
+    store.write_json("summary.json", summary)
+    return summary
+
+
+def _with_joint(measures: list[Any]) -> list[Any]:
+    from underfire.attacks.measures import MEASURES
+
+    settled = [measure for measure in MEASURES.values() if measure.compute is None]
+    return settled + [measure for measure in measures if measure not in settled]
+
+
+def _results(files: CellFolder, comparisons: list[Comparison], wanted: pa.Schema) -> Iterator[pa.Table]:
+    """Yield the rows of each shard with joint success, image by image in the data's order."""
+    joint = _settled(files, comparisons)
+    place = {image_id: number for number, image_id in enumerate(files.image_ids)}
+    for shard in range(files.shards):
+        tables = []
+        for label in files.cells:
+            table = files.shard_rows(label, shard)
+            ids, names = table["image_id"].to_pylist(), table["interpreter"].to_pylist()
+            rows = [place.get(image_id, -1) for image_id in ids]
+            for column in ("joint_success", "joint_success_all"):
+                values = [
+                    bool(joint[column, label, name][row]) if row >= 0 and (column, label, name) in joint else False
+                    for name, row in zip(names, rows, strict=True)
+                ]
+                table = table.append_column(column, pa.array(values, pa.bool_()))
+            tables.append(table.select(wanted.names).cast(wanted))
+        whole = pa.concat_tables(tables)
+        order = np.argsort(whole["position"].to_numpy(), kind="stable")
+        yield whole.take(pa.array(order))
+
+
+def _settled(files: CellFolder, comparisons: list[Comparison]) -> dict[tuple[str, str, str], Any]:
+    """Settle joint success of every cell and interpreter, bool N."""
+    found: dict[tuple[str, str, str], Any] = {}
+    for part in comparisons:
+        for role, label in part.labels.items():
+            together = part.joint_all(role)
+            for name in part.interpreters:
+                found["joint_success", label, name] = part.joint(role, name)
+                found["joint_success_all", label, name] = together
+    return found
+
+
+def _traces(files: CellFolder) -> Iterator[pa.Table]:
+    for shard in range(files.shards):
+        tables = [
+            read_table(file) for label in files.cells if (file := files.file(label, shard, "trace")).exists()
+        ]
+        if tables:
+            whole = pa.concat_tables(tables)
+            order = np.argsort(whole["position"].to_numpy(), kind="stable")
+            yield whole.take(pa.array(order))

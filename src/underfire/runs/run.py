@@ -1,0 +1,170 @@
+"""The reader of runs: everything that a run measured, read from its folder when it is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from underfire.attacks.limits import Flags, Numbers
+from underfire.attacks.measures import Measure
+from underfire.errors import InputError, StoreError
+from underfire.runs.cells import Cell
+from underfire.runs.comparison import Comparison
+from underfire.runs.cell_folder import CellFolder
+from underfire.runs.folder import Folder, Pixels, Row, Values, read_json
+from underfire.runs.former import FormerFolder
+from underfire.runs.store import FORMAT
+from underfire.runs.summary import summarise
+from underfire.text import plain
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Run:
+    """A run that ``underfire attack`` finished, read lazily: rows and maps stay in their files.
+
+    Args:
+        folder: the run's folder.
+        finished: refuse a run that is not finished.
+
+    Attributes:
+        record: the content of ``run.json``: configuration, hashes, versions, cells.
+        cells: the attacks and controls by label.
+
+    Raises:
+        StoreError: the folder holds no run, one that is not finished, or one of a later version of underfire.
+    """
+
+    def __init__(self, folder: Path | str, *, finished: bool = True) -> None:
+        self.path = Path(folder)
+        self.record = read_json(self.path / "run.json")
+        if finished and not self.record.get("finished"):
+            raise StoreError(
+                f"the run in {self.path} is not finished: finish it with --resume before reporting on it."
+            )
+        self.format = int(self.record.get("format", 1))
+        if self.format > FORMAT:
+            raise StoreError(
+                f"the run in {self.path} has folder format {self.format}, and this version of underfire reads formats "
+                f"up to {FORMAT}: update underfire."
+            )
+        self.files: Folder = (
+            CellFolder(self.path, self.record) if self.format == FORMAT else FormerFolder(self.path, self.record)
+        )
+        self.cells: dict[str, Cell] = self.files.cells
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """The configuration, as JSON values."""
+        found: dict[str, Any] = self.record["configuration"]
+        return found
+
+    @property
+    def classifier(self) -> str:
+        """The classifier's name, fit to be shown."""
+        return plain(self.configuration["classifier"])
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """Phrases that name what a run of an earlier version does not hold."""
+        return self.files.lacks
+
+    @property
+    def interpreters(self) -> list[str]:
+        """The names of all interpreters that read, attacked ones first."""
+        return list(dict.fromkeys(name for part in self.comparisons for name in part.interpreters))
+
+    @property
+    def images(self) -> dict[str, Any]:
+        """Numbers of images: ``attacked``, ``considered``, ``correctly_classified``, and a list of ``unreadable``."""
+        return self.files.images
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """Each attack with the controls beside it."""
+        attacks = [cell for cell in self.cells.values() if cell.kind == "attack"]
+        return [Comparison(self.files, cell) for cell in attacks]
+
+    @cached_property
+    def measures(self) -> list[Measure]:
+        """The measures that the run holds: known ones, and plain entries for those of the user's own."""
+        return self.files.measures
+
+    def rows(self, columns: Sequence[str] | None = None, cell: str | None = None) -> pa.Table:
+        """Read rows: one per image, attack or control, and interpreter, without joint success.
+
+        Args:
+            columns: only these columns.
+            cell: only the rows of the cell with this label.
+
+        Raises:
+            InputError: there is no such cell.
+        """
+        if cell is not None and cell not in self.cells:
+            raise InputError(f"cell is {cell!r}; the run has {', '.join(self.cells)}.")
+        return self.files.rows(columns, cell)
+
+    def to_pandas(self) -> Any:
+        """Return ``results.parquet`` as a pandas DataFrame. Needs pandas."""
+        import pyarrow.parquet as pq
+
+        return pq.read_table(self.path / "results.parquet").to_pandas()
+
+    def summary(self) -> dict[str, Any]:
+        """Compute the content of ``summary.json``."""
+        return summarise(self.files, self.comparisons)
+
+    def column(self, cell: str, interpreter: str, measure: str) -> Numbers | Flags:
+        """Return N values of a measure under one cell, read by one interpreter; NaN for unknown ones.
+
+        Images are the attacked ones, in the data's order.
+        """
+        return self.files.column(cell, interpreter, measure)
+
+    @property
+    def image_ids(self) -> list[str]:
+        """The ids of the attacked images, in the data's order."""
+        return self.files.image_ids
+
+    @property
+    def correct(self) -> Flags:
+        """True for attacked images that the classifier got right before, bool N."""
+        return self.files.correct
+
+    def row(self, cell: str, interpreter: str, image_id: str) -> Row:
+        """Read the row of one image."""
+        return self.files.row(cell, interpreter, image_id)
+
+    def image(self, row: Row) -> Pixels:
+        """Read the judged image of a row: uint8 H x W, or H x W x 3."""
+        return self.files.image(row)
+
+    def map(self, cell: str, interpreter: str, image_id: str) -> Values:
+        """Read a map h x w in [0, 1]. Raises StoreError if the run does not hold it."""
+        return self.files.map(cell, interpreter, image_id)
+
+    def wanted(self, cell: str, interpreter: str, image_id: str) -> Values | None:
+        """Read the map h x w that the attack had to reach; None if that is the benign map, or was not kept."""
+        return self.files.wanted(cell, interpreter, image_id)
+
+    def mask(self, image_id: str) -> npt.NDArray[np.bool_] | None:
+        """Read the object's true mask, bool H x W; None if the data do not know it."""
+        return self.files.mask(image_id)
+
+    @property
+    def has_masks(self) -> bool:
+        """True if the data know the objects' true masks."""
+        return self.files.has_masks
+
+    def class_name(self, number: int | None) -> str:
+        """Return the name of a class, ``class N`` if the run recorded no names, and ``any other`` for None."""
+        return self.files.class_name(number)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {self.images['attacked']} images, cells {', '.join(self.cells)})"

@@ -1,0 +1,224 @@
+"""Running attacks over a data set: select images, attack and judge them shard by shard, and write everything down."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from underfire.attacks import Asked, BaseAttack, ClassMap, Experiment, ForeignAttack, GivenClass, Preset, arms_of
+from underfire.attacks.base import default_batch_size
+from underfire.attacks.measures import chosen_measures
+from underfire.checkpoints import state_hash
+from underfire.runs.cells import cells_of
+from underfire.runs.config import NO_BASELINE, RunConfig
+from underfire.runs.devices import find_device
+from underfire.runs.map_pool import read_pool
+from underfire.runs.results import write_results
+from underfire.runs.run import Run
+from underfire.runs.selection import Selection, select
+from underfire.runs.shards import Plan, attack_shard, count_steps
+from underfire.runs.store import Store, differences
+from underfire.system import System
+
+PACKAGES = ("underfire", "torch", "numpy", "scipy", "pillow", "kornia")
+
+
+class Reporter(Protocol):
+    """Hears how a run goes on: images looked at, steps done, and which maps are being read in between."""
+
+    def selecting(self, looked_at: int, total: int) -> None: ...
+    def running(self, done: int, total: int) -> None: ...
+    def reading(self, what: str) -> None: ...
+
+
+class _Silent:
+    def selecting(self, looked_at: int, total: int) -> None:
+        pass
+
+    def running(self, done: int, total: int) -> None:
+        pass
+
+    def reading(self, what: str) -> None:
+        pass
+
+
+@torch.inference_mode(False)
+def run_attack(
+    config: RunConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    batch_size: int | None = None,
+    device: str = "auto",
+    reporter: Reporter | None = None,
+) -> dict[str, Any]:
+    """Attack the first ``config.count`` correctly classified images, beside the controls.
+
+    Controls are the clean images, random noise, the attack on the prediction alone, and the clean images read with
+    other random numbers, if an interpreter draws any.
+
+    Args:
+        config: what to run.
+        folder: where everything is written; see ``Store`` and ``Run``.
+        resume: go on with the run that the folder holds; at most one shard is done again.
+        overwrite: replace the run that the folder holds, once it is clear that the new one can begin.
+        batch_size: images at once, and per shard of a new run; it does not change results.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
+        reporter: hears how the run goes on.
+
+    Returns:
+        The content of ``summary.json``.
+
+    Raises:
+        UnderfireError: one readable paragraph. Finished shards stay.
+    """
+    reporter = reporter or _Silent()
+    store = Store(folder, config.to_dict(), resume, overwrite, _changed)
+    if store.finished:
+        return store.summary()
+    with store.working():
+        plan, record = _prepare(config, store, device, batch_size, reporter)
+        store.begin(record)
+        shards = plan.selection.shards(store.shard_size(plan.experiment.batch_size))
+        work = list(count_steps(plan, shards))
+        total = sum(work)
+        for index, (positions, before) in enumerate(zip(shards, accumulate([0, *work]), strict=False)):
+
+            def advance(part: int, before: int = before) -> None:
+                reporter.running(before + part, total)
+
+            attack_shard(plan, index, positions, advance, reporter.reading)
+            reporter.running(before + work[index], total)
+        store.update_run(shards=len(shards), **_environment(plan.experiment.system.classifier.device))
+        summary = write_results(Run(folder, finished=False))
+        store.update_run(finished=True)
+        return summary
+
+
+def _changed(held: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Compare configurations; settings that an earlier version did not have count with their defaults."""
+    return differences(RunConfig.from_values(held).to_dict(), dict(now))
+
+
+def _prepare(
+    config: RunConfig, store: Store, device: str, batch_size: int | None, reporter: Reporter
+) -> tuple[Plan, dict[str, Any]]:
+    """Open everything, select images, and settle the cells. Returns the plan, and what results depend on."""
+    inputs = config.open(find_device(device))
+    data, classifier = inputs.data, inputs.classifier
+    system = System(classifier, config.interpreters, str(config.variant), readers=config.readers)
+    names = classifier.class_names or data.class_names
+    preset = config.preset(names, inputs.classes)  # refused here if it is impossible
+    selection = select(data, classifier, config.count, _excluded(preset), lambda n: reporter.selecting(n, len(data)))
+    measures = chosen_measures(config.measures)
+    if preset.map_rule.name == "class":
+        reporter.reading("maps of classes")
+        view = system.view(config.precision, selection.size)
+        pool, rule = read_pool(system, view, data, selection, preset.class_rule, config.seed)
+        preset = preset.replace(target_map=ClassMap(pool), target_class=rule)
+    about = [(name,) for name in system.attacked] if config.each else [tuple(system.attacked)]
+    asked = [
+        Asked(preset.build(part), about_names, _control(config, preset, part))
+        for about_names, part in ((each, system.only(each)) for each in about)
+    ]
+    experiment = Experiment(
+        system,
+        arms_of(system, asked),
+        seed=config.seed,
+        batch_size=batch_size or _default_size(system),
+        precision=config.precision,
+        size=selection.size,
+        measures=measures,
+    )
+    depends = {
+        "data_sha256": data.fingerprint(),
+        "selection_sha256": _selection_hash(selection),
+        "classifier_sha256": classifier.sha256(),
+        "weights_sha256": state_hash(classifier.module),
+        "preparation": classifier.preparation(),
+        "precision": config.precision,
+    }
+    cells = cells_of(experiment.arms, system, depends, config.seed, measures)
+    attacks = {arm.label: repr(arm.attack) for arm in experiment.arms if arm.attack is not None}
+    record = {
+        **depends,
+        "class_names": list(names) or None,
+        "images": _counts(selection),
+        "attacks": attacks,
+        "interpreters": {name: part.identity(classifier) for name, part in system.interpreters.items()},
+        "readers": list(system.readers),
+        "cells": [cell.to_dict() for cell in cells.values()],
+    }
+    return Plan(config, data, selection, experiment, cells, store), record
+
+
+def _excluded(preset: Preset) -> int | None:
+    """Return the target class, if there is one for all images: an image of that class cannot be attacked."""
+    rule = preset.class_rule
+    given = isinstance(rule, GivenClass) and isinstance(rule.target, int) and preset.targeted
+    return rule.target if given else None  # type: ignore[union-attr, return-value]
+
+
+def _control(config: RunConfig, preset: Preset, system: System) -> BaseAttack | None:
+    """Make the attack on the prediction alone that stands beside the one asked for.
+
+    It has the same start and as many steps, unless the configuration names a baseline of another library, or none.
+    """
+    if config.baseline == NO_BASELINE:
+        return None
+    if config.baseline is not None:
+        asked = preset.build(system)
+        return ForeignAttack(
+            config.baseline,
+            eps=preset.eps,  # type: ignore[arg-type]
+            iterations=asked.steps,
+            goal=asked.goal,
+            target_class=asked.target_class,
+            target_map=asked.target_map,
+        )
+    return preset.control().build(system) if preset.has_control else None
+
+
+def _default_size(system: System) -> int:
+    classifier = system.classifier
+    height, width = classifier.image_size or (224, 224)
+    return default_batch_size(torch.empty(1, 1, height, width, device=classifier.device))
+
+
+def _selection_hash(selection: Selection) -> str:
+    text = json.dumps([selection.considered, selection.correct, selection.attacked])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _counts(selection: Selection) -> dict[str, Any]:
+    return {
+        "attacked": sum(selection.attacked),
+        "considered": len(selection.considered),
+        "correctly_classified": sum(selection.correct),
+        "unreadable": [{"path": path, "why": why} for path, why in selection.unreadable],
+    }
+
+
+def _environment(device: torch.device) -> dict[str, Any]:
+    """Describe the machine and the versions, as far as results may depend on them."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed as a package"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "device": {"type": device.type, "name": name, "threads": torch.get_num_threads()},
+        "versions": {"python": platform.python_version(), **versions},
+        "torch_build": torch.__config__.show().splitlines(),
+    }
