@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from underfire.checkpoints import state_hash
 from underfire.classifiers.features import FeatureTap, tap_module
 from underfire.errors import ClassifierError
-from underfire.zoo.weights import state_hash
 
 
 @dataclass(frozen=True)

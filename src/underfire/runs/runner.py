@@ -13,6 +13,7 @@ from torch import Tensor
 
 from underfire.attacks import BaseAttack, ClassMap, ForeignAttack, GivenClass, Preset
 from underfire.attacks.base import default_batch_size
+from underfire.checkpoints import state_hash
 from underfire.errors import InputError
 from underfire.runs.config import NO_BASELINE, RunConfig
 from underfire.runs.map_pool import read_pool
@@ -21,7 +22,6 @@ from underfire.runs.shard import Plan, attack_shard
 from underfire.runs.store import Store
 from underfire.runs.summary import summarise, with_joint_success
 from underfire.system import System
-from underfire.zoo.weights import state_hash
 
 PACKAGES = ("underfire", "torch", "numpy", "scipy", "pillow", "kornia")
 
