@@ -8,12 +8,12 @@ from underfire.zoo import recipes
 
 
 def names() -> list[str]:
-    """The shipped classifiers."""
+    """List the names of the shipped classifiers."""
     return [name for name in recipes.RECIPES if recipes.weights_file(name).exists()]
 
 
 def find(name: str) -> Source:
-    """The shipped classifier called ``name``."""
+    """Load the shipped classifier called ``name``."""
     recipe = recipes.find(name)
     network = recipe.network()
     network.load_state_dict(read_weights(recipes.weights_file(name)))
