@@ -29,10 +29,10 @@ from benchmarks import Subject, bare_gradient, load_subject
 from benchmarks.timing import Pairs, Row, table, take_turns, take_turns_in_steps
 from underfire import randomness
 from underfire.attacks.benign import read_benign
-from underfire.batching import suited_size
 from underfire.interpreters import MASK
 from underfire.interpreters.mask_solver import jitter, start, step
 from underfire.interpreters.smoothing import FrozenConvolutions
+from underfire.memory import suited_size
 from underfire.system import SystemView
 
 

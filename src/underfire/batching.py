@@ -25,14 +25,6 @@ def padding(count: int, device: torch.device | None = None) -> Tensor:
     return torch.where(indices < count, indices, 0)
 
 
-def suited_size(height: int, width: int, device: torch.device) -> int:
-    """Images of ``height`` x ``width`` at once that keep the device busy: on a processor what stays in its caches, on a
-    GPU what fills it."""
-    pixels = height * width
-    room = (64 if device.type == "cpu" else 1024) * 32 * 32 * (4 if pixels > 64 * 64 else 1)
-    return max(MULTIPLE, min(256, room // pixels // MULTIPLE * MULTIPLE))
-
-
 def in_batches(function: Callable[..., Tensor], *rows: Tensor, batch_size: int = 64) -> Tensor:
     """``function`` over slices of ``rows`` (tensors with the same leading dimension), its outputs concatenated.
 

@@ -7,10 +7,11 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 from torch import Tensor, nn
 
-from underfire.classifiers import Classifier, Later, Prepared, Recorded
+from underfire.classifiers import Attackable, Classifier, Later, Prepared, Recorded
 from underfire.errors import InputError
 from underfire.interpreters import Interpreter, Smoothing, SmoothRectifiers, State, View, made_of, named
 
@@ -133,8 +134,8 @@ class System:
 class SystemView:
     """What an attack reads: one forward pass for the logits and for all interpreters that can share it."""
 
-    def __init__(self, prepared: Prepared, views: Mapping[str, View]) -> None:
-        self.prepared = prepared
+    def __init__(self, prepared: Attackable, views: Mapping[str, View]) -> None:
+        self.prepared = cast("Prepared", prepared)  # the views say Prepared, and use nothing beyond Attackable
         self.views = dict(views)
         self._groups: dict[Smoothing | None, list[str]] = {}
         # Exact rectifiers first: where a pass with them is made at all, the prediction term uses it.

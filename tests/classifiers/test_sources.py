@@ -10,6 +10,8 @@ import pytest
 import torch
 
 import underfire as uf
+from tests.conftest import tiny_network
+from underfire.classifiers.sources import SOURCES, Options, Source
 from underfire.errors import ClassifierError, InputError
 
 
@@ -166,3 +168,59 @@ def test_the_number_of_classes_of_a_network_that_is_there_cannot_be_chosen() -> 
         uf.classifiers.load("digits-resnet", classes=7)
     named = uf.classifiers.load("digits-resnet", classes=10)
     assert named.logits(torch.rand(1, 1, 16, 16)).shape == (1, 10)
+
+
+class Point:
+    """An entry point of an installed package."""
+
+    def __init__(self, name: str, offered: object) -> None:
+        self.name, self.value, self.offered = name, f"lab.models:{name}", offered
+
+    def load(self) -> object:
+        return self.offered
+
+
+@pytest.fixture
+def offers(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """What installed packages offer, by prefix; a test fills it."""
+    offered: dict[str, object] = {}
+
+    def entry_points(*, group: str) -> list[Point]:
+        return [Point(*item) for item in offered.items()] if group == "underfire.classifiers" else []
+
+    monkeypatch.setattr("underfire.registry.entry_points", entry_points)
+    return offered
+
+
+def test_a_package_offers_classifiers_under_a_prefix(offers: dict[str, object]) -> None:
+    asked: list[tuple[str, Options]] = []
+
+    def find(name: str, options: Options) -> Source:
+        asked.append((name, options))
+        return Source(tiny_network(classes=options.class_count or 4), name=name, mean=(0.5,) * 3, std=(0.25,) * 3)
+
+    offers["lab"] = find
+    classifier = uf.classifiers.load("lab:some/net", classes=7, std=(0.5,) * 3, mean=(0.1,) * 3)
+    assert (classifier.name, classifier.mean, classifier.std) == ("some/net", (0.1,) * 3, (0.5,) * 3)
+    assert classifier.logits(torch.rand(1, 3, 16, 16)).shape == (1, 7)
+    assert uf.classifiers.load("lab:net").mean == (0.5,) * 3
+    uf.classifiers.load("lab:net:random")
+    assert asked[2] == ("net", Options(weights="random"))
+    assert list(SOURCES) == ["torchvision", "timm", "hf", "lab"]
+    with pytest.raises(InputError, match=r"unknown classifier 'lob:net'.*lab:NAME"):
+        uf.classifiers.load("lob:net")
+
+
+def test_a_package_may_offer_networks_and_classifiers_as_they_are(offers: dict[str, object]) -> None:
+    whole = uf.Classifier(tiny_network(), name="whole")
+    offers["module"] = lambda name, options: tiny_network()
+    offers["classifier"] = lambda name, options: whole
+    offers["number"] = lambda name, options: 3
+    offers["nothing"] = 3
+    assert uf.classifiers.load("module:net").name == "net"
+    assert uf.classifiers.load("classifier:net") is whole
+    assert uf.classifiers.load("classifier:net", image_size=16).image_size == (16, 16)
+    with pytest.raises(ClassifierError, match=r"number:net returned an object of type int; expected an underfire"):
+        uf.classifiers.load("number:net")
+    with pytest.raises(InputError, match=r"'entry point lab\.models:nothing'.*expected a function"):
+        uf.classifiers.load("nothing:net")

@@ -15,8 +15,8 @@ from torch import Tensor
 
 import underfire as uf
 from tests.runs.runs import MISLABELLED, Row, Written
+from underfire.checkpoints import state_hash
 from underfire.interpreters import create
-from underfire.zoo.weights import state_hash
 
 ATTACKS = ("clean", "noise", "pgd", "adv2")
 INTERPRETERS = ("cam", "grad")

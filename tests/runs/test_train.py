@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 
 import underfire as uf
 from tests.runs.runs import Command, content, write_digits
+from underfire.checkpoints import state_hash
 from underfire.errors import StoreError
 from underfire.zoo import recipes
 from underfire.zoo.train import train_recipe
 from underfire.zoo.training import Epoch
-from underfire.zoo.weights import state_hash
 
 NAME = "digits-resnet"
 

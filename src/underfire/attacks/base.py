@@ -22,8 +22,8 @@ from underfire.attacks.result import AttackResult
 from underfire.attacks.shaping import Shaping
 from underfire.attacks.target_maps import MapRule
 from underfire.attacks.targets import ClassRule, drawn_among
-from underfire.batching import suited_size
 from underfire.errors import InputError, UnderfireWarning
+from underfire.memory import suited_size
 from underfire.system import System, SystemView
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from underfire.batching import in_batches
 from underfire.classifiers import Classifier
-from underfire.classifiers.pixels import two_classes
+from underfire.classifiers.recorded import two_classes
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF = ((0.5,) * 3, (0.5,) * 3)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from underfire.classifiers.classifier import WHY_NO_GRADIENT, Classifier
 from underfire.classifiers.inputs import check_images, check_labels, check_pixels, label_tensor, one_per_image
-from underfire.classifiers.pixels import Later, Recorded
+from underfire.classifiers.live import Live
+from underfire.classifiers.pixels import Attackable
 from underfire.classifiers.prepared import Prepared
+from underfire.classifiers.recorded import Later, Recorded
 from underfire.classifiers.sources import load
 
 __all__ = [
     "WHY_NO_GRADIENT",
+    "Attackable",
     "Classifier",
     "Later",
+    "Live",
     "Prepared",
     "Recorded",
     "check_images",

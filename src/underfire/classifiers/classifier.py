@@ -1,11 +1,11 @@
-"""The classifier under attack: the user's network, left exactly as it was found."""
+"""The classifier under attack: a wrapper that leaves the user's network as it is."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from numbers import Integral
 from typing import Any
 
@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from underfire.batching import in_batches
 from underfire.classifiers.features import check_features
-from underfire.classifiers.pixels import Pixels
-from underfire.classifiers.prepared import Prepared
+from underfire.classifiers.live import Live
+from underfire.classifiers.pixels import Pixels, evaluating
+from underfire.classifiers.prepared import Prepared, eager
 from underfire.data.resizing import DEFAULT_RESIZING, Resizing
 from underfire.errors import ClassifierError, InputError, UnderfireWarning
 
@@ -23,33 +24,32 @@ WHY_NO_GRADIENT = (
     "its forward cuts the graph, by detach(), torch.no_grad() or torch.inference_mode(), by .data, or on its way "
     "through NumPy. Take that out: the network needs no training mode, but gradients in its input."
 )
-"""Why the logits of a network cannot be differentiated in the image, and what helps."""
+"""The usual cause of logits without a gradient in the image, and the remedy, for error messages."""
 
 
 class Classifier(Pixels):
-    """A frozen network: pixels in [0, 1], N x C x H x W -> logits N x K. Normalisation is inside.
+    """A network that maps pixels in [0, 1], N x C x H x W, to logits N x K. Normalisation is inside.
 
-    The network is never moved to another device, never left in another mode, and its gradients, ``requires_grad``
-    flags and hooks are not touched. Every verdict comes from it, in its own precision; attacks run on the copy that
-    ``prepare`` makes.
+    The network is never moved to another device or left in another mode, and its gradients, ``requires_grad`` flags and
+    hooks are not changed. Every verdict comes from the network itself, in its own precision. Attacks run on the copy
+    that ``prepare`` makes, or on ``live``.
 
     Args:
-        module: any ``nn.Module``. A compiled module is unwrapped, since it has no second derivative. A network with
-            a single logit counts as one with two classes.
-        mean: what is subtracted from the network's input, one value per channel; None where it takes pixels in [0, 1].
-        std: what the input is divided by then, one value per channel.
-        image_size: height and width that images are prepared to; None takes images as they are.
-        resizing: how images come to that size: length of the short side before the crop, and filter.
-        channels: 1 or 3; where None, what the network's first convolution takes.
+        module: any ``nn.Module``. The network inside a compiled module is used, because compiled code has no second
+            derivative. A network with one logit counts as one with two classes.
+        mean: subtracted from pixels in [0, 1], one value per channel; None for a network that takes pixels in [0, 1].
+        std: the divisor after that, one value per channel.
+        image_size: height and width that images are resized to, or the side of a square; None keeps their size.
+        resizing: how images are resized: length of the short side before the crop, and filter.
+        channels: 1 or 3; if None, the number that the network's first convolution takes.
         class_names: one name per logit.
-        features: name of the module whose output are the last convolutional features. Found by itself on networks
-            that pool or flatten them (ResNet, DenseNet, VGG, MobileNet, EfficientNet, ConvNeXt and their like).
-        name: what results call this classifier.
+        features: name of the module whose output are the last convolutional features. They are found automatically in
+            networks that pool or flatten them (ResNet, DenseNet, VGG, MobileNet, EfficientNet, ConvNeXt and similar).
+        name: the name of the classifier in results; the name of its class if None.
 
     Raises:
-        InputError: for values of mean, std, channels or image_size that cannot be, or for features that no
-            module is called.
-        ClassifierError: for something that is not an ``nn.Module``, or a scripted one.
+        InputError: mean, std, channels or image_size are impossible, or no module has the name ``features``.
+        ClassifierError: ``module`` is no ``nn.Module``, or a scripted one.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Classifier(Pixels):
         features: str | None = None,
         name: str | None = None,
     ) -> None:
-        module = _eager(module)
+        module = _checked(module)
         channels = first_channels(module) if channels is None else channels
         _check(mean, std, channels)
         if features is not None:
@@ -78,14 +78,8 @@ class Classifier(Pixels):
         self.class_names = None if class_names is None else tuple(class_names)
         self.name = name or type(module).__name__
 
-    @property
-    def device(self) -> torch.device:
-        """Where the network is; images go there."""
-        tensors = (*self.module.parameters(), *self.module.buffers())
-        return tensors[0].device if tensors else torch.device("cpu")
-
     def preparation(self) -> dict[str, Any]:
-        """How images are prepared for it, as JSON values: part of a run's record."""
+        """Return the preparation of images as JSON values, for the records of runs and trainings."""
         to = self.resizing.to
         return {
             "image_size": None if self.image_size is None else list(self.image_size),
@@ -96,28 +90,21 @@ class Classifier(Pixels):
             "std": None if self.std is None else list(self.std),
         }
 
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """The network in evaluation mode; each of its modules is put back into its own mode afterwards."""
-        modes = [(module, module.training) for module in self.module.modules()]
-        try:
-            for module, _ in modes:
-                module.training = False
-            yield
-        finally:
-            for module, training in modes:
-                module.training = training
-
-    def convert(self, normalised: Tensor) -> Tensor:
-        """In the precision that the network's weights are in."""
-        return normalised.to(next((weight.dtype for weight in self.module.parameters()), normalised.dtype))
+    def evaluating(self) -> AbstractContextManager[None]:
+        """Context with the network in evaluation mode; afterwards each of its modules has its own mode again."""
+        return evaluating(self.module)
 
     def forward(self, images: Tensor) -> Tensor:
         with self.evaluating():
             return self.run(images)
 
     def logits(self, images: Tensor, batch_size: int = 64) -> Tensor:
-        """Honest logits N x K (float32, on the images' device) without a graph, in batches of ``batch_size``."""
+        """Compute the logits N x K that verdicts are based on: float32, without a graph, on the images' device.
+
+        Args:
+            images: N x C x H x W in [0, 1].
+            batch_size: images at once.
+        """
 
         def run(chunk: Tensor) -> Tensor:
             return self.run(chunk.to(self.device)).float().to(chunk.device)
@@ -128,17 +115,31 @@ class Classifier(Pixels):
     def prepare(
         self, precision: str = "float32", *, in_place: bool = True, size: Sequence[int] | None = None
     ) -> Prepared:
-        """The frozen fast copy for attacks: see ``Prepared``. ``size``: height and width of the images to come; the
-        classifier's own ``image_size`` where None."""
+        """Make the frozen, fast copy that attacks run on.
+
+        Args:
+            precision: ``float32``, ``bf16`` or ``float64``.
+            in_place: let activations work in place; False if rectifiers will be smoothed.
+            size: height and width of the images to come; the classifier's ``image_size``, or 64 x 64, if None.
+
+        Raises:
+            InputError: the precision is unknown.
+            ClassifierError: the network cannot be copied, or its copy gives other logits.
+        """
         height, width = size or self.image_size or (64, 64)
         with self.evaluating():
-            return Prepared(self, precision, in_place, (height, width))
+            return Prepared(self, precision, in_place, (height, width), self.channels)
+
+    def live(self) -> Live:
+        """Return the network itself, without a copy, in the form that attacks use: for attacks while it is trained."""
+        return Live(self)
 
     def __repr__(self) -> str:
         return f"Classifier({self.name}, image_size={self.image_size}, channels={self.channels})"
 
 
-def _eager(module: nn.Module) -> nn.Module:
+def _checked(module: nn.Module) -> nn.Module:
+    """Check that ``module`` is a network that can be attacked, and return the plain network inside it."""
     if not isinstance(module, nn.Module):
         raise ClassifierError(
             f"module is an object of type {type(module).__name__}; expected a torch.nn.Module that maps images to "
@@ -149,28 +150,26 @@ def _eager(module: nn.Module) -> nn.Module:
             "module is scripted (torch.jit): neither its activations nor its features can be reached. "
             "Pass the eager network that was scripted."
         )
-    if isinstance(module, nn.DataParallel):
-        module = module.module
-    eager = getattr(module, "_orig_mod", module)
-    if eager is not module or getattr(module, "_compiled_call_impl", None) is not None:
+    network = eager(module)
+    inner = module.module if isinstance(module, nn.DataParallel) else module
+    if network is not inner or getattr(inner, "_compiled_call_impl", None) is not None:
         warnings.warn(
             "module is compiled (torch.compile), and compiled code has no second derivative: "
             "the eager network inside it is used instead.",
             UnderfireWarning,
             stacklevel=3,
         )
-    assert isinstance(eager, nn.Module)
-    return eager
+    return network
 
 
 def first_channels(module: nn.Module) -> int:
-    """Channels that the first convolution of ``module`` takes, 1 or 3; 3 where there is none, or it takes others."""
+    """Return the number of channels, 1 or 3, that the first convolution of ``module`` takes; 3 if it takes others."""
     convolution = next((part for part in module.modules() if isinstance(part, nn.Conv2d)), None)
     return 1 if convolution is not None and convolution.in_channels == 1 else 3
 
 
 def _sides(size: Any) -> tuple[int, int] | None:
-    """Height and width of ``image_size`` as it is given. Raises InputError."""
+    """Convert ``image_size`` as the user gives it to height and width. Raises InputError if it is neither."""
     if size is None:
         return None
     sides = (size, size) if isinstance(size, Integral) else size

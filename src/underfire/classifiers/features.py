@@ -1,8 +1,8 @@
-"""Where a network's last convolutional features and its linear head are, seen while it runs.
+"""Detection of a network's last convolutional features and its linear head while it runs.
 
-A network names its parts as it likes, and DenseNet's last activation is no module at all. What all convolutional
-classifiers share is what they do: they pool (or flatten) the last feature maps, and end in a linear layer. So the
-features are the input of the last such step, whoever calls it and however.
+Networks name their parts differently, and DenseNet's last activation is no module at all. But all convolutional
+classifiers pool or flatten their last feature maps and end in a linear layer. So the features are the input of the last
+such pooling, in whatever way it is called.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _is_spatial(value: object) -> bool:
 
 
 def _pools(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> bool:
-    """Does this call reduce feature maps over space, as the step before a classifier's head does?"""
+    """Return True if this call averages feature maps over space, as the step before a classifier's head does."""
     if func is F.adaptive_avg_pool2d:
         return True
     if func in _MEANS:
@@ -39,7 +39,7 @@ def _pools(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
 
 
 def _lowers_resolution(given: object, output: object) -> bool:
-    """Does this call turn feature maps into smaller ones, which are still maps?"""
+    """Return True if this call turns feature maps into smaller ones that are still maps."""
     if not (_is_spatial(output) and _is_spatial(given)):
         return False
     assert isinstance(given, Tensor)
@@ -48,13 +48,13 @@ def _lowers_resolution(given: object, output: object) -> bool:
 
 
 class FeatureTap(TorchFunctionMode):
-    """Sees the last feature maps that are pooled or flattened, and the last linear layer, of one forward pass.
+    """Records the last feature maps that are pooled or flattened, and the last linear layer, of one forward pass.
 
-    ``features`` is the very tensor that went into the pooling, so that gradients with respect to it exist.
+    ``features`` is the tensor that went into the pooling, so gradients with respect to it exist.
 
     Args:
-        scales: keep finer feature maps too, in ``finer``: by their size, the last that went into a step which lowers
-            the resolution. They hold memory as long as the tap does.
+        scales: also record finer feature maps in ``finer``: by height and width, the last maps that went into a step
+            which lowers the resolution. They hold memory as long as the tap does.
     """
 
     def __init__(self, scales: bool = False) -> None:
@@ -89,7 +89,7 @@ class FeatureTap(TorchFunctionMode):
 
 
 def check_features(module: nn.Module, name: str) -> None:
-    """Raises InputError, with the nearest names, where ``module`` has no submodule called ``name``."""
+    """Raise InputError, with the nearest names, if ``module`` has no submodule called ``name``."""
     names = [known for known, _ in module.named_modules() if known]
     if name not in names:
         raise unknown_name("module of the classifier for its features", name, names)
@@ -97,9 +97,9 @@ def check_features(module: nn.Module, name: str) -> None:
 
 @contextmanager
 def tap_module(module: nn.Module, name: str) -> Iterator[list[Tensor]]:
-    """Collects the outputs of the submodule called ``name`` while the context lasts.
+    """Context that collects the outputs of the submodule called ``name``.
 
-    What runs after the submodule gets a copy, so that an in-place activation does not change what was collected.
+    The next layer gets a copy, so that an in-place activation does not change the collected output.
     """
     check_features(module, name)
     modules = dict(module.named_modules())

@@ -1,4 +1,4 @@
-"""Images and labels as users give them: what can be used, or what is wrong with it."""
+"""Checks of the images and labels that users give."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from underfire.classifiers.classifier import Classifier
 from underfire.errors import InputError
 
 TOLERANCE = 1e-6
+"""The accepted distance of pixels from [0, 1]."""
 
 
 def label_tensor(labels: Tensor | Sequence[int], name: str = "labels") -> Tensor:
-    """Labels as they are given, as a tensor."""
+    """Convert labels to a tensor. Raises InputError if they are no numbers."""
     try:
         return torch.as_tensor(labels).detach()
     except (TypeError, ValueError, RuntimeError) as error:
@@ -22,12 +23,16 @@ def label_tensor(labels: Tensor | Sequence[int], name: str = "labels") -> Tensor
 
 
 def check_images(images: Tensor, classifier: Classifier) -> Tensor:
-    """The images as float32 on the 8-bit grid. Raises InputError with the likely cause."""
+    """Check images N x C x H x W and return them as float32, rounded to multiples of 1/255. Raises InputError."""
     return (check_pixels(images, classifier).float() * 255).round().clamp(0, 255) / 255
 
 
 def check_pixels(images: Tensor, classifier: Classifier) -> Tensor:
-    """The images as they are, or as floats where they are uint8. Raises InputError with the likely cause."""
+    """Check images N x C x H x W and return them detached; uint8 images are divided by 255.
+
+    Raises:
+        InputError: the shape, the dtype or the range of the images is wrong; the message names the likely cause.
+    """
     if not isinstance(images, Tensor):
         raise InputError(
             f"images is an object of type {type(images).__name__}; expected a tensor N x C x H x W with pixels in "
@@ -57,7 +62,11 @@ def check_pixels(images: Tensor, classifier: Classifier) -> Tensor:
 
 
 def check_labels(labels: Tensor, count: int, classes: int) -> Tensor:
-    """The labels as int64. Raises InputError where they do not fit the images or the classifier."""
+    """Check the labels of ``count`` images and return them as int64.
+
+    Raises:
+        InputError: they are not one integer in 0..``classes`` - 1 per image.
+    """
     labels = one_per_image(labels, count)
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
@@ -67,7 +76,14 @@ def check_labels(labels: Tensor, count: int, classes: int) -> Tensor:
 
 
 def one_per_image(labels: Tensor | Sequence[int], count: int, name: str = "labels") -> Tensor:
-    """The labels as int64, whatever the classifier's classes are. ``name``: what the argument is called."""
+    """Check that there is one integer per image, and return them as int64.
+
+    Args:
+        name: the argument's name, for error messages.
+
+    Raises:
+        InputError: the shape or the dtype is wrong.
+    """
     labels = label_tensor(labels, name)
     if labels.ndim != 1 or len(labels) != count:
         raise InputError(f"{name} has shape {tuple(labels.shape)}; expected {count} values, one per image.")

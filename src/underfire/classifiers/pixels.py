@@ -1,88 +1,75 @@
-"""The path from pixels to logits that the user's network and its prepared copy share."""
+"""The path from pixels to logits, shared by a classifier and by the networks that attacks run on."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from underfire.checkpoints import state_hash
 from underfire.classifiers.features import FeatureTap, tap_module
+from underfire.classifiers.recorded import Recorded, two_classes
 from underfire.errors import ClassifierError
-from underfire.zoo.weights import state_hash
+from underfire.numerics import full_precision, tolerance, weights_dtype
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """One forward pass: ``logits`` N x K, the last convolutional ``features`` N x C x h x w as its graph has
-    them, in its own precision (None where none were found), and the ``weight`` K x C and ``bias`` K of the last linear
-    layer that ran. ``scales`` are the feature maps N x C' x h' x w' at every resolution finer than theirs, finest
-    first, where the pass was asked to keep them."""
+class Attackable(Protocol):
+    """The surface that attacks and the views of interpreters use: ``Prepared``, ``Live``, or an object like them.
 
-    logits: Tensor
-    features: Tensor | None
-    weight: Tensor | None
-    bias: Tensor | None
-    scales: tuple[Tensor, ...]
-
-    def cam_error(self) -> float:
-        """How far head(mean(features)) is from the logits, relative to their size; inf where it is undefined."""
-        if self.features is None or self.weight is None or self.weight.shape[1:] != self.features.shape[1:2]:
-            return float("inf")
-        pooled = torch.nn.functional.linear(full_precision(self.features).mean((2, 3)), self.weight, self.bias)
-        logits = two_classes(pooled)
-        if logits.shape != self.logits.shape:
-            return float("inf")
-        difference = (logits - self.logits).abs().max() / self.logits.abs().max().clamp_min(1)
-        return float(difference.detach())
-
-
-class Later(Recorded):
-    """A forward pass that is made when somebody first looks at it, under the gradient mode of when it was asked for.
-
-    MASK makes passes of its own and looks at none that is shared; most objectives do.
+    ``forwards`` counts forward passes over a batch; ``run`` and ``record`` increase it. ``backwards`` counts backward
+    passes; the caller increases it for each pass that will be differentiated.
     """
 
-    def __init__(self, make: Callable[[], Recorded]) -> None:
-        vars(self).update(_make=make, _graph=torch.is_grad_enabled())
+    module: nn.Module
+    features: str | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    forwards: int
+    backwards: int
 
-    def __getattr__(self, name: str) -> Any:
-        make = vars(self).get("_make")
-        if make is None:
-            raise AttributeError(name)
-        with torch.set_grad_enabled(self._graph):
-            vars(self).update(vars(make()), _make=None)
-        return getattr(self, name)
+    @property
+    def precision(self) -> str:
+        """The name of the precision, a key of ``numerics.PRECISIONS``."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the weights."""
+
+    def run(self, images: Tensor) -> Tensor:
+        """Compute logits N x K of images N x C x H x W in [0, 1]."""
+
+    def record(self, images: Tensor, mode: TorchFunctionMode | None = None, *, scales: bool = False) -> Recorded:
+        """Compute logits, features and head in one forward pass."""
+
+    def sha256(self) -> str:
+        """Compute the hash that identifies the classifier."""
 
 
-TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 0.02, torch.bfloat16: 0.1}
-"""How far logits may lie from what they should be, relative to the largest, by the precision they come from."""
-
-
-def full_precision(values: Tensor) -> Tensor:
-    """Half-precision ``values`` as float32."""
-    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
-
-
-def two_classes(logits: Tensor) -> Tensor:
-    """A single logit z as the two logits (0, z), whose softmax is (1 - sigmoid(z), sigmoid(z))."""
-    if logits.ndim == 1:
-        logits = logits.unsqueeze(1)
-    return torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Context with ``network`` in evaluation mode; afterwards each of its modules has its own mode again."""
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        for module, _ in modes:
+            module.training = False
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 class Pixels(nn.Module):
     """Normalisation, the network, and logits of at least two classes.
 
     Args:
-        module: the network. Its output is a tensor N x K, N x 1 or N, or has one as ``.logits``.
-        mean, std: per-channel normalisation, or None for a network that takes pixels.
-        features: name of the module whose output are the last convolutional features; found where None.
+        module: the network. It returns a tensor N x K, N x 1 or N, or an object that has one as ``.logits``.
+        mean, std: normalisation, one value per channel; None for a network that takes pixels in [0, 1].
+        features: name of the module whose output are the last convolutional features; found automatically if None.
     """
 
     def __init__(
@@ -99,8 +86,19 @@ class Pixels(nn.Module):
         self.std = None if std is None else tuple(float(value) for value in std)
         self._constants: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the network."""
+        tensors = (*self.module.parameters(), *self.module.buffers())
+        return tensors[0].device if tensors else torch.device("cpu")
+
+    @property
+    def tolerance(self) -> float:
+        """The accepted error of the logits, relative to the largest, in the precision of the weights."""
+        return tolerance(weights_dtype(self.module))
+
     def normalise(self, images: Tensor) -> Tensor:
-        """(images - mean) / std, on the images' device. Pixels in [0, 1], N x C x H x W."""
+        """Compute (images - mean) / std for pixels in [0, 1], N x C x H x W, on the images' device."""
         if self.mean is None or self.std is None:
             return images
         if images.device not in self._constants:
@@ -110,18 +108,18 @@ class Pixels(nn.Module):
         scale, shift = (value.to(images.dtype).view(1, -1, 1, 1) for value in self._constants[images.device])
         return images * scale + shift
 
-    @property
-    def tolerance(self) -> float:
-        """How far its logits may lie from those of exact arithmetic, relative to the largest."""
-        weights = next((part.dtype for part in self.module.parameters()), torch.float32)
-        return TOLERANCE.get(weights, 1e-4)
-
     def convert(self, normalised: Tensor) -> Tensor:
-        """What is done to the normalised images just before the network sees them."""
-        return normalised
+        """Convert normalised images to the dtype of the weights, as the network takes them."""
+        return normalised.to(weights_dtype(self.module) or normalised.dtype)
 
     def run(self, images: Tensor) -> Tensor:
-        """The network on pixels; what it returns, as a tensor of logits N x K with K >= 2."""
+        """Compute the logits N x K, K >= 2, of images N x C x H x W in [0, 1].
+
+        Half-precision logits are returned as float32.
+
+        Raises:
+            ClassifierError: the network returns no tensor.
+        """
         output = self.module(self.convert(self.normalise(images)))
         logits = getattr(output, "logits", output)
         if not isinstance(logits, Tensor):
@@ -135,8 +133,11 @@ class Pixels(nn.Module):
         return self.run(images)
 
     def sha256(self) -> str:
-        """Of the network's parameters and buffers, its normalisation, and where its features are taken: what was made
-        for this classifier knows it by that."""
+        """Compute the hash that identifies this classifier, over weights, buffers, normalisation and ``features``.
+
+        Results and masker files store it as ``classifier_sha256``. The hash of the weights alone, ``weights_sha256``,
+        is ``checkpoints.state_hash(classifier.module)``.
+        """
         return self._sha256(self.module)
 
     def _sha256(self, module: nn.Module) -> str:
@@ -144,11 +145,12 @@ class Pixels(nn.Module):
         return hashlib.sha256(said.encode()).hexdigest()
 
     def record(self, images: Tensor, mode: TorchFunctionMode | None = None, *, scales: bool = False) -> Recorded:
-        """One forward pass with its features and head.
+        """Compute logits, features and head in one forward pass.
 
         Args:
-            mode: changes what functions do on the way.
-            scales: keep the finer feature maps too, which takes memory.
+            images: N x C x H x W in [0, 1].
+            mode: a mode that replaces functions during the pass, such as ``SmoothRectifiers``.
+            scales: also keep the finer feature maps, which takes memory.
         """
         tap = FeatureTap(scales)
         with ExitStack() as stack:
@@ -164,7 +166,7 @@ class Pixels(nn.Module):
 
 
 def _finer(tap: FeatureTap, features: Tensor | None) -> tuple[Tensor, ...]:
-    """What ``tap`` kept that is finer than ``features``, finest first."""
+    """The recorded feature maps that are finer than ``features``, finest first."""
     if features is None or features.ndim != 4:
         return ()
     height, width = features.shape[2:]

@@ -3,53 +3,71 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from underfire.classifiers.pixels import TOLERANCE, Pixels
-from underfire.errors import ClassifierError, InputError, UnderfireWarning
-
-if TYPE_CHECKING:
-    from underfire.classifiers.classifier import Classifier
-
-Change = Callable[[nn.Module, "Prepared", Tensor], None]
-_PRECISIONS = {"float64": torch.float64, "float32": torch.float32, "bf16": torch.bfloat16}
+from underfire.classifiers.folding import Pairs, fold, fold_again, foldable
+from underfire.classifiers.pixels import Pixels
+from underfire.errors import ClassifierError, InputError
+from underfire.numerics import (
+    channels_last,
+    dtype_of,
+    math_attention,
+    to_channels_last,
+    tolerance,
+    warn_if_slow,
+    weights_dtype,
+)
 
 
 class Prepared(Pixels):
-    """A deep copy in evaluation mode without gradients for its weights, made fast.
+    """A deep copy of a network in evaluation mode, without gradients for its weights, made fast.
 
-    Batch norms are folded into the convolution before them, weights lie in ``channels_last``, and activations no longer
-    work in place where smoothed ones will take their turn (``in_place=False``; they would have to copy). On probe
-    images its logits equal the original's within the larger ``tolerance`` of the two (1e-4 in float32, 0.1 in bfloat16,
-    relative to the largest logit): where a change of the copy breaks that, the change is undone; where even the plain
-    copy differs, a ClassifierError says so. ``deviation`` is what was measured. ``forwards`` counts the batches that
-    went through, ``backwards`` those that came back (whoever makes a pass that will be differentiated adds to it).
+    Batch norms are folded into the convolution before them, and weights are in the ``channels_last`` memory format.
+    With ``in_place=False``, activations no longer work in place: smoothed rectifiers would have to copy their input.
+
+    The copy is checked on probe images: its logits must equal those of the original within the larger ``tolerance`` of
+    the two (1e-4 in float32, 0.1 in bfloat16, relative to the largest logit). A change that breaks this is undone.
+
+    Args:
+        classifier: the original, in evaluation mode. It is not changed.
+        precision: ``float32``, ``bf16`` or ``float64``.
+        in_place: let activations work in place as in the original.
+        size: height and width of the probe images.
+        channels: 1 or 3.
+
+    Attributes:
+        deviation: the measured difference of the logits, relative to the largest.
+        forwards, backwards: see ``Attackable``.
+
+    Raises:
+        InputError: the precision is unknown.
+        ClassifierError: the network cannot be copied, or even its plain copy gives other logits.
     """
 
-    def __init__(self, classifier: Classifier, precision: str, in_place: bool, size: tuple[int, int]) -> None:
-        if precision not in _PRECISIONS:
-            raise InputError(f"precision is {precision!r}; expected 'float32', 'bf16' or 'float64'.")
+    def __init__(
+        self, classifier: Pixels, precision: str, in_place: bool, size: tuple[int, int], channels: int
+    ) -> None:
+        dtype = dtype_of(precision)
         super().__init__(_copy(classifier.module), classifier.mean, classifier.std, classifier.features)
-        self.eval()  # libraries that look at the mode, and put it back, must find this one
-        self._original = classifier.sha256
-        self._kept = classifier.tolerance
+        self.eval()  # libraries that read the mode, and restore it, must find evaluation mode
+        self._source = (classifier.module,)  # in a tuple, because nn.Module would register it as a part of the copy
+        self._shapes = {name: value.shape for name, value in _tensors(self.module).items()}
+        self._folded: Pairs = ()
         self.precision = precision
-        self.dtype = next((part.dtype for part in self.module.parameters()), torch.float32)
+        self.dtype = weights_dtype(self.module) or torch.float32
         self.forwards = 0
-        _warn_if_slow(_PRECISIONS[precision], classifier.device)
-        probe = _probe_images(classifier, size)
+        warn_if_slow(dtype, classifier.device)
+        probe = _probe_images(size, channels).to(classifier.device)
+        changes = [self._fold_batch_norms] if in_place else [self._fold_batch_norms, self._leave_inputs_alone]
         with torch.no_grad():
             expected = classifier.run(probe.to(self.dtype))
-            self._improve(probe, expected, [_fold_batch_norms] if in_place else [_fold_batch_norms, _out_of_place])
-            self.dtype = _PRECISIONS[precision]
-            self.module.to(dtype=self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._improve(probe, expected, changes, max(tolerance(torch.float32), classifier.tolerance))
+            self.dtype = dtype
+            to_channels_last(self.module, dtype=dtype)
             self.deviation = self._deviation(probe, expected)
         self.forwards = self.backwards = 0
         accepted = max(self.tolerance, classifier.tolerance)
@@ -61,35 +79,93 @@ class Prepared(Pixels):
             )
 
     def convert(self, normalised: Tensor) -> Tensor:
-        return normalised.to(self.dtype).contiguous(memory_format=torch.channels_last)
+        """Convert normalised images to the copy's precision and memory format."""
+        return channels_last(normalised.to(self.dtype))
 
     def run(self, images: Tensor) -> Tensor:
+        """Compute the logits N x K of images N x C x H x W in [0, 1], and count the pass."""
         self.forwards += 1
-        with sdpa_kernel(SDPBackend.MATH):  # the only attention with a second derivative; the fused ones have none
+        with math_attention():
             return super().run(images)
 
     def sha256(self) -> str:
-        """Of the original: folding changes the copy's weights."""
-        return self._original()
+        """Compute the hash of the original classifier: folding changes the weights of the copy."""
+        return self._sha256(self._source[0])
+
+    @torch.no_grad()
+    def refresh_from(self, network: nn.Module) -> None:
+        """Copy the present weights and buffers of ``network``, for attacks on a network that is being trained.
+
+        Nothing else of the preparation is repeated: no deep copy, no forward pass, no check. The batch norms that were
+        folded at preparation are folded again.
+
+        Args:
+            network: the network that this copy was made of, or one of the same architecture, such as an average of its
+                weights. A ``Classifier`` stands for its network.
+
+        Raises:
+            InputError: the network has other parameters or buffers than this copy was made of. Nothing is copied.
+        """
+        source = eager(network.module if isinstance(network, Pixels) else network)
+        own, given = _tensors(self.module), _tensors(source)
+        folded = {f"{name}.{part}" for name, _ in self._folded for part in ("weight", "bias")}
+        shapes = {name: value.shape for name, value in given.items()}
+        if shapes != self._shapes:
+            name = next(name for name in [*self._shapes, *shapes] if self._shapes.get(name) != shapes.get(name))
+            raise InputError(
+                f"network does not fit this prepared copy: {name} has the shape {shapes.get(name)}, and the copy was "
+                f"made of a network in which it has {self._shapes.get(name)}. Give a network of that architecture."
+            )
+        for name in (own.keys() & given.keys()) - folded:
+            own[name].copy_(given[name])
+        fold_again(self.module, source, self._folded)
+        self._source = (source,)
 
     def _deviation(self, probe: Tensor, expected: Tensor) -> float:
         difference = (self.run(probe) - expected).abs().max() / expected.abs().max().clamp_min(1)
         return float(difference) if torch.isfinite(difference) else float("inf")
 
-    def _improve(self, probe: Tensor, expected: Tensor, changes: Sequence[Change]) -> None:
-        """Apply the changes that keep the logits: all at once where that works, else one by one."""
-        before = copy.deepcopy(self.module)
+    def _improve(
+        self, probe: Tensor, expected: Tensor, changes: Sequence[Callable[[Tensor], None]], accepted: float
+    ) -> None:
+        """Make the changes that keep the logits: all of them if possible, otherwise one by one."""
+        before, folded = copy.deepcopy(self.module), self._folded
         for change in changes:
-            change(self.module, self, probe)
-        if self._deviation(probe, expected) <= max(TOLERANCE[torch.float32], self._kept):
+            change(probe)
+        if self._deviation(probe, expected) <= accepted:
             return
-        self.module = before
+        self.module, self._folded = before, folded
         if len(changes) > 1:
             for change in changes:
-                self._improve(probe, expected, [change])
+                self._improve(probe, expected, [change], accepted)
+
+    def _fold_batch_norms(self, probe: Tensor) -> None:
+        self._folded = foldable(self.module, lambda: self.run(probe))
+        fold(self.module, self._folded)
+
+    def _leave_inputs_alone(self, _probe: Tensor) -> None:
+        """Stop activations from working in place."""
+        for part in self.module.modules():
+            if getattr(part, "inplace", False) is True:
+                vars(part)["inplace"] = False
+
+
+def eager(network: nn.Module) -> nn.Module:
+    """Return the plain network inside a ``DataParallel`` or compiled one; any other network is returned as it is."""
+    inner = network.module if isinstance(network, nn.DataParallel) else network
+    found = getattr(inner, "_orig_mod", inner)
+    assert isinstance(found, nn.Module)
+    return found
+
+
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
+    """All parameters and buffers by name, without the prefix that compiled parts have."""
+    named = chain(network.named_parameters(remove_duplicate=False), network.named_buffers(remove_duplicate=False))
+    return {name.replace("_orig_mod.", ""): value for name, value in named}
 
 
 def _copy(module: nn.Module) -> nn.Module:
+    """Copy a network for evaluation: frozen, and with compiled parts replaced by their plain ones."""
     try:
         duplicate = copy.deepcopy(module)
     except (RuntimeError, TypeError) as error:
@@ -106,63 +182,8 @@ def _copy(module: nn.Module) -> nn.Module:
     return duplicate
 
 
-def _probe_images(classifier: Classifier, size: tuple[int, int]) -> Tensor:
-    """Two smooth random images."""
+def _probe_images(size: tuple[int, int], channels: int) -> Tensor:
+    """Draw two smooth random images, 2 x C x H x W."""
     generator = torch.Generator().manual_seed(0)
-    coarse = torch.rand(2, classifier.channels, 4, 4, generator=generator)
-    images = torch.nn.functional.interpolate(coarse, size=size, mode="bilinear", align_corners=False)
-    return images.to(classifier.device)
-
-
-def _fold_batch_norms(module: nn.Module, pixels: Prepared, probe: Tensor) -> None:
-    """Fold every batch norm whose input is the output of a convolution into that convolution.
-
-    Which convolution feeds which batch norm is read off one forward pass, so that any way of writing a network is
-    covered; a convolution or batch norm that runs more than once is left alone.
-    """
-    produced: dict[int, tuple[nn.Module, Tensor]] = {}
-    pairs: list[tuple[nn.Module, nn.Module]] = []
-    calls: dict[nn.Module, int] = {}
-
-    def watch(part: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        calls[part] = calls.get(part, 0) + 1
-        if isinstance(part, nn.Conv2d):
-            produced[id(output)] = (part, output)
-        elif inputs and id(inputs[0]) in produced:
-            pairs.append((produced[id(inputs[0])][0], part))
-
-    handles = [
-        part.register_forward_hook(watch) for part in module.modules() if isinstance(part, nn.Conv2d | nn.BatchNorm2d)
-    ]
-    try:
-        pixels.run(probe)
-    finally:
-        for handle in handles:
-            handle.remove()
-    names = {part: name for name, part in module.named_modules()}
-    for convolution, norm in pairs:
-        if calls[convolution] == 1 and calls[norm] == 1 and names[norm]:
-            assert isinstance(convolution, nn.Conv2d)
-            assert isinstance(norm, nn.BatchNorm2d)
-            if norm.running_mean is None:
-                continue
-            fused = fuse_conv_bn_eval(convolution, norm)
-            convolution.weight, convolution.bias = fused.weight, fused.bias
-            convolution.requires_grad_(False)
-            module.set_submodule(names[norm], nn.Identity())
-
-
-def _out_of_place(module: nn.Module, _pixels: Prepared, _probe: Tensor) -> None:
-    for part in module.modules():
-        if getattr(part, "inplace", False) is True:
-            vars(part)["inplace"] = False
-
-
-def _warn_if_slow(dtype: torch.dtype, device: torch.device) -> None:
-    if dtype is torch.bfloat16 and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        warnings.warn(
-            "this processor has no bfloat16 instructions: precision='bf16' will be several times slower than "
-            "'float32' here.",
-            UnderfireWarning,
-            stacklevel=4,
-        )
+    coarse = torch.rand(2, channels, 4, 4, generator=generator)
+    return torch.nn.functional.interpolate(coarse, size=size, mode="bilinear", align_corners=False)

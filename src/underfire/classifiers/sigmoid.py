@@ -1,23 +1,25 @@
-"""Is a network's output that of a sigmoid? Values in [0, 1] do not tell: a ReLU at the end makes such ones too."""
+"""Detection of networks that end in a sigmoid.
+
+Values in [0, 1] are not enough to tell, because a ReLU at the end can give them too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-if TYPE_CHECKING:
-    from underfire.classifiers.classifier import Classifier
+from underfire.classifiers.classifier import Classifier
 
 _SIGMOIDS = (torch.sigmoid, torch.special.expit, F.sigmoid, Tensor.sigmoid, Tensor.sigmoid_, torch.sigmoid_)
 
 
 class _LastSigmoid(TorchFunctionMode):
-    """Holds the output of the last sigmoid, so that its memory is not given to another tensor."""
+    """Keeps the output of the last sigmoid, so that no other tensor gets its memory."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +35,7 @@ class _LastSigmoid(TorchFunctionMode):
 
 
 def ends_in_sigmoid(classifier: Classifier, images: Tensor) -> bool:
-    """Whether what the network returns for ``images`` (N x C x H x W) came out of a sigmoid."""
+    """Return True if the network's output for ``images`` (N x C x H x W) is the output of a sigmoid."""
     with classifier.evaluating(), torch.no_grad(), _LastSigmoid() as seen:
         output = classifier.module(classifier.convert(classifier.normalise(images.to(classifier.device))))
     output = getattr(output, "logits", output)

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from underfire import randomness
-from underfire.batching import in_batches, suited_size
+from underfire.batching import in_batches
 from underfire.classifiers import WHY_NO_GRADIENT, Classifier, Prepared, Recorded, check_pixels, one_per_image
 from underfire.errors import InputError, InterpreterError
 from underfire.interpreters.smoothing import Smoothing
+from underfire.memory import suited_size
 
 State = dict[str, Tensor]
 Reader = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from underfire.classifiers import Classifier, Prepared, Recorded
-from underfire.classifiers.pixels import full_precision
 from underfire.errors import InterpreterError
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.maps import min_max
+from underfire.numerics import full_precision
 
 
 def features_of(recorded: Recorded, interpreter: str) -> Tensor:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from underfire.classifiers import Classifier, Prepared, Recorded
-from underfire.classifiers.pixels import full_precision
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.cam import features_of
 from underfire.interpreters.maps import min_max
+from underfire.numerics import full_precision
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from underfire import randomness
 from underfire.attacks import MapPool, RandomClass
 from underfire.attacks.benign import Benign
 from underfire.attacks.targets import ClassRule
-from underfire.batching import suited_size
 from underfire.classifiers import Classifier, check_images
 from underfire.data import Batch, ImageData
 from underfire.errors import InputError
+from underfire.memory import suited_size
 from underfire.runs.selection import Selection, logits_of
 from underfire.system import System, SystemView
 

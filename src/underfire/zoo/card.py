@@ -1,4 +1,4 @@
-"""The model card that goes with each set of shipped weights."""
+"""The model card of a trained classifier."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from underfire.checkpoints import state_hash
 from underfire.data import ImageData
 from underfire.zoo.recipes import Recipe
-from underfire.zoo.weights import state_hash
 
 
 def model_card(
     recipe: Recipe, reached: Mapping[str, Any], network: nn.Module, training: ImageData, test: ImageData
 ) -> str:
-    """The card as Markdown: data, recipe, accuracy, seed, and what the weights are and are not for."""
+    """Write the card as Markdown: data, recipe, accuracy, seed, and the purpose of the weights."""
     parameters = sum(value.numel() for value in network.parameters())
     augmentation = [f"random crop after padding by {recipe.shift} pixels"] if recipe.shift else []
     augmentation += ["horizontal mirroring"] if recipe.flip else []
@@ -34,8 +34,8 @@ A small classifier for measuring attacks on explanations. It is a test object, n
 | recipe | {reached["epochs"]} epochs in batches of {recipe.batch_size}, SGD with Nesterov momentum {recipe.momentum}, weight decay {recipe.weight_decay}, learning rate: {", then ".join(map(str, recipe.phases))}; {", ".join(augmentation) or "no augmentation"} |
 | seed | {recipe.seed} |
 | made with | torch {torch.__version__}, `underfire train classifier --recipe {recipe.name}` |
-| SHA-256 of the parameters | `{state_hash(network)}` |
+| SHA-256 of the weights | `{state_hash(network)}` |
 | SHA-256 of the data | training `{training.fingerprint()}`, test `{test.fingerprint()}` |
 
-The weights are those after the last epoch, whatever the test images said after the others. {recipe.remark}
+The weights are those after the last epoch: no epoch was chosen by its test accuracy. {recipe.remark}
 """

@@ -1,4 +1,4 @@
-"""The small networks that ship with underfire, written as anybody would write them."""
+"""The small networks that ship with underfire, in the usual style of PyTorch."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ResNet(nn.Module):
         classes: number of logits.
         channels: 1 or 3.
         width: channels of the first stage.
-        stride: of the first convolution; 2 for images of 64 x 64.
+        stride: stride of the first convolution; 2 for images of 64 x 64.
     """
 
     def __init__(self, blocks: int = 3, classes: int = 10, channels: int = 3, width: int = 16, stride: int = 1) -> None:
@@ -49,7 +49,7 @@ class ResNet(nn.Module):
         )
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Linear(4 * width, classes)
-        _start(self)
+        _initialise(self)
 
     @staticmethod
     def _stage(blocks: int, inputs: int, outputs: int, stride: int) -> nn.Sequential:
@@ -63,8 +63,10 @@ class ResNet(nn.Module):
 
 
 class DenseLayer(nn.Module):
-    """A 1x1 bottleneck and a 3x3 convolution, each after batch norm and ReLU; the output joins the input's channels
-    (Huang et al. 2017, DenseNet-BC)."""
+    """A 1x1 bottleneck and a 3x3 convolution, each after batch norm and ReLU (Huang et al. 2017, DenseNet-BC).
+
+    The output is concatenated to the input along the channels.
+    """
 
     def __init__(self, inputs: int, growth: int) -> None:
         super().__init__()
@@ -79,7 +81,7 @@ class DenseLayer(nn.Module):
 
 
 class Transition(nn.Module):
-    """Halves height and width, and reduces the channels, between two blocks."""
+    """A layer between two blocks that halves height and width and reduces the channels (Huang et al. 2017)."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -94,11 +96,11 @@ class DenseNet(nn.Module):
     """A DenseNet-BC for small images (Huang et al. 2017, section 3), with compression 0.5.
 
     Args:
-        layers: dense layers per block; between two blocks height and width are halved.
-        growth: channels that each layer adds; a multiple of 4 keeps all widths multiples of 8.
+        layers: dense layers per block. Height and width are halved between two blocks.
+        growth: channels that each layer adds. A multiple of 4 keeps all widths multiples of 8.
         classes: number of logits.
         channels: 1 or 3.
-        stride: of the first convolution; 2 for images of 64 x 64.
+        stride: stride of the first convolution; 2 for images of 64 x 64.
     """
 
     def __init__(
@@ -118,7 +120,7 @@ class DenseNet(nn.Module):
         self.bn = nn.BatchNorm2d(width)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Linear(width, classes)
-        _start(self)
+        _initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         features = F.relu(self.bn(self.blocks(self.conv(images))))
@@ -126,7 +128,7 @@ class DenseNet(nn.Module):
         return logits
 
 
-def _start(network: nn.Module) -> None:
+def _initialise(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -1,10 +1,11 @@
-"""How each shipped network was made: everything that its training depends on, as values."""
+"""The recipes of the shipped classifiers: all values that their training depends on, and their files of weights."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 
 from torch import nn
@@ -12,16 +13,22 @@ from torch import nn
 from underfire.errors import unknown_name
 from underfire.zoo.networks import DenseNet, ResNet
 
+WEIGHTS = Path(__file__).parent / "weights"
+"""The folder of the weights that ship with the package."""
+
 
 @dataclass(frozen=True)
 class OneCycle:
-    """The learning rate rises from a 25th of ``rate`` over a quarter of the epochs, and falls to nearly zero, both
-    along a cosine (Smith & Topin 2017)."""
+    """A learning rate that rises from ``rate`` / 25 to ``rate`` in a quarter of the epochs, then falls to nearly zero.
+
+    Both parts follow a cosine (Smith & Topin 2017).
+    """
 
     epochs: int
     rate: float
 
     def at(self, progress: float) -> float:
+        """Compute the rate at ``progress`` in [0, 1], the finished share of the phase."""
         rising = progress / 0.25
         if rising < 1:
             return self.rate * (1 - (1 - 1 / 25) * (1 + math.cos(math.pi * rising)) / 2)
@@ -33,13 +40,14 @@ class OneCycle:
 
 @dataclass(frozen=True)
 class Straight:
-    """The learning rate goes from ``start`` to ``end`` in a straight line."""
+    """A learning rate that goes from ``start`` to ``end`` in a straight line."""
 
     epochs: int
     start: float
     end: float
 
     def at(self, progress: float) -> float:
+        """Compute the rate at ``progress`` in [0, 1], the finished share of the phase."""
         return self.start + (self.end - self.start) * progress
 
     def __str__(self) -> str:
@@ -48,11 +56,24 @@ class Straight:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A network and its training: SGD with Nesterov momentum, under a learning rate that goes through ``phases``.
+    """A network and its training by SGD with Nesterov momentum.
 
-    ``sources`` are the data sets, for training and for testing, that come with the package; empty where the user must
-    bring them. ``shift`` is the padding of the random crop in pixels, ``flip`` mirrors half of the images; ``mean`` and
-    ``std`` are those of the training pixels, one value per channel.
+    Args:
+        name: of the classifier and its files.
+        data: the training data in words.
+        network: builds the untrained network.
+        image_size: height and width.
+        channels: 1 or 3.
+        mean, std: of the training pixels in [0, 1], one value per channel.
+        class_names: one name per logit.
+        phases: the learning rate over time.
+        shift: padding in pixels before the random crop.
+        flip: mirror a random half of the images.
+        batch_size: images per step.
+        momentum, weight_decay: of SGD.
+        seed: of initial weights, order and augmentation.
+        remark: a sentence for the model card.
+        sources: data sets for training and for testing that ship with the package; empty if users must bring them.
     """
 
     name: str
@@ -75,10 +96,11 @@ class Recipe:
 
     @property
     def epochs(self) -> int:
+        """The number of epochs of all phases."""
         return sum(phase.epochs for phase in self.phases)
 
     def rate(self, epoch: float) -> float:
-        """The learning rate after ``epoch`` epochs, whole or not."""
+        """Compute the learning rate after ``epoch`` epochs; fractions are allowed."""
         for phase in self.phases:
             if epoch < phase.epochs:
                 return phase.at(epoch / phase.epochs)
@@ -86,7 +108,7 @@ class Recipe:
         return self.phases[-1].at(1.0)
 
     def shortened(self, epochs: int) -> Recipe:
-        """The recipe with its first phase alone, ``epochs`` long."""
+        """Return a copy with only the first phase, ``epochs`` long."""
         return replace(self, phases=(replace(self.phases[0], epochs=epochs),))
 
 
@@ -182,7 +204,12 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
 
 
 def find(name: str) -> Recipe:
-    """The recipe called ``name``. Raises ``InputError`` with the nearest name."""
+    """Return the recipe called ``name``. Raises InputError, with the nearest name, if there is none."""
     if name not in RECIPES:
         raise unknown_name("recipe", name, RECIPES)
     return RECIPES[name]
+
+
+def weights_file(name: str) -> Path:
+    """Return the path of the shipped weights of the classifier called ``name``; the file need not exist."""
+    return WEIGHTS / f"{name}.safetensors"

@@ -1,4 +1,4 @@
-"""Training a shipped classifier from data on disk to weights and model card."""
+"""Training of a recipe, from data on disk to a file of weights and a model card."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from underfire.checkpoints import open_training, write_text, write_weights
 from underfire.data import ImageData, open_data
 from underfire.errors import DataError, InputError, UnderfireWarning
-from underfire.zoo import recipes, weights
+from underfire.zoo import recipes
 from underfire.zoo.card import model_card
-from underfire.zoo.folder import open_folder, record, write_text
 from underfire.zoo.training import Epoch, accuracy, train
 
 
@@ -29,22 +29,25 @@ def train_recipe(
     resume: bool = False,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> dict[str, Any]:
-    """Train the recipe called ``name``; write ``NAME.safetensors``, ``NAME.md`` and the checkpoint to ``folder``.
+    """Train the recipe called ``name``; write ``NAME.safetensors``, ``NAME.md`` and a checkpoint to ``folder``.
 
     Args:
-        data, test: sources as ``underfire.data.open_data`` takes them; by default the recipe's own.
-        epochs: instead of the recipe's number; the first phase of its learning rate is then the only one.
-        resume: go on from the checkpoint in ``folder``, which must be of the same recipe, data and number of epochs.
+        name: a key of ``recipes.RECIPES``.
+        folder: the output folder; it is created if needed.
+        data, test: training and test images, as ``underfire.data.open_data`` takes them; the recipe's own if None.
+        epochs: train only the recipe's first phase, for this many epochs; all phases if None.
+        device: where to train.
+        resume: continue from the checkpoint in ``folder``, which must be of the same recipe, data and epochs.
+        on_epoch: called after each epoch, once its checkpoint is on disk.
 
     Returns:
-        Name, test accuracy in [0, 1], numbers of images, epochs.
+        ``name``, test ``accuracy`` in [0, 1], ``epochs``, ``training_images`` and ``test_images``.
 
     Raises:
-        InputError: for an unknown recipe, one whose data does not come with the package and is not given, or less than
-            one epoch.
-        DataError: where the data does not suit the recipe.
-        StoreError: where the folder holds a checkpoint and ``resume`` is not given or it is another training's, or
-            cannot be written.
+        InputError: the recipe is unknown, its data does not ship and is not given, or ``epochs`` is below 1.
+        DataError: the data does not suit the recipe.
+        StoreError: the folder cannot be written; or it holds a checkpoint, and ``resume`` is False or the checkpoint
+            belongs to another training.
     """
     recipe = recipes.find(name)
     if epochs is not None:
@@ -60,14 +63,13 @@ def train_recipe(
         "data": training_data.fingerprint(),
         "test": test_data.fingerprint(),
     }
-    open_folder(folder, run, resume)
+    open_training(folder, run, resume)
     training, testing = _tensors(training_data, recipe), _tensors(test_data, recipe)
     if len(training[0]) < recipe.batch_size:
         raise DataError(
             f"{training_data.name!r} holds {len(training[0])} images; {name} is trained in batches of "
             f"{recipe.batch_size}, and needs at least one."
         )
-    record(folder, run)
     network = train(recipe, training, testing, folder, device=device, on_epoch=on_epoch)
     reached = {
         "name": name,
@@ -76,7 +78,7 @@ def train_recipe(
         "training_images": len(training[0]),
         "test_images": len(testing[0]),
     }
-    weights.write(network, folder / f"{name}.safetensors", f"recipe {name}, seed {recipe.seed}")
+    write_weights(network, folder / f"{name}.safetensors", f"recipe {name}, seed {recipe.seed}")
     write_text(folder / f"{name}.md", model_card(recipe, reached, network, training_data, test_data))
     return reached
 

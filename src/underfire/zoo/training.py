@@ -1,4 +1,4 @@
-"""Training of the shipped classifiers: deterministic per machine, resumable after each epoch."""
+"""Training of the shipped classifiers: deterministic on one machine, resumable after each epoch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from underfire.zoo.folder import load_checkpoint, save_checkpoint
+from underfire import training as loop
+from underfire.numerics import channels_last, to_channels_last
 from underfire.zoo.recipes import Recipe
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What is known after an epoch: its number from 1, mean training loss, test accuracy in [0, 1], seconds."""
+    """A finished epoch: its number from 1, mean training loss, test accuracy in [0, 1], and seconds."""
 
     number: int
     loss: float
@@ -26,15 +27,14 @@ class Epoch:
 
 
 def normalise(images: Tensor, recipe: Recipe) -> Tensor:
-    """uint8 N x C x H x W to normalised float32."""
+    """Convert uint8 images N x C x H x W to float32 and normalise them with the recipe's mean and std."""
     mean = torch.tensor(recipe.mean, device=images.device).view(1, -1, 1, 1)
     std = torch.tensor(recipe.std, device=images.device).view(1, -1, 1, 1)
-    scaled: Tensor = (images.float().div(255) - mean) / std
-    return scaled.contiguous(memory_format=torch.channels_last)
+    return channels_last((images.float().div(255) - mean) / std)
 
 
 def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Random crops of the zero-padded images, and mirroring, drawn per image from ``generator``."""
+    """Crop the zero-padded images at random places and mirror a random half of them, as the recipe says."""
     count, _, height, width = images.shape
     if recipe.shift:
         padded = F.pad(images, [recipe.shift] * 4)
@@ -50,7 +50,10 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
 
 
 def accuracy(network: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe) -> float:
-    """Share of ``images`` (uint8) that the network, in evaluation mode, puts into their class."""
+    """Compute the share of uint8 ``images`` that the network classifies as in ``labels``.
+
+    The network is left in evaluation mode.
+    """
     network.eval()
     correct = 0
     with torch.no_grad():
@@ -69,48 +72,54 @@ def train(
     device: str = "cpu",
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> nn.Module:
-    """Train ``recipe``'s network, going on from ``folder/checkpoint.pt`` where there is one.
+    """Train the recipe's network, continuing from the folder's checkpoint if there is one.
 
     Args:
-        training: uint8 images N x C x H x W and int64 labels N, prepared to the recipe's size.
-        test: likewise; measured after each epoch, never used to choose anything.
-        folder: where the checkpoint lies; it must exist.
+        training: uint8 images N x C x H x W in the recipe's size, and int64 labels N.
+        test: the same for test images. They are measured after each epoch and choose nothing.
+        folder: the folder of the checkpoint; it must exist.
         on_epoch: called after each epoch, once its checkpoint is on disk.
 
     Returns:
         The trained network in evaluation mode, on the CPU.
+
+    Raises:
+        StoreError: the checkpoint does not fit the recipe, or cannot be written.
     """
-    torch.manual_seed(recipe.seed)
-    network: nn.Module = recipe.network().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.SGD(
-        network.parameters(), lr=0.0, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
-    )
+    with loop.initial_weights(recipe.seed):
+        network = to_channels_last(recipe.network(), device=device)
     images, labels = training[0].to(device), training[1].to(device)
     test_images, test_labels = test[0].to(device), test[1].to(device)
     steps = len(images) // recipe.batch_size
-    first, saved = 0, load_checkpoint(folder, device)
-    if saved is not None:
-        network.load_state_dict(saved["network"])
-        optimiser.load_state_dict(saved["optimiser"])
-        first = saved["epoch"]
-    for epoch in range(first, recipe.epochs):
-        started, total = time.perf_counter(), torch.zeros((), device=device)
-        generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
-        order = torch.randperm(len(images), generator=generator).to(device)
-        network.train()
-        for step in range(steps):
-            chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-            batch = normalise(augment(images[chosen], recipe, generator), recipe)
-            loss = F.cross_entropy(network(batch), labels[chosen])
-            optimiser.zero_grad()
-            torch.autograd.backward(loss)
-            optimiser.param_groups[0]["lr"] = recipe.rate(epoch + step / steps)
-            optimiser.step()
-            total += loss.detach()
-        reached = accuracy(network, test_images, test_labels, recipe)
-        state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "epoch": epoch + 1}
-        save_checkpoint(folder, state)
-        if on_epoch is not None:
-            on_epoch(Epoch(epoch + 1, float(total) / steps, reached, time.perf_counter() - started))
-    network.eval().cpu()
-    return network
+    order, generator, started, losses = torch.empty(0), torch.Generator(), 0.0, list[float]()
+
+    def compute(number: int) -> dict[str, Tensor]:
+        nonlocal order, generator, started
+        epoch, step = divmod(number, steps)
+        if step == 0:
+            started = time.perf_counter()
+            generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
+            order = torch.randperm(len(images), generator=generator).to(device)
+        chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+        batch = normalise(augment(images[chosen], recipe, generator), recipe)
+        return {"loss": F.cross_entropy(network(batch), labels[chosen])}
+
+    def rate(number: int) -> float:
+        epoch, step = divmod(number, steps)
+        return recipe.rate(epoch + step / steps)
+
+    def on_step(step: loop.Step) -> None:
+        losses.append(step.values["loss"])
+        if step.number % steps == 0:
+            reached, mean = accuracy(network, test_images, test_labels, recipe), sum(losses) / len(losses)
+            losses.clear()
+            if on_epoch is not None:
+                on_epoch(Epoch(step.number // steps, mean, reached, time.perf_counter() - started))
+
+    optimiser = torch.optim.SGD(
+        network.parameters(), lr=0.0, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
+    )
+    # A checkpoint after each epoch, because the steps of one epoch share a random number generator.
+    phase = loop.Phase("training", recipe.epochs * steps, optimiser, rate, compute, checkpoint_every=steps)
+    loop.train(network, [phase], folder, on_step)
+    return network.eval().cpu()

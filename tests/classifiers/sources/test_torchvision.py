@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -102,6 +103,33 @@ def test_it_imports_beside_a_broken_extension() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+FAKE = """
+import torch
+if not hasattr(torch.ops.torchvision, "nms"):
+    raise RuntimeError("in words that nobody reads")
+"""
+
+
+@pytest.mark.parametrize(("source", "works"), [(FAKE, True), ("raise RuntimeError('its own trouble')", False)])
+def test_operators_are_declared_where_they_are_missing(tmp_path: Path, source: str, works: bool) -> None:
+    """What helps is told from what is missing, not from the words of the error; other errors stay errors."""
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text(source)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from underfire.classifiers.sources import packages\n"
+        "from underfire.errors import InputError\n"
+        "for _ in range(2):\n"
+        "    try:\n"
+        "        packages.torchvision(); sys.stdout.write('works ')\n"
+        "    except InputError as error:\n"
+        "        sys.stdout.write(f'{error} ')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == 2 * ("works " if works else "torchvision cannot be imported: its own trouble ")
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,11 @@ from safetensors.torch import save_file
 import underfire as uf
 from tests.conftest import smooth_images
 from tests.interpreters.rts.makers import pyramid, write_encoder, write_masker
+from underfire.checkpoints import state_hash
 from underfire.errors import InputError, InterpreterError
 from underfire.interpreters import MASK, RTS, canonical, create
 from underfire.interpreters.rts import files
-from underfire.zoo import weights
+from underfire.zoo.recipes import weights_file
 
 
 def read(interpreter: RTS, classifier: uf.Classifier) -> torch.Tensor:
@@ -101,7 +102,7 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(2)}, foreign)
     text = tmp_path / "text.safetensors"
     text.write_text("not a tensor in sight")
-    for file in (foreign, text, weights.path("digits-resnet")):
+    for file in (foreign, text, weights_file("digits-resnet")):
         with pytest.raises(InterpreterError, match="is no masker that 'underfire train rts' wrote"):
             read(RTS(str(file)), classifier)
     with pytest.raises(InputError, match="which does not exist"):
@@ -137,7 +138,7 @@ def test_the_shipped_maskers_are_their_classifiers(cifar10: uf.data.ImageData) -
         assert opened.file == file
         assert opened.encoder is None or opened.encoder.sha256() == note.encoder_sha256
         card = file.with_suffix(".md").read_text()
-        assert weights.state_hash(opened.masker) in card
+        assert state_hash(opened.masker) in card
         assert note.classifier_sha256 in card
         assert file.stat().st_size < 2.5e6
 

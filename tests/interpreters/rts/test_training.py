@@ -15,13 +15,13 @@ from torch import Tensor
 import underfire as uf
 from tests.interpreters.rts.makers import pyramid, write_encoder
 from tests.runs.runs import process
+from underfire.checkpoints import load_checkpoint
 from underfire.data import TensorData
 from underfire.errors import DataError, InputError, InterpreterError, StoreError
 from underfire.interpreters import RTS
 from underfire.interpreters.rts import MaskerRecipe, train_masker
 from underfire.interpreters.rts.sampling import Pictures, drawn, with_fakes
-from underfire.interpreters.rts.training import Step
-from underfire.zoo.folder import load_checkpoint
+from underfire.training import Step
 
 SHORT = MaskerRecipe(selector_steps=4, decoder_steps=6, selector_batch=16, decoder_batch=8, width=8)
 
@@ -110,7 +110,7 @@ def test_another_trainings_checkpoint_is_refused(tmp_path: Path) -> None:
     train_masker(classifier, data(40), tmp_path, recipe=SHORT)
     with pytest.raises(StoreError, match="holds a checkpoint: give --resume"):
         train_masker(classifier, data(40), tmp_path, recipe=SHORT)
-    with pytest.raises(StoreError, match="classifier was"):
+    with pytest.raises(StoreError, match="classifier_sha256 was"):
         train_masker(pyramid(3), data(40), tmp_path, recipe=SHORT, resume=True)
     with pytest.raises(StoreError, match="data was"):
         train_masker(classifier, data(44), tmp_path, recipe=SHORT, resume=True)
@@ -145,7 +145,7 @@ def test_the_selector_is_frozen_while_the_decoder_learns(tmp_path: Path) -> None
     classifier = pyramid()
     with pytest.raises(StopError):
         train_masker(classifier, data(40), tmp_path, recipe=SHORT, on_step=stop_at("selector", 4))
-    then = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["masker"]
+    then = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["network"]
     train_masker(classifier, data(40), tmp_path, recipe=SHORT, resume=True)
     now = RTS(str(tmp_path)).open(classifier.sha256()).masker.state_dict()
     assert torch.equal(then["selector.weight"], now["selector.weight"])

@@ -1,9 +1,9 @@
-"""Where classifiers come from: one module per source, all of them behind ``load``."""
+"""Sources of classifiers: one module per source, all behind ``load``."""
 
 from __future__ import annotations
 
-from underfire.classifiers.sources.loading import load
-from underfire.classifiers.sources.options import Options, parse_size, parse_values
+from underfire.classifiers.sources.loading import SOURCES, load
+from underfire.classifiers.sources.options import Options, Source, parse_size, parse_values
 from underfire.classifiers.sources.shipped import names
 
-__all__ = ["Options", "load", "names", "parse_size", "parse_values"]
+__all__ = ["SOURCES", "Options", "Source", "load", "names", "parse_size", "parse_values"]

@@ -1,4 +1,4 @@
-"""The Hugging Face hub: is there a network to it, before its client tries again and again?"""
+"""A check that the Hugging Face hub can be reached, before its client tries for a minute."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from collections.abc import Sequence
 
 
 def unreachable(repository: str | None, files: Sequence[str]) -> str | None:
-    """Why ``repository`` cannot be fetched, or None where one of its ``files`` is in the cache, or the hub answers.
-
-    Without a network the hub's client waits for a minute before it gives up.
-    """
+    """Explain why ``repository`` cannot be fetched; None if one of its ``files`` is in the cache or the hub answers."""
     import huggingface_hub
     from huggingface_hub import constants
 
@@ -21,6 +18,6 @@ def unreachable(repository: str | None, files: Sequence[str]) -> str | None:
         return "HF_HUB_OFFLINE is set, and it is not in the cache"
     try:
         huggingface_hub.get_session().head(constants.ENDPOINT, timeout=10)
-    except Exception as error:  # the client's library differs between versions, and so do its exceptions
+    except Exception as error:  # hub versions use different HTTP libraries, with different exceptions
         return f"{constants.ENDPOINT} does not answer: {error}"
     return None

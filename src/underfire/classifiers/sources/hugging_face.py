@@ -11,12 +11,12 @@ from underfire.classifiers.sources.hub import unreachable
 from underfire.classifiers.sources.options import Options, Source
 from underfire.classifiers.sources.packages import transformers
 from underfire.classifiers.sources.processor import normalisation, size_and_resizing
-from underfire.classifiers.sources.seeded import seeded
 from underfire.errors import ClassifierError, InputError
+from underfire.training import initial_weights
 
 
 class ReversedChannels(nn.Module):
-    """A network that takes blue, green, red."""
+    """Passes images on with their channels reversed, for networks that take blue, green, red."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -27,13 +27,15 @@ class ReversedChannels(nn.Module):
 
 
 def find(name: str, options: Options) -> Source:
-    """The checkpoint in the folder ``name``, or else of that name on the hub.
+    """Load the checkpoint in the folder ``name``, or the checkpoint of that name on the hub if there is no such folder.
 
-    Normalisation, image size and resizing are those of its image processor, class names its ``id2label``.
+    Normalisation, image size and resizing come from its image processor, class names from ``id2label``.
     """
     package: Any = transformers()
     if options.weights is not None and options.pretrained:
-        raise InputError(f"weights is {options.weights!r}; a checkpoint has its own: expected a file or 'random'.")
+        raise InputError(
+            f"weights is {options.weights!r}; a checkpoint has its own weights: expected a file or 'random'."
+        )
     local = Path(name).expanduser().is_dir()
     where = str(Path(name).expanduser()) if local else name
     if not local:
@@ -84,7 +86,7 @@ def _check_single_label(config: Any, name: str) -> None:
 
 def _network(package: Any, where: str, config: Any, options: Options, how: dict[str, Any]) -> nn.Module:
     auto = package.AutoModelForImageClassification
-    with seeded():
+    with initial_weights():
         try:
             if not options.pretrained:
                 built: nn.Module = auto.from_config(config)

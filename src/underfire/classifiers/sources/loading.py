@@ -1,31 +1,43 @@
-"""From what a user types to a classifier."""
+"""Loading of a classifier from its name."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
+from torch import nn
+
+from underfire import user_files
 from underfire.classifiers.classifier import Classifier
-from underfire.classifiers.sources import (
-    hugging_face,
-    python_file,
-    shipped,
-    timm_models,
-    torchvision_models,
-)
+from underfire.classifiers.sources import hugging_face, shipped, timm_models, torchvision_models
 from underfire.classifiers.sources.options import Options, Source
 from underfire.classifiers.sources.weights_file import load_weights
 from underfire.data.resizing import Resizing
-from underfire.errors import InputError, unknown_name
+from underfire.errors import ClassifierError, InputError, unknown_name
+from underfire.registry import Registry
 
-SOURCES: dict[str, Callable[[str, Options], Source]] = {
-    "torchvision": torchvision_models.find,
-    "timm": timm_models.find,
-    "hf": hugging_face.find,
-}
+Finder = Callable[[str, Options], Source | Classifier | nn.Module]
+"""Finds a network by the name after the prefix, with the weights and number of classes that the options ask for."""
+
+
+def _finder(value: Any) -> Finder:
+    if not callable(value):
+        raise TypeError("expected a function that takes a name and Options and returns a network")
+    found: Finder = value
+    return found
+
+
+SOURCES: Registry[Finder] = Registry(
+    "classifier source",
+    "underfire.classifiers",
+    {"torchvision": torchvision_models.find, "timm": timm_models.find, "hf": hugging_face.find},
+    _finder,
+)
+"""The sources of classifiers by the prefix of the name: ``torchvision`` finds ``torchvision:resnet50``."""
 
 
 def load(
@@ -41,29 +53,35 @@ def load(
     classes: int | str | None = None,
     features: str | None = None,
 ) -> Classifier:
-    """A classifier from its name, with its own normalisation, image size, resizing and class names where it has them.
+    """Load a classifier by name, with the normalisation, image size, resizing and class names of its source.
 
     Args:
-        spec: the name of a shipped one (see ``names``); ``path/to/file.py:function``, where the function takes no
-            argument and returns a ``Classifier``, or an ``nn.Module`` that takes pixels in [0, 1];
-            ``torchvision:resnet50``; ``timm:convnext_tiny``; or ``hf:FOLDER_OR_NAME``, a Hugging Face image
-            classification checkpoint. ``:random`` at the end of one of the last three asks for random weights.
+        spec: one of:
+
+            - the name of a shipped classifier (see ``names``);
+            - ``path/to/file.py:function``, where the function takes no argument and returns a ``Classifier``, or an
+              ``nn.Module`` that takes pixels in [0, 1];
+            - ``torchvision:resnet50``, ``timm:convnext_tiny``, or ``hf:FOLDER_OR_NAME`` for a Hugging Face image
+              classification checkpoint;
+            - ``PREFIX:NAME``, if an installed package offers PREFIX as an entry point of ``underfire.classifiers``.
+
+            After a prefix, ``:random`` at the end asks for random weights.
         weights: a file with a state dict (``.pt``, ``.pth``, ``.bin`` or ``.safetensors``), ``random`` (the same random
-            weights each time), or torchvision's name of a set of weights. By default those of the source.
-        mean: what is subtracted from pixels in [0, 1], one value per channel; the source's own where None.
-        std: what they are divided by then; the source's own where None.
+            weights each time), or torchvision's name of a set of weights; the source's own weights if None.
+        mean: subtracted from pixels in [0, 1], one value per channel; the source's own if None.
+        std: the divisor after that; the source's own if None.
         image_size: height and width, or the side of a square.
-        resize: the short side's length before the crop to ``image_size``; as small as possible where None and the
-            source does not say.
+        resize: length of the short side before the crop to ``image_size``; if None and the source does not say, as
+            small as possible.
         interpolation: ``bicubic``, ``bilinear``, ``nearest``, ``lanczos``, ``box`` or ``hamming``.
-        channels: 1 or 3; what the first convolution takes where None.
+        channels: 1 or 3; if None, the number that the first convolution takes.
         classes: number of classes, or the path of a text file with one class name per line.
         features: name of the module with the last convolutional features.
 
     Raises:
-        InputError: for an unknown name (with the nearest one), a missing file or function, a package that is not
-            installed, weights that cannot be had or do not fit.
-        ClassifierError: where the user's function fails, or the network classifies into several labels at once.
+        InputError: the name is unknown (the message has the nearest one), a file or function does not exist, a package
+            is not installed, or the weights cannot be found or do not fit.
+        ClassifierError: the user's function fails, or the network classifies into several labels at once.
     """
     options = Options(
         weights=weights,
@@ -76,24 +94,25 @@ def load(
         classes=None if classes is None else str(classes),
         features=features,
     )
-    kind, colon, rest = spec.partition(":")
-    if colon and kind in SOURCES:
-        if rest.endswith(":random"):
-            rest, options = rest.removesuffix(":random"), _with_random(spec, options)
-        return _finished(SOURCES[kind](rest, options), options)
-    if ".py:" in spec:
-        built = python_file.build(*spec.rsplit(":", 1))
-        if isinstance(built, Classifier) and options == Options():
-            return built
-        source = _described(built) if isinstance(built, Classifier) else built
-        return _finished(source, _with_own_head(source, options, spec))
-    if spec.endswith(".py"):
-        raise InputError(f"classifier {spec!r} names a file; add the function that builds it: {spec}:build")
-    if spec not in shipped.names():
-        known = (*shipped.names(), "file.py:function", "torchvision:NAME", "timm:NAME", "hf:FOLDER_OR_NAME")
-        raise _elsewhere(spec) or unknown_name("classifier", spec, known)
-    source = shipped.find(spec)
-    return _finished(source, _with_own_head(source, options, spec))
+    file, (prefix, colon, name) = user_files.split(spec), spec.partition(":")
+    find = SOURCES.get(prefix) if colon and file is None else None
+    if find is not None:
+        if name.endswith(":random"):
+            name, options = name.removesuffix(":random"), _with_random(spec, options)
+        found = find(name, options)
+    elif file is not None:
+        found = user_files.load(*file, "classifier", call=True)
+        name = f"{Path(file[0]).stem}:{file[1]}"
+    elif spec in shipped.names():
+        found = shipped.find(spec)
+    else:
+        raise _unknown(spec)
+    if isinstance(found, Classifier) and options == Options():
+        return found
+    source = _source(found, name, spec)
+    if find is None:
+        _check_fixed(source, options, spec)
+    return _finished(source, options)
 
 
 def _with_random(spec: str, options: Options) -> Options:
@@ -102,25 +121,42 @@ def _with_random(spec: str, options: Options) -> Options:
     return replace(options, weights="random")
 
 
-def _elsewhere(spec: str) -> InputError | None:
-    """An error for a network of torchvision's or timm's without its prefix; None for all others, and misspelled ones
-    of ours, for which these packages are not even imported."""
+def _unknown(spec: str) -> InputError:
+    """Describe a name that no source knows, with the name that was probably meant."""
+    if spec.rstrip(":").endswith(".py"):
+        file = spec.rstrip(":")
+        return InputError(f"classifier {spec!r} names a file; add the function that builds it: {file}:build")
+    forms = {"hf": "hf:FOLDER_OR_NAME"}
+    known = (*shipped.names(), "file.py:function", *(forms.get(prefix, f"{prefix}:NAME") for prefix in SOURCES))
     if difflib.get_close_matches(spec, shipped.names(), cutoff=0.8):
-        return None
+        return unknown_name("classifier", spec, known)  # a misspelled name of ours: no need to import other packages
     found = []
     for prefix, source in (("torchvision", torchvision_models), ("timm", timm_models)):
         with suppress(InputError):  # the package is not installed
             found += [f"'{prefix}:{spec.lower()}'"] if source.knows(spec.lower()) else []
     if not found:
-        return None
+        return unknown_name("classifier", spec, known)
     return InputError(
         f"unknown classifier {spec!r}. Did you mean {' or '.join(found)}? A network of another package has its name "
         f"before a colon; without one, known are {', '.join(shipped.names())}."
     )
 
 
-def _with_own_head(source: Source, options: Options, spec: str) -> Options:
-    """The options for a source that has one set of weights, which no name is needed for, and its own classes."""
+def _source(found: object, name: str, spec: str) -> Source:
+    """Describe what a source or a user's function returned. Raises ClassifierError if it is no network."""
+    if isinstance(found, Source):
+        return found
+    if isinstance(found, Classifier):
+        return Source(**{part.name: getattr(found, part.name) for part in fields(Source)})
+    if isinstance(found, nn.Module):
+        return Source(found, name=name)
+    raise ClassifierError(
+        f"{spec} returned an object of type {type(found).__name__}; expected an underfire.Classifier or an nn.Module."
+    )
+
+
+def _check_fixed(source: Source, options: Options, spec: str) -> None:
+    """Raise InputError if the options ask for other classes or named weights of a network that has its own."""
     names = source.class_names
     if options.class_count is not None and names is not None and options.class_count != len(names):
         raise InputError(
@@ -132,25 +168,10 @@ def _with_own_head(source: Source, options: Options, spec: str) -> Options:
             f"weights is {options.weights!r}; {spec!r} has its own, so expected a file "
             "(.pt, .pth, .bin, .ckpt, .tar or .safetensors) or nothing."
         )
-    return options
-
-
-def _described(classifier: Classifier) -> Source:
-    return Source(
-        module=classifier.module,
-        name=classifier.name,
-        mean=classifier.mean,
-        std=classifier.std,
-        image_size=classifier.image_size,
-        resizing=classifier.resizing,
-        channels=classifier.channels,
-        class_names=classifier.class_names,
-        features=classifier.features,
-    )
 
 
 def _finished(source: Source, options: Options) -> Classifier:
-    """What the source says, with what the user says instead, and the weights of the user's file."""
+    """Make the classifier: the options replace values of the source, and a weights file is loaded."""
     file = options.file
     if file is not None:
         load_weights(source.module, file)
@@ -167,16 +188,14 @@ def _finished(source: Source, options: Options) -> Classifier:
 
 
 def _resizing(source: Source, options: Options) -> Resizing:
-    """The source's recipe; at another image size its proportions, and of what the user says that."""
+    """Choose the resizing: as the options say, or else as the source, in proportion if the image size is another."""
     interpolation = options.interpolation or source.resizing.interpolation
-    own = source.resizing.to
+    own, size = source.resizing.to, options.image_size
     if options.resize is not None:
         return Resizing(options.resize, interpolation)
-    if options.image_size in (None, source.image_size) or own is None or source.image_size is None:
+    if size is None or source.image_size is None or size == source.image_size or own is None:
         return Resizing(own, interpolation)
     if isinstance(own, int):
-        ratio = own / min(source.image_size)
-        return Resizing(max(round(ratio * min(options.image_size or ())), *(options.image_size or ())), interpolation)
-    sides = zip(own, source.image_size, options.image_size or (), strict=True)
-    height, width = (round(whole / crop * side) for whole, crop, side in sides)
+        return Resizing(max(round(own / min(source.image_size) * min(size)), *size), interpolation)
+    height, width = (round(whole / crop * side) for whole, crop, side in zip(own, source.image_size, size, strict=True))
     return Resizing((height, width), interpolation)

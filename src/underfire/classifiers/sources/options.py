@@ -1,4 +1,4 @@
-"""What a user may say about a classifier beside its name, and what a source says about it."""
+"""The options that users give for a classifier, and the description that a source gives."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ WEIGHTS_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".safetensors")
 
 @dataclass(frozen=True)
 class Options:
-    """What is said about a classifier beside its name. None leaves the choice to the source.
+    """The user's options for a classifier. None leaves the choice to the source.
 
     Args:
-        weights: a file (``.pt``, ``.pth``, ``.bin``, ``.safetensors``), ``random``, or the source's name of a set.
+        weights: a file (``.pt``, ``.pth``, ``.bin``, ``.safetensors``), ``random``, or the source's name of a set of
+            weights.
         mean, std: normalisation of pixels in [0, 1], one value per channel.
-        image_size: (height, width) of the images that the network is given.
-        resize: the short side's length before the crop to ``image_size``.
+        image_size: (height, width) of the network's images.
+        resize: length of the short side before the crop to ``image_size``.
         interpolation: the filter for resizing.
         channels: 1 or 3.
-        classes: how many, or a file with one class name per line.
+        classes: the number of classes, or a file with one class name per line.
         features: name of the module with the last convolutional features.
     """
 
@@ -42,17 +43,13 @@ class Options:
         if (self.mean is None) != (self.std is None):
             given, other = ("std", "mean") if self.mean is None else ("mean", "std")
             raise InputError(
-                f"{given} is {getattr(self, given)}, and {other} is not given: give both, or neither for those of the "
-                "source."
+                f"{given} is {getattr(self, given)}, and {other} is not given: give both, or neither to take those of "
+                "the source."
             )
 
     @property
-    def random(self) -> bool:
-        return self.weights == "random"
-
-    @property
     def file(self) -> Path | None:
-        """The weights file, where ``weights`` is one. Raises InputError where it does not exist."""
+        """The weights file, or None if ``weights`` is no file. Raises InputError if the file does not exist."""
         if self.weights is None or not self.weights.lower().endswith(WEIGHTS_SUFFIXES):
             return None
         path = Path(self.weights).expanduser()
@@ -62,12 +59,12 @@ class Options:
 
     @property
     def pretrained(self) -> bool:
-        """Whether the source's own weights are wanted."""
-        return not self.random and self.file is None
+        """True if the source's own weights are wanted, and not random ones or a file."""
+        return self.weights != "random" and self.file is None
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """The names in ``classes``, where it is a file."""
+        """The class names in the file ``classes``; None if it is no file. Raises InputError if it cannot be read."""
         if self.classes is None or self.classes.isdecimal():
             return None
         try:
@@ -80,6 +77,7 @@ class Options:
 
     @property
     def class_count(self) -> int | None:
+        """The number of classes; None if the user does not say. Raises InputError if it is below 1."""
         names = self.class_names
         if names is None and self.classes is not None and int(self.classes) < 1:
             raise InputError(f"classes is {self.classes}; expected at least 1.")
@@ -88,7 +86,18 @@ class Options:
 
 @dataclass(frozen=True)
 class Source:
-    """A network as its source has it: how its images are prepared, and what its classes are called."""
+    """A network as its source describes it.
+
+    Args:
+        module: the network, with its weights.
+        name: the name of the classifier in results.
+        mean, std: normalisation of pixels in [0, 1]; None if the network takes such pixels.
+        image_size: height and width that images are resized to; None if their size does not matter.
+        resizing: how images are resized.
+        channels: 1 or 3; None for the number that the first convolution takes.
+        class_names: one name per logit, if known.
+        features: name of the module with the last convolutional features; found automatically if None.
+    """
 
     module: nn.Module
     name: str
@@ -102,7 +111,7 @@ class Source:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """``224``, or ``37x53`` for height x width."""
+    """Read a size: ``224`` for a square, or ``37x53`` for height x width. Raises InputError."""
     parts = text.lower().split("x")
     if not all(part.strip().isdecimal() and int(part) for part in parts) or len(parts) > 2:
         raise InputError(f"image-size is {text!r}; expected 224, or HEIGHTxWIDTH such as 37x53.")
@@ -111,7 +120,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def parse_values(name: str, text: str) -> tuple[float, ...]:
-    """Numbers separated by commas, one per channel; values for pixels in 0..255 are refused by the classifier."""
+    """Read numbers separated by commas, one per channel. Raises InputError."""
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError as error:

@@ -1,8 +1,7 @@
-"""The optional packages that models come from: imported where they are used, and missed with a message that helps."""
+"""Imports of the optional packages that models come from, with a helpful message if one is missing."""
 
 from __future__ import annotations
 
-import functools
 import importlib
 import importlib.util
 import sys
@@ -12,7 +11,7 @@ import torch
 
 from underfire.errors import InputError
 
-# What torchvision's own extension would declare, which its Python side asks for at import.
+# The operators that torchvision's compiled extension declares, and that its Python side needs at import.
 _SCHEMAS = {
     "nms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -20,41 +19,39 @@ _SCHEMAS = {
 
 
 def torchvision() -> ModuleType:
-    """torchvision, also where its compiled extension does not fit the installed torch: models and transforms need none.
+    """Import torchvision, even if its compiled extension does not fit the installed torch.
 
-    A build of torchvision for another build of torch (one for CUDA beside one for processors, say) raises "operator
-    torchvision::nms does not exist" at import. Declaring the missing operators beforehand is enough.
+    A torchvision build for another build of torch, such as one for CUDA beside a torch for CPUs, misses operators at
+    import and raises RuntimeError. Its models and transforms do not need them, so declaring them is enough. They are
+    declared only if they are missing, because a second declaration would abort the process.
 
     Raises:
-        InputError: it is not installed, or broken in another way.
+        InputError: torchvision is not installed, or broken in another way.
     """
     try:
         return _imported("torchvision", "vision")
     except RuntimeError as error:
-        if "torchvision::" not in str(error):
+        missing = [name for name in _SCHEMAS if not hasattr(torch.ops.torchvision, name)]
+        if not missing:
             raise InputError(f"torchvision cannot be imported: {error}") from error
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
         del sys.modules[name]
-    _declared()
-    return _imported("torchvision", "vision")
-
-
-@functools.cache
-def _declared() -> None:
-    """Declares what is missing, once per process."""
-    for name, schema in _SCHEMAS.items():
-        if not hasattr(torch.ops.torchvision, name):
-            torch.library.define(f"torchvision::{name}", schema)
+    for name in missing:
+        torch.library.define(f"torchvision::{name}", _SCHEMAS[name])
+    try:
+        return _imported("torchvision", "vision")
+    except RuntimeError as error:
+        raise InputError(f"torchvision cannot be imported: {error}") from error
 
 
 def timm() -> ModuleType:
-    """timm, which imports torchvision itself. Raises InputError where one of them is missing."""
+    """Import timm, which imports torchvision itself. Raises InputError if one of them is missing."""
     torchvision()
     return _imported("timm", "vision")
 
 
 def transformers() -> ModuleType:
-    """transformers, which imports torchvision where that is there. Raises InputError where it is missing."""
+    """Import transformers, which imports torchvision if that is installed. Raises InputError if it is missing."""
     if importlib.util.find_spec("torchvision") is not None:
         torchvision()
     return _imported("transformers", "hub")

@@ -1,4 +1,4 @@
-"""What a Hugging Face image processor does to an image, as normalisation of pixels in [0, 1], size and resizing."""
+"""Conversion of a Hugging Face image processor to normalisation of pixels in [0, 1], image size and resizing."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ _WARPED = 384  # ConvNeXt's processors crop below this size, and warp from it on
 
 
 def normalisation(processor: Mapping[str, Any]) -> tuple[Values, Values]:
-    """Mean and std for pixels in [0, 1] of ``processor`` (a dictionary, as it is saved); None, None for neither.
+    """Compute mean and std for pixels in [0, 1]; None and None if the processor does not normalise.
 
     A processor computes ((255 p) * factor - offset - mean) / std for a pixel p, and may leave out any part of that.
+
+    Args:
+        processor: its settings, as they are saved.
     """
     if not processor:
         return None, None
     factor = 255 * float(processor.get("rescale_factor", 1 / 255)) if processor.get("do_rescale", True) else 255.0
     offset = 1.0 if processor.get("rescale_offset") else 0.0
     given = processor.get("image_mean"), processor.get("image_std")
-    # MobileViT's has values, and does not use them.
+    # MobileViT's processor has a mean and std, but does not use them.
     normalises = processor.get("do_normalize", "do_flip_channel_order" not in processor)
     mean, std = ((0.0,) * 3, (1.0,) * 3) if not normalises or None in given else given
     mean, std = _channels(mean), _channels(std)
@@ -35,7 +38,7 @@ def normalisation(processor: Mapping[str, Any]) -> tuple[Values, Values]:
 
 
 def size_and_resizing(processor: Mapping[str, Any]) -> tuple[tuple[int, int] | None, Resizing]:
-    """(height, width) of the images that the network gets, and how they come to it. None where nothing is resized."""
+    """Read (height, width) of the network's images, None if nothing is resized or cropped, and the resizing."""
     size, crop = processor.get("size") or {}, _pair(processor.get("crop_size"))
     if isinstance(size, int):
         size = {"height": size, "width": size}
@@ -57,7 +60,7 @@ def size_and_resizing(processor: Mapping[str, Any]) -> tuple[tuple[int, int] | N
 
 
 def _fits(crop: tuple[int, int] | None, whole: tuple[int, int]) -> bool:
-    """Else the processor would fill up with black; we take as small as covers the crop."""
+    """Return True if the crop fits into the image; otherwise the processor would add black borders."""
     return crop is None or (crop[0] <= whole[0] and crop[1] <= whole[1])
 
 

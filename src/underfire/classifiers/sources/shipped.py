@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from underfire.checkpoints import read_weights
 from underfire.classifiers.sources.options import Source
-from underfire.zoo import recipes, weights
+from underfire.zoo import recipes
 
 
 def names() -> list[str]:
-    """The shipped classifiers."""
-    return [name for name in recipes.RECIPES if weights.path(name).exists()]
+    """List the names of the shipped classifiers."""
+    return [name for name in recipes.RECIPES if recipes.weights_file(name).exists()]
 
 
 def find(name: str) -> Source:
-    """The shipped classifier called ``name``."""
+    """Load the shipped classifier called ``name``."""
     recipe = recipes.find(name)
     network = recipe.network()
-    network.load_state_dict(weights.read(recipe))
+    network.load_state_dict(read_weights(recipes.weights_file(name)))
     return Source(
         network,
         name=recipe.name,

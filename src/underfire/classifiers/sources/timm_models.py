@@ -8,22 +8,22 @@ from typing import Any
 from underfire.classifiers.sources.hub import unreachable
 from underfire.classifiers.sources.options import Options, Source
 from underfire.classifiers.sources.packages import timm
-from underfire.classifiers.sources.seeded import seeded
 from underfire.data.resizing import FILTERS, Resizing
 from underfire.errors import InputError, unknown_name
+from underfire.training import initial_weights
 
 
 def knows(name: str) -> bool:
-    """Whether timm has a classifier of that name. Raises InputError where timm is not installed."""
+    """Return True if timm has a classifier of that name. Raises InputError if timm is not installed."""
     package: Any = timm()
     return bool(package.is_model(name.split(".")[0]))
 
 
 def find(name: str, options: Options) -> Source:
-    """The classifier that timm calls ``name``, with or without a tag (``resnet50.a1_in1k``).
+    """Load timm's classifier ``name``, with or without the tag of its weights (``resnet50.a1_in1k``).
 
-    Normalisation, image size, crop and filter are those of its pretrained configuration, also for random weights and
-    for weights from a file.
+    Normalisation, image size, crop and filter come from its pretrained configuration, also with random weights and
+    weights from a file.
     """
     package: Any = timm()
     if not knows(name):
@@ -38,7 +38,7 @@ def find(name: str, options: Options) -> Source:
         extra["in_chans"] = options.channels
     config = package.get_pretrained_cfg(name)
     if options.image_size is not None and config is not None and config.fixed_input_size:
-        extra["img_size"] = options.image_size  # a transformer's positions are made for one size
+        extra["img_size"] = options.image_size  # a transformer has position embeddings for one size
     module = _network(package, name, options, extra)
     config = package.data.resolve_model_data_config(module)
     _, height, width = config["input_size"]
@@ -56,14 +56,14 @@ def find(name: str, options: Options) -> Source:
 
 
 def _network(package: Any, name: str, options: Options, extra: dict[str, Any]) -> Any:
-    with seeded():
+    with initial_weights():
         if not options.pretrained:
             return package.create_model(name, pretrained=False, **extra)
         config = package.get_pretrained_cfg(name)
         advice = f"Give the file of its weights with --weights FILE, or take random ones with timm:{name}:random."
         if config is None or not config.has_weights:
             raise InputError(f"timm has no weights for {name}. {advice}")
-        if options.class_count not in (None, config.num_classes):  # timm would put a random head there without a word
+        if options.class_count not in (None, config.num_classes):  # timm would silently use a random head
             raise InputError(
                 f"classes is {options.class_count}, and timm's weights for {name} have {config.num_classes}: for a "
                 f"network with other classes give its own weights too (--weights FILE), or take timm:{name}:random."
@@ -75,12 +75,12 @@ def _network(package: Any, name: str, options: Options, extra: dict[str, Any]) -
             return package.create_model(name, pretrained=True, **extra)
         except OSError as error:
             raise InputError(f"timm's weights for {name} cannot be downloaded ({error}). {advice}") from error
-        except RuntimeError as error:  # its first convolution has another shape than asked for
+        except RuntimeError as error:  # the first convolution cannot take the channels asked for
             raise InputError(f"timm cannot build {name} with {extra}: {error}") from error
 
 
 def _per_channel(values: Any, channels: int) -> tuple[float, ...]:
-    """One value per channel; for a single channel, timm may keep the three of the colour images."""
+    """Return one value per channel: for one channel, the mean of the three values that timm may keep."""
     return tuple(values) if len(values) == channels else (sum(values) / len(values),) * channels
 
 
@@ -88,14 +88,14 @@ def _resizing(config: dict[str, Any], height: int, width: int) -> Resizing:
     interpolation = config["interpolation"] if config["interpolation"] in FILTERS else "bicubic"
     share = config["crop_pct"] or 1.0
     whole = math.floor(height / share), math.floor(width / share)
-    if share > 1:  # it would be cropped from a border that is not there
+    if share > 1:  # the crop would be larger than the image
         return Resizing(None, interpolation)
     square = config["crop_mode"] != "squash" and whole[0] == whole[1]
     return Resizing(whole[0] if square else whole, interpolation)
 
 
 def _class_names(package: Any, module: Any) -> tuple[str, ...] | None:
-    """ImageNet's names, where the network is one of its 1,000 classes; timm knows no others."""
+    """Return ImageNet's class names if the network has ImageNet's classes; timm knows no other names."""
     subset = package.data.infer_imagenet_subset(module)
     if subset is None:
         return None

@@ -6,22 +6,21 @@ from typing import Any
 
 from underfire.classifiers.sources.options import Options, Source
 from underfire.classifiers.sources.packages import torchvision
-from underfire.classifiers.sources.seeded import seeded
 from underfire.data.resizing import Resizing
 from underfire.errors import InputError, unknown_name
+from underfire.training import initial_weights
 
 
 def knows(name: str) -> bool:
-    """Whether torchvision has a classifier of that name. Raises InputError where torchvision is not installed."""
+    """Return True if torchvision has a classifier of that name. Raises InputError if torchvision is not installed."""
     models: Any = torchvision().models
     return name in models.list_models(module=models)
 
 
 def find(name: str, options: Options) -> Source:
-    """The classifier that torchvision calls ``name``, with the weights ``options.weights`` ("DEFAULT" where None).
+    """Load torchvision's classifier ``name`` with the weights ``options.weights`` (``DEFAULT`` if None).
 
-    The transforms, and for its own weights the class names, are those of the weights; with random weights or a file,
-    the transforms are those of the default weights.
+    Normalisation and resizing come from these weights, or from the default weights if random ones or a file are used.
     """
     models: Any = torchvision().models
     known = models.list_models(module=models)  # without detection, segmentation and video
@@ -57,7 +56,7 @@ def find(name: str, options: Options) -> Source:
 def _network(models: Any, name: str, weights: Any, classes: int) -> Any:
     # The auxiliary heads are for training, and the published weights of these two alone have them.
     extra = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    with seeded():
+    with initial_weights():
         if weights is None:
             return models.get_model(name, weights=None, num_classes=classes, **extra)
         try:

@@ -1,4 +1,4 @@
-"""A file of weights for a network that is there already: what people call a checkpoint."""
+"""Loading of a file of weights, often called a checkpoint, into a network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from underfire.errors import InputError, UnderfireWarning
 
-# Under which keys training scripts put the state dict, and what wrappers put before its names.
+# Keys under which training scripts store the state dict, and prefixes that wrappers add to its names.
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "state_dict_ema", "model_ema")
 _PREFIXES = ("module.", "model.", "_orig_mod.", "net.", "network.", "backbone.", "encoder.", "_model.", "0.", "1.")
 
@@ -21,13 +21,13 @@ State = dict[str, Tensor]
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
-    """Load the state dict in ``path`` into ``module``, unwrapped and without its wrappers' prefixes.
+    """Load the state dict in ``path`` into ``module``. Keys and prefixes that training scripts add are removed.
+
+    Weights that the network has no place for are left out, with a warning.
 
     Raises:
         InputError: the file cannot be read safely, holds no state dict, lacks some of the network's weights, or has
-            them in other shapes.
-
-    Warns of weights that the network has no place for.
+            them in other shapes. The network is not changed.
     """
     own = module.state_dict()
     state = _fitting(read_state(path), own)
@@ -51,7 +51,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
 
 
 def read_state(path: Path) -> State:
-    """The tensors by name in a ``.safetensors`` file, or in one that torch can read without running code."""
+    """Read the tensors by name in a ``.safetensors`` file, or in a file that torch can read without running code."""
     if path.suffix.lower() == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -70,7 +70,7 @@ def read_state(path: Path) -> State:
                 "(), FILE) writes, or a .safetensors file. Was it cut short, or is it a text that points to the file?"
             ) from error
         why = " ".join(str(error).split())
-        unsafe = "weights_only" in why or "Unsupported" in why or "WeightsUnpickler" in why
+        unsafe = type(error).__name__ == "UnpicklingError"  # a class of pickle, which this package never imports
         raise InputError(
             f"weights file {path} "
             + (
@@ -84,7 +84,7 @@ def read_state(path: Path) -> State:
 
 
 def _may_be_torchs(path: Path) -> bool:
-    """Whether a file begins as one of torch's does: a zip archive, or a pickle; before 2018, a tar archive."""
+    """Return True if a file begins like one of torch: a zip archive or a pickle, or a tar archive before 2018."""
     with path.open("rb") as file:
         start = file.read(2)
     return start == b"PK" or start[:1] == b"\x80" or tarfile.is_tarfile(path)
@@ -109,13 +109,13 @@ def _unwrapped(content: Any, path: Path) -> State:
 
 
 def _fitting(state: State, own: Mapping[str, Tensor]) -> State:
-    """``state`` with the wrappers' prefixes taken off, as many as make the most of its names known."""
+    """Remove prefixes of wrappers, so that as many names as possible are those of the network."""
     best, known = state, sum(name in own for name in state)
     tried = [state]
-    for candidate in tried:  # grows while it is walked through: prefixes may be nested
+    for candidate in tried:  # the list grows during the loop, because prefixes may be nested
         for prefix in _PREFIXES:
             if any(name.startswith(prefix) for name in candidate):
-                # A training script's other tensors stay; taking one for a weight must not replace that weight.
+                # Tensors without the prefix stay, but must not replace a weight that has it.
                 others = {name: value for name, value in candidate.items() if not name.startswith(prefix)}
                 stripped = {n.removeprefix(prefix): v for n, v in candidate.items() if n.startswith(prefix)}
                 tried.append({**others, **stripped})

@@ -1,4 +1,4 @@
-"""The model card that goes with each masker."""
+"""The model card of a masker."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 
+from underfire.checkpoints import state_hash
 from underfire.data import ImageData
 from underfire.interpreters.rts.files import Note
 from underfire.interpreters.rts.network import Masker
 from underfire.interpreters.rts.training import MaskerRecipe
-from underfire.zoo.weights import state_hash
+
+_HASHED = "SHA-256 of weights, normalisation and features"
 
 
 def masker_card(
@@ -22,12 +24,16 @@ def masker_card(
     training: ImageData,
     test: ImageData | None,
 ) -> str:
-    """The card as Markdown: whose masker it is, data, recipe, and what was measured."""
+    """Write the card as Markdown: classifier, data, recipe and measurements.
+
+    Args:
+        reached: the measurements and counts that ``train_masker`` returns.
+    """
     shape = note.shape
     loss = recipe.loss
     lines = {
-        "classifier": f"{note.classifier}, SHA-256 `{note.classifier_sha256}`",
-        "encoder": "the classifier itself" if note.shared else f"{note.encoder}, SHA-256 `{note.encoder_sha256}`",
+        "classifier": f"{note.classifier}, {_HASHED} `{note.classifier_sha256}`",
+        "encoder": "the classifier itself" if note.shared else f"{note.encoder}, {_HASHED} `{note.encoder_sha256}`",
         **_measured(reached),
         "training data": f"{training.name} ({len(training):,} images)",
         "input": f"features with {shape.top} channels at the top and {list(shape.skips)} at finer scales, of images of "
@@ -38,18 +44,18 @@ def masker_card(
         f"{recipe.decoder_batch} images, {100 * recipe.decoder_fakes:.0f} % fake classes; Adam {recipe.rate:g}, weight "
         f"decay {recipe.weight_decay:g}; loss: destroyer + {loss.area:g} area + {loss.roughness:g} roughness + "
         f"{loss.preserver:g} preserver",
-        "confidence": f"{note.confidence:g}: the evidence for its class that a place must show",
+        "confidence": f"{note.confidence:g}: the evidence for the class that a place must show",
         "seed": str(recipe.seed),
         "made with": f"torch {torch.__version__}, `underfire train rts`",
-        "SHA-256 of the parameters": f"`{state_hash(masker)}`",
+        "SHA-256 of the weights": f"`{state_hash(masker)}`",
         "SHA-256 of the data": f"training `{training.fingerprint()}`"
         + ("" if test is None else f", test `{test.fingerprint()}`"),
     }
     table = "\n".join(f"| {what} | {text} |" for what, text in lines.items())
     return f"""# {reached["name"]}
 
-A masker (Dabkowski & Gal 2017) that shows what a classifier looks at: the interpreter RTS. It belongs to the classifier
-below, and to no other.
+A masker (Dabkowski & Gal 2017) that shows where a classifier sees a class: the network behind the interpreter RTS. It
+works with the classifier below only.
 
 | | |
 |---|---|
@@ -63,9 +69,9 @@ def _measured(reached: Mapping[str, Any]) -> dict[str, str]:
     count = f"of {reached['test_images']:,} test images"
     share = {name: f"{100 * reached[name]:.1f} %" for name in ("accuracy", "kept", "kept_random", "without")}
     return {
-        "selector": f"right about {100 * reached['presence_accuracy']:.1f} % of the classes asked for, half of them "
-        f"absent, {count}",
-        "decoder": f"the class is still seen in {share['kept']} {count} where only the half is left that the map finds "
-        f"most important (a random half: {share['kept_random']}; the other half: {share['without']}; the whole image: "
-        f"{share['accuracy']})",
+        "selector": f"right about {100 * reached['presence_accuracy']:.1f} % of the classes asked for, half of which "
+        f"are absent, {count}",
+        "decoder": f"the classifier still sees the class in {share['kept']} {count} when only the most important half "
+        f"of the map is left (a random half: {share['kept_random']}; the other half: {share['without']}; "
+        f"the whole image: {share['accuracy']})",
     }

@@ -1,4 +1,7 @@
-"""Masker files: weights with a note of what they belong to. What is untrained, or another classifier's, is refused."""
+"""Masker files: weights, with a note about the classifier that they belong to.
+
+A masker that is untrained or belongs to another classifier is refused.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,29 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from underfire.checkpoints import read_weights, write_weights
 from underfire.classifiers import Classifier, load
 from underfire.classifiers.sources import names
 from underfire.errors import InputError, InterpreterError
 from underfire.interpreters.rts.network import Masker, Shape
-from underfire.zoo import weights
+from underfire.zoo.recipes import WEIGHTS
 
 PREFIX = "rts-"
 
 
 @dataclass(frozen=True)
 class Note:
-    """What a masker was made for and how; part of its file.
+    """The note in a masker file: its classifier, its encoder, and its training.
 
-    ``encoder`` is how the encoder is loaded (as ``classifiers.load`` takes it) where it is not the
-    classifier itself, and empty where it is.
+    Args:
+        classifier: name of the classifier.
+        classifier_sha256: ``Classifier.sha256()``, over weights, normalisation and features.
+        encoder: the name by which ``classifiers.load`` finds the encoder; empty if the encoder is the classifier.
+        encoder_sha256: the same hash of the encoder.
+        image_size: height and width of the training images.
+        shape: channels and classes of the masker.
+        confidence: the evidence that a place must show.
+        selector_steps, decoder_steps: steps of its training.
     """
 
     classifier: str
@@ -37,18 +48,19 @@ class Note:
 
     @property
     def shared(self) -> bool:
-        """Whether the encoder is the classifier."""
+        """True if the encoder is the classifier."""
         return self.encoder_sha256 == self.classifier_sha256
 
     def to_json(self) -> str:
+        """Write the note as JSON."""
         return json.dumps({"underfire": "rts", **asdict(self)}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Raises ValueError, KeyError or TypeError where ``text`` is something else."""
+        """Read a note from JSON. Raises ValueError, KeyError or TypeError if ``text`` is anything else."""
         values: dict[str, Any] = json.loads(text)
         if values.pop("underfire") != "rts":
-            raise ValueError("of another kind")
+            raise ValueError("the note is of another kind of file")
         shape = values.pop("shape")
         shape["skips"] = tuple(shape["skips"])
         values["image_size"] = tuple(values["image_size"])
@@ -57,7 +69,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Opened:
-    """A masker's file, the masker in evaluation mode, and its encoder where that is not the classifier."""
+    """An open masker: its file, the network in evaluation mode, and its encoder (None if it is the classifier)."""
 
     file: Path
     masker: Masker
@@ -65,7 +77,7 @@ class Opened:
     encoder: Classifier | None
 
     def check_size(self, size: tuple[int, int]) -> None:
-        """Raises InterpreterError for images of another height and width than the masker was trained on."""
+        """Raise InterpreterError if images of this height and width are not as large as the training images."""
         if size != tuple(self.note.image_size):
             raise InterpreterError(
                 f"masker {self.file} was trained on images of {self.note.image_size[0]} x {self.note.image_size[1]}, "
@@ -75,11 +87,11 @@ class Opened:
 
 def write(masker: Masker, note: Note, file: Path) -> None:
     """Write the masker as safetensors, with the note in its header."""
-    weights.write(masker, file, note.to_json())
+    write_weights(masker, file, note.to_json())
 
 
 def read_note(file: Path) -> Note:
-    """The note of a masker file. Raises InterpreterError where it is no masker, or an untrained one."""
+    """Read the note of a masker file. Raises InterpreterError if it is no masker file, or the masker is untrained."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -88,7 +100,7 @@ def read_note(file: Path) -> Note:
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise InterpreterError(
             f"masker {file} is no masker that 'underfire train rts' wrote ({type(error).__name__}: {error}); expected "
-            "its rts-NAME.safetensors, or the folder with it."
+            "a file rts-NAME.safetensors, or a folder with one."
         ) from error
     if min(note.selector_steps, note.decoder_steps) < 1:
         raise InterpreterError(
@@ -99,20 +111,20 @@ def read_note(file: Path) -> Note:
 
 
 def shipped() -> Iterator[Path]:
-    """The masker files that come with the package."""
-    yield from sorted(weights.FOLDER.glob(f"{PREFIX}*.safetensors"))
+    """List the masker files that ship with the package."""
+    yield from sorted(WEIGHTS.glob(f"{PREFIX}*.safetensors"))
 
 
 def find(masker: str | None, classifier_sha256: str) -> tuple[Path, Note]:
-    """The masker file for a classifier.
+    """Find the masker file for a classifier.
 
     Args:
-        masker: a file, or a folder with one; None looks among the shipped ones.
-        classifier_sha256: of the classifier, ``Classifier.sha256()``.
+        masker: a file, or a folder with one masker; if None, the file that ships for this classifier.
+        classifier_sha256: ``Classifier.sha256()`` of the classifier.
 
     Raises:
-        InputError: nothing is there.
-        InterpreterError: it is no masker, untrained, or made for another classifier; or none ships for this one.
+        InputError: the file does not exist, or the folder does not hold exactly one masker.
+        InterpreterError: the file is no masker, is untrained, or was made for another classifier; or none ships.
     """
     if masker is None:
         for file in shipped():
@@ -130,7 +142,7 @@ def find(masker: str | None, classifier_sha256: str) -> tuple[Path, Note]:
     if note.classifier_sha256 != classifier_sha256:
         raise InterpreterError(
             f"masker {file} belongs to another classifier: to {note.classifier!r}, whose weights, normalisation "
-            f"and features have the SHA-256 {note.classifier_sha256[:12]}...; this one's have "
+            f"and features have the SHA-256 {note.classifier_sha256[:12]}...; those of this classifier have "
             f"{classifier_sha256[:12]}.... Are its mean, std and features given as in training? "
             "Else train one for it: underfire train rts."
         )
@@ -138,16 +150,19 @@ def find(masker: str | None, classifier_sha256: str) -> tuple[Path, Note]:
 
 
 def open_masker(masker: str | None, encoder: str | None, classifier_sha256: str) -> Opened:
-    """The masker for a classifier, with its encoder; see ``find``.
+    """Open the masker for a classifier, and its encoder.
 
     Args:
-        encoder: the encoder as ``classifiers.load`` takes it, instead of what the file says.
-    """
-    from safetensors.torch import load_file
+        masker, classifier_sha256: see ``find``.
+        encoder: the name of the encoder, as ``classifiers.load`` takes it; the name in the masker file if None.
 
+    Raises:
+        InputError, InterpreterError: see ``find``; also if the file is damaged, or the encoder is not the one that the
+            masker was trained with.
+    """
     file, note = find(masker, classifier_sha256)
     network = Masker(note.shape)
-    state = load_file(file)
+    state = read_weights(file)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
@@ -163,7 +178,7 @@ def open_masker(masker: str | None, encoder: str | None, classifier_sha256: str)
 def _encoder(file: Path, note: Note, given: str | None) -> Classifier:
     spec = given or note.encoder
     if given is None and ".py:" in spec and spec not in names():
-        # A file of weights is data; what code it names is for the user to say.
+        # A file of weights must not choose the code that is run: the user names it.
         raise InterpreterError(
             f"masker {file} was trained with the features of {spec!r}, which is code of yours: name it yourself, "
             f"RTS(masker=..., encoder={spec!r})."

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from underfire.checkpoints import state_hash
 from underfire.classifiers import Classifier, Prepared, Recorded
 from underfire.interpreters.base import Interpreter, Reader, State, View
 from underfire.interpreters.rts.files import Opened, open_masker
 from underfire.interpreters.rts.losses import presence_loss
-from underfire.zoo.weights import state_hash
 
 ENCODER_WEIGHT = 0.1
 

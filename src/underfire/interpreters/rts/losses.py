@@ -1,4 +1,4 @@
-"""What a masker is trained on (Dabkowski & Gal 2017, section 3, with the coefficients of the published experiments)."""
+"""The loss of a masker (Dabkowski & Gal 2017, section 3), with the coefficients of the published experiments."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ from torch import Tensor
 
 
 def presence_loss(presence: Tensor, real: Tensor) -> Tensor:
-    """Cross-entropy of the logits (-s/2, s/2) of "absent, present", N. ``presence`` s, N; ``real`` bool N."""
+    """Compute the cross-entropy of the logits (-s/2, s/2) for "absent, present" per image, N.
+
+    Args:
+        presence: s, N.
+        real: bool N: True if the class is present.
+    """
     return F.softplus(torch.where(real, -presence, presence))
 
 
 def hinge(logits: Tensor, labels: Tensor, wanted: Tensor, target: float, other: float) -> Tensor:
-    """How far the logits are from a class that leads, or trails, the others by enough, N >= 0 (Carlini & Wagner 2017).
+    """Compute the hinge loss on the lead of a class over all other classes, N >= 0 (Carlini & Wagner 2017).
 
     Args:
         logits: N x K.
-        labels: int64 N.
-        wanted: bool N: the label's class is to lead by ``target``; elsewhere it is to trail by ``other``.
+        labels: int64 N, the classes.
+        wanted: bool N: True if the class should lead by ``target``, False if it should trail by ``other``.
+        target, other: margins in logits.
     """
     chosen = F.one_hot(labels, logits.shape[1]).bool()
     lead = logits[chosen] - logits.masked_fill(chosen, -torch.inf).amax(1)
@@ -28,24 +34,25 @@ def hinge(logits: Tensor, labels: Tensor, wanted: Tensor, target: float, other: 
 
 
 def area(maps: Tensor, power: float = 0.3) -> Tensor:
-    """mean((m + 0.0005)^power): the size of the maps N x h x w."""
+    """Compute the size of the maps N x h x w: mean((m + 0.0005)^power)."""
     return (maps + 0.0005).pow(power).mean()
 
 
 def roughness(maps: Tensor) -> Tensor:
-    """sum |dm|^2 / (2 N) over neighbours: the length of the maps' edges. ``maps`` N x h x w."""
+    """Compute the length of the edges in maps N x h x w: sum |dm|^2 / (2 N) over neighbouring pixels."""
     squares = maps.diff(dim=1).square().sum() + maps.diff(dim=2).square().sum()
     return squares / (2 * len(maps))
 
 
 @dataclass(frozen=True)
 class MaskLoss:
-    """destroyer + ``area`` * area + ``roughness`` * roughness + ``preserver`` * preserver.
+    """The decoder's loss: destroyer + ``area`` * area + ``roughness`` * roughness + ``preserver`` * preserver.
 
-    Preserved images keep what the map marks, destroyed ones the rest. Where the map is for the image's own class, the
-    preserved image shall show that class (by ``target`` logits), and the destroyed one shall not (by
-    ``destroyed_other``). For a fake class the roles invert: there is nothing to mark, so that the image shall lose its
-    class where only the map's part is kept (by ``preserved_other``), and keep it where that part is taken away.
+    The preserved image keeps the pixels that the map marks; the destroyed image keeps the other pixels. If the map is
+    for the image's own class, the preserved image should show that class (by ``target`` logits), and the destroyed
+    image should not (by ``destroyed_other``). If the map is for a fake class, there is nothing to mark, and the roles
+    swap: the preserved image should lose the image's own class (by ``preserved_other``), and the destroyed image should
+    keep it (by ``target``).
     """
 
     area: float = 8.0
@@ -58,13 +65,13 @@ class MaskLoss:
     def parts(
         self, maps: Tensor, preserved: Tensor, destroyed: Tensor, labels: Tensor, real: Tensor
     ) -> dict[str, Tensor]:
-        """The parts by name, without their coefficients.
+        """Compute the parts of the loss by name, without their coefficients.
 
         Args:
-            maps: N x H x W in [0, 1] at the images' size.
+            maps: N x H x W in [0, 1], in the size of the images.
             preserved, destroyed: the classifier's logits N x K of the two images.
             labels: int64 N, the images' own classes.
-            real: bool N: whether the map is for the image's own class.
+            real: bool N: True if the map is for the image's own class.
         """
         return {
             "destroyer": hinge(destroyed, labels, ~real, self.target, self.destroyed_other).mean(),
@@ -74,7 +81,7 @@ class MaskLoss:
         }
 
     def total(self, parts: dict[str, Tensor]) -> Tensor:
-        """Their weighted sum."""
+        """Compute the weighted sum of the parts."""
         return (
             parts["destroyer"]
             + self.area * parts["area"]

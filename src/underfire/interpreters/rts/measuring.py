@@ -1,4 +1,4 @@
-"""How good a masker is on images that it was not trained on."""
+"""Quality of a masker on images that it was not trained on."""
 
 from __future__ import annotations
 
@@ -19,10 +19,19 @@ IMAGES = 500
 
 @dataclass(frozen=True)
 class Measured:
-    """On ``test_images`` images: how often the selector is right about a class that is there, or (for every second
-    image) is not; and the share of images whose class the classifier still sees where only the half that the map finds
-    most important is left, a random half of the same make, or the rest. What is taken away becomes the image's mean
-    colour. Shares in [0, 1]."""
+    """The quality of a masker. Shares are in [0, 1].
+
+    ``kept``, ``kept_random`` and ``without`` replace half of the pixels by the image's mean colour.
+
+    Args:
+        test_images: number of images.
+        presence_accuracy: share of right answers of the selector. Every second image, on average, is asked for a class
+            that is absent.
+        accuracy: share of whole images that the classifier puts into their class.
+        kept: the same if only the half that the map finds most important is left.
+        kept_random: the same if only a random half is left.
+        without: the same if only the half that the map finds least important is left.
+    """
 
     test_images: int
     presence_accuracy: float
@@ -33,7 +42,7 @@ class Measured:
 
 
 def measure(masker: Masker, confidence: float, classifier: Prepared, encoder: Prepared, pictures: Pictures) -> Measured:
-    """Measure on up to ``IMAGES`` images, spread over the data: a folder is often sorted by class."""
+    """Measure on up to ``IMAGES`` images, spread evenly over the data, because folders are often sorted by class."""
     generator = torch.Generator().manual_seed(0)
     device = next(classifier.module.parameters()).device
     masker.to(device)
@@ -62,6 +71,6 @@ def measure(masker: Masker, confidence: float, classifier: Prepared, encoder: Pr
 
 
 def half(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """bool N x H x W: the half of the pixels with the largest values."""
+    """Select the half of the pixels with the largest values: bool N x H x W, in ``size``."""
     large = F.interpolate(maps.unsqueeze(1), size, mode="bilinear", align_corners=False).squeeze(1)
     return most_important(large, 0.5)

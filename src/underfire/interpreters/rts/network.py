@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from underfire.classifiers import Recorded
-from underfire.classifiers.pixels import full_precision
 from underfire.errors import InterpreterError
+from underfire.numerics import full_precision
 
 EPS = 1e-8
 STEPS_UP = 3

@@ -1,4 +1,4 @@
-"""What stands where a map takes pixels away: a blurred image, or noise around a random colour."""
+"""The content of removed pixels while a masker is trained: a blurred image, or noise around a random colour."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLOUR = 0.33
 
 
 def blurred(images: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of N x C x H x W with ``sigma`` in pixels, mirrored at the borders."""
+    """Blur images N x C x H x W with a Gaussian of ``sigma`` pixels; borders are mirrored."""
     reach = min(math.ceil(2.5 * sigma), min(images.shape[2:]) - 1)
     offsets = torch.arange(-reach, reach + 1, dtype=images.dtype, device=images.device)
     kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
@@ -25,10 +25,13 @@ def blurred(images: Tensor, sigma: float) -> Tensor:
 
 
 def replacements(images: Tensor, generator: torch.Generator, blur_share: float = 0.5) -> Tensor:
-    """For each image N x C x H x W in [0, 1] what takes its place, in [0, 1].
+    """Draw a replacement for each image N x C x H x W in [0, 1]; the replacements are in [0, 1] too.
 
-    With probability ``blur_share`` the image itself, blurred (sigma 11 of 224 pixels); else grey that is moved by up to
-    0.33 per channel, with noise of standard deviation 0.11. ``generator`` is the CPU's.
+    With probability ``blur_share`` it is the image itself, blurred (sigma 11 for images of 224 pixels). Otherwise it is
+    grey, shifted by up to 0.33 per channel, plus noise of standard deviation 0.11.
+
+    Args:
+        generator: a random number generator of the CPU.
     """
     count, channels = images.shape[:2]
     pick = torch.rand(count, 1, 1, 1, generator=generator) < blur_share
@@ -39,6 +42,9 @@ def replacements(images: Tensor, generator: torch.Generator, blur_share: float =
 
 
 def composed(images: Tensor, others: Tensor, maps: Tensor) -> Tensor:
-    """``images`` where the maps N x H x W are 1, ``others`` where they are 0. Gradients flow through the maps alone."""
+    """Blend ``images`` (where the maps N x H x W are 1) with ``others`` (where they are 0).
+
+    Gradients flow through the maps only.
+    """
     weights = maps.unsqueeze(1)
     return weights * images.detach() + (1 - weights) * others.detach()

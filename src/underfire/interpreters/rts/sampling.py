@@ -1,4 +1,4 @@
-"""The images that a masker is trained on: decoded once where memory allows, drawn by step number."""
+"""Training images of a masker: decoded once if memory allows, drawn by step number."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from underfire.data import ImageData
 from underfire.errors import DataError
 
 MEMORY = 1 << 30
-"""Bytes of decoded images that are kept."""
+"""Largest memory for decoded images, in bytes."""
 
 
 class Pictures:
-    """Images of ``data`` as ``classifier`` takes them, each decoded when it is first asked for.
+    """The images of ``data``, prepared for ``classifier`` and decoded when they are first needed.
 
-    They are kept as 8-bit pixels where all of them fit into ``memory`` bytes, and decoded each time where not.
+    If all of them fit into ``memory`` bytes, they are kept as 8-bit pixels; otherwise they are decoded each time.
     """
 
     def __init__(self, data: ImageData, classifier: Classifier, memory: int = MEMORY) -> None:
@@ -30,7 +30,7 @@ class Pictures:
         return len(self._labels)
 
     def size(self) -> tuple[int, int]:
-        """Height and width of the images as the classifier takes them. Raises DataError where none can be read."""
+        """Return height and width of the prepared images. Raises DataError if no image can be read."""
         if self.classifier.image_size is not None:
             return self.classifier.image_size
         for batch in self.data.batches(None, self.classifier.channels, 8, None, self.classifier.resizing):
@@ -39,10 +39,10 @@ class Pictures:
         raise DataError(f"none of the {len(self)} images of {self.data.name!r} can be read.")
 
     def load(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        """Images float32 N x C x H x W in [0, 1] and labels int64 N. Those that cannot be read are left out.
+        """Load images, float32 N x C x H x W in [0, 1], and labels, int64 N, leaving out unreadable images.
 
         Raises:
-            DataError: none of them can be read.
+            DataError: none of the images can be read.
         """
         missing = [index for index in dict.fromkeys(indices) if not self._known[index] and index not in self._lost]
         fresh = self._decode(missing)
@@ -59,7 +59,7 @@ class Pictures:
         classifier = self.classifier
         batch = self.data.load(classifier.image_size, classifier.channels, indices, classifier.resizing)
         read: dict[int, Tensor] = {}
-        for index in indices:  # those that were read come in the same order; equal images may have equal ids
+        for index in indices:  # the batch has the readable images in this order; equal images may have equal ids
             if len(read) < len(batch.records) and self.data.record(index) == batch.records[len(read)]:
                 read[index] = batch.images[len(read)]
         self._lost.update(index for index in indices if index not in read)
@@ -76,7 +76,7 @@ class Pictures:
 
 
 def drawn(count: int, batch: int, step: int, seed: int) -> list[int]:
-    """The indices of step ``step`` (from 0), when 0..count-1 are shuffled anew after each round."""
+    """Draw the indices of a step (from 0): every round of 0..count-1 is shuffled anew."""
     rounds: dict[int, list[int]] = {}
     chosen = []
     for row in range(step * batch, (step + 1) * batch):
@@ -89,9 +89,10 @@ def drawn(count: int, batch: int, step: int, seed: int) -> list[int]:
 
 
 def with_fakes(labels: Tensor, classes: int, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Classes to ask for, int64 N, and whether each is the image's own, bool N.
+    """Choose the class to ask for, per image: the label, or with probability ``share`` another class.
 
-    With probability ``share`` another class than the label, all equally likely.
+    Returns:
+        Classes, int64 N, and ``real``, bool N: True if the class is the label. All other classes are equally likely.
     """
     fake = torch.rand(len(labels), generator=generator) < share
     shift = torch.randint(1, classes, (len(labels),), generator=generator)

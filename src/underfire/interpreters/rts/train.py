@@ -1,4 +1,4 @@
-"""Training a masker from a classifier and images to weights, model card and losses."""
+"""Training of a masker, from a classifier and images to a masker file, a model card and a table of losses."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from underfire import training as loop
+from underfire.checkpoints import open_training, write_text
 from underfire.classifiers import Classifier
 from underfire.data import ImageData
 from underfire.errors import DataError, InputError
@@ -18,8 +20,7 @@ from underfire.interpreters.rts.card import masker_card
 from underfire.interpreters.rts.measuring import measure
 from underfire.interpreters.rts.network import Masker
 from underfire.interpreters.rts.sampling import Pictures
-from underfire.interpreters.rts.training import MaskerRecipe, Step, Training, rows
-from underfire.zoo.folder import open_folder, record, write_text
+from underfire.interpreters.rts.training import MaskerRecipe, Training
 
 LOSSES = "losses.csv"
 
@@ -34,27 +35,30 @@ def train_masker(
     encoder_spec: str = "",
     recipe: MaskerRecipe | None = None,
     resume: bool = False,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: Callable[[loop.Step], None] | None = None,
 ) -> dict[str, Any]:
-    """Train a masker for ``classifier``; write ``rts-NAME.safetensors``, ``rts-NAME.md``, losses and checkpoint.
+    """Train a masker for ``classifier`` and write it to ``folder``.
+
+    The folder gets ``rts-NAME.safetensors``, the model card ``rts-NAME.md``, ``losses.csv`` and a checkpoint.
 
     Args:
+        classifier: the network whose decisions the maps explain.
         training: labelled images, with labels in the classifier's order.
-        folder: where everything is written.
-        test: images to measure the masker on; it is never trained on them.
-        encoder: another network whose features the masker reads; the classifier's own where None.
-        encoder_spec: how ``classifiers.load`` finds the encoder, for the masker's file.
-        recipe: steps and all else; ``MaskerRecipe``'s defaults where None.
-        resume: go on from the folder's checkpoint, which must be of the same networks, images and recipe.
+        folder: the output folder; it is created if needed.
+        test: images to measure the masker on; they are never trained on.
+        encoder: another network, whose features the masker reads; the classifier if None.
+        encoder_spec: the name by which ``classifiers.load`` finds the encoder; it is stored in the masker file.
+        recipe: all settings; the defaults of ``MaskerRecipe`` if None.
+        resume: continue from the folder's checkpoint, which must be of the same networks, images and recipe.
         on_step: called after each step.
 
     Returns:
-        The file's name, the steps, and with ``test`` what was measured on it.
+        ``name`` of the file, ``classifier``, ``encoder``, the steps, ``parameters``, and the measurements on ``test``.
 
     Raises:
-        InputError: an encoder that does not go with the classifier.
-        InterpreterError: an encoder without convolutional features.
-        DataError: images that cannot be read, or labels beyond the classifier's classes.
+        InputError: the encoder does not fit the classifier.
+        InterpreterError: the encoder has no convolutional features.
+        DataError: the images cannot be read, or have labels beyond the classifier's classes.
         StoreError: the folder holds another training, or cannot be written.
     """
     recipe = recipe or MaskerRecipe()
@@ -64,26 +68,26 @@ def train_masker(
     if encoder is not None and not shared:
         _check_encoder(classifier, encoder, encoder_spec, size)
     run: dict[str, Any] = {
-        "classifier": classifier.sha256(),
-        "encoder": (encoder or classifier).sha256(),
+        "classifier_sha256": classifier.sha256(),
+        "encoder_sha256": (encoder or classifier).sha256(),
         "preparation": classifier.preparation(),
         "data": training.fingerprint(),
         "recipe": repr(recipe),
     }
-    open_folder(folder, run, resume)
-    record(folder, run)
+    open_training(folder, run, resume)
     prepared = classifier.prepare(size=size)
     features = prepared if shared or encoder is None else encoder.prepare(size=size).to(classifier.device)
     job = Training(recipe, prepared, features, pictures, folder, on_step)
+    masker = job.masker
     for data in (training, test):
         if data is not None:
-            _check_labels(data, classifier, job.masker)
-    masker = job.run()
+            _check_labels(data, classifier, masker)
+    log = job.run()
     note = files.Note(
         classifier=classifier.name,
-        classifier_sha256=run["classifier"],
+        classifier_sha256=run["classifier_sha256"],
         encoder="" if shared else encoder_spec,
-        encoder_sha256=run["encoder"],
+        encoder_sha256=run["encoder_sha256"],
         image_size=job.size,
         shape=masker.shape,
         confidence=_confidence(recipe, job.size),
@@ -103,10 +107,18 @@ def train_masker(
     }
     if test is not None:
         reached |= asdict(measure(masker, note.confidence, prepared, features, Pictures(test, classifier)))
-    lines = [f"{phase},{step},{what},{value:.6g}" for phase, step, what, value in rows(job.log)]
-    write_text(folder / LOSSES, "\n".join(["phase,step,name,value", *lines]) + "\n")
+    write_text(folder / LOSSES, _table(log))
     write_text(folder / f"{name}.md", masker_card(reached, recipe, note, masker, training, test))
     return reached
+
+
+def _table(log: loop.Log) -> str:
+    """The recorded values as CSV, in the order of steps."""
+    lines = ["phase,step,name,value"]
+    for phase, columns in log.items():
+        for step, values in enumerate(zip(*columns.values(), strict=True), 1):
+            lines += [f"{phase},{step},{name},{value:.6g}" for name, value in zip(columns, values, strict=True)]
+    return "\n".join(lines) + "\n"
 
 
 def _confidence(recipe: MaskerRecipe, size: tuple[int, int]) -> float:
@@ -117,7 +129,9 @@ def _confidence(recipe: MaskerRecipe, size: tuple[int, int]) -> float:
 
 def _check_encoder(classifier: Classifier, encoder: Classifier, spec: str, size: tuple[int, int]) -> None:
     if not spec:
-        raise InputError("encoder_spec is empty; expected how the encoder is loaded, for whoever reads the masker.")
+        raise InputError(
+            "encoder_spec is empty; expected the name that loads the encoder: readers of the masker need it."
+        )
     for what in ("image_size", "channels"):
         mine, other = getattr(classifier, what), getattr(encoder, what)
         if mine != other and None not in (mine, other):

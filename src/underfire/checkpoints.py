@@ -1,0 +1,133 @@
+"""Files of weights: safetensors, the checkpoint and the record of a training, and hashes of networks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from underfire.errors import StoreError
+
+CHECKPOINT, RECORD = "checkpoint.pt", "training.json"
+
+
+def state_hash(module: nn.Module) -> str:
+    """Compute the SHA-256 over names, shapes, dtypes and values of a network's parameters and buffers.
+
+    Only tensors in ``state_dict()`` count. Results store this hash as ``weights_sha256``.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write a file in one step: the old file stays until the new one is complete.
+
+    Yields:
+        The path of a temporary file in the same folder. It takes the place of ``path`` when the block ends without an
+        error, and is deleted otherwise.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        yield part
+        part.replace(path)
+    except (OSError, RuntimeError) as error:  # on a full disk, torch.save raises one or the other
+        why = getattr(error, "strerror", None) or error
+        raise StoreError(f"{path} cannot be written: {why}. An earlier version of the file stays as it was.") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in one step. Raises StoreError if that fails."""
+    with replacing(path) as part:
+        part.write_text(text)
+
+
+def write_weights(network: nn.Module, path: Path, note: str) -> None:
+    """Write the state dict of ``network`` as safetensors, with ``note`` under the key ``made_by`` of its header.
+
+    The header gets this one key only: safetensors writes several keys in no fixed order, and equal networks must give
+    equal files.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    from safetensors.torch import save
+
+    state = {name: value.contiguous() for name, value in network.state_dict().items()}
+    with replacing(path) as part:
+        part.write_bytes(save(state, {"made_by": note}))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file as a state dict, on the CPU."""
+    from safetensors.torch import load_file
+
+    state: dict[str, Tensor] = load_file(path)
+    return state
+
+
+def open_training(folder: Path, run: Mapping[str, Any], resume: bool) -> None:
+    """Create the folder of a training and record what is trained, or check that its checkpoint may be continued.
+
+    Args:
+        folder: the output folder; it may exist.
+        run: everything that the training depends on, as JSON values. It is written beside the checkpoint.
+        resume: continue from a checkpoint in the folder.
+
+    Raises:
+        StoreError: the folder cannot be created; or it holds a checkpoint, and either ``resume`` is False or the
+            checkpoint belongs to another training.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"output folder {folder} is a file; give a folder.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"output folder {folder} cannot be written: {error.strerror or error}.") from error
+    if (folder / CHECKPOINT).exists():
+        _check_same_training(folder, run, resume)
+    write_text(folder / RECORD, json.dumps(run, indent=2) + "\n")
+
+
+def _check_same_training(folder: Path, run: Mapping[str, Any], resume: bool) -> None:
+    if not resume:
+        raise StoreError(f"{folder} holds a checkpoint: give --resume to go on from it, or another folder.")
+    try:
+        before = json.loads((folder / RECORD).read_text())
+        load_checkpoint(folder, "cpu")
+    except Exception as error:  # torch.load raises nearly any exception for a broken file
+        raise StoreError(f"the checkpoint in {folder} cannot be read: {error}. Choose another folder.") from error
+    changed = [f"{key} was {before.get(key)!r}, is {now!r}" for key, now in run.items() if before.get(key) != now]
+    if changed:
+        raise StoreError(
+            f"{folder} holds the checkpoint of another training: {'; '.join(changed)}. Nothing was changed."
+        )
+
+
+def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
+    """Replace the checkpoint in one step, so that a process that is killed leaves a complete one. Raises StoreError."""
+    with replacing(folder / CHECKPOINT) as part:
+        torch.save(dict(state), part)
+
+
+def load_checkpoint(folder: Path, device: str | torch.device) -> dict[str, Any] | None:
+    """Read the checkpoint, with its tensors on ``device``; None if there is none."""
+    if not (folder / CHECKPOINT).exists():
+        return None
+    saved: dict[str, Any] = torch.load(folder / CHECKPOINT, map_location=device, weights_only=True)
+    return saved

@@ -1,0 +1,104 @@
+"""The training loop: equal to a loop written out by hand, resumable with the same bits, strict with checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from underfire.checkpoints import load_checkpoint, save_checkpoint
+from underfire.errors import StoreError
+from underfire.training import Phase, Step, initial_weights, train
+
+
+def network() -> nn.Module:
+    with initial_weights(3):
+        return nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+
+
+def batch(number: int) -> Tensor:
+    return torch.rand(8, 4, generator=torch.Generator().manual_seed(number))
+
+
+def loss(module: nn.Module, number: int) -> Tensor:
+    images = batch(number)
+    return (module(images) - images.sum(1, keepdim=True)).square().mean()
+
+
+def phases(module: nn.Module) -> list[Phase]:
+    def compute(number: int) -> dict[str, Tensor]:
+        value = loss(module, number)
+        return {"loss": value, "half": value / 2}
+
+    first, last = module[0], module[2]  # type: ignore[index]
+    return [
+        Phase("first", 5, torch.optim.Adam(first.parameters()), lambda number: 0.01 / (number + 1), compute, 2),
+        Phase("last", 4, torch.optim.SGD(last.parameters(), 1.0, momentum=0.9), lambda _: 0.02, compute, 3),
+    ]
+
+
+def test_it_is_the_loop_written_out(tmp_path: Path) -> None:
+    module, expected = network(), network()
+    log = train(module, phases(module), tmp_path)
+    optimisers = [
+        torch.optim.Adam(expected[0].parameters()),  # type: ignore[index]
+        torch.optim.SGD(expected[2].parameters(), 1.0, momentum=0.9),  # type: ignore[index]
+    ]
+    values = []
+    for optimiser, rates in zip(optimisers, ([0.01 / n for n in range(1, 6)], [0.02] * 4), strict=True):
+        for number, rate in enumerate(rates):
+            optimiser.param_groups[0]["lr"] = rate
+            value = loss(expected.train(), number)
+            optimiser.zero_grad()
+            value.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            values.append(float(value.detach()))
+    assert all(torch.equal(value, module.state_dict()[name]) for name, value in expected.state_dict().items())
+    assert log["first"]["loss"] + log["last"]["loss"] == values
+    assert log["last"]["half"] == [value / 2 for value in values[5:]]
+
+
+def test_interrupted_anywhere_it_ends_in_the_same_bits(tmp_path: Path) -> None:
+    whole = network()
+    expected = train(whole, phases(whole), tmp_path)
+    places = [("first", number) for number in range(1, 6)] + [("last", number) for number in range(1, 5)]
+    for place, begin in zip(places, (0, 2, 2, 4, 5, 5, 5, 8, 9), strict=True):
+        folder = tmp_path / f"{place}"
+        folder.mkdir()
+        module, heard = network(), list[tuple[str, int]]()
+
+        def stop(step: Step, place: tuple[str, int] = place, module: nn.Module = module) -> None:
+            module.eval()  # a caller may measure the network after a step
+            if (step.phase, step.number) == place:
+                raise KeyboardInterrupt
+
+        def hear(step: Step, heard: list[tuple[str, int]] = heard) -> None:
+            heard.append((step.phase, step.number))
+
+        with pytest.raises(KeyboardInterrupt):
+            train(module, phases(module), folder, stop)
+        module = network()
+        assert train(module, phases(module), folder, hear) == expected
+        assert heard == places[begin:], "from the last checkpoint on"
+        assert all(torch.equal(value, module.state_dict()[name]) for name, value in whole.state_dict().items())
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    module = network()
+    train(module, phases(module), tmp_path)
+    good = load_checkpoint(tmp_path, "cpu")
+    assert good is not None
+    for bad in (good | {"phase": "third"}, good | {"network": {}}, {"epoch": 3, "network": good["network"]}):
+        save_checkpoint(tmp_path, bad)
+        with pytest.raises(StoreError, match="does not fit this training"):
+            train(module, phases(module), tmp_path)
+
+
+def test_initial_weights_disturb_nobody() -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(2)
+    torch.manual_seed(7)
+    assert torch.equal(network()[0].weight, network()[0].weight)  # type: ignore[index]
+    assert torch.equal(torch.rand(2), expected)
