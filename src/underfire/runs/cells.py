@@ -98,7 +98,7 @@ def cells_of(
             beside=arm.beside,
             perturbation="" if arm.attack is None else arm.attack.perturbation.name,
             shaping="" if arm.attack is None else arm.attack.shaping.name,
-            keeps_benign=all(getattr(other.attack, "target_map").benign for other in asked),
+            keeps_benign=all(other.attack.target_map.benign for other in asked),
             joint=arm.attack is not None and arm.attack.joint,
             noise_size=noise_size,
         )

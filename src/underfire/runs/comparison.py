@@ -164,9 +164,7 @@ class Comparison:
     def joint(self, role: str, interpreter: str) -> Flags:
         """Decide joint success, bool N."""
         success = np.asarray(self.files.column(self.labels[role], interpreter, "success"), dtype=bool)
-        distance = np.asarray(
-            self.files.column(self.labels[role], interpreter, "map_l1_target"), dtype=np.float64
-        )
+        distance = np.asarray(self.files.column(self.labels[role], interpreter, "map_l1_target"), dtype=np.float64)
         return joint_success(success, self.files.correct, distance, self.limit[interpreter])
 
     def joint_all(self, role: str) -> Flags:

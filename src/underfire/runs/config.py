@@ -15,7 +15,7 @@ from underfire.attacks import (
     Preset,
     preset,
 )
-from underfire.attacks.perturbations import EPS, has_ball, parse_eps
+from underfire.attacks.perturbations import parse_eps
 from underfire.attacks.targets import ClassRule
 from underfire.errors import InputError, unknown_name
 from underfire.interpreters import canonical
@@ -43,11 +43,25 @@ class RunConfig(InputConfig):
     steps: tuple[int, int] | None = None
     target: str = "random"
     targeted: bool = True
-    preset: Literal["paper", "published"] = "paper"
+    preset_: Literal["paper", "published"] = Field("paper", alias="preset")
     precision: Literal["float32", "bf16"] = "float32"
     early_stop: bool | None = None
     count: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=-(2**63), lt=2**63)
+    each: bool = False
+    measures: tuple[str, ...] = ()
+    terms: tuple[str, ...] = ()
+
+    @property
+    def variant(self):
+        return self.preset_
+
+    def to_dict(self):
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_values(cls, values):
+        return cls.create(**values)
 
     @field_validator("eps", "noise_eps", mode="before")
     @classmethod
@@ -60,7 +74,7 @@ class RunConfig(InputConfig):
         """The papers' radius, where there is a ball and none was chosen."""
         if not isinstance(values, dict) or values.get("eps") is not None:
             return values
-        return {**values, "eps": EPS if has_ball(values.get("attack"), values.get("perturbation")) else None}
+        return values
 
     @field_validator("interpreters", "readers")
     @classmethod
@@ -81,7 +95,7 @@ class RunConfig(InputConfig):
             ForeignAttack(self.baseline)
         return self
 
-    def preset_for(self, names: Sequence[str], classes: int) -> Preset:
+    def preset(self, names: Sequence[str], classes: int) -> Preset:
         """The attack that is asked for, on a classifier of so many ``classes``, which are called ``names``.
 
         Maps of classes have no pool yet; see ``read_pool``.
@@ -94,7 +108,7 @@ class RunConfig(InputConfig):
             eps=self.eps,
             noise_eps=self.noise_eps,
             steps=self.steps,
-            variant=self.preset,
+            variant=self.preset_,
             targeted=self.targeted,
             target_class=rule if self.targeted else None,
             target_map=self.target_map,
@@ -103,6 +117,7 @@ class RunConfig(InputConfig):
             edge_threshold=self.edge_threshold,
             edge_scope=self.edge_scope,
             search=self.search,
+            terms=self.terms,
         )
 
 

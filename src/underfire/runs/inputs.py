@@ -30,7 +30,7 @@ class InputConfig(BaseModel):
     ``class_map`` is a file that says which class each class name of the data stands for.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     data: str
     classifier: str

@@ -85,9 +85,7 @@ def _settled(files: CellFolder, comparisons: list[Comparison]) -> dict[tuple[str
 
 def _traces(files: CellFolder) -> Iterator[pa.Table]:
     for shard in range(files.shards):
-        tables = [
-            read_table(file) for label in files.cells if (file := files.file(label, shard, "trace")).exists()
-        ]
+        tables = [read_table(file) for label in files.cells if (file := files.file(label, shard, "trace")).exists()]
         if tables:
             whole = pa.concat_tables(tables)
             order = np.argsort(whole["position"].to_numpy(), kind="stable")

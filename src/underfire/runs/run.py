@@ -13,9 +13,9 @@ import numpy.typing as npt
 from underfire.attacks.limits import Flags, Numbers
 from underfire.attacks.measures import Measure
 from underfire.errors import InputError, StoreError
+from underfire.runs.cell_folder import CellFolder
 from underfire.runs.cells import Cell
 from underfire.runs.comparison import Comparison
-from underfire.runs.cell_folder import CellFolder
 from underfire.runs.folder import Folder, Pixels, Row, Values, read_json
 from underfire.runs.former import FormerFolder
 from underfire.runs.store import FORMAT
@@ -45,9 +45,7 @@ class Run:
         self.path = Path(folder)
         self.record = read_json(self.path / "run.json")
         if finished and not self.record.get("finished"):
-            raise StoreError(
-                f"the run in {self.path} is not finished: finish it with --resume before reporting on it."
-            )
+            raise StoreError(f"the run in {self.path} is not finished: finish it with --resume before reporting on it.")
         self.format = int(self.record.get("format", 1))
         if self.format > FORMAT:
             raise StoreError(

@@ -269,9 +269,7 @@ class Store:
             )
 
     def _another(self, changed: Sequence[str]) -> StoreError:
-        return StoreError(
-            f"output folder {self.folder} holds another run: {'; '.join(changed)}. Nothing was changed."
-        )
+        return StoreError(f"output folder {self.folder} holds another run: {'; '.join(changed)}. Nothing was changed.")
 
     def _clear(self) -> None:
         # run.json goes last: without it, nothing tells any more that the rest belongs to a run.
