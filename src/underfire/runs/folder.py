@@ -150,12 +150,12 @@ def open_tensors(path: Path) -> Any:
 
 
 def numbers(column: Any) -> Numbers | Flags:
-    """Turn an Arrow column into an array: booleans as they are, others as float64 with NaN for null."""
+    """Copy an Arrow column into an array: booleans as they are, others as float64 with NaN for null."""
     import pyarrow as pa
 
     if pa.types.is_boolean(column.type) and not column.null_count:
-        return np.asarray(column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.to_numpy())
-    return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
+        return np.array(column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.to_numpy())
+    return np.array(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
 
 
 def known_measures(table_schema: pa.Schema, skip: Sequence[str]) -> list[Measure]:

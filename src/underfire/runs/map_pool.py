@@ -66,7 +66,7 @@ def read_pool(
 
 
 def _attacked(classifier: Classifier, data: ImageData, selection: Selection, rule: ClassRule) -> Iterator[Benign]:
-    """Yield the attacked images, as far as ``rule`` looks at them: without pixels and logits if it does not need them."""
+    """Yield the attacked images for ``rule``: without pixels and logits if the rule does not look at them."""
     chosen = [index for index, taken in zip(selection.considered, selection.attacked, strict=True) if taken]
     if rule.needs_images:
         for batch, images in _batches(classifier, data, chosen):

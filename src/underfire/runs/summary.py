@@ -90,7 +90,7 @@ def group(
 
 
 def _typed(values: Any, measure: Measure) -> Any:
-    """Turn the flags of a measure that is unknown for some images back into flags, so that they get a rate's interval."""
+    """Turn known values of a measure that is a flag back into flags, so that they get the interval of a rate."""
     if measure.kind == "bool" and values.dtype != bool:
         return values[~np.isnan(values)].astype(bool)
     return values
