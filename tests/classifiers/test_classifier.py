@@ -1,4 +1,4 @@
-"""The user's network is used as it is, and left as it was."""
+"""The user's network is used as it is, and not changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from underfire.errors import ClassifierError, InputError, UnderfireWarning
 
 
 def state_of(module: nn.Module) -> tuple[object, ...]:
-    """Everything about a network that using it must not change."""
+    """Collect everything about a network that its use must not change."""
     return (
         {name: value.clone() for name, value in module.state_dict().items()},
         [part.training for part in module.modules()],

@@ -1,4 +1,4 @@
-"""Features and head are found on the shapes of networks that people use."""
+"""Features and head are found in common architectures."""
 
 from __future__ import annotations
 

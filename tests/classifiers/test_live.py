@@ -19,7 +19,7 @@ from underfire.zoo.networks import DenseNet, ResNet
 
 
 def fork() -> nn.Module:
-    """The convolution's output goes to its batch norm and elsewhere; untrained, folding would not show."""
+    """Build a network in which a convolution's output is used twice; untrained, wrong folding would not show."""
 
     class Fork(nn.Module):
         def __init__(self) -> None:
@@ -69,7 +69,7 @@ def train_step(classifier: uf.Classifier, seed: int) -> None:
 
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The batch sizes of all forward passes."""
+    """Count forward passes by their batch sizes."""
     counted: list[int] = []
     original = Pixels.run
 
@@ -84,7 +84,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_a_refreshed_copy_is_a_fresh_one(name: str, precision: str, passes: list[int]) -> None:
-    """Prepared untrained, refreshed after each of three steps of training, without a forward pass."""
+    """The copy is prepared before training and refreshed after each of three steps, without a forward pass."""
     classifier = untrained(name)
     prepared = classifier.prepare(precision)
     images = smooth_images(8, seed=9).to(prepared.dtype)
@@ -178,9 +178,10 @@ def test_gradients_flow_to_the_parameters(classifier: uf.Classifier) -> None:
 
 
 @pytest.mark.parametrize("interpreter", ["cam", "gradcam", "grad"])
-def test_a_system_view_reads_a_live_network_in_training(interpreter: str) -> None:
-    """Maps and their gradients in the image are those that a fresh prepared copy gives."""
-    classifier = untrained("resnet")
+@pytest.mark.parametrize("name", ["resnet", "tiny"])
+def test_a_system_view_reads_a_live_network_in_training(name: str, interpreter: str) -> None:
+    """Maps and their gradients in the image equal those of a fresh prepared copy."""
+    classifier = untrained(name)
     train_step(classifier, 0)
     system = uf.System(classifier, interpreter)
     prepared_view = system.view()

@@ -20,7 +20,7 @@ def card_of(name: str) -> str:
 
 
 def measured(name: str, data: uf.data.ImageData) -> tuple[str, str]:
-    """Accuracy on all of ``data`` as a card writes it, and the card."""
+    """Return the accuracy on ``data`` in the format of the card, and the card."""
     classifier = uf.classifiers.load(name)
     batch = data.load(classifier.image_size, classifier.channels)
     accuracy = float((classifier.logits(batch.images).argmax(1) == batch.labels).float().mean())
@@ -40,8 +40,7 @@ def test_the_scenes_classifiers_are_as_good_as_their_cards_say(name: str) -> Non
 
 @pytest.mark.parametrize("name", ["cifar10-densenet", "cifar10-resnet20"])
 def test_the_cifar_classifiers_are_about_as_good_as_their_cards_say(name: str, cifar10: uf.data.ImageData) -> None:
-    """On the first 2,000 of the 10,000 images that the card counts: within four standard errors, and that of no other
-    card."""
+    """On the first 2,000 of the card's 10,000 images, the accuracy is within four standard errors of the card's."""
     classifier = uf.classifiers.load(name)
     batch = cifar10.load(classifier.image_size, classifier.channels, range(2000))
     accuracy = float((classifier.logits(batch.images).argmax(1) == batch.labels).float().mean())
@@ -75,7 +74,7 @@ def test_a_file_may_import_what_lies_beside_it(tmp_path: Path) -> None:
 
 
 def test_two_files_with_neighbours_of_one_name(tmp_path: Path) -> None:
-    """Each file gets the ``nets`` that lies beside it."""
+    """Each file imports the module ``nets`` in its own folder."""
     for name, classes in (("a", 2), ("b", 5)):
         folder = tmp_path / name
         folder.mkdir()
@@ -136,7 +135,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 
 def test_a_network_of_another_package_without_its_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the packages are there, they are asked; where not, nothing is claimed. Typos of ours import neither."""
+    """Installed packages are asked for the name. For misspelled names of shipped classifiers, none is imported."""
     from underfire.classifiers.sources import timm_models, torchvision_models
 
     asked = []
@@ -182,7 +181,7 @@ class Point:
 
 @pytest.fixture
 def offers(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """What installed packages offer, by prefix; a test fills it."""
+    """The functions that installed packages offer, by prefix; a test fills in some."""
     offered: dict[str, object] = {}
 
     def entry_points(*, group: str) -> list[Point]:

@@ -1,4 +1,4 @@
-"""The shipped networks against counts from their papers and against what defines them."""
+"""The shipped networks against numbers of weights from their papers, and against their definitions."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_strided_stem_takes_images_of_64(network: nn.Module) -> None:
 
 @pytest.mark.parametrize("growth", [8, 12, 16, 24])
 def test_widths_are_multiples_of_eight(growth: int) -> None:
-    """Only then are results the same bits in every batch; growths of 12 give multiples of 4 within blocks."""
+    """Only with such widths do results not depend on the batch; growth 12 gives multiples of 4 within blocks."""
     network = DenseNet((2, 4, 6), growth)
     assert all(m.conv.out_channels % 8 == 0 for m in network.modules() if isinstance(m, Transition))
     assert network.head.in_features % (8 if growth % 8 == 0 else 4) == 0

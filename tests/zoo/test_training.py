@@ -1,4 +1,4 @@
-"""Training: averaging against its definition, augmentation against slices, resuming bit for bit."""
+"""Training: augmentation against slices, the learning rate against torch's, resuming with equal bits."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_training_takes_the_rates_of_its_recipe(tmp_path: Path, monkeypatch: pyt
 def test_the_command_trains_the_whole_recipe(
     asked: int | None, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All phases of its learning rate, unless a number of epochs is asked for: then so many of the first."""
+    """All phases of the learning rate; or, with ``epochs``, that many epochs of the first phase."""
     trained: list[Recipe] = []
 
     def instead(recipe: Recipe, *arguments: object, **options: object) -> nn.Module:

@@ -1,4 +1,4 @@
-"""What tests of sources share: optional packages, two photos, and a look at whether an attack did something."""
+"""Helpers for tests of sources: optional packages, photos, and a short attack."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PHOTOS = SHARED / "imagenet-sample"
 
 
 def package(name: str) -> ModuleType:
-    """The optional package called ``name``; skips the test where it is absent."""
+    """Import the optional package called ``name``; skip the test if it is not installed."""
     try:
         found: ModuleType = getattr(packages, name)()
     except InputError as error:
@@ -26,7 +26,7 @@ def package(name: str) -> ModuleType:
 
 
 def photos(classifier: uf.Classifier, count: int = 2) -> tuple[Tensor, Tensor]:
-    """The first photos, prepared, with the labels that an untrained network gives them."""
+    """Load the first photos, prepared, with the labels that the classifier gives them."""
     if not PHOTOS.is_dir():
         pytest.skip("the shared photos are not there")
     batch = uf.data.open_data(PHOTOS).load(
@@ -36,7 +36,7 @@ def photos(classifier: uf.Classifier, count: int = 2) -> tuple[Tensor, Tensor]:
 
 
 def attack(classifier: uf.Classifier, interpreter: str) -> uf.attacks.AttackResult:
-    """Five steps of ADV2 on two photos; what holds for any attack is checked."""
+    """Run five steps of ADV2 on two photos, and check what must hold after any attack."""
     images, labels = photos(classifier)
     system = uf.System(classifier, uf.interpreters.create(interpreter))
     result = uf.attacks.preset("adv2", eps=8 / 255, steps=(2, 3))(system, images, labels)

@@ -1,4 +1,4 @@
-"""Hugging Face checkpoints: a folder written here is read without a network, prepared as its processor says."""
+"""Hugging Face checkpoints: a folder is read without a network, and images are prepared as its processor says."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROCESSOR = {
 
 
 def write(folder: Path, processor: dict[str, object] | None = PROCESSOR, **config: object) -> ModuleType:
-    """A tiny residual network with random weights, as its library saves it."""
+    """Save a tiny residual network with random weights by the library itself."""
     transformers = package("transformers")
     torch.manual_seed(0)
     tiny = {"depths": [1, 1], "hidden_sizes": [8, 16], "embedding_size": 8, "layer_type": "basic"}

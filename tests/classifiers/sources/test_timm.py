@@ -86,7 +86,7 @@ def test_what_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_other_classes_than_the_weights_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    """timm itself would put a random head on pretrained features, without a word."""
+    """timm itself would silently put a random head on pretrained features."""
     package("timm")
     monkeypatch.setattr("underfire.classifiers.sources.timm_models.unreachable", lambda *_: None)
     with pytest.raises(InputError, match="classes is 7, and timm's weights for resnet18 have 1000"):

@@ -1,4 +1,4 @@
-"""torchvision's networks: their own transforms and names, loaded beside a broken extension, checked and attacked."""
+"""torchvision's networks: transforms, class names, a broken compiled extension, checks and attacks."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_imports_beside_a_broken_extension() -> None:
-    """Declared in a fresh process, where nobody has done so; also where the real import works, nothing breaks."""
+    """In a fresh process, where no operator is declared yet. If the real import works, nothing breaks either."""
     package("torchvision")
     code = (
         "from underfire.classifiers.sources import packages\n"
@@ -114,7 +114,7 @@ if not hasattr(torch.ops.torchvision, "nms"):
 
 @pytest.mark.parametrize(("source", "works"), [(FAKE, True), ("raise RuntimeError('its own trouble')", False)])
 def test_operators_are_declared_where_they_are_missing(tmp_path: Path, source: str, works: bool) -> None:
-    """What helps is told from what is missing, not from the words of the error; other errors stay errors."""
+    """The remedy depends on which operators are missing, not on the text of the error. Other errors stay errors."""
     (tmp_path / "torchvision").mkdir()
     (tmp_path / "torchvision" / "__init__.py").write_text(source)
     code = (

@@ -1,4 +1,4 @@
-"""A network that nobody prepared for gives the same results as an equivalent one that is written plainly."""
+"""A network in an unusual style gives the same results as an equivalent one in the plainest style."""
 
 from __future__ import annotations
 

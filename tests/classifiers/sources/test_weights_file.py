@@ -1,4 +1,4 @@
-"""Checkpoints as training scripts leave them: wrapped, prefixed, incomplete, of another head, unsafe."""
+"""Checkpoints of training scripts: wrapped, prefixed, incomplete, with another head, unsafe."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_everything_about_a_network_from_its_file(tmp_path: Path) -> None:
 
 
 def test_a_text_is_no_weights_file(tmp_path: Path) -> None:
-    """As git leaves it where large files were not fetched; torch itself says "105"."""
+    """Such as the pointer file of Git LFS; the error of torch itself would be "105"."""
     for text in ("import torch\n", "version https://git-lfs.github.com/spec/v1\n", ""):
         (tmp_path / "w.pth").write_text(text)
         with pytest.raises(InputError, match="is not a PyTorch or safetensors file"):

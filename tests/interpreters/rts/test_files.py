@@ -1,4 +1,4 @@
-"""Masker files: written the same twice, refused where untrained, damaged, mismatched or of another kind."""
+"""Masker files: equal for equal maskers; refused if untrained, damaged, mismatched or of another kind."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_without_a_shipped_masker_it_says_how_to_get_one() -> None:
 
 
 def test_the_shipped_maskers_are_their_classifiers(cifar10: uf.data.ImageData) -> None:
-    """Each is found by its classifier's weights, and its card says the same hashes."""
+    """Each is found by the hash of its classifier, and its card has the same hashes."""
     found = list(files.shipped())
     assert [file.stem for file in found]
     for file in found:
@@ -158,7 +158,7 @@ def test_names_with_an_argument() -> None:
 
 
 def test_the_shipped_masker_is_a_good_interpreter(cifar10: uf.data.ImageData) -> None:
-    """Its class's pixels are worth more than as many random ones, and another class's map is dark."""
+    """The marked pixels matter more than as many random ones, and the map for another class is dark."""
     classifier = uf.classifiers.load("cifar10-resnet20")
     batch = cifar10.load((32, 32), 3, range(64))
     right = classifier.logits(batch.images).argmax(1) == batch.labels

@@ -1,4 +1,4 @@
-"""The losses against slow replicas, and what takes the place of hidden pixels."""
+"""The losses against slow replicas, and the replacements of hidden pixels."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_area_and_roughness_cell_by_cell() -> None:
 
 
 def test_the_roles_invert_for_fakes() -> None:
-    """Real: shown where preserved, hidden where destroyed. Fake: the other way round."""
+    """A real class should show in the preserved image only. With a fake, the image's class should show in the other."""
     loss = MaskLoss()
     shown, hidden = torch.tensor([[9.0, 0.0]]), torch.tensor([[0.0, 9.0]])
     label, maps = torch.tensor([0]), torch.zeros(1, 2, 2)

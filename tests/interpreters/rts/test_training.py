@@ -1,4 +1,4 @@
-"""Training a masker: what each phase teaches, and that an interrupted training ends in the same bits."""
+"""Training a masker: the effect of each phase, and equal bits after an interruption."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHORT = MaskerRecipe(selector_steps=4, decoder_steps=6, selector_batch=16, decod
 
 
 def blobs(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """uint8 images of 32 x 32 with a bright square in one of the four colours 0..3 (red, green, blue, white)."""
+    """Draw uint8 images of 32 x 32 with a bright square, whose colour is the label (red, green, blue, white)."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(40, 90, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
     labels = torch.arange(count) % 4
@@ -45,7 +45,7 @@ def data(count: int, seed: int = 0) -> TensorData:
 
 @pytest.fixture(scope="module")
 def taught() -> uf.Classifier:
-    """A network that knows the squares' colours."""
+    """A network that was trained to classify the squares by colour."""
     classifier = pyramid()
     images, labels = blobs(256, 1)
     torch.manual_seed(0)
@@ -254,7 +254,7 @@ def test_unreadable_pictures_are_left_out(tmp_path: Path) -> None:
 
 
 def test_a_killed_training_goes_on(tmp_path: Path) -> None:
-    """By the command: killed after its first checkpoint and resumed, it ends in the bits of one that was not."""
+    """By the command: killed after a checkpoint and resumed, it ends in the same bits as without the interruption."""
 
     def words(name: str, *more: str) -> list[str | Path]:
         fixed = ["train", "rts", "--classifier", "digits-resnet", "--data", "digits:train", "--batch", "8"]
