@@ -16,7 +16,8 @@ from torch import Tensor, nn
 import underfire as uf
 from underfire.attacks import Attack, GivenClass, preset
 from underfire.attacks.benign import Benign, read_benign
-from underfire.attacks.perturbations import has_ball
+from underfire.attacks.outcome import Outcome
+from underfire.attacks.progress import Progress
 from underfire.data import open_data
 from underfire.errors import UnderfireError
 from underfire.interpreters import Grad, SmoothRectifiers
@@ -52,8 +53,9 @@ class Subject:
     ) -> Attack:
         """A preset (``bim`` is PGD without a random start) on these targets; no image leaves early."""
         target = GivenClass(tuple(self.targets.tolist()))
-        eps = EPS if has_ball(name, perturbation) else None
-        made = preset(name, eps=eps, steps=steps, target_class=target, perturbation=perturbation)
+        made = preset(name, steps=steps, target_class=target, perturbation=perturbation)
+        if made.made_perturbation.has("eps"):
+            made = made.replace(eps=EPS)
         built = made.build(self.system(interpreter))
         return replace(built, early_stop=None)
 
@@ -61,6 +63,12 @@ class Subject:
         """The share of ``images``, rounded to 8 bits, that the original classifier takes for their targets."""
         logits = self.classifier.logits(images.detach().mul(255).round() / 255)
         return float((logits.argmax(1) == self.targets).float().mean())
+
+
+def run_on(attack: Attack, view: SystemView, benign: Benign, progress: Progress | None = None) -> Outcome:
+    """Run an attack on all images at once, without judging them."""
+    aim = attack.aim(view, benign, 0)
+    return attack.run(view, benign, aim, seed=0, batch_size=len(benign.images), progress=progress)
 
 
 def bare_gradient(subject: Subject, view: SystemView) -> Tensor:

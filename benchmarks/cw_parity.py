@@ -70,8 +70,9 @@ def main() -> None:
     benign = attacks.benign.read_benign(system, images, labels)
     view = system.view()
     for name, (attack, _) in runs.items():
-        classes, _, outcome = attack.run(view, benign, 0, len(images))
-        found[name] = sizes(outcome.images, images, classifier.logits(outcome.images), classes)
+        aim = attack.aim(view, benign, 0)
+        outcome = attack.run(view, benign, aim, seed=0, batch_size=len(images))
+        found[name] = sizes(outcome.images, images, classifier.logits(outcome.images), aim.classes)
         success, length = found[name]
         rate = metrics.rate(success)
         middle = float(length[success].median())

@@ -39,13 +39,13 @@ def contents(folder: Path) -> tuple[list[dict[str, object]], dict[str, bytes]]:
 
 
 def killed_and_resumed(run: list[str], out: Path) -> None:
-    """Kill a run with batches of 8 once its first shard is on disk, then let it go on."""
+    """Kill a run with batches of 8 once its first shard is on disk, then resume it."""
     process = subprocess.Popen([*run, "--batch-size", "8"], stdout=subprocess.DEVNULL)
-    while not list(out.glob("shards/*.parquet")) and process.poll() is None:
+    while not list(out.glob("cells/*/*.parquet")) and process.poll() is None:
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    print(f"  killed with {len(list(out.glob('shards/*.parquet')))} shards on disk", flush=True)
+    print(f"  killed with {len(list(out.glob('shards/*.parquet')))} shards of cells on disk", flush=True)
     subprocess.run([*run, "--resume"], check=True, stdout=subprocess.DEVNULL)
 
 

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 import underfire as uf
-from benchmarks import Subject, bare_gradient, load_subject
+from benchmarks import Subject, bare_gradient, load_subject, run_on
 from benchmarks.timing import Pairs, Row, table, take_turns, take_turns_in_steps
 from underfire import randomness
 from underfire.attacks.benign import read_benign
@@ -95,7 +95,7 @@ def attack_row(subject: Subject, interpreter: MASK, steps: int) -> Row:
             for _ in range(10):
                 view.logits(subject.images)
 
-    found = take_turns_in_steps(lambda progress: attack.run(view, benign, 0, len(benign.images), progress), bare)
+    found = take_turns_in_steps(lambda progress: run_on(attack, view, benign, progress), bare)
     return Row(subject.about, f"ADV2 on mask ({interpreter.view_memory}): a joint step / counted", found, at_most=1.15)
 
 

@@ -4,9 +4,9 @@
     python -m benchmarks.same_images --data path/to/cifar10/test.parquet --out runs/after      # with the new code
     python -m benchmarks.same_images --compare runs/before runs/after
 
-Each cell is one ``underfire attack`` on 16 images (4 with MASK on CIFAR-10) with one thread. It is skipped if its hashes
-are there already, so the script can be stopped and started again. The commands use only options that both versions
-know. Bits depend on the machine and on the build of torch: run both sides on the same ones.
+Each cell is one ``underfire attack`` on 16 images (4 with MASK on CIFAR-10) with one thread. It is skipped if its
+hashes are there already, so the script can be stopped and started again. The commands use only options that both
+versions know. Bits depend on the machine and on the build of torch: run both sides on the same ones.
 """
 
 from __future__ import annotations

@@ -38,10 +38,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmarks import EPS, Normalised, Subject, bare_double, bare_gradient, load_subject
+from benchmarks import EPS, Normalised, Subject, bare_double, bare_gradient, load_subject, run_on
 from benchmarks.timing import Row, table, take_turns, take_turns_in_steps
 from underfire.attacks.benign import read_benign
-from underfire.attacks.presets import ALPHA
+from underfire.attacks.rows import ALPHA
 from underfire.errors import UnderfireError, UnderfireWarning
 
 Call = Callable[[], Tensor]
@@ -69,7 +69,7 @@ def step_row(
     view, benign = subject.start(interpreter)
     bare = bare_double if interpreter == "grad" else bare_gradient
     pairs = take_turns_in_steps(
-        lambda progress: attack.run(view, benign, 0, len(benign.images), progress),
+        lambda progress: run_on(attack, view, benign, progress),
         lambda: bare(subject, view),
     )
     built_on = "" if perturbation is None else f" by {perturbation}"
@@ -83,7 +83,7 @@ def rts_row(subject: Subject, effort: Effort, bound: float) -> Row:
     try:
         for name in ("rts", "cam"):
             attack, (view, benign) = subject.attack("adv2", (0, effort.peer_steps), name), subject.start(name)
-            calls.append(functools.partial(attack.run, view, benign, 0, len(benign.images)))
+            calls.append(functools.partial(run_on, attack, view, benign))
     except UnderfireError:
         return Row(subject.about, title, note="no masker ships for it")
     return Row(subject.about, title, take_turns(*calls, effort.pairs), at_most=bound)
@@ -105,7 +105,7 @@ class Ours:
         started = time.perf_counter()
         view = self.system.view(self.precision)
         self.preparing.append(time.perf_counter() - started)
-        return self.attack.run(view, self.benign, 0, len(self.benign.images))[2].images
+        return run_on(self.attack, view, self.benign).images
 
 
 def with_torchattacks(subject: Subject, steps: int, frozen: bool) -> Call:

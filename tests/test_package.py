@@ -6,59 +6,17 @@ import ast
 import importlib.metadata
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import underfire as uf
+from tools.rooms import LAYERS, PICTURE, draw, imported, module_name, room_of
 
 SOURCE = Path(uf.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
-LAYERS = (
-    ("adam", "batching", "checkpoints", "errors", "memory", "numerics", "randomness", "registry", "settings", "text", "training")
-
-    ("metrics", "transforms", "data"),
-    ("zoo",),
-    ("classifiers",),
-    ("interpreters",),
-    ("system",),
-    ("attacks",),
-    ("runs", "check"),
-    ("detectors", "defenses"),
-    ("campaigns",),
-    ("reports",),
-    ("cli",),
-)
-LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 HEAVY = ("torchvision", "timm", "sklearn", "scipy.stats", "skimage", "kornia", "pyarrow", "pydantic", "typer", "rich")
-
-
-def module_name(path: Path) -> str:
-    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-MODULES = {module_name(path) for path in FILES}
-
-
-def imported(path: Path) -> Iterator[tuple[str, int]]:
-    """The modules that a file imports anywhere, also inside functions and under TYPE_CHECKING, with their lines."""
-    package = module_name(path).split(".") if path.name == "__init__.py" else module_name(path).split(".")[:-1]
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = [*package[: len(package) - node.level + 1]] if node.level else []
-            source = ".".join([*base, *([node.module] if node.module else [])])
-            for alias in node.names:  # "from underfire import metrics" imports underfire.metrics
-                inner = f"{source}.{alias.name}"
-                yield (inner if inner in MODULES else source), node.lineno
-
-
-def part_of(module: str) -> str:
-    """The first name below ``underfire``; empty for the package itself."""
-    return module.split(".")[1] if "." in module else ""
 
 
 def test_the_walk_finds_what_it_should() -> None:
@@ -66,7 +24,7 @@ def test_the_walk_finds_what_it_should() -> None:
     assert ("underfire.metrics", True) in {(name, line > 0) for name, line in imported(SOURCE / "runs" / "summary.py")}
     inside = {name for name, _ in imported(SOURCE / "cli" / "train.py")}
     assert "underfire.zoo.train" in inside  # imported in a function
-    assert {part_of(module) for module in MODULES} - {""} <= set(LEVEL)
+    assert {room_of(module_name(path)) for path in FILES} - {""} <= set(LEVEL)
 
 
 @pytest.mark.parametrize("path", FILES, ids=[module_name(path) for path in FILES])
@@ -78,7 +36,7 @@ def test_imports_go_one_way(path: Path) -> None:
     for name, line in imported(path):
         if name.split(".")[0] != "underfire":
             continue
-        other, mine = part_of(name), part_of(own)
+        other, mine = room_of(name), room_of(own)
         if not other:
             wrong.append(f"line {line}: the package itself, which imports everything")
         elif LEVEL[other] > LEVEL[mine]:
@@ -86,11 +44,23 @@ def test_imports_go_one_way(path: Path) -> None:
     assert not wrong, f"{own}: {wrong}"
 
 
-def test_parts_of_one_layer_do_not_import_each_other_in_a_circle() -> None:
-    edges = {(part_of(module_name(path)), part_of(name)) for path in FILES for name, _ in imported(path)}
+def test_rooms_of_one_layer_do_not_import_each_other_in_a_circle() -> None:
+    edges = {(room_of(module_name(path)), room_of(name)) for path in FILES for name, _ in imported(path)}
     for layer in LAYERS:
         inside = {(a, b) for a, b in edges if a in layer and b in layer and a != b}
         assert not {(a, b) for a, b in inside if (b, a) in inside}
+
+
+def test_no_two_files_import_each_other() -> None:
+    """Also not in functions, and not for types alone. A package's ``__init__`` gathers its files, and is left out."""
+    names = {module_name(path) for path in FILES if path.name != "__init__.py"}
+    edges = {(module_name(path), name) for path in FILES for name, _ in imported(path)}
+    inside = {(a, b) for a, b in edges if a in names and b in names and a != b}
+    assert not {(a, b) for a, b in inside if (b, a) in inside}
+
+
+def test_the_picture_of_the_rooms_is_up_to_date() -> None:
+    assert PICTURE.read_text(encoding="utf-8") == draw(), "make it again: python -m tools.rooms"
 
 
 @pytest.mark.parametrize("path", FILES, ids=[module_name(path) for path in FILES])

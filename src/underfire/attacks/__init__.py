@@ -9,7 +9,8 @@ from underfire.attacks.experiment import Arm, Asked, Experiment, Finding, arms_o
 from underfire.attacks.foreign import ForeignAttack
 from underfire.attacks.goal import Goal
 from underfire.attacks.guards import MarginGuard
-from underfire.attacks.measures import MEASURES, Measure, Seen
+from underfire.attacks.measure import Measure, Seen
+from underfire.attacks.measures import MEASURES
 from underfire.attacks.perturbations import BIM, CW, PERTURBATIONS, PGD, Perturbation, StAdv
 from underfire.attacks.presets import KINDS, AttackSettings, Preset, preset
 from underfire.attacks.ranking import EarlyStop, Ranking

@@ -14,7 +14,8 @@ from underfire.attacks.aim import Aim
 from underfire.attacks.benign import Benign, read_benign
 from underfire.attacks.experiment import Asked, Experiment, Runnable, arms_of
 from underfire.attacks.goal import Goal
-from underfire.attacks.measures import Measure, chosen_measures
+from underfire.attacks.measure import Measure
+from underfire.attacks.measures import chosen_measures
 from underfire.attacks.outcome import Outcome
 from underfire.attacks.perturbations import Perturbation
 from underfire.attacks.progress import Progress

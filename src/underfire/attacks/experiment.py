@@ -16,7 +16,8 @@ from underfire.attacks.aim import Aim, merged
 from underfire.attacks.benign import Benign
 from underfire.attacks.goal import Goal
 from underfire.attacks.judge import Judgement, judge, judge_clean
-from underfire.attacks.measures import Measure, chosen_measures
+from underfire.attacks.measure import Measure
+from underfire.attacks.measures import chosen_measures
 from underfire.attacks.outcome import Outcome
 from underfire.attacks.perturbations import Perturbation
 from underfire.attacks.progress import Progress

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from underfire.attacks.aim import Aim
 from underfire.attacks.benign import Benign
-from underfire.attacks.measures import Measure, Seen, Values, measure_all
+from underfire.attacks.measure import Measure, Seen
+from underfire.attacks.measures import Values, measure_all
 from underfire.attacks.outcome import Outcome
 from underfire.system import System
 

@@ -1,4 +1,4 @@
-"""Runs: attacks over data sets, in shards, with everything that was measured written down and read back."""
+"""Attacks over data sets, in shards; everything measured is written down and read back."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from underfire.attacks.experiment import Arm, Kind
-from underfire.attacks.measures import Measure
+from underfire.attacks.measure import Measure
 from underfire.system import System
 
 KEY_DIGITS = 16

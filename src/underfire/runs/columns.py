@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from underfire.attacks.measures import Measure
+from underfire.attacks.measure import Measure
 
 _TEXT, _NUMBER, _COUNT, _FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 _TYPES = {"bool": _FLAG, "int": _COUNT, "float": _NUMBER}

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from underfire.attacks.limits import Flags, Numbers
-from underfire.attacks.measures import MEASURES, Measure
+from underfire.attacks.measure import Measure
+from underfire.attacks.measures import MEASURES
 from underfire.errors import StoreError
 from underfire.runs.cells import Cell
 from underfire.text import plain

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from underfire.attacks.limits import Flags, Numbers
-from underfire.attacks.measures import Measure
+from underfire.attacks.measure import Measure
 from underfire.errors import StoreError
 from underfire.runs.cells import Cell
 from underfire.runs.columns import AFTER, BEFORE

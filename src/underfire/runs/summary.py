@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from underfire import metrics
-from underfire.attacks.measures import Measure
+from underfire.attacks.measure import Measure
 from underfire.runs.comparison import Comparison
 from underfire.runs.folder import Folder
 from underfire.runs.store import FORMAT

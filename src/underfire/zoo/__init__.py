@@ -1,0 +1,1 @@
+"""The small networks that ship with underfire, and the recipes that trained them."""

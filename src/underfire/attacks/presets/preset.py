@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
 
@@ -14,15 +14,15 @@ from underfire.attacks.perturbations import PERTURBATIONS, Perturbation, check_e
 from underfire.attacks.presets.building import Plan, build
 from underfire.attacks.presets.kinds import KINDS, Kind
 from underfire.attacks.presets.settings import AttackSettings
+from underfire.attacks.presets.terms import weighted
 from underfire.attacks.result import AttackResult
 from underfire.attacks.schedule import Weighted
 from underfire.attacks.search import ConstantSearch
 from underfire.attacks.shaping import SHAPINGS, EdgeMask, Shaping, Uniform
 from underfire.attacks.target_maps import MapRule, map_rule
 from underfire.attacks.targets import ClassRule, RandomClass, class_rule
-from underfire.attacks.terms import TERMS
 from underfire.attacks.variants import VARIANTS, Variant
-from underfire.errors import InputError, unknown_name, warn_deprecated
+from underfire.errors import InputError, unknown_name
 from underfire.settings import settings_of
 from underfire.system import System
 
@@ -57,7 +57,7 @@ class Preset(AttackSettings):
                     f"search is {self.search}, and {self.made.name} has a ball instead of a penalty: there is no "
                     "constant to search for."
                 )
-        self._set(terms=_weighted(self.terms))
+        self._set(terms=weighted(self.terms))
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -249,64 +249,6 @@ class Preset(AttackSettings):
         return Preset(**values)
 
 
-def preset(attack: str = "adv2", **settings: Any) -> Preset:
-    """Make the attack called ``attack``, with the settings that ``AttackSettings`` describes.
-
-    ``random_start=`` and ``neighbours=`` are deprecated: give a perturbation, such as ``PGD(random_start=True)`` or
-    ``StAdv(neighbours="diagonal")``.
-
-    Raises:
-        InputError: an unknown setting, an impossible value, or one that does not go with the attack.
-    """
-    if "name" in settings:
-        settings["attack"] = settings.pop("name")
-    _take_over_former(attack, settings)
-    known = list(settings_of(AttackSettings))
-    for name in settings:
-        if name not in known:
-            raise unknown_name("setting", name, known)
-    return Preset(attack, **settings)
-
-
-def _take_over_former(attack: str, settings: dict[str, Any]) -> None:
-    """Move deprecated settings into the perturbation, and warn."""
-    former = {name: settings.pop(name) for name in ("random_start", "neighbours") if name in settings}
-    if not any(value is not None for value in former.values()):
-        return
-    made = Preset(attack, **settings).made
-    for name, value in former.items():
-        if value is not None and not made.has(name):
-            raise InputError(f"{name} is {value!r}, and {made.name} has no such setting.")
-        warn_deprecated(f"preset({name}=...)", f"perturbation={type(made).__name__}({name}={value!r})")
-    settings["perturbation"] = replace(made, **{n: v for n, v in former.items() if v is not None})  # type: ignore[type-var]
-    settings.pop("eps", None)
-    settings.pop("noise_eps", None)
-
-
 def _two_counts(steps: Any) -> bool:
     two = isinstance(steps, tuple | list) and len(steps) == 2 and all(isinstance(count, Integral) for count in steps)
     return two and min(steps) >= 0 and sum(steps) > 0
-
-
-def _weighted(terms: Any) -> tuple[Weighted, ...]:
-    """Turn names, names with weights, and ``Weighted`` objects into ``Weighted`` objects."""
-    if isinstance(terms, Mapping):
-        terms = [Weighted(TERMS.find(name), weight) for name, weight in terms.items()]
-    if isinstance(terms, str | Weighted):
-        terms = [terms]
-    made = []
-    for each in terms:
-        if isinstance(each, str):
-            name, _, weight = each.partition("=")
-            try:
-                each = Weighted(TERMS.find(name), float(weight) if weight else 1.0)
-            except ValueError as error:
-                if isinstance(error, InputError):
-                    raise
-                raise InputError(f"terms holds {each!r}; expected NAME or NAME=WEIGHT, such as penalty=0.5.") from error
-        if not isinstance(each, Weighted):
-            raise InputError(
-                f"terms holds an object of type {type(each).__name__}; expected a name, or Weighted(term, weight)."
-            )
-        made.append(each)
-    return tuple(made)

@@ -1,0 +1,1 @@
+"""Scripts for working on underfire; nothing here is part of the package."""
