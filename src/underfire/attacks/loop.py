@@ -1,4 +1,4 @@
-"""The generic attack loop. It knows stages, moves and guards, and no interpreter or perturbation by name."""
+"""The generic attack loop: stages, moves and guards. It knows no interpreter or perturbation by name."""
 
 from __future__ import annotations
 
@@ -27,13 +27,16 @@ class Loop:
     """One attack on one batch of images.
 
     Args:
-        attack: what to do.
+        attack: the parts of the attack.
         view: the system, differentiable.
         images: benign images N x C x H x W on the 8-bit grid, on the system's device.
-        classes: int64 N, what the goal is about (targets, or the images' own classes).
-        targets: target maps N x h x w by interpreter; empty where nothing reads maps.
-        ids: int64 N.
-        constant: N, what the objective weighs for each image beside the perturbation's penalty; 1 where None.
+        classes: int64 N, the target classes, or the images' own classes if the goal is to leave them.
+        targets: target maps N x h x w by interpreter; empty if nothing reads maps.
+        ids: int64 N, the images' identities.
+        seed: of random starts.
+        constant: N, the weight of the objective against the perturbation's penalty for each image; 1 if None.
+        progress: called after each step with the steps done and their number.
+        trace_every: record the course every so many steps; never if None.
     """
 
     def __init__(
@@ -126,10 +129,10 @@ class Loop:
                     return
 
     def _refresh(self, names: Iterable[str] | None, ranks: bool) -> None:
-        """Bring drifting views up to date with the image as it would be saved, and rank it by what they then say.
+        """Bring drifting views up to date with the image as it would be saved, and rank the image by their maps.
 
-        The other views read that image too; where some that drift are not due, their maps would not be the honest
-        ones, and nothing is ranked.
+        All views read that image. If some drifting views are not due, their maps would not be the honest ones, and
+        nothing is ranked.
         """
         run, attack = self.run_state, self.attack
         image = attack.perturbation.levels(run.images, self._image().detach())
@@ -147,7 +150,7 @@ class Loop:
         run.best = self.attack.kept_by.update(run.best, point, image.detach(), self.step, tolerance)
 
     def _choose(self, recorded: Recorded) -> Tensor:
-        """The classes that the maps explain. For a targeted goal nobody need look at the pass."""
+        """Choose the classes that the maps explain. A targeted goal does not need the forward pass for that."""
         classes = self.run_state.classes
         return classes if self.goal.targeted else self.goal.explained(recorded.logits.detach(), classes)
 
@@ -162,7 +165,7 @@ class Loop:
         weights = [weighted.weight_at(progress) for weighted in move.terms]
         loss = torch.stack([w * value.sum() for w, value in zip(weights, values, strict=True)]).sum()
         (gradient,) = torch.autograd.grad(loss, variable)
-        gradient = torch.nan_to_num(gradient, 0.0, 0.0, 0.0)  # an image where there is none stays, and fails by itself
+        gradient = torch.nan_to_num(gradient, 0.0, 0.0, 0.0)  # an image without a gradient stays as it is, and fails
         if ranks and last:
             self._rank(point, image)
         if reads and self.outcome.trace is not None and self.outcome.trace.wants(self.step):
@@ -193,8 +196,10 @@ class Loop:
         return self.view.prepared.run(images)
 
     def _largest(self, move: Move, index: str, direction: Tensor, size: Tensor) -> Tensor:
-        """The largest step size per image, between 0 and ``size``, for which the guard holds: bisection for all images
-        at once, one forward pass per halving."""
+        """Find the largest step size per image, between 0 and ``size``, for which the guard holds.
+
+        Bisection for all images at once, with one forward pass per halving.
+        """
         run, guard = self.run_state, move.guard
         assert guard is not None
 
@@ -220,14 +225,14 @@ class Loop:
         return self.view.prepared.forwards, self.view.prepared.backwards
 
     def _count(self, before: tuple[int, int], steps: int) -> None:
-        """Add ``steps`` and the passes since ``before`` to the counts of every image that took part."""
+        """Add ``steps``, and the passes since ``before``, to the counts of every image that took part."""
         counts, real = self.run_state.counts, (self.run_state.row >= 0).long()
         forwards, backwards = (now - then for now, then in zip(self._passes(), before, strict=True))
         added = {"steps": steps, "forwards": forwards, "backwards": backwards}
         self.run_state.counts = {name: counts[name] + real * number for name, number in added.items()}
 
     def _let_go(self, patience: int) -> None:
-        """Write down the images that are finished, and go on with the others once a whole group of eight can leave."""
+        """Write down finished images, and shrink the batch once a whole group of eight can leave."""
         run = self.run_state
         finished = (run.row >= 0) & (run.best["level"] > 0) & (self.step - run.best["improved"] > patience)
         if not bool(finished.any()):
@@ -241,7 +246,7 @@ class Loop:
             run.take(torch.cat([active, idle[: size - len(active)]]))
 
     def _final(self) -> None:
-        """Read the image after the last move too, then write down everybody who is still there."""
+        """Read the images after the last move, then write down all that are still in the batch."""
         run = self.run_state
         variable = self.attack.perturbation.variable(run.theta).detach().requires_grad_()
         image = self.attack.perturbation.image(run.theta, variable)
@@ -274,7 +279,7 @@ class Loop:
     def _trace(
         self, trace: Trace, stage: Stage, move: Move, values: Sequence[Tensor], point: Point, image: Tensor
     ) -> None:
-        """Note where the attack stands. Passes that the attack itself does not make are not counted, nor their time."""
+        """Record the state of the attack. Passes for the trace alone count neither as passes nor as seconds."""
         prepared, before, started = self.view.prepared, self._passes(), time.perf_counter()
         columns: dict[str, Tensor] = {}
         for weighted, value in zip(move.terms, values, strict=True):
@@ -289,7 +294,7 @@ class Loop:
         self.aside += time.perf_counter() - started
 
     def _maps_aside(self, image: Tensor) -> dict[str, Tensor]:
-        """Maps that only the trace wants; none where they would have to be solved for."""
+        """Read maps for the trace alone; none if they would have to be solved for."""
         if self.view.drifts:
             return {}
         run = self.run_state
