@@ -19,8 +19,9 @@ from underfire.classifiers import Classifier
 from underfire.data import Batch, ImageData
 from underfire.data.spreading import spread
 from underfire.errors import ClassifierError, DataError, InputError, UnderfireError, UnderfireWarning
-from underfire.runs.inputs import InputConfig, Inputs, few_images
+from underfire.runs.inputs import Inputs, InputSettings
 from underfire.runs.selection import logits_of
+from underfire.settings import few_images
 
 BATCH_TOLERANCE = 1e-3
 
@@ -75,7 +76,7 @@ class Check:
 
 
 @torch.inference_mode(False)
-def run_check(config: InputConfig, count: int, device: torch.device) -> Check:
+def run_check(config: InputSettings, count: int, device: torch.device) -> Check:
     """Look at a classifier and its data.
 
     Args:

@@ -1,4 +1,4 @@
-"""The command line: one module per command, put together in ``commands``."""
+"""The command line: one module per command."""
 
 from underfire.cli.commands import app, main
 

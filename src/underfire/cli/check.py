@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from underfire.cli import options
-from underfire.cli.options import flag, option
+from underfire.cli.options import flag, option, takes
+from underfire.runs.inputs import InputSettings
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,45 +25,21 @@ underfire check --data photos/ --classifier torchvision:resnet50 --weights resne
 MARKS = {"good": ("ok", "green"), "hint": ("look", "yellow"), "problem": ("no", "red")}
 
 
+@takes(InputSettings)
 def check(
-    data: options.Data,
-    classifier: options.ClassifierName,
-    count: Annotated[int, option("N", "Images to look at.")] = 64,
+    count: Annotated[int, option("N", "Images to look at.", "--count")] = 64,
     device: options.Device = "auto",
     as_json: Annotated[bool, flag("--json", "Print everything as JSON.")] = False,
-    weights: options.Weights = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    image_size: options.ImageSize = None,
-    resize: options.Resize = None,
-    interpolation: options.Interpolation = None,
-    channels: options.Channels = None,
-    classes: options.Classes = None,
-    features: options.Features = None,
-    class_map: options.ClassMap = None,
+    given: dict[str, Any] = {},  # noqa: B006 (filled by ``takes``)
 ) -> None:
-    """Say whether an attack can run on a classifier, what it would cost, and what looks wrong beforehand.
+    """Check that an attack can run on a classifier; say what it would cost, and what looks wrong.
 
     Exit code 0 if an attack can run, 1 if not, 2 for wrong usage.
     """
     from underfire.check import run_check
-    from underfire.runs.inputs import InputConfig
-    from underfire.runs.runner import find_device
+    from underfire.runs.devices import find_device
 
-    config = InputConfig.create(
-        data=data,
-        classifier=classifier,
-        weights=weights,
-        mean=mean,
-        std=std,
-        image_size=image_size,
-        resize=resize,
-        interpolation=interpolation,
-        channels=channels,
-        classes=classes,
-        features=features,
-        class_map=class_map,
-    )
+    config = InputSettings.create(**given)
     found = run_check(config, count, find_device(device))
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False, default=str))

@@ -1,4 +1,4 @@
-"""The commands, and what happens when one fails."""
+"""The commands, and their errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from underfire.cli import attack, check, demo, explain, names, train, train_rts
+from underfire.cli import attack, check, demo, explain, names, report, train, train_rts
 from underfire.cli.options import flag
 from underfire.cli.screen import say, screen, show_warning
 from underfire.errors import UnderfireError, plain_words
@@ -40,7 +40,7 @@ def _always(
 
 
 def _add(to: typer.Typer, command: Callable[..., None], epilog: str, name: str | None = None) -> None:
-    """Add a command whose help is its docstring, with paragraphs that fit any width of the terminal."""
+    """Add a command. Its help is its docstring, as paragraphs that fit any width of the terminal."""
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     to.command(name, help="\n\n".join(" ".join(each.split()) for each in paragraphs), epilog=epilog)(command)
 
@@ -49,6 +49,8 @@ _add(app, demo.demo, demo.EXAMPLES)
 _add(app, attack.attack, attack.EXAMPLES)
 _add(app, explain.explain, explain.EXAMPLES)
 _add(app, check.check, check.EXAMPLES)
+_add(app, report.report, report.REPORT_EXAMPLES)
+_add(app, report.export, report.EXPORT_EXAMPLES)
 _add(app, names.list_names, names.EXAMPLES, "list")
 
 train_app = typer.Typer(no_args_is_help=True, help="Train classifiers, and maskers for any classifier.")
@@ -58,7 +60,7 @@ app.add_typer(train_app, name="train")
 
 
 def main() -> None:
-    """Entry point: errors that underfire raises on purpose, and wrong usage, are one paragraph and exit code 2."""
+    """Run the command line. Wrong usage and errors on purpose are one paragraph, and exit code 2."""
     warnings.showwarning = show_warning
     try:
         code = app(prog_name="underfire", standalone_mode=False)
@@ -67,16 +69,16 @@ def main() -> None:
         sys.exit(2)
     except _USAGE_ERROR as error:
         message = plain_words(error.format_message().strip())
-        if message:  # without one, help was asked for by giving no arguments, and has been shown
+        if message:  # an empty message means that the help has been shown
             ended = message if message.endswith(("?", "!")) else f"{message.rstrip('.')}."
             say("error", f"{ended} See {_command(error)} --help.", "red")
         sys.exit(2)
-    if code == 130:  # typer's word for Ctrl-C
-        screen.print("Stopped. What is finished was kept, and --resume goes on from it.")
+    if code == 130:  # Ctrl-C
+        screen.print("Stopped. Finished parts are kept, and --resume goes on from them.")
     sys.exit(code)
 
 
-_USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # typer brings click along under a name of its own, or none
+_USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # typer may bring its own copy of click
 
 
 def _command(error: Any) -> str:

@@ -10,48 +10,50 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from underfire.cli import options
+from underfire.cli.options import flag, option
 from underfire.cli.screen import RunBars, bars
 
 EXAMPLES = """[bold]Example[/bold]
 
 underfire demo --out runs/demo"""
 
-# What is attacked, how many of the images, and in how many steps: MASK's maps are solved for, which takes longer.
-RUNS: dict[str, tuple[float, tuple[int, int]]] = {
-    "cam": (1.0, (20, 80)),
-    "grad": (1.0, (20, 80)),
-    "rts": (1.0, (20, 80)),
-    "mask:quick": (0.5, (10, 30)),
+# The runs by folder: interpreters, share of the images, steps. MASK's maps are solved for, which takes longer.
+RUNS: dict[str, tuple[tuple[str, ...], float, tuple[int, int]]] = {
+    "scenes": (("cam", "grad", "rts"), 1.0, (20, 80)),
+    "mask": (("mask:quick",), 0.5, (10, 30)),
 }
-FILES = {*(name.partition(":")[0] for name in RUNS), "page.html", "figure.png"}
+FILES = {*RUNS, "page.html", "figure.png"}
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the page, the picture and the runs.")] = Path("underfire-demo"),
-    count: Annotated[int, typer.Option(help="Images to attack; half as many with MASK.")] = 16,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summaries as JSON.")] = False,
+    out: Annotated[Path, option("FOLDER", "Folder for the page, the picture and the runs.", "--out")] = Path(
+        "underfire-demo"
+    ),
+    count: Annotated[int, option("N", "Images to attack; half as many with MASK.", "--count")] = 16,
+    seed: Annotated[int, option("N", "Seed of all random numbers.", "--seed")] = 0,
+    device: options.Device = "auto",
+    as_json: Annotated[bool, flag("--json", "Print the summaries as JSON.")] = False,
 ) -> None:
     """Attack drawn scenes, and see what happens to each explanation. Takes about two minutes; needs no data.
 
-    For each interpreter: the attack on the prediction alone, the joint attack, and their controls, on the same
-    pictures. An earlier demo in the folder is replaced.
+    For each interpreter: the attack on the prediction alone, the joint attack, and the controls, on the same pictures.
+    An earlier demo in the folder is replaced.
     """
     from underfire.reports.figure import write_figure
     from underfire.reports.page import write_page
     from underfire.reports.table import summary_table
-    from underfire.runs import RunConfig, run_attack
+    from underfire.runs import Run, RunConfig, run_attack
 
     refuse_other_files(out)
     summaries, folders = [], []
     with bars() as progress:
-        for called, (share, steps) in RUNS.items():
-            name = called.partition(":")[0]
+        for name, (interpreters, share, steps) in RUNS.items():
             config = RunConfig.create(
                 data="scenes:test",
                 classifier="scenes-resnet",
-                interpreters=(called,),
+                interpreters=interpreters,
+                each=len(interpreters) > 1,
                 eps="16/255",
                 steps=steps,
                 count=-(-count // round(1 / share)),
@@ -70,13 +72,13 @@ def demo(
         )
         return
     console = Console()
-    console.print(summary_table(*summaries))
+    console.print(summary_table(*map(Run, folders)))
     console.print(Text.assemble("Picture: ", (str(figure), "bold")))
     console.print(Text.assemble("Page:    ", (str(page), "bold"), "  (open it in a browser)"))
 
 
 def refuse_other_files(out: Path) -> None:
-    """Raises InputError where ``out`` holds anything but an earlier demo."""
+    """Raise InputError if ``out`` holds anything but an earlier demo."""
     from underfire.errors import InputError
 
     if out.is_dir():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from underfire.cli import options
-from underfire.cli.options import flag, option
+from underfire.cli.options import flag, option, takes
 from underfire.cli.screen import bars
+from underfire.runs.inputs import InputSettings
 
 EXAMPLES = """[bold]Examples[/bold]
 
@@ -16,32 +17,30 @@ underfire explain --data digits:test --classifier digits-resnet --interpreter ca
 underfire explain --data photo.jpg --classifier my_model.py:build --interpreter gradcam --class "tabby cat" --out maps/photo"""  # noqa: E501
 
 
+@takes(InputSettings)
 def explain(
-    data: Annotated[str, option("DATA", "As for 'attack', or one image file.")],
-    classifier: options.ClassifierName,
-    out: Annotated[Path, option("FOLDER", "For maps, images and the picture.")],
-    interpreter: options.Interpreters = None,
-    count: Annotated[int, option("N", "The first so many images that can be read.")] = 16,
+    out: Annotated[Path, option("FOLDER", "Folder for maps, images and the picture.", "--out")],
+    interpreter: Annotated[
+        list[str] | None,
+        option(
+            "NAMES",
+            "Interpreters, with commas or by repeating the option. [default: cam]",
+            "--interpreter",
+            show_default=False,
+        ),
+    ] = None,
+    count: Annotated[int, option("N", "Explain the first so many readable images.", "--count")] = 16,
     wanted: Annotated[
         str, option("CLASS", "The class to explain: predicted, label, a name or a number.", "--class")
     ] = "predicted",
     device: options.Device = "auto",
     overwrite: Annotated[bool, flag("--overwrite", "Replace earlier explanations in the folder.")] = False,
-    weights: options.Weights = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    image_size: options.ImageSize = None,
-    resize: options.Resize = None,
-    interpolation: options.Interpolation = None,
-    channels: options.Channels = None,
-    classes: options.Classes = None,
-    features: options.Features = None,
-    class_map: options.ClassMap = None,
+    given: dict[str, Any] = {},  # noqa: B006 (filled by ``takes``)
 ) -> None:
     """Show what a classifier looks at: the maps of images as they are, right or wrong, without any attack.
 
-    Writes maps.safetensors, maps.json (class, confidence and files of each image), images/, overlays/ and the picture
-    maps.png to the output folder.
+    --data may also be one image file. Writes maps.safetensors, maps.json (class, confidence and files of each image),
+    images/, overlays/ and the picture maps.png to the output folder.
     """
     from rich.console import Console
     from rich.text import Text
@@ -49,28 +48,17 @@ def explain(
     from underfire.errors import InputError
     from underfire.reports.explain import explain as write_maps
     from underfire.reports.single import open_images
-    from underfire.runs.inputs import InputConfig, few_images
-    from underfire.runs.runner import find_device
+    from underfire.runs.devices import find_device
+    from underfire.runs.settings import parse_interpreters
+    from underfire.settings import few_images
     from underfire.system import System
 
-    config = InputConfig.create(
-        data=data,
-        classifier=classifier,
-        weights=weights,
-        mean=mean,
-        std=std,
-        image_size=image_size,
-        resize=resize,
-        interpolation=interpolation,
-        channels=channels,
-        classes=classes,
-        features=features,
-        class_map=class_map,
-    )
+    config = InputSettings.create(**given)
+    asked = [name for each in interpreter or ["cam"] for name in parse_interpreters(each)]
     if count < 1:
         raise InputError(few_images(count))
     images, network = open_images(config, find_device(device))
-    system = System(network, options.interpreters(interpreter))
+    system = System(network, asked)
     with bars() as progress:
         task = progress.add_task("explaining", total=None)
         found = write_maps(

@@ -37,8 +37,8 @@ def list_names(
     ] = Topic.names,
     as_json: Annotated[bool, flag("--json", "Print as JSON.")] = False,
 ) -> None:
-    """Show the shipped classifiers, the interpreters and their maskers, the attacks and the training recipes; or
-    explain the presets of the attacks."""
+    """Show the names of all parts: classifiers, interpreters, attacks and their parts, measures, recipes; or explain
+    the presets of the attacks."""
     from underfire.cli import presets
 
     known = presets.known() if topic is Topic.presets else names()
@@ -51,29 +51,41 @@ def list_names(
 
 
 def names() -> dict[str, Any]:
-    """Everything that has a name, as JSON values."""
-    from underfire.attacks import KINDS, VARIANTS
+    """Return everything that has a name, as JSON values."""
+    from underfire import attacks
     from underfire.classifiers.sources import names
     from underfire.interpreters import REGISTRY
     from underfire.interpreters.rts import files
+    from underfire.reports.exports import EXPORTS
     from underfire.zoo.recipes import RECIPES
 
     return {
         "classifiers": names(),
         "data_of_classifiers": {name: list(RECIPES[name].sources) for name in names()},
         "more_classifiers": MORE_CLASSIFIERS,
-        "interpreters": list(REGISTRY),
+        "interpreters": [name for name in REGISTRY if name != "captum"],
         "more_interpreters": MORE_INTERPRETERS,
         "maskers": [files.read_note(file).classifier for file in files.shipped()],
-        "attacks": list(KINDS),
-        "presets": list(VARIANTS),
+        "attacks": list(attacks.KINDS),
+        "variants": list(attacks.VARIANTS),
+        "perturbations": list(attacks.PERTURBATIONS),
+        "shapings": list(attacks.SHAPINGS),
+        "target classes": list(attacks.CLASS_RULES),
+        "target maps": list(attacks.MAP_RULES),
+        "terms": list(attacks.TERMS),
+        "measures": list(attacks.MEASURES),
+        "exports": list(EXPORTS),
         "data": ["digits", "digits:train", "digits:test", "scenes", "scenes:train", "scenes:test"],
         "recipes": list(RECIPES),
     }
 
 
+OPEN = ("perturbations", "shapings", "target classes", "target maps", "terms", "measures", "exports")
+"""Kinds of parts that also take ``file.py:name``, beside classifiers and interpreters."""
+
+
 def shown(known: dict[str, Any]) -> RenderableType:
-    """The names by kind, on lines that fit the terminal."""
+    """Show the names by kind, on lines that fit the terminal."""
     from rich.table import Table
     from rich.text import Text
 
@@ -94,10 +106,12 @@ def shown(known: dict[str, Any]) -> RenderableType:
         add("" if place else "classifiers", f"{', '.join(members)}  ({data})")
     add("", f"and by prefix: {', '.join(known['more_classifiers'])}")
     add("interpreters", ", ".join(known["interpreters"]))
-    add("", f"and with an argument: {', '.join(known['more_interpreters'])}")
+    add("", f"and with an argument: {', '.join(known['more_interpreters'])}, file.py:name")
     add("maskers", f"{', '.join(known['maskers'])}  (for the interpreter rts)")
     add("attacks", ", ".join(known["attacks"]))
-    add("presets", f"{', '.join(known['presets'])}  (explained by: underfire list presets)")
+    add("variants", f"{', '.join(known['variants'])}  (explained by: underfire list presets)")
+    for kind in OPEN:
+        add(kind, f"{', '.join(known[kind])}, file.py:name")
     for kind in ("data", "recipes"):
         add(kind, ", ".join(known[kind]))
     return table

@@ -1,95 +1,116 @@
-"""Options that several commands share: which images, and which classifier."""
+"""Options of commands, made from settings: each setting is declared once, in the model that holds it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING
 from typing import Annotated, Any
 
 import typer
 
+from underfire.errors import warn_deprecated
+from underfire.settings import Setting, settings_of
 
-def option(metavar: str, help: str, *names: str, **others: Any) -> typer.models.OptionInfo:
-    """An option with a short word for its value, so that the help has room, and brackets that are no markup."""
-    made: typer.models.OptionInfo = typer.Option(*names, metavar=metavar, help=help.replace("[", "\\["), **others)
-    return made
-
-
-def flag(name: str, help: str, **others: Any) -> typer.models.OptionInfo:
-    """An option without a value."""
-    return option("", help, name, **others)
+FORMER = "former_"
+Command = Callable[..., None]
 
 
-Data = Annotated[
-    str,
-    option(
-        "DATA",
-        "A folder with one subfolder of images per class, a folder or .csv file with a table of labels, a .parquet "
-        "file, or one of ours: scenes:test, scenes:train, digits:test, digits:train.",
-    ),
-]
-ClassifierName = Annotated[
-    str,
-    option(
-        "NAME",
-        "A shipped name (see 'underfire list'), file.py:function, torchvision:NAME, timm:NAME, or hf: with a folder or "
-        "name. ':random' at the end takes random weights.",
-    ),
-]
-Interpreters = Annotated[
-    list[str] | None,
-    option(
-        "NAMES",
-        "One or several, with commas or by repeating the option: cam, gradcam, grad, mask, rts, ... (see 'underfire "
-        "list'); mask:quick for plain drawings, rts:FOLDER for a masker of your own. [default: cam]",
-    ),
-]
-Readers = Annotated[
-    list[str] | None,
-    option(
-        "NAMES",
-        "More interpreters, which read the images that the attack on the others made: captum:Lime, captum:KernelShap, "
-        "... (written like --interpreter).",
-    ),
-]
-Device = Annotated[str, option("NAME", "auto, cpu, cuda, cuda:1.")]
-Seed = Annotated[int, option("N", "Of everything random.")]
-
-_PANEL = "The classifier, where its source does not say"
+def option(metavar: str, help: str, name: str, **others: Any) -> Any:
+    """Make an option with a short word for its value, so that the help has room. Brackets in ``help`` are no markup."""
+    return typer.Option(name, metavar=metavar, help=help.replace("[", "\\["), **others)
 
 
-def _own(metavar: str, help: str) -> typer.models.OptionInfo:
-    return option(metavar, help, rich_help_panel=_PANEL)
+def flag(name: str, help: str, **others: Any) -> Any:
+    """Make an option without a value."""
+    return typer.Option(name, metavar="", help=help.replace("[", "\\["), **others)
 
 
-Weights = Annotated[
-    str | None, _own("FILE", "A .pt, .pth or .safetensors file, 'random', or torchvision's name of a set.")
-]
-Mean = Annotated[str | None, _own("X,...", "Of pixels in [0, 1], one per channel: 0.485,0.456,0.406.")]
-Std = Annotated[str | None, _own("X,...", "Of pixels in [0, 1], one per channel: 0.229,0.224,0.225.")]
-ImageSize = Annotated[str | None, _own("SIZE", "224, or HEIGHTxWIDTH.")]
-Resize = Annotated[int | None, _own("N", "Length of the short side before the crop to the image size.")]
-Interpolation = Annotated[str | None, _own("NAME", "bicubic, bilinear, nearest, lanczos, box or hamming.")]
-Channels = Annotated[int | None, _own("N", "1 or 3. [default: what the first convolution takes]")]
-Classes = Annotated[str | None, _own("N", "How many, or a text file with one class name per line.")]
-Features = Annotated[str | None, _own("MODULE", "The module whose output are the last convolutional features.")]
-ClassMap = Annotated[str | None, _own("FILE", "JSON or CSV: which class each class name of the data stands for.")]
+Device = Annotated[str, option("NAME", "Device: auto, cpu, cuda, cuda:1.", "--device")]
 
 
-def interpreters(
-    given: Sequence[str] | None, default: Sequence[str] = ("cam",), beside: Sequence[str] = ()
-) -> list[str]:
-    """The names that were given, cut at commas; not those of maskers, since a folder's name may hold a comma.
+def names_of(name: str, described: Setting) -> tuple[str, ...]:
+    """Return the names of a setting on the command line."""
+    return described.flags or (f"--{name.replace('_', '-')}",)
 
-    Raises InputError for one that is given twice, or stands ``beside`` these already.
+
+def help_of(field: Any, described: Setting) -> str:
+    """Return the help text of a setting, with its default."""
+    if field.default is MISSING:
+        return f"{described.help} [required]"
+    if described.default:
+        return f"{described.help} [default: {described.default}]"
+    if described.kind is bool or field.default in (None, (), 0):
+        return described.help
+    shown = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+    return f"{described.help} [default: {shown}]"
+
+
+def takes(model: type, first: Sequence[str] = ("data", "classifier")) -> Callable[[Command], Command]:
+    """Give a command the options of a settings model.
+
+    The command gets the values that were given, and only these, as its argument ``given``: texts for most settings, and
+    booleans for flags.
+
+    Args:
+        model: a dataclass with settings.
+        first: settings that stand in the help before the command's own parameters.
     """
-    from underfire.errors import InputError
-    from underfire.interpreters import canonical
 
-    names: list[str] = []
-    for each in given or default:
-        names += [each] if each.startswith("rts:") else [name.strip() for name in each.split(",")]
-    every = [*beside, *names]
-    for place, name in enumerate(every):
-        if canonical(name) in map(canonical, every[:place]):
-            raise InputError(f"interpreter has {name!r} twice in {', '.join(every)}; each can be given once.")
-    return names
+    def decorate(command: Command) -> Command:
+        hints = typing.get_type_hints(command, include_extras=True)
+        own = [p for p in inspect.signature(command).parameters.values() if p.name != "given"]
+        parameters = [p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        settings = settings_of(model)
+        made = {name: _parameters(name, *pair) for name, pair in settings.items()}
+        before = [p for name in first for p in made[name]]
+        parameters = [*before, *parameters, *(p for name in made if name not in first for p in made[name])]
+
+        def run(**values: Any) -> None:
+            given: dict[str, Any] = {}
+            for name, (field, described) in settings.items():
+                value = values.pop(name, None)
+                former = values.pop(f"{FORMER}{name}", None)
+                if former is not None:
+                    warn_deprecated(described.former[0], names_of(name, described)[0])
+                    value = former if value is None else value
+                if value is None or value == []:
+                    continue
+                given[name] = _value(value, field, described)
+            command(**values, given=given)
+
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
+def _parameters(name: str, field: Any, described: Setting) -> list[inspect.Parameter]:
+    """Make the parameter of a setting, and a hidden one for its former names."""
+    kind = bool | None if described.kind is bool else list[str] | None if described.many else str | None
+    names = names_of(name, described)
+    shared: dict[str, Any] = {"show_default": False, "rich_help_panel": described.panel}
+    shared["metavar"] = described.metavar
+    made = typer.Option(*names, help=help_of(field, described).replace("[", "\\["), **shared)
+    found = [_parameter(name, Annotated[kind, made])]
+    if described.former:
+        hidden = typer.Option(*described.former, hidden=True, show_default=False)
+        found.append(_parameter(f"{FORMER}{name}", Annotated[kind, hidden]))
+    return found
+
+
+def _parameter(name: str, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _value(value: Any, field: Any, described: Setting) -> Any:
+    """Turn what was given on the command line into the setting's value or its text."""
+    if described.kind is bool and field.default is True:  # a flag that switches off, such as --untargeted
+        return not value
+    if described.many:
+        parse = described.parse or (lambda text: (text,))
+        return tuple(part for each in value for part in parse(each))
+    return value

@@ -1,4 +1,4 @@
-"""What ``underfire list presets`` says: attacks, perturbations, schedules, and how the variants differ."""
+"""The text of ``underfire list presets``: attacks, perturbations, schedules, and how the variants differ."""
 
 from __future__ import annotations
 
@@ -10,15 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from underfire.attacks.presets import Row
+    from underfire.attacks import Perturbation, Row
     from underfire.attacks.schedule import Weight
-
-PERTURBATIONS = {
-    "pgd": "every value changes by at most eps (L-inf); signed steps of 1/255",
-    "bim": "the same; as an attack on the class alone it starts at the image, pgd at random",
-    "cw": "every pixel may change, at the cost of the squared L2 length (Carlini & Wagner); Adam",
-    "stadv": "pixels move instead of changing, at the cost of the flow's roughness; Adam",
-}
 
 LEGEND = {
     "map": "weight of the map loss over the joint stage; the loss is the sum or the mean of squared differences over "
@@ -33,33 +26,34 @@ CLASS_ALONE = (
     "Attacks on the class alone take as many steps in all, and the rest from the row of cam, without the map; cw then "
     "takes the margin (0 at least) in place of CE."
 )
-ALONE = """'alone': how to set that one thing by itself. In Python, Variant's fields so:
+ALONE = """'alone': how to set that one thing by itself. A field of Variant is set in Python:
   preset("adv2", variant=replace(VARIANTS["paper"], keep_last=True))"""
 
 
 def known() -> dict[str, Any]:
-    """The presets as JSON values."""
-    from underfire.attacks import KINDS, ROWS
-    from underfire.attacks.presets.variants import DIFFERENCES
-    from underfire.interpreters import REGISTRY, Captum
+    """Return the presets as JSON values."""
+    from underfire.attacks import KINDS, PERTURBATIONS
+    from underfire.attacks.variants import DIFFERENCES
+    from underfire.interpreters import REGISTRY, Captum, create
 
     families: dict[str, list[str]] = {}
-    for name, make in REGISTRY.items():
-        families.setdefault(make().family, []).append(name)
-    families[Captum.family].append("captum:METHOD")
+    for name in REGISTRY:
+        if name != "captum":
+            families.setdefault(create(name).family, []).append(name)
+    families.setdefault(Captum.family, []).append("captum:METHOD")
     return {
         "attacks": {name: {"about": kind.about, "joint": kind.joint} for name, kind in KINDS.items()},
-        "perturbations": PERTURBATIONS,
+        "perturbations": {name: part.about for name, part in PERTURBATIONS.items()},
         "families": families,
         "schedules": {
-            perturbation: {family: _schedule(row) for family, row in rows.items()}
-            for perturbation, rows in ROWS.items()
+            name: {family: _schedule(row, part) for family, row in part.rows.items()}
+            for name, part in PERTURBATIONS.items()
         },
         "variants": [asdict(difference) for difference in DIFFERENCES],
     }
 
 
-def _schedule(row: Row) -> dict[str, Any]:
+def _schedule(row: Row, part: type[Perturbation] | Perturbation) -> dict[str, Any]:
     return {
         "warmup": row.warmup,
         "joint": row.joint,
@@ -72,6 +66,7 @@ def _schedule(row: Row) -> dict[str, Any]:
         "preferred_confidence": row.confidence,
         "penalty_weight": row.penalty,
         "presence_weight": row.presence,
+        "step_unit": part.step_unit,
         **_moves(row),
     }
 
@@ -86,7 +81,7 @@ def _moves(row: Row) -> dict[str, Any]:
 
 
 def schedules_by_content(schedules: dict[str, Any]) -> dict[str, Any]:
-    """Perturbations with the same schedules, such as pgd and bim, under one name."""
+    """Group perturbations with the same schedules, such as pgd and bim, under one name."""
     found: list[tuple[list[str], Any]] = []
     for name, rows in schedules.items():
         same = next((names for names, other in found if other == rows), None)
@@ -108,7 +103,7 @@ def _words(weight: Weight) -> str:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    """A schedule's cells, short enough for a terminal: steps, map, class, cost, step."""
+    """Return a schedule's cells, short enough for a terminal: steps, map, class, cost, step."""
     loss = {"cross entropy": "CE"}.get(row["prediction_loss"], row["prediction_loss"])
     size = row["step_size"]
     return (
@@ -116,12 +111,12 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         f"{row['map_weight']} {row['map_loss'].split()[0]}",
         loss if row["prediction_weight"] == 1 else f"{row['prediction_weight']:g} {loss}",
         f"{row['penalty_weight']:g}" if row["penalty_weight"] else "-",
-        "two" if isinstance(size, dict) else f"{size:g}" if row["rule"] == "adam" else f"{size * 255:g}/255",
+        "two" if isinstance(size, dict) else f"{size * 255:g}/255" if row["step_unit"] == "levels" else f"{size:g}",
     )
 
 
 def shown(known: dict[str, Any]) -> RenderableType:
-    """The same for a terminal."""
+    """Show the presets in a terminal."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -161,7 +156,7 @@ def shown(known: dict[str, Any]) -> RenderableType:
         Text(),
         table(list(LEGEND.items())),
         Text(CLASS_ALONE),
-        title("Where the variants differ (--preset paper, --preset published)"),
+        title("Where the variants differ (--variant paper, --variant published)"),
         Text(ALONE),
         *variants,
     )

@@ -18,15 +18,28 @@ underfire train classifier --recipe cifar10-resnet20 --data train.parquet --test
 
 
 def classifier(
-    recipe: Annotated[str, option("NAME", "Which network: 'underfire list' names them.")],
-    out: Annotated[Path, option("FOLDER", "For the checkpoint, the weights and the model card.")],
+    recipe: Annotated[str, option("NAME", "Which network: 'underfire list' names them.", "--recipe")],
+    out: Annotated[Path, option("FOLDER", "Folder for the checkpoint, the weights and the model card.", "--out")],
     data: Annotated[
         str | None,
-        option("DATA", "Training images, as for 'attack --data'. [default: the recipe's own, where they ship]"),
+        option(
+            "DATA",
+            "Training images, as for 'attack --data'. [default: the recipe's own, if they ship]",
+            "--data",
+            show_default=False,
+        ),
     ] = None,
-    test: Annotated[str | None, option("DATA", "Test images; they are measured, never trained on.")] = None,
+    test: Annotated[
+        str | None, option("DATA", "Test images; they are measured, never trained on.", "--test", show_default=False)
+    ] = None,
     epochs: Annotated[
-        int | None, option("N", "So many epochs of the recipe's first phase alone. [default: the recipe's phases]")
+        int | None,
+        option(
+            "N",
+            "So many epochs of the recipe's first phase alone. [default: the recipe's phases]",
+            "--epochs",
+            show_default=False,
+        ),
     ] = None,
     device: options.Device = "cpu",
     resume: Annotated[bool, flag("--resume", "Go on from the checkpoint in the output folder.")] = False,
@@ -36,7 +49,7 @@ def classifier(
 
     Writes weights (safetensors), a model card and a checkpoint to the output folder.
     """
-    from underfire.runs.runner import find_device
+    from underfire.runs.devices import find_device
     from underfire.zoo.train import train_recipe
 
     def show(epoch: Any) -> None:

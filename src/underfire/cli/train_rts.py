@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from underfire.cli import options
-from underfire.cli.options import flag, option
+from underfire.cli.options import flag, option, takes
 from underfire.cli.screen import bars, screen
+from underfire.runs.inputs import InputSettings
 
 EXAMPLES = """[bold]Examples[/bold]
 
@@ -23,35 +24,45 @@ underfire train rts --classifier my_model.py:build --data photos/ --steps 300,15
 SHOWN_EVERY = 50
 
 
+@takes(InputSettings)
 def rts(
-    data: options.Data,
-    classifier: options.ClassifierName,
-    out: Annotated[Path, option("FOLDER", "For the masker, its card, losses and the checkpoint.")],
-    test: Annotated[str | None, option("DATA", "Test images; they are measured, never trained on.")] = None,
+    out: Annotated[Path, option("FOLDER", "Folder for the masker, its card, losses and the checkpoint.", "--out")],
+    test: Annotated[
+        str | None, option("DATA", "Test images; they are measured, never trained on.", "--test", show_default=False)
+    ] = None,
     encoder: Annotated[
-        str | None, option("NAME", "Another classifier, whose features the masker reads. [default: the classifier]")
+        str | None,
+        option(
+            "NAME",
+            "Another classifier, whose features the masker reads. [default: the classifier]",
+            "--encoder",
+            show_default=False,
+        ),
     ] = None,
     steps: Annotated[
-        str | None, option("S,D", "Of the decoder, or of selector and decoder. [default: 300,1500]")
+        str | None,
+        option(
+            "S,D",
+            "Steps of the decoder, or of selector and decoder. [default: 300,1500]",
+            "--steps",
+            show_default=False,
+        ),
     ] = None,
     confidence: Annotated[
-        float | None, option("X", "Evidence that a place must show. [default: 0; 6 from 128 pixels on]")
+        float | None,
+        option(
+            "X",
+            "Evidence that a place must show. [default: 0; 6 from 128 pixels on]",
+            "--confidence",
+            show_default=False,
+        ),
     ] = None,
-    batch: Annotated[int, option("N", "Images per step, at least 2; fewer take less memory.", min=2)] = 64,
-    seed: options.Seed = 0,
+    batch: Annotated[int, option("N", "Images per step, at least 2; fewer take less memory.", "--batch", min=2)] = 64,
+    seed: Annotated[int, option("N", "Seed of all random numbers.", "--seed")] = 0,
     device: options.Device = "auto",
     resume: Annotated[bool, flag("--resume", "Go on from the checkpoint in the output folder.")] = False,
     as_json: Annotated[bool, flag("--json", "Print what was reached as JSON.")] = False,
-    weights: options.Weights = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    image_size: options.ImageSize = None,
-    resize: options.Resize = None,
-    interpolation: options.Interpolation = None,
-    channels: options.Channels = None,
-    classes: options.Classes = None,
-    features: options.Features = None,
-    class_map: options.ClassMap = None,
+    given: dict[str, Any] = {},  # noqa: B006 (filled by ``takes``)
 ) -> None:
     """Train the masker that the interpreter RTS needs, for any convolutional classifier; resumable at any time.
 
@@ -62,29 +73,15 @@ def rts(
     from underfire.data import in_classifier_order, open_data
     from underfire.interpreters.rts import MaskerRecipe, train_masker
     from underfire.reports.losses import write_losses
-    from underfire.runs.inputs import InputConfig
-    from underfire.runs.runner import find_device
+    from underfire.runs.devices import find_device
 
     recipe = MaskerRecipe(
         **_steps(steps), selector_batch=2 * batch, decoder_batch=batch, confidence=confidence, seed=seed
     )
-    config = InputConfig.create(
-        data=data,
-        classifier=classifier,
-        weights=weights,
-        mean=mean,
-        std=std,
-        image_size=image_size,
-        resize=resize,
-        interpolation=interpolation,
-        channels=channels,
-        classes=classes,
-        features=features,
-        class_map=class_map,
-    )
+    config = InputSettings.create(**given)
     inputs = config.open(find_device(device))
     names = inputs.classifier.class_names
-    testing = None if test is None else in_classifier_order(open_data(test), names, inputs.classes, class_map)
+    testing = None if test is None else in_classifier_order(open_data(test), names, inputs.classes, config.class_map)
     with bars() as progress:
         task = progress.add_task("selector", total=recipe.selector_steps)
 

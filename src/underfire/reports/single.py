@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from underfire.classifiers import Classifier, load
+from underfire.classifiers import Classifier
 from underfire.data import ImageData, Record
 from underfire.data.decode import IMAGE_SUFFIXES, decode_image, read_bytes
 from underfire.errors import InputError
-from underfire.runs.inputs import InputConfig
+from underfire.runs.inputs import InputSettings
 
 NO_LABEL = -1
 
@@ -41,7 +41,7 @@ class SingleImage(ImageData):
         return hashlib.sha256(read_bytes(self.path)).hexdigest()
 
 
-def open_images(config: InputConfig, device: torch.device) -> tuple[ImageData, Classifier]:
+def open_images(config: InputSettings, device: torch.device) -> tuple[ImageData, Classifier]:
     """What ``config`` names, where its ``data`` may also be one image file; the classifier is on ``device``.
 
     Raises:
@@ -53,6 +53,4 @@ def open_images(config: InputConfig, device: torch.device) -> tuple[ImageData, C
         return inputs.data, inputs.classifier
     if config.class_map is not None:
         raise InputError(f"class-map is {config.class_map!r}, but {path} is one image, which has no class name to map.")
-    classifier = load(config.classifier, **config.model_dump(exclude={"data", "classifier", "class_map"}))
-    classifier.module.to(device)
-    return SingleImage(path), classifier
+    return SingleImage(path), config.load_classifier(device)

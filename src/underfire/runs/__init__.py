@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from underfire.attacks.perturbations import parse_eps
-from underfire.attacks.presets import parse_steps
-from underfire.runs.config import RunConfig
-from underfire.runs.run import Run
-from underfire.runs.running import Reporter, run_attack
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Reporter", "Run", "RunConfig", "parse_eps", "parse_steps", "run_attack"]
+if TYPE_CHECKING:
+    from underfire.runs.run import Run
+    from underfire.runs.running import Reporter, run_attack
+    from underfire.runs.settings import RunConfig
+
+_WHERE = {"Reporter": "running", "Run": "run", "RunConfig": "settings", "run_attack": "running"}
+"""The modules of public names. They are imported when first asked for, so that a command's help is quick."""
+
+__all__ = ["Reporter", "Run", "RunConfig", "run_attack"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'underfire.runs' has no attribute {name!r}")
+    value = getattr(import_module(f"underfire.runs.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value

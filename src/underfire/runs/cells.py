@@ -56,7 +56,8 @@ class Cell:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Cell:
         """Make the cell from JSON values."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        made: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**made)
 
 
 def cells_of(
@@ -98,7 +99,7 @@ def cells_of(
             beside=arm.beside,
             perturbation="" if arm.attack is None else arm.attack.perturbation.name,
             shaping="" if arm.attack is None else arm.attack.shaping.name,
-            keeps_benign=all(other.attack.target_map.benign for other in asked),
+            keeps_benign=all(other.attack is None or other.attack.target_map.benign for other in asked),
             joint=arm.attack is not None and arm.attack.joint,
             noise_size=noise_size,
         )

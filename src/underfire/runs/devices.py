@@ -1,3 +1,5 @@
+"""The device that a run uses."""
+
 from __future__ import annotations
 
 import torch
@@ -6,6 +8,7 @@ from underfire.errors import InputError
 
 
 def find_device(name: str) -> torch.device:
+    """Find the device called ``name``; for ``auto``, a GPU if there is one. Raises InputError if it cannot be used."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

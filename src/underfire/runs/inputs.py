@@ -1,18 +1,21 @@
-"""What is looked at: a classifier and images whose labels are in its order, as values, and opened."""
+"""The inputs of a command: a classifier, and images with labels in its order."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from underfire.classifiers import Classifier, load
 from underfire.classifiers.sources import Options, parse_size, parse_values
 from underfire.data import ImageData, in_classifier_order, open_data
-from underfire.errors import InputError, plain_words
+from underfire.errors import InputError
 from underfire.runs.selection import logits_of
+from underfire.settings import create, setting, to_values
+
+PANEL = "The classifier, if its source does not say"
 
 
 @dataclass(frozen=True)
@@ -24,52 +27,79 @@ class Inputs:
     data: ImageData
 
 
-class InputConfig(BaseModel):
+def _own(help: str, metavar: str, **described: Any) -> Any:
+    return setting(help, metavar, value=None, panel=PANEL, **described)
+
+
+def _mean(text: str) -> tuple[float, ...]:
+    return parse_values("mean", text)
+
+
+def _std(text: str) -> tuple[float, ...]:
+    return parse_values("std", text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSettings:
     """Which images, which classifier, and what the user says about it; see ``underfire.classifiers.load``.
 
-    ``class_map`` is a file that says which class each class name of the data stands for.
+    Args:
+        data: where images come from; see ``underfire.data.open_data``.
+        classifier: the classifier's name.
+        class_map: a file that says which class each class name of the data stands for.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-    data: str
-    classifier: str
-    weights: str | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    image_size: tuple[int, int] | None = None
-    resize: int | None = Field(None, ge=1)
-    interpolation: str | None = None
-    channels: int | None = None
-    classes: str | None = None
-    features: str | None = None
-    class_map: str | None = None
-
-    @field_validator("mean", "std", mode="before")
-    @classmethod
-    def _parse_values(cls, value: Any, info: Any) -> Any:
-        return parse_values(info.field_name, value) if isinstance(value, str) else value
-
-    @field_validator("image_size", mode="before")
-    @classmethod
-    def _parse_size(cls, value: Any) -> Any:
-        return parse_size(value) if isinstance(value, str) else value
+    data: str = setting(
+        "A folder with one subfolder of images per class, a folder or .csv file with a table of labels, a .parquet "
+        "file, or a built-in set: scenes:test, scenes:train, digits:test, digits:train.",
+        "DATA",
+    )
+    classifier: str = setting(
+        "A shipped name (see 'underfire list'), file.py:function, torchvision:NAME, timm:NAME, or hf: with a folder or "
+        "name. ':random' at the end takes random weights.",
+        "NAME",
+    )
+    weights: str | None = _own("A .pt, .pth or .safetensors file, 'random', or torchvision's name of a set.", "FILE")
+    mean: tuple[float, ...] | None = _own(
+        "Mean of pixels in [0, 1], one per channel: 0.485,0.456,0.406.",
+        "X,...",
+        kind=tuple[float, ...],
+        parse=_mean,
+    )
+    std: tuple[float, ...] | None = _own(
+        "Standard deviation of pixels in [0, 1], one per channel: 0.229,0.224,0.225.",
+        "X,...",
+        kind=tuple[float, ...],
+        parse=_std,
+    )
+    image_size: tuple[int, int] | None = _own(
+        "Size of the network's images: 224, or HEIGHTxWIDTH.", "SIZE", kind=tuple[int, int], parse=parse_size
+    )
+    resize: int | None = _own("Length of the short side before the crop to the image size.", "N", kind=int, least=1)
+    interpolation: str | None = _own("Filter: bicubic, bilinear, nearest, lanczos, box or hamming.", "NAME")
+    channels: int | None = _own(
+        "Channels of the images, 1 or 3.", "N", kind=int, default="as many as the first convolution takes"
+    )
+    classes: str | None = _own("The number of classes, or a text file with one class name per line.", "N")
+    features: str | None = _own("The module whose output are the last convolutional features.", "MODULE")
+    class_map: str | None = _own("JSON or CSV file: which class each class name of the data stands for.", "FILE")
 
     @classmethod
     def create(cls, **values: Any) -> Self:
-        """A checked configuration. Raises InputError, one sentence per problem."""
-        try:
-            return cls(**values)
-        except ValidationError as error:
-            raise InputError(" ".join(_sentence(problem) for problem in error.errors())) from error
+        """Make checked settings from texts or values. Raises InputError, one sentence per problem."""
+        return create(cls, values)
 
-    def open(self, device: torch.device) -> Inputs:
-        """The classifier on ``device``, and the data with its labels in the classifier's order.
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """Make checked settings from JSON values. Raises InputError, one sentence per problem."""
+        return create(cls, values)
 
-        Raises:
-            UnderfireError: one of them cannot be had, or the classes cannot be told apart; see the messages.
-        """
-        data = open_data(self.data)
+    def to_dict(self) -> dict[str, Any]:
+        """Return all settings as JSON values."""
+        return to_values(self)
+
+    def load_classifier(self, device: torch.device) -> Classifier:
+        """Load the classifier onto ``device``."""
         classifier = load(
             self.classifier,
             weights=self.weights,
@@ -83,6 +113,16 @@ class InputConfig(BaseModel):
             features=self.features,
         )
         classifier.module.to(device)
+        return classifier
+
+    def open(self, device: torch.device) -> Inputs:
+        """Open the classifier on ``device``, and the data with labels in the classifier's order.
+
+        Raises:
+            UnderfireError: one of them cannot be opened, or the classes cannot be told apart; see the messages.
+        """
+        data = open_data(self.data)
+        classifier = self.load_classifier(device)
         asked = Options(classes=self.classes).class_count
         classes = _class_count(classifier, data, asked)
         if asked is not None and asked != classes:
@@ -94,27 +134,11 @@ class InputConfig(BaseModel):
 
 
 def _class_count(classifier: Classifier, data: ImageData, asked: int | None) -> int:
-    """The names' number; without names of the source's own, what comes out for the first images that can be read."""
+    """Count the classes: the names of the source, or the outputs for the first images that can be read."""
     if classifier.class_names and asked is None:
         return len(classifier.class_names)
     for batch in data.batches(classifier.image_size, classifier.channels, 8, None, classifier.resizing):
         if batch.records:
             logits = logits_of(classifier, batch.images)
             return int(logits.shape[1])
-    return asked or len(data.class_names)  # nothing can be read, which whoever reads the images says with the reasons
-
-
-def _sentence(problem: Any) -> str:
-    own = problem.get("ctx", {}).get("error")
-    if isinstance(own, InputError):
-        return str(own)
-    name = ".".join(str(part) for part in problem["loc"])
-    if name == "count" and problem["type"] == "greater_than_equal":
-        return few_images(problem["input"])
-    said = plain_words(problem["msg"]).replace("greater than or equal to", "at least")
-    return f"{name} is {problem['input']!r}; {said[0].lower()}{said[1:]}."
-
-
-def few_images(count: int) -> str:
-    """What is wrong with ``count``, in the same words wherever images are counted."""
-    return f"count is {count}; expected at least 1 image."
+    return asked or len(data.class_names)  # nothing can be read; the selection of images gives the reasons

@@ -18,12 +18,12 @@ from underfire.attacks.base import default_batch_size
 from underfire.attacks.measures import chosen_measures
 from underfire.checkpoints import state_hash
 from underfire.runs.cells import cells_of
-from underfire.runs.config import NO_BASELINE, RunConfig
 from underfire.runs.devices import find_device
 from underfire.runs.map_pool import read_pool
 from underfire.runs.results import write_results
 from underfire.runs.run import Run
 from underfire.runs.selection import Selection, select
+from underfire.runs.settings import NO_BASELINE, RunConfig
 from underfire.runs.shards import Plan, attack_shard, count_steps
 from underfire.runs.store import Store, differences
 from underfire.system import System
@@ -164,8 +164,9 @@ def _prepare(
 def _excluded(preset: Preset) -> int | None:
     """Return the target class, if there is one for all images: an image of that class cannot be attacked."""
     rule = preset.class_rule
-    given = isinstance(rule, GivenClass) and isinstance(rule.target, int) and preset.targeted
-    return rule.target if given else None  # type: ignore[union-attr, return-value]
+    if preset.targeted and isinstance(rule, GivenClass) and isinstance(rule.target, int):
+        return rule.target
+    return None
 
 
 def _control(config: RunConfig, preset: Preset, system: System) -> BaseAttack | None:

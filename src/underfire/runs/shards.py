@@ -25,8 +25,8 @@ from underfire.data import Batch, ImageData
 from underfire.errors import DataError
 from underfire.runs.cells import Cell
 from underfire.runs.columns import TRACE, schema
-from underfire.runs.config import RunConfig
 from underfire.runs.selection import Selection
+from underfire.runs.settings import RunConfig
 from underfire.runs.store import Shard, Store
 
 TRACED = 40
@@ -160,7 +160,8 @@ class _Part:
 
     def write_clean(self, finding: Finding | None) -> None:
         """Write the clean cell: the attacked images, and those that were looked at without being attacked."""
-        parts, system = [], self.plan.experiment.system
+        system = self.plan.experiment.system
+        parts: list[tuple[list[int], Judgement, Aim | None]] = []
         if finding is not None:
             parts.append((self.attacked, finding.judgement, finding.aim))
         if self.rest:

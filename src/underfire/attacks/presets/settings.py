@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor
 
@@ -34,6 +34,11 @@ def parse_steps(text: str) -> tuple[int, int]:
 def parse_noise_eps(text: str) -> float:
     """Parse ``noise_eps``, a number or a fraction."""
     return parse_eps(text, "noise_eps")
+
+
+def parse_term(text: str) -> tuple[str, ...]:
+    """Return one term as a tuple."""
+    return (text,)
 
 
 @dataclass(frozen=True)
@@ -72,12 +77,13 @@ class AttackSettings:
         "adv2, advedge and advedge+ are joint; pgd, bim, cw and stadv only change the class.", "NAME", value="adv2"
     )
     eps: float | str | None = setting(
-        "L-inf radius of pgd and bim, such as 8/255.", "EPS", value=None, parse=parse_eps, default="0.031"
+        "L-inf radius of pgd and bim, such as 8/255.", "EPS", value=None, kind=float, parse=parse_eps, default="0.031"
     )
     steps: tuple[int, int] | None = setting(
         "Steps of the warm-up and of the joint stage, such as 40,160.",
         "W,J",
         value=None,
+        kind=tuple[int, int],
         parse=parse_steps,
         default="the published ones, such as 400,1200; see 'underfire list presets'",
     )
@@ -87,7 +93,9 @@ class AttackSettings:
         value="paper",
         former=("--preset",),
     )
-    targeted: bool = setting("Accept any wrong class instead of one target class.", value=True, flags=("--untargeted",))
+    targeted: bool = setting(
+        "Accept any wrong class instead of one target class.", value=True, kind=bool, flags=("--untargeted",)
+    )
     target_class: ClassRule | int | str | Sequence[int] | Tensor | None = setting(
         "The class to reach: random, least-likely, a class (number or name), or file.py:name.",
         "CLASS",
@@ -98,6 +106,7 @@ class AttackSettings:
     early_stop: bool | None = setting(
         "Let images leave once they no longer improve.",
         value=None,
+        kind=bool,
         flags=("--early-stop/--no-early-stop",),
         default="only for Grad and its family",
     )
@@ -117,26 +126,32 @@ class AttackSettings:
         default="what belongs to the attack",
     )
     edge_threshold: float | None = setting(
-        "advedge+: the Sobel magnitude above which pixels may change.", "X", value=None, default="0.1"
+        "advedge+: the Sobel magnitude above which pixels may change.", "X", value=None, kind=float, default="0.1"
     )
     edge_scope: EdgeScope | None = setting(
         "advedge, advedge+: the stages in which edges act: all, or warmup.",
         "SCOPE",
         value=None,
+        kind=Literal["all", "warmup"],
         default="all; with --variant published, warmup",
     )
     noise_eps: float | str | None = setting(
         "cw, stadv: size of the noise that maps are compared with.",
         "EPS",
         value=None,
+        kind=float,
         parse=parse_noise_eps,
         default="as large as the change",
     )
-    search: int = setting("cw, stadv: rounds of a search for each image's own constant.", "N", value=0)
+    search: int = setting(
+        "cw, stadv: rounds of a search for each image's own constant.", "N", value=0, kind=int, least=0
+    )
     terms: Sequence[Weighted | str] | Mapping[str, float] = setting(
         "One more loss term: a name or file.py:name, with =WEIGHT unless the weight is 1. Can be repeated.",
         "TERM=W",
         value=(),
+        kind=tuple[str, ...],
         flags=("--term",),
+        parse=parse_term,
         many=True,
     )

@@ -1,0 +1,5 @@
+"""``python -m underfire``."""
+
+from underfire.cli import main
+
+main()

@@ -1,0 +1,71 @@
+"""``underfire report`` and ``underfire export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from underfire.cli.options import flag, option
+
+REPORT_EXAMPLES = """[bold]Examples[/bold]
+
+underfire report runs/mine
+
+underfire report runs/cam runs/grad --out both/page.html --title "Two explanations\""""
+
+EXPORT_EXAMPLES = """[bold]Examples[/bold]
+
+underfire export runs/mine --format csv --out results.csv
+
+underfire export runs/mine --format my_export.py:Markdown --out table.md"""
+
+Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of finished runs.")]
+
+
+def report(
+    folders: Folders,
+    out: Annotated[
+        Path | None,
+        option("FILE", "The page. [default: page.html in the folder of the first run]", "--out", show_default=False),
+    ] = None,
+    title: Annotated[
+        str | None, option("TEXT", "Title of the page. [default: made from the runs]", "--title", show_default=False)
+    ] = None,
+    gallery: Annotated[int, option("N", "The largest number of images in the gallery.", "--gallery")] = 60,
+    tables: Annotated[bool, flag("--tables", "Make results.parquet, trace.parquet and summary.json again.")] = False,
+) -> None:
+    """Make the page and the figure of finished runs again, and print their tables.
+
+    With several runs, one page and one figure show all of them; give --out for these.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    from underfire.reports.figure import write_figure
+    from underfire.reports.page import write_page
+    from underfire.reports.table import summary_table
+    from underfire.runs import Run
+    from underfire.runs.results import write_results
+
+    runs = [Run(folder) for folder in folders]
+    if tables:
+        for run in runs:
+            write_results(run)
+    page = write_page(folders, out or folders[0] / "page.html", title, gallery)
+    figure = write_figure(folders, page.parent / "figure.png")
+    console = Console()
+    console.print(summary_table(*runs))
+    console.print(Text.assemble("Written to ", (str(page), "bold"), " and ", (str(figure), "bold")))
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a finished run.")],
+    out: Annotated[Path, option("FILE", "The file to write.", "--out")],
+    format: Annotated[str, option("NAME", "Format: see 'underfire list', or file.py:name.", "--format")] = "csv",
+) -> None:
+    """Write a finished run in another format."""
+    from underfire.reports.exports import export as write
+
+    typer.echo(f"Written to {write(folder, format, out)}")

@@ -1,0 +1,180 @@
+"""The configuration of a run: everything that its results depend on, as values."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from underfire.attacks import CLASS_RULES, AttackSettings, ForeignAttack, GivenClass, Preset
+from underfire.attacks.targets import ClassRule
+from underfire.errors import InputError, unknown_name
+from underfire.interpreters import canonical
+from underfire.runs.inputs import InputSettings
+from underfire.settings import create, setting, settings_of
+from underfire.user_files import split
+
+NO_BASELINE = "none"
+"""The ``baseline`` that leaves out the prediction-only attack beside a joint one."""
+
+FORMER = {"target": "target_class", "preset": "variant"}
+"""Names of settings in configurations of earlier versions, and what they are called now."""
+
+
+def parse_interpreters(text: str) -> tuple[str, ...]:
+    """Split names at commas. The name of a masker's folder (``rts:FOLDER``) may hold commas, and is not split."""
+    return (text,) if text.startswith("rts:") else tuple(name.strip() for name in text.split(","))
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """Return one name as a tuple."""
+    return (text,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """The settings of a run beyond its inputs and its attack.
+
+    Args:
+        interpreters: names of the interpreters that are attacked.
+        readers: names of interpreters that only read.
+        each: attack every interpreter by itself, in one run with shared controls, instead of all at once.
+        baseline: another library's attack as prediction-only control, or ``none``; our own if None.
+        count: attack the first so many correctly classified images; all if None.
+        seed: of all random numbers.
+        precision: of the attacks; verdicts are always in float32.
+        measures: more measures, as ``file.py:name``.
+    """
+
+    interpreters: tuple[str, ...] = setting(
+        "Interpreters to attack, with commas or by repeating the option: cam, gradcam, grad, mask, rts, ... (see "
+        "'underfire list'); rts:FOLDER for your own masker, my_file.py:name for your own interpreter.",
+        "NAMES",
+        value=("cam",),
+        kind=tuple[str, ...],
+        flags=("--interpreter",),
+        parse=parse_interpreters,
+        many=True,
+    )
+    readers: tuple[str, ...] = setting(
+        "More interpreters, which only read the attacked images: captum:Lime, ... (written like --interpreter).",
+        "NAMES",
+        value=(),
+        kind=tuple[str, ...],
+        flags=("--read-with",),
+        parse=parse_interpreters,
+        many=True,
+    )
+    each: bool = setting(
+        "Attack every interpreter by itself, in one run with shared controls, instead of all at once.",
+        value=False,
+        kind=bool,
+    )
+    baseline: str | None = setting(
+        "Prediction-only attack beside a joint one: torchattacks:NAME, foolbox:NAME, art:NAME, or none.",
+        "NAME",
+        value=None,
+        default="our own",
+    )
+    count: int | None = setting(
+        "Attack the first so many correctly classified images.", "N", value=None, kind=int, least=1, default="all"
+    )
+    seed: int = setting("Seed of all random numbers.", "N", value=0, kind=int)
+    precision: Literal["float32", "bf16"] = setting(
+        "Precision of the attack, float32 or bf16; verdicts are in float32.",
+        "TYPE",
+        value="float32",
+        kind=Literal["float32", "bf16"],
+    )
+    measures: tuple[str, ...] = setting(
+        "One more measure: file.py:name. Can be repeated.",
+        "NAME",
+        value=(),
+        kind=tuple[str, ...],
+        flags=("--measure",),
+        parse=parse_names,
+        many=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(RunSettings, InputSettings, AttackSettings):
+    """One attack on one system over one set of images.
+
+    Batch size, device, and what a run shows do not belong here, so that a run may be resumed with others: batches do
+    not change results, and another device changes their last bits only.
+    """
+
+    def __post_init__(self) -> None:
+        names = (*self.interpreters, *self.readers)
+        made = [canonical(name) for name in names]
+        for place, name in enumerate(made):
+            if name in made[:place]:
+                raise InputError(
+                    f"interpreter has {names[place]!r} twice in {', '.join(names)}; each can be given once."
+                )
+        if not self.interpreters:
+            raise InputError("interpreters is empty; expected at least one name.")
+        if self.each and self.readers:
+            raise InputError(
+                f"each is set, and readers is {', '.join(self.readers)}: readers read the images of one attack, and "
+                "there is one for each interpreter. Leave one of the two out."
+            )
+        if not -(2**63) <= self.seed < 2**63:
+            raise InputError(f"seed is {self.seed}; expected a whole number of at most 63 bits.")
+        count = len(self.interpreters)
+        self._set(interpreters=tuple(made[:count]), readers=tuple(made[count:]))
+        self._set(target_class=self.target_class or "random", target_map=self.target_map or "benign")
+        if self.target_class != "random" and not self.targeted:
+            raise InputError(
+                f"target_class is {self.target_class!r}, and the attack is untargeted: it has no target class."
+            )
+        self._set(eps=self._preset(GivenClass(0)).eps)
+        if self.baseline not in (None, NO_BASELINE):
+            if ":" not in self.baseline:
+                raise InputError(
+                    f"baseline is {self.baseline!r}; expected torchattacks:NAME, foolbox:NAME, art:NAME or "
+                    f"{NO_BASELINE}."
+                )
+            ForeignAttack(self.baseline)
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """Make a configuration from JSON values, also from those of an earlier version."""
+        return create(cls, {FORMER.get(name, name): value for name, value in values.items()})
+
+    def preset(self, names: Sequence[str], classes: int) -> Preset:
+        """Make the attack that is asked for.
+
+        Maps of classes have no pool yet; see ``read_pool``.
+
+        Args:
+            names: the names of the classifier's classes.
+            classes: the number of classes.
+        """
+        return self._preset(parse_target(str(self.target_class), names, classes))
+
+    def _preset(self, rule: ClassRule) -> Preset:
+        values = {name: getattr(self, name) for name in settings_of(AttackSettings)}
+        return Preset(**values | {"target_class": rule if self.targeted else None})
+
+
+def parse_target(text: str, names: Sequence[str], classes: int) -> ClassRule:
+    """Turn ``random``, ``least-likely``, a class name, a class number or ``file.py:name`` into a rule."""
+    if text in names[:classes]:
+        return GivenClass(list(names).index(text))
+    if text in CLASS_RULES or split(text):
+        return CLASS_RULES.find(text)
+    if text.isdecimal():
+        if int(text) >= classes:
+            raise InputError(f"target_class is class {text}; the classifier has classes 0..{classes - 1}.")
+        return GivenClass(int(text))
+    # Only the nearest of many names: a thousand would bury the message.
+    shown = names if len(names) <= 20 else difflib.get_close_matches(text, names, n=3)
+    error = unknown_name("target_class", text, (*CLASS_RULES, *shown))
+    raise InputError(f"{error} Or a class number, 0..{classes - 1}.")
