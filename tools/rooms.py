@@ -64,8 +64,8 @@ def imported(path: Path) -> Iterator[tuple[str, int]]:
 
 
 def room_of(module: str) -> str:
-    """Return the room of a module: a folder, ``system``, or the ground floor; empty for the package itself."""
-    if "." not in module:
+    """Return the room of a module: a folder, ``system``, or the ground floor; empty for the package and for others."""
+    if not module.startswith("underfire.") or module == "underfire.__main__":
         return ""
     first = module.split(".")[1]
     above = {room for layer in LAYERS[1:] for room in layer}

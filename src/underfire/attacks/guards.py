@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from underfire.attacks.goal import Goal
@@ -43,3 +45,18 @@ class MarginGuard(Guard):
 
     def holds(self, logits: Tensor, classes: Tensor, goal: Goal, state: State) -> Tensor:
         return goal.margin(logits, classes) <= state["bound"]
+
+
+def largest(size: Tensor, holds: Callable[[Tensor], Tensor], iterations: int) -> Tensor:
+    """Find the largest value per image, between 0 and ``size``, for which ``holds`` is true: bisection for all at once.
+
+    Args:
+        size: N, the largest values to try; they are tried first.
+        holds: from N values to bool N; called ``iterations`` times.
+    """
+    low, high = torch.where(holds(size), size, 0.0), size
+    for _ in range(iterations - 1):
+        middle = (low + high) / 2
+        good = holds(middle)
+        low, high = torch.where(good, middle, low), torch.where(good, high, middle)
+    return low

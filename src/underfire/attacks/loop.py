@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from underfire.attacks.goal import Goal
+from underfire.attacks.guards import largest
 from underfire.attacks.outcome import Outcome
 from underfire.attacks.parts import Parts
 from underfire.attacks.progress import Progress
@@ -196,10 +197,7 @@ class Loop:
         return self.view.prepared.run(images)
 
     def _largest(self, move: Move, index: str, direction: Tensor, size: Tensor) -> Tensor:
-        """Find the largest step size per image, between 0 and ``size``, for which the guard holds.
-
-        Bisection for all images at once, with one forward pass per halving.
-        """
+        """Find the largest step size per image, between 0 and ``size``, after which the move's guard holds."""
         run, guard = self.run_state, move.guard
         assert guard is not None
 
@@ -209,13 +207,7 @@ class Loop:
             return guard.holds(self.view.logits(image), run.classes, self.goal, run.guards[index])
 
         with torch.no_grad():
-            whole = holds(size)
-            low, high = torch.where(whole, size, 0.0), size
-            for _ in range(guard.iterations - 1):
-                middle = (low + high) / 2
-                good = holds(middle)
-                low, high = torch.where(good, middle, low), torch.where(good, high, middle)
-        return low
+            return largest(size, holds, guard.iterations)
 
     def _image(self) -> Tensor:
         theta = self.run_state.theta

@@ -158,14 +158,13 @@ class Store:
 
     def update_run(self, **values: Any) -> None:
         """Change entries of ``run.json``."""
-        self.write_json("run.json", {**self.read_run(), **values})
+        self.write_json("run.json", self.read_run() | values)
 
     def shard_size(self, default: int) -> int:
         """Return the number of attacked images per shard: the one that the run began with, or ``default``."""
-        run = self.read_run()
-        if "shard_size" not in run:
+        if "shard_size" not in self.read_run():
             self.update_run(shard_size=default)
-        return int(run.get("shard_size", default))
+        return int(self.read_run()["shard_size"])
 
     def has_shard(self, key: str, index: int) -> bool:
         """Return True if a shard of a cell is complete."""
@@ -239,7 +238,7 @@ class Store:
             probe.unlink()
 
     def _unmake(self) -> None:
-        """Remove the folders that were made for this run, if nothing is in them."""
+        """Remove the folders made for this run, if they are empty."""
         with suppress(OSError):
             for place in self._new:
                 place.rmdir()
