@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
 
 from torch import Tensor, nn
 
@@ -135,7 +134,7 @@ class SystemView:
     """What an attack reads: one forward pass for the logits and for all interpreters that can share it."""
 
     def __init__(self, prepared: Attackable, views: Mapping[str, View]) -> None:
-        self.prepared = cast("Prepared", prepared)  # the views say Prepared, and use nothing beyond Attackable
+        self.prepared = prepared
         self.views = dict(views)
         self._groups: dict[Smoothing | None, list[str]] = {}
         # Exact rectifiers first: where a pass with them is made at all, the prediction term uses it.

@@ -43,6 +43,9 @@ class Attackable(Protocol):
     def run(self, images: Tensor) -> Tensor:
         """Compute logits N x K of images N x C x H x W in [0, 1]."""
 
+    def normalise(self, images: Tensor) -> Tensor:
+        """Compute (images - mean) / std."""
+
     def record(self, images: Tensor, mode: TorchFunctionMode | None = None, *, scales: bool = False) -> Recorded:
         """Compute logits, features and head in one forward pass."""
 

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from underfire.errors import InputError, unknown_name
+from underfire import user_files
+from underfire.errors import InputError, UnderfireError, UserCodeError, unknown_name
 from underfire.interpreters.averaged import IntegratedGradients, SmoothGrad
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.cam import CAM
@@ -18,56 +19,96 @@ from underfire.interpreters.mask import MASK
 from underfire.interpreters.mask_settings import Scaled
 from underfire.interpreters.rts import RTS
 from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers
+from underfire.registry import Registry
 
-REGISTRY: dict[str, Callable[[], Interpreter]] = {
-    "cam": CAM,
-    "grad": Grad,
-    "gradcam": GradCAM,
-    "gradcam++": GradCAMPlusPlus,
-    "ig": IntegratedGradients,
-    "layercam": LayerCAM,
-    "lrp": LRP,
-    "mask": MASK,
-    "rts": RTS,
-    "smoothgrad": SmoothGrad,
-}
+Maker = type[Interpreter] | Callable[[], Interpreter]
 
-# What may follow an interpreter's name after a colon: the interpreter for it.
-ARGUMENTS: dict[str, Callable[[str], Interpreter]] = {
-    "captum": Captum,
-    "lrp": LRP.called,
-    "mask": MASK.called,
-    "rts": RTS,
-}
 
-# As the published experiments had them, where that is not our default.
-PUBLISHED: dict[str, Callable[[], Interpreter]] = {"grad": lambda: Grad(view_pixels="normalised")}
+def _accept(value: Any) -> Maker:
+    if isinstance(value, Interpreter):
+        return lambda: value
+    if callable(value):
+        found: Maker = value
+        return found
+    raise TypeError("expected a subclass of Interpreter, an instance of one, or a function that returns one")
+
+
+REGISTRY: Registry[Maker] = Registry(
+    "interpreter",
+    "underfire.interpreters",
+    {
+        "cam": CAM,
+        "grad": Grad,
+        "gradcam": GradCAM,
+        "gradcam++": GradCAMPlusPlus,
+        "ig": IntegratedGradients,
+        "layercam": LayerCAM,
+        "lrp": LRP,
+        "mask": MASK,
+        "rts": RTS,
+        "smoothgrad": SmoothGrad,
+    },
+    _accept,
+)
+"""Interpreters by name: what ``--interpreter`` and ``System`` take."""
+
+ONLY_WITH_ARGUMENT: dict[str, type[Interpreter]] = {"captum": Captum}
+"""Interpreters that need an argument after a colon, such as ``captum:Lime``."""
 
 
 def create(name: str, variant: str = "paper") -> Interpreter:
-    """The interpreter called ``name`` (a key of ``REGISTRY``, in any case) with its default parameters, or with those
-    of the published experiments where ``variant`` is ``published``.
+    """Make the interpreter called ``name``: a known name in any case of letters, or ``file.py:name``.
 
-    An argument may follow the name after a colon: ``rts:FOLDER`` for a masker of one's own, ``mask:older`` for MASK
+    An argument may follow a known name after a colon: ``rts:FOLDER`` for a masker of your own, ``mask:older`` for MASK
     with the parameters of earlier experiments, ``lrp:z+`` for a rule, ``captum:Lime`` for a method of captum.
+
+    Args:
+        variant: ``paper`` for default parameters, ``published`` for those of the published experiments.
+
+    Raises:
+        InputError: there is no such interpreter, or no such argument.
+        UserCodeError: the user's file raises an error.
     """
-    key, argument = _parts(name)
     if variant not in ("paper", "published"):
-        raise unknown_name("preset variant", variant, ("paper", "published"))
-    if argument:
-        return ARGUMENTS[key](argument)
-    return ((PUBLISHED if variant == "published" else {}).get(key) or REGISTRY[key])()
+        raise unknown_name("variant", variant, ("paper", "published"))
+    if user_files.split(name):
+        return _made(REGISTRY.find(name), name, variant)
+    key, argument = _parts(name)
+    if not argument:
+        return _made(REGISTRY[key], name, variant)
+    maker = ONLY_WITH_ARGUMENT.get(key) or REGISTRY[key]
+    if not (isinstance(maker, type) and issubclass(maker, Interpreter)):
+        raise InputError(f"interpreter is {name!r}; {key} takes nothing after a colon: expected {key!r}.")
+    return maker.from_argument(argument)
+
+
+def _made(maker: Maker, name: str, variant: str) -> Interpreter:
+    """Call a maker of an interpreter. Raises UserCodeError or InputError if it makes none."""
+    is_class = isinstance(maker, type) and issubclass(maker, Interpreter)
+    try:
+        made = maker.published() if is_class and variant == "published" else maker()  # type: ignore[union-attr]
+    except Exception as error:
+        if isinstance(error, UnderfireError):
+            raise
+        raise UserCodeError(f"interpreter {name!r} cannot be made: {type(error).__name__}: {error}") from error
+    if not isinstance(made, Interpreter):
+        raise InputError(
+            f"interpreter is {name!r}, which makes an object of type {type(made).__name__}; expected an Interpreter."
+        )
+    return made
 
 
 def named(parts: Iterable[Any], variant: str = "paper") -> dict[str, Interpreter]:
-    """Several interpreters by the name that results give them: their label, and where several with one label are
-    asked for by name, each as it is written (``lrp``, ``lrp:z+``).
+    """Make several interpreters, by the names that results give them.
+
+    That name is the label. If several with one label are asked for by name, each is called as it is written (``lrp``,
+    ``lrp:z+``).
 
     Args:
         parts: interpreters, and names as ``create`` takes them.
 
     Raises:
-        InputError: what is no interpreter, or two that would have one name.
+        InputError: a part is no interpreter, or two would have one name.
     """
     made = [(part, made_of(part, variant)) for part in parts]
     kinds = Counter(interpreter.label for _, interpreter in made)
@@ -87,7 +128,7 @@ def named(parts: Iterable[Any], variant: str = "paper") -> dict[str, Interpreter
 
 
 def made_of(part: Any, variant: str = "paper") -> Interpreter:
-    """The interpreter that a user's ``part`` stands for: itself, or what is called so. Raises InputError."""
+    """Return the interpreter that ``part`` stands for: itself, or the one of that name. Raises InputError."""
     if isinstance(part, Interpreter):
         return part
     if isinstance(part, str):
@@ -104,13 +145,15 @@ def made_of(part: Any, variant: str = "paper") -> Interpreter:
 
 
 def canonical(name: str) -> str:
-    """The one way to write what ``create`` takes."""
+    """Return the one way to write a name that ``create`` takes. ``file.py:name`` stays as it is."""
+    if user_files.split(name):
+        return name
     key, argument = _parts(name)
     return f"{key}:{argument}" if argument else key
 
 
 def _of_captum(key: str) -> list[str]:
-    """How captum's method called ``key``, in any case, is asked for."""
+    """Return the name of captum's method called ``key``, in any case of letters, if there is one."""
     try:
         return [f"captum:{method}" for method in methods() if method.lower() == key]
     except ImportError:
@@ -118,26 +161,28 @@ def _of_captum(key: str) -> list[str]:
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """The registry's key, and what follows the colon. Raises InputError for what ``create`` does not know."""
+    """Split a name into the registry's key and the argument after the colon. Raises InputError if it is unknown."""
     kind, _, argument = name.partition(":")
     if "," in kind:
         raise InputError(f"interpreter is {name!r}; for several give a list of names: {name.split(',')}.")
-    key = kind.lower().replace("-", "").replace("_", "")
-    if key not in REGISTRY and key not in ARGUMENTS:
-        raise unknown_name("interpreter", kind, (*REGISTRY.keys() | ARGUMENTS.keys(), *_of_captum(key)))
+    key = kind if kind in REGISTRY else kind.lower().replace("-", "").replace("_", "")
+    if key not in REGISTRY and key not in ONLY_WITH_ARGUMENT:
+        raise unknown_name("interpreter", kind, (*REGISTRY, *ONLY_WITH_ARGUMENT, *_of_captum(key)))
     if key not in REGISTRY and not argument:
-        raise InputError(f"interpreter is {name!r}; expected what is meant by it after a colon, such as captum:Lime.")
-    if argument and key not in ARGUMENTS:
-        raise InputError(f"interpreter is {name!r}; {key} takes nothing after a colon: expected {key!r}.")
+        raise InputError(f"interpreter is {name!r}; {key} needs an argument after a colon, such as captum:Lime.")
+    if argument and key in REGISTRY:
+        maker = REGISTRY[key]
+        takes = isinstance(maker, type) and maker.from_argument.__func__ is not Interpreter.from_argument.__func__  # type: ignore[attr-defined]
+        if not takes:
+            raise InputError(f"interpreter is {name!r}; {key} takes nothing after a colon: expected {key!r}.")
     return key, argument
 
 
 __all__ = [
-    "ARGUMENTS",
     "CAM",
     "LRP",
     "MASK",
-    "PUBLISHED",
+    "ONLY_WITH_ARGUMENT",
     "REGISTRY",
     "RTS",
     "Captum",

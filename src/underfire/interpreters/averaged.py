@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from underfire import randomness
-from underfire.classifiers import Classifier, Prepared, Recorded
+from underfire.classifiers import Attackable, Classifier, Recorded
 from underfire.errors import InputError
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.maps import log_odds, pooled_map
@@ -118,12 +118,12 @@ class _AveragedView(View):
     def __init__(self, interpreter: Averaged) -> None:
         self.interpreter = interpreter
 
-    def begin(self, prepared: Prepared, images: Tensor, classes: Tensor, ids: Tensor) -> State:
+    def begin(self, prepared: Attackable, images: Tensor, classes: Tensor, ids: Tensor) -> State:
         return {"ids": ids}
 
     def read(
         self,
-        prepared: Prepared,
+        prepared: Attackable,
         recorded: Recorded,
         images: Tensor,
         classes: Tensor,

@@ -1,4 +1,4 @@
-"""What an interpreter is: an honest map for the analyst, and a differentiable view for the attack."""
+"""The contract of interpreters: an honest map for the analyst, and a differentiable view for the attack."""
 
 from __future__ import annotations
 
@@ -12,27 +12,32 @@ from torch import Tensor
 
 from underfire import randomness
 from underfire.batching import in_batches
-from underfire.classifiers import WHY_NO_GRADIENT, Classifier, Prepared, Recorded, check_pixels, one_per_image
-from underfire.errors import InputError, InterpreterError
+from underfire.classifiers import WHY_NO_GRADIENT, Attackable, Classifier, Recorded, check_pixels, one_per_image
+from underfire.errors import InputError, NoGradientError
 from underfire.interpreters.smoothing import Smoothing
 from underfire.memory import suited_size
 
 State = dict[str, Tensor]
-Reader = Callable[[Tensor, Tensor, Tensor], Tensor]
+HonestMaps = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Reads honest maps N x h x w of images N x C x H x W for classes and ids, both int64 N."""
 
 
 class View(ABC):
-    """The attack's side of an interpreter. Whatever is special about one lives here, never in the attack loop.
+    """The attack's side of an interpreter. Everything special about one lives here, never in the attack loop.
 
-    ``smoothing`` says how rectifiers behave in the forward pass that is shared with the classifier; views with equal
-    smoothing share one pass. ``scales`` says whether it reads ``recorded.scales``, the classifier's finer features, and
-    ``in_place`` whether activations may be changed in place, which second derivatives do not survive. All
-    state is a dict of tensors with leading dimension N, so that finished images can leave.
+    All state is a dict of tensors with leading dimension N, so that finished images can leave.
 
-    A view whose maps follow the images from state drifts away from the honest maps, and has a ``refresh_every`` above
-    0: ``refresh`` is called before the first step of a stage and every so many steps from there, and iterates are
-    ranked by what the view says right after it, and never in between. ``refresh_passes`` is the number of forward and
-    backward passes of one such call, for estimates of time.
+    A view that makes its maps from state drifts away from the honest maps. Its ``refresh_every`` is above 0:
+    ``refresh`` is called before the first step of a stage and every so many steps from there, and iterates are ranked
+    only right after that.
+
+    Attributes:
+        smoothing: the slope of rectifiers in the forward pass that is shared with the classifier; exact if None. Views
+            with equal smoothing share one pass.
+        scales: True if the view reads ``recorded.scales``, the classifier's finer features.
+        in_place: True if activations may be changed in place; second derivatives do not survive that.
+        refresh_every: steps between two calls of ``refresh``; 0 if the view does not drift.
+        refresh_passes: forward and backward passes of one ``refresh``, for estimates of time.
     """
 
     smoothing: Smoothing | None = None
@@ -41,87 +46,108 @@ class View(ABC):
     refresh_every: int = 0
     refresh_passes: int = 0
 
-    def begin(self, prepared: Prepared, images: Tensor, classes: Tensor, ids: Tensor) -> State:
-        """The state to start with, cheaply: what is costly belongs into ``refresh``.
+    def begin(self, prepared: Attackable, images: Tensor, classes: Tensor, ids: Tensor) -> State:
+        """Make the state at the start. This must be cheap: costly work belongs into ``refresh``.
 
-        ``ids`` int64 N identify the images for whatever is drawn per image.
+        Args:
+            ids: int64 N, the images' identities, for random numbers.
         """
         return {}
 
     @abstractmethod
     def read(
         self,
-        prepared: Prepared,
+        prepared: Attackable,
         recorded: Recorded,
         images: Tensor,
         classes: Tensor,
         state: State,
         graph: bool,
     ) -> tuple[Tensor, State]:
-        """Maps of ``images`` for ``classes`` in [0, 1], and the state after this step.
+        """Read the maps of ``images`` for ``classes``, in [0, 1]. Returns them, and the state after this step.
 
-        Maps are N x h x w, or N x r x h x w where the view looks r times: the objective is then the mean over looks,
-        and the last one stands for the map.
+        Maps are N x h x w, or N x r x h x w if the view looks r times: the objective is then the mean over looks, and
+        the last look stands for the map.
 
         Args:
             recorded: the shared forward pass of ``images`` (which require a gradient), made when first looked at.
-            graph: whether the maps will be differentiated; without, the state is only read, in the cheapest way.
+            graph: True if the maps will be differentiated. Otherwise the state is only read, in the cheapest way.
         """
 
-    def refresh(self, prepared: Prepared, images: Tensor, classes: Tensor, state: State) -> State:
-        """Bring the state up to date with the current images, whatever it was; see ``refresh_every``."""
+    def refresh(self, prepared: Attackable, images: Tensor, classes: Tensor, state: State) -> State:
+        """Bring the state up to date with the current images; see ``refresh_every``."""
         return state
 
     def terms(self, recorded: Recorded, classes: Tensor, state: State) -> dict[str, Tensor]:
-        """What the interpreter adds to the objective beyond its map: terms by name, N each, to be minimised."""
+        """Return what the interpreter adds to the objective beyond its map: terms to minimise by name, N each."""
         return {}
 
 
 class Interpreter(ABC):
     """Maps (classifier, image, class) to an attribution map. Implementations are frozen dataclasses.
 
-    ``name`` is what its kind is called; ``family`` picks the published attack schedule (``grad``, ``cam``,
-    ``mask``).
+    Class attributes:
+        name: the name of this kind of interpreter.
+        family: the family whose published attack schedule it uses: ``grad``, ``cam``, ``mask``, ``rts``, or a new one.
+        parent_families: the families whose schedules serve if a perturbation has none for ``family``, best one first.
     """
 
     name: ClassVar[str]
     family: ClassVar[str]
+    parent_families: ClassVar[tuple[str, ...]] = ("cam",)
 
     @property
     def label(self) -> str:
-        """What tables and files call it."""
+        """The name in tables and files."""
         return self.name
 
     @classmethod
     def families(cls) -> tuple[str, ...]:
-        return (cls.family,)
+        """Return the families to look up for an attack schedule, most special first."""
+        return tuple(dict.fromkeys((cls.family, *cls.parent_families)))
+
+    @classmethod
+    def published(cls) -> Interpreter:
+        """Make the interpreter with the parameters of the published experiments."""
+        return cls()
+
+    @classmethod
+    def from_argument(cls, argument: str) -> Interpreter:
+        """Make the interpreter for a name with an argument after a colon, such as ``lrp:z+``.
+
+        Raises:
+            InputError: this kind of interpreter takes no argument, or not this one.
+        """
+        raise InputError(f"interpreter is '{cls.name}:{argument}'; {cls.name} takes nothing after a colon.")
 
     @abstractmethod
     def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
-        """The honest maps of one batch on the classifier's device, N x h x w in [0, 1]. No smoothing, no copy."""
+        """Read the honest maps N x h x w in [0, 1] of one batch on the classifier's device. No smoothing, no copy."""
 
     @abstractmethod
     def view(self) -> View:
-        """The differentiable view that attacks use."""
+        """Make the differentiable view that attacks use."""
 
-    def reader(self, classifier: Classifier) -> Reader:
-        """``read`` on ``classifier``. What is to be looked up once, and not for every batch, is looked up here."""
+    def bound_to(self, classifier: Classifier) -> HonestMaps:
+        """Return ``read`` for one classifier. Anything that is needed once, and not for every batch, is done here."""
         return partial(self.read, classifier)
 
     def identity(self, classifier: Classifier) -> str:
-        """All that the maps depend on beside the classifier itself, as text: what a run's record keeps."""
+        """Return everything that the maps depend on beside the classifier, as text, for the record of a run."""
         return repr(self)
 
     def reseeded(self, offset: int = 1) -> Interpreter | None:
-        """The same interpreter with ``offset`` added to its seed; None where its maps depend on no random numbers.
+        """Return the interpreter with ``offset`` added to its seed; None if its maps depend on no random numbers.
 
-        How far two maps of one image lie apart that differ in the seed alone is the interpreter's own noise floor.
+        The distance of two maps of one image that differ only in the seed is the interpreter's own noise floor.
         """
         return None
 
     def sketch(self) -> Interpreter:
-        """A form that is quick to try and takes the same parts of a network, for a look beforehand at whether it works;
-        the interpreter itself where it is quick. Its maps mean nothing."""
+        """Return a quick form that uses the same parts of a network, to try beforehand if the interpreter works.
+
+        Its maps mean nothing. It is the interpreter itself if that is quick.
+        """
         return self
 
     @torch.inference_mode(False)
@@ -134,7 +160,7 @@ class Interpreter(ABC):
         ids: Tensor | None = None,
         batch_size: int | None = None,
     ) -> Tensor:
-        """The honest maps, as an analyst would see them, N x h x w in [0, 1] with 1 = most important. No graph.
+        """Read the honest maps, as an analyst would see them: N x h x w in [0, 1], 1 = most important. No graph.
 
         Args:
             images: N x C x H x W in [0, 1].
@@ -158,7 +184,7 @@ class Interpreter(ABC):
             raise InputError(f"classes holds {int(classes.min())}; expected class indices, which begin at 0.")
         images, classes = (part.clone() if part.is_inference() else part for part in (images, classes))
         ids = randomness.identify(images) if ids is None else ids
-        read = self.reader(classifier)
+        read = self.bound_to(classifier)
 
         def run(chunk: Tensor, chunk_classes: Tensor, chunk_ids: Tensor) -> Tensor:
             device = classifier.device
@@ -169,14 +195,17 @@ class Interpreter(ABC):
         with classifier.evaluating():
             try:
                 return in_batches(run, images, classes, ids, batch_size=size)
+            except torch.OutOfMemoryError:
+                raise
             except (IndexError, RuntimeError) as error:
-                if "does not require grad" in str(error):
-                    raise InterpreterError(
+                with torch.enable_grad():
+                    logits = classifier.run(images[:1].detach().to(classifier.device).requires_grad_())
+                if int(classes.max()) >= logits.shape[1]:
+                    raise InputError(
+                        f"classes go up to {int(classes.max())}; the classifier has classes 0..{logits.shape[1] - 1}."
+                    ) from error
+                if not logits.requires_grad:
+                    raise NoGradientError(
                         f"{self.label} differentiates the network, which cannot be: {WHY_NO_GRADIENT}"
                     ) from error
-                known = classifier.logits(images[:1]).shape[1]
-                if int(classes.max()) < known:
-                    raise
-                raise InputError(
-                    f"classes go up to {int(classes.max())}; the classifier has classes 0..{known - 1}."
-                ) from error
+                raise

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from underfire.classifiers import Classifier, Prepared, Recorded
+from underfire.classifiers import Attackable, Classifier, Recorded
 from underfire.errors import InterpreterError
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.maps import min_max
@@ -56,7 +56,7 @@ class CAM(Interpreter):
         assert weight is not None
         if weight.shape[0] == 1:  # a single logit z stands for the two logits (0, z)
             weight = torch.cat([torch.zeros_like(weight), weight])
-        return min_max(torch.einsum("nc,nchw->nhw", weight.detach()[classes], features))
+        return min_max(torch.einsum("nc,nchw->nhw", weight[classes], features))
 
     def view(self) -> View:
         return _CAMView(self)
@@ -68,7 +68,7 @@ class _CAMView(View):
 
     def read(
         self,
-        prepared: Prepared,
+        prepared: Attackable,
         recorded: Recorded,
         images: Tensor,
         classes: Tensor,

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from underfire import randomness
-from underfire.classifiers import Classifier, Prepared, Recorded
+from underfire.classifiers import Attackable, Classifier, Recorded
 from underfire.classifiers.pixels import Pixels
 from underfire.errors import InputError, InterpreterError, unknown_name
 from underfire.interpreters.agreement import agreement
-from underfire.interpreters.base import Interpreter, Reader, State, View
+from underfire.interpreters.base import HonestMaps, Interpreter, State, View
 from underfire.interpreters.maps import min_max, pooled_map
 from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers
 
@@ -58,6 +58,11 @@ class Captum(Interpreter):
             raise InputError(f"cells is {self.cells}; expected 1 or more.")
         self._class()
 
+    @classmethod
+    def from_argument(cls, argument: str) -> Captum:
+        """Make the interpreter of a method's name, such as ``Lime``."""
+        return cls(argument)
+
     @property
     def label(self) -> str:
         return f"{self.name}:{self.method}"
@@ -85,9 +90,9 @@ class Captum(Interpreter):
         return "n_samples" in self._takes
 
     def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
-        return self.reader(classifier)(images, classes, ids)
+        return self.bound_to(classifier)(images, classes, ids)
 
-    def reader(self, classifier: Classifier) -> Reader:
+    def bound_to(self, classifier: Classifier) -> HonestMaps:
         own = copy.deepcopy(classifier)  # captum hangs hooks into the network, and leaves them there after an error
 
         def read(images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
@@ -168,12 +173,12 @@ class _CaptumView(View):
         self.interpreter = interpreter
         self.checked = False
 
-    def begin(self, prepared: Prepared, images: Tensor, classes: Tensor, ids: Tensor) -> State:
+    def begin(self, prepared: Attackable, images: Tensor, classes: Tensor, ids: Tensor) -> State:
         return {"ids": ids}
 
     def read(
         self,
-        prepared: Prepared,
+        prepared: Attackable,
         recorded: Recorded,
         images: Tensor,
         classes: Tensor,
@@ -185,6 +190,7 @@ class _CaptumView(View):
             self._check(prepared, images.detach()[:2], seen[:2], state["ids"][:2])
             self.checked = True
         before = prepared.forwards
+        assert isinstance(prepared, Pixels)  # captum needs the module itself
         maps = self._maps(prepared, images, classes, state["ids"], self.interpreter.smoothing, graph)
         prepared.backwards += (prepared.forwards - before) * (1 + graph)
         return maps, state
@@ -196,7 +202,7 @@ class _CaptumView(View):
         with SmoothRectifiers(smoothing):
             return self.interpreter.map_of(self.interpreter.attribution(pixels, images, classes, ids, graph))
 
-    def _check(self, prepared: Prepared, images: Tensor, classes: Tensor, ids: Tensor) -> None:
+    def _check(self, prepared: Attackable, images: Tensor, classes: Tensor, ids: Tensor) -> None:
         """With slopes that some function has, in float64."""
         exact = Pixels(copy.deepcopy(prepared.module).double(), prepared.mean, prepared.std, prepared.features)
         smooth = Smoothing("softplus", 0.05)

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from underfire.classifiers import Classifier, Prepared, Recorded
+from underfire.classifiers import Attackable, Classifier, Recorded
 from underfire.errors import InputError
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.maps import log_odds, pooled_map
@@ -42,6 +42,10 @@ class Grad(Interpreter):
         if self.view_pixels not in ("raw", "normalised"):
             raise InputError(f"view_pixels is {self.view_pixels!r}; expected 'raw' or 'normalised'.")
 
+    @classmethod
+    def published(cls) -> Grad:
+        return cls(view_pixels="normalised")
+
     def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
         images = images.detach().clone().requires_grad_()
         with torch.enable_grad():
@@ -65,7 +69,7 @@ class _GradView(View):
 
     def read(
         self,
-        prepared: Prepared,
+        prepared: Attackable,
         recorded: Recorded,
         images: Tensor,
         classes: Tensor,

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from underfire.classifiers import Classifier, Prepared, Recorded
+from underfire.classifiers import Attackable, Classifier, Recorded
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.cam import features_of
 from underfire.interpreters.maps import min_max
@@ -79,7 +79,7 @@ class _GradCAMView(View):
 
     def read(
         self,
-        prepared: Prepared,
+        prepared: Attackable,
         recorded: Recorded,
         images: Tensor,
         classes: Tensor,

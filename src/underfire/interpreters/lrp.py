@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from underfire.classifiers import Classifier, Prepared, Recorded
+from underfire.classifiers import Attackable, Classifier, Recorded
 from underfire.errors import InputError, unknown_name
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.maps import pooled_map
@@ -47,9 +47,9 @@ class LRP(Interpreter):
             raise InputError(f"epsilon is {self.epsilon}; expected a positive number.")
 
     @classmethod
-    def called(cls, rule: str) -> LRP:
-        """The interpreter for what follows ``lrp:`` in a name: its rule."""
-        return cls(rule)  # type: ignore[arg-type]
+    def from_argument(cls, argument: str) -> LRP:
+        """Make LRP with a rule, ``epsilon`` or ``z+``."""
+        return cls(argument)  # type: ignore[arg-type]
 
     def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
         images = images.detach().clone().requires_grad_()
@@ -57,7 +57,7 @@ class LRP(Interpreter):
 
     def relevance(
         self,
-        pixels: Classifier | Prepared,
+        pixels: Classifier | Attackable,
         images: Tensor,
         classes: Tensor,
         graph: bool = False,
@@ -92,7 +92,7 @@ class _LRPView(View):
 
     def read(
         self,
-        prepared: Prepared,
+        prepared: Attackable,
         recorded: Recorded,
         images: Tensor,
         classes: Tensor,

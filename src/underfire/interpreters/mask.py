@@ -91,17 +91,17 @@ class MASK(Interpreter):
             raise InputError(f"view_memory is {self.view_memory!r}; expected 'fast' or 'small'.")
 
     @classmethod
-    def called(cls, parameters: str) -> MASK:
-        """MASK with a named set of parameters: ``current``, ``older``, ``quick``, or ``small`` for little memory."""
+    def from_argument(cls, argument: str) -> MASK:
+        """Make MASK with a named set of parameters: ``current``, ``older``, ``quick``, or ``small`` (little memory)."""
         sets: dict[str, Callable[[], MASK]] = {
             "current": cls,
             "older": cls.older,
             "quick": cls.quick,
             "small": partial(cls, view_memory="small"),
         }
-        if parameters not in sets:
-            raise unknown_name("set of MASK's parameters", parameters, sets)
-        return sets[parameters]()
+        if argument not in sets:
+            raise unknown_name("set of MASK's parameters", argument, sets)
+        return sets[argument]()
 
     @classmethod
     def quick(cls) -> MASK:

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from underfire.classifiers import Prepared, Recorded
+from underfire.classifiers import Attackable, Recorded
 from underfire.interpreters.base import State, View
+from underfire.interpreters.mask_problem import Problem
 from underfire.interpreters.mask_solver import jitter, solve, start, step
 from underfire.interpreters.mask_unrolled import unroll
 from underfire.interpreters.smoothing import FrozenConvolutions
 
-if TYPE_CHECKING:
-    from underfire.interpreters.mask import MASK
-
 # What a fresh solution leaves of Adam's memory ([ADV2]'s experiments).
 FIRST_KEPT, SECOND_KEPT, COUNT = 0.5, 0.25, 100.0
+
+
+class Solver(Protocol):
+    """The settings of MASK that its view needs; see ``MASK``."""
+
+    @property
+    def iterations(self) -> int: ...
+    @property
+    def tolerance(self) -> float: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def free_steps(self) -> int: ...
+    @property
+    def unrolled_steps(self) -> int: ...
+    @property
+    def refresh_every(self) -> int: ...
+    @property
+    def view_memory(self) -> Literal["fast", "small"]: ...
+    def problem(self, images: Tensor) -> Problem: ...
 
 
 class MaskView(View):
@@ -28,15 +46,15 @@ class MaskView(View):
     mask has made, int64 N) for the jitter.
     """
 
-    def __init__(self, interpreter: MASK) -> None:
+    def __init__(self, interpreter: Solver) -> None:
         self.interpreter = interpreter
         self.refresh_every = interpreter.refresh_every
         self.refresh_passes = interpreter.iterations
 
-    def begin(self, prepared: Prepared, images: Tensor, classes: Tensor, ids: Tensor) -> State:
+    def begin(self, prepared: Attackable, images: Tensor, classes: Tensor, ids: Tensor) -> State:
         return {**start(self.interpreter.problem(images), images.detach()), "ids": ids, "taken": torch.zeros_like(ids)}
 
-    def refresh(self, prepared: Prepared, images: Tensor, classes: Tensor, state: State) -> State:
+    def refresh(self, prepared: Attackable, images: Tensor, classes: Tensor, state: State) -> State:
         own, before = self.interpreter, prepared.forwards
         found = solve(
             self.interpreter.problem(images),
@@ -59,7 +77,7 @@ class MaskView(View):
 
     def read(
         self,
-        prepared: Prepared,
+        prepared: Attackable,
         recorded: Recorded,
         images: Tensor,
         classes: Tensor,

@@ -69,16 +69,33 @@ class Note:
 
 @dataclass(frozen=True)
 class Opened:
-    """An open masker: its file, the network in evaluation mode, and its encoder (None if it is the classifier)."""
+    """An open masker.
 
-    file: Path
+    Args:
+        file: its file; None for a live masker.
+        masker: the network.
+        note: the note in its file; None for a live masker.
+        encoder: its encoder; None if that is the classifier.
+    """
+
+    file: Path | None
     masker: Masker
-    note: Note
+    note: Note | None
     encoder: Classifier | None
+
+    @property
+    def live(self) -> bool:
+        """True if the masker is the user's own network, which may be in training."""
+        return self.note is None
+
+    @property
+    def confidence(self) -> float:
+        """The evidence that a place must show: the masker's own; 0 for a live one, as in training."""
+        return 0.0 if self.note is None else self.note.confidence
 
     def check_size(self, size: tuple[int, int]) -> None:
         """Raise InterpreterError if images of this height and width are not as large as the training images."""
-        if size != tuple(self.note.image_size):
+        if self.note is not None and size != tuple(self.note.image_size):
             raise InterpreterError(
                 f"masker {self.file} was trained on images of {self.note.image_size[0]} x {self.note.image_size[1]}, "
                 f"and these are {size[0]} x {size[1]}: give images of that size, or train a masker for these."

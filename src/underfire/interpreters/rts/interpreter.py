@@ -12,10 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from underfire.checkpoints import state_hash
-from underfire.classifiers import Classifier, Prepared, Recorded
-from underfire.interpreters.base import Interpreter, Reader, State, View
+from underfire.classifiers import Attackable, Classifier, Recorded, load
+from underfire.classifiers.pixels import evaluating
+from underfire.interpreters.base import HonestMaps, Interpreter, State, View
 from underfire.interpreters.rts.files import Opened, open_masker
 from underfire.interpreters.rts.losses import presence_loss
+from underfire.interpreters.rts.network import Masker
 
 ENCODER_WEIGHT = 0.1
 
@@ -28,17 +30,18 @@ class RTS(Interpreter):
     dark all over says that the class is not to be seen.
 
     Args:
-        masker: file of ``underfire train rts``, or the folder with it; None takes the one that ships for the
-            classifier. It is refused where it is untrained, or another classifier's.
-        encoder: the encoder as ``classifiers.load`` takes it, instead of what the masker's file says; its
+        masker: a file of ``underfire train rts``, or the folder with it; the one that ships for the classifier if None.
+            It is refused if it is untrained, or belongs to another classifier. A live ``Masker`` is used as it is,
+            without a copy: gradients flow into its parameters, and it may be in training.
+        encoder: the name of the encoder, as ``classifiers.load`` takes it, instead of the one in the masker's file; its
             weights must be those that the masker was trained with.
-        confidence: evidence for the class that a place must show; None takes the masker's own.
+        confidence: the evidence for the class that a place must show; the masker's own if None (0 for a live one).
     """
 
     name: ClassVar[str] = "rts"
     family: ClassVar[str] = "rts"
 
-    masker: str | None = None
+    masker: str | Masker | None = None
     encoder: str | None = None
     confidence: float | None = None
 
@@ -46,30 +49,37 @@ class RTS(Interpreter):
         if isinstance(self.masker, Path):
             object.__setattr__(self, "masker", str(self.masker))
 
+    @classmethod
+    def from_argument(cls, argument: str) -> RTS:
+        """Make RTS with a masker: its file, or the folder with it."""
+        return cls(argument)
+
     def open(self, classifier_sha256: str) -> Opened:
-        """The masker for a classifier, and its encoder.
+        """Open the masker for a classifier, and its encoder.
 
         Raises:
             InputError, InterpreterError: there is none, or it cannot be used; see the messages.
         """
+        if isinstance(self.masker, Masker):
+            return Opened(None, self.masker, None, None if self.encoder is None else load(self.encoder))
         return open_masker(self.masker, self.encoder, classifier_sha256)
 
     def strictness(self, opened: Opened) -> float:
-        """The confidence that counts."""
-        return opened.note.confidence if self.confidence is None else self.confidence
+        """Return the confidence in force."""
+        return opened.confidence if self.confidence is None else self.confidence
 
     def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
-        return self.reader(classifier)(images, classes, ids)
+        return self.bound_to(classifier)(images, classes, ids)
 
-    def reader(self, classifier: Classifier) -> Reader:
+    def bound_to(self, classifier: Classifier) -> HonestMaps:
         opened = self.open(classifier.sha256())
         encoder = classifier if opened.encoder is None else opened.encoder
         encoder.module.to(classifier.device)
-        masker = opened.masker.to(classifier.device)
+        masker = opened.masker if opened.live else opened.masker.to(classifier.device)
 
         def read(images: Tensor, classes: Tensor, _ids: Tensor) -> Tensor:
             opened.check_size((images.shape[2], images.shape[3]))
-            with torch.no_grad(), encoder.evaluating():
+            with torch.no_grad(), encoder.evaluating(), evaluating(masker):
                 recorded = encoder.record(images, scales=True)
                 scales = masker.scales_of(recorded, (images.shape[2], images.shape[3]))
                 maps: Tensor = masker(scales, classes, self.strictness(opened))[0]
@@ -79,7 +89,8 @@ class RTS(Interpreter):
 
     def identity(self, classifier: Classifier) -> str:
         opened = self.open(classifier.sha256())
-        weights, encoder = state_hash(opened.masker), opened.note.encoder_sha256
+        weights = state_hash(opened.masker)
+        encoder = self.encoder if opened.note is None else opened.note.encoder_sha256
         return f"RTS(confidence={self.strictness(opened)}) with a masker of SHA-256 {weights}, encoder {encoder}"
 
     def view(self) -> View:
@@ -87,7 +98,7 @@ class RTS(Interpreter):
 
 
 class _RTSView(View):
-    """The masker on the classifier's own forward pass where that is its encoder, and on one of the encoder's where not.
+    """Runs the masker on the classifier's own forward pass if that is its encoder, else on a pass of the encoder.
 
     Nothing is smoothed: the map is a network's output, and has a gradient as the logits have one.
     """
@@ -97,15 +108,15 @@ class _RTSView(View):
     def __init__(self, interpreter: RTS) -> None:
         self.interpreter = interpreter
         self._opened: Opened | None = None
-        self._encoder: Prepared | None = None
+        self._encoder: Attackable | None = None
 
-    def begin(self, prepared: Prepared, images: Tensor, classes: Tensor, ids: Tensor) -> State:
+    def begin(self, prepared: Attackable, images: Tensor, classes: Tensor, ids: Tensor) -> State:
         self._open(prepared, images)
         return {}
 
     def read(
         self,
-        prepared: Prepared,
+        prepared: Attackable,
         recorded: Recorded,
         images: Tensor,
         classes: Tensor,
@@ -118,7 +129,8 @@ class _RTSView(View):
             prepared.forwards += 1
             prepared.backwards += graph  # results count passes through networks, whichever
         scales = opened.masker.scales_of(recorded, (images.shape[2], images.shape[3]))
-        maps, presence = opened.masker(scales, classes, self.interpreter.strictness(opened))
+        with evaluating(opened.masker):
+            maps, presence = opened.masker(scales, classes, self.interpreter.strictness(opened))
         if self._encoder is not None:
             term = ENCODER_WEIGHT * F.cross_entropy(recorded.logits, classes, reduction="none")
         else:  # its class logits are the prediction term's already
@@ -128,13 +140,18 @@ class _RTSView(View):
     def terms(self, recorded: Recorded, classes: Tensor, state: State) -> dict[str, Tensor]:
         return {"presence": state["presence"]}
 
-    def _open(self, prepared: Prepared, images: Tensor) -> Opened:
-        """The masker and its encoder, opened once, on the images' device, in float64 where ``prepared`` is."""
+    def _open(self, prepared: Attackable, images: Tensor) -> Opened:
+        """Open the masker and its encoder once: a copy on the images' device, in float64 if ``prepared`` is.
+
+        A live masker is not copied.
+        """
         if self._opened is None:
             opened = self.interpreter.open(prepared.sha256())
             precise = torch.float64 if prepared.dtype is torch.float64 else torch.float32
             opened.check_size((images.shape[2], images.shape[3]))
-            masker = copy.deepcopy(opened.masker).to(images.device, precise, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            masker = opened.masker
+            if not opened.live:
+                masker = copy.deepcopy(masker).to(images.device, precise, memory_format=torch.channels_last)  # type: ignore[call-overload]
             if opened.encoder is not None:
                 self._encoder = opened.encoder.prepare(prepared.precision, size=images.shape[2:]).to(images.device)
             self._opened = Opened(opened.file, masker, opened.note, opened.encoder)
