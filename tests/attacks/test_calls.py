@@ -13,8 +13,8 @@ import underfire as uf
 from tests.conftest import smooth_images, tiny_network
 from underfire import attacks
 from underfire.attacks.perturbations import PGD
+from underfire.check.other_inputs import try_other_inputs
 from underfire.check.trials import try_interpreters
-from underfire.check.variants import variants
 from underfire.classifiers.sigmoid import ends_in_sigmoid
 from underfire.errors import ClassifierError, InputError, InterpreterError
 
@@ -52,8 +52,8 @@ def test_it_works_where_gradients_are_off(context: Callable[[], object], name: s
 
 def network_variants(network: nn.Module) -> Tensor:
     """The confidences that ``check`` finds under other normalisations."""
-    found, _ = variants(uf.Classifier(network), IMAGES, own(network))
-    return torch.tensor([variant.confidence for variant in found])
+    found, _ = try_other_inputs(uf.Classifier(network), IMAGES, own(network))
+    return torch.tensor([other.confidence for other in found])
 
 
 class OfOneSize(nn.Module):
