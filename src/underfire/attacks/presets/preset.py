@@ -69,8 +69,6 @@ class Preset(AttackSettings):
             value = getattr(self, name)
             if isinstance(value, str):
                 self._set(**{name: parse_eps(value, name)})
-            elif value is not None:
-                check_eps(name, value)
         asked = self.perturbation
         if self.attack in KINDS and KINDS[self.attack].joint:
             part = PERTURBATIONS["pgd"] if asked is None else asked
@@ -86,14 +84,17 @@ class Preset(AttackSettings):
             part = asked if isinstance(asked, Perturbation) else part
         if isinstance(part, str):
             part = PERTURBATIONS.find(part)
+        for name in ("eps", "noise_eps"):
+            if getattr(self, name) is not None and part.has(name):
+                check_eps(name, getattr(self, name))
         if isinstance(part, Perturbation):
             size = part.noise_size if part.has("eps") else None
             for name, own_value in (("eps", size), ("noise_eps", getattr(part, "noise_eps", None))):
                 given = getattr(self, name)
                 if given is not None and given != own_value:
                     raise InputError(
-                        f"{name} is {given:g}, and perturbation is {part}: give {name} to one of them, as "
-                        f"{type(part).__name__}({name}={given:g})."
+                        f"{name} is {given!r:.8}, and perturbation is {part}: give {name} to one of them, as "
+                        f"{type(part).__name__}({name}={given!r:.8})."
                     )
             made = part
         else:
@@ -259,7 +260,7 @@ def preset(attack: str = "adv2", **settings: Any) -> Preset:
         InputError: an unknown setting, an impossible value, or one that does not go with the attack.
     """
     if "name" in settings:
-        settings["attack"] = settings.pop("name")
+        attack = settings.pop("name")
     _take_over_former(attack, settings)
     known = list(settings_of(AttackSettings))
     for name in settings:

@@ -120,8 +120,8 @@ class ClassMap(MapRule):
         if not bool(counts.all()):
             lacking = sorted({int(c) for c in classes[counts == 0]})
             raise InputError(
-                f"target_map: the pool of maps has no correctly classified image of class {some(lacking)}; it has images "
-                f"of class {some(pool.classes)}. Give more images, or other target classes."
+                f"target_map: the pool of maps has no correctly classified image of class {some(lacking)}; it has "
+                f"images of class {some(pool.classes)}. Give more images, or other target classes."
             )
         rank = randomness.integers(seed, benign.ids, "map of the class", 0, (), counts)
         chosen = (fits.cumsum(1) == rank.view(-1, 1) + 1).long().argmax(1)
