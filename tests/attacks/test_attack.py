@@ -212,7 +212,8 @@ def test_target_rules(classifier: uf.Classifier) -> None:
     assert not torch.equal(drawn, attacks.RandomClass().classes(view, benign, 1))
     assert torch.equal(attacks.LeastLikely().classes(view, benign, 0), logits.argmin(1))
     wrong = attacks.benign.read_benign(uf.System(classifier, uf.interpreters.CAM()), images, logits.argmin(1))
-    assert torch.equal(attacks.LeastLikely().classes(view, wrong, 0), logits.argsort(1)[:, 1]), "never an image's own class"
+    found = attacks.LeastLikely().classes(view, wrong, 0)
+    assert torch.equal(found, logits.argsort(1)[:, 1]), "never an image's own class"
 
 
 def test_random_classes_among_some(classifier: uf.Classifier) -> None:

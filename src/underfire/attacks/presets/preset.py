@@ -72,6 +72,8 @@ class Preset(AttackSettings):
         asked = self.perturbation
         if self.attack in KINDS and KINDS[self.attack].joint:
             part = PERTURBATIONS["pgd"] if asked is None else asked
+        elif isinstance(asked, Perturbation) and asked.name.lower() == self.attack:
+            part = asked  # the registry need not know it
         else:
             part = self._named_by_attack()
             own = part.name
@@ -135,7 +137,7 @@ class Preset(AttackSettings):
     @property
     def name(self) -> str:
         """The name in results: the attack's, with the shaping's if that is not what belongs to the attack."""
-        base = self.made.name if ".py:" in self.attack else self.attack
+        base = self.attack if self.attack in KINDS else self.made.name
         shaping = self.effective_shaping
         own = isinstance(shaping, type(self.kind.shaping))
         return base if own else f"{base}-{shaping.name}"
@@ -229,7 +231,7 @@ class Preset(AttackSettings):
             return self.replace(attack="pgd", perturbation=None)
         part = self.made_perturbation.alone()
         return self.replace(
-            attack=part.name if part.name in PERTURBATIONS else str(self.perturbation),
+            attack=part.name,
             perturbation=part,
             eps=None,
             noise_eps=None,
