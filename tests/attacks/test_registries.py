@@ -81,7 +81,7 @@ def test_without_any_row_it_is_refused_in_words(classifier: uf.Classifier, inter
 
 @pytest.mark.parametrize("given", [{"attack": "adv2", "perturbation": "l3"}, {"attack": "l3"}])
 def test_an_unknown_perturbation_is_an_error(given: dict[str, str]) -> None:
-    with pytest.raises(InputError, match="unknown (perturbation|attack) 'l3'"):
+    with pytest.raises(InputError, match=r"unknown (perturbation|attack) 'l3'"):
         attacks.preset(**given)
 
 
