@@ -88,4 +88,4 @@ def labels(classifier: uf.Classifier, images: Tensor) -> Tensor:
 
 def by(perturbation: str, eps: float) -> dict[str, Any]:
     """A preset's perturbation, with a radius where it has one."""
-    return {"perturbation": perturbation, "eps": None if perturbation in ("cw", "stadv") else eps}
+    return {"perturbation": perturbation, "eps": eps if uf.attacks.PERTURBATIONS[perturbation].has("eps") else None}

@@ -10,7 +10,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from underfire.classifiers import Attackable, Classifier, Later, Prepared, Recorded
+from underfire.classifiers import Attackable, Classifier, Later, Recorded
 from underfire.errors import InputError
 from underfire.interpreters import Interpreter, Smoothing, SmoothRectifiers, State, View, made_of, named
 

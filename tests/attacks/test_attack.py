@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import underfire as uf
+from tests.attacks.running import run_alone
 from tests.conftest import smooth_images, tiny_network
 from underfire import attacks
 from underfire.errors import InputError
@@ -111,7 +112,7 @@ def test_parity_with_torchattacks(classifier: uf.Classifier, images: Tensor, lab
     attack = attacks.preset("bim", eps=EPS, steps=(0, 10), target_class=attacks.GivenClass(targets))
     system = uf.System(classifier, uf.interpreters.CAM())
     benign = attacks.benign.read_benign(system, images, labels)
-    _, _, outcome = attack.build(system).run(system.view(), benign, 0, 8)
+    _, outcome = run_alone(attack.build(system), system.view(), benign)
     assert float((outcome.last.mul(255).round().div(255) - theirs).abs().gt(1e-6).float().mean()) < 2e-3
 
 
@@ -147,7 +148,7 @@ def test_every_result_is_a_valid_eight_bit_image_in_the_ball(eps: float, seed: i
     images = images.round() if extreme else images
     labels = classifier.logits(images).argmax(1)
     result = attacks.preset(name, eps=eps, steps=(2, 3))(
-        uf.System(classifier, uf.interpreters.CAM()), images, labels, seed=seed
+        uf.System(classifier, uf.interpreters.CAM()), images, labels, seed=seed, control=False
     )
     levels = result.adversarial * 255
     assert torch.allclose(levels, levels.round(), atol=1e-4)
@@ -170,10 +171,11 @@ def test_maps_and_distances_are_those_of_the_saved_image(
     assert torch.equal(benign, result.benign_maps["grad"])
     assert torch.allclose(result.map_l1["grad"], (maps - benign).abs().mean((1, 2)), atol=1e-6)
     assert torch.allclose(result.l2, (result.adversarial - images).flatten(1).norm(dim=1), atol=1e-5)
-    low = result.map_l1_target["grad"] < result.map_threshold["grad"]
-    assert torch.equal(result.joint_success, result.success & low)
-    noise = torch.quantile(result.noise_map_l1["grad"].double(), 0.95)
-    assert result.map_threshold["grad"].tolist() == pytest.approx([float(noise)] * len(images))
+    low = result.map_l1_target["grad"] < result.map_limit["grad"]
+    assert torch.equal(result.joint_success["grad"], result.success & low)
+    assert torch.equal(result.joint_success_all, result.success & low)
+    noise = torch.quantile(result.controls["noise"].map_l1["grad"].double(), 0.95)
+    assert result.map_limit["grad"].tolist() == pytest.approx([float(noise)] * len(images))
 
 
 def test_a_failed_attack_returns_its_last_iterate(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
@@ -203,13 +205,15 @@ def test_target_rules(classifier: uf.Classifier) -> None:
     logits = classifier.logits(images)
     labels = logits.argmax(1)
     benign = attacks.benign.read_benign(uf.System(classifier, uf.interpreters.CAM()), images, labels)
-    drawn = attacks.RandomClass().classes(benign, 0)
+    view = uf.System(classifier, "cam").view()
+    drawn = attacks.RandomClass().classes(view, benign, 0)
     assert not bool((drawn == labels).any())
     assert len(drawn.unique()) == 4
-    assert not torch.equal(drawn, attacks.RandomClass().classes(benign, 1))
-    assert torch.equal(attacks.LeastLikely().classes(benign, 0), logits.argmin(1))
+    assert not torch.equal(drawn, attacks.RandomClass().classes(view, benign, 1))
+    assert torch.equal(attacks.LeastLikely().classes(view, benign, 0), logits.argmin(1))
     wrong = attacks.benign.read_benign(uf.System(classifier, uf.interpreters.CAM()), images, logits.argmin(1))
-    assert torch.equal(attacks.LeastLikely().classes(wrong, 0), logits.argsort(1)[:, 1]), "never an image's own class"
+    found = attacks.LeastLikely().classes(view, wrong, 0)
+    assert torch.equal(found, logits.argsort(1)[:, 1]), "never an image's own class"
 
 
 def test_random_classes_among_some(classifier: uf.Classifier) -> None:
@@ -217,23 +221,24 @@ def test_random_classes_among_some(classifier: uf.Classifier) -> None:
     ids, labels = torch.arange(4000) * 977, torch.arange(4000) % 50
     none = torch.zeros(4000, 3, 1, 1)
     benign = attacks.benign.Benign(none, labels, ids, torch.zeros(4000, 1000), {})
-    every = attacks.RandomClass().classes(benign, 3)
-    assert torch.equal(attacks.RandomClass(tuple(range(1000))).classes(benign, 3), every)
-    most = attacks.RandomClass(tuple(range(1, 1000, 2))).classes(benign, 3)
+    view = uf.System(classifier, "cam").view()
+    every = attacks.RandomClass().classes(view, benign, 3)
+    assert torch.equal(attacks.RandomClass(tuple(range(1000))).classes(view, benign, 3), every)
+    most = attacks.RandomClass(tuple(range(1, 1000, 2))).classes(view, benign, 3)
     odd = every % 2 == 1
     assert torch.equal(most[odd], every[odd])
     assert bool((most % 2 == 1).all())
-    few = attacks.RandomClass((3, 7, 400, 999)).classes(benign, 3)
+    few = attacks.RandomClass((3, 7, 400, 999)).classes(view, benign, 3)
     counts = torch.bincount(few[labels > 7], minlength=1000)
     assert counts.nonzero().flatten().tolist() == [3, 7, 400, 999]
     assert int(counts.max() - counts[counts > 0].min()) < 200, counts[counts > 0]
     assert not bool((few == labels).any())
     one = benign.take(torch.tensor([77]))
-    assert attacks.RandomClass((999, 3, 7, 400)).classes(one, 3).tolist() == few[77:78].tolist()
+    assert attacks.RandomClass((999, 3, 7, 400)).classes(view, one, 3).tolist() == few[77:78].tolist()
     with pytest.raises(InputError, match="no target class for image 7 of class 7"):
-        attacks.RandomClass((7,)).classes(benign, 3)
+        attacks.RandomClass((7,)).classes(view, benign, 3)
     with pytest.raises(InputError, match=r"among ranges over 3\.\.1000"):
-        attacks.RandomClass((3, 1000)).classes(benign, 3)
+        attacks.RandomClass((3, 1000)).classes(view, benign, 3)
 
 
 def test_the_counts_are_what_the_network_saw(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
@@ -245,9 +250,9 @@ def test_the_counts_are_what_the_network_saw(classifier: uf.Classifier, images: 
 
     attack = replace(attacks.preset("adv2", eps=EPS, steps=(5, 8)).build(system), early_stop=None)
     benign = attacks.benign.read_benign(system, images, labels)
-    attack.run(view, benign, 0, 8)  # whatever happens once per view is over
+    run_alone(attack, view, benign)  # whatever happens once per view is over
     view.prepared.module.head.register_forward_hook(forward)
-    _, _, outcome = attack.run(view, benign, 0, 8)
+    _, outcome = run_alone(attack, view, benign)
     probe = 1 + 2  # the looks at logits and views before the first step are no part of the attack
     # 5 warm-up passes; 8 joint steps and the final look with two passes each (exact for CAM, smoothed for Grad)
     assert calls[0] - probe == 5 + 9 * 2
@@ -269,7 +274,7 @@ def test_the_trace(classifier: uf.Classifier, images: Tensor, labels: Tensor) ->
     assert trace.stages == ["warm-up"] * 2 + ["joint"] * 4
     columns = trace.columns
     assert columns["success"].shape == (6, 6)
-    assert bool(columns["map_l1"][:, 0].isfinite().all())
+    assert bool(columns["map_l1/cam"][:, 0].isfinite().all())
     assert bool(columns["loss_interpretation"][:2].isnan().all())
     assert traced.target is not None
     expected = F.cross_entropy(classifier(images), traced.target, reduction="none")
@@ -293,5 +298,6 @@ def test_progress_is_reported(classifier: uf.Classifier, images: Tensor, labels:
         classifier.logits(smooth_images(12)).argmax(1),
         batch_size=8,
         progress=lambda step, total: heard.append((step, total)),
+        control=False,
     )
     assert heard == [(step, 6) for step in range(1, 7)]

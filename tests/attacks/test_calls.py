@@ -13,8 +13,8 @@ import underfire as uf
 from tests.conftest import smooth_images, tiny_network
 from underfire import attacks
 from underfire.attacks.perturbations import PGD
+from underfire.check.other_inputs import try_other_inputs
 from underfire.check.trials import try_interpreters
-from underfire.check.variants import variants
 from underfire.classifiers.sigmoid import ends_in_sigmoid
 from underfire.errors import ClassifierError, InputError, InterpreterError
 
@@ -52,8 +52,8 @@ def test_it_works_where_gradients_are_off(context: Callable[[], object], name: s
 
 def network_variants(network: nn.Module) -> Tensor:
     """The confidences that ``check`` finds under other normalisations."""
-    found, _ = variants(uf.Classifier(network), IMAGES, own(network))
-    return torch.tensor([variant.confidence for variant in found])
+    found, _ = try_other_inputs(uf.Classifier(network), IMAGES, own(network))
+    return torch.tensor([other.confidence for other in found])
 
 
 class OfOneSize(nn.Module):
@@ -112,14 +112,14 @@ def test_images_that_were_wrong_before_are_no_successes() -> None:
     result = attack(uf.System(network, "cam"), IMAGES, mixed)
     assert result.correct_before.tolist() == [True, True, False, False]
     assert bool(result.success[2:].all()), "they are not of their label, before as after"
-    assert not bool(result.joint_success[2:].any())
+    assert not bool(result.joint_success["cam"][2:].any())
     summary = result.summary()
     assert summary["success"].n == 2
     assert summary["success"].mean == float(result.success[:2].float().mean())
     assert summary["success_over_all_images"].mean == float(result.success[:2].float().sum()) / 4
     assert "4 images, 2 of them" in repr(result)
-    noise = result.noise_map_l1["cam"]
-    assert float(result.map_threshold["cam"][0]) == pytest.approx(float(noise[:2].quantile(0.95)))
+    noise = result.controls["noise"].map_l1["cam"]
+    assert float(result.map_limit["cam"][0]) == pytest.approx(float(noise[:2].quantile(0.95)))
     assert not torch.isclose(noise[:2].quantile(0.95), noise.quantile(0.95)), "the others would have moved it"
     with pytest.raises(InputError, match="none of the 4 images is classified correctly"):
         attack(uf.System(network, "cam"), IMAGES, (labels + 1) % 4)

@@ -154,8 +154,9 @@ def test_views_are_read_refreshed_and_given_their_own_rows(system: uf.System) ->
     images = smooth_images(5)
     benign = attacks.benign.read_benign(system, images, system.classifier.logits(images).argmax(1))
     attack = toy_attack()
-    classes, maps = attack.resolve(benign, 0)
-    loop = Loop(attack, system.view(), benign.images, classes, maps, benign.ids, seed=0)
+    view = system.view()
+    aim = attack.aim(view, benign, 0)
+    loop = Loop(attack, view, benign.images, aim.classes, aim.maps, benign.ids, seed=0)
     loop()
     state = loop.run_state.views["memory"]
     assert state["ids"].tolist() == [*benign.ids.tolist(), *[int(benign.ids[0])] * 3]
@@ -184,8 +185,9 @@ def test_a_guard_finds_the_largest_step_for_each_image(system: uf.System) -> Non
     benign = attacks.benign.read_benign(system, images, system.classifier.logits(images).argmax(1))
     guard = RecordingGuard(limit=0.5, iterations=14)
     attack = toy_attack(guard=guard)
-    classes, maps = attack.resolve(benign, 0)
-    loop = Loop(attack, system.view(), benign.images, classes, maps, benign.ids, seed=0)
+    view = system.view()
+    aim = attack.aim(view, benign, 0)
+    loop = Loop(attack, view, benign.images, aim.classes, aim.maps, benign.ids, seed=0)
     largest, bounds = loop._largest, []
 
     def watched(move: attacks.Move, index: str, direction: Tensor, size: Tensor) -> Tensor:
@@ -194,7 +196,7 @@ def test_a_guard_finds_the_largest_step_for_each_image(system: uf.System) -> Non
             for factor in (1.0, 1.01):
                 theta = attack.perturbation.move(loop.run_state.theta, direction, chosen * factor)
                 logits = loop.view.logits(attack.perturbation.image(theta, theta["delta"]))
-                held = attacks.MarginGuard.holds(guard, logits, classes, attack.goal, loop.run_state.guards[index])
+                held = attacks.MarginGuard.holds(guard, logits, aim.classes, attack.goal, loop.run_state.guards[index])
                 bounds.append((factor, chosen / size, held))
         return chosen
 

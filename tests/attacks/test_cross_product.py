@@ -1,116 +1,185 @@
-"""Every perturbation with every shaping, interpreter and target map, jointly and on the prediction alone."""
+"""Everything in the registries goes together: perturbations, shapings, interpreters, targets and loss terms.
+
+Values come from the registries, so that what is added to one of them is tested without a change here. Of all
+combinations those run that ``covering`` chooses: each triple of values of three registries runs at least once.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
+from itertools import combinations, product
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import underfire as uf
+from tests.attacks.coverings import covering
 from tests.conftest import by, smooth_images
 from tests.interpreters.rts.makers import pyramid, write_masker
 from underfire import attacks
+from underfire.attacks import CLASS_RULES, MAP_RULES, PERTURBATIONS, SHAPINGS, TERMS
+from underfire.attacks.benign import read_benign
 from underfire.classifiers import check_images
-from underfire.interpreters import CAM, MASK, RTS, Grad, GradCAM, Interpreter
+from underfire.interpreters import CAM, MASK, REGISTRY, Interpreter
 
 EPS = 16 / 255
+GIVEN = "given"
+"""A target map from a file, beside the rules of the registry."""
+SETTINGS = {
+    "mask": {"iterations": 3, "refresh_every": 2, "free_steps": 1, "unrolled_steps": 2},
+    "smoothgrad": {"samples": 2},
+    "ig": {"samples": 2},
+}
+"""Small settings of slow interpreters."""
+
+
+@dataclass(frozen=True)
+class World:
+    """A network that all interpreters can explain, the interpreters, and the rules for target maps."""
+
+    classifier: uf.Classifier
+    interpreters: dict[str, Interpreter]
+    map_rules: dict[str, attacks.MapRule]
+
+    def system(self, *names: str) -> uf.System:
+        return uf.System(self.classifier, {name: self.interpreters[name] for name in names})
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[uf.Classifier, list[Interpreter], list[attacks.MapRule]]:
-    """A network with all five interpreters, and the four kinds of target map."""
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     folder = tmp_path_factory.mktemp("world")
     classifier = pyramid()
-    interpreters: list[Interpreter] = [
-        Grad(),
-        CAM(),
-        GradCAM(),
-        MASK(iterations=3, refresh_every=2, free_steps=1, unrolled_steps=2),
-        RTS(str(write_masker(folder, classifier))),
-    ]
+    masker = str(write_masker(folder, classifier))
+    settings = SETTINGS | {"rts": {"masker": masker}}
+    interpreters = {name: REGISTRY[name](**settings.get(name, {})) for name in REGISTRY}
     images = check_images(smooth_images(40, 32, seed=9), classifier)
     labels = classifier.logits(images).argmax(1)
     pool = attacks.MapPool.read(uf.System(classifier, interpreters), images, labels, torch.arange(40))
     np.save(folder / "map.npy", np.eye(16, dtype=np.float32))
-    rules = [
-        attacks.BenignMap(),
-        attacks.RandomPatch(),
-        attacks.ClassMap(pool),
-        attacks.GivenMap(str(folder / "map.npy")),
-    ]
-    return classifier, interpreters, rules
+    rules = dict(MAP_RULES) | {"class": attacks.ClassMap(pool), GIVEN: attacks.GivenMap(str(folder / "map.npy"))}
+    return World(classifier, interpreters, rules)
 
 
-def check(attack: attacks.Preset, system: uf.System, images: torch.Tensor, labels: torch.Tensor) -> None:
-    result = attack(system, images, labels)
+def images_and_labels(world: World, count: int = 3) -> tuple[Tensor, Tensor]:
+    images = smooth_images(count, 32, seed=2)
+    return images, world.classifier.logits(images).argmax(1)
+
+
+def check(preset: attacks.Preset, system: uf.System, images: Tensor, labels: Tensor) -> attacks.AttackResult:
+    """Attack, and check what every attack promises."""
+    attack = preset.build(system)
+    result = preset(system, images, labels, control=False, trace_every=1)
     saved = result.adversarial
     assert torch.equal(saved, (saved * 255).round() / 255), "8 bits"
     assert bool(((saved >= 0) & (saved <= 1)).all())
-    if attack.perturbation_name in ("pgd", "bim"):
+    assert torch.equal(saved, attack.perturbation.levels(images, saved)), "inside the constraint"
+    if attack.perturbation.has("eps"):
         assert float(result.linf.max()) <= EPS + 1e-6
-    weights = attack.build(system).shaping.weights(images)
+    weights = attack.shaping.weights(images)
     assert not (saved != images).any(1, keepdim=True)[weights == 0].any()
-    for values in (*result.map_l1.values(), *result.map_l1_target.values(), *result.noise_map_l1.values()):
-        assert bool(torch.isfinite(values).all())
-    assert result.steps.tolist() == [attack.build(system).steps] * len(images)
-    joint = result.success.clone()
-    for name, limit in result.map_threshold.items():
-        joint &= result.map_l1_target[name] < limit
-    assert torch.equal(result.joint_success, joint)
+    for measured in (result.values, *(control.values for control in result.controls.values())):
+        for values in measured.values():
+            for each in values.values() if isinstance(values, dict) else [values]:
+                assert bool(torch.isfinite(each).all())
+    assert result.steps.tolist() == [attack.steps] * len(images)
+    benign = read_benign(system, images, labels)
+    assert torch.equal(result.target, attack.aim(system.view(), benign, 0).classes)  # type: ignore[arg-type]
+    for name, limit in result.map_limit.items():
+        kept = result.map_l1_target[name] < limit
+        assert torch.equal(result.joint_success[name], result.success & kept)
+    assert torch.equal(result.joint_success_all, torch.stack(list(result.joint_success.values())).all(0))
+    return result
 
 
-@pytest.mark.parametrize("shaping", ["adv2", "advedge", "advedge+"])
-@pytest.mark.parametrize("perturbation", ["pgd", "bim", "cw", "stadv"])
-def test_every_combination(
-    world: tuple[uf.Classifier, list[Interpreter], list[attacks.MapRule]], perturbation: str, shaping: str
+FACTORS = (list(REGISTRY), [*MAP_RULES, GIVEN], list(PERTURBATIONS), list(TERMS), list(SHAPINGS), list(CLASS_RULES))
+CHOSEN = covering(3, *FACTORS)
+
+
+def test_each_triple_is_covered() -> None:
+    for places in combinations(range(len(FACTORS)), 3):
+        together = {tuple(row[place] for place in places) for row in CHOSEN}
+        assert together == set(product(*(FACTORS[place] for place in places)))
+    assert len(CHOSEN) < 2 * len(FACTORS[0]) * len(FACTORS[1]) * len(FACTORS[2])
+
+
+@pytest.mark.parametrize(("interpreter", "map_rule", "perturbation", "term", "shaping", "class_rule"), CHOSEN)
+def test_joint_attacks(
+    world: World, interpreter: str, map_rule: str, perturbation: str, term: str, shaping: str, class_rule: str
 ) -> None:
-    classifier, interpreters, rules = world
-    images = smooth_images(3, 32, seed=2)
-    labels = classifier.logits(images).argmax(1)
-    joint = attacks.preset(shaping, **by(perturbation, EPS), steps=(1, 2), early_stop=False)
-    for interpreter in interpreters:
-        system = uf.System(classifier, interpreter)
-        for rule in rules:
-            check(replace(joint, target_map=rule), system, images, labels)
-    check(joint.control(), uf.System(classifier, CAM()), images, labels)
-    assert joint.control().perturbation_name == {"pgd": "bim"}.get(perturbation, perturbation)
-    assert not joint.control().joint
+    images, labels = images_and_labels(world)
+    settings: dict[str, Any] = {"target_map": world.map_rules[map_rule], "target_class": class_rule}
+    joint = attacks.preset(
+        "adv2",
+        **by(perturbation, EPS),
+        shaping=shaping,
+        **settings,
+        terms={term: 0.1},
+        steps=(1, 2),
+        early_stop=False,
+    )
+    result = check(joint, world.system(interpreter), images, labels)
+    course = result.trace.columns[f"loss_{TERMS[term].name}"]  # type: ignore[union-attr]
+    assert bool(course[1:].isfinite().all()), "an extra term acts in the joint stage"
+    assert type(joint.made_perturbation).name == perturbation
+    assert joint.joint
 
 
-@pytest.mark.parametrize("perturbation", ["pgd", "cw", "stadv"])
-def test_all_interpreters_at_once_and_alone(
-    world: tuple[uf.Classifier, list[Interpreter], list[attacks.MapRule]], perturbation: str
+@pytest.mark.parametrize(
+    ("perturbation", "shaping", "class_rule", "term"),
+    covering(2, list(PERTURBATIONS), list(SHAPINGS), list(CLASS_RULES), list(TERMS)),
+)
+def test_attacks_on_the_prediction_alone(
+    world: World, perturbation: str, shaping: str, class_rule: str, term: str
 ) -> None:
+    """By name, and as the control of a joint attack."""
+    images, labels = images_and_labels(world)
+    system = world.system("cam")
+    settings: dict[str, Any] = {"shaping": shaping, "target_class": class_rule, "steps": (1, 2)}
+    control = attacks.preset("adv2", **by(perturbation, EPS), **settings).control()
+    assert not control.joint
+    assert control.perturbation_name == ("bim" if perturbation == "pgd" else perturbation)
+    check(control, system, images, labels)
+    eps = by(perturbation, EPS)["eps"]
+    alone = attacks.preset(perturbation, eps=eps, **settings, terms={} if TERMS[term].needs_maps else {term: 0.1})
+    assert not alone.joint
+    result = check(alone, system, images, labels)
+    if not TERMS[term].needs_maps:
+        assert bool(result.trace.columns[f"loss_{TERMS[term].name}"].isfinite().all())  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("perturbation", list(PERTURBATIONS))
+def test_all_interpreters_at_once_and_alone(world: World, perturbation: str) -> None:
     """The sum of the terms, whatever the batch."""
-    classifier, interpreters, rules = world
-    system = uf.System(classifier, interpreters)
-    images = smooth_images(9, 32, seed=2)
-    labels = classifier.logits(images).argmax(1)
-    attack = attacks.preset("advedge", **by(perturbation, EPS), steps=(2, 4), target_map=rules[1], early_stop=False)
+    system = world.system(*world.interpreters)
+    images, labels = images_and_labels(world, 9)
+    attack = attacks.preset(
+        "advedge", **by(perturbation, EPS), steps=(2, 4), target_map=attacks.RandomPatch(), early_stop=False
+    )
     terms = [w.term for move in attack.build(system).stages[1].moves for w in move.terms]
-    assert sum(isinstance(term, attacks.Interpretation) for term in terms) == 5
-    whole = attack(system, images, labels)
-    assert set(whole.map_l1) == {"grad", "cam", "gradcam", "mask", "rts"}
-    alone = attack(system, images[5:6], labels[5:6])
+    assert sum(isinstance(term, attacks.Interpretation) for term in terms) == len(REGISTRY)
+    whole = attack(system, images, labels, control=False)
+    assert set(whole.map_l1) == set(REGISTRY)
+    alone = attack(system, images[5:6], labels[5:6], control=False)
     assert torch.equal(alone.adversarial[0], whole.adversarial[5])
 
 
-def test_untargeted_and_least_likely(
-    world: tuple[uf.Classifier, list[Interpreter], list[attacks.MapRule]],
-) -> None:
-    classifier, _, _ = world
-    images = smooth_images(8, 32, seed=2)
-    logits = classifier.logits(images)
-    labels = logits.argmax(1)
-    for perturbation in ("pgd", "cw", "stadv"):
-        system = uf.System(classifier, CAM())
-        free = attacks.preset("adv2", **by(perturbation, EPS), steps=(10, 20), targeted=False)
-        found = free(system, images, labels)
-        assert found.target is None
-        assert float(found.success.float().mean()) > 0
-        aimed = attacks.preset("adv2", **by(perturbation, EPS), steps=(1, 1), target_class="least-likely")(
-            system, images, labels
-        )
-        assert torch.equal(aimed.target, logits.argmin(1))  # type: ignore[arg-type]
+@pytest.mark.parametrize("perturbation", list(PERTURBATIONS))
+def test_untargeted_and_least_likely(world: World, perturbation: str) -> None:
+    images, labels = images_and_labels(world, 8)
+    logits = world.classifier.logits(images)
+    system = uf.System(world.classifier, CAM())
+    free = attacks.preset("adv2", **by(perturbation, EPS), steps=(10, 20), targeted=False)
+    found = free(system, images, labels, control=False)
+    assert found.target is None
+    assert float(found.success.float().mean()) > 0
+    aimed = attacks.preset("adv2", **by(perturbation, EPS), steps=(1, 1), target_class="least-likely")
+    target = aimed(system, images, labels, control=False).target
+    assert torch.equal(target, logits.argmin(1))  # type: ignore[arg-type]
+
+
+def test_small_settings_are_of_known_interpreters() -> None:
+    assert set(SETTINGS) <= set(REGISTRY)
+    assert MASK(**SETTINGS["mask"]) != MASK()  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import underfire as uf
+from tests.attacks.running import run_alone
 from tests.conftest import Tiny, smooth_images, tiny_network
 from underfire import attacks
 from underfire.attacks import ForeignAttack, GivenClass, Goal
@@ -86,11 +87,11 @@ def test_passes_are_counted_per_batch_and_hooks_removed(system: uf.System) -> No
     labels = system.classifier.logits(images).argmax(1)
     view, benign = system.view(), read_benign(system, images, labels)
     attack = ForeignAttack("torchattacks:PGD", iterations=3)
-    outcome = attack.run(view, benign, 0, batch_size=2)[2]
+    _, outcome = run_alone(attack, view, benign, batch_size=2)
     assert outcome.backwards.tolist() == [3] * 5
     assert not view.prepared._forward_hooks
     with pytest.raises(InputError, match="cannot be made"):
-        ForeignAttack("torchattacks:PGD", {"nonsense": 1}).run(view, benign, 0, batch_size=2)
+        run_alone(ForeignAttack("torchattacks:PGD", {"nonsense": 1}), view, benign, batch_size=2)
     assert not view.prepared._forward_hooks
 
 
@@ -196,7 +197,7 @@ def test_our_own_copy_stays_in_evaluation_mode(library: str) -> None:
     benign = attacks.benign.read_benign(system, images, system.classifier.logits(images).argmax(1))
     view = system.view()
     before = view.prepared.run(images)
-    ForeignAttack(source, options, eps=EPS, iterations=2).run(view, benign, 0, 8)
+    run_alone(ForeignAttack(source, options, eps=EPS, iterations=2), view, benign)
     assert not any(part.training for part in view.prepared.modules())
     assert torch.equal(view.prepared.run(images), before)
 

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 import underfire as uf
+from tests.attacks.running import run_alone
 from tests.conftest import smooth_images
 from underfire import attacks
 from underfire.attacks.benign import read_benign
 from underfire.attacks.loop import Loop
-from underfire.attacks.objective import Point
-from underfire.attacks.presets import ROWS
+from underfire.attacks.perturbations import PGD
+from underfire.attacks.terms import Point
 from underfire.interpreters import MASK
 
 EPS = 16 / 255
@@ -50,7 +51,7 @@ def test_the_preset(classifier: uf.Classifier) -> None:
     assert not control.joint
     both = attacks.preset("adv2").build(uf.System(classifier, [MASK(), uf.interpreters.CAM()]))
     assert [len(move.terms) for move in both.stages[1].moves] == [1, 2]
-    assert ROWS["pgd"]["mask"].moves is not None
+    assert PGD.rows["mask"].moves is not None
 
 
 def test_unit_rms_does_not_depend_on_the_size() -> None:
@@ -88,11 +89,11 @@ def test_the_counts_are_what_the_network_saw(classifier: uf.Classifier, images: 
         calls[0] += 1
 
     attack, benign = quick_attack(system, (5, 8)), read_benign(system, images, labels)
-    attack.run(view, benign, 0, 8)
+    run_alone(attack, view, benign)
     view.prepared.module.head.register_forward_hook(forward)
     for every in (None, 2):  # what only the trace wants is not counted
         calls[0] = 0
-        _, _, outcome = attack.run(view, benign, 0, 8, trace_every=every)
+        _, outcome = run_alone(attack, view, benign, trace_every=every)
         # warm-up; the guard's start is not counted; each joint step: move, 8 steps of the mask, 10 halvings; solutions
         # before joint steps 0 and 6 and at the end, each with a look to rank the image
         counted = 5 + 8 * (1 + 8 + 10) + 3 * (12 + 1)
@@ -108,7 +109,8 @@ def test_iterates_are_ranked_by_fresh_solutions_of_eight_bit_images(
     """The kept image is one that was on the 8-bit grid when it was solved, and what ranked it is the honest map."""
     system = uf.System(classifier, QUICK)
     attack, view, benign = quick_attack(system), system.view(), read_benign(system, images, labels)
-    classes, _, outcome = attack.run(view, benign, 0, 8)
+    aim, outcome = run_alone(attack, view, benign)
+    classes = aim.classes
     found = outcome.best_step >= 0
     assert bool(found.any())
     assert {int(step) for step in outcome.best_step[found]} <= {6, 12, 18, 21}
@@ -142,7 +144,7 @@ def test_nobody_leaves_before_a_fresh_look(classifier: uf.Classifier) -> None:
         quick_attack(system, (6, 30)), early_stop=attacks.EarlyStop(after=0.2, patience=0.05, tolerance=0.0)
     )
     benign = read_benign(system, images, classifier.logits(images).argmax(1))
-    outcome = attack.run(system.view(), benign, 0, 16)[2]
+    _, outcome = run_alone(attack, system.view(), benign, batch_size=16)
     early = outcome.steps < 36
     assert bool(early.any())
     # Who leaves after a success at one look has been through the next one, which brought nothing.
@@ -183,7 +185,7 @@ def test_nothing_changes_when_the_network_fails_in_the_middle(
     view.prepared.module.head.register_forward_hook(broken)
     benign = read_benign(system, images, labels)
     with pytest.raises(RuntimeError, match="injected"):
-        quick_attack(system).run(view, benign, 0, 8)
+        run_alone(quick_attack(system), view, benign)
     assert calls[0] > 60
     assert all(part.training for part in module.modules())
     assert all(parameter.grad is None for parameter in module.parameters())
@@ -200,6 +202,6 @@ def test_cifar10_images_keep_their_maps(cifar10: uf.data.ImageData) -> None:
     images, labels = batch.images[right][:8], batch.labels[right][:8]
     system = uf.System(classifier, MASK(iterations=30, refresh_every=9))
     joint = attacks.preset("adv2", eps=8 / 255, steps=(10, 18))
-    found, alone = joint(system, images, labels), joint.control()(system, images, labels)
+    found, alone = joint(system, images, labels, control=False), joint.control()(system, images, labels)
     assert float(found.success.float().mean()) >= 0.85
     assert float(found.map_l1["mask"].mean()) < 0.8 * float(alone.map_l1["mask"].mean())

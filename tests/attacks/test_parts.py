@@ -12,9 +12,9 @@ from torch import Tensor
 
 import underfire as uf
 from underfire import attacks, randomness
-from underfire.attacks.objective import Point
 from underfire.attacks.perturbations import eight_bit_box
 from underfire.attacks.state import take
+from underfire.attacks.terms import Point
 from underfire.classifiers import Recorded
 from underfire.errors import InputError
 
@@ -172,13 +172,17 @@ def test_take_reaches_everything() -> None:
         take({"a": [1, 2]}, torch.tensor([0]))
 
 
+def no_passes(images: Tensor) -> Tensor:
+    raise AssertionError("this term makes no passes of its own")
+
+
 def test_the_raw_logit_of_the_class() -> None:
     logits, classes = some_logits()
     own = torch.stack([row[number] for row, number in zip(logits, classes, strict=True)])
     reading = uf.system.Reading(Recorded(logits, None, None, None, ()), {}, {})
     nothing = torch.zeros(7, dtype=torch.float64)
     for targeted, expected in ((True, -own), (False, own)):
-        point = Point(reading, classes, attacks.Goal(targeted), {}, nothing, nothing)
+        point = Point(nothing, reading, classes, attacks.Goal(targeted), {}, nothing, nothing, run=no_passes)
         assert torch.equal(attacks.Prediction("logit")(point), expected)
 
 
@@ -198,7 +202,8 @@ def test_the_interpretation_term() -> None:
 
     looks, targets = {"a": drawn(3, 2, 4, 5), "b": drawn(3, 1, 2, 2)}, {"a": drawn(3, 4, 5), "b": drawn(3, 2, 2)}
     said = uf.system.Reading(Recorded(drawn(3, 4), None, None, None, ()), looks, {})
-    point = Point(said, torch.zeros(3, dtype=torch.int64), attacks.Goal(), targets, drawn(3), drawn(3))
+    classes = torch.zeros(3, dtype=torch.int64)
+    point = Point(drawn(3), said, classes, attacks.Goal(), targets, drawn(3), drawn(3), run=no_passes)
     for reduction in ("mean", "sum"):
         slow = {}
         for name, wanted in targets.items():

@@ -36,7 +36,7 @@ def test_defaults_and_running_options(tiny: Tiny, images: Tensor, labels: Tensor
     found = uf.attack(
         tiny, images, labels, steps=(1, 2), mean=MEAN, std=STD, batch_size=8, progress=lambda done, _: seen.append(done)
     )
-    assert seen == [1, 2, 3]
+    assert seen == [1, 2, 3, 4, 5, 6], "the control's steps, and the attack's"
     assert set(found.maps) == {"cam"}
     by_name = uf.attack(tiny, images, labels, steps=(1, 2), mean=MEAN, std=STD, ids=[f"{i}.png" for i in range(6)])
     by_number = uf.attack(tiny, images, labels, steps=(1, 2), mean=MEAN, std=STD, ids=[5, 6, 7, 8, 9, 10])

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 import underfire as uf
+from tests.attacks.running import run_alone
 from tests.attacks.test_parts import some_logits
 from tests.conftest import smooth_images
 from underfire import attacks
 from underfire.attacks import Prediction
 from underfire.attacks.schedule import Move
-from underfire.errors import InputError
+from underfire.errors import DeprecatedWarning, InputError
 from underfire.interpreters import CAM, MASK, Grad
 
 Terms = list[tuple[str, object, object]]
@@ -43,7 +44,7 @@ PUBLISHED: list[tuple[str, str, int, int, object, str, float, float, float, floa
 @pytest.mark.parametrize("row", PUBLISHED)
 def test_the_schedules_are_the_papers(row: tuple[object, ...]) -> None:
     perturbation, family, *expected = row
-    found = attacks.ROWS[perturbation][family]  # type: ignore[index]
+    found = attacks.PERTURBATIONS[perturbation].rows[family]  # type: ignore[index]
     assert [
         *(found.warmup, found.joint, found.weight, found.reduction),
         *(found.prediction, found.penalty, found.presence, found.confidence),
@@ -62,7 +63,7 @@ def test_the_schedules_are_the_papers(row: tuple[object, ...]) -> None:
 
 def test_the_two_moves_on_mask() -> None:
     """L2 sizes of 0.05 and 0.08, 0.04 in the last tenth, at 3 x 224 x 224 values."""
-    moves = attacks.ROWS["pgd"]["mask"].moves
+    moves = attacks.PGD.rows["mask"].moves
     assert moves is not None
     assert moves.prediction * math.sqrt(3 * 224**2) == pytest.approx(0.05)
     assert [size * math.sqrt(3 * 224**2) for size in moves.interpretation.values] == pytest.approx([0.08, 0.04])
@@ -141,9 +142,21 @@ def test_the_neighbours_of_the_flow(classifier: uf.Classifier) -> None:
         )
         return built.perturbation.neighbours  # type: ignore[attr-defined]
 
-    assert attacks.StAdv().neighbours == neighbours() == "adjacent"
-    assert neighbours(variant="published") == neighbours(neighbours="diagonal") == "diagonal"
-    assert neighbours(variant="published", neighbours="adjacent") == "adjacent"
+    def given(neighbours: str) -> object:
+        return attacks.StAdv(neighbours=neighbours)  # type: ignore[arg-type]
+
+    assert neighbours() == "adjacent"
+    assert neighbours(variant="published") == "diagonal"
+    for settings in ({"perturbation": given("diagonal")}, {"perturbation": "stadv", "variant": "published"}):
+        assert attacks.preset("adv2", **settings).made_perturbation.neighbours == "diagonal"  # type: ignore
+    own = attacks.preset("adv2", perturbation=given("adjacent"), variant="published")  # type: ignore[arg-type]
+    assert own.made_perturbation.neighbours == "adjacent"  # type: ignore[attr-defined]
+    with pytest.warns(DeprecatedWarning, match=r"use perturbation=StAdv\(neighbours='diagonal'\)"):
+        assert neighbours(neighbours="diagonal") == "diagonal"
+    with pytest.warns(DeprecatedWarning):
+        assert neighbours(variant="published", neighbours="adjacent") == "adjacent"
+    flow = torch.randn(2, 2, 4, 5)
+    assert torch.equal(attacks.StAdv().penalty({}, flow, flow), given("adjacent").penalty({}, flow, flow))  # type: ignore
 
 
 def test_attacks_are_values(classifier: uf.Classifier) -> None:
@@ -197,9 +210,9 @@ def test_published_keeps_the_last_iterate(classifier: uf.Classifier) -> None:
     system, images = uf.System(classifier, uf.interpreters.CAM()), smooth_images(24)
     benign = attacks.benign.read_benign(system, images, classifier.logits(images).argmax(1))
     attack = attacks.preset("adv2", eps=0.2, steps=(10, 60), variant="published").build(system)
-    _, _, outcome = attack.run(system.view(), benign, 0, 24)
+    _, outcome = run_alone(attack, system.view(), benign, batch_size=24)
     assert torch.equal(outcome.images, attack.perturbation.levels(benign.images, outcome.last))
-    best = replace(attack, ranking=attacks.Ranking("map")).run(system.view(), benign, 0, 24)[2]
+    _, best = run_alone(replace(attack, ranking=attacks.Ranking("map")), system.view(), benign, batch_size=24)
     assert not torch.equal(best.images, outcome.images)
 
 
@@ -215,15 +228,14 @@ def test_published_keeps_the_last_iterate(classifier: uf.Classifier) -> None:
         ({"name": "cw", "eps": 0.1}, "eps is 0.1, and cw has no ball.*noise_eps"),
         ({"name": "cw", "eps": 8}, "eps is 8, and cw has no ball"),
         ({"name": "adv2", "perturbation": "stadv", "eps": "8/255"}, "eps is 0.03.*, and stadv has no ball"),
-        ({"name": "pgd", "noise_eps": 0.1}, "noise_eps is 0.1, and pgd is compared with noise of its own eps, 0.031"),
+        ({"name": "pgd", "noise_eps": 0.1}, "noise_eps is 0.1, and pgd has no such setting: .* is as large as its eps"),
         ({"name": "pgd", "eps": (0.1, 0.2)}, "eps is .* expected a number"),
         ({"name": "cw", "noise_eps": [0.1]}, "noise_eps is .* expected a number"),
         ({"name": "adv2", "edge_threshold": 0.3}, "edge_threshold is 0.3, and adv2 has none"),
         ({"name": "advedge", "edge_threshold": 0.3}, "advedge has none: advedge\\+ has"),
         ({"name": "adv2", "edge_scope": "warmup"}, "edges have no part in adv2"),
-        ({"name": "cw", "random_start": True}, "random_start is True, and cw has none"),
-        ({"name": "adv2", "neighbours": "diagonal"}, "neighbours is 'diagonal', and pgd has no flow"),
-        ({"name": "stadv", "neighbours": "all"}, "neighbours is 'all'"),
+        ({"name": "cw", "random_start": True}, "random_start is True, and cw has no such setting"),
+        ({"name": "adv2", "neighbours": "diagonal"}, "neighbours is 'diagonal', and pgd has no such setting"),
         ({"name": "adv2", "target_class": []}, "target_class is \\[\\]"),
         ({"name": "adv2", "target_class": 1.5}, "target_class is 1.5 \\(float\\)"),
     ],
@@ -231,6 +243,16 @@ def test_published_keeps_the_last_iterate(classifier: uf.Classifier) -> None:
 def test_presets_that_cannot_be(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         attacks.preset(**arguments)  # type: ignore[arg-type]
+
+
+def test_former_settings_of_the_perturbation_still_work() -> None:
+    with pytest.warns(DeprecatedWarning, match=r"use perturbation=PGD\(random_start=True\)"):
+        found = attacks.preset("adv2", eps=0.1, random_start=True)
+    assert found == attacks.preset("adv2", perturbation=attacks.PGD(0.1, random_start=True))
+    with pytest.warns(DeprecatedWarning), pytest.raises(InputError, match="neighbours is 'all'"):
+        attacks.preset("stadv", neighbours="all")
+    assert attacks.preset(name="cw") == attacks.preset("cw")
+    assert attacks.preset("adv2", random_start=None, neighbours=None) == attacks.preset("adv2")
 
 
 def test_who_leaves_early(classifier: uf.Classifier) -> None:
@@ -255,12 +277,14 @@ def test_the_control_differs_in_its_objective_alone(classifier: uf.Classifier) -
     presets = [
         attacks.preset("advedge+", eps=0.1, steps=(3, 4), edge_threshold=0.2, edge_scope="warmup", target_map="patch"),
         attacks.preset("adv2", perturbation="cw", search=3, noise_eps=0.1, target_class="least-likely"),
-        attacks.preset("advedge", perturbation="stadv", neighbours="diagonal", targeted=False),
-        attacks.preset("adv2", random_start=True, variant="published"),
+        attacks.preset("advedge", perturbation=attacks.StAdv(neighbours="diagonal"), targeted=False),
+        attacks.preset("adv2", perturbation=attacks.PGD(random_start=True), variant="published"),
     ]
     for preset in presets:
         joint, alone = (each.build(uf.System(classifier, "cam")) for each in (preset, preset.control()))
         assert (joint.joint, alone.joint) == (True, False)
         assert alone.steps == joint.steps
-        for name in ("perturbation", "shaping", "goal", "target_class", "target_map", "search"):
+        assert vars(alone.perturbation) == vars(joint.perturbation), "bim is pgd from the image, and nothing else"
+        assert isinstance(alone.perturbation, type(joint.perturbation))
+        for name in ("shaping", "goal", "target_class", "target_map", "search"):
             assert getattr(alone, name) == getattr(joint, name), name

@@ -199,7 +199,7 @@ def test_the_attacked_images_as_pool(classifier: uf.Classifier) -> None:
     pool = attacks.ClassMap(attacks.MapPool.of(benign))
     attack = attacks.preset("adv2", eps=0.2, steps=(2, 6), target_map=pool)
     assert torch.equal(attack(system, images, wrong).adversarial, found.adversarial)
-    assert torch.equal(attack.control().build(system).resolve(benign, 0)[0], found.target)
+    assert torch.equal(attack.control().build(system).aim(system.view(), benign, 0).classes, found.target)
     with pytest.raises(InputError, match="give correctly classified images of more"):
         uf.attack(system, images[labels == labels[1]], labels[labels == labels[1]], target_map="class")
 
@@ -226,9 +226,9 @@ def test_joint_success_is_to_come_halfway(classifier: uf.Classifier) -> None:
     far = (benign.maps["cam"] - wanted).abs().mean((1, 2))
     reached = (result.maps["cam"] - wanted).abs().mean((1, 2))
     assert torch.allclose(result.map_l1_target["cam"], reached, atol=1e-6)
-    assert torch.allclose(result.map_threshold["cam"], 0.5 * far.double())
-    assert torch.equal(result.joint_success, result.success & (reached < 0.5 * far))
-    assert 0 < int(result.joint_success.sum()) < 16
+    assert torch.allclose(result.map_limit["cam"], 0.5 * far.double())
+    assert torch.equal(result.joint_success["cam"], result.success & (reached < 0.5 * far))
+    assert 0 < int(result.joint_success["cam"].sum()) < 16
     assert torch.equal(result.target_maps["cam"], wanted)
     kept = attacks.preset("adv2", eps=0.2, steps=(10, 80))(system, images, labels)
     assert torch.equal(kept.target_maps["cam"], benign.maps["cam"])

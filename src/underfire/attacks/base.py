@@ -69,6 +69,7 @@ class BaseAttack(ABC):
             The outcome; its images are at 8 bits, inside the constraint.
         """
 
+    @torch.enable_grad()
     def aim(self, view: SystemView, benign: Benign, seed: int) -> Aim:
         """Settle which classes and maps are wanted for some images."""
         self.target_map.check(self.goal.targeted)

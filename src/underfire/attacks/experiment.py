@@ -254,18 +254,19 @@ class Experiment:
         """Run all arms on the same images. Returns what each came to, by its label.
 
         Args:
-            progress: called after each step with the steps done and their number, over all arms.
+            progress: called after each step with the steps done and their number, over all batches and arms.
             trace_every: record the course of attacks every so many steps.
         """
         aims, found = self.aims(benign), dict[str, Finding]()
-        total = sum(arm.attack.steps for arm in self.arms if arm.attack is not None)
+        batches = -(-len(benign.images) // self.batch_size)
+        total = batches * sum(arm.attack.steps for arm in self.arms if arm.attack is not None)
         done = 0
 
         def images_of(label: str) -> Tensor:
             return found[label].judgement.images
 
         for arm in self.arms:
-            steps = 0 if arm.attack is None else arm.attack.steps
+            steps = 0 if arm.attack is None else batches * arm.attack.steps
             step = None if progress is None else _part_of(progress, done, steps, total)
             found[arm.label] = self.perform(
                 arm, benign, aims[arm.label], attacked=images_of, progress=step, trace_every=trace_every

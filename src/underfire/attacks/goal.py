@@ -1,4 +1,4 @@
-"""What counts as fooling the classifier: reaching a class, or leaving one."""
+"""The goal of an attack on the prediction: reach a class, or leave one."""
 
 from __future__ import annotations
 
@@ -11,28 +11,33 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Goal:
-    """Targeted: the class c is to be predicted. Untargeted: the class c (the image's own) is not to be predicted.
+    """The goal on the prediction. Every method takes logits N x K and one class c per image, int64 N.
 
-    Every method takes logits N x K and the goal's classes c, int64 N.
+    Args:
+        targeted: True if the classifier shall predict c; False if c is the image's own class, which it shall not
+            predict.
     """
 
     targeted: bool = True
 
     def reached(self, logits: Tensor, classes: Tensor) -> Tensor:
-        """bool N."""
+        """Return True for images that meet the goal, bool N."""
         return (logits.argmax(1) == classes) == self.targeted
 
     def probability(self, logits: Tensor, classes: Tensor) -> Tensor:
-        """The probability of what is wanted: p_c, or 1 - p_c. N in [0, 1]."""
+        """Compute the probability that the goal is met: p_c if targeted, else 1 - p_c. N in [0, 1]."""
         chosen = logits.softmax(1).gather(1, classes.unsqueeze(1)).squeeze(1)
         return chosen if self.targeted else 1 - chosen
 
     def explained(self, logits: Tensor, classes: Tensor) -> Tensor:
-        """The class whose map an analyst would look at: the target, or the strongest of the other classes."""
+        """Return the classes whose maps an analyst would look at, int64 N.
+
+        These are the target classes; untargeted, the most likely of the classes other than c.
+        """
         return classes if self.targeted else without(logits, classes).argmax(1)
 
     def margin(self, logits: Tensor, classes: Tensor) -> Tensor:
-        """How far the goal is away, in logits: negative once it is reached. N."""
+        """Compute the distance to the goal in logits, N; negative if the goal is met."""
         chosen = logits.gather(1, classes.unsqueeze(1)).squeeze(1)
         gap = without(logits, classes).amax(1) - chosen
         return gap if self.targeted else -gap
@@ -40,11 +45,11 @@ class Goal:
     def cross_entropy(
         self, logits: Tensor, classes: Tensor, smoothing: float = 0.0, share: float | None = None
     ) -> Tensor:
-        """-log of the wanted event's probability, N >= 0.
+        """Compute the cross-entropy, -log of the probability that the goal is met. N >= 0.
 
         Args:
-            smoothing: the probability that is left to what is not wanted; class c gets 1 - ``smoothing``.
-            share: targeted, what each of the other classes gets; an equal part of ``smoothing`` where None.
+            smoothing: label smoothing, in [0, 1): the goal is given the probability 1 - ``smoothing``.
+            share: the probability that each other class is given, if targeted; ``smoothing`` / (K - 1) if None.
         """
         if self.targeted:
             log_p = F.log_softmax(logits, 1)
@@ -60,6 +65,6 @@ class Goal:
 
 
 def without(logits: Tensor, classes: Tensor) -> Tensor:
-    """Logits with each row's class set to -inf: never to 0, since all logits may be negative."""
+    """Set the logit of each image's class to -inf. Not to 0, because all logits may be negative."""
     chosen = F.one_hot(classes, logits.shape[1]).bool()
     return logits.masked_fill(chosen, -torch.inf)

@@ -1,4 +1,4 @@
-"""Guards: what a move must not undo, decided image by image."""
+"""Guards: conditions that a move must keep, image by image."""
 
 from __future__ import annotations
 
@@ -15,24 +15,28 @@ State = dict[str, Tensor]
 
 
 class Guard(ABC):
-    """A condition on the logits after a move. ``iterations`` is how often the interval of step sizes is halved."""
+    """A condition on the logits after a move. The loop looks for the largest step size that keeps it, by bisection.
+
+    ``iterations`` is the number of times that the interval of step sizes is halved.
+    """
 
     iterations: int
 
     @abstractmethod
     def start(self, logits: Tensor, classes: Tensor, goal: Goal) -> State:
-        """Per-image state from the logits at the start of the stage."""
+        """Make the state of each image from the logits at the start of the stage."""
 
     @abstractmethod
     def holds(self, logits: Tensor, classes: Tensor, goal: Goal, state: State) -> Tensor:
-        """bool N: whether the move may be made."""
+        """Return True for images whose logits after the move keep the condition, bool N."""
 
 
 @dataclass(frozen=True)
 class MarginGuard(Guard):
-    """The goal's margin stays below -min(``limit``, ``share`` of what the stage began with) (ADV2, algorithm 1).
+    """Keep the distance to the goal, in logits, below -min(``limit``, ``share`` x m) ([ADV2] algorithm 1).
 
-    A fixed limit alone would stall networks whose logits are small.
+    m is the margin by which the goal was met at the start of the stage. A fixed limit alone would allow no step at all
+    on networks with small logits.
     """
 
     limit: float = 10.0

@@ -1,4 +1,4 @@
-"""What the attack loop found, before it is judged."""
+"""The outcome of an attack before it is judged."""
 
 from __future__ import annotations
 
@@ -13,9 +13,19 @@ from underfire.attacks.trace import Trace
 
 @dataclass
 class Outcome:
-    """What the loop found, per image: the best image if any iterate succeeded, else the last; steps that it ran, the
-    step of the best (-1 for none), its level (see ``Ranking``; 0 for none) and its criterion (infinite for none), and
-    the forward and backward passes through the network that it took part in."""
+    """The outcome of an attack on N images.
+
+    Args:
+        images: the best image N x C x H x W if any iterate succeeded, else the last iterate.
+        last: the last iterate.
+        steps: int64 N, the steps that each image ran.
+        best_step: int64 N, the step of the best image; -1 if no iterate succeeded.
+        level: int64 N, the level of the best image, see ``Ranking``; 0 if no iterate succeeded.
+        value: N, the criterion of the best image; infinite if no iterate succeeded.
+        forwards, backwards: int64 N, the passes through the network that each image took part in.
+        seconds: the time of the loop.
+        trace: the course, if asked for.
+    """
 
     images: Tensor
     last: Tensor
@@ -30,6 +40,7 @@ class Outcome:
 
     @classmethod
     def empty(cls, images: Tensor, trace_every: int | None) -> Outcome:
+        """Make the outcome of no steps on ``images``, with an empty trace if ``trace_every`` is given."""
         trace = Trace(len(images), trace_every) if trace_every else None
         steps, best_step, level, forwards, backwards = torch.zeros(
             5, len(images), dtype=torch.int64, device=images.device
@@ -38,8 +49,11 @@ class Outcome:
         return cls(images.clone(), images.clone(), steps, best_step, level, value, forwards, backwards, trace=trace)
 
     def better(self, other: Outcome) -> Outcome:
-        """Image by image the outcome that ranks higher, of equals the later one, ``other``; last iterates and course of
-        the later one; the steps, passes and seconds of both."""
+        """Merge the outcomes of two runs on the same images.
+
+        Each image takes the outcome that ranks higher, or that of the later run, ``other``, if they are equal. Last
+        iterates and trace are those of the later run; steps, passes and seconds are added.
+        """
         wins = (other.level > self.level) | ((other.level == self.level) & (other.value <= self.value))
         return Outcome(
             images=torch.where(wins.view(-1, 1, 1, 1), other.images, self.images),
@@ -56,7 +70,7 @@ class Outcome:
 
     @classmethod
     def joined(cls, parts: Sequence[Outcome]) -> Outcome:
-        """The outcomes of several batches as one."""
+        """Join the outcomes of several batches."""
         names = ("images", "last", "steps", "best_step", "level", "value", "forwards", "backwards")
         traces = [part.trace for part in parts if part.trace is not None]
         return cls(

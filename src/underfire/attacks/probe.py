@@ -10,12 +10,12 @@ from torch import Tensor
 from underfire.attacks.benign import Benign
 from underfire.attacks.second_order import without_second_derivative
 from underfire.batching import padding
-from underfire.classifiers import WHY_NO_GRADIENT, Prepared
+from underfire.classifiers import WHY_NO_GRADIENT, Attackable
 from underfire.errors import NoGradientError
 from underfire.system import SystemView
 
 
-def probe_logits(prepared: Prepared, images: Tensor) -> None:
+def probe_logits(prepared: Attackable, images: Tensor) -> None:
     """Check that the logits follow the image, by differentiating them on a few of ``images`` N x C x H x W.
 
     If none of the first images has a slope, the remaining ones are tried, and then all of them with noise: a black or a
@@ -55,7 +55,7 @@ def _ever_more(images: Tensor) -> Iterator[Tensor]:
         yield (some + torch.rand(some.shape, generator=generator).to(some) - 0.5).clamp(0, 1)
 
 
-def _gradient_of_logits(prepared: Prepared, images: Tensor) -> Tensor:
+def _gradient_of_logits(prepared: Attackable, images: Tensor) -> Tensor:
     """Differentiate a smooth function of the logits of at most 8 images in them: 8 x C x H x W.
 
     Raises:

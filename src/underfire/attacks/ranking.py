@@ -1,4 +1,4 @@
-"""Which iterate of an attack is kept: success first, then the attack's own criterion."""
+"""Ranking of an attack's iterates: the best image so far is kept, and decides when an image may leave."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Ranking:
-    """Orders iterates per image.
+    """The order of the iterates of one image: successful ones first, then those with the smallest criterion.
 
     Args:
-        criterion: what is smallest at the best successful iterate: ``map`` (mean L1 distance to the target map, over
-            interpreters; joint attacks), ``prediction`` (cross-entropy; prediction-only attacks) or ``penalty`` (the
-            perturbation's own). A prediction-only control must not be picked for its map. ``last`` keeps the last
-            iterate, successful or not.
-        confidence: successes beyond this probability come before the others; a preference, never the verdict.
+        criterion: ``map``, the L1 distance to the target map, averaged over interpreters (for joint attacks);
+            ``prediction``, the cross-entropy (for prediction-only attacks, whose images must not be chosen by their
+            maps); ``penalty``, the perturbation's own cost; or ``last``, which keeps the last iterate, successful or
+            not.
+        confidence: successful iterates with a higher probability of the goal rank first; no such preference if None.
+            It never decides about success.
     """
 
     criterion: Literal["map", "prediction", "penalty", "last"] = "map"
@@ -36,10 +37,14 @@ class Ranking:
 
     @property
     def needs_maps(self) -> bool:
+        """True if iterates are ranked by their maps."""
         return self.criterion == "map"
 
     def start(self, images: Tensor) -> State:
-        """Nothing found yet. ``level`` is 0 without success, 1 with, 2 beyond ``confidence``."""
+        """Make the state before the first iterate, for images N x C x H x W.
+
+        ``level`` is 0 without success, 1 with success, and 2 with a probability beyond ``confidence``.
+        """
         count = len(images)
         return {
             "image": images.detach().clone(),
@@ -51,10 +56,15 @@ class Ranking:
         }
 
     def update(self, best: State, point: Point, images: Tensor, step: int, tolerance: float = 0.0) -> State:
-        """Take over the images of ``point`` that rank before the best so far.
+        """Return the state after an iterate, which replaces the best one of each image that it beats.
 
-        ``improved`` is the last step at which the criterion went down by more than the share ``tolerance`` of
-        ``reference``, its value then.
+        Args:
+            best: the state so far.
+            point: the reading of the iterate.
+            images: the iterate, N x C x H x W.
+            step: the number of the step.
+            tolerance: improvements by a smaller share of the criterion count as none: they do not change ``improved``,
+                the step of the last improvement, or ``reference``, the criterion at that step.
         """
         level, value = self.rate(point)
         better = (
@@ -73,7 +83,7 @@ class Ranking:
         }
 
     def rate(self, point: Point) -> tuple[Tensor, Tensor]:
-        """Level (int64 N) and criterion (N) of each image, without a graph."""
+        """Compute level (int64 N) and criterion (N) of each image, without a graph."""
         with torch.no_grad():
             logits = point.reading.logits
             level = point.goal.reached(logits, point.classes).long()
@@ -91,17 +101,17 @@ class Ranking:
 
 
 def map_distance(maps: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
-    """Mean absolute difference per cell, averaged over interpreters. N."""
+    """Compute the mean absolute difference per cell, averaged over interpreters. N."""
     return torch.stack([(maps[name] - targets[name]).abs().mean((1, 2)) for name in maps]).mean(0)
 
 
 @dataclass(frozen=True)
 class EarlyStop:
-    """When an image leaves the attack before its last step: it succeeds, and its criterion no longer improves.
+    """The condition under which an image leaves before the last step: success, and no more improvement.
 
     Args:
-        after: share of the last stage that every image runs.
-        patience: share of the last stage without a notable improvement.
+        after: the share of the last stage that every image runs.
+        patience: the share of the last stage that an image stays without an improvement.
         tolerance: improvements by a smaller share of the criterion do not count.
     """
 

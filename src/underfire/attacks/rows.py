@@ -110,7 +110,8 @@ def row_for(rows: Mapping[str, Row], families: Sequence[str], perturbation: str,
     for family in (*families, PARENT):
         if family in rows:
             return rows[family]
+    named = f" (families {', '.join(families)})" if families else ""
     raise InputError(
-        f"perturbation {perturbation!r} has no schedule for {interpreter} (families {', '.join(families)}); it has "
+        f"perturbation {perturbation!r} has no schedule for {interpreter}{named}; it has "
         f"{', '.join(rows) or 'none at all'}. Give its class a row: rows = {{'{PARENT}': Row(warmup=..., ...)}}."
     )

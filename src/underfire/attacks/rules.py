@@ -1,4 +1,4 @@
-"""How a gradient becomes a direction: its sign, its unit vector, or Adam's."""
+"""Rules that turn gradients into directions: sign, unit vector, Adam."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ State = dict[str, Tensor]
 
 
 class Rule(ABC):
-    """Turns gradients (N x ...) into descent directions, with state per image."""
+    """A rule that turns gradients N x ... into directions that lower the loss, with state per image."""
 
     def start(self, variable: Tensor) -> State:
-        """The state for a variable N x ..., before its first step."""
+        """Make the state for a variable N x ... before its first step."""
         return {}
 
     @abstractmethod
     def direction(self, gradient: Tensor, state: State) -> tuple[Tensor, State]:
-        """The direction to move in, which lowers the loss, and the new state."""
+        """Compute the direction N x ... and the new state."""
 
 
 def per_image(values: Tensor, like: Tensor) -> Tensor:
-    """N values, shaped to multiply ``like`` (N x ...)."""
+    """Reshape N values so that they multiply ``like`` (N x ...) image by image."""
     return values.view(-1, *([1] * (like.ndim - 1)))
 
 
@@ -39,7 +39,7 @@ class Sign(Rule):
 
 @dataclass(frozen=True)
 class UnitL2(Rule):
-    """Minus the gradient divided by its L2 norm per image; 0 where the gradient is 0."""
+    """Minus the gradient divided by its L2 norm per image; 0 if the gradient is 0."""
 
     def direction(self, gradient: Tensor, state: State) -> tuple[Tensor, State]:
         norm = gradient.flatten(1).norm(dim=1)
@@ -48,10 +48,10 @@ class UnitL2(Rule):
 
 @dataclass(frozen=True)
 class UnitRMS(Rule):
-    """Minus the gradient divided by its root mean square per image; 0 where the gradient is 0.
+    """Minus the gradient divided by its root mean square per image; 0 if the gradient is 0.
 
-    ``UnitL2`` in a unit that does not depend on the number of values: a size is what a value moves by on average,
-    so that one size serves images of any height and width.
+    The same direction as ``UnitL2``. A step size is the root mean square change of a value, so that one size serves
+    images of any height and width.
     """
 
     def direction(self, gradient: Tensor, state: State) -> tuple[Tensor, State]:
@@ -61,7 +61,14 @@ class UnitRMS(Rule):
 
 @dataclass(frozen=True)
 class Adam(Rule):
-    """Adam's direction (Kingma & Ba 2015), with AMSGrad's maximum (Reddi et al. 2018) where ``amsgrad``."""
+    """Adam's direction (Kingma & Ba 2015).
+
+    Args:
+        beta1: the decay of the mean of gradients.
+        beta2: the decay of the mean of their squares.
+        epsilon: added to the denominator.
+        amsgrad: divide by the largest mean of squares so far (Reddi et al. 2018).
+    """
 
     beta1: float = 0.9
     beta2: float = 0.999

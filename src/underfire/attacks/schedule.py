@@ -1,4 +1,4 @@
-"""When an attack does what: stages of steps, each with its terms' weights over time and its moves."""
+"""The schedule of an attack: stages of steps, with moves, loss terms, and weights that change over time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from underfire.errors import InputError
 
 @dataclass(frozen=True)
 class Constant:
-    """The same weight all along."""
+    """The same weight in the whole stage."""
 
     value: float
 
@@ -22,7 +22,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Linear:
-    """From ``start`` at the beginning of the stage to ``end`` at its end."""
+    """A weight that changes linearly from ``start`` at the first step of the stage to ``end`` at the last."""
 
     start: float
     end: float
@@ -33,7 +33,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Phases:
-    """``values[i]`` for a share of the stage in proportion to ``lengths[i]``."""
+    """A weight that is ``values[i]`` in the i-th part of the stage; parts have the proportions of ``lengths``."""
 
     values: tuple[float, ...]
     lengths: tuple[float, ...]
@@ -60,12 +60,13 @@ def _at(value: Weight | float, progress: float) -> float:
 
 @dataclass(frozen=True)
 class Weighted:
-    """A term of the objective, and its weight over the stage's progress in [0, 1]; a number is a constant weight."""
+    """A loss term and its weight, which may change over the stage; a number is a constant weight."""
 
     term: Term
     weight: Weight | float = 1.0
 
     def weight_at(self, progress: float) -> float:
+        """Return the weight at a progress in [0, 1] of the stage."""
         return _at(self.weight, progress)
 
 
@@ -74,11 +75,11 @@ class Move:
     """One update of the perturbation per step.
 
     Args:
-        terms: what is minimised.
-        rule: how a gradient becomes a direction.
-        size: the step size over the stage's progress, in the perturbation's own unit (pixels in [0, 1] for L-inf).
-            A number is a constant size. With a guard it is the largest size that is tried.
-        guard: the condition that must still hold after the move, image by image.
+        terms: the loss terms; their weighted sum is minimised.
+        size: the step size, in the perturbation's own unit (pixels in [0, 1] for L-inf); it may change over the stage,
+            and a number is a constant size. With a guard it is the largest size.
+        rule: the rule that turns the gradient into a direction.
+        guard: a condition that must hold after the move, image by image; none if None.
     """
 
     terms: tuple[Weighted, ...]
@@ -87,18 +88,24 @@ class Move:
     guard: Guard | None = None
 
     def size_at(self, progress: float) -> float:
+        """Return the step size at a progress in [0, 1] of the stage."""
         return _at(self.size, progress)
 
     @property
     def reads_maps(self) -> bool:
+        """True if any of its terms reads maps."""
         return any(weighted.term.needs_maps for weighted in self.terms)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """``steps`` steps, in each of which the ``moves`` are made one after the other.
+    """A number of equal steps.
 
-    ``shaped`` says whether the attack's shaping acts in this stage; the perturbation is uniform where it does not.
+    Args:
+        name: the stage's name in traces.
+        steps: the number of steps.
+        moves: the moves of each step, made one after the other.
+        shaped: True if the attack's shaping acts in this stage; otherwise the perturbation is uniform in it.
     """
 
     name: str
@@ -112,13 +119,14 @@ class Stage:
 
     @property
     def reads_maps(self) -> bool:
+        """True if any of its moves reads maps."""
         return any(move.reads_maps for move in self.moves)
 
     @property
     def reader(self) -> int:
-        """The move whose reading ranks the iterates: the last one that reads maps, else the first."""
+        """The index of the move whose reading ranks the iterates: the last move that reads maps, else the first."""
         return max((index for index, move in enumerate(self.moves) if move.reads_maps), default=0)
 
     def progress(self, step: int) -> float:
-        """Where ``step`` (from 0) lies in the stage: 0 for the first, 1 for the last."""
+        """Return the progress of ``step`` (from 0) in the stage: 0 for the first step, 1 for the last."""
         return step / (self.steps - 1) if self.steps > 1 else 0.0

@@ -1,4 +1,4 @@
-"""A search for each image's own constant between what an attack wants and what its perturbation costs."""
+"""A search for the best weight between objective and penalty, image by image."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class ConstantSearch:
-    """Several runs of an attack, image by image with a larger constant c after a failure and a smaller one after a
-    success (Carlini & Wagner 2017, section VI-A): c is halved between the bounds that are known, and multiplied by ten
-    until there is an upper one. Where a success is ranked by its perturbation's cost, as in prediction-only attacks,
-    that finds the cheapest one. A joint attack keeps the nearest map of all rounds, so that there it is a way to more
-    successes: smaller constants rarely come nearer.
+    """Repeat an attack with another constant c for each image (Carlini & Wagner 2017, section VI-A).
 
-    What is minimised is the objective + penalty / c: as good as c * objective + penalty, since Adam does not see a
-    factor on everything.
+    An attack minimises objective + penalty / c. That is as good as c * objective + penalty, because Adam ignores a
+    common factor. c grows after a failure and shrinks after a success: it is multiplied by ten until the first success,
+    then set to the middle between the largest c that failed and the smallest that succeeded.
+
+    Prediction-only attacks keep the success with the smallest penalty. Joint attacks keep the one with the nearest map:
+    the search gives them more successes, but rarely nearer maps.
 
     Args:
-        rounds: runs of the attack.
-        initial: c of the first; 1 is the attack without a search.
+        rounds: the number of runs.
+        initial: c of the first run; 1 gives the attack without a search.
     """
 
     rounds: int = 9
@@ -40,7 +40,12 @@ class ConstantSearch:
             )
 
     def best(self, run: Callable[[int, Tensor], Outcome], images: Tensor) -> Outcome:
-        """The best of the runs for each image, with the passes of all. ``run`` takes the round and the constants."""
+        """Run the attack in all rounds, and return the best outcome of each image, with the passes of all rounds.
+
+        Args:
+            run: runs the attack; takes the number of the round and the constants, N.
+            images: N x C x H x W.
+        """
         state = self.start(len(images), images.device)
         found: Outcome | None = None
         for number in range(self.rounds):
@@ -51,12 +56,12 @@ class ConstantSearch:
         return found
 
     def start(self, count: int, device: torch.device) -> State:
-        """The state for ``count`` images; ``constant`` N is what the next run takes."""
+        """Make the state for ``count`` images; its ``constant``, N, is for the next run."""
         constant = torch.full((count,), self.initial, device=device)
         return {"constant": constant, "low": torch.zeros_like(constant), "high": torch.full_like(constant, torch.inf)}
 
     def update(self, state: State, success: Tensor) -> State:
-        """The state after a run that succeeded on the images ``success`` (bool N)."""
+        """Return the state after a run that succeeded on the images ``success`` (bool N)."""
         low = torch.where(success, state["low"], state["constant"])
         high = torch.where(success, torch.minimum(state["high"], state["constant"]), state["high"])
         constant = torch.where(high.isinf(), 10 * state["constant"], (low + high) / 2)

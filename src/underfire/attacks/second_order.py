@@ -1,4 +1,4 @@
-"""Which part of a network has no second derivative."""
+"""Find the part of a network that has no second derivative."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from underfire.classifiers import Prepared
+from underfire.classifiers import Attackable
 
 
-def without_second_derivative(prepared: Prepared, images: Tensor) -> str | None:
-    """Name and kind of the innermost module that cannot be differentiated twice on its own, or None if all can.
+def without_second_derivative(prepared: Attackable, images: Tensor) -> str | None:
+    """Find the innermost module that cannot be differentiated twice.
 
-    Every module that takes one tensor and returns one is tried alone, on what it is given in a forward pass.
+    Every module that takes one tensor and returns one is tried alone, on its input in a forward pass of ``images``.
 
     Args:
         images: N x C x H x W on the network's device; a few are enough.
+
+    Returns:
+        Its name and class, such as ``layer1.0.act (Hardsigmoid)``; None if there is no such module.
     """
     names = {part: name for name, part in prepared.module.named_modules() if name}
     with _recorded(list(names)) as inputs, torch.no_grad():
@@ -30,7 +33,7 @@ def without_second_derivative(prepared: Prepared, images: Tensor) -> str | None:
 
 @contextmanager
 def _recorded(parts: list[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]:
-    """What each of ``parts`` is given while the context lasts, where that is one tensor of floats."""
+    """Context that records the input of each module of ``parts`` that takes one tensor of floats."""
     inputs: dict[nn.Module, Tensor] = {}
 
     def keep(part: nn.Module, given: tuple[object, ...]) -> None:
@@ -46,6 +49,7 @@ def _recorded(parts: list[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]:
 
 
 def _twice(part: nn.Module, given: Tensor) -> bool:
+    """Return True if ``part`` can be differentiated twice in its input ``given``."""
     variable = given.clone().requires_grad_()
     with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         try:

@@ -1,4 +1,4 @@
-"""Everything that an attack carries is tensors with leading dimension N; one function shrinks all of it."""
+"""The state of an attack: tensors with leading dimension N, and one function that removes images from all of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def take(tree: Tensor, keep: Tensor) -> Tensor: ...
 @overload
 def take(tree: dict[str, Any], keep: Tensor) -> dict[str, Any]: ...
 def take(tree: Tensor | dict[str, Any], keep: Tensor) -> Tensor | dict[str, Any]:
-    """``tree`` (tensors in dicts, at any depth) with the rows at the indices ``keep`` (int64)."""
+    """Select the rows at the indices ``keep`` of all tensors in ``tree``, a tensor or dicts of tensors at any depth."""
     if isinstance(tree, Tensor):
         return tree[keep]
     if isinstance(tree, dict):
@@ -28,8 +28,18 @@ def take(tree: Tensor | dict[str, Any], keep: Tensor) -> Tensor | dict[str, Any]
 class Carried:
     """The state of one batch in the loop.
 
-    ``images`` are the benign ones; ``price`` is what their penalty is multiplied with; ``row`` is each image's place in
-    the outcome, -1 for filling and those that left.
+    Args:
+        row: int64 N, the place of each image in the outcome; -1 for images that only fill the batch, or have left.
+        images: the benign images N x C x H x W.
+        classes: int64 N, the classes of the goal.
+        ids: int64 N, the images' identities.
+        targets: the wanted maps N x h x w, by interpreter.
+        price: the factor of the penalty, N.
+        theta: the parameters of the perturbation.
+        views: the state of each interpreter's view.
+        rules, guards: the state of each move's rule and guard, by the move's index.
+        best: the state of the ranking.
+        counts: steps and passes of each image.
     """
 
     row: Tensor
@@ -46,5 +56,6 @@ class Carried:
     counts: dict[str, Tensor] = field(default_factory=dict)
 
     def take(self, keep: Tensor) -> None:
+        """Keep the images at the indices ``keep`` alone."""
         for name, value in vars(self).items():
             setattr(self, name, take(value, keep))

@@ -1,4 +1,4 @@
-"""What happened on the way: values per checked step and image."""
+"""The course of an attack: losses, success and map distances of each image at regular steps."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from torch import Tensor
 
 
 class Trace:
-    """A record of an attack's course.
+    """The course of an attack on ``count`` images, recorded at every ``every``-th step.
 
-    ``steps`` are the checked steps (from 0), ``stages`` the name of each one's stage, ``columns`` tensors S x N by
-    name: ``loss_prediction``, ``loss_interpretation``, ..., ``success`` (0 or 1) and ``map_l1``; NaN where a value does
-    not exist (a stage without maps, an image that has left).
+    Attributes:
+        steps: the S recorded steps, from 0.
+        stages: the name of the stage at each of them.
+        columns: S x N values by name: ``loss_prediction``, ``loss_interpretation`` and so on for each loss term,
+            ``success`` (0 or 1), and ``map_l1/INTERPRETER`` for each interpreter. NaN for values that do not exist, in
+            a stage without maps or for an image that has left.
     """
 
     def __init__(self, count: int, every: int) -> None:
@@ -23,10 +26,16 @@ class Trace:
         self._rows: list[dict[str, Tensor]] = []
 
     def wants(self, step: int) -> bool:
+        """Return True if ``step`` is to be recorded."""
         return step % self.every == 0
 
     def add(self, step: int, stage: str, row: Tensor, columns: Mapping[str, Tensor]) -> None:
-        """Note ``columns`` (N' each) for the images whose places are ``row`` (-1 for none)."""
+        """Record one step.
+
+        Args:
+            row: int64 M, the places of the images in the trace; -1 for rows to ignore.
+            columns: M values by name.
+        """
         real = row >= 0
         noted = {}
         for name, values in columns.items():
@@ -39,13 +48,14 @@ class Trace:
 
     @property
     def columns(self) -> dict[str, Tensor]:
+        """The recorded values, S x N by name."""
         names = sorted({name for row in self._rows for name in row})
         missing = torch.full((self.count,), torch.nan)
         return {name: torch.stack([row.get(name, missing).cpu() for row in self._rows]) for name in names}
 
     @classmethod
     def joined(cls, traces: Sequence[Trace]) -> Trace:
-        """The traces of several batches as one. Where a batch ended early, the others' steps count."""
+        """Join the traces of several batches, with the steps of the longest."""
         longest = max(traces, key=lambda trace: len(trace.steps))
         joint = cls(sum(trace.count for trace in traces), longest.every)
         joint.steps, joint.stages = longest.steps, longest.stages

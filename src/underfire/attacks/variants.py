@@ -1,4 +1,4 @@
-"""Where underfire's ``paper`` settings and the published experiments part."""
+"""Variants: underfire's own settings (``paper``), and those of the published experiments (``published``)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ EdgeScope = Literal["all", "warmup"]
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to settle what paper and experiments settle differently.
+    """The settings that differ between paper and published experiments.
 
     Args:
-        smoothing_shares: label smoothing divides what it takes among so many classes, whatever their number is; among
-            all others where None.
-        keep_last: where no confidence ranks iterates, the last one is kept instead of the best.
-        early_stop: images that have come to rest leave where the weights stand still at last.
-        edge_scope: edges shape the perturbation in ``all`` stages and in the saved image, or in the ``warmup`` alone.
-        graded_mask: AdvEdge+ under C&W and StAdv weighs edges by their magnitude, instead of 1.
-        raw_logit: AdvEdge's warm-up on CAM and RTS minimises minus the target's logit, instead of cross-entropy.
-        warmup_constant: what the prediction term is multiplied with in C&W's warm-up; at 1e-4 the distortion outweighs
-            it, and nothing moves.
-        neighbours: of a pixel, for the roughness of StAdv's flow.
+        name: the variant's name.
+        smoothing_shares: label smoothing takes a probability from the target class and divides it among this many
+            classes, whatever the real number is; among all other classes if None.
+        keep_last: keep the last iterate instead of the best one, unless a confidence ranks iterates.
+        early_stop: let images leave that no longer improve, if the weights are constant at the end.
+        edge_scope: edges act in ``all`` stages and in the saved image, or in the ``warmup`` alone.
+        graded_mask: AdvEdge+ with C&W or StAdv weighs edge pixels by their magnitude instead of 1.
+        raw_logit: AdvEdge's warm-up on CAM and RTS minimises minus the target's logit instead of the cross-entropy.
+        warmup_constant: the factor of the prediction term in C&W's warm-up; at 1e-4 the distortion outweighs it, and
+            nothing moves.
+        neighbours: the neighbours of a pixel in the roughness of StAdv's flow: the 4 ``adjacent`` or ``diagonal`` ones.
     """
 
     name: str
@@ -40,8 +41,14 @@ class Variant:
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that the variants settle differently: in words, and how to set it ``alone``. ``field`` is the one of
-    ``Variant``, None where it is an interpreter's."""
+    """A difference between the variants, for ``underfire list presets``.
+
+    Args:
+        topic: the setting.
+        paper, published: its value in each variant, in words.
+        alone: the way to change this setting alone.
+        field: its field in ``Variant``; None if it is a setting of an interpreter.
+    """
 
     topic: str
     paper: str
@@ -54,7 +61,7 @@ DIFFERENCES = (
     Difference(
         "the image that is kept",
         "the best successful one by map distance",
-        "the last one, where no confidence ranks them (all but the family grad)",
+        "the last one, unless a confidence ranks them (all but the family grad)",
         "Python: Variant.keep_last",
         "keep_last",
     ),
@@ -74,7 +81,7 @@ DIFFERENCES = (
     ),
     Difference(
         "early stop",
-        "family grad: a success whose map has come to rest leaves",
+        "family grad: a success leaves once its map no longer improves",
         "none",
         "--early-stop, --no-early-stop",
         "early_stop",
@@ -88,15 +95,15 @@ DIFFERENCES = (
     ),
     Difference(
         "advedge+ under cw and stadv",
-        "1 where the edge e exceeds the threshold",
-        "e where it does",
+        "1 if the edge e exceeds the threshold",
+        "e if it does",
         "Python: Variant.graded_mask",
         "graded_mask",
     ),
     Difference(
         "warm-up of advedge, advedge+ on CAM and RTS",
         "cross-entropy",
-        "minus the target's raw logit, without end",
+        "minus the target's raw logit, which has no lower bound",
         "Python: Variant.raw_logit",
         "raw_logit",
     ),
@@ -111,11 +118,11 @@ DIFFERENCES = (
         "neighbours in the roughness of stadv",
         "the four adjacent pixels",
         "the four diagonal ones",
-        "Python: preset(..., neighbours=...)",
+        "Python: perturbation=StAdv(neighbours=...)",
         "neighbours",
     ),
 )
-"""See ``docs/concepts.md``."""
+"""All differences between the variants; see ``docs/concepts.md``."""
 
 VARIANTS: Mapping[str, Variant] = MappingProxyType(
     {

@@ -1,7 +1,8 @@
-"""What can be known about a classifier and its data before an attack."""
+"""``underfire check``: look at a classifier and its data before an attack."""
 
 from __future__ import annotations
 
-from underfire.check.checking import Check, Finding, run_check
+from underfire.check.checking import Check, CheckLine, run_check
+from underfire.check.trials import InterpreterTrial
 
-__all__ = ["Check", "Finding", "run_check"]
+__all__ = ["Check", "CheckLine", "InterpreterTrial", "run_check"]

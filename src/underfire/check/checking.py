@@ -1,10 +1,10 @@
-"""The check itself: every look that can be taken at a classifier and its data before an attack, and one verdict."""
+"""Check a classifier and its data before an attack: all parts of the check, and the verdict."""
 
 from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from underfire.attacks.probe import probe_logits
-from underfire.check.order import agreement, better_order, interval
-from underfire.check.trials import Trial, try_interpreters
-from underfire.check.variants import variants
+from underfire.check.class_order import accuracy_interval, better_order, label_agreement
+from underfire.check.other_inputs import try_other_inputs
+from underfire.check.trials import InterpreterTrial, try_interpreters
 from underfire.classifiers import Classifier
 from underfire.data import Batch, ImageData
 from underfire.data.spreading import spread
@@ -24,11 +24,19 @@ from underfire.runs.selection import logits_of
 from underfire.settings import few_images
 
 BATCH_TOLERANCE = 1e-3
+"""The largest relative difference of an image's logits between two batches that is accepted."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One line of a check. ``problem``: an attack cannot run, or would mean nothing; ``hint``: worth a look."""
+class CheckLine:
+    """One line of a check.
+
+    Args:
+        topic: the part of the check, such as ``accuracy``.
+        state: ``problem`` if an attack cannot run, or would mean nothing; ``hint`` if something looks wrong; ``good``.
+        text: the result in words.
+        details: the result as values for JSON.
+    """
 
     topic: str
     state: Literal["good", "hint", "problem"]
@@ -38,23 +46,28 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """What was found, and whether an attack can run."""
+    """The result of a check.
+
+    Args:
+        classifier, data: as the user named them.
+        lines: the results, in the order in which they are shown.
+        trials: the trials of all interpreters; empty if a problem stopped the check before.
+    """
 
     classifier: str
     data: str
-    findings: list[Finding]
-    trials: list[Trial]
+    lines: list[CheckLine]
+    trials: list[InterpreterTrial]
 
     @property
     def ready(self) -> bool:
-        no_problem = all(finding.state != "problem" for finding in self.findings)
-        return no_problem and any(trial.works for trial in self.trials)
+        """True if an attack can run."""
+        return not self._topics("problem") and any(trial.works for trial in self.trials)
 
     @property
     def verdict(self) -> str:
-        """One line: ready, or what stands in the way, and what deserves a look."""
-        problems = [finding.topic for finding in self.findings if finding.state == "problem"]
-        hints = [finding.topic for finding in self.findings if finding.state == "hint"]
+        """One line: ready, or the reason why not, and the lines that deserve a look."""
+        problems, hints = self._topics("problem"), self._topics("hint")
         works = sum(trial.works for trial in self.trials)
         if problems:
             return f"not ready: see {', '.join(problems)}"
@@ -63,66 +76,88 @@ class Check:
         see = f"; but see {', '.join(hints)}" if hints else ""
         return f"ready: {works} of {len(self.trials)} interpreters work{see}"
 
+    def _topics(self, state: str) -> list[str]:
+        return [line.topic for line in self.lines if line.state == state]
+
     def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
+        """Convert everything to values for JSON; the lines are called ``findings`` there."""
         return {
             "ready": self.ready,
             "verdict": self.verdict,
             "classifier": self.classifier,
             "data": self.data,
-            "findings": [asdict(finding) for finding in self.findings],
+            "findings": [asdict(line) for line in self.lines],
             "interpreters": {trial.name: asdict(trial) for trial in self.trials},
         }
 
 
 @torch.inference_mode(False)
-def run_check(config: InputSettings, count: int, device: torch.device) -> Check:
-    """Look at a classifier and its data.
+def run_check(
+    config: InputSettings, count: int, device: torch.device, progress: Callable[[str], None] | None = None
+) -> Check:
+    """Check a classifier and its data.
 
     Args:
-        config: which ones, and what is said about them.
-        count: images to look at, spread over the data in pairs of neighbours.
+        config: the classifier, the data, and what the user says about them.
+        count: the number of images to look at, spread over the data in pairs of neighbours.
+        device: the device that the classifier is moved to.
+        progress: called with a few words before each part of the check.
 
     Raises:
-        InputError, DataError: something that was named is not there, or cannot be. What the classifier does wrong is
-            no error but a finding.
+        InputError, DataError: the classifier or the data are not there, or an option is impossible. A fault of the
+            classifier is no error, but a line of the result.
     """
     if count < 1:
         raise InputError(few_images(count))
-    heard: list[str] = []
+    tell = progress or (lambda _words: None)
+    lines: list[CheckLine] = []
+
+    def result(*more: CheckLine, trials: Sequence[InterpreterTrial] = ()) -> Check:
+        return Check(config.classifier, config.data, [*lines, *more], list(trials))
+
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", UnderfireWarning)
-            inputs = config.open(device)
-        heard = [str(warning.message) for warning in caught if issubclass(warning.category, UnderfireWarning)]
+        tell("opening classifier and data")
+        inputs, warned = _open(config, device)
+        tell("reading images")
         batch = _batch(inputs, count)
+        tell("classifying images")
         logits = logits_of(inputs.classifier, batch.images)
     except ClassifierError as error:
-        return Check(config.classifier, config.data, [Finding("output", "problem", str(error))], [])
-    findings = [Finding("source", "hint", text) for text in heard]
-    findings.append(_prepared(inputs.classifier))
-    if int(batch.labels.max()) >= logits.shape[1]:
-        text = f"labels go up to {int(batch.labels.max())}; the classifier has classes 0..{logits.shape[1] - 1}."
-        return Check(config.classifier, config.data, [*findings, Finding("class order", "problem", text)], [])
-    findings += [
-        _accuracy(logits, batch.labels),
-        _order(logits.argmax(1), batch.labels, logits.shape[1], inputs),
-        _input(inputs.classifier, batch),
-        _repeats(inputs.classifier, batch.images),
-    ]
-    gradient = _gradient(inputs.classifier, batch.images[:8])
-    findings.append(gradient)
-    if gradient.state == "problem":
-        return Check(config.classifier, config.data, findings, [])
-    own = logits.argmax(1)
-    parts, trials = try_interpreters(inputs.classifier, batch.images[:8], own[:8])
+        return result(CheckLine("output", "problem", str(error)))
+    classifier, labels, classes = inputs.classifier, batch.labels, logits.shape[1]
+    lines += [CheckLine("source", "hint", text) for text in warned]
+    lines.append(_preparation(classifier))
+    if int(labels.max()) >= classes:
+        text = f"labels go up to {int(labels.max())}; the classifier has classes 0..{classes - 1}."
+        return result(CheckLine("class order", "problem", text))
+    lines += [_accuracy(logits, labels), _class_order(logits.argmax(1), labels, classes, inputs)]
+    tell("trying other inputs")
+    lines.append(_other_inputs(classifier, batch))
+    tell("repeating images")
+    lines.append(_repeats(classifier, batch.images))
+    tell("looking at gradients")
+    lines.append(_gradient(classifier, batch.images[:8]))
+    if lines[-1].state == "problem":
+        return result()
+    parts, trials = try_interpreters(
+        classifier, batch.images[:8], logits.argmax(1)[:8], lambda name: tell(f"trying {name}")
+    )
     if parts is not None:
         where = f"features: {parts.features or 'none found'}; head: {parts.head or 'none found'}"
-        findings.append(Finding("parts", "good", where, asdict(parts)))
-    return Check(config.classifier, config.data, findings, trials)
+        lines.append(CheckLine("parts", "good", where, asdict(parts)))
+    return result(trials=trials)
+
+
+def _open(config: InputSettings, device: torch.device) -> tuple[Inputs, list[str]]:
+    """Open classifier and data, and collect our own warnings about them."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UnderfireWarning)
+        inputs = config.open(device)
+    return inputs, [str(warning.message) for warning in caught if issubclass(warning.category, UnderfireWarning)]
 
 
 def _batch(inputs: Inputs, count: int) -> Batch:
+    """Read ``count`` images. Raises DataError if none of them can be read."""
     classifier, data = inputs.classifier, inputs.data
     chosen = spread(len(data), count)
     batch = data.load(classifier.image_size, classifier.channels, chosen, classifier.resizing)
@@ -131,92 +166,95 @@ def _batch(inputs: Inputs, count: int) -> Batch:
     return batch
 
 
-def _prepared(classifier: Classifier) -> Finding:
+def _preparation(classifier: Classifier) -> CheckLine:
     how = classifier.preparation()
     size = "as they are" if how["image_size"] is None else " x ".join(map(str, how["image_size"]))
     resize = "" if how["resize"] is None else f", resized to {how['resize']} before the crop"
     normalised = "none" if how["mean"] is None else f"mean {_numbers(how['mean'])}, std {_numbers(how['std'])}"
     channels = "1 channel" if how["channels"] == 1 else f"{how['channels']} channels"
     text = f"images: {size}{resize}, {channels}; normalisation: {normalised}"
-    return Finding("preparation", "good", text, how)
+    return CheckLine("preparation", "good", text, how)
 
 
 def _numbers(values: Sequence[float]) -> str:
     return " ".join(f"{value:.3g}" for value in values)
 
 
-def _accuracy(logits: Tensor, labels: Tensor) -> Finding:
+def _accuracy(logits: Tensor, labels: Tensor) -> CheckLine:
     from scipy.stats import binomtest
 
     right, count, classes = int((logits.argmax(1) == labels).sum()), len(labels), logits.shape[1]
-    low, high = interval(right, count)
+    low, high = accuracy_interval(right, count)
     text = f"{100 * right / count:.1f} % [{100 * low:.0f}, {100 * high:.0f}] of {count} images, {classes} classes"
     details = {"right": right, "n": count, "accuracy": right / count, "low": low, "high": high, "classes": classes}
     if not right:
-        return Finding("accuracy", "problem", f"{text}: nothing is right, so there is nothing to attack", details)
+        return CheckLine("accuracy", "problem", f"{text}: nothing is right, so there is nothing to attack", details)
     if binomtest(right, count, 1 / classes, alternative="greater").pvalue > 0.01:
-        return Finding("accuracy", "hint", f"{text}: near chance", details)
-    return Finding("accuracy", "good", text, details)
+        return CheckLine("accuracy", "hint", f"{text}: near chance", details)
+    return CheckLine("accuracy", "good", text, details)
 
 
-def _order(predicted: Tensor, labels: Tensor, classes: int, inputs: Inputs) -> Finding:
+def _class_order(predicted: Tensor, labels: Tensor, classes: int, inputs: Inputs) -> CheckLine:
+    """Look for a mistake in the order of the classes: a well-known one, or any other that the predictions agree on."""
     names = inputs.classifier.class_names or ()
-    fit = better_order(predicted, labels, classes, names)
-    if fit is not None:
-        text = f"{fit.what}: {100 * fit.accuracy:.0f} % would be right"
-        return Finding("class order", "hint", text, {"fit": fit.what, "accuracy": fit.accuracy})
-    found = agreement(predicted, labels)
-    low, _ = interval(round(found.share * found.count), found.count)
-    _, bound = interval(int((predicted == labels).sum()), len(labels))
-    consistent = found.count >= 8 and found.share >= 0.5 and low > bound
-    if consistent and found.one_to_one:
-        shown = [f"{_name(label, inputs.data)} -> {names[other] if names else other}" for label, other in found.pairs]
+    better = better_order(predicted, labels, classes, names)
+    if better is not None:
+        text = f"{better.description}: {100 * better.accuracy:.0f} % would be right"
+        return CheckLine("class order", "hint", text, {"fit": better.description, "accuracy": better.accuracy})
+    agreement = label_agreement(predicted, labels)
+    low, _ = accuracy_interval(round(agreement.share * agreement.count), agreement.count)
+    _, bound = accuracy_interval(int((predicted == labels).sum()), len(labels))
+    if agreement.count < 8 or agreement.share < 0.5 or low <= bound:
+        details: dict[str, Any] = {"agreement": agreement.share}
+        return CheckLine("class order", "good", "no other order of the classes fits better", details)
+    if agreement.one_to_one:
+        shown = [f"{_name(label, inputs.data)} -> {names[k] if names else k}" for label, k in agreement.pairs]
         text = (
-            f"the class order differs: images of one label agree on a class, and it is another one "
-            f"({', '.join(shown[:4])}). Say what each stands for with --class-map FILE."
+            f"the class order differs: images of one label get the same class, and it is another one "
+            f"({', '.join(shown[:4])}). Say which class each label stands for with --class-map FILE."
         )
-        return Finding("class order", "hint", text, {"agreement": found.share, "pairs": found.pairs})
-    if consistent:
-        most, often = Counter(predicted.tolist()).most_common(1)[0]
-        said = f"class {most} ({names[most]})" if names and names[most] != str(most) else f"class {most}"
-        text = (
-            f"no order of the classes fits: it answers {said} for {often} of {len(labels)} images. Untrained weights, "
-            "the wrong normalisation, or other classes than the data's altogether?"
-        )
-        return Finding("class order", "hint", text, {"agreement": found.share, "class": most, "answered": often})
-    return Finding("class order", "good", "no other order of the classes fits better", {"agreement": found.share})
+        return CheckLine("class order", "hint", text, {"agreement": agreement.share, "pairs": agreement.pairs})
+    most, often = Counter(predicted.tolist()).most_common(1)[0]
+    answer = f"class {most} ({names[most]})" if names and names[most] != str(most) else f"class {most}"
+    text = (
+        f"no order of the classes fits: it answers {answer} for {often} of {len(labels)} images. Untrained weights, "
+        "the wrong normalisation, or other classes than those of the data?"
+    )
+    details = {"agreement": agreement.share, "class": most, "answered": often}
+    return CheckLine("class order", "hint", text, details)
 
 
 def _name(label: int, data: ImageData) -> str:
     return data.class_names[label] if label < len(data.class_names) else str(label)
 
 
-def _input(classifier: Classifier, batch: Batch) -> Finding:
-    tried, best = variants(classifier, batch.images[:32], batch.labels[:32])
-    details = {"tried": [asdict(variant) for variant in tried]}
+def _other_inputs(classifier: Classifier, batch: Batch) -> CheckLine:
+    tried, best = try_other_inputs(classifier, batch.images[:32], batch.labels[:32])
+    details = {"tried": [asdict(other) for other in tried]}
     if best is None:
-        return Finding("input", "good", "no other normalisation or order of channels does better", details)
+        return CheckLine("input", "good", "no other normalisation or order of channels does better", details)
     text = f"{100 * best.accuracy:.0f} % would be right with {best.advice}"
-    return Finding("input", "hint", text, {**details, "better": asdict(best)})
+    return CheckLine("input", "hint", text, {**details, "better": asdict(best)})
 
 
-def _gradient(classifier: Classifier, images: Tensor) -> Finding:
-    """Whether an attack has anything to follow. Networks that cannot be prepared for one are judged by the trials."""
+def _gradient(classifier: Classifier, images: Tensor) -> CheckLine:
+    """Check that the logits have a gradient in the image. A network without a copy is left to the trials."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnderfireWarning)
             prepared = classifier.prepare(size=images.shape[2:])
     except UnderfireError as error:
-        return Finding("gradient", "hint", f"not looked at: {error}")
+        return CheckLine("gradient", "hint", f"not looked at: {error}")
     try:
         with torch.enable_grad():
             probe_logits(prepared, images.to(classifier.device))
     except ClassifierError as error:
-        return Finding("gradient", "problem", str(error))
-    return Finding("gradient", "good", "the logits follow the image")
+        return CheckLine("gradient", "problem", str(error))
+    return CheckLine("gradient", "good", "the logits follow the image")
 
 
-def _repeats(classifier: Classifier, images: Tensor) -> Finding:
+def _repeats(classifier: Classifier, images: Tensor) -> CheckLine:
+    """Check that an image gets the same logits twice, and in another batch."""
     images = images[:8].to(classifier.device)
     with classifier.evaluating(), torch.no_grad():
         together = classifier.run(images)
@@ -228,6 +266,6 @@ def _repeats(classifier: Classifier, images: Tensor) -> Finding:
     details = {"same_batch_twice": twice, "batch_of_1_against_8": apart}
     text = f"same images twice: {twice:.1g}; batch of 1 against {len(images)}: {apart:.1g} (relative difference)"
     if max(twice, apart) > BATCH_TOLERANCE:
-        what = "the logits of an image depend on the others in its batch, or on chance"
-        return Finding("repeats", "problem", f"{what}: {text}", details)
-    return Finding("repeats", "good", text, details)
+        problem = "the logits of an image depend on the other images of its batch, or on chance"
+        return CheckLine("repeats", "problem", f"{problem}: {text}", details)
+    return CheckLine("repeats", "good", text, details)

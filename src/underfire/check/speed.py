@@ -1,4 +1,4 @@
-"""How long a step takes, and a whole run."""
+"""Measure the time of one step of an attack, and estimate the time of a whole run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from underfire.attacks import Preset
+from underfire.attacks import preset
 from underfire.attacks.base import default_batch_size
 from underfire.attacks.benign import Benign
 from underfire.attacks.schedule import Stage
@@ -17,19 +17,27 @@ from underfire.batching import padded_size
 from underfire.system import System, SystemView
 
 IMAGES = 100
-"""Images that a run's time is estimated for."""
-
+"""The number of images that a run's time is estimated for."""
 
 READINGS = 5
-"""Honest maps of each image in a run: clean, under another seed, with noise, and after each of the two attacks."""
+"""The honest maps of each image in a run: clean, with another seed, with noise, and after each of the two attacks."""
+
+FEW, LONG = 8, 0.5
+"""Work that takes more than ``LONG`` seconds on ``FEW`` images is not timed on more images."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Milliseconds per image: ``forward``; ``step``, the forward and backward pass of a step on the prediction;
-    ``joint``, a step on prediction and maps with all its moves. ``run_seconds`` is what an attack on ``IMAGES`` images
-    with the full ``paper`` schedule takes beside its prediction-only control, without early stops and with the maps
-    that are solved for: an upper bound."""
+    """Times of an interpreter's attack, in milliseconds per image unless stated otherwise.
+
+    Args:
+        batch: the number of images at once.
+        forward: one forward pass.
+        step: the forward and backward pass of a step on the prediction alone.
+        joint: a step on prediction and maps, with all its moves.
+        run_seconds: seconds for ``IMAGES`` images, all steps of ``adv2`` and of its prediction-only control. Without
+            early stops, and with maps that a solver makes: an upper bound.
+    """
 
     batch: int
     forward: float
@@ -38,22 +46,19 @@ class Speed:
     run_seconds: float
 
 
-FEW, LONG = 8, 0.5
-"""What takes so many seconds on so few images is not tried on more."""
-
-
-def measure(
-    system: System, view: SystemView, benign: Benign, batch: int | None = None, bare: Speed | None = None
-) -> Speed:
-    """Times on ``benign`` images (repeated to fill a batch), at the batch size that an attack would choose.
+def measure_speed(system: System, view: SystemView, benign: Benign, known: Speed | None = None) -> Speed:
+    """Time the steps of an attack on benign images, at the batch size that an attack would choose.
 
     Args:
-        view: of ``system``, or of its sketch: what is solved for is not timed but counted in passes.
-        bare: what was measured for another interpreter; ``forward`` and ``step`` do not depend on it.
+        system: the system with the interpreter as it is attacked.
+        view: the view of ``system``, or of a system with the interpreter's sketch: the passes of a solver are not
+            timed but counted.
+        benign: a few images; they are repeated to fill a batch.
+        known: times with another interpreter; ``forward`` and ``step`` are the same for all interpreters.
     """
-    size = batch or default_batch_size(benign.images)
+    size = default_batch_size(benign.images)
     chosen = torch.arange(padded_size(size), device=benign.images.device) % len(benign.images)
-    whole_batch = benign.images[chosen], benign.labels[chosen], benign.ids[chosen]
+    batch = benign.images[chosen], benign.labels[chosen], benign.ids[chosen]
 
     def forward(images: Tensor, classes: Tensor, ids: Tensor) -> None:
         with torch.no_grad():
@@ -69,27 +74,27 @@ def measure(
         maps = sum(maps.square().sum() for maps in reading.maps.values())
         torch.autograd.grad(_loss(reading.logits, classes) + maps, variable)
 
-    forwards = bare.forward if bare else _per_image(forward, whole_batch)
-    steps = bare.step if bare else _per_image(step, whole_batch)
-    reads = _per_image(read, whole_batch)
+    forwards = known.forward if known else _per_image(forward, batch)
+    steps = known.step if known else _per_image(step, batch)
+    reads = _per_image(read, batch)
 
     def cost(stage: Stage) -> float:
+        """Milliseconds of one step of a stage, per image."""
         return sum(
             (reads if move.reads_maps else steps) + (move.guard.iterations * forwards if move.guard else 0)
             for move in stage.moves
         )
 
-    attack = Preset("adv2", 8 / 255).build(system)
-    whole = sum(stage.steps * cost(stage) for stage in attack.stages)
-    control = attack.steps * steps
+    attack = preset("adv2").build(system)
     joint = [stage for stage in attack.stages if stage.reads_maps]
-    solved = 0.0
-    for view_of in (interpreter.view() for interpreter in system.interpreters.values()):
-        if view_of.refresh_every:
-            # Before every so many steps of a joint stage, and once after the last.
-            times = READINGS + 1 + sum(-(-stage.steps // view_of.refresh_every) for stage in joint)
-            solved += times * view_of.refresh_passes * steps
-    return Speed(size, forwards, steps, cost(joint[-1]), IMAGES * (whole + control + solved) / 1000)
+    milliseconds = sum(stage.steps * cost(stage) for stage in attack.stages)
+    milliseconds += attack.steps * steps  # the prediction-only control
+    for drifting in (interpreter.view() for interpreter in system.interpreters.values()):
+        if drifting.refresh_every:
+            # Before every so many steps of a joint stage, and once after the last step.
+            times = READINGS + 1 + sum(-(-stage.steps // drifting.refresh_every) for stage in joint)
+            milliseconds += times * drifting.refresh_passes * steps
+    return Speed(size, forwards, steps, cost(joint[-1]), IMAGES * milliseconds / 1000)
 
 
 def _loss(logits: Tensor, classes: Tensor) -> Tensor:
@@ -97,7 +102,7 @@ def _loss(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 def _per_image(action: Callable[[Tensor, Tensor, Tensor], None], batch: tuple[Tensor, Tensor, Tensor]) -> float:
-    """Milliseconds per image, of the whole batch where a few images do not take long already."""
+    """Time ``action`` on a batch, in milliseconds per image; on a few images only if these take long already."""
     images, device = batch[0], batch[0].device
     some = tuple(part[:FEW] for part in batch)
     first = _seconds(lambda: action(*some), device, repeats=1, enough=LONG)
@@ -107,7 +112,7 @@ def _per_image(action: Callable[[Tensor, Tensor, Tensor], None], batch: tuple[Te
 
 
 def _seconds(action: Callable[[], None], device: torch.device, repeats: int = 3, enough: float = 3.0) -> float:
-    """The median of a few times after a first one; of one time, where a single one takes ``enough`` seconds."""
+    """Compute the median time of a few calls after the first one, or of those that fit into ``enough`` seconds."""
     times: list[float] = []
     for _ in range(repeats + 1):
         started = time.perf_counter()

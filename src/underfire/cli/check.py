@@ -37,10 +37,12 @@ def check(
     Exit code 0 if an attack can run, 1 if not, 2 for wrong usage.
     """
     from underfire.check import run_check
+    from underfire.cli.screen import screen
     from underfire.runs.devices import find_device
 
     config = InputSettings.create(**given)
-    found = run_check(config, count, find_device(device))
+    with screen.status("checking") as status:
+        found = run_check(config, count, find_device(device), status.update)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False, default=str))
     else:
@@ -52,7 +54,7 @@ def check(
 
 
 def shown(found: Check) -> RenderableType:
-    """The verdict, what was found, and the interpreters, for an 80-column terminal. Names are no markup."""
+    """Lay out the verdict, the lines and the interpreters for a terminal of 80 columns. Names are never markup."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -61,8 +63,8 @@ def shown(found: Check) -> RenderableType:
     for column in ("state", "topic"):
         table.add_column(column, no_wrap=True)
     table.add_column("text", overflow="fold")
-    for finding in found.findings:
-        table.add_row(Text(*MARKS[finding.state]), finding.topic, Text(finding.text))
+    for line in found.lines:
+        table.add_row(Text(*MARKS[line.state]), line.topic, Text(line.text))
     parts: list[RenderableType] = [Text(found.verdict, style="bold green" if found.ready else "bold red"), table]
     if found.trials:
         parts += [Text(), _interpreters(found)]

@@ -1,4 +1,4 @@
-"""Attacks of other libraries as baselines: ``attack`` is what they become here, ``libraries`` how each is called."""
+"""Attacks of other libraries as baselines: ``attack`` wraps them, ``libraries`` knows how each library is called."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ from underfire.system import SystemView
 
 @dataclass(frozen=True)
 class Ball(PGD):
-    """The L-inf ball that a foreign attack's images are rounded into; 1 is none."""
+    """The L-inf ball that the images of a foreign attack are rounded into. A radius of 1 is no ball at all."""
 
     name: ClassVar[str] = "foreign"
 
@@ -43,8 +43,10 @@ class Ball(PGD):
 
 @contextmanager
 def _backward_passes(network: nn.Module) -> Iterator[list[None]]:
-    """A list that gets an entry with each backward pass through ``network``, whose gradients in the images lie in
-    memory as images do: these libraries take views of them."""
+    """Context with a list that gets one entry for each backward pass through ``network``.
+
+    Gradients in the images are made contiguous, because some of these libraries call ``view`` on them.
+    """
     found: list[None] = []
 
     def watch(_module: nn.Module, inputs: tuple[Tensor, ...], logits: Tensor) -> None:
@@ -69,20 +71,24 @@ def _has_gradient(network: nn.Module, image: Tensor) -> bool:
 class ForeignAttack(BaseAttack):
     """An attack of another library on the prediction alone.
 
-    An image that it hands back black, since it found nothing, counts as left alone: a failure, and not a large change.
-    Its images are rounded to 8 bits inside the ball where ``eps`` is given, and judged as ours are, by the honest
-    classifier. It sees a frozen copy of the network, batch by batch; what it draws depends on the seed and the batch.
-    Its steps are counted in backward passes of the image's batch: 0 where it takes no gradients.
+    The attack runs on a frozen copy of the network, batch by batch; its random numbers depend on the seed and on the
+    batch. Its images are rounded to 8 bits, inside the ball if ``eps`` is given, and judged like those of our attacks.
+    An image that comes back black, because the attack found nothing, is replaced by the benign image: a failure without
+    a change. Steps are counted as backward passes of the image's batch; 0 for attacks without gradients.
 
     Args:
-        source: ``torchattacks:NAME``, ``foolbox:NAME`` or ``art:NAME``, with the name that the library gives it.
-        options: of its constructor, kept as sorted pairs.
-        eps: L-inf radius; handed on where the attack takes one. None for attacks without a ball, and for those whose
-            options say how large it is.
-        iterations: handed on as ``steps`` or ``max_iter`` where the attack takes one, and is not among the options.
+        source: ``torchattacks:NAME``, ``foolbox:NAME`` or ``art:NAME``, with the attack's name in that library.
+        options: arguments of the attack's constructor; kept as sorted pairs.
+        eps: the radius in L-inf, in pixel units, for attacks that take one. None for attacks without a ball, and for
+            attacks whose ``options`` have a radius.
+        iterations: given to the attack as ``steps`` or ``max_iter`` if it takes one of them and ``options`` do not
+            have it.
+        goal: reach a class, or leave one.
+        target_class: the rule for target classes.
+        target_map: the rule for wanted maps; the attack does not look at it, and is measured by it.
 
     Raises:
-        InputError: where the library is missing or has no such attack, or the attack has a ball and ``eps`` is None.
+        InputError: the library is missing or has no such attack, or the attack has a ball and ``eps`` is None.
     """
 
     source: str
@@ -112,20 +118,23 @@ class ForeignAttack(BaseAttack):
         radius = found.radius(self._class())
         if self.eps is None and radius is not None and radius not in dict(self.options):
             raise InputError(
-                f"{self.source!r} (a ForeignAttack, or --baseline) works in a ball, and eps is None: beside cw and "
-                f"stadv, which have no ball, nothing says how large it is. Expected an attack without one, such as "
+                f"{self.source!r} (a ForeignAttack, or --baseline) needs the radius of its ball, and eps is None: cw "
+                f"and stadv have no ball whose radius a baseline could use. Take an attack without a ball, such as "
                 f"{found.free}; or attack with --perturbation pgd, or give ForeignAttack an eps."
             )
 
     @property
     def joint(self) -> bool:
+        """False: these attacks do not look at maps."""
         return False
 
     @property
     def steps(self) -> int:
+        """1, because only the library knows its own steps."""
         return 1
 
     def _class(self) -> Any:
+        """Return the library's class of the attack. Raises InputError if there is none."""
         library, _, name = self.source.partition(":")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -154,6 +163,7 @@ class ForeignAttack(BaseAttack):
         classes = aim.classes
         outcome = Outcome.empty(benign.images, None)
         prepared, started = view.prepared, time.perf_counter()
+        assert isinstance(prepared, nn.Module)  # other libraries call the network itself
         generators = randomness.seeded(seed, benign.images.device)
         with generators, warnings.catch_warnings(), torch.enable_grad(), _backward_passes(prepared) as backwards:
             warnings.simplefilter("ignore")
@@ -169,10 +179,10 @@ class ForeignAttack(BaseAttack):
                     if _has_gradient(prepared, benign.images[rows][:1]):
                         raise
                     raise NoGradientError(
-                        f"{self.source} differentiates the classifier, which cannot be: {WHY_NO_GRADIENT}"
+                        f"{self.source} differentiates the classifier, which is impossible: {WHY_NO_GRADIENT}"
                     ) from error
                 found, images = found.detach().to(benign.images), benign.images[rows]
-                blank = (found == 0).flatten(1).all(1)  # what some hand back of an image that they could not change
+                blank = (found == 0).flatten(1).all(1)  # some libraries return a black image if they found nothing
                 outcome.images[rows] = torch.where(blank.view(-1, 1, 1, 1), images, found)
                 outcome.forwards[rows] = prepared.forwards - before[0]
                 outcome.backwards[rows] = len(backwards) - before[1]
@@ -182,10 +192,11 @@ class ForeignAttack(BaseAttack):
             torch.cuda.synchronize()
         outcome.images = self.perturbation.levels(benign.images, outcome.images.nan_to_num(0).clamp(0, 1))
         outcome.last, outcome.seconds = outcome.images, time.perf_counter() - started
-        outcome.steps += outcome.backwards  # what a step is, only the library knows
+        outcome.steps += outcome.backwards  # only the library knows its own steps
         return outcome
 
     def _ready(self, network: nn.Module, benign: Benign, batch_size: int, seed: int) -> Found:
+        """Make the library's attack on ``network``, with those of our settings that its constructor takes."""
         library, _, _ = self.source.partition(":")
         made = self._class()
         takes = inspect.signature(made.__init__).parameters

@@ -1,4 +1,4 @@
-"""How the attacks of torchattacks, Foolbox and ART are found and called."""
+"""Find and call the attacks of torchattacks, Foolbox and ART."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ from underfire.attacks.benign import Benign
 from underfire.attacks.goal import Goal
 
 Found = Callable[[Tensor, Tensor], Tensor]
-"""Images N x C x H x W in [0, 1] and classes int64 N -> adversarial images."""
+"""A function of images N x C x H x W in [0, 1] and classes int64 N that returns adversarial images."""
 
 
 class Library(ABC):
-    """How one library is called. ``package`` is what pip knows it by, ``free`` one of its attacks without a ball."""
+    """The interface to one library.
+
+    Class attributes:
+        package: the names for ``pip install``.
+        free: an attack of the library that has no ball, as an example for messages.
+    """
 
     package: ClassVar[str]
     free: ClassVar[str]
@@ -27,12 +32,11 @@ class Library(ABC):
     @staticmethod
     @abstractmethod
     def attacks() -> dict[str, Any]:
-        """Its attacks by name."""
+        """List the library's attacks by name. Raises ImportError if the library is missing."""
 
     @staticmethod
     def radius(made: Any) -> str | None:
-        """What ``made`` calls the radius of its ball among its options; None without a ball. Left out, it would be the
-        library's own."""
+        """Return the name of the option with the radius of the ball of the attack ``made``; None without a ball."""
         return next((name for name in RADII if name in inspect.signature(made.__init__).parameters), None)
 
     @staticmethod
@@ -40,21 +44,29 @@ class Library(ABC):
     def ready(
         made: Any, network: nn.Module, options: dict[str, Any], benign: Benign, goal: Goal, eps: float | None
     ) -> Found:
-        """The attack ``made`` on ``network``, as a function."""
+        """Make a function of the attack class ``made`` on ``network``.
+
+        Raises:
+            TypeError, ValueError: the library does not accept ``options``, or the goal.
+        """
 
 
 RADII = ("eps", "max_epsilon")
+"""The names of the option with the radius."""
+
 NO_OPTION = "the radius"
-"""Of an attack that takes its radius when it is called, and not among its options."""
+"""The name of a radius that is given to a call of the attack, and is no option."""
 
 
 def check_norm(norm: object) -> None:
-    """Refuse an attack whose radius is not in L-inf (``inf``, ``Linf``, ``L-inf``), as ``eps`` is."""
+    """Raise ValueError if ``norm`` is not L-inf (``inf``, ``Linf``, ``L-inf``), the norm of ``eps``."""
     if "inf" not in str(norm).lower():
         raise ValueError(f"its radius is in {norm}, and eps is in L-inf: expected an attack in L-inf, or eps=None")
 
 
 class Torchattacks(Library):
+    """torchattacks (Kim 2020)."""
+
     package = "torchattacks"
     free = "torchattacks:CW"
 
@@ -79,6 +91,8 @@ class Torchattacks(Library):
 
 
 class Foolbox(Library):
+    """Foolbox (Rauber et al. 2017)."""
+
     package = "foolbox eagerpy"
     free = "foolbox:L2CarliniWagnerAttack"
 
@@ -117,6 +131,8 @@ class Foolbox(Library):
 
 
 class ART(Library):
+    """The Adversarial Robustness Toolbox (Nicolae et al. 2018)."""
+
     package = "adversarial-robustness-toolbox"
     free = "art:CarliniL2Method"
 
@@ -155,6 +171,7 @@ class ART(Library):
 
 
 def _derived(part: object, base: type) -> bool:
+    """Return True if ``part`` is a subclass of ``base``, and not ``base`` itself."""
     return inspect.isclass(part) and issubclass(part, base) and part is not base
 
 

@@ -82,7 +82,8 @@ class PGD(Perturbation):
         )
 
     def alone(self) -> Perturbation:
-        return self if self.random_start else BIM(self.eps, rounded=self.rounded)
+        from_image = type(self) is PGD and not self.random_start  # a subclass may move in its own way
+        return BIM(self.eps, rounded=self.rounded) if from_image else self
 
     @property
     def noise_size(self) -> float | None:

@@ -21,7 +21,7 @@ def preset(attack: str = "adv2", **settings: Any) -> Preset:
         InputError: an unknown setting, an impossible value, or one that does not go with the attack.
     """
     if "name" in settings:
-        settings["attack"] = settings.pop("name")
+        attack = settings.pop("name")
     _take_over_former(attack, settings)
     known = list(settings_of(AttackSettings))
     for name in settings:

@@ -69,11 +69,11 @@ class Preset(AttackSettings):
             value = getattr(self, name)
             if isinstance(value, str):
                 self._set(**{name: parse_eps(value, name)})
-            elif value is not None:
-                check_eps(name, value)
         asked = self.perturbation
         if self.attack in KINDS and KINDS[self.attack].joint:
             part = PERTURBATIONS["pgd"] if asked is None else asked
+        elif isinstance(asked, Perturbation) and asked.name.lower() == self.attack:
+            part = asked  # the registry need not know it
         else:
             part = self._named_by_attack()
             own = part.name
@@ -86,14 +86,17 @@ class Preset(AttackSettings):
             part = asked if isinstance(asked, Perturbation) else part
         if isinstance(part, str):
             part = PERTURBATIONS.find(part)
+        for name in ("eps", "noise_eps"):
+            if getattr(self, name) is not None and part.has(name):
+                check_eps(name, getattr(self, name))
         if isinstance(part, Perturbation):
             size = part.noise_size if part.has("eps") else None
             for name, own_value in (("eps", size), ("noise_eps", getattr(part, "noise_eps", None))):
                 given = getattr(self, name)
                 if given is not None and given != own_value:
                     raise InputError(
-                        f"{name} is {given:g}, and perturbation is {part}: give {name} to one of them, as "
-                        f"{type(part).__name__}({name}={given:g})."
+                        f"{name} is {given!r:.8}, and perturbation is {part}: give {name} to one of them, as "
+                        f"{type(part).__name__}({name}={given!r:.8})."
                     )
             made = part
         else:
@@ -134,7 +137,7 @@ class Preset(AttackSettings):
     @property
     def name(self) -> str:
         """The name in results: the attack's, with the shaping's if that is not what belongs to the attack."""
-        base = self.made.name if ".py:" in self.attack else self.attack
+        base = self.attack if self.attack in KINDS else self.made.name
         shaping = self.effective_shaping
         own = isinstance(shaping, type(self.kind.shaping))
         return base if own else f"{base}-{shaping.name}"
@@ -228,7 +231,7 @@ class Preset(AttackSettings):
             return self.replace(attack="pgd", perturbation=None)
         part = self.made_perturbation.alone()
         return self.replace(
-            attack=part.name if part.name in PERTURBATIONS else str(self.perturbation),
+            attack=part.name,
             perturbation=part,
             eps=None,
             noise_eps=None,

@@ -1,4 +1,4 @@
-"""Which map an attack wants an interpreter to show: rules that give each image its target map."""
+"""Target maps: rules that give each image the map that an attack wants the interpreters to show."""
 
 from underfire.attacks.target_maps.base import BenignMap, MapRule
 from underfire.attacks.target_maps.given import GivenMap

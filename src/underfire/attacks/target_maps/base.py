@@ -1,4 +1,4 @@
-"""What every rule for target maps offers, and the rule that keeps an image's own."""
+"""The contract of rules for target maps, and the rule that keeps the benign map."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from underfire.errors import InputError
 
 
 class MapRule(ABC):
-    """Gives each image the map that the attack makes the interpreter show."""
+    """A rule that gives each image the map that the attack wants the interpreters to show.
+
+    Class attributes:
+        name: the rule's name in results.
+        benign: True if the target is the image's own benign map; joint success then means that the map is kept.
+        of_class: True if the target is a map of the target class, which an untargeted attack does not have.
+    """
 
     name: ClassVar[str]
     benign: ClassVar[bool] = False
-    """Whether the target is the image's own benign map, which joint success then asks to be kept."""
     of_class: ClassVar[bool] = False
-    """Whether the target is a map of the target class, which an untargeted attack does not have."""
 
     def check(self, targeted: bool) -> None:
-        """Raise InputError where an attack with or without target classes cannot have such a target map."""
+        """Raise InputError if the rule needs target classes and the attack is not ``targeted``."""
         if self.of_class and not targeted:
             raise InputError(
                 f"target_map is {self.name!r}, the map of another image of the target class, and the attack is "
@@ -30,12 +34,18 @@ class MapRule(ABC):
             )
 
     def classes(self, benign: Benign) -> tuple[int, ...] | None:
-        """Where there are maps of some classes only: these, among which random target classes are drawn."""
+        """Return the only classes that random target classes may be drawn from; None for all classes."""
         return None
 
     @abstractmethod
     def maps(self, benign: Benign, classes: Tensor, seed: int) -> dict[str, Tensor]:
-        """N x h x w in [0, 1] by interpreter, for images whose goal is about ``classes`` (int64 N)."""
+        """Make the wanted maps N x h x w in [0, 1], by interpreter, also of interpreters that only read.
+
+        Args:
+            benign: the images, and what the system honestly says about them.
+            classes: int64 N, the classes of the attack's goal.
+            seed: of random draws.
+        """
 
 
 @dataclass(frozen=True)

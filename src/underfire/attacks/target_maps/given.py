@@ -1,4 +1,4 @@
-"""Maps that are given, in a file or as values, as the wanted maps."""
+"""Target maps that the user gives, in a file or as values."""
 
 from __future__ import annotations
 
@@ -21,10 +21,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GivenMap(MapRule):
-    """The same map for every image, or one per image, resized to each interpreter's maps.
+    """The same map for every image, or one map per image, resized to the maps of each interpreter.
 
-    ``given`` is a file: an image whose brightness counts, or a .npy array h x w in [0, 1]; or a tensor or array h x w
-    (for every image) or N x h x w (one per image). It is read at once, and known by the hash of its values since then.
+    Args:
+        given: an image file, whose brightness counts; a .npy file with an array h x w in [0, 1]; or a tensor or array
+            h x w (one map for all images) or N x h x w (one per image) in [0, 1]. A file is read once, here.
+
+    Attributes:
+        file: the file, if it was one.
+        values: the maps, float32 1 x h x w or N x h x w.
+        sha256: the hash of the values; two rules with the same hash are equal.
+
+    Raises:
+        InputError: ``given`` holds no map.
     """
 
     name: ClassVar[str] = "given"

@@ -1,4 +1,4 @@
-"""Rules for target maps by name, and from what a user gives to the rule that it stands for."""
+"""The registry of rules for target maps, and the conversion of a user's setting to a rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A random patch as the wanted map."""
+"""A random patch as the target map."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ from underfire.errors import InputError
 
 @dataclass(frozen=True)
 class RandomPatch(MapRule):
-    """A random patch: 0.9 to 1 inside, 0 to 0.1 outside ([ADV2] section 5.1).
+    """A random patch: values in [0.9, 1] inside, and in [0, 0.1] outside ([ADV2] section 5.1).
 
-    A disc of radius 30 to 59, or a rectangle with half-sides 30 to 60 that is rotated by up to 30 degrees, for images
-    of 224 pixels, scaled by the shorter side of others, and wholly inside the image. It lies elsewhere than the benign
-    map: up to ``attempts`` are drawn until one overlaps every benign map by less than ``overlap`` (intersection over
-    union, both binarised at 0.5); where none does, the one that overlaps least.
+    On images of 224 pixels it is a disc of radius 30 to 59, or a rectangle with half-sides 30 to 60 that is rotated by
+    up to 30 degrees; on other images it is scaled by the shorter side. It lies wholly inside the image.
+
+    Args:
+        shape: ``disc``, ``rectangle``, or ``any`` for one of them at random.
+        attempts: the largest number of patches that are drawn for an image, until one lies apart from its benign maps.
+            If none does, the patch that overlaps least is taken.
+        overlap: a patch lies apart if its overlap with every benign map (intersection over union, both binarised at
+            0.5) is smaller than this.
     """
 
     name: ClassVar[str] = "patch"
@@ -53,6 +58,8 @@ class RandomPatch(MapRule):
         return chosen
 
     def _draw(self, benign: Benign, seed: int, attempt: int) -> dict[str, Tensor]:
+        """Draw one patch for each image, at the resolution of each interpreter."""
+
         def value(position: int, low: float, high: float) -> Tensor:
             return low + (high - low) * geometry[:, position]
 
@@ -60,7 +67,7 @@ class RandomPatch(MapRule):
         disc = geometry[:, 0] < {"any": 0.5, "disc": 1.0, "rectangle": 0.0}[self.shape]
         radius, angle = value(1, 30, 59) / 224, value(4, -math.pi / 6, math.pi / 6)
         tall, wide = value(2, 30, 60) / 224, value(3, 30, 60) / 224
-        # In shorter sides of the image, so that a disc is round and a rectangle keeps its corners.
+        # Lengths are in units of the image's shorter side, so that a disc is round and a rectangle has right angles.
         sides = benign.images.shape[2:]
         image_height, image_width = (side / min(sides) for side in sides)
         reach_y = torch.where(disc, radius, tall * angle.cos() + wide * angle.sin().abs())

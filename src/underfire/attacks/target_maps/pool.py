@@ -1,4 +1,4 @@
-"""The map of another image, which is of the target class, as the wanted map."""
+"""The map of another image, of the target class, as the target map."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from underfire.system import System
 
 
 class MapPool:
-    """Honest maps of correctly classified images, by class, from which targets are drawn.
+    """Honest maps of correctly classified images, from which target maps are drawn.
 
-    Two pools are equal where all their maps are. Their text tells which images they hold, of which classes and for
-    which interpreters, and not the maps' last bits, which another device may change.
+    Two pools are equal if all their maps are. ``repr`` names their images, classes and interpreters, but not the values
+    of the maps, whose last bits depend on the device.
 
     Args:
-        maps: N x h x w in [0, 1] by interpreter.
-        labels, ids: int64 N of the images.
+        maps: N x h x w in [0, 1], by interpreter.
+        labels: int64 N, the images' classes.
+        ids: int64 N, the images' identities.
     """
 
     def __init__(self, maps: Mapping[str, Tensor], labels: Tensor, ids: Tensor) -> None:
@@ -40,14 +41,17 @@ class MapPool:
         labels: Tensor | Sequence[int],
         ids: Tensor | Sequence[str] | None = None,
     ) -> MapPool:
-        """The maps of those ``images`` N x C x H x W that are classified as ``labels``, for these.
+        """Read the honest maps of images for their own classes; misclassified images are left out.
 
         Args:
-            ids: as in an attack, where an image is never given its own map; by default images are known by their
-                pixels.
+            system: the system that will be attacked.
+            images: N x C x H x W in [0, 1].
+            labels: int64 N.
+            ids: stable names, or int64 N, the same as in the attack, so that no image is given its own map; by default
+                images are known by their pixels.
 
         Raises:
-            InputError: for images or labels that cannot be, or where no image is classified correctly.
+            InputError: the images or labels are impossible, or no image is classified correctly.
         """
         device = system.classifier.device
         images = check_images(images, system.classifier)
@@ -66,13 +70,13 @@ class MapPool:
 
     @classmethod
     def of(cls, benign: Benign) -> MapPool:
-        """The benign maps of the images that are classified correctly."""
+        """Make a pool of the benign maps of the attacked images, without misclassified ones."""
         right = benign.correct.nonzero().squeeze(1)
         return cls({name: maps[right] for name, maps in benign.maps.items()}, benign.labels[right], benign.ids[right])
 
     @property
     def classes(self) -> tuple[int, ...]:
-        """The classes of which there are maps."""
+        """The classes of the pool's images."""
         return tuple(sorted(set(self.labels.tolist())))
 
     def __eq__(self, other: object) -> bool:
@@ -92,10 +96,13 @@ class MapPool:
 
 @dataclass(frozen=True)
 class ClassMap(MapRule):
-    """The map of another image, which is of the target class and is classified as such, for that class.
+    """The map of another image of the target class, which is also classified as that class.
 
-    ``pool``: where maps come from; None for the attacked images themselves, where what an image gets depends on the
-    others. Random target classes are drawn among those of the pool.
+    Random target classes are drawn from the classes of the pool.
+
+    Args:
+        pool: the maps to draw from; those of the attacked images themselves if None, so that the target of an image
+            depends on the other images.
     """
 
     name: ClassVar[str] = "class"
@@ -113,23 +120,23 @@ class ClassMap(MapRule):
         if not bool(counts.all()):
             lacking = sorted({int(c) for c in classes[counts == 0]})
             raise InputError(
-                f"target_map: the pool of maps has no correctly classified image of class {some(lacking)}; it has of "
-                f"{some(pool.classes)}. Give more images, or other target classes."
+                f"target_map: the pool of maps has no correctly classified image of class {some(lacking)}; it has "
+                f"images of class {some(pool.classes)}. Give more images, or other target classes."
             )
         rank = randomness.integers(seed, benign.ids, "map of the class", 0, (), counts)
         chosen = (fits.cumsum(1) == rank.view(-1, 1) + 1).long().argmax(1)
         return {name: pool.maps[name].to(device)[chosen] for name in benign.maps}
 
     def _pool(self, benign: Benign) -> MapPool:
-        """The pool. Raises InputError where it is of another system, or of images of another size."""
+        """Return the pool. Raises InputError if it belongs to another system, or to images of another size."""
         if self.pool is None:
             return MapPool.of(benign)
         for name, maps in benign.maps.items():
             there = self.pool.maps.get(name)
             if there is None:
                 raise InputError(
-                    f"target_map: the pool has maps of {', '.join(sorted(self.pool.maps))}, and none of {name}, which "
-                    "the system has: read the pool with the same system, MapPool.read(system, ...)."
+                    f"target_map: the pool has maps of {', '.join(sorted(self.pool.maps))}, and none of {name}, an "
+                    "interpreter of the system: read the pool with the same system, MapPool.read(system, ...)."
                 )
             if there.shape[1:] != maps.shape[1:]:
                 raise InputError(
@@ -140,5 +147,5 @@ class ClassMap(MapRule):
 
 
 def some(classes: Sequence[int]) -> str:
-    """The first few of ``classes``."""
+    """List the first few of ``classes`` as text."""
     return ", ".join(map(str, classes[:8])) + (f" and {len(classes) - 8} more" if len(classes) > 8 else "")

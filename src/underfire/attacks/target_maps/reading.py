@@ -1,4 +1,4 @@
-"""From what a user gives as a map, a file or values, to checked maps; what cannot be one is refused in words."""
+"""Read and check target maps that the user gives as a file or as values."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TOLERANCE = 1e-6
+"""The distance from [0, 1] that is accepted as a rounding error."""
 
 
 def read_file(file: str | Path) -> Tensor:
-    """float32 1 x h x w in [0, 1] of an image file, whose brightness counts, or of a .npy array h x w.
+    """Read a map from an image file, whose brightness counts, or from a .npy file with an array h x w.
 
-    Transparency counts as black: where nothing is painted, nothing is important.
+    Transparent pixels count as black, which is unimportant.
+
+    Returns:
+        float32 1 x h x w in [0, 1].
 
     Raises:
         InputError: the file holds no map.
@@ -58,7 +62,7 @@ def _array(content: bytes, called: str) -> Tensor:
 
 
 def as_tensor(values: Tensor | NDArray[Any], called: str) -> Tensor:
-    """``values`` as float32 on the CPU. Raises InputError where they are no real numbers."""
+    """Convert ``values`` to float32 on the CPU. Raises InputError if they are not real numbers."""
     if isinstance(values, np.ndarray):
         if values.dtype.kind not in "fiub":
             raise InputError(f"{called} holds values of type {values.dtype}; expected numbers in [0, 1].")
@@ -69,7 +73,7 @@ def as_tensor(values: Tensor | NDArray[Any], called: str) -> Tensor:
 
 
 def checked(maps: Tensor, called: str) -> Tensor:
-    """Maps N x h x w inside [0, 1]. Raises InputError where they are not in it, or show nothing."""
+    """Check maps N x h x w. Raises InputError if a value lies outside of [0, 1], or a map is constant."""
     if not maps.numel():
         raise InputError(f"{called} has shape {_by(maps)}; expected at least one value.")
     if not bool(torch.isfinite(maps).all()):
@@ -78,11 +82,7 @@ def checked(maps: Tensor, called: str) -> Tensor:
     if low < -TOLERANCE or high > 1 + TOLERANCE:
         why = ""
         if low >= 0:
-            why = (
-                ": these look like 8-bit values, divide them by 255"
-                if 1 < high <= 255
-                else ": divide it by its maximum"
-            )
+            why = ": these look like 8-bit values, divide them by 255" if high <= 255 else ": divide it by its maximum"
         raise InputError(
             f"{called} ranges over [{low:.3g}, {high:.3g}]; maps are in [0, 1], where 1 is most important{why}."
         )
@@ -97,7 +97,10 @@ def checked(maps: Tensor, called: str) -> Tensor:
 
 
 def from_values(values: Any) -> Tensor:
-    """float32 N x h x w of a tensor or array h x w (one map for all images) or N x h x w (one for each).
+    """Convert a tensor or array h x w (one map for all images) or N x h x w (one per image) to maps.
+
+    Returns:
+        float32 1 x h x w or N x h x w in [0, 1].
 
     Raises:
         InputError: it is something else, or holds no maps.
@@ -116,10 +119,12 @@ def from_values(values: Any) -> Tensor:
 
 
 def _by(maps: Tensor) -> str:
+    """Write the shape of ``maps`` for a message."""
     return " x ".join(map(str, maps.shape)) or "() (a single number)"
 
 
 def _hint(maps: Tensor) -> str:
+    """Say what to do about a picture with colours, if the shape looks like one."""
     if maps.ndim == 3 and maps.shape[0] in (1, 3, 4):
         return ": it looks like channels x h x w, take the mean over the channels, values.mean(0)"
     if maps.ndim == 3 and maps.shape[2] in (1, 3, 4):

@@ -1,9 +1,11 @@
-"""What ``underfire check`` finds: wrong orders, wrong input, sigmoids, batches that matter, parts without a slope."""
+"""``underfire check``: class orders, inputs, sigmoids, batches that matter, parts without a second derivative."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -15,19 +17,24 @@ import underfire as uf
 from tests.conftest import smooth_images, tiny_network
 from tests.runs.runs import Command
 from underfire.attacks.second_order import without_second_derivative
+from underfire.check import run_check, trials
 from underfire.check.checking import spread
-from underfire.check.order import agreement, better_order, interval
-from underfire.check.parts import find_parts
-from underfire.check.variants import variants
+from underfire.check.class_order import accuracy_interval, better_order, label_agreement
+from underfire.check.network_parts import find_parts
+from underfire.check.other_inputs import try_other_inputs
+from underfire.check.trials import try_interpreters
+from underfire.errors import InputError
+from underfire.interpreters import CAM
+from underfire.runs.inputs import InputConfig
 
 
 def test_the_interval_is_wilsons() -> None:
-    low, high = interval(8, 10)  # from the quadratic: (p - share)^2 = z^2 p (1 - p) / n
+    low, high = accuracy_interval(8, 10)  # from the quadratic: (p - share)^2 = z^2 p (1 - p) / n
     z = 1.959964
     for bound in (low, high):
         assert (bound - 0.8) ** 2 == pytest.approx(z * z * bound * (1 - bound) / 10)
-    assert interval(0, 0) == (0.0, 1.0)
-    assert interval(10, 10)[1] == pytest.approx(1)
+    assert accuracy_interval(0, 0) == (0.0, 1.0)
+    assert accuracy_interval(10, 10)[1] == pytest.approx(1)
 
 
 @given(total=st.integers(1, 300), count=st.integers(1, 80))
@@ -59,7 +66,7 @@ LABELS = torch.arange(60) % 12
 def test_known_confusions_of_orders(predicted: Tensor, said: str) -> None:
     fit = better_order(predicted, LABELS, 12)
     assert fit is not None
-    assert said in fit.what
+    assert said in fit.description
     assert fit.accuracy == 1
 
 
@@ -68,7 +75,7 @@ def test_the_alphabet() -> None:
     labels = torch.arange(40) % 4  # of the sorted names ant, Cat, dog, owl
     fit = better_order(torch.tensor([3, 1, 0, 2])[labels], labels, 4, names)
     assert fit is not None
-    assert "alphabet" in fit.what
+    assert "alphabet" in fit.description
 
 
 def test_a_right_order_and_guessing_are_left_alone() -> None:
@@ -80,17 +87,17 @@ def test_a_right_order_and_guessing_are_left_alone() -> None:
 
 def test_agreement_on_a_permutation_and_on_nothing() -> None:
     permuted = (LABELS * 5 + 3) % 12
-    found = agreement(permuted, LABELS)
+    found = label_agreement(permuted, LABELS)
     assert (found.share, found.count) == (1, 60)
     assert (0, 3) in found.pairs
     assert len(found.pairs) == 12
     assert found.one_to_one
-    assert not agreement(torch.full((60,), 9), LABELS).one_to_one, "all labels on one class are no order"
-    assert not agreement(LABELS // 2, LABELS).one_to_one, "nor are two labels on each class"
-    assert not agreement(torch.full((6,), 9), torch.zeros(6)).one_to_one, "nor is one label"
+    assert not label_agreement(torch.full((60,), 9), LABELS).one_to_one, "all labels on one class are no order"
+    assert not label_agreement(LABELS // 2, LABELS).one_to_one, "nor are two labels on each class"
+    assert not label_agreement(torch.full((6,), 9), torch.zeros(6)).one_to_one, "nor is one label"
     torch.manual_seed(0)
-    assert agreement(torch.randint(0, 12, (60,)), LABELS).share < 0.3
-    assert agreement(torch.arange(12), torch.arange(12)).count == 0, "single images prove nothing"
+    assert label_agreement(torch.randint(0, 12, (60,)), LABELS).share < 0.3
+    assert label_agreement(torch.arange(12), torch.arange(12)).count == 0, "single images prove nothing"
 
 
 def digits() -> tuple[uf.Classifier, Tensor, Tensor]:
@@ -105,7 +112,7 @@ def digits() -> tuple[uf.Classifier, Tensor, Tensor]:
 )
 def test_a_better_normalisation_is_found(mean: object, std: object, expected: str | None) -> None:
     classifier, images, labels = digits()
-    _, best = variants(uf.Classifier(classifier.module, mean=mean, std=std), images, labels)  # type: ignore[arg-type]
+    _, best = try_other_inputs(uf.Classifier(classifier.module, mean=mean, std=std), images, labels)  # type: ignore[arg-type]
     if expected is None:
         assert best is None
     else:
@@ -124,9 +131,9 @@ def test_blue_before_red() -> None:
     images = torch.zeros(20, 3, 8, 8)
     images[:10, 0], images[10:, 2] = 0.9, 0.9
     labels = (torch.arange(20) < 10).long()
-    _, best = variants(uf.Classifier(Red()), images.flip(1), labels)
+    _, best = try_other_inputs(uf.Classifier(Red()), images.flip(1), labels)
     assert best is None
-    _, best = variants(uf.Classifier(Red()), images, labels)
+    _, best = try_other_inputs(uf.Classifier(Red()), images, labels)
     assert best is not None
     assert "blue before red" in best.advice
     assert best.accuracy == 1
@@ -156,6 +163,52 @@ def test_the_part_without_a_second_derivative_is_named() -> None:
     images = smooth_images(2)
     assert without_second_derivative(uf.Classifier(Gated()).prepare(), images) == "gate.1 (Hardsigmoid)"
     assert without_second_derivative(uf.Classifier(tiny_network()).prepare(), images) is None
+
+
+def test_the_trials_name_the_part_without_a_second_derivative() -> None:
+    images = smooth_images(4)
+    classifier = uf.Classifier(Gated())
+    heard: list[str] = []
+    parts, tried = try_interpreters(classifier, images, classifier.logits(images).argmax(1), heard.append)
+    assert parts is not None
+    assert heard == list(uf.interpreters.REGISTRY)
+    found = {trial.name: trial for trial in tried}
+    assert not found["grad"].works
+    assert found["grad"].module == "gate.1 (Hardsigmoid)"
+    assert "second derivative" in (found["grad"].problem or "")
+    assert found["cam"].works
+    assert found["cam"].module is None
+    assert not found["rts"].works
+    assert found["rts"].module is None, "a missing masker is no fault of a part"
+
+
+@dataclass(frozen=True)
+class Novel(CAM):
+    name: ClassVar[str] = "novel"
+    family: ClassVar[str] = "never published"
+
+
+def test_an_interpreter_of_a_new_family_is_tried_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier, images, _ = digits()
+    monkeypatch.setattr(trials, "REGISTRY", {"novel": Novel})
+    monkeypatch.setattr(trials, "create", lambda _name: Novel())
+    _, (trial,) = try_interpreters(classifier, images[:4], classifier.logits(images[:4]).argmax(1))
+    assert trial.works
+    assert trial.speed is not None
+    assert trial.speed.run_seconds > 0
+
+
+def test_progress_is_told_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "REGISTRY", {"cam": CAM})
+    config = InputConfig.create(data="digits:test", classifier="digits-resnet")
+    heard: list[str] = []
+    found = run_check(config, 8, torch.device("cpu"), heard.append)
+    assert heard[0] == "opening classifier and data"
+    assert heard[-1] == "trying cam"
+    assert found.ready
+    assert found.to_dict()["findings"][0]["topic"] == "preparation"
+    with pytest.raises(InputError, match="count is 0; expected at least 1 image"):
+        run_check(config, 0, torch.device("cpu"))
 
 
 def test_a_good_classifier(command: Command) -> None:

@@ -1,4 +1,4 @@
-"""Where the last convolutional features and the head are, by the names that the network's author gave them."""
+"""Find the last convolutional features and the head of a network, under the names that its author gave them."""
 
 from __future__ import annotations
 
@@ -13,26 +13,32 @@ from underfire.classifiers import Prepared
 
 
 @dataclass(frozen=True)
-class Parts:
-    """``features`` and ``head`` in words, None where there are none; ``cam_error`` is how far the logits are from
-    head(mean of the features), relative to their size; None where that has no meaning."""
+class NetworkParts:
+    """The parts of a network that interpreters use.
+
+    Args:
+        features: the last convolutional features in words; None if there are none.
+        head: the linear head in words; None if there is none.
+        cam_error: the largest difference between the logits and head(mean of the features), relative to the largest
+            logit; None if it cannot be computed.
+    """
 
     features: str | None
     head: str | None
     cam_error: float | None
 
 
-def find_parts(prepared: Prepared, images: Tensor) -> Parts:
-    """The parts that one forward pass of ``images`` shows.
+def find_parts(prepared: Prepared, images: Tensor) -> NetworkParts:
+    """Find the parts of a network by one forward pass of ``images``.
 
     Args:
-        images: N x C x H x W on the network's device.
+        images: N x C x H x W in [0, 1], on the network's device.
     """
     outputs: list[tuple[str, Any]] = []
     inputs: list[tuple[str, Any]] = []
     handles = []
     for name, part in prepared.module.named_modules():
-        if not name or isinstance(part, nn.Identity):  # a folded batch norm passes on what is another's
+        if not name or isinstance(part, nn.Identity):  # a folded batch norm returns the output of another part
             continue
         handles.append(part.register_forward_hook(lambda _p, _g, out, name=name: outputs.append((name, out))))
         handles.append(
@@ -45,11 +51,13 @@ def find_parts(prepared: Prepared, images: Tensor) -> Parts:
         for handle in handles:
             handle.remove()
     error = recorded.cam_error()
-    features = _features(recorded.features, outputs, inputs)
-    return Parts(features, _head(prepared, recorded.weight), error if math.isfinite(error) else None)
+    features = _describe_features(recorded.features, outputs, inputs)
+    return NetworkParts(features, _describe_head(prepared, recorded.weight), error if math.isfinite(error) else None)
 
 
-def _features(features: Tensor | None, outputs: list[tuple[str, Any]], inputs: list[tuple[str, Any]]) -> str | None:
+def _describe_features(
+    features: Tensor | None, outputs: list[tuple[str, Any]], inputs: list[tuple[str, Any]]
+) -> str | None:
     if features is None:
         return None
     shape = " x ".join(map(str, features.shape[1:]))
@@ -60,7 +68,7 @@ def _features(features: Tensor | None, outputs: list[tuple[str, Any]], inputs: l
     return f"input of {taken[0]}, {shape}" if taken else f"a function's output, {shape}"
 
 
-def _head(prepared: Prepared, weight: Tensor | None) -> str | None:
+def _describe_head(prepared: Prepared, weight: Tensor | None) -> str | None:
     if weight is None:
         return None
     shape = f"{weight.shape[1]} -> {weight.shape[0]}"

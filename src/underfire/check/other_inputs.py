@@ -1,4 +1,4 @@
-"""Would the network do better on other input: another normalisation, pixels in 0..255, blue before red?"""
+"""Try other inputs than the classifier gets now: another normalisation, pixels in 0..255, blue before red."""
 
 from __future__ import annotations
 
@@ -17,39 +17,54 @@ HALF = ((0.5,) * 3, (0.5,) * 3)
 
 
 @dataclass(frozen=True)
-class Variant:
-    """Another input: the advice that goes with it, its accuracy, and the mean probability of the predicted class."""
+class OtherInput:
+    """Another way to feed the network.
+
+    Args:
+        advice: a description for the user, with the options that set it.
+        accuracy: the share of images that are right with it.
+        confidence: the mean probability of the predicted class.
+    """
 
     advice: str
     accuracy: float
     confidence: float
 
 
-def variants(classifier: Classifier, images: Tensor, labels: Tensor) -> tuple[list[Variant], Variant | None]:
-    """What each variant of the input reaches on a few images, and the one that is clearly better than what is done now.
+def try_other_inputs(
+    classifier: Classifier, images: Tensor, labels: Tensor
+) -> tuple[list[OtherInput], OtherInput | None]:
+    """Classify a few images with other inputs, and find one that is clearly better than the present one.
 
-    "Clearly": a paired sign test at 1 % over the images that only one of the two gets right, with a tenth more right.
+    "Clearly better" means that a tenth more of the images are right, and that a paired sign test over the images that
+    only one of the two gets right is significant at 1 %.
 
     Args:
-        images: N x C x H x W in [0, 1]; labels: int64 N.
+        images: N x C x H x W in [0, 1].
+        labels: int64 N.
+
+    Returns:
+        All inputs that give finite logits, and the most accurate of the clearly better ones; None if there is none.
     """
     now = _logits(classifier, images, classifier.normalise)
     right = now.argmax(1) == labels
-    found: list[Variant] = []
-    best: Variant | None = None
+    tried: list[OtherInput] = []
+    best: OtherInput | None = None
     for advice, change in _changes(classifier).items():
         logits = _logits(classifier, images, change)
         if not bool(torch.isfinite(logits).all()):
             continue
-        other = logits.argmax(1) == labels
-        variant = Variant(advice, float(other.float().mean()), float(logits.softmax(1).amax(1).mean()))
-        found.append(variant)
-        if _clearly_better(other, right) and (best is None or variant.accuracy > best.accuracy):
-            best = variant
-    return found, best
+        also_right = logits.argmax(1) == labels
+        other = OtherInput(advice, float(also_right.float().mean()), float(logits.softmax(1).amax(1).mean()))
+        tried.append(other)
+        if _clearly_better(also_right, right) and (best is None or other.accuracy > best.accuracy):
+            best = other
+    return tried, best
 
 
 def _changes(classifier: Classifier) -> dict[str, Callable[[Tensor], Tensor]]:
+    """List functions from pixels in [0, 1] to another input, by the advice that goes with each."""
+
     def scaled(mean: tuple[float, ...], std: tuple[float, ...]) -> Callable[[Tensor], Tensor]:
         def change(images: Tensor) -> Tensor:
             used = slice(0, images.shape[1])
@@ -66,7 +81,7 @@ def _changes(classifier: Classifier) -> dict[str, Callable[[Tensor], Tensor]]:
         halves = ",".join(["0.5"] * classifier.channels)
         changes[f"pixels in [-1, 1]: --mean {halves} --std {halves}"] = scaled(*HALF)
     if own[0] is not None:
-        changes["no normalisation: the network looks to do it itself"] = lambda images: images
+        changes["no normalisation: the network seems to do it itself"] = lambda images: images
     level, zero = ",".join(["0.0039216"] * classifier.channels), ",".join(["0"] * classifier.channels)
     changes[f"pixels in 0..255: --mean {zero} --std {level}"] = lambda images: images * 255
     if classifier.channels == 3:
@@ -75,6 +90,8 @@ def _changes(classifier: Classifier) -> dict[str, Callable[[Tensor], Tensor]]:
 
 
 def _logits(classifier: Classifier, images: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Compute the logits of images N x C x H x W whose pixels ``change`` turns into the network's input."""
+
     def run(chunk: Tensor) -> Tensor:
         output = classifier.module(classifier.convert(change(chunk.to(classifier.device))))
         return two_classes(getattr(output, "logits", output)).float().cpu()
@@ -84,6 +101,7 @@ def _logits(classifier: Classifier, images: Tensor, change: Callable[[Tensor], T
 
 
 def _clearly_better(other: Tensor, right: Tensor) -> bool:
+    """Compare two sets of right answers, bool N; see ``try_other_inputs``."""
     from scipy.stats import binomtest
 
     gained, lost = int((other & ~right).sum()), int((right & ~other).sum())
