@@ -16,6 +16,7 @@ from underfire.attacks.judge import Judgement
 from underfire.attacks.limits import Numbers, all_at_once, joint_success, limits
 from underfire.attacks.measures import Values
 from underfire.attacks.trace import Trace
+from underfire.errors import warn_deprecated
 from underfire.metrics import Interval
 
 
@@ -71,6 +72,12 @@ class AttackResult:
         values = vars(self).get("values", {})
         if name in values:
             return values[name]
+        if name == "map_threshold":
+            warn_deprecated("result.map_threshold", "result.map_limit")
+            return self.map_limit
+        if name == "noise_map_l1":
+            warn_deprecated("result.noise_map_l1", "result.controls['noise'].map_l1")
+            return self.controls["noise"].map_l1
         raise AttributeError(f"there is no measure {name!r}; known: {', '.join(values)}")
 
     @classmethod

@@ -142,7 +142,7 @@ def test_the_presence_term_is_in_the_objective(system: uf.System) -> None:
 
 
 def test_the_published_steps() -> None:
-    row = attacks.presets.ROWS["pgd"]["rts"]
+    row = attacks.PGD.rows["rts"]
     assert (row.warmup, row.joint, row.reduction, row.presence) == (300, 1000, "mean", 1.0)
     assert "presence" not in {
         weighted.term.name
