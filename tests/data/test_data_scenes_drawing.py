@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from underfire.data.scenes_outlines import OUTLINES
-from underfire.data.scenes_place import place
-from underfire.data.scenes_random import TURN, Draws, cosine, cosine_and_sine, sine
-from underfire.data.scenes_raster import Ring, area, coverage
-from underfire.data.scenes_textures import TEXTURES, _spline, octave
+from underfire.data.scenes.outlines import OUTLINES
+from underfire.data.scenes.place import place
+from underfire.data.scenes.random import TURN, Draws, cosine, cosine_and_sine, sine
+from underfire.data.scenes.raster import Ring, area, coverage
+from underfire.data.scenes.textures import TEXTURES, _spline, octave
 
 Points = list[tuple[float, float]]
 PINNED_WORDS = ["0x6db0ff6ceb8117fe", "0x6ea9ac6cae1ad2e"]

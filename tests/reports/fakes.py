@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 from safetensors.numpy import save_file
-
 from underfire.runs.schema import RESULTS, TRACE
+
 from underfire.runs.summary import summarise, with_joint_success
 
 HEIGHT, WIDTH = 8, 12

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from underfire.runs.reader import Run
 
 from tests.reports.fakes import Fake
 from underfire.errors import StoreError
 from underfire.reports.curves import held, mean_of_known, step_charts, threshold_chart
-from underfire.runs.reader import Run
 
 grids = hnp.arrays(
     np.float64, st.tuples(st.integers(1, 6), st.integers(1, 5)), elements=st.one_of(st.just(math.nan), st.floats(0, 1))

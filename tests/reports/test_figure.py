@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from underfire.runs.reader import Run
 
 from tests.reports.fakes import Fake
 from underfire.errors import InputError, StoreError
@@ -15,7 +16,6 @@ from underfire.reports.figure import _group, map_picture, write_figure
 from underfire.reports.outline import draw_outline
 from underfire.reports.pictures import colour, difference, fitted, overlay
 from underfire.reports.sheet import GAP, MARGIN, PAPER, UNIT_GAP, Band, Text, Unit, sheet
-from underfire.runs.reader import Run
 
 
 def pixels(path: Path) -> np.ndarray:

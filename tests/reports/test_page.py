@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from underfire.runs.reader import Run
 
 from tests.reports.fakes import Fake
 from underfire.errors import InputError, StoreError
 from underfire.reports.gallery import choose, data_uri, map_uri
 from underfire.reports.page import COLUMNS, write_page
 from underfire.reports.pictures import ANCHORS, veil
-from underfire.runs.reader import Run
 
 EVIL = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202egnp.exe &amp; {{ 7*7 }}"
 VOID = {"meta", "img", "br", "link", "input", "path", "use"}

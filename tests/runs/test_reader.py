@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from underfire.runs.reader import Run, spread
 
 from tests.reports.fakes import Fake
 from underfire.errors import StoreError
 from underfire.reports.words import paragraph, percent, trust, with_interval
-from underfire.runs.reader import Run, spread
 
 
 def interval(mean: float, low: float, high: float, n: int = 24) -> dict[str, Any]:

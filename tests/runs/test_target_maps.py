@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from underfire.runs.reader import Run as Run_
 
 import underfire as uf
 from tests.runs.conftest import small_config
@@ -21,7 +22,6 @@ from underfire.reports.gallery import map_uri
 from underfire.reports.page import write_page
 from underfire.reports.pictures import fitted, overlay
 from underfire.runs import run_attack, runner
-from underfire.runs.reader import Run as Run_
 
 Run = Callable[..., Written]
 FEW = [9, 10, 11, 15, 16, 17, 35, MISLABELLED]  # of classes 0, 2, 3; and the only one of class 9 is an 8

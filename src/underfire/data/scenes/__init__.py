@@ -10,11 +10,11 @@ from PIL import Image
 from torch import Tensor
 
 from underfire.data.dataset import ImageData, Record
-from underfire.data.scenes_outlines import OUTLINES
-from underfire.data.scenes_paint import background, paint
-from underfire.data.scenes_place import place
-from underfire.data.scenes_random import TURN, Draws, Field
-from underfire.data.scenes_raster import FULL, coverage
+from underfire.data.scenes.outlines import OUTLINES
+from underfire.data.scenes.paint import background, paint
+from underfire.data.scenes.place import place
+from underfire.data.scenes.random import TURN, Draws, Field
+from underfire.data.scenes.raster import FULL, coverage
 from underfire.errors import InputError, unknown_name
 
 GENERATOR = 1

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from underfire.data.scenes_random import Draws, cosine_and_sine
-from underfire.data.scenes_raster import SIDE, Ring, area
+from underfire.data.scenes.random import Draws, cosine_and_sine
+from underfire.data.scenes.raster import SIDE, Ring, area
 
 _OUTSIDE = 1.5  # pixels that may be cut off at the border
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from underfire.data.scenes_random import TURN, Draws, Floats, cosine, sine
-from underfire.data.scenes_raster import Ring
+from underfire.data.scenes.random import TURN, Draws, Floats, cosine, sine
+from underfire.data.scenes.raster import Ring
 
 
 def _points(pairs: Sequence[tuple[float, float]]) -> Floats:

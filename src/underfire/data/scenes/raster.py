@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from underfire.data.scenes_random import Field, Floats
+from underfire.data.scenes.random import Field, Floats
 
 SIDE = 64
 """Height and width of a picture."""

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from underfire.data.scenes_random import TURN, Draws, Field, cosine_and_sine
-from underfire.data.scenes_raster import FULL, SIDE
-from underfire.data.scenes_textures import COLUMNS, ROWS, TEXTURES, Colour, fractal, to_unit
+from underfire.data.scenes.random import TURN, Draws, Field, cosine_and_sine
+from underfire.data.scenes.raster import FULL, SIDE
+from underfire.data.scenes.textures import COLUMNS, ROWS, TEXTURES, Colour, fractal, to_unit
 
 _REACH = 4  # pixels that a shadow may be away
 _TRIES = 12

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from underfire.data.scenes_random import TURN, Draws, Field, cosine, cosine_and_sine
-from underfire.data.scenes_raster import SIDE
+from underfire.data.scenes.random import TURN, Draws, Field, cosine, cosine_and_sine
+from underfire.data.scenes.raster import SIDE
 
 Colour = tuple[int, int, int]
 
