@@ -28,6 +28,7 @@ class Setting:
         kind: the type of the value in files and on the command line.
         least: the smallest allowed number.
         flags: names on the command line; ``--field-name`` if empty.
+        off: the flag that sets False, if the default of a flag is neither True nor False.
         former: earlier names on the command line, which still work and warn.
         parse: turns text into the value; texts are converted to ``kind`` if None.
         default: words for the default, if the default is decided later (the field's own default is None then).
@@ -40,6 +41,7 @@ class Setting:
     kind: Any = str
     least: int | None = None
     flags: tuple[str, ...] = ()
+    off: str = ""
     former: tuple[str, ...] = ()
     parse: Callable[[str], Any] | None = None
     default: str = ""

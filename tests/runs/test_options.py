@@ -13,6 +13,7 @@ from underfire import attacks, runs
 from underfire.attacks import preset
 from underfire.errors import InputError
 from underfire.runs import RunConfig
+from underfire.settings import settings_of
 
 WORDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"data": "digits:train", "count": 7, "seed": 3}, {"data": "digits:train", "count": 7, "seed": 3}),
@@ -25,14 +26,20 @@ WORDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"attack": "advedge+", "edge_threshold": 0.3, "edge_scope": "warmup", "target_map": "patch"},
     ),
     (
-        {"perturbation": "cw", "eps": None, "noise_eps": "8/255", "search": 3, "steps": "5,6", "preset": "published"},
-        {"perturbation": "cw", "noise_eps": 8 / 255, "search": 3, "steps": (5, 6), "preset": "published"},
+        {"perturbation": "cw", "eps": None, "noise_eps": "8/255", "search": 3, "steps": "5,6", "variant": "published"},
+        {"perturbation": "cw", "noise_eps": 8 / 255, "search": 3, "steps": (5, 6), "variant": "published"},
     ),
     (
-        {"baseline": "none", "eps": "16/255", "target": "least-likely"},
-        {"baseline": "none", "eps": 16 / 255, "target": "least-likely"},
+        {"baseline": "none", "eps": "16/255", "target_class": "least-likely"},
+        {"baseline": "none", "eps": 16 / 255, "target_class": "least-likely"},
     ),
     ({"untargeted": True, "precision": "bf16"}, {"targeted": False, "precision": "bf16"}),
+    ({"interpreter": "cam,grad", "each": True}, {"interpreters": ("cam", "grad"), "each": True}),
+    (
+        {"shaping": "edge", "measure": ["a.py:one", "b.py:two"]},
+        {"shaping": "edge", "measures": ("a.py:one", "b.py:two")},
+    ),
+    ({"term": ["penalty=0.5", "presence"]}, {"terms": ("penalty=0.5", "presence")}),
     ({"early_stop": True}, {"early_stop": True}),
     ({"no_early_stop": True}, {"early_stop": False}),
     (
@@ -70,7 +77,7 @@ def test_every_option_is_in_the_configuration(
 
 
 def test_no_setting_is_without_an_option() -> None:
-    assert {name for _, expected in WORDS for name in expected} == set(RunConfig.model_fields)
+    assert {name for _, expected in WORDS for name in expected} == set(settings_of(RunConfig))
 
 
 @pytest.mark.parametrize(
@@ -86,13 +93,13 @@ def test_no_setting_is_without_an_option() -> None:
 def test_the_configuration_is_the_attack(settings: dict[str, Any]) -> None:
     where = {"data": "digits:test", "classifier": "digits-resnet"}
     for variant in ("paper", "published"):
-        found = RunConfig.create(**where, **settings, preset=variant).preset_for([], 10)
+        found = RunConfig.create(**where, **settings, variant=variant).preset([], 10)
         name, others = settings["attack"].lower(), {key: value for key, value in settings.items() if key != "attack"}
         assert found == preset(name, **others, variant=variant)
-        written = RunConfig.create(**where, **settings, preset=variant).model_dump(mode="json")
-        assert RunConfig.create(**written).preset_for([], 10) == found, "from the file and back"
+        written = RunConfig.create(**where, **settings, variant=variant).to_dict()
+        assert RunConfig.from_values(written).preset([], 10) == found, "from the file and back"
         assert (written["eps"] is None) is bool({name, settings.get("perturbation")} & {"cw", "stadv"})
-    given = RunConfig.create(**where, target="3").preset_for([], 10)
+    given = RunConfig.create(**where, target_class="3").preset([], 10)
     assert given == preset("adv2", target_class=attacks.GivenClass(3))
 
 

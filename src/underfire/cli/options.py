@@ -10,10 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from underfire.errors import warn_deprecated
+from underfire.errors import InputError, warn_deprecated
 from underfire.settings import Setting, settings_of
 
-FORMER = "former_"
+FORMER, OFF = "former_", "off_"
+"""Beginnings of the names of parameters for former names, and for flags that set False."""
 Command = Callable[..., None]
 
 
@@ -70,7 +71,11 @@ def takes(model: type, first: Sequence[str] = ("data", "classifier")) -> Callabl
         def run(**values: Any) -> None:
             given: dict[str, Any] = {}
             for name, (field, described) in settings.items():
-                value = values.pop(name, None)
+                value, off = values.pop(name, None), values.pop(f"{OFF}{name}", None)
+                if off:
+                    if value:
+                        raise InputError(f"{names_of(name, described)[0]} and {described.off} contradict each other.")
+                    value = False
                 former = values.pop(f"{FORMER}{name}", None)
                 if former is not None:
                     warn_deprecated(described.former[0], names_of(name, described)[0])
@@ -89,13 +94,16 @@ def takes(model: type, first: Sequence[str] = ("data", "classifier")) -> Callabl
 
 
 def _parameters(name: str, field: Any, described: Setting) -> list[inspect.Parameter]:
-    """Make the parameter of a setting, and a hidden one for its former names."""
+    """Make the parameter of a setting, one for the flag that sets False, and a hidden one for former names."""
     kind = bool | None if described.kind is bool else list[str] | None if described.many else str | None
     names = names_of(name, described)
     shared: dict[str, Any] = {"show_default": False, "rich_help_panel": described.panel}
     shared["metavar"] = described.metavar
     made = typer.Option(*names, help=help_of(field, described).replace("[", "\\["), **shared)
     found = [_parameter(name, Annotated[kind, made])]
+    if described.off:
+        off = typer.Option(described.off, metavar="", help=f"The opposite of {names[0]}.", show_default=False)
+        found.append(_parameter(f"{OFF}{name}", Annotated[kind, off]))
     if described.former:
         hidden = typer.Option(*described.former, hidden=True, show_default=False)
         found.append(_parameter(f"{FORMER}{name}", Annotated[kind, hidden]))

@@ -107,7 +107,7 @@ class AttackSettings:
         "Let images leave once they no longer improve.",
         value=None,
         kind=bool,
-        flags=("--early-stop/--no-early-stop",),
+        off="--no-early-stop",
         default="only for Grad and its family",
     )
     perturbation: str | Perturbation | None = setting(
