@@ -1,0 +1,120 @@
+"""Interpreters by name: shipped ones, entry points and files; and the families whose schedules they use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+
+import underfire as uf
+from underfire import attacks, registry
+from underfire.attacks.rows import row_for
+from underfire.errors import InputError, UserCodeError
+from underfire.interpreters import CAM, LRP, MASK, REGISTRY, RTS, Captum, Grad, canonical, create, named
+
+FILE = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from underfire.interpreters import CAM, Grad
+
+
+@dataclass(frozen=True)
+class Mine(CAM):
+    name: ClassVar[str] = "mine: a/b c"
+    family: ClassVar[str] = "new"
+
+
+def build():
+    return Grad(pool=1)
+
+
+made = Grad(pool=2)
+wrong = 3
+
+
+def fails():
+    raise ZeroDivisionError("no")
+
+
+def makes_text():
+    return "cam"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "my_interp.py"
+    path.write_text(FILE)
+    return str(path)
+
+
+def test_a_file_offers_a_class_an_object_or_a_function(file: str) -> None:
+    assert create(f"{file}:Mine").label == "mine: a/b c"
+    assert create(f"{file}:build") == Grad(pool=1)
+    assert create(f"{file}:made") == Grad(pool=2)
+    assert canonical(f"{file}:Mine") == f"{file}:Mine"
+    assert list(named([f"{file}:build", "cam"])) == ["grad", "cam"]
+    assert list(named([f"{file}:build", "grad"])) == [f"{file}:build", "grad"], "two of one kind"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "said"),
+    [
+        ("wrong", InputError, "an object of type int; expected a subclass of Interpreter"),
+        ("fails", UserCodeError, "ZeroDivisionError: no"),
+        ("makes_text", InputError, "makes an object of type str; expected an Interpreter"),
+        ("Nine", InputError, "Did you mean 'Mine'"),
+    ],
+)
+def test_what_a_file_cannot_offer(file: str, name: str, kind: type[Exception], said: str) -> None:
+    with pytest.raises(kind, match=said):
+        create(f"{file}:{name}")
+
+
+def test_an_installed_package_offers_interpreters(monkeypatch: pytest.MonkeyPatch, classifier: uf.Classifier) -> None:
+    point = EntryPoint("theirs", f"{__name__}:Theirs", "underfire.interpreters")
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == point.group else [])
+    assert create("theirs") == Theirs()
+    assert create("Theirs") == Theirs()
+    assert "theirs" in list(REGISTRY)
+    assert uf.System(classifier, "theirs").interpreters == {"theirs": Theirs()}
+
+
+@dataclass(frozen=True)
+class Theirs(CAM):
+    name: ClassVar[str] = "theirs"
+    family: ClassVar[str] = "attention"
+
+
+def test_arguments_after_a_colon() -> None:
+    assert create("lrp:z+") == LRP("z+")
+    assert create("mask:older") == MASK.older()
+    assert create("rts:my,folder:x") == RTS("my,folder:x")
+    assert create("captum:Lime") == Captum("Lime")
+    assert create("grad", "published") == Grad(view_pixels="normalised")
+    for name in ("cam:x", "grad:1", "captum"):
+        with pytest.raises(InputError, match="after a colon"):
+            create(name)
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_every_interpreter_ends_at_a_published_family(name: str) -> None:
+    families = create(name).families()
+    assert families[0] == create(name).family
+    assert families[-1] == "cam"
+    for part in attacks.PERTURBATIONS.values():
+        assert row_for(part.rows, families, part.name, name) == part.rows[families[0]], "its own family has a row"
+
+
+def test_a_new_family_falls_back_to_its_parents(classifier: uf.Classifier, images: torch.Tensor) -> None:
+    assert Theirs().families() == ("attention", "cam")
+    built = attacks.preset("adv2", eps=0.1).build(uf.System(classifier, Theirs()))
+    expected = attacks.preset("adv2", eps=0.1).build(uf.System(classifier, CAM()))
+    assert [stage.steps for stage in built.stages] == [stage.steps for stage in expected.stages] == [400, 1200]
+    with pytest.raises(InputError, match="no schedule for new"):
+        row_for({"mask": attacks.PGD.rows["mask"]}, ("attention",), "mine", "new")
