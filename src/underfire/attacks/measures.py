@@ -56,8 +56,10 @@ def _inside(metric: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Seen, str],
 
 
 BUILT_IN = (
-    Measure("joint_success", "map", "bool", "joint", "class reached and map kept", better="higher"),
-    Measure("joint_success_all", "image", "bool", "joint, all", "class reached and all maps kept", better="higher"),
+    Measure("joint_success", "map", "bool", "joint", "class reached and map as wanted", better="higher"),
+    Measure(
+        "joint_success_all", "image", "bool", "joint, all", "class reached and all maps as wanted", better="higher"
+    ),
     Measure("success", "image", "bool", "success", "class reached", better="higher", compute=_success),
     Measure(
         "untargeted_success",
@@ -126,7 +128,7 @@ BUILT_IN = (
         "map_l1_target",
         "map",
         "float",
-        "to target",
+        "map to target",
         "mean absolute difference from the wanted map",
         better="lower",
         compute=lambda seen, name: metrics.map_l1(seen.maps[name], seen.target_map(name)),
@@ -184,7 +186,7 @@ BUILT_IN = (
         "map",
         "bool",
         "peak on object",
-        "share of images whose map peaks inside the object's true mask",
+        "the map's highest point lies inside the object's true mask",
         compute=_inside(metrics.peak_inside),
     ),
 )

@@ -114,8 +114,12 @@ def _run(
         typer.echo(json.dumps(summary, indent=2))
         return
     from underfire.reports.table import summary_table
+    from underfire.reports.trust import cautions
     from underfire.runs import Run
 
     console = Console()
-    console.print(summary_table(Run(out)))
+    finished = Run(out)
+    console.print(summary_table(finished))
+    for text in cautions(finished):
+        console.print(Text.assemble(("!", "bold yellow"), " ", text))
     console.print(Text.assemble("Written to ", (str(out), "bold"), f": {files}"))

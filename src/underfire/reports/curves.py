@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from underfire.errors import StoreError
-from underfire.runs.reader import Run
+from underfire.attacks.limits import Numbers
+from underfire.reports.account import Account
+from underfire.runs.folder import numbers
 from underfire.text import plain
-
-Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Line:
-    """A curve. ``role`` picks its look: the attack's, or its control's. None is a gap."""
+    """A curve of an attack or its control, by ``role``. None among ``y`` is a gap."""
 
     name: str
     role: str
@@ -30,7 +26,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Mark:
-    """A vertical line with a word beside it."""
+    """A vertical line at ``x`` with a word beside it."""
 
     x: float
     text: str
@@ -38,7 +34,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over one axis, with what a reader learns from them in words."""
+    """Lines over one axis; ``about`` explains them in words."""
 
     title: str
     about: str
@@ -47,10 +43,10 @@ class Chart:
     lines: tuple[Line, ...]
     marks: tuple[Mark, ...] = ()
     y_range: tuple[float, float] | None = None
-    percent: bool = field(default=False)
+    percent: bool = False
 
     def figure(self) -> dict[str, Any]:
-        """Data and layout for ``Plotly.newPlot``. Colours are the page's, which knows whether it is dark."""
+        """Make data and layout for ``Plotly.newPlot``. The page adds colours, which differ if it is dark."""
         data = [
             {
                 "type": "scatter",
@@ -85,7 +81,7 @@ class Chart:
         }
 
     def table(self, rows: int = 11) -> list[tuple[float, list[float | None]]]:
-        """The curves in numbers: some values of x, evenly, each with a value for every line (None for a gap)."""
+        """List at most ``rows`` values of x, evenly spaced, each with the value of every line (None for a gap)."""
         xs = sorted({x for line in self.lines for x in line.x})
         count = min(rows, len(xs))
         picked = [xs[round(i * (len(xs) - 1) / max(count - 1, 1))] for i in range(count)]
@@ -102,7 +98,7 @@ def _line(mark: Mark) -> dict[str, Any]:
 
 
 def _word(mark: Mark, number: int) -> dict[str, Any]:
-    # One above the other: on a narrow screen, marks may stand close together.
+    # Words of neighbouring marks have different heights, because marks may be close together on a narrow screen.
     place = {
         "x": mark.x,
         "y": 0.02 + 0.07 * (number % 3),
@@ -114,113 +110,124 @@ def _word(mark: Mark, number: int) -> dict[str, Any]:
     return {"text": mark.text, "showarrow": False, **place}
 
 
-def threshold_chart(run: Run, interpreter: str) -> Chart:
-    """Joint success as the limit below which a map counts as kept goes from 0 to 0.5."""
-    attacks = run.summary["interpreters"][interpreter]["attacks"]
-    limit = run.summary["joint_success_threshold"][interpreter]["map_l1_below"]
+def threshold_chart(account: Account, interpreter: str) -> Chart:
+    """Draw joint success for limits from 0 to 0.5 on the distance of a map from the wanted one."""
+    words, limit = account.wording, account.part.mean_limit(interpreter)
     lines = []
-    for name, role in _roles(run):
-        curve = attacks[name]["joint_success_curve"]
-        shown = f"{plain(name)} (prediction only)" if name == run.control else plain(name)
-        lines.append(Line(shown, role, tuple(curve["thresholds"]), tuple(curve["rates"])))
+    for role in _compared(account):
+        curve = account.group(role, interpreter)["joint_success_curve"]
+        lines.append(Line(_name(account, role), role, tuple(curve["thresholds"]), tuple(curve["rates"])))
     return Chart(
-        title=f"Joint success by threshold, {plain(interpreter)}",
-        about="Share of images whose class changed and whose map is closer to the wanted one than the threshold. The "
-        f"dotted line at {limit:.3f} is "
-        + (
-            "where random noise leaves 95 % of the maps: the threshold of the headline."
-            if run.keeps
-            else "half of the benign maps' mean distance to it; the headline takes half of each image's own."
-        ),
+        title=_title(account, "Joint success by threshold", interpreter),
+        about="Share of images whose class was reached and whose map is nearer to the wanted one than the threshold. "
+        f"The dotted line at {limit:.3f} is {words.limit}.",
         x_title="threshold on map distance",
         y_title="joint success",
         lines=tuple(lines),
-        marks=(Mark(limit, "noise" if run.keeps else "halfway"),),
+        marks=(Mark(limit, words.mark),),
         y_range=(0.0, 1.03),
         percent=True,
     )
 
 
-def step_charts(run: Run) -> list[Chart]:
-    """Success and mean map distance over the attack's steps; nothing where the run has no ``trace.parquet``."""
-    path = run.folder / "trace.parquet"
-    if not path.exists():
-        return []
-    courses = _read_trace(path, [name for name, _ in _roles(run)])
-    roles = dict(_roles(run))
-    stages = {mark.x: mark for name in courses if name == run.attack for mark in courses[name].stages}
-    charts = []
-    for column, title, y_title, percent in (
-        ("success", "Class changed, by step", "success", True),
-        ("map_l1", "Map distance, by step", "mean map distance", False),
-    ):
-        lines = []
-        for name, course in courses.items():
-            values: list[float | None] = [
-                None if math.isnan(v) else round(v, 5) for v in getattr(course, column).tolist()
-            ]
-            if any(value is not None for value in values):
-                lines.append(Line(plain(name), roles[name], tuple(course.steps), tuple(values)))
-        if lines:
-            about = (
-                "Share of images that the classifier takes for the target at each step."
-                if percent
-                else "Mean distance between the attacked map and the one it should look like."
-            )
-            about += " An image that left early counts with its last value. These are the attack's own readings."
-            span = (0.0, 1.03) if percent else None
-            charts.append(Chart(title, about, "step", y_title, tuple(lines), tuple(stages.values()), span, percent))
-    return charts
+def step_charts(account: Account) -> list[Chart]:
+    """Draw success, and the mean map distance by interpreter, over the attack's steps; nothing without a trace."""
+    part = account.part
+    traces = {role: part.files.trace(part.labels[role]) for role in _compared(account)}
+    courses = {role: _courses(table) for role, table in traces.items() if table is not None and table.num_rows}
+    marks = courses["attack"].stages if "attack" in courses else ()
+    success = Chart(
+        "Class reached, by step",
+        f"Share of images with the class that the attack wants, at each step. {_OWN_READINGS}",
+        "step",
+        "success",
+        _lines(account, {role: (course.steps, course.success) for role, course in courses.items()}),
+        marks,
+        (0.0, 1.03),
+        True,
+    )
+    distances = [
+        Chart(
+            _title(account, "Map distance, by step", name),
+            f"Mean distance between the attacked map and the wanted one. {_OWN_READINGS}",
+            "step",
+            "mean map distance",
+            _lines(account, {role: (c.steps, c.map_l1[name]) for role, c in courses.items() if name in c.map_l1}),
+            marks,
+        )
+        for name in part.interpreters
+    ]
+    return [chart for chart in (success, *distances) if chart.lines]
+
+
+_OWN_READINGS = (
+    "An image that left the attack early counts with its last value. These are readings of the attack while it ran; "
+    "everything else on this page is judged on the saved images."
+)
 
 
 @dataclass(frozen=True)
 class _Course:
-    steps: list[float]
+    """Means over images at each step: of success, and of the map distance by interpreter."""
+
+    steps: tuple[float, ...]
     success: Numbers
-    map_l1: Numbers
-    stages: list[Mark]
+    map_l1: dict[str, Numbers]
+    stages: tuple[Mark, ...]
 
 
-def _roles(run: Run) -> list[tuple[str, str]]:
-    return [(run.attack, "attack"), *([(run.control, "control")] if run.control else [])]
+def _compared(account: Account) -> list[str]:
+    return [role for role in ("attack", "control") if account.part.has(role)]
 
 
-def _read_trace(path: Path, attacks: Sequence[str]) -> dict[str, _Course]:
-    import pyarrow as pa
+def _name(account: Account, role: str) -> str:
+    name = plain(account.part.names[role])
+    return name if role == "attack" else f"{name} (prediction only)"
+
+
+def _title(account: Account, text: str, interpreter: str) -> str:
+    return f"{text}, {plain(interpreter)}" if len(account.part.interpreters) > 1 else text
+
+
+def _lines(account: Account, courses: dict[str, tuple[tuple[float, ...], Numbers]]) -> tuple[Line, ...]:
+    """Make the lines of known values; a course without any has none."""
+    lines = []
+    for role, (steps, values) in courses.items():
+        known = tuple(None if math.isnan(value) else round(value, 5) for value in values.tolist())
+        if any(value is not None for value in known):
+            lines.append(Line(_name(account, role), role, steps, known))
+    return tuple(lines)
+
+
+def _courses(table: Any) -> _Course:
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    try:
-        table = pq.read_table(path, columns=["image_id", "attack", "stage", "step", "success", "map_l1"])
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise StoreError(f"{path} cannot be read: {error}") from error
-    found = {}
-    for attack in attacks:
-        part = table.filter(pc.equal(table["attack"], attack))
-        if part.num_rows:
-            found[attack] = _course(part)
-    return found
+    steps, stages = table["step"].to_numpy(), table["stage"].combine_chunks().dictionary_encode()
+    names = table["interpreter"].unique().to_pylist()
+    parts = {name: table.filter(pc.equal(table["interpreter"], name)) for name in names}
+    marks = []
+    for code, stage in enumerate(stages.dictionary.to_pylist()):
+        marks.append(Mark(float(steps[np.asarray(stages.indices) == code].min()), plain(stage)))
+    return _Course(
+        tuple(np.unique(steps).astype(float).tolist()),
+        _means(parts[names[0]], "success", steps),  # success is the same in the rows of every interpreter
+        {name: _means(part, "map_l1", steps) for name, part in parts.items()},
+        tuple(sorted(marks, key=lambda mark: mark.x)) if len(marks) > 1 else (),
+    )
 
 
-def _course(table: Any) -> _Course:
-    """Means over images at each step; an image without a value there keeps its last one before."""
-    steps, row = np.unique(table["step"].to_numpy(), return_inverse=True)
-    _, column = np.unique(np.array(table["image_id"].to_pylist(), dtype=object).astype(str), return_inverse=True)
-    means = {}
-    for name in ("success", "map_l1"):
-        values = np.array([math.nan if v is None else float(v) for v in table[name].to_pylist()])
-        grid = np.full((len(steps), int(column.max()) + 1), math.nan)
-        grid[row, column] = values
-        means[name] = mean_of_known(held(grid))
-    first: dict[str, float] = {}
-    for step, stage in sorted(zip(table["step"].to_pylist(), table["stage"].to_pylist(), strict=True)):
-        first.setdefault(stage, step)
-    marks = [Mark(float(step), plain(stage)) for stage, step in first.items()]
-    return _Course([float(step) for step in steps], means["success"], means["map_l1"], marks if len(marks) > 1 else [])
+def _means(table: Any, column: str, steps: Numbers) -> Numbers:
+    """Average a column over images at each step; an image without a value there keeps its last one before."""
+    every = np.unique(steps)
+    row = np.searchsorted(every, table["step"].to_numpy())
+    images = table["image_id"].combine_chunks().dictionary_encode()
+    grid = np.full((len(every), len(images.dictionary)), math.nan)
+    grid[row, np.asarray(images.indices)] = numbers(table[column])
+    return mean_of_known(held(grid))
 
 
 def held(grid: Numbers) -> Numbers:
-    """``grid`` S x N with every NaN replaced by the last value above it, where there is one."""
+    """Replace every NaN of ``grid`` S x N by the last value above it, if there is one."""
     rows = np.arange(len(grid))[:, None]
     last = np.maximum.accumulate(np.where(np.isnan(grid), -1, rows), axis=0)
     kept: Numbers = np.where(last < 0, math.nan, np.take_along_axis(grid, last.clip(0), axis=0))
@@ -228,7 +235,7 @@ def held(grid: Numbers) -> Numbers:
 
 
 def mean_of_known(grid: Numbers) -> Numbers:
-    """Means of the rows of ``grid`` S x N over what is not NaN; NaN where nothing is known."""
+    """Average each row of ``grid`` S x N over its values that are not NaN; NaN if there is none."""
     known = ~np.isnan(grid)
     count = known.sum(1)
     total = np.where(known, grid, 0).sum(1)

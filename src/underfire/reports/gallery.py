@@ -1,4 +1,4 @@
-"""The page's gallery: some images of each run as small data URIs, with their maps and what became of them."""
+"""The page's gallery: some images of each comparison as small data URIs, with their maps and verdicts."""
 
 from __future__ import annotations
 
@@ -10,32 +10,31 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, features
 
+from underfire.reports.account import Account
 from underfire.reports.outline import outline_path
 from underfire.reports.pictures import Pixels, Values, difference, veil
-from underfire.runs.reader import Case, Outcome, Run, spread
+from underfire.runs.comparison import Case, Comparison, Verdict
 from underfire.text import plain
 
-SMALL = 96  # up to here, pixels are shown as squares, and are stored exactly
-LARGEST = 256  # what the page shows of large images; the run's folder has them whole
-LEVELS = 48  # of a map: more than an eye tells apart, and a third of the bytes
-
-OUTCOMES: dict[Outcome, str] = {
-    "joint": "class changed, map kept",
-    "class": "class changed, map gave it away",
-    "failed": "class not reached",
-}
-TOWARD: dict[Outcome, str] = {
-    "joint": "class changed, wanted map reached",
-    "class": "class changed, wanted map not reached",
-    "failed": "class not reached",
-}
-"""The same of attacks toward another map than the benign one."""
+SMALL = 96
+"""Images up to this size are stored exactly, and their pixels are shown as squares."""
+LARGEST = 256
+"""The size at which the page shows larger images."""
+LEVELS = 48
+"""Levels of a map: more than an eye tells apart, and a third of the bytes."""
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """A map to be laid over the image that it was read from, with its distance to the one that is expected where it is
-    not that one itself. ``under`` names that image; ``veil`` is a data URI."""
+    """A map that lies over the image that it was read from.
+
+    Args:
+        title: what the map is.
+        under: the name of that image on the card.
+        veil: the coloured map as a data URI.
+        alt: a description for screen readers.
+        distance: the distance to the wanted map; None for the wanted map itself.
+    """
 
     title: str
     under: str
@@ -45,109 +44,95 @@ class Overlay:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One interpreter's maps of an image, what became of it, and the map distance under attack."""
+class MapRow:
+    """One interpreter's maps of an image, the verdict, and the distance of the attacked map to the wanted one."""
 
     interpreter: str
-    outcome: Outcome
-    verdict: str
+    verdict: Verdict
+    words: str
     distance: float
     overlays: tuple[Overlay, ...]
 
 
 @dataclass(frozen=True)
 class Card:
-    """One image of a run: names, pictures as data URIs by what they show, and a reading for each interpreter."""
+    """One image of a comparison: names, pictures as data URIs by name, and a row of maps for each interpreter."""
 
-    run: int
+    comparison: int
     title: str
     path: str
     order: int
     label: str
     target: str
-    confidence: float
     width: int
     height: int
     small: bool
     images: dict[str, str]
     outline: str
     mask_size: tuple[int, int]
-    readings: tuple[Reading, ...]
+    rows: tuple[MapRow, ...]
 
 
-def choose(run: Run, count: int) -> list[str]:
-    """Ids of at most ``count`` images, evenly over the map distances of the run's first interpreter, ends included; in
-    the data's order."""
-    cases = run.cases[run.interpreters[0]]
-    return [cases[index].image_id for index in sorted(spread([case.distance for case in cases], count))]
-
-
-def cards(run: Run, number: int, count: int) -> list[Card]:
-    """The cards of the images that ``choose`` picks.
+def cards(account: Account, number: int, count: int) -> list[Card]:
+    """Make the cards of at most ``count`` images, chosen evenly over the map distances, in the data's order.
 
     Args:
-        number: of the run on the page.
+        number: the comparison's place on the page.
     """
-    by_id = {name: {case.image_id: case for case in run.cases[name]} for name in run.interpreters}
-    return [_card(run, number, [by_id[name][image_id] for name in run.interpreters]) for image_id in choose(run, count)]
+    part = account.part
+    return [
+        _card(account, number, [part.case(name, order) for name in part.interpreters])
+        for order in sorted(account.chosen(count))
+    ]
 
 
-def _card(run: Run, number: int, cases: Sequence[Case]) -> Card:
-    first = cases[0]
-    clean, changed = run.image(first.rows["clean"]), run.image(first.row)
-    pictures = {"clean": clean, "adversarial": changed, "difference": difference(clean, changed)}
-    if run.control:
-        pictures["control"] = run.image(first.rows[run.control])
-    mask = run.mask(first.image_id)
+def _card(account: Account, number: int, cases: Sequence[Case]) -> Card:
+    first, part = cases[0], account.part
+    clean, changed = part.image(first.rows["clean"]), part.image(first.row)
+    pictures = {"clean": clean, "attack": changed, "difference": difference(clean, changed)}
+    if part.has("control"):
+        pictures["control"] = part.image(first.rows["control"])
+    mask = part.mask(first.image_id)
     height, width = clean.shape[:2]
     return Card(
-        run=number,
+        comparison=number,
         title=plain(first.image_id),
         path=plain(first.row["path"]),
         order=first.order,
-        label=run.class_name(first.row["label"]),
-        target=run.class_name(first.row["target"]),
-        confidence=first.row["confidence"],
+        label=part.class_name(first.row["label"]),
+        target=part.class_name(first.row["target"]),
         width=width,
         height=height,
         small=max(width, height) <= SMALL,
         images={name: data_uri(picture) for name, picture in pictures.items()},
         outline="" if mask is None else outline_path(mask),
         mask_size=(0, 0) if mask is None else (mask.shape[0], mask.shape[1]),
-        readings=tuple(_reading(run, case) for case in cases),
+        rows=tuple(_row(part, case, account.wording.verdicts[case.verdict]) for case in cases),
     )
 
 
-def _reading(run: Run, case: Case) -> Reading:
-    shown = [("benign map", "clean", "clean")]
-    if run.control:
-        shown.append(("prediction only", "control", run.control))
-    shown.append((f"under {plain(run.attack)}", "adversarial", run.attack))
+def _row(part: Comparison, case: Case, words: str) -> MapRow:
+    titles = {"clean": "benign map", "control": "prediction only", "attack": f"under {plain(part.attack)}"}
     overlays = []
-    for title, under, attack in shown:
-        values = run.map(attack, case.interpreter, case.image_id)
-        expected = run.keeps and attack == "clean"
-        overlays.append(_overlay(case, title, under, values, None if expected else case.rows[attack]["map_l1_target"]))
-    wanted = run.wanted(case.interpreter, case.image_id)
+    for role, title in titles.items():
+        if part.has(role):
+            values = part.map(role, case.interpreter, case.image_id)
+            distance = None if part.keeps and role == "clean" else case.rows[role]["map_l1_target"]
+            overlays.append(_overlay(case, title, role, values, distance))
+    wanted = part.wanted(case.interpreter, case.image_id)
     if wanted is not None:
         overlays.insert(1, _overlay(case, "wanted map", "clean", wanted, None))
-    return Reading(
-        interpreter=plain(case.interpreter),
-        outcome=case.outcome,
-        verdict=(OUTCOMES if run.keeps else TOWARD)[case.outcome],
-        distance=case.distance,
-        overlays=tuple(overlays),
-    )
+    return MapRow(plain(case.interpreter), case.verdict, words, case.distance, tuple(overlays))
 
 
 def _overlay(case: Case, title: str, under: str, values: Values, distance: float | None) -> Overlay:
     alt = f"{plain(case.interpreter)} map of image {plain(case.image_id)}, {title}"
-    alt += "" if distance is None else f": distance {distance:.3f} to the map that is expected"
+    alt += "" if distance is None else f": distance {distance:.3f} to the wanted map"
     return Overlay(title, under, map_uri(values), alt, distance)
 
 
 def data_uri(image: Pixels) -> str:
-    """An image for the page: exact where it is small, otherwise at most 256 pixels, and compressed as photos are."""
+    """Encode an image for the page: exactly if it is small, otherwise at most 256 pixels large and compressed."""
     picture = Image.fromarray(image)
     if max(picture.size) > LARGEST:
         picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
@@ -159,7 +144,7 @@ def data_uri(image: Pixels) -> str:
 
 
 def map_uri(values: Values) -> str:
-    """A map's veil: coloured, and clear where it is 0. Exact up to 1/94; never larger than 128 pixels."""
+    """Encode a map: coloured, and transparent where it is 0. Exact up to 1/94, at most 128 pixels large."""
     coarse = np.rint(values * (LEVELS - 1)) / (LEVELS - 1)
     picture = Image.fromarray(veil(coarse))
     if max(picture.size) > 128:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from underfire.errors import StoreError
+from underfire.reports.output import writing
 from underfire.reports.sheet import Band, Text, Unit, sheet
 from underfire.text import plain
 
@@ -23,10 +24,10 @@ Series = dict[str, dict[str, list[float]]]
 
 
 def write_losses(table: Path, out: Path) -> Path:
-    """Draw ``table`` (columns phase, step, name, value) to the PNG file ``out``: a curve for each name, by phase.
+    """Draw the losses in ``table`` (columns phase, step, name, value) to the PNG file ``out``, one curve per name.
 
     Raises:
-        StoreError: one cannot be read, or the other not be written.
+        StoreError: ``table`` cannot be read, or ``out`` cannot be written.
     """
     parts: list[Text | Band] = []
     for phase, columns in read_losses(table).items():
@@ -34,17 +35,16 @@ def write_losses(table: Path, out: Path) -> Path:
         parts.append(Text(f"{phase}, {steps} steps", 18, above=12 if parts else 0))
         units = [_unit(name, values) for name, values in columns.items()]
         parts += [Band(tuple(units[begin : begin + COLUMNS])) for begin in range(0, len(units), COLUMNS)]
-    note = "Pale: each step. Dark: the mean over a fiftieth of the phase. Between the numbers: the range that is drawn."
-    picture = sheet([*parts, Text(note, tone="muted", size=13, above=4)])
-    try:
-        picture.save(out, format="PNG", optimize=True)
-    except OSError as error:
-        raise StoreError(f"picture {out} cannot be written: {error.strerror or error}.") from error
+    note = (
+        "Pale: each step. Dark: the mean over a fiftieth of the phase. Below each curve: its range, and its last mean."
+    )
+    with writing(out, "picture") as part:
+        sheet([*parts, Text(note, tone="muted", size=13, above=4)]).save(part, format="PNG", optimize=True)
     return out
 
 
 def read_losses(table: Path) -> Series:
-    """Values by phase and name, in the order of steps."""
+    """Read values by phase and name, in the order of steps."""
     found: Series = {}
     try:
         with table.open(newline="") as file:
@@ -56,7 +56,7 @@ def read_losses(table: Path) -> Series:
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
-    """Means over a window of a fiftieth of the values around each, of those that are known; NaN where none is."""
+    """Average the known values in a window of a fiftieth of all values around each; NaN if there is none."""
     known = np.array(values, dtype=np.float64)
     reach = max(1, len(known) // 100)
     means = []

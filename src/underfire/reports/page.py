@@ -1,4 +1,4 @@
-"""The page of a run: one HTML file that needs nothing beside it."""
+"""The page of one or more runs: one HTML file that needs nothing beside it."""
 
 from __future__ import annotations
 
@@ -6,40 +6,31 @@ import base64
 import gzip
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from underfire.errors import InputError, StoreError
-from underfire.reports import curves, words
-from underfire.reports.gallery import OUTCOMES, TOWARD, cards
-from underfire.runs.reader import CONTROLS, Run
+from underfire.attacks.measure import Measure
+from underfire.errors import InputError
+from underfire.reports import curves, trust, words
+from underfire.reports.account import Account, Interval, accounts_of, labels_of, open_accounts
+from underfire.reports.columns import ARROWS, as_text, page_columns
+from underfire.reports.gallery import cards
+from underfire.reports.output import writing
+from underfire.runs.run import Run
 from underfire.text import plain
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-# (column's head, what it says, key in summary.json, digits)
-COLUMNS = (
-    ("joint success", "class changed and the wanted map shown", "joint_success", 3),
-    ("class changed", "to what the attack wanted", "success", 3),
-    ("map L1", "mean absolute difference to the benign map", "map_l1", 3),
-    ("map IoU", "overlap with the benign map above 0.5", "map_iou", 3),
-    ("map SSIM", "structural similarity to the benign map", "map_ssim", 3),
-    ("map rank", "Spearman correlation with the benign map", "map_spearman", 3),
-    ("image SSIM", "structural similarity to the clean image", "ssim", 3),
-    ("image L2", "Euclidean size of the change, pixels in [0, 1]", "l2", 2),
-    ("confidence", "in the target, over successes", "confidence_of_successes", 3),
-)
-# Only where another map than the benign one was wanted, or the data know the object's true mask: after so many others.
-PLACE = 4
-TO_TARGET = ("map to target", "mean absolute difference to the map that was wanted", "map_l1_target", 3)
-POINTING = (
-    ("mass on object", "share of the map's mass inside the object's true mask", "map_mass_inside", 3),
-    ("peak on object", "share of images whose map peaks inside the object's true mask", "map_peak_inside", 3),
-)
+CONTROLS = {
+    "clean": "unchanged",
+    "reseeded": "unchanged, other seed",
+    "noise": "random noise",
+    "control": "prediction only",
+}
+"""What was done to the images, by role."""
 
 
 def write_page(runs: Sequence[Path], out: Path, title: str | None = None, gallery: int = 60) -> Path:
@@ -47,31 +38,28 @@ def write_page(runs: Sequence[Path], out: Path, title: str | None = None, galler
 
     Args:
         runs: folders that ``underfire attack`` wrote.
-        out: the HTML file. Its folder is made where it does not exist.
-        title: what the page is called; made from the runs where None.
-        gallery: images in the gallery at most, over all runs: chosen evenly over the map distances.
+        out: the HTML file. Its folder is made if it does not exist.
+        title: the page's title; made from the runs if None.
+        gallery: the largest number of images in the gallery, over all runs: chosen evenly over the map distances.
 
     Raises:
         InputError: no runs, or a negative gallery.
         StoreError: a folder holds no finished run, or ``out`` cannot be written.
     """
-    if not runs:
-        raise InputError("runs is empty; expected at least one folder that 'underfire attack' wrote.")
     if gallery < 0:
         raise InputError(f"gallery is {gallery}; expected 0 images or more.")
-    text = render([Run.read(Path(folder)) for folder in runs], title, gallery)
-    part = out.with_name(f"{out.name}.part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+    text = _render(open_accounts(runs), title, gallery)
+    with writing(out, "page") as part:
         part.write_text(text, encoding="utf-8")
-        os.replace(part, out)
-    except OSError as error:
-        raise StoreError(f"page {out} cannot be written: {error.strerror or error}.") from error
     return out
 
 
 def render(runs: Sequence[Run], title: str | None = None, gallery: int = 60) -> str:
-    """The page as text; arguments as for ``write_page``."""
+    """Return the page as text; arguments as for ``write_page``."""
+    return _render([account for run in runs for account in accounts_of(run)], title, gallery)
+
+
+def _render(accounts: Sequence[Account], title: str | None, gallery: int) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -81,18 +69,25 @@ def render(runs: Sequence[Run], title: str | None = None, gallery: int = 60) -> 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # Each run gets its share of the gallery, and the first runs what cannot be shared evenly.
-    shares = [gallery // len(runs) + (number < gallery % len(runs)) for number in range(len(runs))]
-    parts = [_part(run, number, shares[number]) for number, run in enumerate(runs)]
+    count = len(accounts)
+    # Each comparison gets its share of the gallery; the first ones get what cannot be shared evenly.
+    shares = [gallery // count + (number < gallery % count) for number in range(count)]
+    parts = [
+        _part(account, number, label, share)
+        for number, (account, label, share) in enumerate(zip(accounts, labels_of(accounts), shares, strict=True))
+    ]
     charts = [chart.figure() for part in parts for chart in part["charts"]]
     script, style = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
     library = _plotly() if charts else ""
     allowed = " ".join(_hash(code) for code in (script, library) if code)
+    first = next((account for account in accounts if account.part.keeps), accounts[0])
     return environment.get_template("page.html.j2").render(
-        title=plain(title) if title is not None else _title(runs),
+        title=plain(title) if title is not None else _title(accounts),
         parts=parts,
-        interpreters=list(dict.fromkeys(plain(name) for run in runs for name in run.interpreters)),
-        outcomes=OUTCOMES if any(run.keeps for run in runs) else TOWARD,
+        trust=_trust(accounts, [part["label"] for part in parts]),
+        records=_records(accounts),
+        interpreters=list(dict.fromkeys(plain(name) for account in accounts for name in account.part.interpreters)),
+        verdicts=first.wording.verdicts,
         charts=charts,
         script=script,
         style=style,
@@ -102,114 +97,105 @@ def render(runs: Sequence[Run], title: str | None = None, gallery: int = 60) -> 
     )
 
 
-def _title(runs: Sequence[Run]) -> str:
-    attacks = list(dict.fromkeys(run.attack for run in runs))
-    classifiers = list(dict.fromkeys(run.classifier for run in runs))
+def _title(accounts: Sequence[Account]) -> str:
+    if len(accounts) == 1:
+        return accounts[0].part.title
+    attacks = list(dict.fromkeys(account.part.attack for account in accounts))
+    classifiers = list(dict.fromkeys(account.part.classifier for account in accounts))
     more = f" and {len(classifiers) - 3} more" if len(classifiers) > 3 else ""
     return f"{', '.join(map(plain, attacks))} on {', '.join(classifiers[:3])}{more}"
 
 
-def _part(run: Run, number: int, share: int) -> dict[str, Any]:
-    thresholds = [curves.threshold_chart(run, name) for name in run.interpreters]
+def _part(account: Account, number: int, label: str, share: int) -> dict[str, Any]:
+    names, columns = account.part.interpreters, page_columns(account)
+    thresholds = [curves.threshold_chart(account, name) for name in names]
     return {
         "number": number,
-        "name": run.name,
-        "folder": plain(run.folder.name),
+        "label": label,
         # A share and its interval stay on one line.
-        "paragraph": re.sub(r" (%|\[\d+,|\d+\])", "\u00a0\\1", words.paragraph(run)),
-        "headlines": _headlines(run),
-        "first": plain(run.interpreters[0]),
-        "notes": words.trust(run),
-        "columns": _columns(run),
-        "tables": [_table(run, name) for name in run.interpreters],
-        "charts": [*thresholds, *curves.step_charts(run)],
-        "cards": cards(run, number, share),
-        "images": run.summary["images"]["attacked"],
-        "has_control": run.control is not None,
-        "attack": plain(run.attack),
-        "record": _record(run.record),
+        "paragraph": re.sub(r" (%|\[\d+,|\d+\])", "\u00a0\\1", words.paragraph(account)),
+        "headlines": [_headline(account, *headline) for headline in account.headlines],
+        "first": plain(names[0]),
+        "columns": [{**vars(measure), "arrow": ARROWS[measure.better]} for measure in columns],
+        "tables": [_table(account, name, columns) for name in names],
+        "charts": [*thresholds, *curves.step_charts(account)],
+        "cards": cards(account, number, share),
+        "images": account.attacked,
     }
 
 
-def _headlines(run: Run) -> list[dict[str, Any]]:
-    return [
-        {
-            "interpreter": asked,
-            "joint": _share(run.joint_success(run.attack, name)),
-            "control": _share(run.joint_success(run.control, name)) if run.control else None,
-        }
-        for asked, name in run.headlines
-    ]
+def _trust(accounts: Sequence[Account], labels: Sequence[str]) -> list[tuple[str, list[trust.Remark]]]:
+    """List headings and remarks: for a run with several attacks, those on the whole run first."""
+    if len(accounts) == 1:
+        return [("", trust.trust(accounts))]
+    found = []
+    for account, label in zip(accounts, labels, strict=True):
+        several = len(account.run.comparisons) > 1
+        if several and account.part is account.run.comparisons[0]:
+            found.append((f"All attacks of {plain(account.run.path.name)}", trust.on_run(account)))
+        found.append((label, trust.on_comparison(account) if several else trust.trust([account])))
+    return found
 
 
-def _share(interval: Mapping[str, Any]) -> dict[str, Any]:
-    """A share as text, and its interval as places on a line from 0 to 100."""
+def _records(accounts: Sequence[Account]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """List each run's folder with the lines of its record."""
+    runs = {id(account.run): account.run for account in accounts}
+    return [(plain(run.path.name), _record(run.record)) for run in runs.values()]
+
+
+def _headline(account: Account, asked: str, interpreter: str | None) -> dict[str, Any]:
+    return {
+        "asked": asked if len(account.headlines) > 1 else "",
+        "joint": _share(account.joint("attack", interpreter)),
+        "control": _share(account.joint("control", interpreter)) if account.part.has("control") else None,
+        "caution": words.caution(account, interpreter),
+    }
+
+
+def _share(interval: Interval) -> dict[str, Any]:
+    """Format a share, and its interval as places on a line from 0 to 100."""
     mean, low, high = (100 * (interval[key] or 0.0) for key in ("mean", "low", "high"))
-    text = words.with_interval(interval)
-    share, _, bounds = text.partition(" [")
+    share, _, bounds = words.with_interval(interval).partition(" [")
     return {
         "share": share.removesuffix(" %"),
         "bounds": bounds.removesuffix("]").replace(", ", "–"),
         "mean": f"{mean:.1f}",
         "low": f"{low:.1f}",
         "span": f"{high - low:.1f}",
-        "n": interval["n"],
     }
 
 
-def _columns(run: Run) -> tuple[tuple[str, str, str, int], ...]:
-    attacks = [group["attacks"][run.attack] for group in run.summary["interpreters"].values()]
-    known = [column for column in POINTING if any((a.get(column[2]) or {}).get("mean") is not None for a in attacks)]
-    wanted = () if run.keeps else (TO_TARGET,)
-    return (*COLUMNS[: PLACE - 2], *wanted, *COLUMNS[PLACE - 2 : PLACE], *known, *COLUMNS[PLACE:])
+def _table(account: Account, interpreter: str, columns: Sequence[Measure]) -> dict[str, Any]:
+    """Make the rows of one interpreter: controls first, then the attack, then its difference from the control."""
+    part = account.part
+    rows = []
+    for role, name in part.names.items():
+        group = account.group(role, interpreter)
+        kind = "asked" if role == "attack" else ""
+        rows.append(_row(plain(name), CONTROLS.get(role, ""), kind, group, columns))
+    difference = account.difference(interpreter)
+    if difference is not None:
+        what = f"{plain(part.attack)} - {plain(part.control)}, paired"
+        rows.append(_row("difference", what, "paired", difference, columns))
+    caption = f"Maps of {plain(interpreter)}" + (", not attacked" if interpreter in part.readers else "")
+    return {"caption": caption, "rows": rows}
 
 
-def _table(run: Run, name: str) -> dict[str, Any]:
-    """Rows in the order of the story: controls first, then the attack, then what separates it from its control."""
-    group = run.summary["interpreters"][name]
-    first = [*CONTROLS, *([run.control] if run.control else [])]
-    order = [*(c for c in first if c in group["attacks"]), *(a for a in group["attacks"] if a not in first)]
-    what = {"clean": "untouched", "reseeded": "untouched, other seed", "noise": "random noise"}
-    if run.control:
-        what[run.control] = "prediction only"
-    rows = [
-        {
-            "name": plain(attack),
-            "what": what.get(attack, ""),
-            "kind": "asked" if attack == run.attack else "",
-            "cells": [_cell(group["attacks"][attack].get(key), digits) for _, _, key, digits in _columns(run)],
-            "n": group["attacks"][attack]["success"]["n"],
-        }
-        for attack in order
-    ]
-    against = group.get("against_prediction_only")
-    if against:
-        paired = against["paired_difference"]
-        rows.append(
-            {
-                "name": "difference",
-                "what": f"{plain(run.attack)} - {run.control}, paired",
-                "kind": "paired",
-                "cells": [_cell(paired.get(key), digits, signed=True) for _, _, key, digits in _columns(run)],
-                "n": paired["success"]["n"],
-            }
-        )
-    return {"interpreter": plain(name), "rows": rows}
+def _row(name: str, what: str, kind: str, group: Mapping[str, Any], columns: Sequence[Measure]) -> dict[str, Any]:
+    cells = [_cell(group.get(measure.name), measure.digits, kind == "paired") for measure in columns]
+    return {"name": name, "what": what, "kind": kind, "cells": cells, "n": group["success"]["n"]}
 
 
-def _cell(interval: Mapping[str, Any] | None, digits: int, signed: bool = False) -> dict[str, str] | None:
-    if interval is None or interval["mean"] is None:
+def _cell(interval: Interval | None, digits: int, signed: bool) -> dict[str, str] | None:
+    found = as_text(interval, digits, signed)
+    if found is None:
         return None
-    sign = "+" if signed else ""
-    mean, low, high = (f"{round(interval[key], digits) + 0.0:{sign}.{digits}f}" for key in ("mean", "low", "high"))
-    return {
-        "mean": mean.replace("-", "−"),
-        "interval": (f"{low} to {high}" if signed else f"{low}–{high}").replace("-", "−"),
-    }
+    mean, low, high = (text.replace("-", "−") for text in found)
+    return {"mean": mean, "interval": f"{low} to {high}" if signed else f"{low}–{high}"}
 
 
 def _record(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What ``run.json`` holds, one line per value, with nested names joined by dots."""
+    """List the content of ``run.json``, one line per value, with nested names joined by dots."""
     lines: list[tuple[str, str]] = []
     for key, value in record.items():
         if isinstance(value, dict):
@@ -231,7 +217,7 @@ def _plotly() -> str:
 
 @lru_cache(maxsize=1)
 def _packed(code: str) -> str:
-    """Compressed, for the browser to unpack: a third of the size, and nothing in it can end the script element."""
+    """Compress code for the browser to unpack: a third of the size, and nothing in it can end the script element."""
     return base64.b64encode(gzip.compress(code.encode(), 9, mtime=0)).decode("ascii")
 
 

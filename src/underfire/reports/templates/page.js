@@ -12,7 +12,7 @@
   button.addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; themed(); });
   system.addEventListener("change", themed);
 
-  /* Curves: the library is unpacked when they come near. Where that fails, their tables are opened instead. */
+  /* Curves: the library is unpacked when they come near. If that fails, their tables are opened instead. */
   const places = find(".plot");
   const charts = places.length ? JSON.parse(document.getElementById("charts").textContent) : [];
   let library = null;
@@ -73,21 +73,21 @@
     for (const under of find(".under", card)) under.src = card.querySelector(`[data-name="${under.dataset.from}"]`).src;
   }
 
-  /* Filters: a card shows the readings that fit, and hides where none does. */
+  /* Filters: a card shows the rows of maps that fit, and is hidden if none does. */
   const form = document.getElementById("filters");
   const shelf = document.getElementById("cards");
   const shown = document.getElementById("shown");
-  const smallest = (card) => Math.min(...find(".reading:not([hidden])", card).map((r) => Number(r.dataset.distance)));
+  const smallest = (card) => Math.min(...find(".map-row:not([hidden])", card).map((r) => Number(r.dataset.distance)));
   const update = () => {
     const wanted = Object.fromEntries(new FormData(form));
     let images = 0;
     for (const card of cards) {
       let any = false;
-      for (const reading of find(".reading", card)) {
-        const fits = (!wanted.run || card.dataset.run === wanted.run)
-          && (!wanted.interpreter || reading.dataset.interpreter === wanted.interpreter)
-          && (!wanted.outcome || reading.dataset.outcome === wanted.outcome);
-        reading.hidden = !fits;
+      for (const row of find(".map-row", card)) {
+        const fits = (!wanted.comparison || card.dataset.comparison === wanted.comparison)
+          && (!wanted.interpreter || row.dataset.interpreter === wanted.interpreter)
+          && (!wanted.verdict || row.dataset.verdict === wanted.verdict);
+        row.hidden = !fits;
         any = any || fits;
       }
       card.hidden = !any;

@@ -1,0 +1,184 @@
+"""Accounts: one comparison of a run with its intervals, computed once for everything that shows them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from underfire import metrics
+from underfire.errors import InputError
+from underfire.reports.wording import Wording, wording
+from underfire.runs.comparison import Comparison
+from underfire.runs.folder import read_json
+from underfire.runs.run import Run
+from underfire.runs.store import FORMAT
+from underfire.runs.summary import against_control, group, interval
+from underfire.text import plain
+
+Interval = Mapping[str, Any]
+"""The keys ``mean``, ``low``, ``high`` (None for no images) and ``n``, as in ``summary.json``."""
+
+FORMER_NAMES = {"target_class": "target", "variant": "preset"}
+"""Settings that earlier versions called otherwise."""
+
+
+class Account:
+    """One comparison of a run: an attack and its controls, with the interval of every measure.
+
+    Args:
+        run: the run.
+        part: the comparison.
+        stored: groups by interpreter as ``summary.json`` holds them; others are computed.
+    """
+
+    def __init__(self, run: Run, part: Comparison, stored: Mapping[str, Any]) -> None:
+        self.run, self.part = run, part
+        self._stored = stored
+        self._groups: dict[tuple[str, str], dict[str, Any]] = {}
+        self._differences: dict[str, dict[str, Any] | None] = {}
+
+    @property
+    def wording(self) -> Wording:
+        """The words that fit the wanted map."""
+        return wording(self.part.keeps)
+
+    @property
+    def attacked(self) -> int:
+        """The number of attacked images."""
+        return int(self.run.images["attacked"])
+
+    def group(self, role: str, interpreter: str) -> dict[str, Any]:
+        """Return the intervals of one attack or control, read by one interpreter, by measure."""
+        key = (role, interpreter)
+        if key not in self._groups:
+            held = self._stored.get(interpreter, {}).get("attacks", {}).get(self.part.names[role])
+            considered = self.run.images["considered"]
+            self._groups[key] = held or group(self.part, role, interpreter, self.run.measures, considered)
+        return self._groups[key]
+
+    def difference(self, interpreter: str) -> dict[str, Any] | None:
+        """Return the intervals of attack minus control, paired by image; None if there is no control."""
+        if interpreter not in self._differences:
+            held = self._stored.get(interpreter, {}).get("against_prediction_only")
+            found = held or against_control(self.part, interpreter)
+            self._differences[interpreter] = None if found is None else found["paired_difference"]
+        return self._differences[interpreter]
+
+    def joint(self, role: str, interpreter: str | None) -> Interval:
+        """Return the interval of joint success.
+
+        Args:
+            role: ``attack`` or a control's role.
+            interpreter: an interpreter; None for all attacked ones at once.
+        """
+        if interpreter is None and len(self.part.attacked) > 1:
+            return self.all_at_once[role]
+        found: Interval = self.group(role, interpreter or self.part.attacked[0])["joint_success"]
+        return found
+
+    def lead(self, interpreter: str | None) -> Interval | None:
+        """Return the interval of joint success minus that of the control, paired by image; None without a control."""
+        if interpreter is None and len(self.part.attacked) > 1:
+            return self.all_at_once.get("lead")
+        found = self.difference(interpreter or self.part.attacked[0])
+        return None if found is None else found["joint_success"]
+
+    @cached_property
+    def all_at_once(self) -> dict[str, Interval]:
+        """Joint success of all attacked interpreters at once, by role, and the attack's ``lead`` over the control."""
+        flags = {role: self.part.joint_all(role) for role in ("attack", "control") if self.part.has(role)}
+        found: dict[str, Interval] = {role: interval(values) for role, values in flags.items()}
+        if "control" in flags:
+            found["lead"] = metrics.paired_difference(flags["attack"], flags["control"]).to_dict()
+        return found
+
+    @property
+    def headlines(self) -> list[tuple[str, str | None]]:
+        """The numbers to begin with: words, and what ``joint`` takes. All maps at once come first, readers last."""
+        names = self.part.attacked
+        several = [(f"{' and '.join(map(plain, names))} at once", None)] if len(names) > 1 else []
+        readers = [(f"{plain(name)}, not attacked", name) for name in self.part.readers]
+        return [*several, *((plain(name), name) for name in names), *readers]
+
+    @cached_property
+    def largest_change(self) -> int:
+        """The largest change of a pixel value under the attack, in levels of 255."""
+        changes = np.asarray(self.part.column("attack", self.part.interpreters[0], "linf"), dtype=np.float64)
+        return round(float(np.nanmax(changes, initial=0.0)) * 255)
+
+    @property
+    def noise_size(self) -> float | None:
+        """The size of the noise control in pixel units; None if it is as large as the attack's change."""
+        return self.part.files.cells[self.part.labels["noise"]].noise_size
+
+    def setting(self, name: str, default: Any = None) -> Any:
+        """Return a setting of the run, also if an earlier version wrote it under another name."""
+        held = self.run.configuration
+        return held.get(name, held.get(FORMER_NAMES.get(name, name), default))
+
+    def chosen(self, count: int) -> list[int]:
+        """Choose at most ``count`` images, evenly over the map distances of the first interpreter, ends included.
+
+        Returns:
+            Their places among the attacked images, the smallest distance first.
+        """
+        return spread(self.part.distances(self.part.interpreters[0]).tolist(), count)
+
+
+def accounts_of(run: Run) -> list[Account]:
+    """Make the accounts of all comparisons of a run.
+
+    The intervals in ``summary.json`` are used if this version of underfire wrote it, for interpreters that read in one
+    comparison alone.
+    """
+    path = run.path / "summary.json"
+    held = read_json(path) if run.format == FORMAT and path.exists() else {}
+    stored = held.get("interpreters", {}) if held.get("format") == FORMAT else {}
+    names = [name for part in run.comparisons for name in part.interpreters]
+    once = {name: groups for name, groups in stored.items() if names.count(name) == 1}
+    return [Account(run, part, once if _distinct(part.names.values()) else {}) for part in run.comparisons]
+
+
+def _distinct(names: Collection[str]) -> bool:
+    return len(set(names)) == len(names)
+
+
+def open_accounts(folders: Sequence[Path]) -> list[Account]:
+    """Read runs, and make the accounts of all their comparisons.
+
+    Raises:
+        InputError: there is no folder.
+        StoreError: a folder holds no finished run.
+    """
+    if not folders:
+        raise InputError("runs is empty; expected at least one folder that 'underfire attack' wrote.")
+    return [account for folder in folders for account in accounts_of(Run(folder))]
+
+
+def labels_of(accounts: Sequence[Account]) -> list[str]:
+    """Name each account: by its title, with the run's folder only if titles are equal."""
+    titles = [account.part.title for account in accounts]
+    return [
+        title if titles.count(title) == 1 else f"{title} ({plain(account.run.path.name)})"
+        for title, account in zip(titles, accounts, strict=True)
+    ]
+
+
+def spread(values: Sequence[float], count: int) -> list[int]:
+    """Choose at most ``count`` of the values, evenly over their order, the smallest and the largest among them.
+
+    Returns:
+        Their indices, the smallest value first. Equal values keep their order, and NaN counts as the largest. A single
+        one is the middle one.
+    """
+    order = sorted(range(len(values)), key=lambda i: (math.isnan(values[i]), values[i], i))
+    if count < 1 or len(order) <= count:
+        return order if count >= 1 else []
+    if count == 1:
+        return [order[len(order) // 2]]
+    return [order[round(step * (len(order) - 1) / (count - 1))] for step in range(count)]

@@ -1,0 +1,79 @@
+"""The columns of tables: measures in the order in which they are shown, and their values as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from underfire.attacks.measure import Measure
+from underfire.attacks.measures import BUILT_IN, MEASURES
+from underfire.reports.account import Account
+
+CONFIDENCE = replace(
+    MEASURES["confidence"],
+    name="confidence_of_successes",
+    meaning=f"{MEASURES['confidence'].meaning}, over successes",
+)
+"""Confidence over successes: the mean over all images says little, since failures are part of it."""
+
+ON_PAGE = (
+    *("joint_success", "success", "map_l1", "map_l1_target", "map_iou", "map_ssim", "map_mass_inside"),
+    *("map_peak_inside", "map_spearman", "ssim", "l2", CONFIDENCE.name),
+)
+ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
+"""The direction that is better for the attack."""
+
+
+def page_columns(account: Account) -> list[Measure]:
+    """List the measures for the page's tables, with those of the user's own last.
+
+    Measures that no attack or control has a value of are left out, and so is the distance to the wanted map if that is
+    the benign one.
+    """
+    known = {**dict(MEASURES.items()), CONFIDENCE.name: CONFIDENCE}
+    shipped = {measure.name for measure in BUILT_IN}
+    own = [measure for measure in account.run.measures if measure.name not in shipped]
+    groups = [account.group(role, name) for name in account.part.interpreters for role in account.part.labels]
+    skipped = {"map_l1_target"} if account.part.keeps else set()
+    return [
+        measure
+        for measure in (*(known[name] for name in ON_PAGE), *own)
+        if measure.name not in skipped and any(_has_value(group, measure.name) for group in groups)
+    ]
+
+
+def _has_value(group: Mapping[str, Any], name: str) -> bool:
+    return name in group and group[name]["mean"] is not None
+
+
+def summary_columns(accounts: Sequence[Account]) -> list[Measure]:
+    """List the five measures of short tables.
+
+    The distance to the wanted map takes the place of that to the benign one if an attack wants another map. If all data
+    know the objects' true masks, the share of maps that peak there takes the place of the overlap.
+    """
+    benign = all(account.part.keeps for account in accounts)
+    masks = all(account.run.has_masks for account in accounts)
+    distance, where = "map_l1" if benign else "map_l1_target", "map_peak_inside" if masks else "map_iou"
+    return [MEASURES[name] for name in ("joint_success", "success", distance, where, "ssim")]
+
+
+def as_text(interval: Mapping[str, Any] | None, digits: int, signed: bool = False) -> tuple[str, str, str] | None:
+    """Format mean, low and high of an interval; None if no image has a value.
+
+    Args:
+        digits: digits after the point.
+        signed: write a plus before positive numbers.
+    """
+    if interval is None or interval["mean"] is None:
+        return None
+    sign = "+" if signed else ""
+    # + 0.0 turns -0.0 into 0.0.
+    mean, low, high = (f"{round(interval[key], digits) + 0.0:{sign}.{digits}f}" for key in ("mean", "low", "high"))
+    return mean, low, high
+
+
+def legend(measures: Sequence[Measure]) -> str:
+    """Explain columns in one line of text."""
+    return "; ".join(f"{measure.heading}: {measure.meaning}" for measure in measures)

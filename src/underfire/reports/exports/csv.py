@@ -1,0 +1,28 @@
+"""The format ``csv``: all rows of results as comma-separated values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from underfire.errors import StoreError
+from underfire.runs.run import Run
+
+
+def write_csv(run: Run, out: Path) -> None:
+    """Write ``results.parquet`` as CSV, one group of rows at a time.
+
+    Raises:
+        StoreError: the run has lost its results.parquet.
+    """
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet as pq
+
+    path = run.path / "results.parquet"
+    try:
+        results = pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{path} cannot be read: {error}. 'underfire report --tables' makes it again.") from error
+    with results, pyarrow.csv.CSVWriter(out, results.schema_arrow) as writer:
+        for batch in results.iter_batches():
+            writer.write_batch(batch)

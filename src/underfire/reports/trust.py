@@ -1,0 +1,167 @@
+"""Remarks on how far to trust a run: its controls, its numbers of images and steps, and what speaks against them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from underfire.reports.account import Account, accounts_of
+from underfire.reports.words import FEW_IMAGES, OFTEN, UNCLEAR, listed, number, percent, unclear
+from underfire.runs.run import Run
+from underfire.text import plain
+
+MANY_IMAGES = 100
+FEW_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Remark:
+    """One remark on a run. ``careful`` ones speak against its numbers."""
+
+    kind: Literal["good", "careful"]
+    text: str
+
+
+def _remark(careful: bool, text: str) -> Remark:
+    return Remark("careful" if careful else "good", text)
+
+
+def cautions(run: Run) -> list[str]:
+    """List the remarks that speak against the numbers of a run."""
+    return [remark.text for remark in trust(accounts_of(run)) if remark.kind == "careful"]
+
+
+def trust(accounts: Sequence[Account]) -> list[Remark]:
+    """List all remarks on the comparisons of one run, each once. Only what the run recorded is judged."""
+    remarks = _on_images(accounts[0])
+    for account in accounts:
+        remarks += on_comparison(account)
+    return list(dict.fromkeys([*remarks, *_on_attack(accounts[0])]))
+
+
+def on_run(account: Account) -> list[Remark]:
+    """List the remarks that hold for all comparisons of the account's run."""
+    return [*_on_images(account), *_on_attack(account)]
+
+
+def on_comparison(account: Account) -> list[Remark]:
+    """List the remarks on one attack and its controls."""
+    part = account.part
+    remarks = []
+    for name in part.interpreters:
+        remarks += [_on_noise_control(account, name), *_on_reseeded(account, name), *_on_control(account, name)]
+    if part.readers:
+        names, were = listed([plain(name) for name in part.readers]), "was" if len(part.readers) == 1 else "were"
+        remarks.append(
+            _remark(
+                False,
+                f"{names} also read the attacked images, and {were} not attacked: these maps show how far the attack "
+                "carries over to other interpreters.",
+            )
+        )
+    remarks += [*_on_large_noise(account), *_on_small_change(account)]
+    if not part.has("control"):
+        remarks.append(_remark(True, "No attack on the prediction alone was run: there is nothing to compare with."))
+    return remarks
+
+
+def _on_images(account: Account) -> list[Remark]:
+    images, attacked, run = account.run.images, account.attacked, account.run
+    seen, right, unreadable = images["considered"], images["correctly_classified"], images["unreadable"]
+    remarks = []
+    if attacked < FEW_IMAGES:
+        size = f"Only {attacked} images were attacked: intervals are wide, and those of map distances are too narrow."
+    elif attacked < MANY_IMAGES:
+        size = f"{attacked} images were attacked: enough for a first look, but intervals are wide."
+    else:
+        size = f"{attacked} images were attacked."
+    remarks.append(_remark(attacked < MANY_IMAGES, size))
+    skipped = f"; {right - attacked} of these belong to the target class already" if right > attacked else ""
+    text = f"{seen} images were looked at, {right} of them were classified correctly{skipped}."
+    remarks.append(_remark(right < 0.5 * seen, text))
+    if unreadable:
+        some = "; ".join(plain(entry["path"]) for entry in unreadable[:3]) + (" ..." if len(unreadable) > 3 else "")
+        remarks.append(_remark(True, f"{len(unreadable)} files could not be read and are left out: {some}"))
+    if run.lacks:
+        text = f"An earlier version of underfire wrote this run. It does not hold: {'; '.join(run.lacks)}."
+        remarks.append(_remark(True, text))
+    return remarks
+
+
+def _on_attack(account: Account) -> list[Remark]:
+    steps, precision = account.setting("steps"), account.setting("precision", "float32")
+    if steps is None:
+        remarks = [_remark(False, "The attack ran its published number of steps.")]
+    else:
+        short = sum(steps) < FEW_STEPS
+        few = "These are very few: " if short else ""
+        text = f"The attack ran {steps[0]} + {steps[1]} steps instead of the published schedule. {few}"
+        bound = "more steps would reach more, so that these shares are a lower bound."
+        remarks = [_remark(short, text + (bound if short else bound[0].upper() + bound[1:]))]
+    if precision != "float32":
+        remarks.append(_remark(False, f"The attack computed in {precision}; everything was judged in float32."))
+    text = "Everything was judged on the saved 8-bit images, and failures are part of every mean."
+    return [*remarks, _remark(False, text)]
+
+
+def _on_noise_control(account: Account, name: str) -> Remark:
+    size, limit = account.noise_size, account.part.mean_limit(name)
+    if size is None:
+        noise = "Random noise as large as the attack's own change (--noise-eps sets another size)"
+    else:
+        noise = f"Random noise of plus and minus {size * 255:.3g}/255"
+    moved = f"{noise} moves the {plain(name)} map by {number(account.group('noise', name)['map_l1'])} on average. "
+    return _remark(False, moved + account.wording.rule.format(limit=limit))
+
+
+def _on_reseeded(account: Account, name: str) -> list[Remark]:
+    if not account.part.has("reseeded"):
+        return []
+    distance, limit = account.group("reseeded", name)["map_l1"], account.part.mean_limit(name)
+    floor = distance["mean"] or 0
+    if floor <= 0:
+        return []
+    beyond = account.part.keeps and floor >= limit
+    text = (
+        f"{plain(name)} draws random numbers: another seed alone moves the clean images' maps by {number(distance)} on "
+        "average, and no smaller distance means anything"
+    )
+    below = ": the limit is below that distance, so that a map can count as kept only by chance."
+    return [_remark(beyond, text + (below if beyond else "."))]
+
+
+def _on_control(account: Account, name: str) -> list[Remark]:
+    if not account.part.has("control"):
+        return []
+    share, shown = account.joint("control", name)["mean"] or 0, plain(name)
+    if share > OFTEN:
+        return [_remark(True, account.wording.doubt.format(name=shown, share=percent(share)))]
+    if unclear(account, name):
+        text = f"With {shown}, joint success shows {UNCLEAR}, compared image by image."
+        return [_remark(True, text)]
+    return []
+
+
+def _on_large_noise(account: Account) -> list[Remark]:
+    changed = account.group("noise", account.part.interpreters[0])["untargeted_success"]["mean"]
+    if changed is None or changed <= 0.1:
+        return []
+    text = f"Noise alone already changes the class of {percent(changed)} of the images: the change is large."
+    return [_remark(True, text)]
+
+
+def _on_small_change(account: Account) -> list[Remark]:
+    """Remark on noise of a fixed size that is much larger than what the attack did: the limit is then too wide."""
+    size = account.noise_size
+    if size is None or not account.part.keeps:
+        return []
+    levels = int(size * 255 + 1e-3)
+    if account.largest_change >= 0.75 * levels:
+        return []
+    chosen = "noise_eps" if account.setting("noise_eps") is not None else "eps"
+    text = (
+        f"The attack changed no pixel value by more than {account.largest_change} of 255 levels, and noise changes "
+        f"each by {levels}: the limit is made for larger changes. Take more steps, or a smaller {chosen}."
+    )
+    return [_remark(True, text)]
