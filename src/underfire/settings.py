@@ -7,12 +7,13 @@ default and one description everywhere.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from underfire.errors import InputError, plain_words, unknown_name
+from underfire.errors import InputError, plain_words, unknown_name, warn_deprecated
 
 KEY = "underfire"
 T = TypeVar("T")
@@ -26,27 +27,31 @@ class Setting:
         help: one sentence for help texts.
         metavar: a short word for the value in help texts, such as ``EPS``; empty for a flag.
         kind: the type of the value in files and on the command line.
-        least: the smallest allowed number.
-        flags: names on the command line; ``--field-name`` if empty.
-        off: the flag that sets False, if the default of a flag is neither True nor False.
+        least, most: the smallest and the largest allowed number.
+        flags: names on the command line; ``--field-name`` if empty. A setting of kind ``bool`` has two: the name for
+            true, then the name for false.
         former: earlier names on the command line, which still work and warn.
         parse: turns text into the value; texts are converted to ``kind`` if None.
         default: words for the default, if the default is decided later (the field's own default is None then).
         panel: the heading in help texts under which the setting stands.
-        many: True if the option may be repeated; the value is a tuple then.
+        many: True if the option may be repeated; the value is a tuple then, and ``parse`` returns tuples, too.
     """
 
     help: str
     metavar: str = ""
     kind: Any = str
     least: int | None = None
+    most: int | None = None
     flags: tuple[str, ...] = ()
-    off: str = ""
     former: tuple[str, ...] = ()
     parse: Callable[[str], Any] | None = None
     default: str = ""
     panel: str | None = None
     many: bool = False
+
+    def names(self, field: str) -> tuple[str, ...]:
+        """Return the names of the setting called ``field`` on the command line."""
+        return self.flags or (f"--{field.replace('_', '-')}",)
 
 
 def setting(help: str, metavar: str = "", *, value: Any = dataclasses.MISSING, **described: Any) -> Any:
@@ -64,41 +69,90 @@ def settings_of(model: type) -> dict[str, tuple[dataclasses.Field[Any], Setting]
     return {field.name: (field, field.metadata[KEY]) for field in dataclasses.fields(model) if KEY in field.metadata}
 
 
-def create(model: type[T], values: Mapping[str, Any]) -> T:
+class Problems(list[InputError]):
+    """Collects errors, so that a user hears of all problems at once."""
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Collect an InputError of the block instead of raising it."""
+        try:
+            yield
+        except InputError as error:
+            self.append(error)
+
+    def report(self) -> None:
+        """Raise one InputError for all collected errors, if there is any."""
+        if len(self) == 1:
+            raise self[0]
+        if self:
+            raise InputError(" ".join(dict.fromkeys(map(str, self))))
+
+
+def former_names(model: type) -> dict[str, str]:
+    """Return the present name for each former name of a setting."""
+    return {
+        flag.removeprefix("--").replace("-", "_"): name
+        for name, (_, described) in settings_of(model).items()
+        for flag in described.former
+    }
+
+
+def required(model: type) -> list[str]:
+    """List the settings that have no default."""
+    return [name for name, (field, _) in settings_of(model).items() if field.default is dataclasses.MISSING]
+
+
+def create(model: type[T], values: Mapping[str, Any], *, warn: bool = False) -> T:
     """Make a settings object from texts or values, as they come from a command line or a file.
 
-    None stands for the default.
+    Args:
+        model: a dataclass with settings.
+        values: settings by name; None stands for the default. Former names are accepted.
+        warn: warn of former names.
 
     Raises:
         InputError: one sentence for each problem: an unknown name, a missing value, a value of the wrong type.
     """
-    known = settings_of(model)
-    for name in values:
+    known, former = settings_of(model), former_names(model)
+    problems, found = Problems(), {}
+    for called, value in values.items():
+        name = former.get(called, called)
         if name not in known:
-            raise unknown_name("setting", name, known)
-    problems, found = [], {}
-    for name, value in values.items():
-        if value is None:
-            continue
-        parse = known[name][1].parse
-        try:
-            found[name] = parse(value) if parse is not None and isinstance(value, str) else value
-        except InputError as error:
-            problems.append(str(error))
+            problems.append(unknown_name("setting", called, known))
+        elif name != called and name in values:
+            problems.append(InputError(f"{called} is the former name of {name}; give {name} alone."))
+        elif value is not None:
+            if name != called and warn:
+                warn_deprecated(f"the setting {called}", name)
+            with problems.noted():
+                found[name] = _parsed(known[name][1], value)
     checked, wrong = _checked(model, found)
-    if problems or wrong:
-        raise InputError(" ".join([*problems, *wrong]))
+    problems += [InputError(sentence) for sentence in wrong]
+    problems.report()
     return model(**checked)
 
 
+def _parsed(described: Setting, value: Any) -> Any:
+    """Parse a text, or a number that stands for a text: a file may hold 224 for "224"."""
+    if described.many:
+        if isinstance(value, Mapping):
+            value = [f"{name}={number!r}" for name, number in value.items()]
+        parse = described.parse or (lambda text: (text,))
+        texts = value if isinstance(value, list | tuple) else (value,)
+        return tuple(part for each in texts for part in (parse(each) if isinstance(each, str) else (each,)))
+    if described.parse is None or isinstance(value, bool) or not isinstance(value, str | int | float):
+        return value
+    return described.parse(str(value))
+
+
 def _checked(model: type, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Convert values to the types of their settings. Returns them, and a sentence for each problem."""
+    """Convert values to the types of their settings. Returns them, and a sentence for each wrong setting."""
     from pydantic import ValidationError
 
     try:
         made = _validator(model)(**values)
     except ValidationError as error:
-        return {}, [_sentence(problem) for problem in error.errors()]
+        return {}, list({problem["loc"][0]: _sentence(problem) for problem in reversed(error.errors())}.values())[::-1]
     return {name: getattr(made, name) for name in values}, []
 
 
@@ -110,10 +164,11 @@ def _validator(model: type) -> Any:
     fields: dict[str, Any] = {}
     for name, (field, described) in settings_of(model).items():
         required = field.default is dataclasses.MISSING
-        constraints: dict[str, Any] = {} if described.least is None else {"ge": described.least}
+        limits = {"ge": described.least, "le": described.most}
+        constraints: dict[str, Any] = {key: limit for key, limit in limits.items() if limit is not None}
         kind = described.kind if required else described.kind | None
         fields[name] = (kind, Field(... if required else None, **constraints))
-    config = ConfigDict(protected_namespaces=())
+    config = ConfigDict(protected_namespaces=(), coerce_numbers_to_str=True)
     return create_model(model.__name__, __config__=config, **fields)
 
 
@@ -123,8 +178,11 @@ def _sentence(problem: Any) -> str:
         return f"{name} is missing; expected --{name.replace('_', '-')}, or {name} in the configuration."
     if name == "count" and problem["type"] == "greater_than_equal":
         return few_images(problem["input"])
-    said = plain_words(problem["msg"]).replace("greater than or equal to", "at least")
-    return f"{name} is {problem['input']!r}; {said[0].lower()}{said[1:]}."
+    said = plain_words(problem["msg"])
+    said = said.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
+    limited = problem["type"] in ("greater_than_equal", "less_than_equal")
+    value = problem["input"] if limited else repr(problem["input"])  # the text "0" is a number here
+    return f"{name} is {value}; {said[0].lower()}{said[1:]}."
 
 
 def few_images(count: int) -> str:

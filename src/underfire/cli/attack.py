@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from underfire.attacks import AttackSettings
 from underfire.cli.configuration import read_configuration, written
-from underfire.cli.options import flag, option, takes
+from underfire.cli.options import USAGE_ERROR, Given, flag, option, takes
 from underfire.cli.screen import RunBars, bars, say
-from underfire.errors import InputError
-from underfire.runs.settings import RunConfig
+from underfire.runs.inputs import InputSettings
+from underfire.runs.settings import ExecutionSettings, RunConfig, RunSettings
+from underfire.settings import Problems, create, required, settings_of, to_values
 
 EXAMPLES = """[bold]Examples[/bold]
 
@@ -23,30 +26,31 @@ underfire attack --data photos/ --classifier my_model.py:build --interpreter gra
 underfire attack --config run.toml --seed 1 --out runs/seed1"""  # noqa: E501
 
 
-@takes(RunConfig, first=("data", "classifier", "interpreters", "readers", "each", "attack"))
+MODELS = (RunSettings, AttackSettings, InputSettings, ExecutionSettings)
+"""All settings that the command line and the file of ``--config`` may hold, in the order of the help text."""
+PANELS: Mapping[type, str] = {AttackSettings: "The attack", RunSettings: "The run"}
+
+
+@takes(*MODELS, demand=False, panels=PANELS)
 def attack(
-    out: Annotated[
-        Path | None, option("FOLDER", "Folder for results, images and maps. [required]", "--out", show_default=False)
-    ] = None,
+    context: typer.Context,
+    given: Given,
     config: Annotated[
-        Path | None, option("FILE", "TOML file with settings; options override it.", "--config", show_default=False)
+        Path | None,
+        option(
+            "FILE",
+            "TOML file with settings, named as in --dump-config; options override it.",
+            "--config",
+            show_default=False,
+        ),
     ] = None,
     dump_config: Annotated[
         bool, flag("--dump-config", "Print all settings as TOML for --config, and do nothing else.")
     ] = False,
-    batch_size: Annotated[
-        str | None,
-        option("N", "Images at once; does not change results. [default: auto]", "--batch-size", show_default=False),
-    ] = None,
-    device: Annotated[
-        str | None,
-        option("NAME", "Device: auto, cpu, cuda, cuda:1. [default: auto]", "--device", show_default=False),
-    ] = None,
     resume: Annotated[bool, flag("--resume", "Go on with the run in the output folder, if there is one.")] = False,
     overwrite: Annotated[bool, flag("--overwrite", "Replace the run in the output folder.")] = False,
     no_page: Annotated[bool, flag("--no-page", "Do not write page.html and figure.png.")] = False,
     as_json: Annotated[bool, flag("--json", "Print the summary as JSON.")] = False,
-    given: dict[str, Any] = {},  # noqa: B006 (filled by ``takes``)
 ) -> None:
     """Attack images, judge the outcome beside its controls, and write everything down.
 
@@ -55,43 +59,41 @@ def attack(
     alone, and, if an interpreter draws random numbers (mask, smoothgrad, captum:Lime and the like), the clean images
     read with other random numbers.
     """
-    values = {} if config is None else read_configuration(config, RunConfig)
-    own = {name: values.pop(name) for name in ("out", "batch_size", "device") if name in values}
-    settings = RunConfig.create(**values | given)
-    place, size, where = out or own.get("out"), batch_size or own.get("batch_size"), device or own.get("device")
+    values = ({} if config is None else read_configuration(config, MODELS)) | given
     if dump_config:
-        chosen = {"out": None if place is None else str(place), "batch_size": size, "device": where}
-        typer.echo(written(settings, {name: value for name, value in chosen.items() if value is not None}), nl=False)
+        values.setdefault("out", "")
+    needed = [f"--{name}" for model in (RunConfig, ExecutionSettings) for name in required(model) if name not in values]
+    if needed:
+        raise USAGE_ERROR(f"Missing {' and '.join(needed)}: give it here, or in the file of --config.", ctx=context)
+    settings, execution = _checked(values)
+    if dump_config:
+        shown = settings.to_dict() | to_values(execution) | {"out": execution.out or None}
+        typer.echo(written(shown, MODELS), nl=False)
         return
-    if place is None:
-        raise InputError("out is missing; expected --out FOLDER, or out in the configuration.")
-    _run(settings, Path(place), _batch_size(size), where or "auto", resume, overwrite, page=not no_page, json_=as_json)
+    _run(settings, execution, resume, overwrite, page=not no_page, json_=as_json)
 
 
-def _batch_size(given: str | int | None) -> int | None:
-    if given is None or given == "auto":
-        return None
-    if not (str(given).isdecimal() and int(given)):
-        raise InputError(f"batch_size is {given!r}; expected a positive number or 'auto'.")
-    return int(given)
+def _checked(values: Mapping[str, Any]) -> tuple[RunConfig, ExecutionSettings]:
+    """Make both parts of the configuration, and report the problems of both."""
+    own = {name: value for name, value in values.items() if name in settings_of(ExecutionSettings)}
+    problems = Problems()
+    with problems.noted():
+        execution = create(ExecutionSettings, own)
+    with problems.noted():
+        settings = RunConfig.from_values({name: value for name, value in values.items() if name not in own})
+    problems.report()
+    return settings, execution
 
 
 def _run(
-    settings: RunConfig,
-    out: Path,
-    batch_size: int | None,
-    device: str,
-    resume: bool,
-    overwrite: bool,
-    *,
-    page: bool,
-    json_: bool,
+    settings: RunConfig, execution: ExecutionSettings, resume: bool, overwrite: bool, *, page: bool, json_: bool
 ) -> None:
     from rich.console import Console
     from rich.text import Text
 
     from underfire.runs import run_attack
 
+    out = Path(execution.out).expanduser()
     if resume and not (out / "run.json").exists():
         say("note", f"there is no run in {out} to go on with: this one begins there.", "cyan")
     with bars() as progress:
@@ -100,8 +102,8 @@ def _run(
             out,
             resume=resume,
             overwrite=overwrite,
-            batch_size=batch_size,
-            device=device,
+            batch_size=execution.batch_size,
+            device=execution.device,
             reporter=RunBars(progress),
         )
     files = "results.parquet, trace.parquet, summary.json, run.json, cells/, images/"

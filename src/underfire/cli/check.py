@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from underfire.cli import options
-from underfire.cli.options import flag, option, takes
+from underfire.cli.options import Given, flag, option, takes
 from underfire.runs.inputs import InputSettings
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ MARKS = {"good": ("ok", "green"), "hint": ("look", "yellow"), "problem": ("no", 
 
 @takes(InputSettings)
 def check(
+    given: Given,
     count: Annotated[int, option("N", "Images to look at.", "--count")] = 64,
     device: options.Device = "auto",
     as_json: Annotated[bool, flag("--json", "Print everything as JSON.")] = False,
-    given: dict[str, Any] = {},  # noqa: B006 (filled by ``takes``)
 ) -> None:
     """Check that an attack can run on a classifier; say what it would cost, and what looks wrong.
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from underfire.cli import attack, check, demo, explain, names, report, train, train_rts
-from underfire.cli.options import flag
+from underfire.cli.options import USAGE_ERROR, flag
 from underfire.cli.screen import say, screen, show_warning
 from underfire.errors import UnderfireError, plain_words
 from underfire.version import __version__
@@ -59,26 +59,29 @@ _add(train_app, train_rts.rts, train_rts.EXAMPLES)
 app.add_typer(train_app, name="train")
 
 
+STOPPED = 130
+"""The exit code after Ctrl-C. Some versions of typer return it, others raise an exception."""
+
+
 def main() -> None:
     """Run the command line. Wrong usage and errors on purpose are one paragraph, and exit code 2."""
     warnings.showwarning = show_warning
     try:
         code = app(prog_name="underfire", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = STOPPED
     except UnderfireError as error:
         say("error", str(error), "red")
         sys.exit(2)
-    except _USAGE_ERROR as error:
+    except USAGE_ERROR as error:
         message = plain_words(error.format_message().strip())
         if message:  # an empty message means that the help has been shown
             ended = message if message.endswith(("?", "!")) else f"{message.rstrip('.')}."
             say("error", f"{ended} See {_command(error)} --help.", "red")
         sys.exit(2)
-    if code == 130:  # Ctrl-C
+    if code == STOPPED:
         screen.print("Stopped. Finished parts are kept, and --resume goes on from them.")
     sys.exit(code)
-
-
-_USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # typer may bring its own copy of click
 
 
 def _command(error: Any) -> str:

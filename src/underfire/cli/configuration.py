@@ -5,35 +5,40 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from underfire.errors import InputError, unknown_name
-from underfire.settings import settings_of, to_values
-
-OWN = ("out", "batch_size", "device")
-"""Keys of a file that are no settings of the run: they do not change its results."""
+from underfire.settings import Problems, former_names, settings_of
 
 
-def read_configuration(path: Path, model: type) -> dict[str, Any]:
-    """Read a TOML file whose keys are settings of ``model``, or ``out``, ``batch_size`` and ``device``.
+def read_configuration(path: Path, models: Iterable[type]) -> dict[str, Any]:
+    """Read a TOML file whose keys are settings of the ``models``; former names are accepted.
 
     Raises:
-        InputError: the file cannot be read, is no TOML, or has an unknown key; the message gives the line.
+        InputError: the file cannot be read, is no TOML, or has unknown keys; the message gives the lines.
     """
+    models = list(models)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.expanduser().read_text(encoding="utf-8")
         values = tomllib.loads(text)
     except OSError as error:
         raise InputError(f"config is {str(path)!r}, which cannot be read: {error.strerror or error}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"config is {str(path)!r}, which is no TOML: {error}.") from error
-    known = (*settings_of(model), *OWN)
-    for key in values:
-        if key not in known:
-            raise InputError(f"{path}, line {_line(text, key)}: {unknown_name('setting', key, known)}")
-    return values
+    known = {name for model in models for name in settings_of(model)}
+    former = {old: name for model in models for old, name in former_names(model).items()}
+    problems, found = Problems(), {}
+    for key, value in values.items():
+        name = former.get(key, key)
+        if name not in known:
+            problems.append(InputError(f"{path}, line {_line(text, key)}: {unknown_name('setting', key, known)}"))
+        elif name in found or (name != key and name in values):
+            problems.append(InputError(f"{path}, line {_line(text, key)}: {key} is the former name of {name}."))
+        found[name] = value
+    problems.report()
+    return found
 
 
 def _line(text: str, key: str) -> int:
@@ -44,17 +49,25 @@ def _line(text: str, key: str) -> int:
     return found[0] if found else 1
 
 
-def written(settings: Any, own: Mapping[str, Any]) -> str:
-    """Write settings as TOML that ``read_configuration`` reads back. Settings without a value become comments."""
+def written(values: Mapping[str, Any], models: Iterable[type]) -> str:
+    """Write the settings of the ``models`` as TOML that ``read_configuration`` reads back.
+
+    TOML has no word for None: settings without a value become comments, with their default in words.
+    """
     lines = []
-    for name, value in (to_values(settings) | dict(own)).items():
-        lines.append(f"# {name} = (default)" if value is None else f"{name} = {_toml(value)}")
+    for model in models:
+        for name, (_, described) in settings_of(model).items():
+            value = values[name]
+            default = f"  (default: {described.default})" if described.default else ""
+            lines.append(f"# {name} is not set{default}" if value is None else f"{name} = {_toml(name, value)}")
     return "\n".join([*lines, ""])
 
 
-def _toml(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return json.dumps(value)
+def _toml(name: str, value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(_toml(name, each) for each in value)}]"
+    if isinstance(value, bool) or not isinstance(value, str):
+        return repr(value).lower()
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise InputError(f"{name} is {value!r}, which holds characters that no text file can hold.")
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

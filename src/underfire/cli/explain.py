@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from underfire.cli import options
-from underfire.cli.options import flag, option, takes
+from underfire.cli.options import Given, flag, option, takes
 from underfire.cli.screen import bars
 from underfire.runs.inputs import InputSettings
 
@@ -19,6 +19,7 @@ underfire explain --data photo.jpg --classifier my_model.py:build --interpreter 
 
 @takes(InputSettings)
 def explain(
+    given: Given,
     out: Annotated[Path, option("FOLDER", "Folder for maps, images and the picture.", "--out")],
     interpreter: Annotated[
         list[str] | None,
@@ -35,7 +36,6 @@ def explain(
     ] = "predicted",
     device: options.Device = "auto",
     overwrite: Annotated[bool, flag("--overwrite", "Replace earlier explanations in the folder.")] = False,
-    given: dict[str, Any] = {},  # noqa: B006 (filled by ``takes``)
 ) -> None:
     """Show what a classifier looks at: the maps of images as they are, right or wrong, without any attack.
 

@@ -1,11 +1,15 @@
-"""Options of commands, made from settings: each setting is declared once, in the model that holds it."""
+"""Options of commands, made from settings: each setting is declared once, in the model that holds it.
+
+Every option states its names. Names that typer derives by itself depend on its version: typer 0.27 takes the word for
+the value as the name if the two differ in case alone, so that ``data`` with the word ``DATA`` becomes ``--DATA``.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
-import typing
-from collections.abc import Callable, Sequence
-from dataclasses import MISSING
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass
 from typing import Annotated, Any
 
 import typer
@@ -13,9 +17,12 @@ import typer
 from underfire.errors import InputError, warn_deprecated
 from underfire.settings import Setting, settings_of
 
-FORMER, OFF = "former_", "off_"
-"""Beginnings of the names of parameters for former names, and for flags that set False."""
 Command = Callable[..., None]
+Given = dict[str, Any]
+"""The settings that the user gives on the command line, by name; the other settings are missing in it."""
+
+USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
+"""click's error for wrong usage. Newer versions of typer bring a copy of click, older ones import click."""
 
 
 def option(metavar: str, help: str, name: str, **others: Any) -> Any:
@@ -31,94 +38,117 @@ def flag(name: str, help: str, **others: Any) -> Any:
 Device = Annotated[str, option("NAME", "Device: auto, cpu, cuda, cuda:1.", "--device")]
 
 
-def names_of(name: str, described: Setting) -> tuple[str, ...]:
-    """Return the names of a setting on the command line."""
-    return described.flags or (f"--{name.replace('_', '-')}",)
-
-
-def help_of(field: Any, described: Setting) -> str:
-    """Return the help text of a setting, with its default."""
-    if field.default is MISSING:
-        return f"{described.help} [required]"
-    if described.default:
-        return f"{described.help} [default: {described.default}]"
-    if described.kind is bool or field.default in (None, (), 0):
-        return described.help
-    shown = ",".join(field.default) if isinstance(field.default, tuple) else field.default
-    return f"{described.help} [default: {shown}]"
-
-
-def takes(model: type, first: Sequence[str] = ("data", "classifier")) -> Callable[[Command], Command]:
-    """Give a command the options of a settings model.
-
-    The command gets the values that were given, and only these, as its argument ``given``: texts for most settings, and
-    booleans for flags.
+@dataclass(frozen=True)
+class Part:
+    """One option of a setting: ``--steps W,J``, or one of the two flags of a setting that is true or false.
 
     Args:
-        model: a dataclass with settings.
-        first: settings that stand in the help before the command's own parameters.
+        parameter: the name of the command's parameter.
+        setting: the name of the setting.
+        flag: the option's name on the command line.
+        value: the value that a flag stands for; None for an option with a value.
+        present: the setting's present option, if this option is a former one; else empty.
     """
 
+    parameter: str
+    setting: str
+    flag: str
+    value: bool | None = None
+    present: str = ""
+
+
+def takes(*models: type, demand: bool = True, panels: Mapping[type, str] | None = None) -> Callable[[Command], Command]:
+    """Give a command the options of settings.
+
+    The command's parameter ``given`` gets the settings that the user gives: texts for most of them, lists of texts for
+    options that may be repeated, and booleans for flags.
+
+    Args:
+        models: dataclasses with settings.
+        demand: let typer refuse a call without the required settings; otherwise the command has to.
+        panels: headings in the help text for the settings of a model that have none.
+    """
+    chosen = {}
+    for model in models:
+        for name, (field, described) in settings_of(model).items():
+            panel = described.panel or (panels or {}).get(model)
+            chosen[name] = (field, dataclasses.replace(described, panel=panel))
+
     def decorate(command: Command) -> Command:
-        hints = typing.get_type_hints(command, include_extras=True)
-        own = [p for p in inspect.signature(command).parameters.values() if p.name != "given"]
-        parameters = [p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
-        settings = settings_of(model)
-        made = {name: _parameters(name, *pair) for name, pair in settings.items()}
-        before = [p for name in first for p in made[name]]
-        parameters = [*before, *parameters, *(p for name in made if name not in first for p in made[name])]
+        parts = [part for name, (_, described) in chosen.items() for part in _parts(name, described)]
+        parameters: list[inspect.Parameter] = []
+        for own in inspect.signature(command, eval_str=True).parameters.values():
+            if own.name == "given":
+                parameters += [_parameter(part, *chosen[part.setting], demand) for part in parts]
+            else:
+                parameters.append(own.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
         def run(**values: Any) -> None:
-            given: dict[str, Any] = {}
-            for name, (field, described) in settings.items():
-                value, off = values.pop(name, None), values.pop(f"{OFF}{name}", None)
-                if off:
-                    if value:
-                        raise InputError(f"{names_of(name, described)[0]} and {described.off} contradict each other.")
-                    value = False
-                former = values.pop(f"{FORMER}{name}", None)
-                if former is not None:
-                    warn_deprecated(described.former[0], names_of(name, described)[0])
-                    value = former if value is None else value
-                if value is None or value == []:
-                    continue
-                given[name] = _value(value, field, described)
-            command(**values, given=given)
+            said = {part: values.pop(part.parameter) for part in parts}
+            command(given=_given(said), **values)
 
         run.__name__, run.__doc__ = command.__name__, command.__doc__
-        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         return run
 
     return decorate
 
 
-def _parameters(name: str, field: Any, described: Setting) -> list[inspect.Parameter]:
-    """Make the parameter of a setting, one for the flag that sets False, and a hidden one for former names."""
-    kind = bool | None if described.kind is bool else list[str] | None if described.many else str | None
-    names = names_of(name, described)
-    shared: dict[str, Any] = {"show_default": False, "rich_help_panel": described.panel}
-    shared["metavar"] = described.metavar
-    made = typer.Option(*names, help=help_of(field, described).replace("[", "\\["), **shared)
-    found = [_parameter(name, Annotated[kind, made])]
-    if described.off:
-        off = typer.Option(described.off, metavar="", help=f"The opposite of {names[0]}.", show_default=False)
-        found.append(_parameter(f"{OFF}{name}", Annotated[kind, off]))
-    if described.former:
-        hidden = typer.Option(*described.former, hidden=True, show_default=False)
-        found.append(_parameter(f"{FORMER}{name}", Annotated[kind, hidden]))
+def _parts(name: str, described: Setting) -> Iterator[Part]:
+    """List the options of a setting; the former ones stay hidden in the help text."""
+    names = described.names(name)
+    if described.kind is bool:
+        yield Part(f"{name}_on", name, names[0], value=True)
+        yield Part(f"{name}_off", name, names[1], value=False)
+        return
+    yield Part(name, name, names[0])
+    for former in described.former:
+        yield Part(f"{name}_former", name, former, present=names[0])
+
+
+def _parameter(part: Part, field: dataclasses.Field[Any], described: Setting, demand: bool) -> inspect.Parameter:
+    missing = field.default is MISSING
+    kind: Any = bool if part.value is not None else list[str] if described.many else str
+    made = typer.Option(
+        part.flag,
+        metavar=described.metavar,
+        help=_help(part, field, described, demand).replace("[", "\\["),
+        hidden=bool(part.present) or (part.value is not None and part.value == field.default),
+        show_default=False,
+        rich_help_panel=described.panel,
+    )
+    default = inspect.Parameter.empty if missing and demand else False if kind is bool else None
+    annotation: Any = Annotated[kind | None if default is None else kind, made]
+    return inspect.Parameter(part.parameter, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _help(part: Part, field: dataclasses.Field[Any], described: Setting, demand: bool) -> str:
+    """Return the help text of an option, with its default."""
+    if field.default is MISSING:
+        return described.help if demand else f"{described.help} [required, here or in the file of --config]"
+    if part.value is False and field.default is None:
+        return f"The opposite of {described.names(part.setting)[0]}."
+    words = described.default
+    if not words and part.value is None and field.default is not None:
+        words = ",".join(field.default) if isinstance(field.default, tuple) else str(field.default)
+    return f"{described.help} [default: {words}]" if words else described.help
+
+
+def _given(said: Mapping[Part, Any]) -> Given:
+    """Collect what was given. Raises InputError if two options contradict each other."""
+    found: Given = {}
+    flags: dict[str, str] = {}
+    for part, value in said.items():
+        if value is None or value is False or value == []:
+            continue
+        if part.setting in found:
+            both = f"{flags[part.setting]} and {part.flag}"
+            if part.present:
+                raise InputError(f"{both} are two names of one setting; give {part.present} alone.")
+            raise InputError(f"{both} contradict each other; give one of them.")
+        if part.present:
+            warn_deprecated(part.flag, part.present)
+        flags[part.setting] = part.flag
+        found[part.setting] = value if part.value is None else part.value
     return found
-
-
-def _parameter(name: str, annotation: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-
-
-def _value(value: Any, field: Any, described: Setting) -> Any:
-    """Turn what was given on the command line into the setting's value or its text."""
-    if described.kind is bool and field.default is True:  # a flag that switches off, such as --untargeted
-        return not value
-    if described.many:
-        parse = described.parse or (lambda text: (text,))
-        return tuple(part for each in value for part in parse(each))
-    return value

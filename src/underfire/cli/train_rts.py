@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from underfire.cli import options
-from underfire.cli.options import flag, option, takes
+from underfire.cli.options import Given, flag, option, takes
 from underfire.cli.screen import bars, screen
 from underfire.runs.inputs import InputSettings
 
@@ -26,6 +26,7 @@ SHOWN_EVERY = 50
 
 @takes(InputSettings)
 def rts(
+    given: Given,
     out: Annotated[Path, option("FOLDER", "Folder for the masker, its card, losses and the checkpoint.", "--out")],
     test: Annotated[
         str | None, option("DATA", "Test images; they are measured, never trained on.", "--test", show_default=False)
@@ -62,7 +63,6 @@ def rts(
     device: options.Device = "auto",
     resume: Annotated[bool, flag("--resume", "Go on from the checkpoint in the output folder.")] = False,
     as_json: Annotated[bool, flag("--json", "Print what was reached as JSON.")] = False,
-    given: dict[str, Any] = {},  # noqa: B006 (filled by ``takes``)
 ) -> None:
     """Train the masker that the interpreter RTS needs, for any convolutional classifier; resumable at any time.
 

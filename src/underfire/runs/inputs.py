@@ -86,12 +86,20 @@ class InputSettings:
 
     @classmethod
     def create(cls, **values: Any) -> Self:
-        """Make checked settings from texts or values. Raises InputError, one sentence per problem."""
-        return create(cls, values)
+        """Make checked settings from texts or values; former names work, and warn.
+
+        Raises:
+            InputError: one sentence for each problem.
+        """
+        return create(cls, values, warn=True)
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """Make checked settings from JSON values. Raises InputError, one sentence per problem."""
+        """Make checked settings from values of a file, also of an earlier version, whose names may be former ones.
+
+        Raises:
+            InputError: one sentence for each problem.
+        """
         return create(cls, values)
 
     def to_dict(self) -> dict[str, Any]:

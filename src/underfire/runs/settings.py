@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from underfire.attacks import CLASS_RULES, AttackSettings, ForeignAttack, GivenClass, Preset
+from underfire.attacks import CLASS_RULES, AttackSettings, BenignMap, ForeignAttack, GivenClass, Preset, RandomClass
+from underfire.attacks.measures import chosen_measures
 from underfire.attacks.targets import ClassRule
 from underfire.errors import InputError, unknown_name
 from underfire.interpreters import canonical
 from underfire.runs.inputs import InputSettings
-from underfire.settings import create, setting, settings_of
+from underfire.settings import Problems, setting, settings_of
 from underfire.user_files import split
+
+INTERPRETERS = "Interpreters"
+"""The heading of the settings about interpreters."""
 
 NO_BASELINE = "none"
 """The ``baseline`` that leaves out the prediction-only attack beside a joint one."""
-
-FORMER = {"target": "target_class", "preset": "variant"}
-"""Names of settings in configurations of earlier versions, and what they are called now."""
 
 
 def parse_interpreters(text: str) -> tuple[str, ...]:
@@ -27,9 +28,9 @@ def parse_interpreters(text: str) -> tuple[str, ...]:
     return (text,) if text.startswith("rts:") else tuple(name.strip() for name in text.split(","))
 
 
-def parse_names(text: str) -> tuple[str, ...]:
-    """Return one name as a tuple."""
-    return (text,)
+def parse_batch_size(text: str) -> str | None:
+    """Return None for ``auto``, and any other text as it is."""
+    return None if text == "auto" else text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,7 @@ class RunSettings:
         flags=("--interpreter",),
         parse=parse_interpreters,
         many=True,
+        panel=INTERPRETERS,
     )
     readers: tuple[str, ...] = setting(
         "More interpreters, which only read the attacked images: captum:Lime, ... (written like --interpreter).",
@@ -65,11 +67,14 @@ class RunSettings:
         flags=("--read-with",),
         parse=parse_interpreters,
         many=True,
+        panel=INTERPRETERS,
     )
     each: bool = setting(
         "Attack every interpreter by itself, in one run with shared controls, instead of all at once.",
         value=False,
         kind=bool,
+        flags=("--each", "--no-each"),
+        panel=INTERPRETERS,
     )
     baseline: str | None = setting(
         "Prediction-only attack beside a joint one: torchattacks:NAME, foolbox:NAME, art:NAME, or none.",
@@ -80,7 +85,7 @@ class RunSettings:
     count: int | None = setting(
         "Attack the first so many correctly classified images.", "N", value=None, kind=int, least=1, default="all"
     )
-    seed: int = setting("Seed of all random numbers.", "N", value=0, kind=int)
+    seed: int = setting("Seed of all random numbers.", "N", value=0, kind=int, least=-(2**63), most=2**63 - 1)
     precision: Literal["float32", "bf16"] = setting(
         "Precision of the attack, float32 or bf16; verdicts are in float32.",
         "TYPE",
@@ -93,7 +98,6 @@ class RunSettings:
         value=(),
         kind=tuple[str, ...],
         flags=("--measure",),
-        parse=parse_names,
         many=True,
     )
 
@@ -107,6 +111,18 @@ class RunConfig(RunSettings, InputSettings, AttackSettings):
     """
 
     def __post_init__(self) -> None:
+        problems = Problems()
+        with problems.noted():
+            self._settle_interpreters()
+        with problems.noted():
+            self._settle_attack()
+        with problems.noted():
+            self._check_baseline()
+        with problems.noted():
+            chosen_measures(self.measures)
+        problems.report()
+
+    def _settle_interpreters(self) -> None:
         names = (*self.interpreters, *self.readers)
         made = [canonical(name) for name in names]
         for place, name in enumerate(made):
@@ -121,32 +137,31 @@ class RunConfig(RunSettings, InputSettings, AttackSettings):
                 f"each is set, and readers is {', '.join(self.readers)}: readers read the images of one attack, and "
                 "there is one for each interpreter. Leave one of the two out."
             )
-        if not -(2**63) <= self.seed < 2**63:
-            raise InputError(f"seed is {self.seed}; expected a whole number of at most 63 bits.")
         count = len(self.interpreters)
         self._set(interpreters=tuple(made[:count]), readers=tuple(made[count:]))
-        self._set(target_class=self.target_class or "random", target_map=self.target_map or "benign")
-        if self.target_class != "random" and not self.targeted:
+
+    def _settle_attack(self) -> None:
+        """Check the attack before any image is read, and take over its radius and its rules."""
+        self._set(target_class=self.target_class or RandomClass.name, target_map=self.target_map or BenignMap.name)
+        if self.target_class != RandomClass.name and not self.targeted:
             raise InputError(
                 f"target_class is {self.target_class!r}, and the attack is untargeted: it has no target class."
             )
-        self._set(eps=self._preset(GivenClass(0)).eps)
-        if self.baseline not in (None, NO_BASELINE):
-            if ":" not in self.baseline:
-                raise InputError(
-                    f"baseline is {self.baseline!r}; expected torchattacks:NAME, foolbox:NAME, art:NAME or "
-                    f"{NO_BASELINE}."
-                )
-            ForeignAttack(self.baseline)
+        own = split(str(self.target_class))  # the user's file is looked at now; a class is known with the classifier
+        self._set(eps=self._preset(CLASS_RULES.find(str(self.target_class)) if own else GivenClass(0)).eps)
+
+    def _check_baseline(self) -> None:
+        if self.baseline in (None, NO_BASELINE):
+            return
+        if ":" not in self.baseline:
+            raise InputError(
+                f"baseline is {self.baseline!r}; expected torchattacks:NAME, foolbox:NAME, art:NAME or {NO_BASELINE}."
+            )
+        ForeignAttack(self.baseline)
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
             object.__setattr__(self, name, value)
-
-    @classmethod
-    def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """Make a configuration from JSON values, also from those of an earlier version."""
-        return create(cls, {FORMER.get(name, name): value for name, value in values.items()})
 
     def preset(self, names: Sequence[str], classes: int) -> Preset:
         """Make the attack that is asked for.
@@ -164,12 +179,39 @@ class RunConfig(RunSettings, InputSettings, AttackSettings):
         return Preset(**values | {"target_class": rule if self.targeted else None})
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExecutionSettings:
+    """Settings of a run that its results do not depend on. A run may be resumed with others.
+
+    Args:
+        out: the output folder.
+        batch_size: images at once; as many as suit the device if None.
+        device: ``auto``, ``cpu``, ``cuda``, or ``cuda:1``.
+    """
+
+    out: str = setting("Folder for results, images and maps.", "FOLDER")
+    batch_size: int | None = setting(
+        "Images at once; does not change results.",
+        "N",
+        value=None,
+        kind=int,
+        least=1,
+        parse=parse_batch_size,
+        default="auto",
+        panel="The run",
+    )
+    device: str = setting("Device: auto, cpu, cuda, cuda:1.", "NAME", value="auto", panel="The run")
+
+
 def parse_target(text: str, names: Sequence[str], classes: int) -> ClassRule:
-    """Turn ``random``, ``least-likely``, a class name, a class number or ``file.py:name`` into a rule."""
-    if text in names[:classes]:
-        return GivenClass(list(names).index(text))
+    """Turn ``random``, ``least-likely``, ``file.py:name``, a class name or a class number into a rule.
+
+    A rule's name comes first, so that ``random`` means the same if a class has that name.
+    """
     if text in CLASS_RULES or split(text):
         return CLASS_RULES.find(text)
+    if text in names[:classes]:
+        return GivenClass(list(names).index(text))
     if text.isdecimal():
         if int(text) >= classes:
             raise InputError(f"target_class is class {text}; the classifier has classes 0..{classes - 1}.")

@@ -36,11 +36,6 @@ def parse_noise_eps(text: str) -> float:
     return parse_eps(text, "noise_eps")
 
 
-def parse_term(text: str) -> tuple[str, ...]:
-    """Return one term as a tuple."""
-    return (text,)
-
-
 @dataclass(frozen=True)
 class AttackSettings:
     """The settings of a named attack. Names, texts and objects are all accepted; ``Preset`` turns them into objects.
@@ -94,7 +89,10 @@ class AttackSettings:
         former=("--preset",),
     )
     targeted: bool = setting(
-        "Accept any wrong class instead of one target class.", value=True, kind=bool, flags=("--untargeted",)
+        "Accept any wrong class instead of one target class.",
+        value=True,
+        kind=bool,
+        flags=("--targeted", "--untargeted"),
     )
     target_class: ClassRule | int | str | Sequence[int] | Tensor | None = setting(
         "The class to reach: random, least-likely, a class (number or name), or file.py:name.",
@@ -107,7 +105,7 @@ class AttackSettings:
         "Let images leave once they no longer improve.",
         value=None,
         kind=bool,
-        off="--no-early-stop",
+        flags=("--early-stop", "--no-early-stop"),
         default="only for Grad and its family",
     )
     perturbation: str | Perturbation | None = setting(
@@ -152,6 +150,5 @@ class AttackSettings:
         value=(),
         kind=tuple[str, ...],
         flags=("--term",),
-        parse=parse_term,
         many=True,
     )
