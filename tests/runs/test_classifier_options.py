@@ -46,7 +46,7 @@ def test_a_run_with_everything_said_equals_the_shipped_one(command: Command, tmp
     assert mine.run["preparation"] == shipped.run["preparation"] == {**expected, "mean": [0.305], "std": [0.345]}
     configuration = mine.run["configuration"]
     assert (configuration["mean"], configuration["image_size"], configuration["classes"]) == ([0.305], [16, 16], "10")
-    assert RunConfig.create(**configuration).model_dump(mode="json") == configuration
+    assert RunConfig.from_values(configuration).to_dict() == configuration
 
 
 def test_another_preparation_is_another_run(command: Command, tmp_path: Path) -> None:

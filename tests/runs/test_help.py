@@ -13,7 +13,7 @@ import typer
 import underfire as uf
 from tests.runs.runs import Command, Written, options
 from underfire import cli
-from underfire.runs.settings import parse_interpreters
+from underfire.runs import RunConfig
 
 
 def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -72,8 +72,10 @@ def test_the_version(command: Command) -> None:
 def test_interpreters_with_commas(command: Command, tmp_path: Path) -> None:
     assert command(*options(interpreter="cam, grad", count=1, steps="1,1", out=tmp_path)).code == 0
     assert set(Written(tmp_path).summary["interpreters"]) == {"cam", "grad"}
-    assert parse_interpreters("cam,lrp:z+") == ("cam", "lrp:z+")
-    assert parse_interpreters("rts:my,folder") == ("rts:my,folder",)
+    where = {"data": "digits:test", "classifier": "digits-resnet"}
+    both = RunConfig.create(**where, interpreters=["cam,lrp:z+", "rts:my,folder"])
+    assert both.interpreters == ("cam", "lrp:z+", "rts:my,folder")
+    assert RunConfig.create(**where).interpreters == ("cam",)
 
 
 def test_resuming_what_is_not_there_is_said(command: Command, tmp_path: Path) -> None:
