@@ -16,6 +16,7 @@ from tests.conftest import Tiny, smooth_images, tiny_network
 from tests.interpreters.rts.makers import pyramid, shape_of
 from underfire import attacks
 from underfire.attacks.benign import read_benign
+from underfire.attacks.experiment import Asked
 from underfire.interpreters import CAM, RTS
 from underfire.interpreters.rts.losses import MaskLoss
 from underfire.interpreters.rts.network import Masker
@@ -119,7 +120,7 @@ def test_an_experiment_follows_the_network_by_refreshing() -> None:
     attack, control = preset.build(system), preset.control().build(system)
 
     def experiment() -> attacks.Experiment:
-        arms = attacks.arms_of(system, [(attack, ("cam",))], control)
+        arms = attacks.arms_of(system, [Asked(attack, ("cam",), control)])
         return attacks.Experiment(system, arms, seed=3, batch_size=16, size=(16, 16))
 
     kept = experiment()
