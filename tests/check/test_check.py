@@ -25,7 +25,7 @@ from underfire.check.other_inputs import try_other_inputs
 from underfire.check.trials import try_interpreters
 from underfire.errors import InputError
 from underfire.interpreters import CAM
-from underfire.runs.inputs import InputConfig
+from underfire.runs.inputs import InputSettings
 
 
 def test_the_interval_is_wilsons() -> None:
@@ -200,7 +200,7 @@ def test_an_interpreter_of_a_new_family_is_tried_too(monkeypatch: pytest.MonkeyP
 
 def test_progress_is_told_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials, "REGISTRY", {"cam": CAM})
-    config = InputConfig.create(data="digits:test", classifier="digits-resnet")
+    config = InputSettings.create(data="digits:test", classifier="digits-resnet")
     heard: list[str] = []
     found = run_check(config, 8, torch.device("cpu"), heard.append)
     assert heard[0] == "opening classifier and data"

@@ -15,7 +15,7 @@ from tests.classifiers.sources.models import PHOTOS, attack, package
 from underfire.check import run_check
 from underfire.data import Resizing
 from underfire.errors import InputError
-from underfire.runs.inputs import InputConfig
+from underfire.runs.inputs import InputSettings
 
 
 @pytest.mark.parametrize(("name", "interpreter"), [("resnet50", "cam"), ("densenet169", "cam")])
@@ -142,7 +142,7 @@ def test_photos_by_wordnet_id_are_in_the_networks_order_and_checked() -> None:
     package("torchvision")
     if not PHOTOS.is_dir():
         pytest.skip("the shared photos are not there")
-    config = InputConfig.create(
+    config = InputSettings.create(
         data=str(PHOTOS), classifier="torchvision:squeezenet1_1:random", image_size="64", features="features"
     )
     inputs = config.open(torch.device("cpu"))
