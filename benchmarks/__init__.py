@@ -16,7 +16,6 @@ from torch import Tensor, nn
 import underfire as uf
 from underfire.attacks import Attack, GivenClass, preset
 from underfire.attacks.benign import Benign, read_benign
-from underfire.attacks.perturbations import has_ball
 from underfire.data import open_data
 from underfire.errors import UnderfireError
 from underfire.interpreters import Grad, SmoothRectifiers
@@ -52,8 +51,8 @@ class Subject:
     ) -> Attack:
         """A preset (``bim`` is PGD without a random start) on these targets; no image leaves early."""
         target = GivenClass(tuple(self.targets.tolist()))
-        eps = EPS if has_ball(name, perturbation) else None
-        made = preset(name, eps=eps, steps=steps, target_class=target, perturbation=perturbation)
+        made = preset(name, steps=steps, target_class=target, perturbation=perturbation)
+        made = made.replace(eps=EPS) if made.made.has("eps") else made
         built = made.build(self.system(interpreter))
         return replace(built, early_stop=None)
 

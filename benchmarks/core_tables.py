@@ -85,11 +85,11 @@ def _table(found: list[Cell], pointing: bool) -> str:
 
 def _lines(cell: Cell, pointing: bool) -> Iterator[tuple[object, ...]]:
     network, explanation, _ = cell.place
-    for attack in ("clean", "reseeded", "noise", "pgd", "adv2"):
-        rows = list(cell.rows.get(attack, {}).values())
+    for attack in ("clean", "reseeded", "noise", cell.control, "adv2"):
+        rows = list(cell.rows.get(attack or "", {}).values())
         if not rows or (attack == "clean" and not pointing):
             continue
-        ours, changed = attack in ("pgd", "adv2"), attack not in ("clean", "reseeded")
+        ours, changed = attack in (cell.control, "adv2"), attack not in ("clean", "reseeded")
         values = [
             shown(metrics.interval([row[name] for row in rows])) if there else ""
             for name, there in (

@@ -14,7 +14,7 @@ import pytest
 from tests.runs.conftest import small_config
 from tests.runs.runs import Command, Written, assert_same_run, content, options, process
 from underfire.errors import ClassifierError, StoreError
-from underfire.runs import RunConfig, run_attack, runner, shard
+from underfire.runs import RunConfig, run_attack, running
 
 CONFIG = small_config(count=20, steps=(2, 4))
 Fail = Callable[[int], None]
@@ -29,16 +29,15 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Written:
 
 def watch_shards(monkeypatch: pytest.MonkeyPatch, before: Fail, after: Fail) -> list[list[int]]:
     """Call ``before`` and ``after`` with each shard's number in this process; returns the shards as they are made."""
-    original, made = shard.attack_shard, list[list[int]]()
+    original, made = running.attack_shard, list[list[int]]()
 
-    def watched(run: Any, view: Any, positions: list[int], *rest: Any) -> Any:
+    def watched(plan: Any, index: int, positions: list[int], *rest: Any) -> None:
         before(len(made))
         made.append(list(positions))
-        result = original(run, view, positions, *rest)
+        original(plan, index, positions, *rest)
         after(len(made) - 1)
-        return result
 
-    monkeypatch.setattr("underfire.runs.runner.attack_shard", watched)
+    monkeypatch.setattr("underfire.runs.running.attack_shard", watched)
     return made
 
 
