@@ -16,9 +16,19 @@ import underfire as uf
 SOURCE = Path(uf.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
-    ("adam", "batching", "checkpoints", "errors", "memory", "numerics", "randomness", "registry", "settings", "text", "training")
-
-    ("metrics", "transforms", "data"),
+    (
+        "adam",
+        "batching",
+        "checkpoints",
+        "errors",
+        "memory",
+        "numerics",
+        "randomness",
+        "registry",
+        "settings",
+        "text",
+        "training",
+    )("metrics", "transforms", "data"),
     ("zoo",),
     ("classifiers",),
     ("interpreters",),

@@ -67,7 +67,8 @@ def test_overwriting_knows_the_images_of_every_attack(held: Path, attack: str) -
 
 
 @pytest.mark.parametrize(
-    "foreign", ["thesis.tex", "images/holiday.png", "images/clean/notes.txt", "shards/mine.parquet", "code/run.json"]
+    "foreign",
+    ["thesis.tex", "images/holiday.png", "images/clean/notes.txt", "shards/mine.parquet", "code/run.json"]
     + ["cells/mine.parquet", "cells/0123456789abcdef/mine.parquet", "cells/thesis/000000.parquet"],
 )
 def test_overwriting_refuses_what_no_run_wrote(held: Path, foreign: str) -> None:

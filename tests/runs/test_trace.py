@@ -52,9 +52,7 @@ def test_the_best_iterate_is_in_the_course(full: Written, courses: Courses) -> N
         if reached:
             best = min(reached, key=sum)
             close += abs(sum(best) / 2 - (judged["cam"][image] + judged["grad"][image]) / 2) < 0.02
-            each_close += all(
-                abs(value - judged[name][image]) < 0.04 for name, value in zip(judged, best, strict=True)
-            )
+            each_close += all(abs(value - judged[name][image]) < 0.04 for name, value in zip(judged, best, strict=True))
     assert close >= 8
     assert each_close >= 8
 

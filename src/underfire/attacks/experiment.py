@@ -21,6 +21,8 @@ from underfire.attacks.outcome import Outcome
 from underfire.attacks.perturbations import Perturbation
 from underfire.attacks.progress import Progress
 from underfire.attacks.shaping import Shaping
+from underfire.attacks.target_maps import MapRule
+from underfire.attacks.targets import ClassRule
 from underfire.system import System, SystemView
 
 Kind = Literal["clean", "reseeded", "noise", "control", "attack"]
@@ -37,6 +39,10 @@ class Runnable(Protocol):
     def shaping(self) -> Shaping: ...
     @property
     def goal(self) -> Goal: ...
+    @property
+    def target_class(self) -> ClassRule: ...
+    @property
+    def target_map(self) -> MapRule: ...
     @property
     def joint(self) -> bool: ...
     @property

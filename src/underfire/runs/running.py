@@ -164,8 +164,9 @@ def _prepare(
 def _excluded(preset: Preset) -> int | None:
     """Return the target class, if there is one for all images: an image of that class cannot be attacked."""
     rule = preset.class_rule
-    given = isinstance(rule, GivenClass) and isinstance(rule.target, int) and preset.targeted
-    return rule.target if given else None  # type: ignore[union-attr, return-value]
+    if preset.targeted and isinstance(rule, GivenClass) and isinstance(rule.target, int):
+        return rule.target
+    return None
 
 
 def _control(config: RunConfig, preset: Preset, system: System) -> BaseAttack | None:

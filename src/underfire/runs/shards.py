@@ -163,7 +163,8 @@ class _Part:
 
     def write_clean(self, finding: Finding | None) -> None:
         """Write the clean cell: the attacked images, and those that were looked at without being attacked."""
-        parts, system = [], self.plan.experiment.system
+        parts: list[tuple[list[int], Judgement, Aim | None]] = []
+        system = self.plan.experiment.system
         if finding is not None:
             parts.append((self.attacked, finding.judgement, finding.aim))
         if self.rest:
