@@ -85,8 +85,8 @@ def _table(found: list[Cell], pointing: bool) -> str:
 
 def _lines(cell: Cell, pointing: bool) -> Iterator[tuple[object, ...]]:
     network, explanation, _ = cell.place
-    for attack in ("clean", "reseeded", "noise", cell.control or "", "adv2"):
-        rows = list(cell.rows.get(attack, {}).values())
+    for attack in ("clean", "reseeded", "noise", cell.control, "adv2"):
+        rows = list(cell.rows.get(attack or "", {}).values())
         if not rows or (attack == "clean" and not pointing):
             continue
         ours, changed = attack in (cell.control, "adv2"), attack not in ("clean", "reseeded")

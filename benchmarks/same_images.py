@@ -92,7 +92,17 @@ def make(data: str, out: Path, only: str | None) -> None:
             continue
         folder = out / "run"
         shutil.rmtree(folder, ignore_errors=True)
-        command = [sys.executable, "-m", "underfire.cli", "attack", *options, "--out", str(folder), "--no-page", "--json"]
+        command = [
+            sys.executable,
+            "-m",
+            "underfire.cli",
+            "attack",
+            *options,
+            "--out",
+            str(folder),
+            "--no-page",
+            "--json",
+        ]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
         note.write_text(json.dumps(hashes(folder), indent=1) + "\n")

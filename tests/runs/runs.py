@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +22,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import underfire as uf
-from underfire import cli
 
 Row = dict[str, Any]
 MISLABELLED = 25  # an image that write_digits gives the next class, so that no classifier gets it "right"
@@ -29,30 +29,62 @@ MISLABELLED = 25  # an image that write_digits gives the next class, so that no 
 
 @dataclass
 class Written:
-    """An output folder, read back."""
+    """An output folder, read back from its files. ``maps`` are by ``cell/interpreter/image``, wanted ones by
+    ``wanted/interpreter/image``; ``logits`` by ``cell/image``; ``masks`` by image."""
 
     folder: Path
     rows: list[Row] = field(default_factory=list)
     trace: list[Row] = field(default_factory=list)
     maps: dict[str, Tensor] = field(default_factory=dict)
+    logits: dict[str, Tensor] = field(default_factory=dict)
+    masks: dict[str, Tensor] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     run: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.rows = pq.read_table(self.folder / "results.parquet").to_pylist()
         self.trace = pq.read_table(self.folder / "trace.parquet").to_pylist()
-        self.maps = load_file(self.folder / "maps.safetensors")
         self.summary = json.loads((self.folder / "summary.json").read_text())
         self.run = json.loads((self.folder / "run.json").read_text())
+        for cell in self.run["cells"]:
+            for file in sorted((self.folder / "cells" / cell["key"]).glob("*.safetensors")):
+                ids = pq.read_table(file.with_suffix(".parquet"))["image_id"].to_pylist()
+                self._take(cell["label"], list(dict.fromkeys(ids)), load_file(file))
+
+    def _take(self, label: str, ids: list[str], tensors: dict[str, Tensor]) -> None:
+        for name, values in tensors.items():
+            kind, _, interpreter = name.partition("/")
+            assert len(values) == len(ids)
+            for image_id, value in zip(ids, values, strict=True):
+                if kind == "maps":
+                    self.maps[f"{label}/{interpreter}/{image_id}"] = value
+                elif kind == "wanted":
+                    self.maps[f"wanted/{interpreter}/{image_id}"] = value
+                else:
+                    found = {"logits": self.logits, "masks": self.masks}[kind]
+                    found[image_id if kind == "masks" else f"{label}/{image_id}"] = value
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The keys of the cells by label."""
+        return {cell["label"]: cell["key"] for cell in self.run["cells"]}
 
     def of(self, attack: str, interpreter: str = "cam", correct_before: bool = True) -> list[Row]:
         """One row per image."""
         wanted = (attack, interpreter, correct_before)
         return [r for r in self.rows if (r["attack"], r["interpreter"], r["correct_before"]) == wanted]
 
+    def of_cell(self, label: str, interpreter: str = "cam") -> list[Row]:
+        """The rows of one cell, by its label."""
+        return [r for r in self.rows if (r["cell"], r["interpreter"]) == (label, interpreter)]
+
     def images(self, rows: Sequence[Row]) -> Tensor:
         """The saved images of ``rows`` as N x 1 x H x W in [0, 1], from their files."""
         return torch.cat([read_png(self.folder / row["image_file"]) for row in rows])
+
+    def pictures(self, label: str) -> dict[str, bytes]:
+        """The files of a cell's images, by image."""
+        return {r["image_id"]: (self.folder / r["image_file"]).read_bytes() for r in self.rows if r["cell"] == label}
 
     def everything(self) -> dict[str, bytes]:
         """The content of every file by its path."""
@@ -73,15 +105,23 @@ def without_seconds(rows: Sequence[Row]) -> list[Row]:
     return [{column: value for column, value in row.items() if column != "seconds"} for row in rows]
 
 
+def without_shards(names: Iterable[str]) -> set[str]:
+    """Paths of a folder's files; of cells only the folder and the kind of file, since shards may be cut differently."""
+    return {re.sub(r"^(cells/\w+/)\d+", r"\1", name) for name in names}
+
+
 def assert_same_run(one: Written, other: Written) -> None:
-    """Equal in everything but time."""
+    """Equal in everything but time, and how images were cut into shards."""
     assert without_seconds(one.rows) == without_seconds(other.rows)
     assert one.trace == other.trace
-    assert one.maps.keys() == other.maps.keys()
-    assert all(torch.equal(value, other.maps[name]) for name, value in one.maps.items())
+    for name in ("maps", "logits", "masks"):
+        ours, theirs = getattr(one, name), getattr(other, name)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
+    assert one.run["cells"] == other.run["cells"]
     pictures = [{name: data for name, data in w.everything().items() if name.endswith(".png")} for w in (one, other)]
     assert pictures[0] == pictures[1]
-    assert one.everything().keys() == other.everything().keys()
+    assert without_shards(one.everything()) == without_shards(other.everything())
 
 
 def tables(lines: Sequence[str]) -> dict[str, list[list[str]]]:
@@ -150,6 +190,8 @@ Command = Callable[..., Ended]
 
 def make_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Runs the command line in this process, as the ``underfire`` script would."""
+
+    from underfire import cli
 
     def run(*words: str | Path) -> Ended:
         monkeypatch.setattr(sys, "argv", ["underfire", *map(str, words)])

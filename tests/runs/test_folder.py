@@ -47,8 +47,11 @@ def test_an_empty_folder_and_a_missing_one_are_used(tmp_path: Path) -> None:
 
 
 def test_overwriting_leaves_nothing_of_the_earlier_run(held: Path, tmp_path: Path) -> None:
-    add(held, "shards/000001.parquet.part", "a killed run leaves such files")
+    add(held, "cells/0123456789abcdef/000001.parquet.part", "a killed run leaves such files")
+    add(held, "cells/0123456789abcdef/000001.safetensors", "and such")
     add(held, "results.parquet.part")
+    for former in ("shards/000001.parquet", "maps.safetensors", "masks.safetensors"):
+        add(held, former, "earlier versions wrote such files")
     config = small_config(count=1, seed=5, attack="pgd")
     run_attack(config, held, overwrite=True)
     run_attack(config, tmp_path / "fresh")
@@ -64,7 +67,9 @@ def test_overwriting_knows_the_images_of_every_attack(held: Path, attack: str) -
 
 
 @pytest.mark.parametrize(
-    "foreign", ["thesis.tex", "images/holiday.png", "images/clean/notes.txt", "shards/mine.parquet", "code/run.json"]
+    "foreign",
+    ["thesis.tex", "images/holiday.png", "images/clean/notes.txt", "shards/mine.parquet", "code/run.json"]
+    + ["cells/mine.parquet", "cells/0123456789abcdef/mine.parquet", "cells/thesis/000000.parquet"],
 )
 def test_overwriting_refuses_what_no_run_wrote(held: Path, foreign: str) -> None:
     add(held, foreign)
@@ -171,7 +176,8 @@ def test_a_second_process_is_refused(tmp_path: Path, command: Command) -> None:
 
 
 def test_a_run_that_fails_at_once_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that the corrected command need not say --overwrite."""
+    """So that the corrected command need not say --overwrite. The clean images and the control, which are
+    done before the attack, do not count."""
 
     def fail(*_: object) -> None:
         raise ClassifierError("no second derivative")

@@ -51,8 +51,8 @@ def test_every_finished_cell_has_its_row_and_its_controls(
     written, cells = runs
     adv2, advedge = written["resnet20-pgd-adv2-cam"], written["resnet20-pgd-advedge-cam"]
     found = [row for row in lines(grid_tables.by_cell(cells)) if row[2] == "pgd"]
-    assert [row[:5] for row in found] == [["digits", "CAM", "pgd", name, "6"] for name in ("pgd", "adv2", "advedge")]
-    for row, rows in zip(found, (adv2.of("pgd"), adv2.of("adv2"), advedge.of("advedge")), strict=True):
+    assert [row[:5] for row in found] == [["digits", "CAM", "pgd", name, "6"] for name in ("bim", "adv2", "advedge")]
+    for row, rows in zip(found, (adv2.of("bim"), adv2.of("adv2"), advedge.of("advedge")), strict=True):
         for cell, column in zip(row[5:], ("joint_success", "success", "map_l1", "map_iou"), strict=False):
             assert starts(cell, mean(rows, column)), (row, column)
         assert starts(row[9], 1 - mean(rows, "ssim"))
@@ -91,7 +91,7 @@ def test_thresholds_stand_beside_the_attack_on_the_same_pixels(
     written, cells = runs
     run = written["resnet20-pgd-threshold0.2-cam"]
     found = lines(grid_tables.by_threshold(cells))
-    assert [row[:3] for row in found] == [["0.2", "pgd", "6"], ["0.2", "advedge+", "6"]]
+    assert [row[:3] for row in found] == [["0.2", "bim-edge-mask", "6"], ["0.2", "advedge+", "6"]]
     for row in found:
         assert starts(row[4], mean(run.of(row[1]), "success"))
 
@@ -102,6 +102,6 @@ def test_shares_are_of_the_benign_maps_distance(runs: tuple[dict[str, Written], 
     (row,) = lines(grid_tables.toward_targets(cells))
     assert row[:4] == ["digits", "CAM", "patch", "6"]
     before = mean(run.of("clean"), "map_l1_target")
-    for cell, attack in ((row[7], "adv2"), (row[8], "pgd")):
+    for cell, attack in ((row[7], "adv2"), (row[8], "bim")):
         assert cell == f"{mean(run.of(attack), 'map_l1_target') / before:.3f}"
     assert starts(row[6], mean(run.of("adv2"), "map_l1_target"))

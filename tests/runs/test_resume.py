@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,17 @@ import pytest
 
 from tests.runs.conftest import small_config
 from tests.runs.runs import Command, Written, assert_same_run, content, options, process
+from underfire.attacks import Experiment
 from underfire.errors import ClassifierError, StoreError
-from underfire.runs import RunConfig, run_attack, runner, shard
+from underfire.runs import Run, RunConfig, run_attack, running
+from underfire.runs.store import Store
+from underfire.system import System
 
 CONFIG = small_config(count=20, steps=(2, 4))
-Fail = Callable[[int], None]
+FEW = small_config(count=5, steps=(1, 2))
+LABELS = ("clean", "bim", "adv2", "noise")
+Done = tuple[int, str]
+"""A cell of a shard: the shard's number and the cell's label."""
 
 
 @pytest.fixture(scope="module")
@@ -27,31 +33,60 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Written:
     return Written(folder)
 
 
-def watch_shards(monkeypatch: pytest.MonkeyPatch, before: Fail, after: Fail) -> list[list[int]]:
-    """Call ``before`` and ``after`` with each shard's number in this process; returns the shards as they are made."""
-    original, made = shard.attack_shard, list[list[int]]()
-
-    def watched(run: Any, view: Any, positions: list[int], *rest: Any) -> Any:
-        before(len(made))
-        made.append(list(positions))
-        result = original(run, view, positions, *rest)
-        after(len(made) - 1)
-        return result
-
-    monkeypatch.setattr("underfire.runs.runner.attack_shard", watched)
-    return made
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """Three shards of up to two images."""
+    folder = tmp_path_factory.mktemp("few")
+    run_attack(FEW, folder, batch_size=2)
+    return Written(folder)
 
 
-def nothing(_: int) -> None:
-    pass
+class Watched:
+    """Notes which cells are performed and which are written, and raises ``error`` around the writing of one.
+
+    Args:
+        at: the place of the cell in the order of writing; None for no error.
+        moment: ``before`` its rows are written (its images are there), or ``after``.
+    """
+
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        at: int | None = None,
+        error: type[BaseException] = KeyboardInterrupt,
+        moment: str = "before",
+    ) -> None:
+        self.performed: list[str] = []
+        self.written: list[Done] = []
+        self.readings = 0
+        perform, write, maps = Experiment.perform, Store.write_shard, System.maps
+
+        def watched_perform(experiment: Experiment, arm: Any, *rest: Any, **more: Any) -> Any:
+            self.performed.append(arm.label)
+            return perform(experiment, arm, *rest, **more)
+
+        def watched_write(store: Store, key: str, index: int, shard: Any) -> None:
+            label = next(cell["label"] for cell in store.read_run()["cells"] if cell["key"] == key)
+            if moment == "before" and len(self.written) == at:
+                raise error("interrupted on purpose")
+            write(store, key, index, shard)
+            self.written.append((index, label))
+            if moment == "after" and len(self.written) - 1 == at:
+                raise error("interrupted on purpose")
+
+        def watched_maps(system: System, *rest: Any) -> Any:
+            self.readings += 1
+            return maps(system, *rest)
+
+        monkeypatch.setattr(Experiment, "perform", watched_perform)
+        monkeypatch.setattr(Store, "write_shard", watched_write)
+        monkeypatch.setattr(System, "maps", watched_maps)
 
 
-def failing(number: int, error: type[BaseException]) -> Fail:
-    def fail(shard: int) -> None:
-        if shard == number:
-            raise error("interrupted on purpose")
-
-    return fail
+def shards_of(folder: Path) -> set[Done]:
+    """The cells of shards that a folder holds."""
+    labels = {cell["key"]: cell["label"] for cell in json.loads((folder / "run.json").read_text())["cells"]}
+    return {(int(file.stem), labels[file.parent.name]) for file in folder.glob("cells/*/*.parquet")}
 
 
 def test_the_result_does_not_depend_on_the_shards(uninterrupted: Written, tmp_path: Path) -> None:
@@ -64,43 +99,102 @@ def test_the_result_does_not_depend_on_the_shards(uninterrupted: Written, tmp_pa
 def test_only_what_is_missing_is_done_again(
     uninterrupted: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], moment: str
 ) -> None:
-    """Interrupted before the second shard, and at its end, when its images are there but its rows are not."""
-    fail = failing(1, error)
+    """Interrupted at the end of the second shard, when its last images are there but not its last rows, or both."""
+    every = [(index, label) for index in range(3) for label in LABELS]
+    done = 7 if moment == "before" else 8
     with monkeypatch.context() as patch:
-        watch_shards(patch, fail if moment == "before" else nothing, fail if moment == "after" else nothing)
+        Watched(patch, 7, error, moment)
         with pytest.raises(error, match="interrupted on purpose"):
             run_attack(CONFIG, tmp_path, batch_size=8)
     assert not (tmp_path / "results.parquet").exists()
-    assert [file.name for file in sorted((tmp_path / "shards").glob("*.parquet"))] == ["000000.parquet"]
-    made = watch_shards(monkeypatch, nothing, nothing)
+    assert shards_of(tmp_path) == set(every[:done])
+    watched = Watched(monkeypatch)
     run_attack(CONFIG, tmp_path, resume=True, batch_size=5)
-    assert made == [list(range(8, 16)), list(range(16, 20))]
+    assert watched.written == every[done:]
+    assert watched.performed == [label for _, label in every[done:]]
     assert_same_run(uninterrupted, Written(tmp_path))
 
 
-def test_interrupted_while_finishing(uninterrupted: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(runner, "_record", lambda run: failing(0, KeyboardInterrupt)(0))
+@pytest.mark.parametrize("at", range(12))
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_run_may_be_interrupted_at_any_cell(few: Written, tmp_path: Path, at: int, moment: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        Watched(patch, at, moment=moment)
+        with pytest.raises(KeyboardInterrupt):
+            run_attack(FEW, tmp_path, batch_size=2)
+    if (at, moment) == (0, "before"):
+        assert content(tmp_path) == {}, "a run that fails before its first shard leaves nothing"
+    run_attack(FEW, tmp_path, resume=True, batch_size=1)
+    assert_same_run(few, Written(tmp_path))
+
+
+@pytest.mark.parametrize("lost", LABELS)
+def test_any_cell_of_a_shard_can_be_lost(
+    few: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """Only that cell is made again. Its benign maps come from the clean cell, and are computed if that is lost."""
+    folder = unfinished(few.folder, tmp_path / "run")
+    for file in folder.glob(f"cells/{few.keys[lost]}/000001.*"):
+        file.unlink()
+    watched = Watched(monkeypatch)
+    run_attack(FEW, folder, resume=True)
+    assert watched.written == [(1, lost)]
+    assert watched.performed == [lost]
+    assert watched.readings == 1, "of the clean images, or of the cell's own"
+    assert_same_run(few, Written(folder))
+
+
+def test_a_shard_without_its_tensors_is_not_taken_for_complete(few: Written, tmp_path: Path) -> None:
+    """The file of rows comes last, so that it is the one that counts."""
+    folder = unfinished(few.folder, tmp_path / "run")
+    (folder / "cells" / few.keys["adv2"] / "000002.parquet").unlink()
+    (folder / "cells" / few.keys["adv2"] / "000002.safetensors").write_bytes(b"half")
+    run_attack(FEW, folder, resume=True)
+    assert_same_run(few, Written(folder))
+
+
+def unfinished(finished: Path, folder: Path) -> Path:
+    """A copy of a run in which all shards are there, and nothing was made of them yet."""
+    shutil.copytree(finished, folder)
+    for name in ("results.parquet", "trace.parquet", "summary.json"):
+        (folder / name).unlink()
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(record | {"finished": False}))
+    return folder
+
+
+@pytest.mark.parametrize("at", ["Run.summary", "Store.write_tables", "running._environment"])
+def test_interrupted_while_finishing(uninterrupted: Written, tmp_path: Path, at: str) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    target, name = at.split(".")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr({"Run": Run, "Store": Store, "running": running}[target], name, interrupted)
         with pytest.raises(KeyboardInterrupt):
             run_attack(CONFIG, tmp_path, batch_size=8)
-    made = watch_shards(monkeypatch, nothing, nothing)
-    run_attack(CONFIG, tmp_path, resume=True)
-    assert made == []
+    with pytest.MonkeyPatch.context() as patch:
+        watched = Watched(patch)
+        run_attack(CONFIG, tmp_path, resume=True)
+    assert watched.performed == watched.written == []
     assert_same_run(uninterrupted, Written(tmp_path))
+
+
+def held(folder: Path) -> list[Path]:
+    return list(folder.glob("cells/*/000000.parquet"))
 
 
 def test_a_killed_process(tmp_path: Path) -> None:
     config = small_config(count=24, steps=(5, 20))
     words = options(count=24, steps="5,20", batch_size=8, out=tmp_path / "killed")
-    running = process(*words)
-    first = tmp_path / "killed" / "shards" / "000000.parquet"
+    started = process(*words)
     deadline = time.monotonic() + 60
-    while not first.exists() and running.poll() is None and time.monotonic() < deadline:
+    while not held(tmp_path / "killed") and started.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
-    running.send_signal(signal.SIGKILL)
-    assert running.wait() == -signal.SIGKILL
-    running.communicate()
-    assert first.exists()
+    started.send_signal(signal.SIGKILL)
+    assert started.wait() == -signal.SIGKILL
+    started.communicate()
+    assert held(tmp_path / "killed")
     assert json.loads((tmp_path / "killed" / "run.json").read_text())["finished"] is False
     assert not (tmp_path / "killed" / "results.parquet").exists()
     resumed = process(*options(count=24, steps="5,20", batch_size=16, out=tmp_path / "killed", resume=True))
@@ -137,9 +231,9 @@ def test_another_configuration_is_refused(small: Written, changes: dict[str, Any
 def test_resuming_a_finished_run_changes_nothing(small: Written, monkeypatch: pytest.MonkeyPatch) -> None:
     before = small.everything()
     folders = sorted(path for path in small.folder.rglob("*"))
-    made = watch_shards(monkeypatch, nothing, nothing)
+    watched = Watched(monkeypatch)
     assert run_attack(small_config(), small.folder, resume=True) == small.summary
-    assert made == []
+    assert watched.performed == watched.written == []
     assert small.everything() == before
     assert sorted(path for path in small.folder.rglob("*")) == folders
 
@@ -160,7 +254,7 @@ def test_other_weights_or_data_under_the_same_name_are_refused(
     model.write_text(text)
     config = RunConfig.create(data=str(digits_table), classifier=f"{model}:build", eps=0.2, steps=(1, 1))
     with monkeypatch.context() as patch:
-        watch_shards(patch, failing(1, KeyboardInterrupt), nothing)
+        Watched(patch, 5)
         with pytest.raises(KeyboardInterrupt):
             run_attack(config, tmp_path / "out", batch_size=8)
     before = content(tmp_path / "out")
@@ -174,7 +268,7 @@ def test_other_weights_or_data_under_the_same_name_are_refused(
 
 
 def test_ctrl_c_says_how_to_go_on(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    watch_shards(monkeypatch, failing(0, KeyboardInterrupt), nothing)
+    Watched(monkeypatch, 0, moment="after")
     ended = command(*options(out=tmp_path))
     assert ended.code == 130
     assert "--resume" in ended.said

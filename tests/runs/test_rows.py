@@ -18,7 +18,7 @@ from tests.runs.runs import MISLABELLED, Row, Written
 from underfire.checkpoints import state_hash
 from underfire.interpreters import create
 
-ATTACKS = ("clean", "noise", "pgd", "adv2")
+ATTACKS = ("clean", "noise", "bim", "adv2")
 INTERPRETERS = ("cam", "grad")
 EPS = 0.2
 
@@ -42,10 +42,10 @@ def test_every_attack_is_read_by_every_interpreter_on_every_image(full: Written)
     expected += Counter((i, "clean", r) for i in missed for r in INTERPRETERS)
     assert Counter((row["image_id"], row["attack"], row["interpreter"]) for row in full.rows) == expected
     assert " ".join(full.rows[0]) == (
-        "image_id path image_file label target classifier attack perturbation shaping attacked_interpreters "
-        "interpreter correct_before success untargeted_success joint_success confidence map_l1 map_l2 map_iou map_ssim "
-        "map_spearman map_l1_target ssim linf l2 edge_energy steps forwards backwards seconds seed "
-        "map_mass_inside map_peak_inside"
+        "position image_id path image_file label target classifier attack cell perturbation shaping "
+        "attacked_interpreters interpreter correct_before joint_success joint_success_all success untargeted_success "
+        "confidence map_l1 map_l2 map_iou map_ssim map_spearman map_l1_target ssim linf l2 edge_energy steps forwards "
+        "backwards seconds map_mass_inside map_peak_inside seed"
     )
 
 
@@ -56,6 +56,7 @@ def test_labels_and_paths_are_those_of_the_data(full: Written, digits_table: Pat
         assert row["label"] == labels[row["image_id"]]
         assert Path(row["path"]) == digits_table.parent / row["image_id"]
         assert row["seed"] == 3
+        assert lines[row["position"]].startswith(f"{row['image_id']},")
         assert row["classifier"] == "digits-resnet"
     assert set(labels) == {row["image_id"] for row in full.rows}
 
@@ -102,7 +103,7 @@ def test_image_distances_follow_from_the_saved_image(full: Written, attack: str)
         assert len({image.numpy().tobytes() for image in full.images(rows) - full.images(full.of("clean"))}) == len(
             rows
         )
-    if attack in ("pgd", "adv2"):
+    if attack in ("bim", "adv2"):
         assert all(row["linf"] > 0 for row in rows)
 
 
@@ -151,14 +152,18 @@ def test_joint_success_is_success_with_a_map_nearer_than_noise_leaves_it(full: W
         for row in full.of(attack, interpreter):
             assert row["joint_success"] == (row["success"] and row["map_l1_target"] < limit)
     assert full.summary["joint_success_threshold"][interpreter]["map_l1_below"] == pytest.approx(limit)
+    for attack in ATTACKS:
+        for cam, grad in zip(full.of(attack, "cam"), full.of(attack, "grad"), strict=True):
+            both = cam["joint_success"] and grad["joint_success"]
+            assert cam["joint_success_all"] == grad["joint_success_all"] == both
     outcomes = {row["joint_success"] for i in INTERPRETERS for row in full.of("adv2", i)}
     assert outcomes == {True, False}  # or the test above would show little
 
 
 def test_costs_and_settings_of_each_attack(full: Written) -> None:
     for row in full.rows:
-        attacked = row["attack"] in ("pgd", "adv2")
-        assert row["perturbation"] == ("pgd" if attacked else "")
+        attacked = row["attack"] in ("bim", "adv2")
+        assert row["perturbation"] == {"bim": "bim", "adv2": "pgd"}.get(row["attack"], "")
         assert row["shaping"] == ("uniform" if attacked else "")
         assert row["attacked_interpreters"] == ("cam+grad" if row["attack"] == "adv2" else "")
         if attacked:
@@ -168,7 +173,7 @@ def test_costs_and_settings_of_each_attack(full: Written) -> None:
             assert row["seconds"] > 0
         else:
             assert (row["steps"], row["forwards"], row["backwards"], row["seconds"]) == (0, 0, 0, 0)
-    assert all(row["steps"] == 40 for row in full.of("pgd"))  # as many as the joint attack may take
+    assert all(row["steps"] == 40 for row in full.of("bim"))  # as many as the joint attack may take
 
 
 def test_run_json_says_what_the_results_depend_on(full: Written, digits_table: Path) -> None:
@@ -177,8 +182,16 @@ def test_run_json_says_what_the_results_depend_on(full: Written, digits_table: P
     assert run["configuration"]["eps"] == EPS
     assert run["configuration"]["steps"] == [10, 30]
     assert run["configuration"]["interpreters"] == ["cam", "grad"]
-    assert run["classifier_sha256"] == state_hash(uf.classifiers.load("digits-resnet").module)
+    classifier = uf.classifiers.load("digits-resnet")
+    assert run["weights_sha256"] == state_hash(classifier.module)
+    assert run["classifier_sha256"] == classifier.sha256()
     assert run["data_sha256"] == uf.data.open_data(digits_table).fingerprint()
     assert run["versions"]["torch"] == torch.__version__
     assert run["device"]["type"] in ("cpu", "cuda")
-    assert set(run["attacks"]) == {"pgd", "adv2"}
+    assert [(cell["label"], cell["kind"]) for cell in run["cells"]] == [
+        ("clean", "clean"),
+        ("bim", "control"),
+        ("adv2", "attack"),
+        ("noise", "noise"),
+    ]
+    assert set(run["attacks"]) == {"bim", "adv2"}

@@ -23,6 +23,7 @@ from underfire.attacks.perturbations import Perturbation
 from underfire.attacks.progress import Progress
 from underfire.attacks.shaping import Shaping
 from underfire.attacks.target_maps import MapRule
+from underfire.attacks.targets import ClassRule
 from underfire.system import System, SystemView
 
 Kind = Literal["clean", "reseeded", "noise", "control", "attack"]
@@ -39,6 +40,8 @@ class Runnable(Protocol):
     def shaping(self) -> Shaping: ...
     @property
     def goal(self) -> Goal: ...
+    @property
+    def target_class(self) -> ClassRule: ...
     @property
     def target_map(self) -> MapRule: ...
     @property
@@ -210,6 +213,7 @@ class Experiment:
         progress: Progress | None = None,
         trace_every: int | None = None,
         masks: Tensor | None = None,
+        reading: Callable[[], None] | None = None,
     ) -> Finding:
         """Run one arm on some images, and judge what came of it.
 
@@ -218,13 +222,16 @@ class Experiment:
             aim: this arm's aim; see ``aims``.
             attacked: returns the judged images of an attack by its label, for the noise that is as large.
             masks: the objects' true masks, bool N x H x W.
+            reading: called before the maps of the arm's images are read, which takes long if they are solved for.
         """
         measures, system = self.measures, self.system
+        reading = reading or (lambda: None)
         if arm.kind == "clean":
             return Finding(arm, aim, judge_clean(benign, aim, measures, masks))
         if arm.kind == "reseeded":
             other = system.reseeded()
             assert other is not None
+            reading()
             return Finding(arm, aim, judge(other, benign, benign.images, aim, measures, own=True, masks=masks))
         if arm.kind == "noise":
             assert arm.beside is not None
@@ -233,6 +240,7 @@ class Experiment:
             adversarial = attacked(arm.beside).to(benign.images)
             noisy = attack.perturbation.noise(benign.images, adversarial, benign.ids, self.seed)
             part = system.only(arm.read_by)
+            reading()
             return Finding(arm, aim, judge(part, benign, noisy, aim, measures, own=True, masks=masks))
         assert arm.attack is not None
         outcome = arm.attack.run(
@@ -245,6 +253,7 @@ class Experiment:
             trace_every=trace_every,
         )
         part = system.only(arm.read_by)
+        reading()
         judged = judge(part, benign, outcome.images, aim, measures, outcome=outcome, masks=masks)
         return Finding(arm, aim, judged, outcome)
 

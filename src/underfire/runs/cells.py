@@ -56,8 +56,10 @@ class Cell:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Cell:
         """Make the cell from JSON values."""
-        made: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        return cls(**made)
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        return cls(**fields)
 
 
 def cells_of(
@@ -71,19 +73,21 @@ def cells_of(
         measures: what is measured.
     """
     identities = {name: part.identity(system.classifier) for name, part in system.interpreters.items()}
-    asked = [arm for arm in arms if arm.kind == "attack"]
+    asked = {arm.label: arm.attack for arm in arms if arm.kind == "attack" and arm.attack is not None}
+    # Attacks of one run want the same classes and maps, and controls are measured by them.
+    aim = next([repr(part) for part in (each.goal, each.target_class, each.target_map)] for each in asked.values())
     found: dict[str, Cell] = {}
     for arm in arms:
-        beside = next((other for other in asked if other.label == arm.beside), None)
-        noise_size = None if beside is None or beside.attack is None else beside.attack.perturbation.noise_size
+        beside = None if arm.beside is None else asked[arm.beside]
+        noise_size = None if beside is None else beside.perturbation.noise_size
         depends = {
             **inputs,
             "kind": arm.kind,
             "attack": None if arm.attack is None else repr(arm.attack),
             "targets": list(arm.targets),
             "read_by": {name: identities[name] for name in arm.read_by},
-            "aims": [repr(attack.attack) for attack in asked],
-            "beside": None if beside is None else [noise_size, repr(beside.attack)],
+            "aim": aim,
+            "noise": noise_size if noise_size is not None else repr(beside),
             "seed": seed,
             "measures": [measure.name for measure in measures],
         }
@@ -99,7 +103,7 @@ def cells_of(
             beside=arm.beside,
             perturbation="" if arm.attack is None else arm.attack.perturbation.name,
             shaping="" if arm.attack is None else arm.attack.shaping.name,
-            keeps_benign=all(other.attack is None or other.attack.target_map.benign for other in asked),
+            keeps_benign=all(each.target_map.benign for each in asked.values()),
             joint=arm.attack is not None and arm.attack.joint,
             noise_size=noise_size,
         )

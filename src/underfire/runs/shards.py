@@ -21,6 +21,7 @@ from underfire.attacks.benign import Benign, read_benign
 from underfire.attacks.experiment import Experiment, Finding
 from underfire.attacks.judge import Judgement, judge_clean
 from underfire.attacks.outcome import Outcome
+from underfire.classifiers import check_images
 from underfire.data import Batch, ImageData
 from underfire.errors import DataError
 from underfire.runs.cells import Cell
@@ -31,6 +32,9 @@ from underfire.runs.store import Shard, Store
 
 TRACED = 40
 """About how often the course of an attack is written down, whatever its length."""
+
+CONTROL_MAPS = {"noise": "maps under noise", "reseeded": "reseeded maps"}
+"""Words for the maps of controls that are no attacks, for progress bars."""
 
 
 @dataclass
@@ -78,8 +82,6 @@ def attack_shard(
     for arm in plan.experiment.arms:
         steps = 0 if arm.attack is None else arm.attack.steps * len(rows)
         if arm in missing:
-            if arm.kind != "clean":
-                reading({"noise": "maps under noise", "reseeded": "reseeded maps"}.get(arm.kind, f"{arm.label}"))
             finding = plan.experiment.perform(
                 arm,
                 benign.only(arm.read_by),
@@ -88,6 +90,7 @@ def attack_shard(
                 progress=partial(_advance, advance, done, steps),
                 trace_every=None if arm.attack is None else max(1, arm.attack.steps // TRACED),
                 masks=part.masks_of(rows),
+                reading=partial(reading, CONTROL_MAPS.get(arm.kind, f"maps after {arm.label}")),
             )
             part.write_clean(finding) if arm.kind == "clean" else part.write(arm.label, finding, rows)
         done += steps
@@ -139,7 +142,7 @@ class _Part:
         device = system.classifier.device
         stored = load_file(plan.store.shard_file(cell.key, self.index, "safetensors"))
         return Benign(
-            batch.images.to(device),
+            check_images(batch.images, system.classifier).to(device),
             batch.labels.to(device),
             randomness.identify(batch.images, batch.ids).to(device),
             stored["logits"].to(device),

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from underfire.errors import StoreError
+from underfire.errors import StoreError, UnderfireError
 
 FORMAT = 2
 """The version of a run's folder. Version 1 had one file of maps and one table for the whole run."""
@@ -90,7 +90,11 @@ class Store:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Keep other processes out of the folder meanwhile. A run that fails before its first shard leaves nothing."""
+        """Keep other processes out of the folder meanwhile.
+
+        A run that turns out to be impossible before an attack is complete leaves nothing, so that the corrected command
+        works without ``--overwrite``. A run that is interrupted keeps every shard that is complete.
+        """
         from filelock import FileLock, Timeout
 
         lock = FileLock(self.folder / ".lock")
@@ -101,8 +105,8 @@ class Store:
         before, nothing = self.read_run(), False
         try:
             yield
-        except BaseException:
-            nothing = not before and not any((self.folder / "cells").glob("*/*.parquet"))
+        except BaseException as error:
+            nothing = not before and not self._holds("attack" if isinstance(error, UnderfireError) else None)
             if nothing:
                 self._clear()
             raise
@@ -111,6 +115,11 @@ class Store:
             (self.folder / ".lock").unlink(missing_ok=True)
             if nothing:
                 self._unmake()
+
+    def _holds(self, kind: str | None) -> bool:
+        """Return True if a shard of any cell, or of one of this kind, is complete."""
+        keys = {cell["key"] for cell in self.read_run().get("cells", ()) if kind in (None, cell["kind"])}
+        return any(file.parent.name in keys for file in (self.folder / "cells").glob("*/*.parquet"))
 
     def begin(self, record: Mapping[str, Any]) -> None:
         """Make the folder ready for shards.

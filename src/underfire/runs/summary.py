@@ -30,7 +30,6 @@ def summarise(files: Folder, comparisons: Sequence[Comparison]) -> dict[str, Any
     """Make the content of ``summary.json``: for each interpreter, the attack on it beside its controls."""
     first = comparisons[0]
     found: dict[str, Any] = {
-        "format": FORMAT,
         "joint_success": {
             name: interval(part.joint("attack", name)) for part in comparisons for name in part.interpreters
         },
@@ -42,6 +41,7 @@ def summarise(files: Folder, comparisons: Sequence[Comparison]) -> dict[str, Any
         if part.readers:
             found["readers"] = part.readers
     return found | {
+        "format": FORMAT,
         "attack": first.attack,
         "control": first.control,
         "each": len(comparisons) > 1,

@@ -1,0 +1,294 @@
+"""Cells: what their keys depend on, what attacks share, and that no two attacks have one name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.runs.conftest import small_config
+from tests.runs.runs import Written, assert_same_run, without_seconds, write_digits
+from underfire.attacks import KINDS
+from underfire.interpreters import REGISTRY
+from underfire.runs import run_attack, running
+from underfire.runs.store import Store
+
+Keys = Callable[..., dict[str, str]]
+THREE = ("cam", "grad", "gradcam")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_digits(tmp_path_factory.mktemp("digits"), range(6))
+
+
+def write_model(folder: Path, change: str = "pass", mean: str = "made.mean") -> str:
+    """A classifier file: digits-resnet, changed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.py").write_text(
+        "import torch, underfire as uf\n"
+        "def build():\n"
+        "    made = uf.classifiers.load('digits-resnet')\n"
+        "    with torch.no_grad():\n"
+        f"        {change}\n"
+        f"    return uf.Classifier(made.module, mean={mean}, std=made.std, image_size=16, channels=1, name='it')\n"
+    )
+    return f"{folder / 'model.py'}:build"
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    """The keys of a run's cells by label, before anything is attacked."""
+
+    def find(batch_size: int | None = None, device: str = "auto", **changes: Any) -> dict[str, str]:
+        config = small_config(**changes)
+        store = Store(tmp_path / f"store{len(list(tmp_path.iterdir()))}", config.to_dict())
+        plan, _ = running._prepare(config, store, device, batch_size, running._Silent())
+        return {label: cell.key for label, cell in plan.cells.items()}
+
+    return find
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    assert before.keys() == after.keys()
+    return {label for label in before if before[label] != after[label]}
+
+
+EVERY = {"clean", "bim", "adv2", "noise"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"count": 3}, EVERY),
+        ({"data": "digits:train"}, EVERY),
+        ({"seed": 1}, EVERY),
+        ({"precision": "bf16"}, EVERY),
+        ({"interpreters": ("gradcam",)}, EVERY),
+        ({"interpreters": ("cam", "grad")}, EVERY),
+        ({"readers": ("grad",)}, EVERY),
+        ({"target": "least-likely"}, EVERY),
+        ({"targeted": False}, EVERY),
+        ({"target_map": "patch"}, EVERY),
+        ({"steps": (1, 2)}, {"bim", "adv2"}),
+        ({"eps": 0.1}, {"bim", "adv2", "noise"}),
+        ({"early_stop": True}, {"adv2"}),
+        ({"terms": ("penalty=0.5",)}, {"adv2"}),
+    ],
+)
+def test_keys_change_with_what_numbers_depend_on(keys: Keys, changes: dict[str, Any], expected: set[str]) -> None:
+    """And no further: a clean image is the same whatever attacks it, a control whatever it stands beside."""
+    assert changed(keys(), keys(**changes)) == expected
+
+
+def test_keys_change_with_the_parameters_of_an_interpreter(keys: Keys) -> None:
+    assert changed(keys(interpreters=("lrp",)), keys(interpreters=("lrp:z+",))) == EVERY
+
+
+def test_keys_change_with_pixels_labels_weights_and_normalisation(keys: Keys, table: Path, tmp_path: Path) -> None:
+    model, where = write_model(tmp_path / "models"), {"data": str(table)}
+    before = keys(**where, classifier=model)
+    write_model(tmp_path / "models", "made.module.head.bias.add_(0.001)")
+    assert changed(before, keys(**where, classifier=model)) == EVERY, "weights"
+    write_model(tmp_path / "models", mean="(made.mean[0] + 0.001,)")
+    assert changed(before, keys(**where, classifier=model)) == EVERY, "normalisation"
+    write_model(tmp_path / "models")
+    assert keys(**where, classifier=model) == before
+    lines = table.read_text().splitlines()
+    other = write_digits(tmp_path / "other", [0, 1, 2, 3, 4, 6])  # an image that is not attacked
+    assert changed(before, keys(data=str(other), classifier=model)) == EVERY, "data"
+    labelled = table.with_name("relabelled.csv")
+    labelled.write_text("\n".join([*lines[:-1], lines[-1][:-1] + str((int(lines[-1][-1]) + 1) % 10)]) + "\n")
+    assert changed(before, keys(data=str(labelled), classifier=model)) == EVERY, "labels"
+
+
+def test_keys_change_with_measures(keys: Keys, tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(
+        "from underfire.attacks import Measure\n"
+        "def largest():\n"
+        "    return Measure('largest', 'image', 'float', 'max', 'largest value', compute=of)\n"
+        "def of(seen):\n"
+        "    return seen.images.amax((1, 2, 3))\n"
+    )
+    assert changed(keys(), keys(measures=(f"{own}:largest",))) == EVERY
+
+
+@pytest.mark.parametrize("changes", [{"batch_size": 1}, {"batch_size": 7}, {"device": "cpu"}])
+def test_keys_change_with_nothing_else(keys: Keys, changes: dict[str, Any]) -> None:
+    """The folder is another one each time."""
+    assert keys() == keys(**changes)
+
+
+def test_a_key_holds_nothing_of_the_process(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No address of an object, whatever the attack: keys must be the same tomorrow."""
+    texts: list[str] = []
+    dumps = running.json.dumps
+
+    def watched(value: Any, **options: Any) -> str:
+        texts.append(dumps(value, **options))
+        return texts[-1]
+
+    monkeypatch.setattr("underfire.runs.cells.json.dumps", watched)
+    for attack in KINDS:
+        for target_map in ("benign", "class", "patch"):
+            keys(attack=attack, target_map=target_map)
+    keys(interpreters=tuple(name for name in REGISTRY if name != "rts"))
+    assert len(texts) > 50
+    assert not any(" at 0x" in text or "object at" in text for text in texts)
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """Three interpreters, each attacked for itself, in two shards."""
+    folder = tmp_path_factory.mktemp("each")
+    run_attack(small_config(interpreters=THREE, each=True, count=4, steps=(2, 4)), folder, batch_size=3)
+    return Written(folder)
+
+
+def test_attacks_on_each_of_three_interpreters_share_their_controls(together: Written, tmp_path: Path) -> None:
+    assert [cell["label"] for cell in together.run["cells"]] == [
+        *("clean", "bim", "adv2-cam", "adv2-grad", "adv2-gradcam", "noise")
+    ]
+    assert sorted(path.name for path in (together.folder / "images").iterdir()) == sorted(together.keys)
+    for name in THREE:
+        run_attack(small_config(interpreters=(name,), count=4, steps=(2, 4)), tmp_path / name)
+        alone = Written(tmp_path / name)
+        assert together.pictures(f"adv2-{name}") == alone.pictures("adv2")
+        for control in ("clean", "bim", "noise"):
+            assert together.pictures(control) == alone.pictures(control)
+        ours, settled = together.of_cell(f"adv2-{name}", name), alone.of_cell("adv2", name)
+        assert stripped(ours) == stripped(settled)
+        for control in ("clean", "bim", "noise"):
+            assert stripped(together.of_cell(control, name)) == stripped(alone.of_cell(control, name))
+        assert together.summary["joint_success"][name] == alone.summary["joint_success"][name]
+        ours, theirs = (w.summary["interpreters"][name]["attacks"] for w in (together, alone))
+        assert ours.keys() == theirs.keys() == {"clean", "noise", "bim", "adv2"}
+        for attack, means in theirs.items():
+            assert {k: v for k, v in ours[attack].items() if k != "seconds"} == {
+                k: v for k, v in means.items() if k != "seconds"
+            }
+    assert {row["interpreter"] for row in together.rows if row["cell"] == "adv2-cam"} == {"cam"}
+    assert {row["attacked_interpreters"] for row in together.rows if row["cell"] == "adv2-cam"} == {"cam"}
+    assert together.summary["each"] is True
+    assert "joint_success_all" not in together.summary
+
+
+def stripped(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows without time, and without what names cells and files."""
+    return [{k: v for k, v in row.items() if k not in ("cell", "image_file")} for row in without_seconds(rows)]
+
+
+def test_readers_read_every_attack(tmp_path: Path) -> None:
+    run_attack(small_config(interpreters=("cam", "grad"), each=True, readers=("gradcam",)), tmp_path)
+    written = Written(tmp_path)
+    assert {row["cell"] for row in written.rows if row["interpreter"] == "gradcam"} == set(written.keys)
+    cells = {cell["label"]: cell["read_by"] for cell in written.run["cells"]}
+    assert cells["adv2-cam"] == ["cam", "gradcam"]
+    assert cells["bim"] == ["cam", "grad", "gradcam"]
+
+
+def test_controls_of_different_lengths_are_two(tmp_path: Path) -> None:
+    """Without --steps, each attack has its interpreter's published schedule, and its control as many steps."""
+    config = small_config(interpreters=("cam", "grad"), each=True, count=1, early_stop=True)
+    with pytest.MonkeyPatch.context() as patch:
+        shorten_schedules(patch)
+        run_attack(config.model_copy(update={"steps": None}), tmp_path)
+    written = Written(tmp_path)
+    assert list(written.keys) == ["clean", "bim-cam", "bim-grad", "adv2-cam", "adv2-grad", "noise"]
+    assert len(set(written.keys.values())) == 6
+    assert {row["steps"] for row in written.of_cell("bim-cam", "cam")} == {5}
+    assert {row["steps"] for row in written.of_cell("bim-grad", "grad")} == {7}
+    assert {row["attack"] for row in written.rows if row["cell"].startswith("bim")} == {"bim"}
+    for name in ("cam", "grad"):
+        found = written.summary["interpreters"][name]
+        steps = {row["steps"] for row in written.of_cell(f"bim-{name}", name)}
+        assert {found["attacks"]["bim"]["steps"]["mean"]} == steps
+
+
+def shorten_schedules(patch: pytest.MonkeyPatch) -> None:
+    """Rows of a few steps in place of the published ones, which take minutes."""
+    from dataclasses import replace
+
+    from underfire.attacks import PGD
+    from underfire.attacks.perturbations import BIM
+
+    rows = {
+        "cam": replace(PGD.rows["cam"], warmup=2, joint=3),
+        "grad": replace(PGD.rows["grad"], warmup=3, joint=4),
+    }
+    for part in (PGD, BIM):
+        patch.setattr(part, "rows", rows)
+
+
+def test_noise_as_large_as_each_attack_is_one_per_attack(tmp_path: Path) -> None:
+    """C&W has no ball: the noise beside it is as large as its own change."""
+    config = small_config(interpreters=("cam", "grad"), each=True, perturbation="cw", steps=(2, 4))
+    run_attack(config, tmp_path / "each")
+    written = Written(tmp_path / "each")
+    assert list(written.keys) == ["clean", "cw", "adv2-cam", "adv2-grad", "noise-adv2-cam", "noise-adv2-grad"]
+    for name in ("cam", "grad"):
+        alone = small_config(interpreters=(name,), perturbation="cw", steps=(2, 4))
+        run_attack(alone, tmp_path / name)
+        assert written.pictures(f"noise-adv2-{name}") == Written(tmp_path / name).pictures("noise")
+        limits = (w["joint_success_threshold"][name] for w in (written.summary, Written(tmp_path / name).summary))
+        assert next(limits) == next(limits)
+
+
+@pytest.mark.parametrize("attack", [*KINDS])
+def test_no_two_attacks_share_a_name(tmp_path: Path, attack: str) -> None:
+    """``pgd`` begins at a random image, wherever the name stands; what begins at the image is ``bim``."""
+    config = small_config(attack=attack)
+    run_attack(config, tmp_path)
+    written = Written(tmp_path)
+    names = [row["attack"] for row in written.rows if row["cell"] not in ("clean", "noise")]
+    assert set(names) == set(written.run["attacks"])
+    for cell in written.run["cells"]:
+        made = written.run["attacks"].get(cell["label"])
+        assert (made is None) == (cell["kind"] not in ("attack", "control"))
+        if made is not None:
+            assert f"name={cell['attack']!r}" in made
+            alone = cell["attack"] in ("pgd", "bim")
+            assert not alone or ("random_start=True" in made) == (cell["attack"] == "pgd"), made
+    expected = {"pgd": [], "cw": [], "stadv": [], "bim": ["pgd"]}.get(attack, ["bim"])
+    edges = {"advedge": "-edge", "advedge+": "-edge-mask"}.get(attack, "")
+    controls = [cell["attack"] for cell in written.run["cells"] if cell["kind"] == "control"]
+    assert controls == [f"{name}{edges}" for name in expected]
+
+
+def test_a_pgd_that_was_asked_for_starts_elsewhere_than_the_control(tmp_path: Path) -> None:
+    run_attack(small_config(attack="pgd"), tmp_path / "pgd")
+    run_attack(small_config(), tmp_path / "adv2")
+    asked, control = Written(tmp_path / "pgd"), Written(tmp_path / "adv2")
+    assert not torch.equal(asked.images(asked.of("pgd")), control.images(control.of("bim")))
+    run_attack(small_config(attack="bim"), tmp_path / "bim")
+    bim = Written(tmp_path / "bim")
+    assert torch.equal(bim.images(bim.of("bim")), control.images(control.of("bim")))
+    assert bim.run["attacks"]["bim"] == control.run["attacks"]["bim"]
+    assert torch.equal(bim.images(bim.of("pgd")), asked.images(asked.of("pgd")))
+
+
+def test_a_shard_without_attacked_images(tmp_path: Path, table: Path) -> None:
+    """Labels 4 9 4 9 4 9: after the last image that is attacked comes one of the target class."""
+    config = small_config(data=str(table), target="9", count=None)
+    run_attack(config, tmp_path / "one")
+    run_attack(config, tmp_path / "many", batch_size=1)
+    run_attack(config, tmp_path / "three", batch_size=3)
+    many, three = Written(tmp_path / "many"), Written(tmp_path / "three")
+    assert three.run["shards"] == 2
+    assert len(list((tmp_path / "three" / "cells" / three.keys["adv2"]).glob("*.parquet"))) == 2
+    assert [row["image_id"] for row in three.of_cell("clean")] == [f"pictures/00{i}.png" for i in range(6)]
+    assert len(three.of("adv2")) == 3
+    assert_same_run(Written(tmp_path / "one"), many)
+    assert_same_run(many, three)
+    for key in three.keys.values():
+        (tmp_path / "three" / "cells" / key / "000001.parquet").unlink()
+    for name in ("results.parquet", "trace.parquet", "summary.json"):
+        (tmp_path / "three" / name).unlink()
+    record = (tmp_path / "three" / "run.json").read_text().replace('"finished": true', '"finished": false')
+    (tmp_path / "three" / "run.json").write_text(record)
+    run_attack(config, tmp_path / "three", resume=True)
+    assert_same_run(many, Written(tmp_path / "three"))
