@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def test_a_run_of_cw_with_a_baseline_without_a_ball(tmp_path: Path, baseline: st
     pytest.importorskip(library)
     chosen = {"data": "digits:test", "classifier": "digits-resnet", "perturbation": "cw", "steps": (2, 4), "count": 2}
     ball = RunConfig.create(**chosen, baseline=IN_A_BALL[library])
-    with pytest.raises(InputError, match=f"works in a ball.*{baseline}"):
+    with pytest.raises(InputError, match=f"needs the radius of its ball, and eps is None.*{baseline}"):
         run_attack(ball, tmp_path / "refused")
     assert not (tmp_path / "refused").exists()
     assert run_attack(RunConfig.create(**chosen, baseline=baseline), tmp_path / "run")["control"] == control
@@ -46,7 +47,7 @@ def test_a_run_with_a_baseline_of_another_library(tmp_path: Path) -> None:
     assert summary["control"] == "torchattacks-pgd"
     assert {"clean", "noise", "torchattacks-pgd", "adv2"} <= set(found)
     assert found["torchattacks-pgd"]["success"]["n"] == 4
-    alone = run_attack(config.model_copy(update={"baseline": None}), folder.with_name("alone"))
+    alone = run_attack(replace(config, baseline=None), folder.with_name("alone"))
     for column in ("map_l1", "l2", "success"):  # the attack beside it is not disturbed
         assert found["adv2"][column] == alone["interpreters"]["cam"]["attacks"]["adv2"][column]
 
@@ -58,7 +59,7 @@ def test_a_run_without_a_baseline(tmp_path: Path) -> None:
     summary = run_attack(config, tmp_path / "run")
     assert summary["control"] is None
     assert set(summary["interpreters"]["cam"]["attacks"]) == {"clean", "noise", "adv2"}
-    with_it = run_attack(config.model_copy(update={"baseline": None}), tmp_path / "with")
+    with_it = run_attack(replace(config, baseline=None), tmp_path / "with")
     for column in ("map_l1", "l2", "success", "joint_success"):
         alone, beside = (found["interpreters"]["cam"]["attacks"]["adv2"][column] for found in (summary, with_it))
         assert alone == beside
@@ -67,7 +68,7 @@ def test_a_run_without_a_baseline(tmp_path: Path) -> None:
 def test_a_baseline_wants_what_the_attack_wants(classifier: uf.Classifier) -> None:
     pytest.importorskip("torchattacks")
     where = {"data": "digits:test", "classifier": "digits-resnet", "baseline": "torchattacks:PGD"}
-    config = RunConfig.create(**where, target="least-likely", target_map="patch", steps=(7, 8), eps=0.2)
+    config = RunConfig.create(**where, target_class="least-likely", target_map="patch", steps=(7, 8), eps=0.2)
     system = uf.System(classifier, "cam")
     preset = config.preset([], 4)
     other, asked = running._control(config, preset, system), preset.build(system)

@@ -68,8 +68,10 @@ def test_overwriting_knows_the_images_of_every_attack(held: Path, attack: str) -
 
 @pytest.mark.parametrize(
     "foreign",
-    ["thesis.tex", "images/holiday.png", "images/clean/notes.txt", "shards/mine.parquet", "code/run.json"]
-    + ["cells/mine.parquet", "cells/0123456789abcdef/mine.parquet", "cells/thesis/000000.parquet"],
+    [
+        *("thesis.tex", "images/holiday.png", "images/clean/notes.txt", "shards/mine.parquet", "code/run.json"),
+        *("cells/mine.parquet", "cells/0123456789abcdef/mine.parquet", "cells/thesis/000000.parquet"),
+    ],
 )
 def test_overwriting_refuses_what_no_run_wrote(held: Path, foreign: str) -> None:
     add(held, foreign)
@@ -104,14 +106,14 @@ def test_overwriting_does_not_follow_links(held: Path, tmp_path: Path) -> None:
 def test_a_run_that_cannot_begin_overwrites_nothing(held: Path) -> None:
     before = content(held)
     with pytest.raises(InputError, match="unknown target"):
-        run_attack(small_config(target="nobody"), held, overwrite=True)
+        run_attack(small_config(target_class="nobody"), held, overwrite=True)
     with pytest.raises(InputError, match="unknown data set"):
         run_attack(small_config(data="digitz"), held, overwrite=True)
     assert content(held) == before
 
 
 def test_after_bad_input_the_corrected_command_works(tmp_path: Path, command: Command) -> None:
-    assert command(*options(target="nobody", count=1, out=tmp_path / "out")).code == 2
+    assert command(*options(target_class="nobody", count=1, out=tmp_path / "out")).code == 2
     assert command(*options(classifier="nobody", count=1, out=tmp_path / "out")).code == 2
     assert command(*options(count=1, out=tmp_path / "out")).code == 0
 

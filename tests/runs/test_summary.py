@@ -131,7 +131,7 @@ def test_the_images_are_counted(full: Written) -> None:
 
 def test_images_that_are_not_attacked_are_in_no_mean(tmp_path: Any) -> None:
     """A given target class leaves out the images that belong to it, also from the means of the clean control."""
-    run_attack(small_config(target="9", count=3), tmp_path)  # labels 4 9 4 9 4
+    run_attack(small_config(target_class="9", count=3), tmp_path)  # labels 4 9 4 9 4
     written = Written(tmp_path)
     assert written.summary["images"]["considered"] == 5
     assert written.summary["images"]["correctly_classified"] == 5

@@ -54,7 +54,7 @@ def test_the_wanted_map_is_one_of_the_first_of_its_class(run: Run, tmp_path: Pat
     batch = data.load(classifier.image_size, classifier.channels, places, classifier.resizing)
     right = torch.tensor([place != MISLABELLED for place in places])
     examples = uf.interpreters.create("cam").maps(classifier, batch.images[right], batch.labels[right])
-    written = run(data=str(table), target="9", count=None)
+    written = run(data=str(table), target_class="9", count=None)
     drawn = set()
     for row in written.of("adv2"):
         distances = (written.maps[f"adv2/cam/{row['image_id']}"] - examples).abs().mean((1, 2))
@@ -142,7 +142,7 @@ def test_only_wanted_classes_are_looked_through(run: Run, monkeypatch: pytest.Mo
         return original(self, index)
 
     monkeypatch.setattr(Digits, "read", watched)
-    run(target="7", count=3)
+    run(target_class="7", count=3)
     data = Digits("test")
     sevens = [index for index in range(len(data)) if data.record(index).label == 7]
     assert {index for index in read if index >= 8} == set(sevens[:8]) - set(range(8))
@@ -159,8 +159,8 @@ def test_targets_are_classes_that_have_maps(run: Run, tmp_path: Path) -> None:
 
 
 def test_the_least_likely_class_has_a_map(run: Run) -> None:
-    written = run(target="least-likely", count=6)
-    assert targets(written) == targets(run(target="least-likely", count=6, target_map="benign"))
+    written = run(target_class="least-likely", count=6)
+    assert targets(written) == targets(run(target_class="least-likely", count=6, target_map="benign"))
 
 
 @pytest.mark.parametrize(("target", "there"), [("7", "0, 2, 3, 9"), ("9", "0, 2, 3")])
@@ -169,7 +169,7 @@ def test_a_class_without_maps_is_refused_beforehand(run: Run, tmp_path: Path, ta
     before = sorted(tmp_path.iterdir())
     expected = rf"target_map is 'class'.*no correctly classified image of class {target}.*images of class {there}\."
     with pytest.raises(InputError, match=expected):
-        run(data=str(table), target=target, count=None, batch_size=1)
+        run(data=str(table), target_class=target, count=None, batch_size=1)
     assert sorted(tmp_path.iterdir()) == before, "nothing was begun"
 
 

@@ -106,6 +106,8 @@ def run_attack(
 
 def _changed(held: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Compare configurations; settings that an earlier version did not have count with their defaults."""
+    if now["eps"] is None:  # earlier versions wrote a radius down for attacks without a ball, too
+        held = {name: value for name, value in held.items() if name != "eps"}
     return differences(RunConfig.from_values(held).to_dict(), dict(now))
 
 
