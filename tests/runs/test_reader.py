@@ -1,260 +1,222 @@
-"""Reading runs back, choosing images, saying what was found."""
+"""``Run``, the reader: what it finds, what it refuses, how little it loads, and the files that are made again."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from underfire.runs.reader import Run, spread
 
-from tests.reports.fakes import Fake
-from underfire.errors import StoreError
-from underfire.reports.words import paragraph, percent, trust, with_interval
-
-
-def interval(mean: float, low: float, high: float, n: int = 24) -> dict[str, Any]:
-    return {"mean": mean, "low": low, "high": high, "n": n}
+from tests.runs.conftest import small_config
+from tests.runs.runs import MISLABELLED, Row, Written, without_seconds
+from underfire.errors import InputError, StoreError
+from underfire.runs import Run, cell_folder, run_attack
+from underfire.runs.results import write_results
 
 
-@given(st.lists(st.floats(0, 1), max_size=40), st.integers(0, 12))
-def test_a_spread_holds_both_ends_and_nothing_twice(values: list[float], count: int) -> None:
-    chosen = spread(values, count)
-    assert len(chosen) == len(set(chosen)) == min(count, len(values))
-    assert [values[i] for i in chosen] == sorted(values[i] for i in chosen)
-    if min(count, len(values)) >= 2:
-        assert (values[chosen[0]], values[chosen[-1]]) == (min(values), max(values))
+@pytest.fixture
+def copied(full: Written, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(full.folder, tmp_path / "copied"))
 
 
-def test_a_spread_is_even_over_the_order() -> None:
-    values = [0.9, 0.1, 0.5, 0.3, 0.7, 0.2, 0.4, 0.6, 0.8]
-    assert [values[i] for i in spread(values, 3)] == [0.1, 0.5, 0.9]
-    assert [values[i] for i in spread(values, 5)] == [0.1, 0.3, 0.5, 0.7, 0.9]
-    assert values[spread(values, 1)[0]] == 0.5
-    assert spread([0.5, float("nan"), 0.1], 2) == [2, 1]
-
-
-def test_a_run_is_read_back(tmp_path: Path) -> None:
-    fake = Fake(masks=True, interpreters=("cam", "grad"))
-    run = Run.read(fake.write(tmp_path))
+def test_a_run_is_read_back(full: Written) -> None:
+    run = Run(full.folder)
+    assert run.record == full.run
+    assert run.images == full.summary["images"]
     assert run.interpreters == ["cam", "grad"]
-    case = run.cases["grad"][4]
-    assert (case.image_id, case.order, case.distance) == ("set/004", 4, pytest.approx(0.101))
-    assert [c.outcome for c in run.cases["cam"]] == [
-        "joint",
-        "joint",
-        "joint",
-        "failed",
-        "class",
-        "class",
-        "class",
-        "failed",
-    ]
-    assert (run.image(case.rows["clean"]) == fake.pixels(4, "clean")).all()
-    assert (run.map("adv2", "grad", "set/004") == fake.map(4, "adv2")).all()
-    mask = run.mask("set/000")
-    assert mask is not None
-    assert np.array_equal(mask, fake.mask())
-    assert run.mask("set/999") is None
-    assert [run.class_name(n) for n in (0, 2, 7, None)] == ["ant", "cat", "class 7", "any other"]
+    assert list(run.cells) == ["clean", "bim", "adv2", "noise"]
+    assert (run.classifier, run.lacks, run.has_masks) == ("digits-resnet", (), False)
+    ids = [row["image_id"] for row in full.of("adv2")]
+    assert run.image_ids == ids
+    assert run.correct.tolist() == [True] * 13
+    for label in run.cells:
+        for interpreter in run.interpreters:
+            rows = full.of(label, interpreter)
+            for measure in run.measures:
+                values = run.column(label, interpreter, measure.name)
+                expected = np.array([np.nan if r[measure.name] is None else r[measure.name] for r in rows], dtype=float)
+                assert np.array_equal(np.asarray(values, dtype=float), expected, equal_nan=True)
+            for row in rows[:3]:
+                found = run.row(label, interpreter, row["image_id"])
+                assert found == {key: row[key] for key in found}
+                assert (run.image(found) == (full.images([row])[0, 0] * 255).round().numpy()).all()
+                shown = run.map(label, interpreter, row["image_id"])
+                assert (shown == full.maps[f"{label}/{interpreter}/{row['image_id']}"].numpy()).all()
+    assert run.mask(ids[0]) is None
+    assert run.wanted("adv2", "cam", ids[0]) is None
+    assert run.summary() == full.summary
+    assert "13 images, cells clean, bim, adv2, noise" in repr(run)
 
 
-def test_class_names_that_were_not_recorded_are_not_guessed(tmp_path: Path) -> None:
-    assert Run.read(Fake(class_names=None, classifier="cifar10-resnet20").write(tmp_path)).class_name(3) == "class 3"
+def test_images_that_were_not_attacked_have_clean_rows_and_maps_alone(full: Written) -> None:
+    run = Run(full.folder)
+    image_id = f"pictures/{MISLABELLED:03d}.png"
+    assert image_id not in run.image_ids
+    row = run.row("clean", "cam", image_id)
+    assert not row["correct_before"]
+    assert (run.map("clean", "cam", image_id) == full.maps[f"clean/cam/{image_id}"].numpy()).all()
+    with pytest.raises(StoreError, match=f"has no image '{re.escape(image_id)}'"):
+        run.map("adv2", "cam", image_id)
+    with pytest.raises(StoreError, match="has no image"):
+        run.row("adv2", "cam", image_id)
 
 
-def test_images_that_were_not_attacked_are_no_cases(tmp_path: Path) -> None:
-    import pyarrow.parquet as pq
-
-    folder = Fake(count=4).write(tmp_path)
-    table = pq.read_table(folder / "results.parquet")
-    only_clean = [r for r in table.to_pylist() if r["image_id"] != "set/001" or r["attack"] == "clean"]
-    pq.write_table(type(table).from_pylist(only_clean, schema=table.schema), folder / "results.parquet")
-    assert [(c.image_id, c.order) for c in Run.read(folder).cases["cam"]] == [
-        ("set/000", 0),
-        ("set/002", 2),
-        ("set/003", 3),
-    ]
+def test_rows_and_columns_can_be_chosen(full: Written) -> None:
+    run = Run(full.folder)
+    assert len(run.rows()) == len(full.rows)
+    assert run.rows(["image_id", "l2"], "bim").column_names == ["image_id", "l2"]
+    assert run.rows(["l2"], "bim")["l2"].to_pylist() == [row["l2"] for row in full.rows if row["cell"] == "bim"]
+    with pytest.raises(InputError, match=r"cell is 'pgd'; the run has clean, bim, adv2, noise\."):
+        run.rows(cell="pgd")
 
 
-def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
+def test_the_cases_of_a_comparison(full: Written) -> None:
+    (part,) = Run(full.folder).comparisons
+    assert (part.attack, part.control, part.attacked, part.readers) == ("adv2", "bim", ["cam", "grad"], [])
+    assert part.title == "adv2 on digits-resnet, cam + grad"
+    assert part.names == {"clean": "clean", "noise": "noise", "control": "bim", "attack": "adv2"}
+    seen: set[str] = set()
+    for interpreter in part.interpreters:
+        rows = full.of("adv2", interpreter)
+        verdicts = ["joint" if r["joint_success"] else "class" if r["success"] else "failed" for r in rows]
+        cases = [part.case(interpreter, order) for order in range(len(rows))]
+        assert [case.verdict for case in cases] == verdicts
+        assert [case.distance for case in cases] == [row["map_l1_target"] for row in rows]
+        assert [case.row["image_id"] for case in cases] == [row["image_id"] for row in rows]
+        assert set(cases[0].rows) == {"clean", "noise", "control", "attack"}
+        seen |= set(verdicts)
+    assert seen == {"joint", "class", "failed"}
+
+
+def test_class_names(copied: Path) -> None:
+    """Those that were not recorded are not guessed."""
+    record = json.loads((copied / "run.json").read_text())
+    (copied / "run.json").write_text(json.dumps(record | {"class_names": ["ant", "bee", "c\u202et"]}))
+    run = Run(copied)
+    assert [run.class_name(number) for number in (0, 2, 7, None)] == ["ant", "c\\u202et", "class 7", "any other"]
+    (copied / "run.json").write_text(json.dumps(record | {"class_names": None}))
+    assert Run(copied).class_name(0) == "class 0"
+
+
+def test_what_is_no_finished_run_is_refused(copied: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=re.escape(f"{tmp_path} holds no finished run: run.json is missing.")):
-        Run.read(tmp_path)
-    folder = Fake(count=1).write(tmp_path / "run", finished=False)
+        Run(tmp_path)
+    text = (copied / "run.json").read_text()
+    (copied / "run.json").write_text(text.replace('"finished": true', '"finished": false'))
     with pytest.raises(StoreError, match="is not finished: finish it with --resume"):
-        Run.read(folder)
-    (folder / "run.json").write_text("[]")
-    with pytest.raises(StoreError, match="holds a list"):
-        Run.read(folder)
-    Fake(count=1).write(folder)
-    (folder / "results.parquet").write_bytes(b"nothing")
-    with pytest.raises(StoreError, match=r"results\.parquet cannot be read"):
-        Run.read(folder)
-    run = Run.read(Fake(count=1).write(folder))
-    with pytest.raises(StoreError, match="has no map 'adv2/cam/other'"):
+        Run(copied)
+    for wrong, said in {"[]": "holds a list", "{": "cannot be read"}.items():
+        (copied / "run.json").write_text(wrong)
+        with pytest.raises(StoreError, match=said):
+            Run(copied)
+    (copied / "run.json").write_text(text)
+    run, first = Run(copied), Run(copied).image_ids[0]
+    files = copied / "cells" / run.cells["adv2"].key
+    with pytest.raises(StoreError, match="has no image 'other'"):
         run.map("adv2", "cam", "other")
+    with pytest.raises(StoreError, match="has no map of adv2 by gradcam"):
+        run.map("adv2", "gradcam", first)
+    for file in files.glob("*.safetensors"):
+        file.write_bytes(b"nothing")
+    with pytest.raises(StoreError, match=r"000000\.safetensors cannot be read"):
+        Run(copied).map("adv2", "cam", first)
+    for file in files.glob("*.parquet"):
+        file.write_bytes(b"nothing")
+    with pytest.raises(StoreError, match=r"000000\.parquet cannot be read"):
+        Run(copied).column("adv2", "cam", "l2")
+    (copied / full_image(copied)).unlink()
+    with pytest.raises(StoreError, match="image .* of the run cannot be read"):
+        Run(copied).image({"image_file": full_image(copied, missing=True)})
 
 
-@pytest.mark.parametrize(
-    ("share", "text"), [(0, "0 %"), (1, "100 %"), (0.9167, "92 %"), (0.999, "99 %"), (0.001, "1 %"), (0.5, "50 %")]
-)
-def test_only_all_and_none_are_called_so(share: float, text: str) -> None:
-    assert percent(share) == text
+def full_image(folder: Path, missing: bool = False) -> str:
+    """The path of the first clean image, or of none."""
+    found = sorted((folder / "images" / "clean").iterdir())[0].relative_to(folder).as_posix()
+    return found.replace(".png", "-gone.png") if missing else found
 
 
-def test_intervals_in_words() -> None:
-    assert with_interval(interval(0.9167, 0.7917, 1.0)) == "92 % [79, 100]"
-    assert with_interval({"mean": None, "low": None, "high": None, "n": 0}) == "unknown"
+@pytest.mark.parametrize("lost", ["results.parquet", "trace.parquet", "summary.json", "all"])
+def test_files_can_be_made_again(copied: Path, lost: str) -> None:
+    """They hold nothing that the cells do not."""
+    before = Written(copied)
+    names = ["results.parquet", "trace.parquet", "summary.json"] if lost == "all" else [lost]
+    held = {name: (copied / name).read_bytes() for name in names}
+    for name in names:
+        (copied / name).unlink()
+    assert write_results(Run(copied)) == before.summary
+    after = Written(copied)
+    assert (after.rows, after.trace, after.summary) == (before.rows, before.trace, before.summary)
+    assert {name: (copied / name).read_bytes() for name in names} == held, "to the bit"
 
 
-def test_the_paragraph_says_joint_success_first(tmp_path: Path) -> None:
-    run = Run.read(Fake().write(tmp_path))
-    joint = run.summary["joint_success"]["cam"]
-    assert joint["mean"] == 3 / 8  # images 0, 1, 2: reached, and closer than 0.1
-    text = paragraph(run)
-    taken = f"{with_interval(joint)} were taken for a class drawn at random and kept their cam map"
-    assert text.startswith(f"Of 8 images that toy got right, {taken}")
-    assert (
-        "The attack on the prediction alone managed that for 0 % [0, 32], although it changed the class of 75 %" in text
-    )
-    assert "No pixel value was moved by more than 3 of 255 levels." in text
+def test_a_finished_run_that_lost_its_summary_says_how_to_get_it(small: Written, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(small.folder, tmp_path / "copied"))
+    (folder / "summary.json").unlink()
+    with pytest.raises(StoreError, match=r"without its summary\.json: 'underfire report' makes it again"):
+        run_attack(small_config(), folder, resume=True)
 
 
-def change(folder: Path, **configuration: Any) -> Run:
-    record = json.loads((folder / "run.json").read_text())
-    record["configuration"] |= configuration
-    (folder / "run.json").write_text(json.dumps(record))
-    return Run.read(folder)
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """300 images in 15 shards."""
+    folder = tmp_path_factory.mktemp("large")
+    run_attack(small_config(attack="pgd", count=300), folder, batch_size=20)
+    return Written(folder)
 
 
-def test_the_paragraph_names_the_goal(tmp_path: Path) -> None:
-    folder = Fake(interpreters=("cam", "grad")).write(tmp_path)
-    assert "were taken for the class that was least likely before" in paragraph(change(folder, target="least-likely"))
-    assert "were taken for the class be\\u202ee" in paragraph(change(folder, target="be\u202ee"))
-    text = paragraph(change(folder, targeted=False))
-    assert "were taken for a wrong class and kept all of their maps at once" in text
+class Opened:
+    """Notes which files of tensors are opened, how many are held at once, and how many rows are written at a time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.files: list[Path] = []
+        self.rows: list[int] = []
+        original, write = cell_folder.open_tensors, pq.ParquetWriter.write_table
+
+        def watched(path: Path) -> Any:
+            self.files.append(path)
+            return original(path)
+
+        def written(writer: Any, table: Any, *rest: Any, **more: Any) -> None:
+            self.rows.append(len(table))
+            write(writer, table, *rest, **more)
+
+        monkeypatch.setattr(cell_folder, "open_tensors", watched)
+        monkeypatch.setattr(pq.ParquetWriter, "write_table", written)
 
 
-class Uneven(Fake):
-    """Grad's maps are kept by one image where CAM's are kept by three."""
-
-    def distance(self, i: int, attack: str, reader: int = 0) -> float:
-        return super().distance(i, attack) + (0.07 if reader and attack == self.attack else 0)
-
-
-def test_of_several_maps_all_must_be_kept(tmp_path: Path) -> None:
-    run = Run.read(Uneven(interpreters=("cam", "grad")).write(tmp_path))
-    text = paragraph(run)
-    assert "got right, 12 % [2, 47] were taken for a class drawn at random and kept all of their maps at once" in text
-    assert "Each map by itself: 38 % [14, 69] with cam and 12 % [2, 47] with grad." in text
-    assert "managed that for 0 % [0, 32], although it changed the class of 75 % [41, 93]; each map by itself: " in text
+def test_finishing_opens_no_maps_and_writes_shard_by_shard(large: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Opened(monkeypatch)
+    assert write_results(Run(large.folder)) == large.summary
+    assert opened.files == []
+    assert max(opened.rows) <= 20 * 3 + 20
+    assert pq.ParquetFile(large.folder / "results.parquet").num_row_groups == large.run["shards"] == 15
+    assert Written(large.folder).rows == large.rows
 
 
-def test_a_run_from_before_there_was_a_share_of_all_maps(tmp_path: Path) -> None:
-    folder = Uneven(interpreters=("cam", "grad")).write(tmp_path)
-    summary = json.loads((folder / "summary.json").read_text())
-    expected = summary.pop("joint_success_all")
-    (folder / "summary.json").write_text(json.dumps(summary))
-    assert Run.read(folder).summary["joint_success_all"] == expected
+def test_maps_are_read_when_they_are_looked_at(large: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, run = Opened(monkeypatch), Run(large.folder)
+    run.summary()
+    (part,) = run.comparisons
+    assert part.joint("attack", "cam").shape == (300,)
+    assert opened.files == []
+    for image_id in run.image_ids:
+        for label in ("clean", "pgd"):
+            run.map(label, "cam", image_id)
+            assert len(run.files._open) <= cell_folder.OPEN  # type: ignore[attr-defined]
+    assert len(opened.files) == len(set(opened.files)) == 30, "each file once"
 
 
-def test_a_run_of_the_control_has_nothing_to_compare_with(tmp_path: Path) -> None:
-    run = Run.read(Fake(attack="pgd").write(tmp_path))
-    assert not run.control
-    assert "alone managed" not in paragraph(run)
-    assert any("nothing to compare with" in note.text for note in trust(run))
-
-
-def careful(run: Run) -> str:
-    return " ".join(note.text for note in trust(run) if note.kind == "careful")
-
-
-def test_warnings_come_where_they_should(tmp_path: Path) -> None:
-    folder = Fake().write(tmp_path)
-    run = Run.read(folder)
-    assert "Only 8 images were attacked" in careful(run)
-    assert "ran 10 + 40 steps" in careful(run)
-    assert "moved by more than 3 of 255 levels, and noise moves each by 8" in careful(run), "a limit for larger changes"
-    assert "steps" not in careful(change(folder, steps=None, eps=4 / 255))
-    run = change(folder, steps=[40, 160], eps=4 / 255)
-    run.summary["images"] = {"attacked": 200, "considered": 400, "correctly_classified": 230, "unreadable": []}
-    attacks = run.summary["interpreters"]["cam"]["attacks"]
-    attacks["adv2"]["joint_success"], attacks["pgd"]["joint_success"] = interval(0.9, 0.8, 1), interval(0.1, 0.0, 0.2)
-    paired = run.summary["interpreters"]["cam"]["against_prediction_only"]["paired_difference"]
-    paired["joint_success"] = interval(0.8, 0.7, 0.9)
-    assert careful(run) == ""
-    assert "230 of them classified correctly, 30 of which belong to the target class already." in [
-        note.text.removeprefix("400 images were looked at, ") for note in trust(run)
-    ]
-    attacks["pgd"]["joint_success"] = interval(0.3, 0.2, 0.85)
-    assert careful(run) == "", "intervals may overlap where each image is compared with itself"
-    paired["joint_success"] = interval(0.1, -0.1, 0.3)
-    assert "With cam, what the attack is ahead of its control, image by image, may be nothing" in careful(run)
-    attacks["pgd"]["joint_success"] = interval(0.36, 0.2, 0.5)
-    assert "even the attack on the prediction alone stays below the limit for 36 %" in careful(run)
-    attacks["reseeded"] = attacks["noise"] | {"map_l1": interval(0.09, 0.08, 0.1)}
-    assert "the limit lies below it" not in careful(run)
-    attacks["reseeded"]["map_l1"] = interval(0.11, 0.08, 0.2)
-    assert "no distance below that means anything: the limit lies below it, so that no map can count" in careful(run)
-    del attacks["reseeded"]
-    attacks["noise"]["untargeted_success"] = interval(0.2, 0.1, 0.3)
-    assert "Noise alone already changes the class of 20 % of the images" in careful(run)
-    run.summary["images"] |= {"correctly_classified": 150, "unreadable": [{"path": "a\u202eb.png", "why": "broken"}]}
-    assert "1 files could not be read and are left out: a\\u202eb.png" in careful(run)
-    assert "150 of them classified correctly" in careful(run)
-
-
-def test_another_map_than_the_benign_one(tmp_path: Path) -> None:
-    """Nothing is 'kept' then, and no noise sets the limit."""
-    from underfire.reports.curves import threshold_chart
-    from underfire.reports.page import _columns
-    from underfire.reports.words import trust
-
-    run = change(Fake().write(tmp_path), target_map="patch")
-    text = paragraph(run)
-    assert "showed the wanted cam map, so that the explanation is the one that the attack chose" in text
-    assert "kept" not in text
-    assert "notice nothing" not in text
-    for share, words in {0.9: "For most images, the explanation is as it was chosen", 0.01: "stayed far from"}.items():
-        run.summary["interpreters"]["cam"]["attacks"]["adv2"]["joint_success"] = interval(share, share, share)
-        assert words in paragraph(run)
-    run.summary["interpreters"]["cam"]["attacks"]["pgd"]["joint_success"] = interval(0.4, 0.2, 0.6)
-    assert "Even the attack on the prediction alone brings the cam map half of the way" in careful(run)
-    assert "unsteady" not in careful(run)
-    assert "noise moves each by" not in careful(run)
-    notes = " ".join(note.text for note in trust(run))
-    assert "less than half as far from the wanted one as the benign map is" in notes
-    chart = threshold_chart(run, "cam")
-    assert "half of the benign maps' mean distance" in chart.about
-    assert [mark.text for mark in chart.marks] == ["halfway"]
-    assert "map to target" in [column[0] for column in _columns(run)]
-    benign = change(tmp_path, target_map="benign")
-    assert "kept their cam map" in paragraph(benign)
-    assert "map to target" not in [column[0] for column in _columns(benign)]
-
-
-def test_none_of_a_few_is_not_a_part(tmp_path: Path) -> None:
-    """Regression: an interval from 0 to 49 % was called "a part of the images"."""
-    run = Run.read(Fake().write(tmp_path))
-    attacks = run.summary["interpreters"]["cam"]["attacks"]
-    said = {
-        (0.0, 0.0, 0.49): "It worked on none of these images; they are too few to say that of others.",
-        (0.0, 0.0, 0.02): "For nearly all images, either the class held",
-        (0.25, 0.05, 0.7): "For a part of the images",
-        (0.9, 0.7, 1.0): "For most images",
-    }
-    for values, words in said.items():
-        attacks["adv2"]["joint_success"] = interval(*values)
-        assert words in paragraph(run)
-
-
-def test_what_noise_does_to_the_class_is_said_once(tmp_path: Path) -> None:
-    run = Run.read(Fake(interpreters=("cam", "grad")).write(tmp_path))
-    for found in run.summary["interpreters"].values():
-        found["attacks"]["noise"]["untargeted_success"] = interval(0.2, 0.1, 0.3)
-    assert careful(run).count("Noise alone already changes") == 1
+def test_rows_do_not_depend_on_the_number_of_shards(large: Written, tmp_path: Path) -> None:
+    run_attack(small_config(attack="pgd", count=300), tmp_path, batch_size=300)
+    one = Written(tmp_path)
+    assert one.run["shards"] == 1
+    assert without_seconds(one.rows) == without_seconds(large.rows)
+    order = [(row["position"], list(large.keys).index(row["cell"])) for row in large.rows]
+    assert order == sorted(order), "image by image, in the data's order"
+    summaries: list[Row] = [w.summary["interpreters"]["cam"]["attacks"]["pgd"] for w in (one, large)]
+    assert summaries[0] | {"seconds": 0} == summaries[1] | {"seconds": 0}

@@ -149,9 +149,14 @@ class FormerFolder(Folder):
         found: Values = self._maps.get_tensor(key)
         return found
 
+    @cached_property
+    def _has_wanted(self) -> bool:
+        """True if all wanted maps are there; the first versions did not keep them."""
+        names = self.cells[self._asked].read_by
+        return {f"wanted/{name}/{image_id}" for name in names for image_id in self.image_ids} <= self._map_names
+
     def wanted(self, cell: str, interpreter: str, image_id: str) -> Values | None:
-        key = f"wanted/{interpreter}/{image_id}"
-        return self._maps.get_tensor(key) if key in self._map_names else None
+        return self._maps.get_tensor(f"wanted/{interpreter}/{image_id}") if self._has_wanted else None
 
     def mask(self, image_id: str) -> npt.NDArray[np.bool_] | None:
         if self._masks is None or image_id not in self._masks.keys():  # noqa: SIM118 (no mapping)

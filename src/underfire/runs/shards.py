@@ -23,7 +23,7 @@ from underfire.attacks.judge import Judgement, judge_clean
 from underfire.attacks.outcome import Outcome
 from underfire.classifiers import check_images
 from underfire.data import Batch, ImageData
-from underfire.errors import DataError
+from underfire.errors import DataError, InputError
 from underfire.runs.cells import Cell
 from underfire.runs.columns import TRACE, schema
 from underfire.runs.selection import Selection
@@ -235,7 +235,8 @@ class _Part:
                 if known is not None:
                     columns[name] = known.tolist()
             missing: list[None] = [None] * count
-            tables.append(pa.table([pa.array(columns.get(f.name, missing), f.type) for f in wanted], schema=wanted))
+            arrays = [_array(field, columns.get(field.name, missing)) for field in wanted]
+            tables.append(pa.table(arrays, schema=wanted))
         return pa.concat_tables(tables)
 
     def _trace(self, label: str, places: Sequence[int], outcome: Outcome | None) -> pa.Table:
@@ -266,6 +267,20 @@ class _Part:
 def _known(columns: Mapping[str, Any], name: str, index: int, row: int) -> float | None:
     value = columns[name][index, row] if name in columns else math.nan
     return None if np.isnan(value) else float(value)
+
+
+def _array(field: pa.Field, values: Sequence[Any]) -> pa.Array:
+    """Turn a column's values into an array; NaN is unknown.
+
+    Raises:
+        InputError: a measure of the user's own has values of another type than it says.
+    """
+    try:
+        return pa.array(values, field.type, from_pandas=True)
+    except pa.ArrowException as error:
+        raise InputError(
+            f"measure {field.name!r} has values such as {values[0]!r}; expected type {field.type}, by its kind."
+        ) from error
 
 
 def _by_position(table: pa.Table) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -288,8 +289,9 @@ class Store:
 
 
 def folder_name(label: str) -> str:
-    """Turn a cell's label into the name of the folder of its images."""
-    return re.sub(r"[^\w+-]+", "_", label, flags=re.ASCII)
+    """Turn a cell's label into the name of the folder of its images; different labels get different names."""
+    safe = re.sub(r"[^\w+-]+", "_", label, flags=re.ASCII)[:100]
+    return safe if safe == label else f"{safe}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
 
 
 def differences(held: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,139 @@
+"""Measures and interpreters of the user's own in a run."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import underfire as uf
+from tests.runs.conftest import small_config
+from tests.runs.runs import Written
+from underfire.errors import InputError
+from underfire.runs import Run, run_attack
+from underfire.runs.store import folder_name
+from underfire.system import System
+
+MEASURES = """
+import torch
+from underfire.attacks import Measure
+
+def brightest(seen):
+    return seen.images.amax((1, 2, 3))
+
+def hottest(seen, interpreter):
+    return seen.maps[interpreter].flatten(1).argmax(1)
+
+def changed(seen):
+    return None if seen.outcome is None else (seen.images != seen.clean).flatten(1).any(1)
+
+def half(seen):
+    values = seen.images.mean((1, 2, 3)).double()
+    values[::2] = torch.nan
+    return values
+
+BRIGHTEST = Measure("brightest", "image", "float", "max", "largest value of the image", compute=brightest)
+HOTTEST = Measure("hottest", "map", "int", "peak", "place of the map's peak", compute=hottest)
+CHANGED = Measure("changed", "image", "bool", "changed", "the image was changed", compute=changed)
+HALF = Measure("half", "image", "float", "half", "known for every other image", compute=half)
+WRONG = Measure("crooked", "image", "float", "x", "of a wrong shape", compute=lambda seen: torch.zeros(3, 3))
+NUMBER = Measure("single", "image", "float", "x", "no tensor", compute=lambda seen: 1.0)
+TYPE = Measure("untrue", "image", "bool", "x", "of a wrong type", compute=lambda seen: torch.full((len(seen.images),), 0.5))
+TWICE = Measure("ssim", "image", "float", "x", "a name that is taken", compute=brightest)
+"""
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Path:
+    path = tmp_path / "parts.py"
+    path.write_text(MEASURES)
+    return path
+
+
+def test_measures_of_the_users_own(parts: Path, tmp_path: Path) -> None:
+    chosen = tuple(f"{parts}:{name}" for name in ("BRIGHTEST", "HOTTEST", "CHANGED", "HALF"))
+    config = small_config(measures=chosen, count=4, interpreters=("cam", "grad"))
+    run_attack(config, tmp_path / "run", batch_size=4)
+    written = Written(tmp_path / "run")
+    for interpreter in ("cam", "grad"):
+        for label in written.keys:
+            rows = written.of_cell(label, interpreter)
+            images = written.images(rows)
+            assert [row["brightest"] for row in rows] == images.amax((1, 2, 3)).tolist()
+            maps = [written.maps[f"{label}/{interpreter}/{row['image_id']}"] for row in rows]
+            assert [row["hottest"] for row in rows] == [int(values.argmax()) for values in maps]
+            control = label in ("clean", "noise")
+            assert {row["changed"] for row in rows} == ({None} if control else {True}), "unknown values are null"
+            assert [row["half"] is None for row in rows] == [True, False, True, False]
+            means = written.summary["interpreters"][interpreter]["attacks"][label]
+            assert means["brightest"]["mean"] == pytest.approx(float(images.amax((1, 2, 3)).mean()))
+            assert means["hottest"]["n"] == 4
+            assert means["changed"] == (
+                {"mean": None, "low": None, "high": None, "n": 0} if control else {**means["changed"], "mean": 1.0}
+            )
+            assert means["half"]["n"] == 2
+    assert [type(value) for value in (written.rows[0]["brightest"], written.rows[0]["hottest"])] == [float, int]
+    run = Run(tmp_path / "run")
+    kinds = {measure.name: measure.kind for measure in run.measures}
+    assert (kinds["brightest"], kinds["hottest"], kinds["changed"]) == ("float", "int", "bool")
+    parts.unlink()
+    assert np.isnan(run.column("clean", "cam", "changed")).all(), "a run is read without the user's file"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("WRONG", r"measure 'crooked' returns \(3, 3\); expected a tensor of 2 values"),
+        ("NUMBER", "measure 'single' returns float; expected a tensor of 2 values"),
+        ("TYPE", "measure 'untrue' has values such as 0.5; expected type bool"),
+        ("TWICE", "measure 'ssim' exists already"),
+    ],
+)
+def test_a_wrong_measure_is_named(parts: Path, tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        run_attack(small_config(measures=(f"{parts}:{name}",)), tmp_path / "run")
+    assert not (tmp_path / "run").exists(), "what fails at once leaves nothing"
+
+
+def test_interpreters_with_strange_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders are safe, no two cells share one, and images, maps and rows are found again."""
+    run_attack(small_config(), tmp_path / "plain")
+    names = ("my own: x/y z", "my own_ x y_z")
+
+    def strange(classifier: uf.Classifier, *_: object, **__: object) -> System:
+        return System(classifier, {name: uf.interpreters.CAM() for name in names})
+
+    monkeypatch.setattr("underfire.runs.running.System", strange)
+    config = small_config(interpreters=("cam", "grad"), each=True)
+    run_attack(config, tmp_path / "run")
+    written, plain = Written(tmp_path / "run"), Written(tmp_path / "plain")
+    labels = [f"adv2-{name}" for name in names]
+    assert list(written.keys) == ["clean", "bim", *labels, "noise"]
+    folders = [path.name for path in (tmp_path / "run" / "images").iterdir()]
+    assert len(folders) == 5
+    assert all(re.fullmatch(r"[\w+-]+", name, re.ASCII) for name in folders)
+    run = Run(tmp_path / "run")
+    for label, name in zip(labels, names, strict=True):
+        rows = written.of_cell(label, name)
+        assert torch.equal(written.images(rows), plain.images(plain.of("adv2")))
+        for row in rows:
+            found = run.row(label, name, row["image_id"])
+            assert found["image_file"] == row["image_file"]
+            assert (run.image(found) == (written.images([row])[0, 0] * 255).round().numpy()).all()
+            expected = plain.maps[f"adv2/cam/{row['image_id']}"].numpy()
+            assert (run.map(label, name, row["image_id"]) == expected).all()
+    run_attack(config, tmp_path / "run", overwrite=True)  # the folder is known for one of ours
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["finished"]
+
+
+def test_names_of_folders() -> None:
+    assert folder_name("advedge+") == "advedge+"
+    assert folder_name("adv2-cam+grad") == "adv2-cam+grad"
+    names = ["a b", "a_b", "a/b", "a:b", "../a", "a.b", "ä", "ö", "x" * 300, "x" * 301, ""]
+    made = [folder_name(name) for name in names[:-1]]
+    assert len(set(made)) == len(made)
+    assert all(re.fullmatch(r"[\w+-]{1,120}", name, re.ASCII) for name in made)
