@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 import underfire as uf
 from tests.runs.runs import Command, Written, options, process, tables
 from underfire.cli.demo import RUNS
 from underfire.metrics import mass_inside, peak_inside
 
-INTERPRETERS = tuple(name.partition(":")[0] for name in RUNS)
+FOLDERS = {name.partition(":")[0]: folder for folder, (names, _, _) in RUNS.items() for name in names}
+INTERPRETERS = tuple(FOLDERS)
 WORDS = ("demo", "--count", "4")
 
 
@@ -38,11 +38,12 @@ def test_what_it_prints(demo: Path) -> None:
     assert max(len(line) for line in lines) <= 80
     said = "".join(lines)
     for name in INTERPRETERS:
-        summary = Written(demo / name).summary
-        for attack in ("clean", "noise", "pgd", "adv2"):
+        summary = Written(demo / FOLDERS[name]).summary
+        for attack in ("clean", "noise", "bim", "adv2"):
             group = summary["interpreters"][name]["attacks"][attack]
-            shown = [f"{group[key]['mean']:.3f}" for key in ("joint_success", "success", "map_l1", "map_peak_inside")]
-            shown.append(f"{1 - group['ssim']['mean']:.3f}")
+            shown = [
+                f"{group[key]['mean']:.3f}" for key in ("joint_success", "success", "map_l1", "map_peak_inside", "ssim")
+            ]
             assert [attack, *shown] in tables(lines)[name], (name, attack, lines)
     assert "page.html" in said
     assert "figure.png" in said
@@ -57,8 +58,8 @@ def test_page_and_picture(demo: Path) -> None:
 
 
 def test_the_masks_are_those_of_the_pictures(demo: Path) -> None:
-    written = Written(demo / "cam")
-    masks = load_file(demo / "cam" / "masks.safetensors")
+    written = Written(demo / "scenes")
+    masks = written.masks
     data = uf.data.open_data("scenes:test")
     ids = {row["image_id"] for row in written.rows}
     assert ids == set(masks)
@@ -67,16 +68,25 @@ def test_the_masks_are_those_of_the_pictures(demo: Path) -> None:
         assert torch.equal(mask.bool(), data.masks((64, 64), [index])[0].bool())
 
 
+def test_the_interpreters_share_one_control(demo: Path) -> None:
+    """Four interpreters would make four of each; here the three of one run share them."""
+    written = Written(demo / "scenes")
+    assert list(written.keys) == ["clean", "bim", "adv2-cam", "adv2-grad", "adv2-rts", "noise"]
+    for label in ("clean", "bim", "noise"):
+        assert len(list((demo / "scenes" / "images" / label).glob("*.png"))) == 4
+
+
 def test_where_maps_point(demo: Path) -> None:
     """The two columns again from the maps and masks that were written."""
     for name in INTERPRETERS:
-        written = Written(demo / name)
-        masks = load_file(demo / name / "masks.safetensors")
-        rows = [row for row in written.rows if row["attack"] in {"clean", "adv2", "pgd"} and row["correct_before"]]
+        written = Written(demo / FOLDERS[name])
+        masks = written.masks
+        read = [row for row in written.rows if row["interpreter"] == name and row["correct_before"]]
+        rows = [row for row in read if row["attack"] in {"clean", "adv2", "bim"}]
         assert len(rows) >= (6 if name == "mask" else 9)
         for row in rows:
             image_id = row["image_id"]
-            maps = written.maps[f"{row['attack']}/{name}/{image_id}"].unsqueeze(0)
+            maps = written.maps[f"{row['cell']}/{name}/{image_id}"].unsqueeze(0)
             mask = masks[image_id].bool().unsqueeze(0)
             assert row["map_mass_inside"] == pytest.approx(float(mass_inside(maps, mask)), abs=1e-6)
             assert bool(row["map_peak_inside"]) is bool(peak_inside(maps, mask))
@@ -84,9 +94,11 @@ def test_where_maps_point(demo: Path) -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A demo of two interpreters in a few steps."""
-    monkeypatch.setattr("underfire.cli.demo.RUNS", {"cam": (1.0, (1, 2)), "grad": (0.5, (1, 2))})
-    return ["cam", "grad"]
+    """A demo of two runs in a few steps."""
+    monkeypatch.setattr(
+        "underfire.cli.demo.RUNS", {"two": (("cam", "grad"), 1.0, (1, 2)), "one": (("cam",), 0.5, (1, 2))}
+    )
+    return ["two", "one"]
 
 
 @pytest.mark.usefixtures("quick")
@@ -101,11 +113,11 @@ def test_an_earlier_demo_is_replaced_and_a_strange_folder_is_not(command: Comman
     assert "holds other files (kitten)" in " ".join(ended.err.split())
     assert [entry.name for entry in photos.iterdir()] == ["kitten"]
     strange = tmp_path / "strange"
-    (strange / "cam").mkdir(parents=True)
-    (strange / "cam" / "thesis.txt").write_text("years of work")
+    (strange / "scenes").mkdir(parents=True)
+    (strange / "scenes" / "thesis.txt").write_text("years of work")
     ended = command("demo", "--count", "1", "--out", str(strange))
     assert ended.code == 2
-    assert (strange / "cam" / "thesis.txt").read_text() == "years of work"
+    assert (strange / "scenes" / "thesis.txt").read_text() == "years of work"
 
 
 def test_json(command: Command, tmp_path: Path, quick: list[str]) -> None:
@@ -119,7 +131,7 @@ def test_json(command: Command, tmp_path: Path, quick: list[str]) -> None:
 def test_other_data_have_no_such_columns(command: Command, tmp_path: Path) -> None:
     assert command(*options(count=1, steps="1,1", out=tmp_path)).code == 0
     assert all(row["map_mass_inside"] is None and row["map_peak_inside"] is None for row in Written(tmp_path).rows)
-    assert not (tmp_path / "masks.safetensors").exists()
+    assert not Written(tmp_path).masks
 
 
 def test_attack_ends_in_a_page_and_a_figure(command: Command, tmp_path: Path) -> None:

@@ -23,7 +23,9 @@ RUNS: dict[str, tuple[tuple[str, ...], float, tuple[int, int]]] = {
     "scenes": (("cam", "grad", "rts"), 1.0, (20, 80)),
     "mask": (("mask:quick",), 0.5, (10, 30)),
 }
-FILES = {*RUNS, "page.html", "figure.png"}
+FILES = {"page.html", "figure.png"}
+FORMER = {"cam", "grad", "rts"}
+"""Folders that demos of earlier versions wrote, beside ``mask``; they are left alone."""
 
 
 def demo(
@@ -82,7 +84,7 @@ def refuse_other_files(out: Path) -> None:
     from underfire.errors import InputError
 
     if out.is_dir():
-        others = sorted(entry.name for entry in out.iterdir() if entry.name not in FILES)
+        others = sorted(entry.name for entry in out.iterdir() if entry.name not in FILES | FORMER | set(RUNS))
         if others:
             raise InputError(
                 f"out is {str(out)!r}, which holds other files ({others[0]}); expected a new folder, an empty one, or "
