@@ -91,11 +91,16 @@ def test_every_layout_of_a_class_map(tmp_path: Path, name: str) -> None:
     ("name", "text", "error", "said"),
     [
         ("a.json", "{", DataError, "is not JSON"),
-        ("a.json", '{"a": {"b": 1}}', DataError, "in no known layout"),
-        ("a.json", "{}", DataError, "in no known layout"),
-        ("a.csv", "a,1,2\n", DataError, "not of two columns"),
+        ("a.json", '{"a": {"b": 1}}', DataError, "has an unknown layout"),
+        ("a.json", "{}", DataError, "has an unknown layout"),
+        ("a.csv", "a,1,2\n", DataError, "without exactly two columns"),
         ("a.json", '{"a": "owl"}', InputError, "maps 'a' to 'owl': the classifier has no such class"),
-        ("a.json", '{"n04": 9, "n01": 1}', InputError, "gives 'n04' the class 9; the classifier has classes 0..4"),
+        (
+            "a.json",
+            '{"n04": 9, "n01": 1}',
+            InputError,
+            "gives 'n04' the class 9; expected 0 to 4, because",
+        ),
         ("a.json", '{"n04": 3}', InputError, r"'n01'.*not in class map|not in class map.*'n01'"),
     ],
 )

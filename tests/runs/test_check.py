@@ -15,7 +15,7 @@ import underfire as uf
 from tests.conftest import smooth_images, tiny_network
 from tests.runs.runs import Command
 from underfire.attacks.second_order import without_second_derivative
-from underfire.check.checking import spread
+from underfire.data.sampling import evenly_spaced
 from underfire.check.order import agreement, better_order, interval
 from underfire.check.parts import find_parts
 from underfire.check.variants import variants
@@ -33,7 +33,7 @@ def test_the_interval_is_wilsons() -> None:
 @given(total=st.integers(1, 300), count=st.integers(1, 80))
 @settings(deadline=None)
 def test_images_are_spread_in_pairs(total: int, count: int) -> None:
-    chosen = spread(total, count)
+    chosen = evenly_spaced(total, count)
     assert len(set(chosen)) == len(chosen) <= count
     assert all(0 <= place < total for place in chosen)
     if count >= total:

@@ -17,7 +17,7 @@ from underfire.check.trials import Trial, try_interpreters
 from underfire.check.variants import variants
 from underfire.classifiers import Classifier
 from underfire.data import Batch, ImageData
-from underfire.data.spreading import spread
+from underfire.data.sampling import evenly_spaced
 from underfire.errors import ClassifierError, DataError, InputError, UnderfireError, UnderfireWarning
 from underfire.runs.inputs import InputConfig, Inputs, few_images
 from underfire.runs.selection import logits_of
@@ -123,7 +123,7 @@ def run_check(config: InputConfig, count: int, device: torch.device) -> Check:
 
 def _batch(inputs: Inputs, count: int) -> Batch:
     classifier, data = inputs.classifier, inputs.data
-    chosen = spread(len(data), count)
+    chosen = evenly_spaced(len(data), count)
     batch = data.load(classifier.image_size, classifier.channels, chosen, classifier.resizing)
     if not batch.records:
         raise DataError(f"none of {len(chosen)} images of {data.name!r} can be read: {batch.unreadable[0][1]}")
