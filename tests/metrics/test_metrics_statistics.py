@@ -169,5 +169,5 @@ def test_booleans_get_a_rates_interval_and_numbers_a_means() -> None:
     for values in (numbers, np.array(numbers), torch.tensor(numbers, dtype=torch.float64)):
         assert interval(values) == bootstrap_mean(numbers)
     assert rate([]) == Interval(None, None, None, 0)
-    with pytest.raises(InputError, match="a rate is of booleans"):
+    with pytest.raises(InputError, match="expected booleans"):
         rate([0.5])
