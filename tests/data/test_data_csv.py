@@ -53,7 +53,7 @@ def test_columns_by_their_names_in_any_place(table: Table, file: str, label: str
     assert content(data) == [("a.png", 1), ("b.png", 0)]
 
 
-def test_what_spreadsheets_write(table: Table) -> None:
+def test_files_of_spreadsheets(table: Table) -> None:
     data = CsvData(table('\ufefffile,label\r\n"a, b.png", cat \r\n\r\nd.png,"dog"\r\n,\r\n'))
     assert content(data) == [("a, b.png", 0), ("d.png", 1)]
 
@@ -130,7 +130,7 @@ def test_headers_without_the_columns(table: Table, header: str, message: str) ->
         CsvData(table(header + "\na.png,0\n"))
 
 
-def test_what_is_no_table(tmp_path: Path) -> None:
+def test_files_that_are_not_csv(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.csv does not exist"):
         CsvData(tmp_path / "none.csv")
     (tmp_path / "latin.csv").write_bytes("file,label\né.png,0\n".encode("latin-1"))

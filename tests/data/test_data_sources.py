@@ -1,4 +1,4 @@
-"""``open_data``: from what a user types to a data set."""
+"""``open_data``: data sets by name or path."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_unknown_names(spec: str, message: str, tmp_path: Path, monkeypatch: pyt
         open_data(spec)
 
 
-def test_missing_paths_suggest_what_lies_beside(
+def test_missing_paths_suggest_similar_names(
     tmp_path: Path, write_image: WriteImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_image("holiday/cat/1.png")
