@@ -15,10 +15,10 @@ import underfire as uf
 from tests.conftest import smooth_images, tiny_network
 from tests.runs.runs import Command
 from underfire.attacks.second_order import without_second_derivative
-from underfire.data.sampling import evenly_spaced
 from underfire.check.order import agreement, better_order, interval
 from underfire.check.parts import find_parts
 from underfire.check.variants import variants
+from underfire.data.sampling import evenly_spaced
 
 
 def test_the_interval_is_wilsons() -> None:
