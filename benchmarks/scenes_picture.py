@@ -1,4 +1,4 @@
-"""The picture in docs/scenes.md: every class of scenes, with the outline of each object's true mask.
+"""Draw the picture in docs/scenes.md: all classes of scenes, and outlines of the objects' true masks.
 
 python -m benchmarks.scenes_picture [--out docs/pictures/scenes.png] [--columns 8] [--subset test]
 """
@@ -15,11 +15,11 @@ from underfire.data import Scenes
 
 ZOOM = 2
 GAP = 4
-NAMES = 88  # pixels for the names at the left
+NAMES = 88  # width in pixels of the column of names
 
 
 def outlined(data: Scenes, index: int) -> Image.Image:
-    """The picture, enlarged, with a white line around the mask and a dark one around that."""
+    """Enlarge a picture and draw a white line around the mask, with a black line around it."""
     picture = np.array(data.read(index)).repeat(ZOOM, 0).repeat(ZOOM, 1)
     mask = data.mask(index).numpy().repeat(ZOOM, 0).repeat(ZOOM, 1)
     first = grown(mask)
@@ -29,13 +29,13 @@ def outlined(data: Scenes, index: int) -> Image.Image:
 
 
 def grown(mask: np.ndarray) -> np.ndarray:
-    """The mask and its four neighbours."""
+    """Enlarge the mask by the four neighbours of each of its pixels."""
     padded = np.pad(mask, 1)
     return mask | padded[2:, 1:-1] | padded[:-2, 1:-1] | padded[1:-1, 2:] | padded[1:-1, :-2]
 
 
 def sheet(data: Scenes, columns: int) -> Image.Image:
-    """One row per class: its first ``columns`` pictures, every second one with its mask's outline."""
+    """Arrange the first ``columns`` pictures of each class in a row. Every second one has the outline of its mask."""
     rows: list[list[int]] = [[] for _ in data.class_names]
     for index in range(len(data)):
         rows[data.record(index).label].append(index)
@@ -59,7 +59,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     page = sheet(Scenes(arguments.subset, count=10 * arguments.columns), arguments.columns)
-    # 256 colours are a quarter of the bytes, and look the same at this size.
+    # With 256 colours the file is a quarter as large, and looks the same.
     page.quantize(256, dither=Image.Dither.NONE).save(arguments.out, optimize=True)
     print(f"{arguments.out}: {arguments.out.stat().st_size / 1000:.0f} kB")
 

@@ -1,4 +1,4 @@
-"""Names are other people's text."""
+"""Display of names with invisible or foreign characters."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Adam's arithmetic (Kingma & Ba 2015) with state per image, differentiable in the gradients that it is given.
+"""Adam (Kingma & Ba 2015) with a state per image, differentiable in the gradients.
 
-Attacks move perturbations by it, and MASK its masks, also while it is itself differentiated.
+Attacks use it to move perturbations, and MASK to move masks, also when an attack differentiates these steps.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from torch import Tensor
 State = dict[str, Tensor]
 
 _TINY = 1e-30
-"""The least second moment whose root is taken: the root of 0 has no derivative, and 1e-15 beside epsilon is nothing."""
+"""A lower bound of the second moment, because the root of 0 has no derivative. Its root is far below epsilon."""
 
 
 def start(variable: Tensor, amsgrad: bool = False) -> State:
-    """Moments 0 and counters 0 for a variable N x ..."""
+    """Return the initial state for a variable N x ...: moments and counters of 0."""
     state = {"first": torch.zeros_like(variable), "second": torch.zeros_like(variable)}
     if amsgrad:
         state["largest"] = torch.zeros_like(variable)
@@ -26,9 +26,18 @@ def start(variable: Tensor, amsgrad: bool = False) -> State:
 def direction(
     gradient: Tensor, state: State, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
 ) -> tuple[Tensor, State]:
-    """The direction that lowers the loss, like ``gradient`` (N x ...), and the new state.
+    """Compute the direction that lowers the loss, and the new state.
 
-    With ``largest`` in the state it is AMSGrad's (Reddi et al. 2018).
+    If the state has ``largest``, the direction is that of AMSGrad (Reddi et al. 2018).
+
+    Args:
+        gradient: N x ..., the gradient of the loss.
+        state: from ``start`` or from the previous call.
+        beta1, beta2: the decay rates of the first and the second moment.
+        epsilon: added to the root of the second moment.
+
+    Returns:
+        The direction, of the shape of ``gradient``, and the new state.
     """
     shape = (-1, *([1] * (gradient.ndim - 1)))
     count = state["count"] + 1

@@ -1,7 +1,7 @@
-"""Batches whose results do not depend on how the images were cut into them.
+"""Batches with results that do not depend on the division of images into batches.
 
-Convolution kernels are chosen by shape, and those for odd batch sizes sum in another order: the same image gets
-other bits in a batch of 7 than in one of 8. So every batch is filled up to a multiple of eight.
+Libraries choose convolution kernels by shape, and kernels for different batch sizes sum in different orders: an image
+may get other bits in a batch of 7 than in a batch of 8. So every batch is filled up to a multiple of eight.
 """
 
 from __future__ import annotations
@@ -15,20 +15,28 @@ MULTIPLE = 8
 
 
 def padded_size(count: int) -> int:
-    """``count`` rounded up to the next multiple of eight."""
+    """Round ``count`` up to a multiple of eight."""
     return -(-count // MULTIPLE) * MULTIPLE
 
 
 def padding(count: int, device: torch.device | None = None) -> Tensor:
-    """Indices 0..count-1, and the first one again until their number is a multiple of eight."""
+    """Return the indices 0..count-1, followed by zeros up to a multiple of eight."""
     indices = torch.arange(padded_size(count), device=device)
     return torch.where(indices < count, indices, 0)
 
 
 def in_batches(function: Callable[..., Tensor], *rows: Tensor, batch_size: int = 64) -> Tensor:
-    """``function`` over slices of ``rows`` (tensors with the same leading dimension), its outputs concatenated.
+    """Call ``function`` on slices of ``rows`` and concatenate the outputs.
 
     Each slice is filled up to a multiple of eight, and the outputs for the filling are dropped.
+
+    Args:
+        function: takes one tensor per tensor in ``rows``; its output has the same leading dimension.
+        rows: tensors with the same leading dimension, at least 1.
+        batch_size: rows per slice.
+
+    Raises:
+        ValueError: there are no rows.
     """
     outputs = []
     for begin in range(0, len(rows[0]), batch_size):
@@ -37,5 +45,5 @@ def in_batches(function: Callable[..., Tensor], *rows: Tensor, batch_size: int =
         fill = padding(count, rows[0].device)
         outputs.append(function(*(tensor[fill.to(tensor.device)] for tensor in chunk))[:count])
     if not outputs:
-        raise ValueError("no rows to run over")
+        raise ValueError("there are no rows; expected at least one")
     return torch.cat(outputs)

@@ -1,8 +1,8 @@
-"""Random numbers that belong to an image, whatever batch, shard or worker it is in.
+"""Random numbers for each image that do not depend on its batch, shard or worker.
 
-A counter-based generator: each number is a hash of (seed, image, purpose, step, position), so that there is no state to
-keep, and an interrupted run goes on with the same numbers. The mixing function is that of SplitMix64 (Steele et al.
-2014), in wrapping 64-bit integers, the same on every device.
+A counter-based generator: each number is a hash of (seed, image, purpose, step, position). So there is no state to
+store, and a resumed run continues with the same numbers. The mixing function is that of SplitMix64 (Steele et al.
+2014), in 64-bit integers with wrap-around, the same on every device.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_GAMMA = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed integer, as are the two multipliers below
+_GAMMA = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed integer; so are the two multipliers below
 _FIRST, _SECOND = -4658895280553007687, -7723592293110705685
 
 
 def _shift(values: Tensor, bits: int) -> Tensor:
-    """Logical right shift of int64."""
+    """Shift int64 to the right without the sign (a logical shift)."""
     return (values >> bits) & ((1 << (64 - bits)) - 1)
 
 
@@ -35,9 +35,14 @@ def _number(text: str) -> int:
 
 
 def bits(seed: int, ids: Tensor, purpose: str, step: int | Tensor, count: int) -> Tensor:
-    """int64 N x ``count``: random bits for each image id (int64 N), different for each purpose and step.
+    """Return random 64-bit integers for each image: int64 N x ``count``.
 
-    ``step`` is one for all images, or an int64 N with each image's own.
+    Args:
+        seed: the seed of the run.
+        ids: the identity of each image, int64 N, see ``identify``.
+        purpose: a name; different purposes get different numbers.
+        step: the step, one for all images or one per image (int64 N); different steps get different numbers.
+        count: the number of integers per image.
     """
     if isinstance(step, Tensor):
         key = _mix(_mix(ids ^ _number(f"{seed}/{purpose}")) + step * _GAMMA).unsqueeze(1)
@@ -48,7 +53,7 @@ def bits(seed: int, ids: Tensor, purpose: str, step: int | Tensor, count: int) -
 
 
 def uniform(seed: int, ids: Tensor, purpose: str, step: int | Tensor, shape: Sequence[int]) -> Tensor:
-    """float32 N x ``shape`` in [0, 1): multiples of 2**-24."""
+    """Return uniform numbers in [0, 1), multiples of 2**-24: float32 N x ``shape``. Arguments as in ``bits``."""
     count = 1
     for side in shape:
         count *= side
@@ -58,7 +63,10 @@ def uniform(seed: int, ids: Tensor, purpose: str, step: int | Tensor, shape: Seq
 def integers(
     seed: int, ids: Tensor, purpose: str, step: int | Tensor, shape: Sequence[int], high: Tensor | int
 ) -> Tensor:
-    """int64 N x ``shape``, uniform over 0..high-1; ``high`` up to 2**24, one for all or one per image."""
+    """Return uniform integers in 0..high-1: int64 N x ``shape``. Arguments as in ``bits``.
+
+    ``high`` is at most 2**24: one number for all images, or one number per image.
+    """
     if isinstance(high, Tensor):
         high = high.view(-1, *([1] * len(shape)))
     drawn = uniform(seed, ids, purpose, step, shape).double() * high
@@ -66,11 +74,11 @@ def integers(
 
 
 def identify(images: Tensor, names: Sequence[str] | None = None) -> Tensor:
-    """int64 N: the identity of each image, from its name, or from its 8-bit pixels where it has none.
+    """Return the identity of each image, a hash of its name or of its 8-bit pixels: int64 N.
 
     Args:
         images: N x C x H x W in [0, 1].
-        names: N stable names.
+        names: N stable names; if None, the pixels are used.
     """
     if names is not None:
         return torch.tensor([_number(name) for name in names], dtype=torch.int64, device=images.device)
@@ -82,7 +90,7 @@ def identify(images: Tensor, names: Sequence[str] | None = None) -> Tensor:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """For other libraries' code: torch's and numpy's global random numbers of a seed, and as they were afterwards."""
+    """Seed the global random numbers of torch and numpy in this context, for other libraries; then restore them."""
     state = np.random.get_state()
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed % 2**63)

@@ -1,24 +1,24 @@
-"""Names that others chose (classes, images, paths), made fit to be shown. They are data, and may hold anything."""
+"""Display of names from outside (classes, images, paths), which may contain any characters."""
 
 from __future__ import annotations
 
 import unicodedata
 
-# They turn the reading direction of what follows, so that a name could dress up as another one.
+# These characters change the reading direction, so that one name could look like another.
 _DIRECTION = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 def plain(text: object) -> str:
-    """``text`` with everything that is no visible character spelled out, such as ``\\u202e``.
+    """Replace invisible characters in ``text`` by escapes such as ``\\u202e``.
 
-    Controls, line ends, marks of the reading direction, and the halves of characters that file names in another
-    encoding leave behind (which no file in UTF-8 can hold).
+    These are control characters, line ends, marks of the reading direction, and lone surrogates, which come from file
+    names in another encoding and cannot be written in UTF-8.
     """
     return "".join(_spelled(character) if _hidden(character) else character for character in str(text))
 
 
 def ascii_only(text: object) -> str:
-    """``text`` in ASCII, for Pillow's built-in font: accents are dropped, other scripts become ``?``."""
+    """Reduce ``text`` to ASCII for Pillow's built-in font: accents are dropped, other scripts become ``?``."""
     parts = unicodedata.normalize("NFKD", plain(text))
     return "".join(c if c.isascii() else "?" for c in parts if not unicodedata.combining(c))
 

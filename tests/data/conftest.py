@@ -19,7 +19,7 @@ def write_image(tmp_path: Path) -> WriteImage:
     def write(name: str, level: int = 0, size: tuple[int, int] = (4, 4)) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        buffer = io.BytesIO()  # a format of its own, since some tests use names without a usual suffix
+        buffer = io.BytesIO()  # the format is given, because some tests use names without a usual suffix
         Image.new("L", size, level).save(buffer, "PNG")
         path.write_bytes(buffer.getvalue())
         return path
@@ -29,7 +29,7 @@ def write_image(tmp_path: Path) -> WriteImage:
 
 @pytest.fixture(scope="session")
 def cifar10() -> Path:
-    """The folder of the CIFAR-10 parquet files that lies beside the checkout; skips where it does not."""
+    """The folder of the CIFAR-10 parquet files beside the checkout; skips the test if it is missing."""
     folder = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "cifar10"
     if not (folder / "test.parquet").is_file():
         pytest.skip("no CIFAR-10 at ../shared/data/cifar10: it is not part of the repository")

@@ -1,4 +1,4 @@
-"""What tests of images share: round trips through file formats, and small pictures with known pixels."""
+"""Helpers for tests of images: round trips through file formats, and small pictures with known pixels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLOURS = np.array(
 
 
 def saved(image: Image.Image, suffix: str, **options: object) -> Image.Image:
-    """``image`` after a round trip through a file format."""
+    """Write ``image`` in a file format and read it back."""
     buffer = io.BytesIO()
     image.save(buffer, suffix, **options)
     return decode_image(buffer.getvalue(), "the test's image")

@@ -71,7 +71,7 @@ def test_indices_choose_by_number() -> None:
         ("all", [0, 1797], "indices hold 1797; expected 0 to 1796"),
         ("all", [-1], "indices hold -1"),
         ("all", [5, 2, 5], "indices hold 5 more than once"),
-        ("test", [4], "indices are given beside subset 'test'"),
+        ("test", [4], "both indices and subset 'test' are given"),
     ],
 )
 def test_arguments_that_cannot_be_used(subset: str, indices: list[int] | None, message: str) -> None:

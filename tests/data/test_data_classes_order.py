@@ -1,4 +1,4 @@
-"""Labels in the classifier's order: by name, by WordNet id, by number, by a file; and what cannot be told."""
+"""Labels in the classifier's order: by name, by WordNet id, by number, by a file, and cases without an answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLASSIFIER = ("tench, Tinca tinca", "great white shark", "crane", "robin", "cran
 
 
 def named(*names: str) -> TensorData:
-    """One image per name, whose level is its place."""
+    """One image per name; its grey level is the position of the name."""
     count = len(names)
     pixels = torch.arange(count, dtype=torch.uint8).view(count, 1, 1, 1).expand(count, 1, 2, 2)
     return TensorData(pixels, range(count), [f"i{n}" for n in range(count)], names)
@@ -49,7 +49,7 @@ def test_numbers_are_class_numbers() -> None:
     assert labels(["3", "1"]) == [3, 1]
     assert labels(["0", "1", "2"]) == [0, 1, 2]
     assert labels(["7", "2"], None, count=10) == [7, 2]
-    # 1..5 of five classes: 5 is no class, so positions it is.
+    # 1..5 of five classes: 5 is not a class number, so positions are used.
     assert labels(["1", "2", "3", "4", "5"]) == [0, 1, 2, 3, 4]
 
 
@@ -67,7 +67,7 @@ def test_no_name_at_all_is_warned_of() -> None:
     data = named("n01", "n02")
     with pytest.warns(UnderfireWarning, match="none of the class names.*assumed to be in the classifier's order"):
         assert in_classifier_order(data, CLASSIFIER) is data
-    assert in_classifier_order(data, None, 5) is data  # nothing to compare with, nothing to say
+    assert in_classifier_order(data, None, 5) is data  # nothing to compare with, so no warning
 
 
 INDEX = {"0": ["n01", "tench"], "2": ["n03", "crane"], "3": ["n04", "robin"], "4": ["n05", "crane"]}
@@ -91,11 +91,16 @@ def test_every_layout_of_a_class_map(tmp_path: Path, name: str) -> None:
     ("name", "text", "error", "said"),
     [
         ("a.json", "{", DataError, "is not JSON"),
-        ("a.json", '{"a": {"b": 1}}', DataError, "in no known layout"),
-        ("a.json", "{}", DataError, "in no known layout"),
-        ("a.csv", "a,1,2\n", DataError, "not of two columns"),
+        ("a.json", '{"a": {"b": 1}}', DataError, "has an unknown layout"),
+        ("a.json", "{}", DataError, "has an unknown layout"),
+        ("a.csv", "a,1,2\n", DataError, "without exactly two columns"),
         ("a.json", '{"a": "owl"}', InputError, "maps 'a' to 'owl': the classifier has no such class"),
-        ("a.json", '{"n04": 9, "n01": 1}', InputError, "gives 'n04' the class 9; the classifier has classes 0..4"),
+        (
+            "a.json",
+            '{"n04": 9, "n01": 1}',
+            InputError,
+            "gives 'n04' the class 9; expected 0 to 4, because",
+        ),
         ("a.json", '{"n04": 3}', InputError, r"'n01'.*not in class map|not in class map.*'n01'"),
     ],
 )
@@ -118,7 +123,7 @@ def test_an_index_beside_the_folders_is_used(tmp_path: Path) -> None:
     ordered = in_classifier_order(open_data(tmp_path), None, 5)
     assert [ordered.record(n).label for n in range(2)] == [0, 3]
     assert ordered.class_names == ("n01", "1", "2", "n04", "4")
-    # A classifier with another number of classes is not what the index is for.
+    # The index does not belong to a classifier with another number of classes.
     assert not isinstance(in_classifier_order(open_data(tmp_path), None, 7), RelabelledData)
 
 

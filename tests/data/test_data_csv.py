@@ -53,7 +53,7 @@ def test_columns_by_their_names_in_any_place(table: Table, file: str, label: str
     assert content(data) == [("a.png", 1), ("b.png", 0)]
 
 
-def test_what_spreadsheets_write(table: Table) -> None:
+def test_files_of_spreadsheets(table: Table) -> None:
     data = CsvData(table('\ufefffile,label\r\n"a, b.png", cat \r\n\r\nd.png,"dog"\r\n,\r\n'))
     assert content(data) == [("a, b.png", 0), ("d.png", 1)]
 
@@ -68,7 +68,7 @@ def test_subfolders_and_detours_have_one_id(table: Table, tmp_path: Path, write_
 
 @pytest.mark.parametrize("file", ["../a.png", "sub/../../a.png", "/etc/a.png", ".", "..", "sub/.."])
 def test_files_outside_of_the_folder_are_refused(table: Table, file: str) -> None:
-    with pytest.raises(DataError, match=r"val\.csv, line 3: .* is not inside of the CSV's folder"):
+    with pytest.raises(DataError, match=r"val\.csv, line 3: .* is not inside the CSV's folder"):
         CsvData(table(f"file,label\nok.png,0\n{file},0\n"))
 
 
@@ -98,13 +98,13 @@ def test_a_missing_file_shows_on_reading_only(table: Table, write_image: WriteIm
         ("a.png\n", "line 2: 1 fields; expected 2"),
         ("a.png,0\nb.png,0,9\n", "line 3: 3 fields; expected 2"),
         ('a.png,0\n\n"b\nc.png",0,9\n', "line 5: 3 fields"),
-        ("a.png,0\n,1\n", "line 3: no file is named"),
-        ("a.png,0\nb.png,\n", "line 3: no label"),
+        ("a.png,0\n,1\n", "line 3: the file name is empty"),
+        ("a.png,0\nb.png,\n", "line 3: the label is empty"),
         ("a.png,0\nb.png,-1\n", "line 3: label -1 is negative"),
         ("a.png,0\nb.png,1.0\n", "line 3: label '1.0' is a number, but not an integer"),
-        ("a.png,0\nb.png,1652345678\n", "line 3: label 1652345678 is no class number"),
+        ("a.png,0\nb.png,1652345678\n", "line 3: label 1652345678 is too large for a class number"),
         ("a.png,0\nb.png," + "9" * 5000 + "\n", "line 3: label '999"),
-        ("a.png,0\nb.png,cat\n", "on line 2 is the number '0', that on line 3 the name 'cat'"),
+        ("a.png,0\nb.png,cat\n", "on line 2 is the number '0', but the label on line 3 is the name 'cat'"),
         ("a.png,0\nb.png,1\n./a.png,1\n", "lines 2 and 4 both name 'a.png'"),
         ('a.png,0\n"b.png,1\n', "line 3: unexpected end of data"),
         ("", "no rows"),
@@ -118,9 +118,9 @@ def test_malformed_rows_name_their_line(table: Table, rows: str, message: str) -
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("file,cls", "no label column: expected one of label, class, target; found .*'cls'"),
-        ("name,label", "no file column: expected one of file, filename, path, image"),
-        ("file;label", "no file column: .* separated by commas"),
+        ("file,cls", "no label column; expected one of label, class, target, found .*'cls'"),
+        ("name,label", "no file column; expected one of file, filename, path, image"),
+        ("file;label", "no file column; .* separated by commas"),
         ("file,label,label", "2 columns are called 'label'"),
         ("", "no file column"),
     ],
@@ -130,7 +130,7 @@ def test_headers_without_the_columns(table: Table, header: str, message: str) ->
         CsvData(table(header + "\na.png,0\n"))
 
 
-def test_what_is_no_table(tmp_path: Path) -> None:
+def test_files_that_are_not_csv(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.csv does not exist"):
         CsvData(tmp_path / "none.csv")
     (tmp_path / "latin.csv").write_bytes("file,label\né.png,0\n".encode("latin-1"))

@@ -107,7 +107,7 @@ def test_unreadable_rows_are_skipped_and_named(tmp_path: Path) -> None:
     reasons = [reason for _, reason in batch.unreadable]
     assert "row 1 of" in reasons[0]
     assert "not an image that can be read" in reasons[0]
-    assert "holds no bytes" in reasons[1]
+    assert "holds no image" in reasons[1]
     assert "is empty" in reasons[2]
     with pytest.raises(UnreadableImageError, match="row 1 of"):
         data.read(1)
@@ -119,7 +119,7 @@ def test_unreadable_rows_are_skipped_and_named(tmp_path: Path) -> None:
         ([0, None], None, "row 1 of .* has no label"),
         ([0, -1], None, "row 1 of .* label -1 is negative"),
         ([0, 2], named(["cat", "dog"]), "row 1 of .* label 2 has no class name; expected 0 to 1"),
-        ([0, 10**9], None, "row 1 of .* label 1000000000 is no class number"),
+        ([0, 10**9], None, "row 1 of .* label 1000000000 is too large for a class number"),
         (["cat", "dog"], None, "column 'label' of .* is of type string; expected integers"),
         ([0.0, 1.0], None, "is of type double; expected integers"),
     ],
@@ -140,7 +140,7 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     pq.write_table(empty, tmp_path / "empty.parquet")
     with pytest.raises(DataError, match="holds no rows"):
         ParquetData(tmp_path / "empty.parquet")
-    with pytest.raises(DataError, match=r"no image column: expected one of .*'img'.*found .*'pixels'"):
+    with pytest.raises(DataError, match=r"no image column; expected one of .*'img'.*found .*'pixels'"):
         ParquetData(write(tmp_path / "a.parquet", [png(1)], [0], columns=("pixels", "label")))
     with pytest.raises(DataError, match="no label column"):
         ParquetData(write(tmp_path / "a.parquet", [png(1)], [0], columns=("img", "y")))

@@ -1,4 +1,4 @@
-"""What ``prepare`` makes of every mode and depth of pixels."""
+"""``prepare`` on every mode and depth of pixels."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_alpha_is_put_on_white(alpha: int, expected: int) -> None:
 
 
 def test_transparent_pixels_do_not_bleed_into_their_neighbours() -> None:
-    pixels = np.zeros((2, 2, 4), dtype=np.uint8)  # black below full transparency, beside opaque white
+    pixels = np.zeros((2, 2, 4), dtype=np.uint8)  # fully transparent black next to opaque white
     pixels[0] = 255
     assert prepare(Image.fromarray(pixels), (7, 7), 3).unique().tolist() == [255]
 
@@ -112,7 +112,7 @@ def test_the_transparent_level_of_sixteen_bit_grey_is_white() -> None:
     assert grey(prepare(saved(levels, "PNG", transparency=257), None, 1)) == [[0, 255, 2]]
 
 
-def test_black_may_be_behind_what_is_transparent() -> None:
+def test_the_background_of_transparent_images_may_be_black() -> None:
     assert grey(prepare(Image.new("LA", (1, 1), (40, 51)), None, 1, behind="black")) == [[8]]
     levels = Image.fromarray(np.array([[257, 514, 771]], dtype=np.uint16))
     assert grey(prepare(saved(levels, "PNG", transparency=514), None, 1, behind="black")) == [[1, 0, 3]]

@@ -1,4 +1,4 @@
-"""Sizes: what ``prepare`` crops, resizes, refuses, and leaves alone."""
+"""Sizes that ``prepare`` crops, resizes, refuses or keeps."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_centre_is_kept() -> None:
 
 def test_halving_agrees_with_a_resize_of_the_short_side() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
-    # Crop and scale commute here; what differs is which pixels beyond the crop the filter sees at its rim.
+    # Crop and scale commute here, except at the border, where the filter sees other pixels beyond the crop.
     expected = np.asarray(Image.fromarray(noise).resize((48, 32), Image.Resampling.BICUBIC))[:, 8:40]
     prepared = prepare(Image.fromarray(noise), (32, 32), 3).permute(1, 2, 0).numpy()
     assert np.array_equal(prepared[:, 2:-2], expected[:, 2:-2])

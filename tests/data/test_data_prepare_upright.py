@@ -1,4 +1,4 @@
-"""Images are turned upright, once, and broken metadata leave them as they are stored."""
+"""Images are turned upright exactly once; with broken metadata they stay as they are stored."""
 
 from __future__ import annotations
 

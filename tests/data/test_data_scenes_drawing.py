@@ -1,4 +1,4 @@
-"""How scenes are drawn: covered pixels against areas known in closed form and slow replicas; numbers that are exact."""
+"""The parts of the generator of scenes, against areas in closed form, slow replicas, and exact numbers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class TestCoverage:
         assert twice.max() == 256
         assert twice.sum() == 256 * (64 + 64 - 16)
         assert coverage([box(2, 2, 10, 10), box(4, 4, 6, 7, False)]).sum() == 256 * (64 - 6)
-        # A hole through one of two rings leaves the other; beyond all rings there is nothing to take away.
+        # A hole through one of two rings leaves the other ring; a hole outside of all rings changes nothing.
         through_one = coverage([box(2, 2, 10, 10), box(6, 2, 14, 10), box(8, 4, 12, 6, False)])
         assert through_one.sum() == 256 * (12 * 8 - 4)
         assert np.array_equal(coverage([box(2, 2, 10, 10), box(20, 20, 30, 30, False)]), coverage([box(2, 2, 10, 10)]))
@@ -73,7 +73,7 @@ class TestCoverage:
             (box(-5, -5, 70, 70), box(0, 0, 64, 64)),
         ],
     )
-    def test_what_lies_outside_is_cut_off(self, outside: Ring, inside: Ring) -> None:
+    def test_parts_outside_are_cut_off(self, outside: Ring, inside: Ring) -> None:
         assert np.array_equal(coverage([outside]), coverage([inside]))
 
     def test_wholly_outside(self) -> None:
@@ -87,8 +87,8 @@ class TestCoverage:
         if area(triangle.points) == 0:
             return
         covered = coverage([triangle])
-        # Four scan lines a pixel: an edge is off by half of one at most, 1/8, and the replica by half of 1/16. A sliver
-        # has two edges in a pixel.
+        # With four scan lines per pixel, the error of an edge is at most half a line, 1/8; that of the replica at most
+        # half of 1/16. A thin triangle has two edges in a pixel.
         assert np.abs(covered / 256 - sampled(triangle.points)).max() <= 2 * (1 / 8 + 1 / 32)
         assert abs(covered.sum() / 256 - sampled(triangle.points).sum()) < 2.5
 
@@ -100,7 +100,7 @@ class TestCoverage:
 
 
 def sampled(points: NDArray[np.float64], fine: int = 16) -> NDArray[np.float64]:
-    """The share of fine x fine points of each pixel that lie inside a convex ring."""
+    """Compute the share of fine x fine points per pixel inside a convex ring."""
     middles = (np.arange(64 * fine) + 0.5) / fine
     x, y = middles[None], middles[:, None]
     sides = []
@@ -142,7 +142,7 @@ class TestDraws:
         assert all(cosine_and_sine(a) == (cosine(np.array(a)), sine(np.array(a))) for a in (-700, -3, 0, 5, 1500))
 
     def test_no_table_entry_could_be_rounded_either_way(self) -> None:
-        """The last bit of a cosine differs between systems; these keep a wide berth of the middle between two steps."""
+        """The last bit of a cosine differs between systems; no value is that near to a rounding limit."""
         exact = np.cos(2 * np.pi * np.arange(TURN) / TURN) * 65536
         assert np.abs(np.abs(exact % 1) - 0.5).min() > 1e-6
 
@@ -150,7 +150,7 @@ class TestDraws:
 class TestSurfaces:
     @pytest.mark.parametrize(("down", "across"), [(32, 32), (16, 1), (32, 8), (2, 2)])
     def test_noise_is_summed_exactly(self, down: int, across: int) -> None:
-        """Matrix products add in an order of their own; here no order rounds, as with whole numbers of any length."""
+        """Matrix products add in any order; here no order rounds, as a sum of arbitrarily long integers shows."""
         fast, draws = octave(Draws(5, 6, 7), down, across), Draws(5, 6, 7)
         row, column = draws.integer(0, down - 1), draws.integer(0, across - 1)
         left, right = _spline(down)[row : row + 64], _spline(across)[column : column + 64]
@@ -181,7 +181,7 @@ class TestSurfaces:
 
 
 @pytest.mark.parametrize("name", OUTLINES)
-def test_outlines_are_placed_inside_and_cover_what_was_wanted(name: str) -> None:
+def test_outlines_are_placed_inside_and_have_the_wanted_size(name: str) -> None:
     for number in range(40):
         draws = Draws(9, number, 1)
         rings = place(draws, OUTLINES[name](draws), 512)
@@ -189,7 +189,7 @@ def test_outlines_are_placed_inside_and_cover_what_was_wanted(name: str) -> None
         assert ends.min() >= -1.5
         assert ends.max() <= 65.5
         assert 0.07 < coverage(rings).mean() / 256 < 0.34
-        # No ring crosses itself so far that it turns inside out: its area is what it covers.
+        # No ring crosses itself so far that it turns inside out: the covered area is its own area.
         whole = [one for one in rings if one.solid]
         for one in whole:
             middle = one.points - one.points.mean(0) + 32

@@ -1,4 +1,4 @@
-"""What the drawn pictures show: shape tells the class and nothing else does, and the mask is where the object is."""
+"""Properties of the drawn pictures: only the shape tells the class, and the mask lies on the object."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def pictures() -> Pictures:
 
 
 def accuracy(features: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """Of a linear classifier on held-out pictures, five times a fifth."""
+    """The accuracy of a linear classifier on held-out pictures, by five-fold cross-validation."""
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
     return float(cross_val_score(model, features, labels, cv=5).mean())
 
 
 def test_colours_do_not_tell_the_class(pictures: Pictures) -> None:
-    """Of the picture, of the object, and of what surrounds it. Chance is 10 % +- 1 %."""
+    """Neither the mean colours of the picture, nor of the object, nor of its surroundings. Chance is 10 % +- 1 %."""
     images, masks, labels = pictures
     inside = masks[..., None]
     whole = np.concatenate((images.mean((1, 2)), images.std((1, 2))), 1)
@@ -52,7 +52,7 @@ def test_place_and_size_do_not_tell_the_class(pictures: Pictures) -> None:
 
 
 def test_shape_tells_the_class(pictures: Pictures) -> None:
-    """The same classifier, on five numbers about the mask: the tests above would notice if there were something."""
+    """The same classifier succeeds on five numbers about the mask, so the tests above would notice a leak."""
     _, masks, labels = pictures
     rows = []
     for mask in masks:
@@ -103,7 +103,7 @@ def test_keys_have_a_hole_and_stars_have_none(pictures: Pictures) -> None:
 
 
 def test_the_mask_lies_where_the_object_is(pictures: Pictures) -> None:
-    """Just inside the mask it looks otherwise than just outside; beside a mask that was moved, less so."""
+    """Colours differ more across the border of the mask than across the border of a mask that was moved."""
     images, masks, _ = pictures
 
     def step(mask: NDArray[np.bool_], image: NDArray[np.float64]) -> float:

@@ -1,4 +1,4 @@
-"""``open_data``: from what a user types to a data set."""
+"""``open_data``: data sets by name or path."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_parquet_file(tmp_path: Path) -> None:
     path = tmp_path / "val.parquet"
     pq.write_table(pa.table({"image": [buffer.getvalue()], "label": [0]}), path)
     assert isinstance(open_data(path), ParquetData)
-    with pytest.raises(DataError, match=r"folder of parquet files: give the path of one of val\.parquet"):
+    with pytest.raises(DataError, match=r"folder of parquet files; give the path of one: val\.parquet"):
         open_data(tmp_path)
 
 
@@ -95,14 +95,14 @@ def test_folders_that_cannot_be_used(tmp_path: Path, write_image: WriteImage) ->
     with pytest.raises(DataError, match=r"is an empty folder; expected .*subfolder.*CSV.*parquet"):
         open_data(tmp_path)
     write_image("1.png")
-    with pytest.raises(DataError, match="holds 1 images, but nothing says which class"):
+    with pytest.raises(DataError, match="holds 1 images, but their classes are not known"):
         open_data(tmp_path)
     (tmp_path / "a.csv").write_text("file,width\n1.png,4\n")
     with pytest.raises(DataError, match=r"a\.csv, line 1: no label column"):
         open_data(tmp_path)
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_text("file,label\n1.png,4\n")
-    with pytest.raises(DataError, match=r"several tables of labels: a\.csv, b\.csv"):
+    with pytest.raises(DataError, match=r"several CSV files of labels: a\.csv, b\.csv"):
         open_data(tmp_path)
 
 
@@ -127,7 +127,7 @@ def test_unknown_names(spec: str, message: str, tmp_path: Path, monkeypatch: pyt
         open_data(spec)
 
 
-def test_missing_paths_suggest_what_lies_beside(
+def test_missing_paths_suggest_similar_names(
     tmp_path: Path, write_image: WriteImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_image("holiday/cat/1.png")
@@ -143,7 +143,7 @@ def test_files_of_another_kind(tmp_path: Path, write_image: WriteImage) -> None:
     with pytest.raises(DataError, match=r"is one image, .*put it into root/class/ .*underfire explain --data"):
         open_data(write_image("1.png"))
     (tmp_path / "a.npz").touch()
-    with pytest.raises(DataError, match="file of another kind"):
+    with pytest.raises(DataError, match="file of an unknown kind"):
         open_data(tmp_path / "a.npz")
 
 

@@ -59,10 +59,10 @@ def test_the_tolerance_is_clamped() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "message"),
     [
-        (-2.118, 2.64, r"range over \[-2\.118, 2\.64\]; pixels must be in \[0, 1\].*already normalised"),
+        (-2.118, 2.64, r"range over \[-2\.118, 2\.64\]; expected pixels in \[0, 1\].*already normalised"),
         (-1e-5, 1.0, r"range over \[-1e-05, 1\].*already normalised"),
         (0.0, 1.00001, r"range over \[0, 1\].*"),
-        (0.0, 255.0, r"range over \[0, 255\].*8-bit levels, divide them by 255"),
+        (0.0, 255.0, r"range over \[0, 255\].*8-bit levels: divide them by 255"),
         (0.0, float("inf"), r"range over \[0, inf\]"),
         (0.0, float("nan"), "images hold NaN"),
     ],
@@ -97,7 +97,7 @@ def test_images_that_cannot_be_used(images: torch.Tensor, message: str) -> None:
         ([0, 1, 3, 0], r"labels\[2\]: label 3 has no class name; expected 0 to 2"),
         ([0.0, 1.0, 2.0, 0.0], "type torch.float32; expected integers"),
         (torch.tensor([True, False, True, False]), "type torch.bool; expected integers"),
-        (torch.eye(4), r"shape \(4, 4\); expected N integers: for one-hot labels pass labels.argmax\(1\)"),
+        (torch.eye(4), r"shape \(4, 4\); expected N integers; for one-hot labels pass labels.argmax\(1\)"),
         (torch.tensor(3), r"shape \(\)"),
     ],
 )

@@ -41,7 +41,7 @@ def reference_ssim(x: Tensor, y: Tensor) -> float:
 
 @pytest.mark.parametrize("shape", [(3, 3, 20, 17), (2, 1, 28, 28), (2, 3, 11, 32), (9, 3, 96, 96)])
 def test_ssim_equals_scikit_image(shape: tuple[int, ...]) -> None:
-    # The last shape is more than one chunk: images must keep their places.
+    # The last shape takes more than one chunk: the order of images must not change.
     clean = random_images(1, shape)
     adversarial = torch.cat([perturbed(clean[:1], 2, 0.5), perturbed(clean[1:], 3)])
     expected = [reference_ssim(x, y) for x, y in zip(clean, adversarial, strict=True)]
@@ -56,7 +56,7 @@ def test_ssim_equals_scikit_image_on_photographs(photos: Tensor) -> None:
 
 
 def test_noise_of_almost_flat_bright_images_survives_float32() -> None:
-    # Variances of 1e-6 beside means of 0.99: in float32, cancellation would drown them.
+    # Variances of 1e-6 with means of 0.99: in float32, cancellation would hide the variances.
     clean = torch.full((1, 3, 32, 32), 0.99)
     adversarial = clean + 1e-3 * (random_images(5, (1, 3, 32, 32)) - 0.5)
     expected = 1 - reference_ssim(clean[0], adversarial[0])
@@ -90,7 +90,7 @@ def test_edge_energy_by_hand() -> None:
     assert metrics.edge_energy(clean, adversarial).item() == pytest.approx(0.06 / 0.10, abs=1e-6)
     assert metrics.edge_energy(clean, adversarial, threshold=0.56).item() == pytest.approx(0.6, abs=1e-6)
     assert metrics.edge_energy(clean, adversarial, threshold=0.57).item() == 0
-    # The edges are the clean image's: a perturbation makes edges of its own.
+    # The edges are those of the clean image; the perturbation makes further edges, which do not count.
     assert metrics.edge_energy(clean * 0, adversarial).item() == 0
     assert metrics.edge_energy(clean, clean).item() == 0
 

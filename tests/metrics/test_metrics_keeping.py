@@ -1,4 +1,4 @@
-"""The most important pixels: as many as asked for, the largest, without a favourite side among equals."""
+"""The most important pixels: the right number, the largest values, and no preferred side among equal values."""
 
 from __future__ import annotations
 

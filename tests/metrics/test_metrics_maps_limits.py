@@ -1,4 +1,4 @@
-"""What map metrics do with constant maps, and with arguments that cannot be used."""
+"""Map metrics on constant maps and on unusable arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether maps point at the object: values by hand, a slow replica of the interpolation, and the limits."""
+"""The pointing metrics against hand-worked values, a slow replica of the interpolation, and in limiting cases."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def random_case(seed: int, count: int, cells: tuple[int, int], size: tuple[int, 
 
 
 def slowly_enlarged(cells: list[list[float]], height: int, width: int) -> list[list[float]]:
-    """Bilinear from the definition: cell middles stay where they are, and beyond the outermost it is constant."""
+    """Interpolate bilinearly by the definition: centres of cells stay in place, and the borders are constant."""
 
     def nearby(position: float, count: int) -> tuple[int, int, float]:
         position = min(max(position, 0.0), count - 1.0)
@@ -88,7 +88,7 @@ def test_inside_and_outside_add_up() -> None:
     assert torch.allclose(sums, torch.ones(20))
 
 
-def test_maps_that_point_nowhere_give_what_chance_gives() -> None:
+def test_constant_maps_give_the_value_of_chance() -> None:
     masks = torch.zeros(1, 10, 10, dtype=torch.bool)
     masks[0, :3] = True
     for level in (0.0, 1e-40, 0.3, 1.0):
@@ -99,7 +99,7 @@ def test_maps_that_point_nowhere_give_what_chance_gives() -> None:
 
 
 def test_rounding_makes_no_peak() -> None:
-    """Interpolated between equal cells, a few pixels come out an ulp above the others; here they are the mask."""
+    """Interpolation between equal cells makes a few pixels larger by rounding; here the mask consists of them."""
     maps = torch.full((1, 7, 7), 0.3, dtype=torch.float64)
     large = torch.nn.functional.interpolate(maps[None], (17, 17), mode="bilinear", align_corners=False)[0]
     highest = large == large.max()
@@ -164,17 +164,17 @@ def test_types_and_graphs() -> None:
         (
             torch.zeros(2, 3, 3),
             torch.zeros(1, 6, 6) > 0,
-            r"masks have shape \(1, 6, 6\); expected N x H x W, with N = 2",
+            r"masks have shape \(1, 6, 6\); expected N x H x W with N = 2",
         ),
         (torch.zeros(2, 3, 3), torch.zeros(2, 1, 6, 6) > 0, r"masks have shape \(2, 1, 6, 6\); expected N x H x W"),
         (torch.zeros(2, 3, 3), torch.zeros(2, 6, 0) > 0, r"masks have shape \(2, 6, 0\)"),
         (torch.zeros(2, 3, 7), torch.zeros(2, 6, 6) > 0, r"maps are 3 x 7, larger than the masks, 6 x 6; expected"),
-        (torch.full((2, 3, 3), 1.5), torch.zeros(2, 6, 6) > 0, r"maps ranges over \[1\.5, 1\.5\]; maps must be in"),
+        (torch.full((2, 3, 3), 1.5), torch.zeros(2, 6, 6) > 0, r"maps ranges over \[1\.5, 1\.5\]; expected maps in"),
         (torch.full((2, 3, 3), math.nan), torch.zeros(2, 6, 6) > 0, r"maps ranges over \[nan, nan\]"),
         (torch.zeros(3, 3), torch.zeros(2, 6, 6) > 0, r"maps has shape \(3, 3\); expected maps N x h x w"),
     ],
 )
-def test_what_cannot_be_used(
+def test_unusable_arguments(
     function: Measure,
     maps: Tensor,
     masks: Tensor,
@@ -185,7 +185,7 @@ def test_what_cannot_be_used(
 
 
 def test_a_tolerance_is_a_distance_to_the_object() -> None:
-    """The mask has one pixel: maxima count up to the tolerance away, measured in a straight line."""
+    """The mask has one pixel: a maximum counts up to the tolerance away, measured in a straight line."""
     mask = torch.zeros(1, 11, 11, dtype=torch.bool)
     mask[0, 5, 4] = True
     for tolerance in (0.0, 1.0, 1.5, 2.0, 3.7, 20.0):

@@ -1,4 +1,4 @@
-"""Verdicts, thresholds and curves."""
+"""Success, thresholds and curves."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_curve_by_hand() -> None:
     success = torch.tensor([True, True, False, True])
     distance = torch.tensor([0.1, 0.2, 0.0, 0.5])
     curve = metrics.joint_success_curve(success, distance, [0.0, 0.1, 0.15, 0.3, 1.0])
-    # float32 0.1 lies above 0.1: not below it.
+    # 0.1 in float32 is larger than 0.1, so it is not below the threshold.
     assert curve.tolist() == [0, 0, 0.25, 0.5, 0.75]
 
 
@@ -125,7 +125,7 @@ def test_gap_by_hand() -> None:
     assert metrics.prediction_interpretation_gap(joint, alone, thresholds) == pytest.approx(0.45)
     assert metrics.prediction_interpretation_gap(alone, joint, thresholds) == pytest.approx(-0.45)
     assert metrics.prediction_interpretation_gap(joint, joint, thresholds) == 0
-    shifted = [0.2 + 2 * t for t in thresholds]  # a mean over the range: free of its unit
+    shifted = [0.2 + 2 * t for t in thresholds]  # a mean over the range, so the unit does not matter
     assert metrics.prediction_interpretation_gap(joint, alone, shifted) == pytest.approx(0.45)
     full = metrics.prediction_interpretation_gap(torch.ones(2), torch.zeros(2), [0.0, 0.3])
     assert full == pytest.approx(1)
@@ -149,7 +149,7 @@ def test_gap_arguments_that_cannot_be_used(joint: Tensor, thresholds: list[float
 
 
 def test_import_is_light_and_needs_errors_and_edges_only() -> None:
-    # `underfire/__init__.py` is left out: what it imports is not this package's doing.
+    # `underfire/__init__.py` is left out: its imports do not belong to this package.
     code = (
         "import importlib.util, sys, types\n"
         "package = types.ModuleType('underfire')\n"

@@ -1,4 +1,4 @@
-"""What holds for every metric on every pair: symmetry, range, identity, independence of the batch."""
+"""Properties of every metric on every pair: symmetry, range, identity, independence of the batch."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_no_metric_is_left_out() -> None:
 @settings(max_examples=40, deadline=None)
 @given(pair=pairs(3), power=st.sampled_from([2.0, 3.0]))
 def test_ranks_see_order_only_and_reverse(pair: tuple[Tensor, Tensor], power: float) -> None:
-    # Levels, so that a power neither merges nor splits cells.
+    # Few levels, so that a power neither merges nor splits equal values.
     a, b = ((x * 16).round() / 16 for x in pair)
     for metric in (metrics.map_spearman, metrics.map_kendall):
         assert torch.allclose(metric(a, b), metric(a**power, b), atol=TOLERANCE)

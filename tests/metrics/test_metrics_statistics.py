@@ -1,4 +1,4 @@
-"""Bootstrap intervals: closed forms, coverage, and the edges where they are not defined."""
+"""Intervals: closed forms, coverage, and cases without a definition."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_interval_is_frozen_and_goes_to_json() -> None:
         interval.mean = 1.0  # type: ignore[misc]
 
 
-def test_pairing_shows_what_unpaired_means_cannot() -> None:
+def test_pairing_shows_smaller_differences_than_unpaired_means() -> None:
     generator = np.random.default_rng(8)
     hard = generator.random(200)
     a, b = hard + 0.005 + 0.005 * generator.standard_normal(200), hard
@@ -155,7 +155,7 @@ def test_rate_equals_scipys_score_interval(right: int, count: int) -> None:
     expected = scipy.stats.binomtest(right, count).proportion_ci(0.95, method="wilson")
     assert (found.mean, found.n) == (right / count, count)
     assert [found.low, found.high] == pytest.approx([expected.low, expected.high], abs=1e-9)
-    assert found.high - found.low > 0  # not even where all agree
+    assert found.high - found.low > 0  # also if all values are equal
     narrow = rate([True] * 5 + [False] * 5, level=0.5)
     expected = scipy.stats.binomtest(5, 10).proportion_ci(0.5, method="wilson")
     assert [narrow.low, narrow.high] == pytest.approx([expected.low, expected.high])
@@ -169,5 +169,5 @@ def test_booleans_get_a_rates_interval_and_numbers_a_means() -> None:
     for values in (numbers, np.array(numbers), torch.tensor(numbers, dtype=torch.float64)):
         assert interval(values) == bootstrap_mean(numbers)
     assert rate([]) == Interval(None, None, None, 0)
-    with pytest.raises(InputError, match="a rate is of booleans"):
+    with pytest.raises(InputError, match="expected booleans"):
         rate([0.5])

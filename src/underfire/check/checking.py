@@ -17,7 +17,7 @@ from underfire.check.other_inputs import try_other_inputs
 from underfire.check.trials import InterpreterTrial, try_interpreters
 from underfire.classifiers import Classifier
 from underfire.data import Batch, ImageData
-from underfire.data.spreading import spread
+from underfire.data.sampling import evenly_spaced
 from underfire.errors import ClassifierError, DataError, InputError, UnderfireError, UnderfireWarning
 from underfire.runs.inputs import Inputs, InputSettings
 from underfire.runs.selection import logits_of
@@ -159,7 +159,7 @@ def _open(config: InputSettings, device: torch.device) -> tuple[Inputs, list[str
 def _batch(inputs: Inputs, count: int) -> Batch:
     """Read ``count`` images. Raises DataError if none of them can be read."""
     classifier, data = inputs.classifier, inputs.data
-    chosen = spread(len(data), count)
+    chosen = evenly_spaced(len(data), count)
     batch = data.load(classifier.image_size, classifier.channels, chosen, classifier.resizing)
     if not batch.records:
         raise DataError(f"none of {len(chosen)} images of {data.name!r} can be read: {batch.unreadable[0][1]}")

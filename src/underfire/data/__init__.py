@@ -1,4 +1,4 @@
-"""Labelled images from folders, tables, parquet files, tensors, or the package itself."""
+"""Labelled images: from folders, CSV files, parquet files or tensors, and built-in sets."""
 
 from underfire.data.builtin import Digits
 from underfire.data.class_map import read_class_map

@@ -1,4 +1,4 @@
-"""Images that need no download: scikit-learn's handwritten digits."""
+"""A built-in data set: scikit-learn's handwritten digits, which need no download."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ SUBSETS = ("all", "test", "train")
 class Digits(ImageData):
     """The 1797 grey images of scikit-learn's digits: 8 x 8 pixels, classes 0 to 9.
 
-    Their 17 levels 0..16 become the 8-bit levels nearest to ``level * 255 / 16``. Ids (``digits/00012``) hold
-    the number among all images, also in a subset.
+    The 17 levels 0..16 become 8-bit levels: ``level * 255 / 16``, rounded. The number in an id (``digits/00012``) is
+    the image's number in the whole set, also in a subset.
 
     Args:
-        subset: "all"; "test", every fifth image (``number % 5 == 4``: 359); or "train", the others (1438).
-        indices: instead of a subset: the numbers of the images among all, in this order, none twice.
+        subset: "all"; "test" for every fifth image (``number % 5 == 4``: 359 images); or "train" for the rest (1438).
+        indices: the numbers of the images in the whole set, in the wanted order and without repeats; only with "all".
 
     Raises:
-        InputError: unknown subset; indices that are out of range, repeated, or given beside a subset.
+        InputError: unknown subset; indices that are out of range or repeated, or indices together with a subset.
     """
 
     class_names = tuple("0123456789")
@@ -43,7 +43,7 @@ class Digits(ImageData):
         elif subset == "all":
             numbers = _checked_indices(indices, len(levels))
         else:
-            raise InputError(f"indices are given beside subset {subset!r}: expected one or the other.")
+            raise InputError(f"both indices and subset {subset!r} are given; expected only one of them.")
         self.name = "digits" if subset == "all" else f"digits-{subset}"
         self._numbers = numbers
         self._pixels = levels[numbers]
@@ -57,7 +57,7 @@ class Digits(ImageData):
         return Record(image_id, image_id, self._labels[index])
 
     def read(self, index: int) -> Image.Image:
-        """An 8 x 8 image of mode L."""
+        """Return the image: 8 x 8, mode L."""
         return Image.fromarray(self._pixels[self._checked(index)])
 
     def fingerprint(self) -> str:
@@ -70,8 +70,8 @@ def _checked_indices(indices: Iterable[int], count: int) -> list[int]:
     numbers = [operator.index(index) for index in indices]
     for number in numbers:
         if not 0 <= number < count:
-            raise InputError(f"indices hold {number}; expected 0 to {count - 1}, as there are {count} digits.")
+            raise InputError(f"indices hold {number}; expected 0 to {count - 1}, because there are {count} digits.")
     if len(set(numbers)) < len(numbers):
         repeated = next(number for number in numbers if numbers.count(number) > 1)
-        raise InputError(f"indices hold {repeated} more than once; expected each image once.")
+        raise InputError(f"indices hold {repeated} more than once; expected every image once at most.")
     return numbers

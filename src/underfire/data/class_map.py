@@ -1,4 +1,4 @@
-"""A file that says which of a classifier's classes each class name of a data set stands for."""
+"""Class maps: files that translate the class names of a data set into the class numbers of a classifier."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ from underfire.data.classes import is_number
 from underfire.errors import DataError, InputError
 
 _LAYOUTS = (
-    'JSON {"name": class}, {"class number": ["name", "other name"]} (as imagenet_class_index.json), or a list of names '
-    "in the classifier's order; or CSV with the columns name,class. A class is its number or its name"
+    'JSON {"name": class}, {"class number": ["name", "other name"]} (like imagenet_class_index.json), or a list of '
+    "names in the classifier's order; or CSV with the columns name,class. A class is given by its number or by its name"
 )
 
 
 def fold(name: str) -> str:
-    """``name`` for comparison: without regard to case, spaces, underscores and hyphens."""
+    """Reduce a name for comparison: case, spaces, underscores and hyphens do not count."""
     return "".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 
 def read_class_map(path: str | Path, classes: Sequence[str] | None = None) -> dict[str, int]:
-    """Class numbers by folded name (see ``fold``).
+    """Read a class map.
 
     Args:
-        path: JSON ``{"name": class}``, ``{"class number": ["name", "other name"]}`` (as ``imagenet_class_index.json``)
-            or a list of names in the classifier's order; or CSV with the columns ``name,class``. A class is its number
-            or its name.
-        classes: the classifier's class names, for files that name classes rather than number them.
+        path: JSON ``{"name": class}``, ``{"class number": ["name", "other name"]}`` (like
+            ``imagenet_class_index.json``) or a list of names in the classifier's order; or CSV with the columns
+            ``name,class``. A class is given by its number or by its name.
+        classes: the classifier's class names, for files that give classes by name.
 
     Returns:
-        Without names that stand for two classes (ImageNet has two that are called "crane").
+        The class number of each folded name (see ``fold``). Names of two classes are left out: ImageNet, for example,
+        has two classes called "crane".
 
     Raises:
-        DataError: the file is missing, or in no such layout.
-        InputError: it names a class that the classifier does not have.
+        DataError: the file is missing, or has another layout.
+        InputError: the file names a class that the classifier does not have.
     """
     path = Path(path)
     try:
@@ -49,7 +50,7 @@ def read_class_map(path: str | Path, classes: Sequence[str] | None = None) -> di
     for name, given in pairs:
         number = int(given) if is_number(given) else numbers.get(fold(given), -1)
         if number < 0:
-            why = "the classifier has no such class" if classes else "only numbers, since its classes have no names"
+            why = "the classifier has no such class" if classes else "expected a number, as its classes have no names"
             raise InputError(f"class map {path} maps {name!r} to {given!r}: {why}.")
         if found.setdefault(fold(name), number) != number:
             found[fold(name)] = -1
@@ -59,7 +60,7 @@ def read_class_map(path: str | Path, classes: Sequence[str] | None = None) -> di
 def _csv_pairs(path: Path, text: str) -> list[tuple[str, str]]:
     rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if any(map(str.strip, row))]
     if any(len(row) != 2 for row in rows):
-        raise DataError(f"class map {path} has rows that are not of two columns; expected {_LAYOUTS}.")
+        raise DataError(f"class map {path} has rows without exactly two columns; expected {_LAYOUTS}.")
     if rows and rows[0][1].lower() in ("class", "label", "index", "target"):
         rows = rows[1:]
     return [(name, given) for name, given in rows]
@@ -74,7 +75,7 @@ def _json_pairs(path: Path, text: str) -> list[tuple[str, str]]:
         return [(name, str(number)) for number, name in enumerate(content)]
     pairs = _object_pairs(content) if isinstance(content, Mapping) else None
     if not pairs:
-        raise DataError(f"class map {path} is in no known layout; expected {_LAYOUTS}.")
+        raise DataError(f"class map {path} has an unknown layout; expected {_LAYOUTS}.")
     return pairs
 
 

@@ -1,4 +1,4 @@
-"""What every source of images offers: records (id, path, label), and pixels on demand."""
+"""The base class of all data sets: records (id, path, label), and pixels that are read when they are needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from underfire.errors import DataError, InputError, UnreadableImageError
 
 @dataclass(frozen=True)
 class Record:
-    """One image before it is read: a stable id, where it comes from, and its class."""
+    """An image that need not be read yet: a stable id, its path or another origin, and its label."""
 
     image_id: str
     path: str
@@ -27,11 +27,11 @@ class Record:
 
 @dataclass
 class Batch:
-    """Prepared images, and those that could not be prepared.
+    """Prepared images with their records, and a list of images that could not be read.
 
     Attributes:
-        records: one per image, in the images' order.
-        images: float32 N x C x H x W in [0, 1] on the 8-bit grid; N may be 0 where nothing could be read.
+        records: one per image, in the order of the images.
+        images: float32 N x C x H x W in [0, 1], multiples of 1/255; N may be 0 if no image could be read.
         unreadable: (path, reason) of each image that was left out.
     """
 
@@ -41,20 +41,21 @@ class Batch:
 
     @property
     def labels(self) -> Tensor:
-        """int64 N."""
+        """The labels: int64 N."""
         return torch.tensor([record.label for record in self.records], dtype=torch.int64)
 
     @property
     def ids(self) -> list[str]:
+        """The ids of the images."""
         return [record.image_id for record in self.records]
 
 
 class ImageData(ABC):
-    """A finite, ordered set of labelled images. Reading a record is cheap; decoding happens in ``read``.
+    """A finite, ordered set of labelled images. Records are cheap; ``read`` decodes an image.
 
     Attributes:
-        name: short, for tables.
-        class_names: one per class; labels index it.
+        name: a short name for tables.
+        class_names: one name per class; a label is a position in this tuple.
     """
 
     name: str
@@ -65,15 +66,15 @@ class ImageData(ABC):
 
     @abstractmethod
     def record(self, index: int) -> Record:
-        """The record at ``index`` in 0 .. len - 1. Raises ``IndexError`` outside of that."""
+        """Return the record at ``index``. Raises ``IndexError`` outside of 0 .. len - 1."""
 
     @abstractmethod
     def read(self, index: int) -> Image.Image:
-        """The decoded image. Raises ``UnreadableImageError`` where it cannot be decoded."""
+        """Return the decoded image. Raises ``UnreadableImageError`` if it cannot be decoded."""
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """SHA-256 over what the set consists of, to tell in a run's record which data it saw."""
+        """Return a SHA-256 over the content of the data set, by which a run records its data."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {len(self)} images, {len(self.class_names)} classes)"
@@ -86,18 +87,18 @@ class ImageData(ABC):
         indices: Iterable[int] | None = None,
         resizing: Resizing = DEFAULT_RESIZING,
     ) -> Iterator[Batch]:
-        """Prepared batches in order. Unreadable images are left out and named in ``Batch.unreadable``.
+        """Yield prepared batches in order. Unreadable images are left out and named in ``Batch.unreadable``.
 
         Args:
-            size: height and width to prepare to; None keeps the image's own.
+            size: height and width of the prepared images; None keeps the sizes of the images.
             channels: 1 or 3.
-            batch_size: images per batch; the last may be smaller, and each by its unreadable images.
-            indices: which images, in which order; all where None.
-            resizing: how images come to ``size``.
+            batch_size: images per batch. The last batch may be smaller, and so may a batch with unreadable images.
+            indices: the images to read, in this order; if None, all images.
+            resizing: the method of resizing to ``size``.
 
         Raises:
-            InputError: an argument is out of range; raised by the call, not by the first batch.
-            DataError: ``size`` is None, and the images are not all of one size.
+            InputError: an argument is out of range. Raised by the call itself, before the first batch.
+            DataError: ``size`` is None, and the images have different sizes.
         """
         check_format(size, channels)
         if batch_size < 1:
@@ -106,7 +107,8 @@ class ImageData(ABC):
         for index in chosen:
             if not 0 <= index < len(self):
                 raise InputError(
-                    f"indices hold {index}; expected 0 to {len(self) - 1}, since {self.name!r} has {len(self)} images."
+                    f"indices hold {index}; expected 0 to {len(self) - 1}, because {self.name!r} has {len(self)} "
+                    "images."
                 )
         return self._batches(size, channels, batch_size, chosen, resizing)
 
@@ -131,16 +133,14 @@ class ImageData(ABC):
                 first = first or (record.path, image.shape)
                 if image.shape != first[1]:
                     raise DataError(
-                        f"the images of {self.name!r} have different sizes, and no size was given to prepare "
-                        f"them to: {first[0]} is {_measures(first[1])}, {record.path} is "
-                        f"{_measures(image.shape)}. Give the classifier one: --image-size 224, or "
-                        "Classifier(..., image_size=224)."
+                        f"the images of {self.name!r} have different sizes, and no size was given: {first[0]} is "
+                        f"{_measures(first[1])}, {record.path} is {_measures(image.shape)}. Give the classifier a "
+                        "size: --image-size 224, or Classifier(..., image_size=224)."
                     )
                 records.append(record)
                 images.append(image)
-            nothing = torch.empty(0, channels, *(size or (0, 0)), dtype=torch.uint8)
-            stacked = torch.stack(images) if images else nothing
-            yield Batch(records, stacked.float().div_(255), unreadable)
+            stacked = torch.stack(images).float().div_(255) if images else torch.empty(0, channels, *(size or (0, 0)))
+            yield Batch(records, stacked, unreadable)
 
     def load(
         self,
@@ -149,16 +149,15 @@ class ImageData(ABC):
         indices: Iterable[int] | None = None,
         resizing: Resizing = DEFAULT_RESIZING,
     ) -> Batch:
-        """All images (or those at ``indices``) as one batch; arguments and errors as in ``batches``."""
+        """Read all images, or the images at ``indices``, as one batch. Arguments and errors as in ``batches``."""
         chosen = self._chosen(indices)
-        check_format(size, channels)
-        nothing = Batch([], torch.empty(0, channels, *(size or (0, 0))))
-        return next(self.batches(size, channels, max(len(chosen), 1), chosen, resizing), nothing)
+        batches = self.batches(size, channels, max(len(chosen), 1), chosen, resizing)
+        return next(batches, Batch([], torch.empty(0, channels, *(size or (0, 0)))))
 
     def mask(self, index: int) -> Tensor | None:
-        """The object's true mask, where the source knows it: bool H x W, for the upright image that ``read`` gives.
+        """Return the object's true mask, bool H x W, of the upright image; None if the mask is not known.
 
-        None here; sources that know it say so.
+        Data sets with masks override this method.
         """
         self._checked(index)
         return None
@@ -169,20 +168,19 @@ class ImageData(ABC):
         indices: Iterable[int] | None = None,
         resizing: Resizing = DEFAULT_RESIZING,
     ) -> Tensor | None:
-        """The true masks of several images, resized and cropped as ``load`` does with the images themselves.
+        """Return the true masks of several images, resized and cropped like the images that ``load`` gives.
 
         Args:
             size: as in ``load``.
-            indices: of images, one mask each: where some images cannot be read, give those of the others.
+            indices: the images, one mask each. ``load`` leaves unreadable images out; leave their indices out here.
             resizing: as in ``load``.
 
         Returns:
-            bool N x H x W: a pixel is the object's where it covers half of it or more. None where the source does
-            not know the mask of each.
+            bool N x H x W, True if the object covers at least half of the pixel. None if any of the masks is not known.
 
         Raises:
             InputError: an argument is out of range.
-            DataError: ``size`` is None, and the masks are not all of one size.
+            DataError: ``size`` is None, and the masks have different sizes.
         """
         check_format(size, 1)
         prepared: list[Tensor] = []
@@ -193,11 +191,11 @@ class ImageData(ABC):
             picture = Image.fromarray(mask.to(torch.uint8).mul(255).numpy())
             prepared.append(prepare(picture, size, 1, resizing)[0] >= 128)
         if len({mask.shape for mask in prepared}) > 1:
-            raise DataError(f"the masks of {self.name!r} have different sizes; expected a size to bring them to.")
+            raise DataError(f"the masks of {self.name!r} have different sizes; expected a size to resize them to.")
         return torch.stack(prepared) if prepared else torch.empty(0, *(size or (0, 0)), dtype=torch.bool)
 
     def _chosen(self, indices: Iterable[int] | None) -> Sequence[int]:
-        """The indices as numbers; all where None. Raises InputError where they are something else."""
+        """Return the indices as integers; all if None. Raises InputError if they are not integers."""
         if indices is None:
             return range(len(self))
         try:
@@ -208,7 +206,7 @@ class ImageData(ABC):
             ) from error
 
     def _checked(self, index: int) -> int:
-        # Negative ones too: -1 would give one image a second id.
+        # No negative indices: with -1, an image would have two ids.
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is not in 0 .. {len(self) - 1}, the images of {self.name!r}.")
         return index

@@ -1,4 +1,4 @@
-"""From the bytes of an image file to a decoded image, and to one clear error where that fails."""
+"""Decoding of image files, with one kind of error for all failures."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from PIL import Image, UnidentifiedImageError
 
 from underfire.errors import UnreadableImageError
 
-# A fixed list, since Pillow goes by content and not by suffix: an EPS file that is called x.jpg would
-# otherwise be handed to Ghostscript.
+# A fixed list, because Pillow looks at the content and not at the suffix: without the list, it would hand an EPS file
+# with the name x.jpg to Ghostscript.
 _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
     "PNG": (".png",),
@@ -26,15 +26,15 @@ IMAGE_SUFFIXES = frozenset(suffix for suffixes in _SUFFIXES.values() for suffix 
 
 
 def decode_image(content: bytes, where: str) -> Image.Image:
-    """The decoded image in ``content`` (the first frame of several), its metadata with it.
+    """Decode an image with its metadata. Of several frames, take the first.
 
     Args:
         content: a file in one of the formats JPEG, PNG, WebP, BMP, GIF, TIFF, PPM or JPEG 2000.
-        where: what to call the image in an error, such as its path.
+        where: the name of the image in error messages, such as its path.
 
     Raises:
-        UnreadableImageError: broken, cut off, empty, of another format, or too large to be sane
-            (Pillow's limit for decompression bombs, ``PIL.Image.MAX_IMAGE_PIXELS`` x 2).
+        UnreadableImageError: the image is broken, cut off, empty, in another format, or larger than Pillow's limit for
+            decompression bombs (``PIL.Image.MAX_IMAGE_PIXELS`` x 2).
     """
     if not content:
         raise UnreadableImageError(f"{where} is empty: it holds no bytes of an image.")
@@ -44,17 +44,17 @@ def decode_image(content: bytes, where: str) -> Image.Image:
     except MemoryError:
         raise
     except UnidentifiedImageError as error:
-        # Pillow's own message holds the address of the buffer, which is another one in every run.
+        # Pillow's message contains the address of the buffer, which differs in every run.
         raise UnreadableImageError(
-            f"{where} is not an image that can be read: broken, or none of {', '.join(_SUFFIXES)}."
+            f"{where} is not an image that can be read: it is broken, or none of {', '.join(_SUFFIXES)}."
         ) from error
-    except Exception as error:  # on broken content, decoders raise nearly anything: struct.error, TypeError...
+    except Exception as error:  # decoders raise nearly anything on broken content, such as struct.error or TypeError
         raise UnreadableImageError(f"{where} cannot be decoded: {error}") from error
     return image
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of an image file. Raises ``UnreadableImageError`` where there is none to read."""
+    """Return the content of an image file. Raises ``UnreadableImageError`` if it cannot be read."""
     try:
         return path.read_bytes()
     except FileNotFoundError as error:

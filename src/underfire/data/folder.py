@@ -1,4 +1,4 @@
-"""Images in files: a folder with one subfolder per class, or a folder with a table of labels."""
+"""Image files: in a folder with one subfolder per class, or named by a CSV file with labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from underfire.errors import DataError, UnderfireWarning
 
 
 class _FileData(ImageData):
-    """Images in files below one folder. Ids are the paths relative to it, with ``/`` on every system."""
+    """Image files below one folder. An id is the path relative to the folder, with ``/`` on every system."""
 
     def __init__(self, name: str, root: Path, files: Sequence[tuple[str, int]], names: Sequence[str]) -> None:
         self.name = name
@@ -38,7 +38,7 @@ class _FileData(ImageData):
         return decode_image(read_bytes(path), str(path))
 
     def fingerprint(self) -> str:
-        """SHA-256 over class names, and each image's relative path, label, size and content, in order."""
+        """Return a SHA-256 over the class names and each image's relative path, label, size and content, in order."""
         digest = hashlib.sha256(repr(self.class_names).encode("utf-8", "backslashreplace"))
         for image_id, label in self._files:
             try:
@@ -54,16 +54,16 @@ class _FileData(ImageData):
 class FolderData(_FileData):
     """A folder with one subfolder per class (``root/class/**/image``).
 
-    Labels are the positions of the subfolders in sorted order, by value where all their names are numbers; a
-    subfolder without images counts too, with a warning. Images come by class, then by path. What begins with
-    a dot, other kinds of files, and files beside the subfolders are left out; links to folders are followed
-    for the root and the classes only.
+    A label is the position of the subfolder in sorted order, by value if all names of subfolders are numbers.
+    Subfolders without images count too, with a warning. Images are sorted by class, then by path. Left out are names
+    that begin with a dot, files that are not images, and files directly in the root. Links to folders are followed for
+    the root and the class folders only.
 
     Args:
         root: the folder.
 
     Raises:
-        DataError: no such folder, no subfolders, no images in them, or a folder that may not be listed.
+        DataError: the folder does not exist, has no subfolders or no images in them, or cannot be listed.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -83,8 +83,8 @@ class FolderData(_FileData):
         if empty:
             some = ", ".join(names[label] for label in empty[:5]) + (", ..." if empty[5:] else "")
             warnings.warn(
-                f"{len(empty)} of the {len(names)} subfolders of {root} hold no images, and count as classes "
-                f"nevertheless: {some}.",
+                f"{len(empty)} of the {len(names)} subfolders of {root} hold no images; they still count as classes: "
+                f"{some}.",
                 UnderfireWarning,
                 stacklevel=2,
             )
@@ -92,18 +92,17 @@ class FolderData(_FileData):
 
 
 class CsvData(_FileData):
-    """Images named by a CSV file with a header, which lies in the images' folder or above it.
+    """Images and labels from a CSV file with a header. The CSV file lies in the images' folder or above it.
 
     Args:
-        path: the CSV file, UTF-8 and separated by commas. One column names the file, relative to the CSV's
-            folder (the first of ``file``, ``filename``, ``path``, ``image``), one the class (of ``label``,
-            ``class``, ``target``): integers from 0, which are the labels, or names, whose labels are their
-            positions in sorted order. Other columns and blank lines are ignored. Whether the images exist
-            shows when they are read.
+        path: the CSV file, in UTF-8 and separated by commas. The image files, relative to the CSV's folder, are in the
+            column ``file``, else ``filename``, ``path`` or ``image``. The classes are in the column ``label``, else
+            ``class`` or ``target``: integers from 0, which are the labels, or names, which are numbered in sorted
+            order. Other columns and blank lines are ignored. Image files are opened later, when they are read.
 
     Raises:
-        DataError: the table is missing, empty, or malformed, or names a file outside of its folder, or twice;
-            names the line.
+        DataError: the CSV file is missing, empty or malformed, or names a file twice or outside of its folder. The
+            message gives the line.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -113,7 +112,7 @@ class CsvData(_FileData):
 
 
 def class_folders(root: Path) -> tuple[str, ...]:
-    """Names of the folders in ``root`` that do not begin with a dot, in the order of their labels."""
+    """List the folders in ``root`` in the order of their labels, without names that begin with a dot."""
     try:
         return in_order(item.name for item in root.iterdir() if item.is_dir() and not item.name.startswith("."))
     except OSError as error:
@@ -121,9 +120,9 @@ def class_folders(root: Path) -> tuple[str, ...]:
 
 
 def _images(root: Path, class_name: str) -> list[str]:
-    """Relative POSIX paths of the images below a class folder, sorted."""
+    """List the images below a class folder: POSIX paths relative to the root, sorted."""
 
-    def refuse(error: OSError) -> None:  # os.walk would skip the folder without a word
+    def refuse(error: OSError) -> None:  # os.walk would skip the folder silently
         raise DataError(f"{error.filename} cannot be listed: {error}") from error
 
     found = []

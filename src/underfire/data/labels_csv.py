@@ -1,4 +1,4 @@
-"""A CSV file that says which class each image file belongs to."""
+"""Reading of CSV files with one image file and its label per row."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
 def read_labels_csv(path: Path) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
-    """(file, label) of each row, and the class names.
+    """Read the image files, their labels, and the class names.
 
     Args:
         path: the CSV file, as ``CsvData`` describes it.
 
     Returns:
-        Files as POSIX paths relative to the CSV's folder, in the rows' order; labels index the names.
+        One (file, label) per row, and the class names. Files are POSIX paths relative to the CSV's folder; a label is a
+        position among the class names.
 
     Raises:
-        DataError: the table is missing, empty or malformed; names the line.
+        DataError: the CSV file is missing, empty or malformed; the message gives the line.
     """
     rows = list(_rows(path))
     if not rows:
@@ -46,7 +47,7 @@ def read_labels_csv(path: Path) -> tuple[list[tuple[str, int]], tuple[str, ...]]
 
 
 def is_labels_csv(path: Path) -> bool:
-    """Whether the header of the CSV file at ``path`` names a file column and a label column."""
+    """Return True if the header of the CSV file at ``path`` has a file column and a label column."""
     try:
         with _reader(path) as reader:
             _columns(path, next(reader, []))
@@ -59,7 +60,7 @@ def is_labels_csv(path: Path) -> bool:
 def _reader(path: Path) -> Iterator[Any]:
     reader: Any = None
     try:
-        # utf-8-sig: spreadsheets write a byte order mark, which would become part of the first column's name.
+        # utf-8-sig: without it, the byte order mark of spreadsheets would become part of the first column's name.
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             yield reader
@@ -74,7 +75,7 @@ def _reader(path: Path) -> Iterator[Any]:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
-    """(line number, file, label) of each row; the line is the row's last where a field has several."""
+    """Yield (line number, file, label) of each row. The number is that of the row's last line."""
     with _reader(path) as reader:
         header: list[str] = next(reader, [])
         file_column, label_column = _columns(path, header)
@@ -97,7 +98,7 @@ def _columns(path: Path, header: Sequence[str]) -> tuple[int, int]:
         if name is None:
             separated = " Are the columns separated by commas?" if len(header) == 1 else ""
             raise DataError(
-                f"{path}, line 1: no {what} column: expected one of {', '.join(known)}; found {header}.{separated}"
+                f"{path}, line 1: no {what} column; expected one of {', '.join(known)}, found {header}.{separated}"
             )
         if present.count(name) > 1:
             raise DataError(f"{path}, line 1: {present.count(name)} columns are called {name!r}; expected one.")
@@ -106,30 +107,30 @@ def _columns(path: Path, header: Sequence[str]) -> tuple[int, int]:
 
 
 def _relative(path: Path, line: int, file: str) -> str:
-    """The POSIX path of ``file`` relative to the folder of the CSV file at ``path``."""
+    """Return the POSIX path of ``file`` relative to the folder of the CSV file at ``path``."""
     if not file:
-        raise DataError(f"{path}, line {line}: no file is named.")
-    # By name, not by where links lead: a folder may well consist of links into a store of images.
+        raise DataError(f"{path}, line {line}: the file name is empty.")
+    # Links are not followed, because a folder may consist of links into a store of images.
     folder = Path(os.path.abspath(path.parent))
     place = Path(os.path.normpath(folder / file))
     if folder not in place.parents:
-        raise DataError(f"{path}, line {line}: {file!r} is not inside of the CSV's folder; expected a file below it.")
+        raise DataError(f"{path}, line {line}: {file!r} is not inside the CSV's folder; expected a file below it.")
     return place.relative_to(folder).as_posix()
 
 
 def _labels(path: Path, rows: Sequence[tuple[int, str]]) -> tuple[list[int], tuple[str, ...]]:
-    """Labels and class names from (line number, text of the label)."""
+    """Turn (line number, text of the label) into labels and class names."""
     first: dict[bool, tuple[int, str]] = {}
     for line, text in rows:
         if not text:
-            raise DataError(f"{path}, line {line}: no label.")
+            raise DataError(f"{path}, line {line}: the label is empty.")
         first.setdefault(_NUMBER.fullmatch(text) is not None, (line, text))
     if len(first) == 2:
-        # Taken as names, one slip of the pen would renumber all classes.
+        # If numbers were allowed among names, one typing error would renumber all classes.
         (number_line, number), (name_line, name) = first[True], first[False]
         raise DataError(
-            f"{path}: the label on line {number_line} is the number {number!r}, that on line {name_line} the "
-            f"name {name!r}; expected only integers or only names."
+            f"{path}: the label on line {number_line} is the number {number!r}, but the label on line {name_line} is "
+            f"the name {name!r}; expected only integers or only names."
         )
     if False in first:
         names = in_order(text for _, text in rows)

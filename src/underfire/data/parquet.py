@@ -16,17 +16,17 @@ from underfire.errors import DataError, UnreadableImageError
 
 
 class ParquetData(ImageData):
-    """Images of one parquet file. Ids are the file's stem and the row number (``test/00012``).
+    """Images of one parquet file. An id is the file's stem and the row number (``test/00012``).
 
-    The encoded images stay in memory, as large as they are in the file; decoding happens in ``read``.
+    The encoded images are held in memory; ``read`` decodes one of them.
 
     Args:
-        path: the file. Its image column holds structs {bytes, path} or plain bytes (``img``, ``image``), its
-            label column integers (``label``, ``labels``, ``fine_label``). Class names come from the schema's
-            ``huggingface`` metadata where it has them; otherwise they are the numbers.
+        path: the file. The image column (``img`` or ``image``) holds structs {bytes, path} or plain bytes; the label
+            column (``label``, ``labels`` or ``fine_label``) holds integers. Class names come from the schema's
+            ``huggingface`` metadata; without them, the names are the numbers.
 
     Raises:
-        DataError: not a parquet file, no rows, no such columns, or a label that is missing or out of range.
+        DataError: not a parquet file, no rows, a missing column, or a label that is missing or out of range.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -54,7 +54,7 @@ class ParquetData(ImageData):
         if not pa.types.is_integer(table.schema.field(label_column).type):
             raise DataError(
                 f"column {label_column!r} of {self.path} is of type {table.schema.field(label_column).type}; "
-                "expected integers, the classes' numbers."
+                "expected integers: the numbers of the classes."
             )
         labels: list[int | None] = table.column(label_column).to_pylist()
         names = _class_names(schema.metadata or {}, label_column)
@@ -65,7 +65,7 @@ class ParquetData(ImageData):
         for name in known:
             if name in present:
                 return name
-        raise DataError(f"{self.path} has no {what} column: expected one of {known}, found {present}.")
+        raise DataError(f"{self.path} has no {what} column; expected one of {known}, found {present}.")
 
     def _label(self, row: int, label: int | None, names: tuple[str, ...]) -> int:
         if label is None:
@@ -86,7 +86,7 @@ class ParquetData(ImageData):
         value = self._images[index].as_py()
         content = value["bytes"] if isinstance(value, dict) else value
         if content is None:
-            raise UnreadableImageError(f"{where} holds no bytes of an image, at most a path to one.")
+            raise UnreadableImageError(f"{where} holds no image: its bytes are missing, and paths are not followed.")
         return decode_image(content, where)
 
     def fingerprint(self) -> str:
@@ -104,7 +104,7 @@ def _holds_bytes(kind: Any) -> bool:
 
 
 def _class_names(metadata: dict[bytes, bytes], label_column: str) -> tuple[str, ...]:
-    """Names from Hugging Face's description of the columns; none where it is absent or of another make."""
+    """Read the class names from Hugging Face's description of the columns; empty if there are none."""
     try:
         node: Any = json.loads(metadata.get(b"huggingface", b"{}"))
     except ValueError:

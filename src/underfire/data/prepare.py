@@ -1,4 +1,4 @@
-"""From a decoded image of any kind to the 8-bit pixels that a classifier is given."""
+"""Preparation of a decoded image of any kind: 8-bit pixels for a classifier."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ def prepare(
     *,
     behind: Literal["white", "black"] = "white",
 ) -> Tensor:
-    """Upright, in the right number of channels, resized by its short side and cropped to the centre.
+    """Turn an image upright, convert its channels, resize it by its short side, and crop it to the centre.
 
-    By default, resizing is antialiased bicubic and done in one step with the crop, so the crop may begin between
-    two pixels; both axes are scaled alike. An image that already has the size keeps its pixels exactly.
+    By default, resizing is antialiased and bicubic, scales both axes alike, and is one step with the crop, so the crop
+    may begin between two pixels. An image that already has the size keeps its pixels exactly.
 
     Args:
-        image: any PIL image, left as it is. EXIF rotation is applied; transparency is put on ``behind``; 16-bit
-            grey is scaled by 1/257; CMYK and the like are converted as Pillow does, without colour profiles;
-            RGB becomes grey by ITU-R 601. Float images hold [0, 1] or else [0, 255], 32-bit integers levels
-            up to 255 or else up to 65535: which of the two, their largest value tells.
-        size: height and width; None keeps the image's own size.
+        image: any PIL image; it is not changed. EXIF rotation is applied. Transparent images are laid over a
+            background. 16-bit grey is scaled by 1/257. CMYK and similar modes are converted by Pillow, without colour
+            profiles. RGB becomes grey by ITU-R 601. Float images are in [0, 1] if no value is larger than 1, else in
+            [0, 255]; 32-bit integers are in [0, 255] if no value is larger than 255, else in [0, 65535].
+        size: height and width; None keeps the size of the image.
         channels: 1 (grey) or 3 (RGB).
-        resizing: how the image comes to ``size``.
-        behind: what is seen where the image is transparent.
+        resizing: the method of resizing to ``size``.
+        behind: the colour of the background behind transparent images.
 
     Returns:
-        uint8 tensor C x H x W. Prepared images are 8-bit, so that what is attacked is what can be saved.
+        uint8 tensor C x H x W. Prepared images are 8-bit, so an attack starts from an image that can be saved.
 
     Raises:
         InputError: ``size`` or ``channels`` is not one of the above.
-        UnreadableImageError: the image has no pixels, or values of which nobody can tell what white is.
+        UnreadableImageError: the image has no pixels, or values outside of all ranges above.
     """
     check_format(size, channels)
     if 0 in image.size:
@@ -80,17 +80,17 @@ def check_format(size: tuple[int, int] | None, channels: int) -> None:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    # Not ImageOps.exif_transpose: it also rewrites the metadata, and raises where another tag is malformed.
+    # Not ImageOps.exif_transpose: it also rewrites the metadata, and raises if any other tag is malformed.
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # pixels are as good as ever beside broken metadata; every viewer shows them as stored
+    except Exception:  # with broken metadata, show the pixels as they are stored, as image viewers do
         return image
     method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     return image if method is None else image.transpose(method)
 
 
 def _eight_bit(image: Image.Image, decoded_from: str | None, behind: str) -> Image.Image:
-    """Images with more than 8 bits per pixel and channel, scaled to 8; others as they are."""
+    """Scale images with more than 8 bits per channel to 8 bits; return other images unchanged."""
     if image.mode != "F" and not image.mode.startswith("I"):
         return image
     values = np.asarray(image, dtype=np.float64)
@@ -99,12 +99,12 @@ def _eight_bit(image: Image.Image, decoded_from: str | None, behind: str) -> Ima
         white = 1.0 if high <= 1 + 1e-6 else 255.0
     elif image.mode == "I" and decoded_from not in ("PNG", "PPM"):
         white = 255.0 if high <= 255 else 65535.0
-    else:  # 16 bits by the file's own word, also where the image is so dark that no value exceeds 255
+    else:  # the file says 16 bits; a dark image may still have no value above 255
         white = 65535.0
-    if not (low >= 0 and high <= white * (1 + 1e-6)):  # phrased so that NaN fails
+    if not (low >= 0 and high <= white * (1 + 1e-6)):  # written so that NaN fails
         raise UnreadableImageError(
             f"the values of the image (mode {image.mode}) range over [{low:g}, {high:g}]; expected pixels in "
-            f"[0, {white:g}]: it looks like a measurement rather than a picture, scale it to 8 bits first."
+            f"[0, {white:g}]: it looks like a measurement and not like a picture; scale it to 8 bits first."
         )
     levels = (values * (255.0 / white)).round().clip(0, 255).astype(np.uint8)
     transparent = image.info.get("transparency")

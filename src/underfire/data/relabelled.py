@@ -1,4 +1,4 @@
-"""Labels in the classifier's class order, for data whose classes come in another order or are only some of them."""
+"""Labels in the order of the classifier's classes, for data with other class orders or with only some classes."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class RelabelledData(ImageData):
     """The images of ``data`` with other labels.
 
     Args:
-        data: where the images come from.
-        labels: the new label of each old one.
-        class_names: one per new label.
+        data: the images.
+        labels: the new label of each old label.
+        class_names: one name per new label.
     """
 
     def __init__(self, data: ImageData, labels: Sequence[int], class_names: Sequence[str]) -> None:
@@ -55,21 +55,25 @@ class RelabelledData(ImageData):
 def in_classifier_order(
     data: ImageData, class_names: Sequence[str] | None, count: int | None = None, class_map: str | Path | None = None
 ) -> ImageData:
-    """``data`` with labels that are the classifier's class numbers; itself, where they are already.
+    """Give ``data`` the class numbers of the classifier as labels.
 
-    Its class names are looked up in ``class_map``; in ``imagenet_class_index.json`` in the data's own folder; among
-    the classifier's ``class_names`` (without regard to case, spaces, underscores and hyphens; of a name such as
-    "tench, Tinca tinca", also in each part). Names that are numbers are class numbers.
+    The class names of ``data`` are looked up in ``class_map`` or, without one, in ``imagenet_class_index.json`` in the
+    data's folder and among the classifier's ``class_names``. Case, spaces, underscores and hyphens do not count. A name
+    such as "tench, Tinca tinca" is also found by each of its parts. Names that are numbers are class numbers.
+
+    Warns if no name is found; then the data's classes are assumed to be in the classifier's order.
 
     Args:
-        class_names: the classifier's, in the order of its logits; None where it has none.
-        count: the classifier's number of classes, where known.
+        data: the images.
+        class_names: the classifier's class names in the order of its logits; None if it has none.
+        count: the classifier's number of classes, if it is known.
         class_map: a file, see ``read_class_map``.
 
-    Raises:
-        InputError: some names are found, and others are not; or ``class_map`` lacks one.
+    Returns:
+        The relabelled data; ``data`` itself if its labels are right already.
 
-    Warns where no name is found, and the order is assumed to be the classifier's.
+    Raises:
+        InputError: only some of the names are found, or ``class_map`` lacks a name.
     """
     count = len(class_names) if class_names else count
     if class_map is not None:
@@ -85,8 +89,8 @@ def in_classifier_order(
     if class_names:
         warnings.warn(
             f"none of the class names of {data.name!r} ({_some(data.class_names)}) is one of the classifier's "
-            f"({_some(class_names)}): they are assumed to be in the classifier's order. If they are not, say what each "
-            "stands for with --class-map.",
+            f"({_some(class_names)}): they are assumed to be in the classifier's order. If they are not, give the "
+            "class of each name with --class-map.",
             UnderfireWarning,
             stacklevel=2,
         )
@@ -98,7 +102,7 @@ def _same_names(names: Sequence[str], class_names: Sequence[str] | None) -> bool
 
 
 def _among(class_names: Sequence[str] | None) -> dict[str, int]:
-    """Class numbers by folded name and part of a name; without those that several classes share."""
+    """Return the class number of each folded name and part of a name, without names of several classes."""
     whole = [(fold(name), number) for number, name in enumerate(class_names or ())]
     parts = [
         (fold(part), number)
@@ -108,14 +112,14 @@ def _among(class_names: Sequence[str] | None) -> dict[str, int]:
         if part.strip()
     ]
     found: dict[str, int] = {}
-    for pairs in (parts, whole):  # a whole name goes before a part of another
+    for pairs in (parts, whole):  # a whole name has precedence over a part of a name
         times = Counter(name for name, _ in dict.fromkeys(pairs))
         found |= {name: number for name, number in pairs if times[name] == 1}
     return found
 
 
 def _index_beside(data: ImageData, count: int | None) -> dict[str, int]:
-    """The index in the data's folder, unless it is one for a classifier with another number of classes."""
+    """Read the index in the data's folder; empty if it belongs to a classifier with another number of classes."""
     root = getattr(data, "root", None)
     file = Path(root) / INDEX_FILE if root is not None else None
     known = read_class_map(file) if file is not None and file.is_file() else {}
@@ -123,7 +127,7 @@ def _index_beside(data: ImageData, count: int | None) -> dict[str, int]:
 
 
 def _by_number(data: ImageData, class_names: Sequence[str] | None, count: int | None) -> ImageData:
-    """Folders 3 and 7 are classes 3 and 7. Where a number is no class (folders 1..10 of ten), positions count."""
+    """Use the names as class numbers. Keep ``data`` if a number is too large, as in folders 1..10 of ten classes."""
     numbers = [int(name) for name in data.class_names]
     if count is not None and max(numbers) >= count:
         return data
@@ -137,7 +141,7 @@ def _look_up(data: ImageData, known: Mapping[str, int], where: str) -> list[int]
         hint = f" The nearest to {missing[0]!r} is {near[0]!r}." if near else ""
         raise InputError(
             f"{len(missing)} of the {len(data.class_names)} class names of {data.name!r} are not in {where}, or stand "
-            f"for two classes there: {_some(missing)}.{hint} Say what each stands for with --class-map FILE."
+            f"for two classes there: {_some(missing)}.{hint} Give the class of each name with --class-map FILE."
         )
     return [known[fold(name)] for name in data.class_names]
 
@@ -147,8 +151,8 @@ def _apply(data: ImageData, labels: list[int], class_names: Sequence[str] | None
         return data
     if count is not None and max(labels) >= count:
         raise InputError(
-            f"the class map gives {data.class_names[labels.index(max(labels))]!r} the class {max(labels)}; the "
-            f"classifier has classes 0..{count - 1}."
+            f"the class map gives {data.class_names[labels.index(max(labels))]!r} the class {max(labels)}; expected 0 "
+            f"to {count - 1}, because the classifier has {count} classes."
         )
     names = list(class_names or map(str, range(max(max(labels) + 1, count or 0))))
     if not class_names:

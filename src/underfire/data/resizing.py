@@ -1,4 +1,4 @@
-"""How an image comes to a classifier's size: by which filter, and how much of it is cropped away."""
+"""Resizing of images to a classifier's size, and cropping to the centre."""
 
 from __future__ import annotations
 
@@ -16,19 +16,23 @@ FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-_LONGEST = 8  # times the short side: what lies beyond is cropped before resizing, not after
+_LONGEST = 8  # times the short side; longer images are cropped before resizing
 
 
 @dataclass(frozen=True)
 class Resizing:
-    """Resize, then crop to the centre. Networks are trained and measured with a recipe of their own for this; another
-    one costs them a percent or two of accuracy.
+    """A method of resizing images: resize, then crop to the centre.
+
+    Use the method with which the network was trained; another method may cost a percent or two of accuracy.
 
     Args:
-        to: the length in pixels that the short side is resized to, both axes alike; a pair (height, width) to resize
-            to just that, whatever the proportions; None for as small as covers the crop, in one step with it (an image
-            that has the size already keeps its pixels exactly).
+        to: the new length of the short side in pixels, both axes scaled alike; or (height, width), whatever the
+            proportions; or None for the smallest size that covers the crop, in one step with the crop (an image that
+            already has the right size keeps its pixels exactly).
         interpolation: ``bicubic``, ``bilinear``, ``nearest``, ``lanczos``, ``box`` or ``hamming``; antialiased.
+
+    Raises:
+        InputError: unknown interpolation, or a length below 1.
     """
 
     to: int | tuple[int, int] | None = None
@@ -38,30 +42,30 @@ class Resizing:
         if self.interpolation not in FILTERS:
             raise unknown_name("interpolation", self.interpolation, FILTERS)
         if isinstance(self.to, int) and self.to < 1:
-            raise InputError(f"resize is {self.to}; expected the short side's length, at least 1 pixel.")
+            raise InputError(f"resize is {self.to}; expected the length of the short side, at least 1 pixel.")
 
     def check(self, size: tuple[int, int] | None) -> None:
-        """Raise InputError where a crop to ``size`` (height, width) does not fit into what images are resized to."""
+        """Raise InputError if a crop to ``size`` (height, width) does not fit into the resized images."""
         if self.to is None:
             return
         if size is None:
-            raise InputError(f"resize is {self.to}, and no image size is given to crop to; expected both.")
+            raise InputError(f"resize is {self.to}, but there is no image size to crop to; expected both.")
         height, width = (self.to, self.to) if isinstance(self.to, int) else self.to
         if height < size[0] or width < size[1]:
             raise InputError(
-                f"resize is {self.to}, smaller than the image size {size[0]} x {size[1]} (height x width) that is "
-                "cropped from it; expected at least as much."
+                f"resize is {self.to}, smaller than the image size {size[0]} x {size[1]} (height x width), to which "
+                "the resized image is cropped; expected at least the image size."
             )
 
     def apply(self, image: Image.Image, size: tuple[int, int]) -> Image.Image:
-        """``image`` (of any mode that can be interpolated) at ``size`` (height, width)."""
+        """Resize and crop ``image`` to ``size`` (height, width). Its mode must allow interpolation."""
         method, (height, width) = FILTERS[self.interpolation], size
         if self.to is None:
             if (image.height, image.width) == (height, width):
                 return image
             return ImageOps.fit(image, (width, height), method)
         resized = self._resized(image, self.to, method)
-        # The same rounding as torchvision's CenterCrop, to the pixel.
+        # The same rounding as in torchvision's CenterCrop.
         top, left = round((resized.height - height) / 2), round((resized.width - width) / 2)
         return resized.crop((left, top, left + width, top + height))
 

@@ -1,4 +1,4 @@
-"""From what a user types to a set of images."""
+"""Opening of data sets by name or path."""
 
 from __future__ import annotations
 
@@ -26,32 +26,30 @@ _BUILTIN: dict[str, Callable[[], ImageData]] = {
 }
 
 _ACCEPTED = (
-    "a folder with one subfolder of images per class, a folder with one CSV file that names images and "
-    "labels, a .csv file, or a .parquet file"
+    "a folder with one subfolder of images per class, a folder with one CSV file of images and labels, a .csv file, or "
+    "a .parquet file"
 )
 
 
 def open_data(spec: str | Path) -> ImageData:
-    """The images that ``spec`` names.
+    """Open a data set.
 
     Args:
-        spec: ``digits``, ``digits:test``, ``digits:train``, ``scenes:test`` (or ``scenes`` for short) or
-            ``scenes:train``, which come with the package (see ``Digits`` and
-            ``Scenes``; ``./digits`` is a folder of that name); or the path of a folder
-            with one subfolder per class, of a folder with one table of labels (a ``.csv`` with a file and a
-            label column; it goes before subfolders), of a ``.csv`` file, or of a ``.parquet`` file. ``~`` is
-            the home folder.
+        spec: the name of a built-in set: ``digits``, ``digits:test``, ``digits:train`` (see ``Digits``),
+            ``scenes:test``, in short ``scenes``, or ``scenes:train`` (see ``Scenes``). Or the path of a folder with one
+            subfolder per class, of a folder with one CSV file of labels (it has precedence over subfolders), of a
+            ``.csv`` file, or of a ``.parquet`` file. ``~`` is the home folder; ``./digits`` is a folder called digits.
 
     Raises:
-        InputError: not a path, and no known name; suggests the nearest.
-        DataError: nothing is there, or it holds no images in any of these layouts.
+        InputError: neither a path nor a known name; the message suggests the nearest name.
+        DataError: the path does not exist, or holds no images in any of these layouts.
     """
     if isinstance(spec, str) and spec in _BUILTIN:
         return _BUILTIN[spec]()
     if not str(spec).strip():
         raise InputError(f"the name of the data set is empty; expected {', '.join(_BUILTIN)}, or {_ACCEPTED}.")
     path = Path(os.path.expanduser(spec))
-    # os.path: unlike Path's methods, these answer False for names that no file can have.
+    # Unlike the methods of Path, os.path gives False for names that no file can have.
     if os.path.isdir(path):
         return _open_folder(path)
     if not os.path.exists(path):
@@ -62,37 +60,37 @@ def open_data(spec: str | Path) -> ImageData:
         return ParquetData(path)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         raise DataError(
-            f"{path} is one image, and nothing says which class it belongs to: put it into root/class/ and give root, "
-            f"or look at its explanation without a class: underfire explain --data {path}. Expected {_ACCEPTED}."
+            f"{path} is one image, and its class is not known: put it into root/class/ and give root, or look at its "
+            f"explanation without a class: underfire explain --data {path}. Expected {_ACCEPTED}."
         )
-    raise DataError(f"{path} is a file of another kind; expected {_ACCEPTED}.")
+    raise DataError(f"{path} is a file of an unknown kind; expected {_ACCEPTED}.")
 
 
 def _open_folder(path: Path) -> ImageData:
     folders = class_folders(path)
     files = sorted(item.name for item in path.iterdir() if item.is_file() and not item.name.startswith("."))
     tables = [name for name in files if name.lower().endswith(".csv")]
-    # By their headers: beside class folders there are often tables of other things, such as class names.
+    # Chosen by their headers: a folder of classes often has CSV files of other things too, such as class names.
     with_labels = [name for name in tables if is_labels_csv(path / name)]
     if len(with_labels) > 1:
-        raise DataError(f"{path} holds several tables of labels: {', '.join(with_labels)}; give the path of one.")
+        raise DataError(f"{path} holds several CSV files of labels: {', '.join(with_labels)}; give the path of one.")
     if with_labels:
         return CsvData(path / with_labels[0])
     if folders:
         return FolderData(path)
     if len(tables) == 1:
-        return CsvData(path / tables[0])  # raises, and says which column it misses
+        return CsvData(path / tables[0])  # raises an error that names the missing column
     raise DataError(f"{path} {_contents(files)}; expected {_ACCEPTED}.")
 
 
 def _contents(files: list[str]) -> str:
     parquet = [name for name in files if name.lower().endswith(".parquet")]
     if parquet:
-        return f"is a folder of parquet files: give the path of one of {', '.join(parquet)}"
+        return f"is a folder of parquet files; give the path of one: {', '.join(parquet)}"
     images = sum(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in files)
     if images:
-        return f"holds {images} images, but nothing says which class they belong to"
-    return "holds no data that can be used" if files else "is an empty folder"
+        return f"holds {images} images, but their classes are not known"
+    return "holds no usable data" if files else "is an empty folder"
 
 
 def _missing(spec: str | Path, path: Path) -> InputError | DataError:

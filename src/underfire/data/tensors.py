@@ -1,4 +1,4 @@
-"""Images that are already in memory, as a tensor."""
+"""A data set of images in a tensor."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _TOLERANCE = 1e-6
 
 
 class TensorData(ImageData):
-    """Images of a tensor, copied to the CPU as 8-bit pixels; the tensor itself is left as it is.
+    """Images of a tensor, copied to the CPU as 8-bit pixels. The tensor itself is not changed.
 
     Args:
         images: N x C x H x W with C 1 or 3; uint8, or float in [0, 1] (rounded to the nearest 8-bit level).
         labels: N integers from 0.
-        ids: N distinct names; where None, each image's ``pixel_id``, so equal images get equal ids.
-        class_names: one per class; where None, the numbers up to the largest label.
-        name: for tables.
+        ids: N distinct names; if None, each image's ``pixel_id``, so equal images get equal ids.
+        class_names: one name per class; if None, the numbers up to the largest label.
+        name: a short name for tables.
 
     Raises:
-        InputError: wrong shapes, types, lengths or ranges; the message says which and what was expected.
+        InputError: wrong shapes, types, lengths or ranges.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class TensorData(ImageData):
         return Record(image_id, image_id, self._labels[index])
 
     def read(self, index: int) -> Image.Image:
-        """Mode L for one channel, RGB for three."""
+        """Return the image: mode L for one channel, RGB for three."""
         pixels = self._pixels[self._checked(index)]
         return Image.fromarray((pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0)).contiguous().numpy())
 
@@ -66,7 +66,7 @@ class TensorData(ImageData):
 
 
 def pixel_id(pixels: Tensor) -> str:
-    """An id for an image that has none: 32 hexadecimal digits of SHA-256 over shape and content.
+    """Compute an id from an image's pixels: 32 hexadecimal digits of a SHA-256 over shape and content.
 
     Args:
         pixels: uint8 C x H x W.
@@ -82,7 +82,7 @@ def _eight_bit(images: Tensor) -> Tensor:
     if images.ndim != 4:
         raise InputError(f"images have shape {shape}; expected N x C x H x W, also for one image or one channel.")
     if shape[1] not in (1, 3):
-        last = ": the channels look to be last, use images.permute(0, 3, 1, 2)" if shape[3] in (1, 3) else ""
+        last = "; the channels seem to be last: use images.permute(0, 3, 1, 2)" if shape[3] in (1, 3) else ""
         raise InputError(f"images have shape {shape}, so {shape[1]} channels; expected 1 or 3{last}.")
     if 0 in shape:
         raise InputError(f"images have shape {shape}; expected at least one image of at least one pixel.")
@@ -95,11 +95,11 @@ def _eight_bit(images: Tensor) -> Tensor:
         raise InputError("images hold NaN; expected pixels in [0, 1].")
     low, high = float(images.min()), float(images.max())
     if low < -_TOLERANCE or high > 1 + _TOLERANCE:
-        # No usual normalisation takes pixels above 10 without taking others below 0.
+        # A usual normalisation that takes pixels above 10 also takes pixels below 0.
         levels = low >= 0 and 10 < high <= 255
-        cause = "8-bit levels, divide them by 255 or pass uint8" if levels else "they are already normalised"
-        raise InputError(f"images range over [{low:.4g}, {high:.4g}]; pixels must be in [0, 1]: it looks like {cause}.")
-    # Half precision cannot hold all products with 255.
+        cause = "to be 8-bit levels: divide them by 255, or pass uint8" if levels else "already normalised"
+        raise InputError(f"images range over [{low:.4g}, {high:.4g}]; expected pixels in [0, 1]. They look {cause}.")
+    # Half precision cannot represent all products with 255.
     exact = images if images.dtype == torch.float64 else images.float()
     return (exact * 255).round().clamp(0, 255).to(torch.uint8).contiguous()
 
@@ -107,10 +107,10 @@ def _eight_bit(images: Tensor) -> Tensor:
 def _checked_labels(labels: Tensor | Sequence[int], count: int, class_count: int | None) -> list[int]:
     values = torch.as_tensor(labels)
     if values.ndim != 1:
-        one_hot = ": for one-hot labels pass labels.argmax(1)" if values.ndim == 2 else ""
+        one_hot = "; for one-hot labels pass labels.argmax(1)" if values.ndim == 2 else ""
         raise InputError(f"labels have shape {tuple(values.shape)}; expected N integers{one_hot}.")
     if len(values) != count:
-        raise InputError(f"there are {len(values)} labels for {count} images; expected one each.")
+        raise InputError(f"there are {len(values)} labels for {count} images; expected one label per image.")
     if values.dtype == torch.bool or values.is_floating_point() or values.is_complex():
         raise InputError(f"labels are of type {values.dtype}; expected integers, such as torch.int64.")
     checked: list[int] = values.tolist()
@@ -122,7 +122,7 @@ def _checked_labels(labels: Tensor | Sequence[int], count: int, class_count: int
 
 def _checked_ids(ids: Sequence[str], count: int) -> list[str]:
     if len(ids) != count:
-        raise InputError(f"there are {len(ids)} ids for {count} images; expected one each.")
+        raise InputError(f"there are {len(ids)} ids for {count} images; expected one id per image.")
     seen: dict[str, int] = {}
     for index, image_id in enumerate(ids):
         if not isinstance(image_id, str):

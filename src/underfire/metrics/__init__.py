@@ -1,4 +1,4 @@
-"""What is measured: predictions, maps, images, and the statistics of all three. Pure functions on tensors."""
+"""Metrics of predictions, maps and images, and their statistics. Pure functions on tensors."""
 
 from __future__ import annotations
 

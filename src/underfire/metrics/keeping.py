@@ -1,4 +1,4 @@
-"""Which pixels a map finds most important: what is kept, or taken away, to see whether the map is right."""
+"""The most important pixels of a map, for tests that keep or delete them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from underfire.errors import InputError
 
 
 def most_important(maps: Tensor, share: float) -> Tensor:
-    """bool N x H x W: exactly the ``share`` of each map's cells with the largest values, rounded to whole cells.
+    """Mark the cells of each map with the largest values.
 
-    Among equal values, which are common where maps saturate, cells are picked in an order that is random and the same
-    for every map, so that no side of the image is preferred.
+    Cells with equal values are common in saturated maps. Among them, cells are picked in a random order, the same for
+    every map, so that no side of the image is preferred.
 
     Args:
         maps: N x H x W.
-        share: in [0, 1].
+        share: the share of cells to mark, in [0, 1], rounded to whole cells.
+
+    Returns:
+        bool N x H x W, with exactly this share of each map marked.
+
+    Raises:
+        InputError: maps of another shape, or a share outside [0, 1].
     """
     if maps.ndim != 3 or not 0 <= share <= 1:
         raise InputError(f"maps have shape {tuple(maps.shape)} and share is {share}; expected N x H x W, and [0, 1].")

@@ -1,9 +1,9 @@
-"""How far apart two attribution maps are.
+"""Distances and similarities of two attribution maps.
 
-Every function takes two batches of maps, N x h x w in [0, 1] (1 = most important), of equal shape, and
-returns one value per image: shape N, float32 (float64 where the maps are), without a graph. Image i's value
-depends on image i alone. No value is ever NaN: what a constant map gives is stated with each metric.
-All raise `InputError` on maps of different shapes, of integers, with NaN, or outside [0, 1].
+Every function takes two batches of maps, N x h x w in [0, 1] (1 = most important), of equal shape. It returns one value
+per image: shape N, float32 (float64 for float64 maps), without a graph. The value of image i depends on image i alone.
+No value is ever NaN: each metric states its value for constant maps. All functions raise `InputError` for maps of
+different shapes, of integers, with NaN, or outside [0, 1].
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from underfire.metrics._inputs import double, like_inputs, unit_pair
 from underfire.metrics._ssim import mean_ssim
 
 IOU_THRESHOLDS: tuple[float, ...] = tuple(round(0.05 * step, 2) for step in range(1, 20))
-"""0.05 to 0.95 in steps of 0.05: where the IoU curve is sampled."""
+"""The thresholds of the IoU curve: 0.05 to 0.95 in steps of 0.05."""
 
 
 def _maps(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -26,7 +26,7 @@ def _maps(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _cells(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Both batches as N x cells in float64."""
+    """Check both batches and return them as N x cells in float64."""
     a, b = _maps(a, b)
     return double(a).flatten(1).contiguous(), double(b).flatten(1).contiguous()
 
@@ -44,22 +44,22 @@ def map_l2(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _jaccard(a: Tensor, b: Tensor) -> Tensor:
-    """Jaccard index of boolean maps, float64, N; two empty sets are equal: 1."""
+    """Compute the Jaccard index of boolean maps: float64, N; 1 for two empty sets."""
     either = (a | b).sum(dim=(1, 2))
     both = (a & b).sum(dim=(1, 2))
     return torch.where(either > 0, double(both) / double(either.clamp(min=1)), 1.0)
 
 
 def map_iou(a: Tensor, b: Tensor, threshold: float = 0.5) -> Tensor:
-    """Intersection over union of the cells at or above `threshold`, in [0, 1]; 1 where both have none.
+    """Intersection over union of the cells at or above `threshold`, in [0, 1]; 1 if neither map has such cells.
 
-    The threshold is compared in the maps' own dtype, so that a float32 cell of 0.7 is at 0.7.
+    The comparison is in the dtype of the maps, so a float32 cell of 0.7 is at threshold 0.7.
     """
     return map_iou_curve(a, b, (threshold,))[:, 0]
 
 
 def map_iou_curve(a: Tensor, b: Tensor, thresholds: Sequence[float] = IOU_THRESHOLDS) -> Tensor:
-    """`map_iou` at each of T thresholds in [0, 1]: N x T. Its mean over dim 1 is the curve's summary."""
+    """`map_iou` at each of T thresholds in [0, 1]: N x T. The mean over dim 1 summarises the curve."""
     if not thresholds or not all(0 <= threshold <= 1 for threshold in thresholds):
         raise InputError(f"thresholds are {tuple(thresholds)}; expected at least one, each in [0, 1].")
     x, y = _maps(a, b)
@@ -68,9 +68,9 @@ def map_iou_curve(a: Tensor, b: Tensor, thresholds: Sequence[float] = IOU_THRESH
 
 
 def map_iou_nonzero(a: Tensor, b: Tensor) -> Tensor:
-    """IoU of the non-zero cells, in [0, 1], as the text of Zhang et al. 2020 (section 4) has it.
+    """IoU of the non-zero cells, in [0, 1], the definition in the text of Zhang et al. 2020 (section 4).
 
-    1 where both maps are zero. Says little on maps without exact zeros, where it is 1: prefer `map_iou`.
+    1 if both maps are zero. It is also 1 for all pairs of maps without exact zeros, so prefer `map_iou`.
     """
     x, y = _maps(a, b)
     return like_inputs(_jaccard(x > 0, y > 0), a, b)
@@ -79,8 +79,8 @@ def map_iou_nonzero(a: Tensor, b: Tensor) -> Tensor:
 def map_ssim(a: Tensor, b: Tensor) -> Tensor:
     """Mean structural similarity, in [-1, 1]; 1 for equal maps.
 
-    Gaussian window, sigma 1.5, of 11 cells a side or the largest odd number that fits, inside the map only;
-    data range 1 (Wang et al. 2004, "Image Quality Assessment"). Two constant maps u and v give
+    Gaussian window inside the map, sigma 1.5, 11 cells a side (on smaller maps, the largest odd number that fits); data
+    range 1 (Wang et al. 2004, "Image Quality Assessment"). Two constant maps u and v give
     (2uv + c) / (u^2 + v^2 + c) with c = 1e-4.
     """
     x, y = _maps(a, b)
@@ -88,7 +88,7 @@ def map_ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _degenerate(a: Tensor, b: Tensor, value: Tensor) -> Tensor:
-    """`value` where neither flag is set, 1 where both are, 0 where one is."""
+    """Replace `value` by 1 if both flags are set, and by 0 if one of them is."""
     return torch.where(a & b, 1.0, torch.where(a | b, 0.0, value))
 
 
@@ -97,8 +97,8 @@ def _constant(cells: Tensor) -> Tensor:
 
 
 def _cosine(x: Tensor, y: Tensor) -> Tensor:
-    """Cosine of the rows, float64, N. A row of zeros is orthogonal to all but another such row."""
-    # Each row is scaled to maximum 1 first: squares of tiny values would vanish.
+    """Compute the cosine of the rows: float64, N. Two rows of zeros give 1; one of them gives 0."""
+    # Each row is scaled to maximum 1 first, because squares of tiny values would become 0.
     sizes = [row.abs().amax(dim=1, keepdim=True) for row in (x, y)]
     x_zero, y_zero = (size[:, 0] == 0 for size in sizes)
     x, y = (row / torch.where(size == 0, 1.0, size) for row, size in zip((x, y), sizes, strict=True))
@@ -108,12 +108,12 @@ def _cosine(x: Tensor, y: Tensor) -> Tensor:
 
 
 def map_cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Cosine similarity of the maps as vectors, in [0, 1]. Two zero maps give 1; one of them gives 0."""
+    """Cosine similarity of the maps as vectors, in [0, 1]. Two zero maps give 1; one zero map gives 0."""
     return like_inputs(_cosine(*_cells(a, b)), a, b)
 
 
 def _ranks(cells: Tensor) -> Tensor:
-    """Ranks of each row from 1, ties sharing their average: N x cells, float64."""
+    """Rank each row from 1, with the average rank for ties: N x cells, float64."""
     ordered = cells.sort(dim=1).values
     below = torch.searchsorted(ordered, cells, right=False)
     upto = torch.searchsorted(ordered, cells, right=True)
@@ -125,7 +125,7 @@ def map_spearman(a: Tensor, b: Tensor) -> Tensor:
 
     Two constant maps, of whatever values, rank nothing and give 1; one constant map gives 0.
     """
-    # The middle rank is (cells + 1) / 2 exactly, so that a constant map's ranks centre to exact zeros.
+    # The middle rank is exactly (cells + 1) / 2, so the centred ranks of a constant map are exactly 0.
     x, y = (_ranks(cells) - (cells.shape[1] + 1) / 2 for cells in _cells(a, b))
     return like_inputs(_cosine(x, y), a, b)
 
@@ -140,14 +140,14 @@ def map_kendall(a: Tensor, b: Tensor) -> Tensor:
     x, y = _cells(a, b)
     x_constant, y_constant = _constant(x), _constant(y)
     taus = torch.zeros_like(x[:, 0])
-    # scipy's O(n log n) routine takes one pair at a time, and warns of what has no defined value.
+    # scipy's O(n log n) routine takes one pair at a time, and warns of constant maps.
     for row in (~(x_constant | y_constant)).nonzero()[:, 0].tolist():
         taus[row] = float(kendalltau(x[row].cpu(), y[row].cpu()).statistic)
     return like_inputs(_degenerate(x_constant, y_constant, taus), a, b)
 
 
 def _top(cells: Tensor, k: int) -> Tensor:
-    """Membership of the k highest cells of each row, float64 in [0, 1], summing to k."""
+    """Compute the membership of each cell in the k highest of its row: float64 in [0, 1], with the sum k."""
     last = cells.topk(k, dim=1).values[:, -1:]
     above, level = cells > last, cells == last
     share = (k - double(above.sum(dim=1, keepdim=True))) / double(level.sum(dim=1, keepdim=True))
@@ -155,11 +155,11 @@ def _top(cells: Tensor, k: int) -> Tensor:
 
 
 def top_k_intersection(a: Tensor, b: Tensor, fraction: float = 0.1) -> Tensor:
-    """Share of the highest `fraction` of cells (at least one cell) that both maps have in common, in [0, 1].
+    """Common share of the k highest cells of both maps, in [0, 1].
 
-    Cells tied at the k-th value share the places that are left equally, so the result depends neither on
-    the cells' order nor on luck: two constant maps give 1, a constant one and a map without ties k / cells,
-    which is what chance gives. Ghorbani et al. 2019, "Interpretation of Neural Networks is Fragile".
+    k is `fraction` of the cells, at least one. Cells with the k-th value share the remaining places equally, so the
+    result does not depend on the order of the cells: two constant maps give 1; a constant map and a map without ties
+    give k / cells, the value of chance. Ghorbani et al. 2019, "Interpretation of Neural Networks is Fragile".
     """
     if not 0 < fraction <= 1:
         raise InputError(f"fraction is {fraction}; expected a share of the cells in (0, 1].")
@@ -169,7 +169,7 @@ def top_k_intersection(a: Tensor, b: Tensor, fraction: float = 0.1) -> Tensor:
 
 
 def _centre(maps: Tensor) -> Tensor:
-    """Centre of mass of float64 maps, as fractions of height and width: N x 2; a zero map's is its middle."""
+    """Compute the centre of mass of float64 maps in fractions of height and width: N x 2; the middle for a zero map."""
     _, height, width = maps.shape
     size = maps.amax(dim=(1, 2), keepdim=True)
     mass = torch.where(size > 0, maps / torch.where(size > 0, size, 1.0), 1.0)
@@ -181,10 +181,10 @@ def _centre(maps: Tensor) -> Tensor:
 
 
 def centre_of_mass_shift(a: Tensor, b: Tensor) -> Tensor:
-    """Distance between the maps' centres of mass, in fractions of the map's side, in [0, sqrt(2)).
+    """Distance between the centres of mass of the maps, in fractions of the map's sides, in [0, sqrt(2)).
 
-    Rows count in heights, columns in widths. A constant map, also the zero map, has its centre in the
-    middle. Ghorbani et al. 2019, "Interpretation of Neural Networks is Fragile".
+    The centre of a constant map is its middle, also for the zero map. Ghorbani et al. 2019, "Interpretation of Neural
+    Networks is Fragile".
     """
     x, y = _maps(a, b)
     return like_inputs((_centre(double(x)) - _centre(double(y))).norm(dim=1), a, b)

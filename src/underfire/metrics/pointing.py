@@ -1,10 +1,9 @@
-"""Whether a map points at the object, where the object's true mask is known.
+"""Agreement of a map with the object's true mask.
 
-Both functions take maps N x h x w in [0, 1] (1 = most important) and masks, bool N x H x W, of the images at full
-size. Maps come to the masks' size bilinearly, cell middles staying where they are (``align_corners=False``), as they
-are laid over the image when they are shown. Image i's value depends on image i alone.
-Both raise `InputError` on maps with NaN or outside [0, 1], on masks that are not boolean, of another number or
-smaller than the maps.
+Both functions take maps, N x h x w in [0, 1] (1 = most important), and masks, bool N x H x W, of the size of the
+images. Maps are enlarged bilinearly to the size of the masks (``align_corners=False``), as for display over the image.
+The value of image i depends on image i alone. Both functions raise `InputError` for maps with NaN or outside [0, 1],
+and for masks that are not boolean, smaller than the maps, or of another number.
 """
 
 from __future__ import annotations
@@ -16,19 +15,19 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from underfire.errors import InputError
-from underfire.metrics._inputs import double, like_inputs, unit_pair
+from underfire.metrics._inputs import double, like_inputs, unit
 
-# Interpolated between equal cells, a value is off by a few 1e-16; it is still one of several equal maxima.
+# Interpolation between equal cells has errors of a few 1e-16; values this close to the maximum count as the maximum.
 _ROUNDING = 1e-9
 
 
 def mass_inside(maps: Tensor, masks: Tensor) -> Tensor:
-    """Share of each map's mass that lies inside the mask, in [0, 1]: N, float32 (float64 where the maps are).
+    """Share of each map's mass inside the mask, in [0, 1]: N, float32 (float64 for float64 maps).
 
-    A map that points nowhere (constant, also all zero) gives the mask's share of the area: what chance gives.
+    A constant map, also the zero map, gives the mask's share of the area, the value of chance.
     """
     large, inside = _at_mask_size(maps, masks)
-    # Tiny maps are scaled up, so that no products vanish; a zero map counts as a constant one.
+    # Maps are scaled to maximum 1, so that no product becomes 0; a zero map counts as a constant map.
     size = large.amax((1, 2), keepdim=True)
     mass = torch.where(size > 0, large / torch.where(size > 0, size, 1.0), 1.0)
     share = (mass * inside).sum((1, 2)) / mass.sum((1, 2))
@@ -36,17 +35,20 @@ def mass_inside(maps: Tensor, masks: Tensor) -> Tensor:
 
 
 def peak_inside(maps: Tensor, masks: Tensor, tolerance: float = 0.0) -> Tensor:
-    """Whether each map's maximum lies inside the mask: bool N. Its mean is the pointing game's score.
+    """True for each map with its maximum inside the mask: bool N. The mean is the score of the pointing game.
 
-    Where several pixels share the maximum, more than half of them must lie inside. So a constant map, which points
-    nowhere, counts only where the object covers more than half of the image. Zhang et al. 2018, "Top-Down Neural
-    Attention by Excitation Backprop", section 4.2.
+    If several pixels share the maximum, more than half of them must lie inside. So a constant map counts only if the
+    object covers more than half of the image. Zhang et al. 2018, "Top-Down Neural Attention by Excitation Backprop",
+    section 4.2.
 
     Args:
-        tolerance: pixels of the masks by which the maximum may lie outside; 15, on photos of about 500, in that paper.
+        maps: N x h x w in [0, 1].
+        masks: bool N x H x W.
+        tolerance: the distance, in pixels of the masks, by which the maximum may lie outside. The paper uses 15, on
+            photos of about 500 x 500 pixels.
     """
     if not 0 <= tolerance < math.inf:
-        raise InputError(f"tolerance is {tolerance}; expected a number of pixels, 0 or more.")
+        raise InputError(f"tolerance is {tolerance}; expected a finite number of pixels, 0 or more.")
     large, inside = _at_mask_size(maps, masks)
     inside = _grown(inside, tolerance)
     peaks = large >= large.amax((1, 2), keepdim=True) * (1 - _ROUNDING)
@@ -55,7 +57,7 @@ def peak_inside(maps: Tensor, masks: Tensor, tolerance: float = 0.0) -> Tensor:
 
 
 def _grown(masks: Tensor, tolerance: float) -> Tensor:
-    """The masks, and all pixels whose middle is at most ``tolerance`` from that of a pixel inside."""
+    """Enlarge the masks by all pixels at a distance of at most ``tolerance`` from a pixel inside."""
     reach = min(int(tolerance), max(masks.shape[1:]))
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float64, device=masks.device)
     disc = (offsets[:, None].square() + offsets.square() <= tolerance**2).float()
@@ -63,21 +65,20 @@ def _grown(masks: Tensor, tolerance: float) -> Tensor:
 
 
 def _at_mask_size(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Checked maps in float64 at the size of the masks, N x H x W, and the masks beside them."""
-    checked, _ = unit_pair(maps, maps, "maps", ("maps", "maps"))
+    """Check maps and masks. Return the maps in float64 at the size of the masks, N x H x W, and the masks."""
+    large = double(unit(maps, "maps", "maps"))
     if masks.dtype != torch.bool:
         raise InputError(f"masks are {masks.dtype}; expected torch.bool, True where the object is.")
     if masks.ndim != 3 or 0 in masks.shape[1:] or len(masks) != len(maps):
         raise InputError(
-            f"masks have shape {tuple(masks.shape)}; expected N x H x W, with N = {len(maps)} as there are maps."
+            f"masks have shape {tuple(masks.shape)}; expected N x H x W with N = {len(maps)}, the number of maps."
         )
     height, width = masks.shape[1:]
-    if checked.shape[1] > height or checked.shape[2] > width:
+    if large.shape[1] > height or large.shape[2] > width:
         raise InputError(
-            f"maps are {checked.shape[1]} x {checked.shape[2]}, larger than the masks, {height} x {width}; expected "
-            "masks of the size of the images: give them the size that the images were prepared to."
+            f"maps are {large.shape[1]} x {large.shape[2]}, larger than the masks, {height} x {width}; expected "
+            "masks of the same size as the prepared images."
         )
-    large = double(checked)
     if large.shape[1:] != masks.shape[1:]:
         large = functional.interpolate(large[:, None], (height, width), mode="bilinear", align_corners=False)[:, 0]
     return large, masks.to(large.device)

@@ -1,4 +1,4 @@
-"""Whether the classifier was fooled, and whether its explanation was fooled with it."""
+"""Success of an attack: on the prediction, and on prediction and explanation at once."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ def _check_logits(logits: Tensor, classes: Tensor, name: str) -> None:
     if classes.is_floating_point() or classes.is_complex() or classes.dtype == torch.bool:
         raise InputError(f"{name} is {classes.dtype}; expected class numbers as integers.")
     if not torch.isfinite(logits).all():
-        raise InputError("logits hold NaN or infinite values; the verdict on them would be arbitrary.")
+        raise InputError("logits hold NaN or infinite values; expected finite ones.")
     outside = (classes < 0) | (classes >= logits.shape[1])
     if outside.any():
         raise InputError(f"{name} holds {int(classes[outside][0])}; expected class numbers 0 to {logits.shape[1] - 1}.")
 
 
 def success(logits: Tensor, target: Tensor) -> Tensor:
-    """Whether the predicted class is the target's: bool, N. Targeted attacks.
+    """True for each image that is predicted as the target class: bool, N.
 
     Args:
-        logits: N x K, of the saved 8-bit image.
-        target: integers, N, in [0, K).
+        logits: N x K, of the saved 8-bit images.
+        target: the target classes: integers, N, in [0, K).
     """
     _check_logits(logits, target, "target")
     return logits.argmax(dim=1) == target
 
 
 def untargeted_success(logits: Tensor, labels: Tensor) -> Tensor:
-    """Whether the predicted class is any other than the true one: bool, N.
+    """True for each image that is predicted as any class but the true one: bool, N.
 
     Args:
-        logits: N x K, of the saved 8-bit image.
-        labels: integers, N, in [0, K).
+        logits: N x K, of the saved 8-bit images.
+        labels: the true classes: integers, N, in [0, K).
     """
     _check_logits(logits, labels, "labels")
     return logits.argmax(dim=1) != labels
@@ -51,7 +51,7 @@ def untargeted_success(logits: Tensor, labels: Tensor) -> Tensor:
 def confidence(logits: Tensor, classes: Tensor) -> Tensor:
     """Softmax probability of one class per image, in [0, 1]: float, N, without a graph.
 
-    Its mean over successes, for the target, is the misclassification confidence of Zhang et al. 2020
+    For the target class, its mean over successful images is the misclassification confidence of Zhang et al. 2020
     (section 4).
     """
     _check_logits(logits, classes, "classes")
@@ -61,20 +61,18 @@ def confidence(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 HALFWAY = 0.5
-"""The share of the benign map's distance to another target map below which a map counts as having reached it."""
+"""A map has reached a target map if its distance is below this share of the benign map's distance."""
 
 
 def noise_threshold(noise_distances: Tensor, quantile: float = 0.95) -> float:
-    """The map distance that benign noise stays below, for `quantile` of the images.
+    """Compute the threshold of `joint_success`: the `quantile` of the map distances that benign noise causes.
+
+    Random noise moves some maps as much as attacks do, so this threshold tells the two apart.
 
     Args:
-        noise_distances: map distance of each clean image to itself with random noise of the attack's budget,
-            read for the true class by the same system: N, at least one.
-        quantile: in [0, 1]; between two order statistics, linear interpolation.
-
-    Returns:
-        The threshold of `joint_success`. Random noise moves some maps as much as attacks do, so an
-        attack's distance means something only beside this one.
+        noise_distances: N, at least one: the distance between the map of a clean image and the map of the same image
+            with random noise of the attack's budget, both for the true class and by the same system.
+        quantile: in [0, 1], with linear interpolation between two distances.
     """
     one_per_image(noise_distances, "noise_distances")
     if len(noise_distances) == 0 or not 0 <= quantile <= 1:
@@ -86,13 +84,13 @@ def noise_threshold(noise_distances: Tensor, quantile: float = 0.95) -> float:
 
 
 def joint_success(success: Tensor, distance: Tensor, threshold: float | Tensor) -> Tensor:
-    """Target class reached *and* map strictly closer to its target than `threshold`: bool, N.
+    """True for each image with the target class reached *and* a map distance below `threshold`: bool, N.
 
     Args:
         success: bool, N.
-        distance: map distance to the target map, N.
-        threshold: one number, `noise_threshold` for benign target maps; or one per image, N: half the
-            benign map's distance for patch and class targets.
+        distance: the map distance to the target map, N.
+        threshold: one number, which is `noise_threshold` for benign target maps; or one number per image, N, which is
+            half the benign map's distance for other target maps.
     """
     _check_joint(success, distance)
     if isinstance(threshold, Tensor) and threshold.ndim > 0:
@@ -103,21 +101,22 @@ def joint_success(success: Tensor, distance: Tensor, threshold: float | Tensor) 
         limit = torch.tensor(threshold, dtype=torch.float64)
     if limit.isnan().any():
         raise InputError("threshold is NaN; expected a map distance.")
-    # In float64: a float32 comparison would round the threshold, and "strictly" with it.
-    close = double(distance) < limit.to(double(distance).device)
+    # In float64: float32 would round the threshold, and equal distances could count as closer.
+    distances = double(distance)
+    close = distances < limit.to(distances.device)
     return success & close.to(success.device)
 
 
 def joint_success_curve(success: Tensor, distance: Tensor, thresholds: Sequence[float] | Tensor) -> Tensor:
-    """Rate of `joint_success` at each of T thresholds, over all N images: float32, T, in [0, 1].
+    """Rate of `joint_success` over all N images at each of T thresholds: float32, T, in [0, 1].
 
-    Never decreases where thresholds increase, and ends at the success rate. At least one image is needed.
+    The rate never decreases when thresholds increase, and ends at the success rate. N must be at least 1.
     """
     _check_joint(success, distance)
     if len(success) == 0:
         raise InputError("success and distance are empty: the rate over no images is not defined.")
-    limits = _thresholds(thresholds).to(double(distance).device)
-    close = double(distance).unsqueeze(1) < limits
+    distances = double(distance).unsqueeze(1)
+    close = distances < _thresholds(thresholds).to(distances.device)
     rates = double(success.to(close.device).unsqueeze(1) & close).mean(dim=0)
     return rates.to(distance.device, torch.float32)
 
@@ -125,14 +124,14 @@ def joint_success_curve(success: Tensor, distance: Tensor, thresholds: Sequence[
 def prediction_interpretation_gap(
     curve_joint: Tensor, curve_prediction_only: Tensor, thresholds: Sequence[float] | Tensor
 ) -> float:
-    """Area between two joint-success curves over the thresholds' range, in [-1, 1].
+    """Area between two joint-success curves, divided by the range of the thresholds: in [-1, 1].
 
-    How much more often, on average over thresholds, an attack on prediction and explanation passes both
-    than an attack on the prediction alone: what the gap between the two lets an attacker take. Zhang et al.
-    2020 name the gap; this measure of it is underfire's. Signed: where the curves cross, areas cancel.
+    It says how much more often, on average over the thresholds, an attack on prediction and explanation succeeds
+    jointly than an attack on the prediction alone. Zhang et al. 2020 name the gap; this measure of it is underfire's.
+    The area has a sign: if the curves cross, parts cancel.
 
     Args:
-        curve_joint, curve_prediction_only: rates of `joint_success_curve`, T.
+        curve_joint, curve_prediction_only: the rates of `joint_success_curve`, T.
         thresholds: at least two, strictly increasing, T.
     """
     same_shape(curve_joint, curve_prediction_only, ("curve_joint", "curve_prediction_only"))
@@ -141,9 +140,7 @@ def prediction_interpretation_gap(
     limits = _thresholds(thresholds)
     same_shape(curve_joint, limits, ("curve_joint", "thresholds"))
     if len(limits) < 2 or not (limits.diff() > 0).all():
-        raise InputError(
-            f"thresholds are {limits.tolist()}; expected at least two, strictly increasing: they are a range."
-        )
+        raise InputError(f"thresholds are {limits.tolist()}; expected at least two, strictly increasing.")
     difference = double(curve_joint).cpu() - double(curve_prediction_only).cpu()
     return float(torch.trapezoid(difference, limits) / (limits[-1] - limits[0]))
 

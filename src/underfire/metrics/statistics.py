@@ -1,4 +1,4 @@
-"""Means with an interval: no number without its n and its uncertainty."""
+"""Means and rates with confidence intervals."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from underfire.errors import InputError
 Values = Tensor | npt.NDArray[np.generic] | Sequence[float] | Sequence[bool]
 
 MEMORY = 1 << 20
-"""Values drawn at a time, about 16 MB; a single resample of more values than that takes what it needs."""
+"""Values drawn per step, about 16 MB. One resample of more values is drawn in one step."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over `n` images with the bounds of its confidence interval; all three None where n is 0."""
+    """A mean over `n` images with the bounds of its confidence interval; all three are None if n is 0."""
 
     mean: float | None
     low: float | None
@@ -29,7 +29,7 @@ class Interval:
     n: int
 
     def to_dict(self) -> dict[str, float | int | None]:
-        """The four fields, ready for JSON: never NaN."""
+        """Return the four fields as a dictionary for JSON; no value is NaN."""
         return asdict(self)
 
 
@@ -38,12 +38,12 @@ def bootstrap_mean(values: Values, seed: int = 0, resamples: int = 2000, level: 
 
     Args:
         values: N numbers or booleans (a rate is a mean of booleans).
-        seed: of the resampling; the same values, seed and resamples give the same interval.
-        resamples: how many samples of N are drawn with replacement, at least 1.
-        level: coverage aimed at, in (0, 1). Below some 20 values the interval is too narrow.
+        seed: the seed of the resampling. The same values, seed and resamples give the same interval.
+        resamples: the number of samples of size N that are drawn with replacement, at least 1.
+        level: the nominal coverage, in (0, 1). For fewer than about 20 values the interval is too narrow.
 
     Returns:
-        n = 0: all bounds None. n = 1, or all values equal: low = high = mean.
+        The interval. All bounds are None if N is 0; low = high = mean if N is 1 or all values are equal.
 
     Raises:
         InputError: values of more than one dimension, or with NaN or infinity.
@@ -55,7 +55,7 @@ def bootstrap_mean(values: Values, seed: int = 0, resamples: int = 2000, level: 
     if n == 0:
         return Interval(None, None, None, 0)
     if array.min() == array.max():
-        # Also for n > 1: the mean of equal values may differ from them in the last digit.
+        # Also for n > 1, because the mean of equal values may differ from them in the last digit.
         return Interval(float(array[0]), float(array[0]), float(array[0]), n)
     generator = np.random.default_rng(seed)
     means = np.empty(resamples)
@@ -68,23 +68,25 @@ def bootstrap_mean(values: Values, seed: int = 0, resamples: int = 2000, level: 
 
 
 def rate(values: Values, level: float = 0.95) -> Interval:
-    """Share of N booleans that are true with its score interval (Wilson 1927), which has a width also where all agree.
+    """Share of true values among N booleans with its score interval (Wilson 1927).
+
+    The interval has a positive width even if all values are equal.
 
     Args:
         values: N booleans, or zeros and ones.
-        level: coverage aimed at, in (0, 1).
+        level: the nominal coverage, in (0, 1).
 
     Returns:
-        n = 0: all bounds None.
+        The interval. All bounds are None if N is 0.
 
     Raises:
-        InputError: values of more than one dimension, or other than 0 and 1.
+        InputError: values of more than one dimension, or values other than 0 and 1.
     """
     array = _array(values, "values")
     if not 0 < level < 1:
         raise InputError(f"level is {level}; expected a share in (0, 1).")
     if not np.isin(array, (0.0, 1.0)).all():
-        raise InputError("values holds others than 0 and 1; a rate is of booleans. For a mean, use bootstrap_mean.")
+        raise InputError("values holds numbers other than 0 and 1; expected booleans. For a mean, use bootstrap_mean.")
     n = len(array)
     if n == 0:
         return Interval(None, None, None, 0)
@@ -97,20 +99,20 @@ def rate(values: Values, level: float = 0.95) -> Interval:
 
 
 def interval(values: Values) -> Interval:
-    """The 95 % interval that suits ``values``: of a `rate` where they are booleans, else of `bootstrap_mean`."""
+    """Mean with its 95 % interval: by `rate` for booleans, else by `bootstrap_mean`."""
     kind = values.dtype if isinstance(values, Tensor) else np.asarray(values).dtype
     return rate(values) if kind in (torch.bool, np.dtype(bool)) else bootstrap_mean(values)
 
 
 def paired_difference(a: Values, b: Values, seed: int = 0, resamples: int = 2000, level: float = 0.95) -> Interval:
-    """`bootstrap_mean` of a - b, image by image: what two attacks differ by on the same images.
+    """`bootstrap_mean` of a - b, the mean difference of two attacks on the same images.
 
-    Images are resampled in pairs, so that what all attacks find hard about an image cancels; differences of
-    0.005 between attacks, far below what unpaired means can show, are then visible.
+    The difference is taken image by image, so the difficulty of an image cancels. This shows differences of 0.005
+    between attacks, far smaller than unpaired means can show.
 
     Args:
         a: N numbers or booleans.
-        b: as many, in the same order of images.
+        b: N numbers or booleans, in the same order of images.
         seed: as in `bootstrap_mean`.
         resamples: as in `bootstrap_mean`.
         level: as in `bootstrap_mean`.
@@ -130,6 +132,6 @@ def _array(values: Values, name: str) -> npt.NDArray[np.float64]:
     if not np.isfinite(array).all():
         raise InputError(
             f"{name} holds {int((~np.isfinite(array)).sum())} NaN or infinite values of {len(array)}; "
-            "expected finite ones: leave out images that have no value, and say so."
+            "expected finite ones: leave out images without a value, and report their number."
         )
     return array

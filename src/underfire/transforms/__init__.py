@@ -1,4 +1,4 @@
-"""Transforms of images: pure functions on tensors, without state and without randomness of their own."""
+"""Transforms of images: pure functions on tensors, without state and without randomness."""
 
 from __future__ import annotations
 

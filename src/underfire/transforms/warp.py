@@ -1,4 +1,4 @@
-"""Warping: each pixel of the result is read from a place nearby, between the pixels."""
+"""Warping of images by a flow field."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from underfire.errors import InputError
 
 
 def warp(images: Tensor, flow: Tensor) -> Tensor:
-    """Images sampled bilinearly at each pixel's place plus its flow; places beyond the border are read on it.
+    """Sample images bilinearly at the position of each pixel plus its flow. Positions are clamped to the image.
 
-    Zero flow returns the images bit for bit. At whole pixels, where bilinear sampling has a kink, the gradient is that
-    towards larger coordinates.
+    Zero flow returns the images bit for bit. At integer positions bilinear sampling has a kink; there the gradient is
+    the one towards larger coordinates. Xiao et al. 2018, "Spatially Transformed Adversarial Examples", eq. 1.
 
     Args:
         images: N x C x H x W.
-        flow: N x 2 x H x W, in pixels: down, then to the right. Differentiable.
+        flow: N x 2 x H x W, in pixels: down, then to the right.
 
-    Source: Xiao et al. 2018, "Spatially Transformed Adversarial Examples", eq. 1.
+    Returns:
+        N x C x H x W, differentiable in images and flow.
+
+    Raises:
+        InputError: the flow has the wrong shape.
     """
     count, channels, height, width = images.shape
     if flow.shape != (count, 2, height, width):

@@ -1,7 +1,7 @@
-"""The outlines of the ten kinds of object, each a little different every time.
+"""The outlines of the ten kinds of object, with random variations.
 
-Every function takes the picture's random numbers and returns rings in units of its own, x right and y down, around
-the origin. Size, turn and place come later.
+Every function takes the picture's random numbers and returns rings around the origin, x to the right and y down, about
+1 unit in each direction. ``place`` gives them size, turn and place afterwards.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _ellipse(x: float, y: float, across: float, down: float, solid: bool = True,
 
 
 def arrow(draws: Draws) -> list[Ring]:
-    """A shaft and a head, whose barbs may point backwards."""
+    """Draw a shaft and a head, whose barbs may point backwards."""
     shaft, head = draws.between(0.17, 0.27), draws.between(0.5, 0.68)
     neck = draws.between(-0.1, 0.25)
     barb = neck - draws.between(0.0, 0.2)
@@ -42,25 +42,25 @@ def arrow(draws: Draws) -> list[Ring]:
 
 
 def crescent(draws: Draws) -> list[Ring]:
-    """A disc from which another disc has bitten."""
+    """Draw a disc without the part that another disc covers."""
     centre, radius = draws.between(0.38, 0.52), draws.between(0.74, 0.86)
     disc, bite = _arc(0, 0, 1, 1, 0, TURN, 64)[:-1], _arc(centre, 0, radius, radius, 0, TURN, 64)[:-1]
     from_bite = (disc[:, 0] - centre) * (disc[:, 0] - centre) + disc[:, 1] * disc[:, 1]
     from_disc = bite[:, 0] * bite[:, 0] + bite[:, 1] * bite[:, 1]
-    # Both begin on the right, where the disc is bitten away and the bite is outside of it: what is kept of each is
-    # one piece, and the second leads back to where the first began.
+    # Both circles begin on the right, where neither is kept. So each keeps one piece, and the second piece leads back
+    # to the start of the first.
     return [Ring(np.concatenate((disc[from_bite > radius * radius], bite[from_disc < 1][::-1])))]
 
 
 def cross(draws: Draws) -> list[Ring]:
-    """Two bars at right angles, of similar width, not always crossing in the middle."""
+    """Draw two bars at right angles, of similar width, which need not cross in the middle."""
     wide, tall = draws.between(0.22, 0.36), draws.between(0.22, 0.36)
     length, height = draws.between(-0.2, 0.12), draws.between(0.85, 1.0)
     return [_box(-height, length - wide, height, length + wide), _box(-tall, -1.0, tall, 1.0)]
 
 
 def fish(draws: Draws) -> list[Ring]:
-    """A body, a forked tail, and often a fin."""
+    """Draw a body, a forked tail, and often a fin."""
     height, tail = draws.between(0.42, 0.62), draws.between(0.4, 0.65)
     end, fork = draws.between(-1.5, -1.25), draws.between(0.1, 0.3)
     body = _arc(0, 0, 1, 1, 0, TURN, 28)[:-1]
@@ -74,7 +74,7 @@ def fish(draws: Draws) -> list[Ring]:
 
 
 def heart(draws: Draws) -> list[Ring]:
-    """Two lobes and a tip; the cleft is deep or shallow."""
+    """Draw two lobes and a tip; the cleft is deep or shallow."""
     cleft, wide = draws.between(4.0, 6.0), draws.between(14.5, 17.5)
     angle = np.arange(0, TURN, TURN // 32)
     lobes = sine(angle)
@@ -83,7 +83,7 @@ def heart(draws: Draws) -> list[Ring]:
 
 
 def house(draws: Draws) -> list[Ring]:
-    """Walls, a roof that juts out, and mostly a chimney; seen with its door standing open."""
+    """Draw walls, a roof that juts out, an open door, and mostly a chimney."""
     half, floor = draws.between(0.6, 0.8), draws.between(0.75, 1.0)
     eaves, ridge = half + draws.between(0.12, 0.28), draws.between(-0.95, -0.7)
     rings = [
@@ -94,13 +94,13 @@ def house(draws: Draws) -> list[Ring]:
         left = draws.between(0.3, 0.42)
         rings.append(_box(left, ridge + draws.between(-0.05, 0.15), left + draws.between(0.2, 0.3), -0.05))
     door, width = draws.between(-half + 0.15, half - 0.55), draws.between(0.3, 0.4)
-    # A hair below the floor, so that no thin line is left of it.
+    # The door ends just below the floor, so that no thin line is left.
     rings.append(_box(door, floor - draws.between(0.45, 0.6), door + width, floor + 0.01)._replace(solid=False))
     return rings
 
 
 def key(draws: Draws) -> list[Ring]:
-    """A bow with a hole, a shaft, and two or three teeth."""
+    """Draw a bow with a hole, a shaft, and two or three teeth."""
     bow, shaft, length = draws.between(0.48, 0.6), draws.between(0.12, 0.17), draws.between(1.1, 1.4)
     hole = bow * draws.between(0.42, 0.56)
     rings = [_ellipse(0, 0, bow * draws.between(0.85, 1.15), bow), _box(bow - 0.1, -shaft, bow + length, shaft)]
@@ -114,7 +114,7 @@ def key(draws: Draws) -> list[Ring]:
 
 
 def mug(draws: Draws) -> list[Ring]:
-    """A body that may narrow downwards, and a handle that one can see through."""
+    """Draw a body that may narrow downwards, and a handle with a hole."""
     half, foot, height = draws.between(0.55, 0.75), draws.between(0.78, 1.0), draws.between(0.7, 0.95)
     body = [(-half, -height), (half, -height), (half * foot, height), (-half * foot, height)]
     x, y = half * (1 + foot) / 2, draws.between(-0.12, 0.1)
@@ -128,7 +128,7 @@ def mug(draws: Draws) -> list[Ring]:
 
 
 def star(draws: Draws) -> list[Ring]:
-    """Five to seven points."""
+    """Draw a star of five to seven points."""
     count, inner = draws.integer(5, 7), draws.between(0.4, 0.54)
     angles = TURN * np.arange(2 * count) // (2 * count)
     reach = np.where(np.arange(2 * count) % 2, inner, 1.0)
@@ -136,7 +136,7 @@ def star(draws: Draws) -> list[Ring]:
 
 
 def umbrella(draws: Draws) -> list[Ring]:
-    """A dome with a scalloped rim, a stick, and a handle bent to one side."""
+    """Draw a dome with a scalloped rim, a stick, and a handle bent to one side."""
     height, stick, length = draws.between(0.75, 1.0), draws.between(0.07, 0.1), draws.between(0.75, 0.95)
     count, rise = draws.integer(3, 5), draws.between(0.1, 0.2)
     dome = _arc(0, 0, 1, height, TURN // 2, TURN, 20)[:-1]
@@ -164,4 +164,4 @@ OUTLINES: dict[str, Callable[[Draws], list[Ring]]] = {
     "star": star,
     "umbrella": umbrella,
 }
-"""In the order of the labels."""
+"""The drawing functions, in the order of the labels."""

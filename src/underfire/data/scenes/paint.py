@@ -1,6 +1,6 @@
-"""One picture: a surface, small things that lie on it, the object with its shadow, and the light on all of it.
+"""The colours of one picture: a surface with small patches, the object with its shadow, and the light on both.
 
-Pictures are 3 x SIDE x SIDE here, of levels 0 .. 255 that need not be whole numbers until the end.
+Pictures in this file are 3 x SIDE x SIDE, with levels in 0 .. 255 that are rounded to whole numbers at the end only.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from underfire.data.scenes.random import TURN, Draws, Field, cosine_and_sine
 from underfire.data.scenes.raster import FULL, SIDE
 from underfire.data.scenes.textures import COLUMNS, ROWS, TEXTURES, Colour, fractal, to_unit
 
-_REACH = 4  # pixels that a shadow may be away
+_REACH = 4  # the largest distance of a shadow, in pixels
 _TRIES = 12
 _WINDOW = 20  # pixels: the largest patch, turned by 45 degrees, fits inside
-# Least squared distance of the object's colours to the surface under it, in weights as the eye has them for red,
-# green and blue: 75 levels of grey.
+# The least squared distance of the object's colours to the surface under it: 75 levels of grey, with weights for red,
+# green and blue that follow the eye's sensitivity.
 _CONTRAST = 9 * 75 * 75
 _PATTERNS = ("plain", "plain", "stripes", "dots", "checks", "gradient", "noise", "noise")
 
 
 def background(draws: Draws) -> Field:
-    """A textured surface with up to four small patches on it."""
+    """Draw a textured surface with up to four small patches on it."""
     draw, palettes = TEXTURES[draws.choice(tuple(TEXTURES))]
     tint = [draws.between(0.85, 1.15) for _ in range(3)]
     stops = [[level * part for level, part in zip(stop, tint, strict=True)] for stop in draws.choice(palettes)]
@@ -40,15 +40,15 @@ def background(draws: Draws) -> Field:
 
 
 def paint(draws: Draws, under: Field, covered: Field) -> NDArray[np.uint8]:
-    """The object on the surface ``under`` it, lit and with the camera's noise.
+    """Paint the object on the surface ``under`` it, with light and a camera's noise.
 
     Args:
-        draws: the numbers for colours, pattern and light; they know nothing of the object's kind.
-        under: 3 x SIDE x SIDE.
-        covered: how much of each pixel the object covers, 0 .. 256, SIDE x SIDE.
+        draws: random numbers for colours, pattern and light; they do not depend on the object's class.
+        under: the surface, 3 x SIDE x SIDE.
+        covered: the part of each pixel that the object covers, 0 .. 256, SIDE x SIDE.
 
     Returns:
-        SIDE x SIDE x 3.
+        The picture, SIDE x SIDE x 3.
     """
     across, down = cosine_and_sine(draws.integer(0, TURN - 1))
     distance = draws.between(1.0, 3.2)
@@ -69,7 +69,7 @@ def paint(draws: Draws, under: Field, covered: Field) -> NDArray[np.uint8]:
 
 
 def _colour(draws: Draws) -> Colour:
-    """Any colour: for objects and patches alike, so that none says where the object is."""
+    """Draw any colour, in the same way for objects and patches, so that no colour gives the object away."""
     return draws.integer(16, 244), draws.integer(16, 244), draws.integer(16, 244)
 
 
@@ -84,7 +84,7 @@ def _coloured(stops: Sequence[Sequence[float]], values: Field) -> Field:
 
 
 def _pattern(draws: Draws, side: int) -> Field:
-    """Plain, stripes, dots, checks, a gradient, or noise: [0, 1], side x side."""
+    """Draw a plain field, stripes, dots, checks, a gradient, or noise: side x side, in [0, 1]."""
     kind = draws.choice(_PATTERNS)
     if kind == "plain":
         return np.full((side, side), draws.between(0, 0.2), dtype=np.float32)
@@ -103,13 +103,13 @@ def _pattern(draws: Draws, side: int) -> Field:
 
 
 def _bands(along: Field) -> Field:
-    """A triangle wave of period 2 between -1 and 1."""
+    """Return a triangle wave of period 2 between -1 and 1."""
     bands: Field = np.abs(along - np.floor(along / 2) * 2 - 1) * 2 - 1
     return bands
 
 
 def _patch(draws: Draws) -> Field:
-    """A small disc, ellipse or slab, soft at its edge: [0, 1], for a window of the picture."""
+    """Draw a small disc, ellipse or slab with a soft edge: _WINDOW x _WINDOW, in [0, 1]."""
     across, down = cosine_and_sine(draws.integer(0, TURN - 1))
     x = COLUMNS[:_WINDOW, :_WINDOW] - (_WINDOW - 1) / 2
     y = ROWS[:_WINDOW, :_WINDOW] - (_WINDOW - 1) / 2
@@ -121,14 +121,14 @@ def _patch(draws: Draws) -> Field:
 
 @functools.lru_cache
 def _triangle(radius: int) -> Field:
-    """Weights by which row i - _REACH of a blurred picture takes each row of the picture itself."""
+    """Return the weights of each row of a picture in row i - _REACH of the blurred picture."""
     apart = np.arange(-_REACH, SIDE + _REACH)[:, None] - np.arange(SIDE)
     weights: Field = np.maximum(radius - np.abs(apart), 0).astype(np.float32)
     return weights
 
 
 def _blurred(covered: Field, down: int, right: int, radius: int) -> Field:
-    """``covered`` moved and blurred by a triangle ``radius`` wide to either side, as a share in [0, 1]."""
+    """Move ``covered`` and blur it by a triangle of ``radius`` to either side; the result is in [0, 1]."""
     kernel = _triangle(radius)
     rows, columns = kernel[_REACH - down :][:SIDE], kernel[_REACH - right :][:SIDE]
     # Whole numbers up to 2**16: exact in any order.
@@ -138,8 +138,8 @@ def _blurred(covered: Field, down: int, right: int, radius: int) -> Field:
 
 
 def _seen_colours(draws: Draws, under: Field, near: Field) -> tuple[Colour, Colour]:
-    """Two colours that stand out from the surface ``near`` the object (weights in [0, 2], SIDE x SIDE)."""
-    # Sums of whole numbers, for the same result in any order.
+    """Draw two colours that stand out from the surface ``near`` the object (weights in [0, 2], SIDE x SIDE)."""
+    # Whole numbers have the same sum in any order.
     weights = np.floor(near * 16)
     sums = (np.floor(under) * weights).sum((1, 2), dtype=np.float64)
     total = float(weights.sum(dtype=np.float64))
@@ -155,7 +155,7 @@ def _seen_colours(draws: Draws, under: Field, near: Field) -> tuple[Colour, Colo
     first = max(tried, key=distance)
     for _ in range(_TRIES):
         second = _colour(draws)
-        # Between two colours that stand out there may lie the surface's own.
+        # The mean of two colours that stand out may be the surface's own colour.
         red, green, blue = ((a + b) // 2 for a, b in zip(first, second, strict=True))
         if distance(second) >= _CONTRAST and distance((red, green, blue)) >= _CONTRAST / 2:
             return first, second

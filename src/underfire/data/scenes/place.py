@@ -1,4 +1,4 @@
-"""Where an object lies in its picture: bent a little, mirrored, turned, scaled and moved."""
+"""The place of an object in its picture."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import numpy as np
 from underfire.data.scenes.random import Draws, cosine_and_sine
 from underfire.data.scenes.raster import SIDE, Ring, area
 
-_OUTSIDE = 1.5  # pixels that may be cut off at the border
+_OUTSIDE = 1.5  # the most that the border may cut off, in pixels
 
 
 def place(draws: Draws, rings: Sequence[Ring], lean: int) -> list[Ring]:
-    """Rings in units of their own, as rings in pixels.
+    """Bend, mirror, turn, scale and move the rings of an outline. The result is in pixels.
 
-    The object covers a tenth to a third of the picture, or a little less where rings overlap or it is too long.
+    The object covers a tenth to a third of the picture, or a little less if rings overlap or if it is too long.
 
     Args:
-        lean: largest turn to either side, in 1/1024 turn.
+        draws: the picture's random numbers.
+        rings: the outline, in units of its own.
+        lean: the largest turn to either side, in 1/1024 of a turn.
     """
     mirrored = -1.0 if draws.chance(0.5) else 1.0
     stretch, shear = draws.between(0.88, 1.14), draws.between(-0.14, 0.14)

@@ -1,9 +1,9 @@
-"""Random numbers for drawn pictures: each picture has its own, and they are the same on every machine.
+"""Random numbers for each picture, the same on every machine.
 
-Only the raw bits of numpy's counter-based Philox generator are used (Salmon et al. 2011), whose stream numpy
-promises to keep; its distributions it does not. Sines come from a table of rounded values, since the last bit of
-``math.cos`` differs between systems. With these, and arithmetic that IEEE 754 fixes to the last bit (no sums of
-fractions whose order is free, no powers), a picture's 8-bit pixels do not depend on where they are drawn.
+Only the raw bits of numpy's counter-based Philox generator are used (Salmon et al. 2011): numpy promises to keep its
+stream of bits, but not its distributions. Sines come from a table of rounded values, because the last bit of
+``math.cos`` differs between systems. All other arithmetic is fixed to the last bit by IEEE 754 (no sums of fractions in
+free order, no powers). So the 8-bit pixels of a picture do not depend on the machine that draws them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Field = NDArray[np.float32]
-"""One value per pixel, or three: what pictures are made of."""
+"""One value per pixel, or three."""
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -42,40 +42,40 @@ def sine(angle: Integers) -> Floats:
 
 
 def cosine_and_sine(angle: int) -> tuple[float, float]:
-    """Both for one angle, in 1/1024 of a turn."""
+    """Cosine and sine of one angle, in 1/1024 of a turn."""
     return float(_COSINES[angle % TURN]), float(_COSINES[(angle - TURN // 4) % TURN])
 
 
 class Draws:
-    """The numbers of one picture for one purpose; a purpose has its own, so that one cannot shift another's.
+    """The random numbers of one picture for one purpose. Purposes share no numbers, so none shifts those of another.
 
     Args:
-        subset, number: which picture, both 0 or more.
-        purpose: what the numbers are for, 0 or more.
+        subset, number: the picture, both 0 or more.
+        purpose: the purpose of the numbers, 0 or more.
     """
 
     def __init__(self, subset: int, number: int, purpose: int) -> None:
-        # The lowest word counts the blocks that are drawn, so the others must not run into each other.
+        # Philox counts its blocks in the lowest word, so that word must be free.
         counter = np.array((0, purpose, number, subset), dtype=np.uint64)
         self._bits = np.random.Philox(key=_KEY, counter=counter)
         self._pool: list[int] = []
 
     def raw(self, count: int) -> NDArray[np.uint64]:
-        """``count`` times 64 random bits."""
+        """Draw ``count`` words of 64 random bits."""
         return np.asarray(self._bits.random_raw(count), dtype=np.uint64)
 
     def levels(self, rows: int, columns: int) -> Field:
-        """-127.5, -126.5 .. 127.5, rows x columns."""
+        """Draw values from -127.5, -126.5 .. 127.5: rows x columns."""
         count = rows * columns
         content = self.raw(-(-count // 8)).astype("<u8", copy=False).view(np.uint8)[:count]
         return content.reshape(rows, columns).astype(np.float32) - np.float32(127.5)
 
     def integer(self, low: int, high: int) -> int:
-        """One of ``low`` .. ``high``, both included; ranges are far below 2**24, so that the bias is nil."""
+        """Draw one of ``low`` .. ``high``, both included. Ranges are far below 2**24, so the bias is tiny."""
         return low + (self._word() >> 40) * (high - low + 1) // (1 << 24)
 
     def between(self, low: float, high: float) -> float:
-        """A number in [low, high)."""
+        """Draw a number in [low, high)."""
         return low + (high - low) * ((self._word() >> 40) / (1 << 24))
 
     def chance(self, probability: float) -> bool:

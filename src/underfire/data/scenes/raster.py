@@ -1,4 +1,4 @@
-"""From outlines to covered pixels, in whole numbers."""
+"""From outlines to covered pixels, in integer arithmetic."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIDE = 64
 """Height and width of a picture."""
 
 FULL = 256
-"""Coverage of a pixel that lies wholly inside."""
+"""The coverage of a pixel that lies wholly inside."""
 
 _UNITS = 64  # of a coordinate per pixel
 _LINES = 4  # scan lines per pixel
@@ -22,10 +22,10 @@ _WIDTH = SIDE + 2  # an edge at the right border writes two columns beyond it
 
 
 class Ring(NamedTuple):
-    """A closed line that adds its inside to a shape, or takes it away again.
+    """A closed line that adds its inside to a shape, or takes it away.
 
     Attributes:
-        points: V x 2, (x right, y down); the last is joined to the first. It must not cross itself.
+        points: V x 2, (x right, y down); the last point is joined to the first. The line must not cross itself.
         solid: False for a hole.
     """
 
@@ -34,21 +34,24 @@ class Ring(NamedTuple):
 
 
 def area(points: Floats) -> float:
-    """Signed area inside a ring's points (the shoelace formula); its sign tells which way they run."""
-    # Summed one after the other: numpy's sums of fractions go in an order that depends on the processor.
+    """Return the signed area inside the points (shoelace formula). Its sign gives their direction of rotation."""
+    # Python sums in the given order; the order of numpy's sums depends on the processor.
     xs: list[float] = points[:, 0].tolist()
     ys: list[float] = points[:, 1].tolist()
     return sum(xs[i - 1] * ys[i] - xs[i] * ys[i - 1] for i in range(len(xs))) / 2
 
 
 def coverage(rings: Sequence[Ring]) -> Field:
-    """How much of each pixel the union of the solid rings, less the holes, covers: 0 .. 256, SIDE x SIDE.
+    """Compute the part of each pixel that lies in the union of the solid rings and in no hole.
 
-    Exact along four scan lines per pixel, after rounding coordinates to 1/64 pixel. A hole takes away one solid
-    ring: where two overlap, the other stays, as a mug's side does behind the hole of its handle.
+    Exact along four scan lines per pixel, after rounding coordinates to 1/64 pixel. A hole takes away one solid ring:
+    if two solid rings overlap there, the other one stays, such as a mug's side behind the hole of its handle.
 
     Args:
-        rings: in pixels; what lies outside of the picture is cut off.
+        rings: in pixels; parts outside of the picture are cut off.
+
+    Returns:
+        0 .. 256 per pixel, SIDE x SIDE.
     """
     starts, ends = [], []
     for ring in rings:
@@ -58,7 +61,7 @@ def coverage(rings: Sequence[Ring]) -> Field:
         starts.append(points if forward else following)
         ends.append(following if forward else points)
     (x0, y0), (x1, y1) = np.concatenate(starts).T, np.concatenate(ends).T
-    # Scan lines run through the middle of their strip; half-open, so that one through a corner meets one edge.
+    # Scan lines run through the middle of their strip. Edges are half-open: a line through a corner meets one edge.
     first = (np.minimum(y0, y1) + _STRIP // 2 - 1) // _STRIP
     last = (np.maximum(y0, y1) + _STRIP // 2 - 1) // _STRIP
     first, last = (np.minimum(np.maximum(bound, 0), SIDE * _LINES) for bound in (first, last))
@@ -69,17 +72,18 @@ def coverage(rings: Sequence[Ring]) -> Field:
     crossing = x0 + (line * _STRIP + _STRIP // 2 - y0) * (x1 - x0) // (y1 - y0)
     crossing = np.minimum(np.maximum(crossing, 0), SIDE * _UNITS)
     column, within = crossing // _UNITS, crossing % _UNITS
-    # An edge covers all to its right: the rest of its own pixel, and every later one. Downwards takes away.
+    # An upward edge adds everything to its right: the rest of its own pixel and all later pixels. A downward edge takes
+    # the same away.
     sign = np.where(y1 < y0, 1, -1)
     cell = line * _WIDTH + column
-    # Weights of bincount are floats; sums of whole numbers are exact in any order.
+    # The weights of bincount are floats, but sums of whole numbers are exact in any order.
     change = np.bincount(
         np.concatenate((cell, cell + 1)),
         np.concatenate((sign * (_UNITS - within), sign * within)),
         SIDE * _LINES * _WIDTH,
     )
     covered = np.zeros((SIDE, SIDE), dtype=np.float32)
-    if len(line):  # only the rows that the shape reaches
+    if len(line):  # compute only the rows that the shape reaches
         upper, lower = int(line.min()) // _LINES, int(line.max()) // _LINES + 1
         rows = change.astype(np.float32).reshape(SIDE, _LINES, _WIDTH)[upper:lower]
         strips = rows.cumsum(2)[:, :, :SIDE]

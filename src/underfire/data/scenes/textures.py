@@ -1,4 +1,4 @@
-"""Surfaces that look like something in nature: each gives a level 0 .. 255 per pixel, to be coloured by a palette."""
+"""Natural-looking surfaces: each function draws a value in [0, 1] per pixel, which a palette turns into colour."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ Colour = tuple[int, int, int]
 ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE].astype(np.float32)
 _STARTS = (np.arange(SIDE) * SIDE)[:, None]
 _WAVE = (math.sqrt(2) * cosine(np.arange(256) * TURN // 256)).astype(np.float32)
-_ONE = 128  # what the weights of the spline add up to
-# Standard deviation of random bytes, and the share of it that smoothing by a cubic spline leaves along one axis.
+_ONE = 128  # the sum of the weights of the spline
+# The standard deviation of random bytes, and the part of it that remains after smoothing by a cubic spline along one
+# axis.
 _BYTES, _SMOOTHED = 73.6, 0.692
 
 
 @functools.lru_cache
 def _spline(period: int) -> Field:
-    """Weights of a cubic B-spline with one knot every ``period`` pixels, as whole numbers that add up to about 128.
+    """Return the weights of a cubic B-spline with one knot every ``period`` pixels: integers with a sum of about 128.
 
     Returns:
-        (SIDE + period) x knots: a random window of SIDE rows puts the knots anywhere.
+        (SIDE + period) x knots. A random window of SIDE rows places the knots at random.
     """
     rows = SIDE + period
     if period == 1:
@@ -42,7 +43,7 @@ def _spline(period: int) -> Field:
 
 
 def octave(draws: Draws, down: int, across: int, side: int = SIDE) -> Field:
-    """Smooth random noise, side x side, of mean 0 and standard deviation about 1.
+    """Draw smooth noise, side x side, with mean 0 and standard deviation about 1.
 
     Args:
         down, across: pixels between independent values along columns and along rows; 1 or more.
@@ -56,14 +57,14 @@ def octave(draws: Draws, down: int, across: int, side: int = SIDE) -> Field:
     scale = 1 / (_BYTES * smoothing)
     if down == across == 1:
         return values[:side, :side] * scale
-    # Sums of halves below 2**22: exact in 24 bits, so the order in which they are added is free.
+    # Sums of halves below 2**22 are exact in 24 bits, in any order.
     if across == 1:
         return (left @ values[:, :side]).astype(np.float32, copy=False) * (scale / _ONE)
     return (left @ values @ right.T).astype(np.float32, copy=False) * (scale / _ONE / _ONE)
 
 
 def fractal(draws: Draws, periods: Sequence[int], persistence: float, side: int = SIDE) -> Field:
-    """Octaves of noise, each ``persistence`` times as strong as the one before; standard deviation about 1.
+    """Add octaves of noise, each ``persistence`` times as strong as the one before; standard deviation about 1.
 
     Natural pictures have about as much contrast in every octave (a persistence of 1): see Field 1987.
     """
@@ -78,37 +79,37 @@ def fractal(draws: Draws, periods: Sequence[int], persistence: float, side: int 
 
 
 def to_unit(values: Field, contrast: float = 0.2) -> Field:
-    """Noise of standard deviation 1 as values in [0, 1]: 0.5 plus or minus ``contrast``."""
+    """Map noise of standard deviation 1 to values in [0, 1]: 0.5 plus or minus ``contrast``."""
     field: Field = np.minimum(np.maximum(values * contrast + 0.5, 0), 1)
     return field
 
 
 def _wave(phase: Field) -> Field:
-    """A sine of standard deviation 1; ``phase`` in 1/256 of its period."""
+    """Return a sine of standard deviation 1; ``phase`` is in 1/256 of its period."""
     waves: Field = _WAVE.take(np.floor(phase).astype(np.int64) & 255)
     return waves
 
 
 def earth(draws: Draws) -> Field:
-    """Pink noise: soil, rust, moss, plaster."""
+    """Draw pink noise: soil, rust, moss, plaster."""
     return to_unit(fractal(draws, (32, 16, 8, 4, 2, 1), draws.between(0.6, 0.85)))
 
 
 def clouds(draws: Draws) -> Field:
-    """Soft noise over a sky that grows lighter downwards."""
+    """Draw soft noise over a sky that becomes lighter downwards."""
     slope = 1 / draws.between(24, 64)
     return to_unit(fractal(draws, (32, 16, 8, 4), draws.between(0.45, 0.6)) + (ROWS - 32) * slope, 0.18)
 
 
 def wood(draws: Draws) -> Field:
-    """Year rings and grain, upright or lying."""
+    """Draw year rings and grain, upright or lying."""
     rings = _wave(COLUMNS * draws.between(9, 26) + octave(draws, 32, 8) * draws.between(40, 130))
     planks = rings * 0.5 + octave(draws, 16, 1) * 0.55 + octave(draws, 32, 4) * 0.5
     return to_unit(planks.T if draws.chance(0.5) else planks, 0.17)
 
 
 def sand(draws: Draws) -> Field:
-    """Ripples, as wind or water leaves them."""
+    """Draw ripples of wind or water."""
     across, down = cosine_and_sine(draws.integer(0, TURN - 1))
     phase = (COLUMNS * across + ROWS * down) * draws.between(18, 42)
     ripples = _wave(phase + octave(draws, 16, 16) * draws.between(50, 110))
@@ -116,7 +117,7 @@ def sand(draws: Draws) -> Field:
 
 
 def grass(draws: Draws) -> Field:
-    """Two layers of blades, leaning to either side."""
+    """Draw two layers of blades that lean to either side."""
     layers = []
     for _ in range(2):
         lean = np.floor(COLUMNS + ROWS * draws.between(-0.6, 0.6) + octave(draws, 32, 16) * 3).astype(np.int64)
@@ -126,14 +127,14 @@ def grass(draws: Draws) -> Field:
 
 
 def stones(draws: Draws) -> Field:
-    """Cells with dark joints: paving, pebbles, cracked mud (Worley 1996)."""
+    """Draw cells with dark joints: paving, pebbles, cracked mud (Worley 1996)."""
     count = draws.integer(9, 30)
-    # Middles up to eight pixels outside of the picture, in quarters of a pixel.
+    # Centres of cells, up to eight pixels outside of the picture, in quarters of a pixel.
     places = np.floor(draws.levels(2, count) * 1.25).astype(np.int32) + 2 * SIDE
     tones = draws.levels(1, count)[0] / 90
     grid = np.arange(SIDE, dtype=np.int32) * 4
     rows, columns = grid - places[0][:, None], grid - places[1][:, None]
-    # Squared distances below 2**18, with the cell's number in the last five bits: one pass finds both.
+    # Squared distances are below 2**18. The cell's number is in the last five bits, so one pass finds both.
     rows, columns = rows * rows * 32 + np.arange(count, dtype=np.int32)[:, None], columns * columns * 32
     distances = rows[:, :, None] + columns[:, None, :]
     first = distances.min(0)
@@ -196,4 +197,4 @@ TEXTURES: dict[str, tuple[Callable[[Draws], Field], tuple[tuple[Colour, ...], ..
         ),
     ),
 }
-"""How each surface is drawn, and its palettes, from dark to light."""
+"""The drawing function of each surface, and its palettes, from dark to light."""

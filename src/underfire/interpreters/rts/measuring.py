@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from underfire.classifiers import Prepared
-from underfire.data.spreading import spread
+from underfire.data.sampling import evenly_spaced
 from underfire.interpreters.rts.network import Masker
 from underfire.interpreters.rts.sampling import Pictures, with_fakes
 from underfire.metrics import most_important
@@ -47,7 +47,7 @@ def measure(masker: Masker, confidence: float, classifier: Prepared, encoder: Pr
     device = next(classifier.module.parameters()).device
     masker.to(device)
     found: dict[str, list[Tensor]] = {}
-    places = spread(len(pictures), IMAGES)
+    places = evenly_spaced(len(pictures), IMAGES)
     for begin in range(0, len(places), 100):
         images, labels = pictures.load(places[begin : begin + 100])
         size = (images.shape[2], images.shape[3])
