@@ -17,22 +17,15 @@ import underfire as uf
 from tests.conftest import smooth_images, tiny_network
 from tests.runs.runs import Command
 from underfire.attacks.second_order import without_second_derivative
-<<<<<<< HEAD:tests/check/test_check.py
 from underfire.check import run_check, trials
-from underfire.data.sampling import evenly_spaced
 from underfire.check.class_order import accuracy_interval, better_order, label_agreement
 from underfire.check.network_parts import find_parts
 from underfire.check.other_inputs import try_other_inputs
 from underfire.check.trials import try_interpreters
+from underfire.data.sampling import evenly_spaced
 from underfire.errors import InputError
 from underfire.interpreters import CAM
 from underfire.runs.inputs import InputSettings
-=======
-from underfire.check.order import agreement, better_order, interval
-from underfire.check.parts import find_parts
-from underfire.check.variants import variants
-from underfire.data.sampling import evenly_spaced
->>>>>>> data~1:tests/runs/test_check.py
 
 
 def test_the_interval_is_wilsons() -> None:

@@ -9,21 +9,26 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import torch
 from PIL import Image
-from safetensors.numpy import save_file
-from underfire.runs.schema import RESULTS, TRACE
 
-from underfire.runs.summary import summarise, with_joint_success
+from underfire.attacks.measures import BUILT_IN
+from underfire.reports.account import Account, accounts_of
+from underfire.runs import Run
+from underfire.runs.cells import Cell
+from underfire.runs.columns import TRACE, schema
+from underfire.runs.results import write_results
+from underfire.runs.store import Shard, Store
 
 HEIGHT, WIDTH = 8, 12
 NOISE = 0.1
+KINDS = {"clean": "clean", "noise": "noise", "reseeded": "reseeded", "pgd": "control"}
 
 
 @dataclass
 class Fake:
     """What the images of a run are called, and how the attack went: by default every fourth fails, and the map distance
-    of image i is 0.02 (i + 1), where noise moves maps by 0.1."""
+    of image i is 0.02 (i + 1), where noise moves maps by 0.1. ``pgd`` is the attack on the prediction alone."""
 
     count: int = 8
     interpreters: tuple[str, ...] = ("cam",)
@@ -35,27 +40,41 @@ class Fake:
     trace: bool = False
     masks: bool = False
     size: tuple[int, int] = (HEIGHT, WIDTH)
+    keeps: bool = True
+    reseeded: bool = False
+    noise_size: float | None = 8 / 255
 
     def name(self, i: int) -> str:
         return self.ids[i] if i < len(self.ids) else f"set/{i:03d}"
 
-    def success(self, i: int) -> bool:
+    def success(self, i: int, attack: str) -> bool:
         return i % 4 != 3
 
+    def class_changed_by_noise(self, i: int) -> bool:
+        return False
+
     def distance(self, i: int, attack: str, reader: int = 0) -> float:
+        """The distance to the benign map, which is the wanted one if ``keeps``."""
         if attack == self.attack:
             return 0.02 * (i + 1) + 0.001 * reader
-        return {"clean": 0.0, "noise": NOISE, "pgd": 0.3}[attack]
+        return {"clean": 0.0, "noise": NOISE, "pgd": 0.3, "reseeded": 0.05}[attack]
+
+    def to_wanted(self, i: int, attack: str, reader: int = 0) -> float:
+        return self.distance(i, attack, reader)
+
+    def mass_inside(self, i: int, attack: str) -> float | None:
+        return None
 
     @property
     def attacks(self) -> list[str]:
-        return list(dict.fromkeys(["clean", "noise", "pgd", self.attack]))
+        controls = ["clean", "noise", *(["reseeded"] if self.reseeded else []), "pgd"]
+        return list(dict.fromkeys([*controls, self.attack]))
 
     def pixels(self, i: int, attack: str) -> np.ndarray:
         """Vertical stripes, 10 i bright; the attacks add 3 levels to the left half, and take 3 from the right."""
         height, width = self.size
         base = np.tile((np.arange(width) * 16 + 10 * i) % 200 + 20, (height, 1)).astype(np.int64)
-        if attack not in ("clean",):
+        if attack not in ("clean", "reseeded"):
             base += np.where(np.arange(width) < width // 2, 3, -3) * (2 if attack == "pgd" else 1)
         picture = base.astype(np.uint8)
         return picture if self.channels == 1 else np.stack([picture, picture, 255 - picture], axis=-1)
@@ -70,42 +89,74 @@ class Fake:
         mask[2:5, 3:9] = True
         return mask
 
-    def write(self, folder: Path, **record: Any) -> Path:
-        folder.mkdir(parents=True, exist_ok=True)
-        rows, maps = [], {}
-        for i in range(self.count):
-            for attack in self.attacks:
-                file = f"images/{attack}/{i:06d}-x.png"
-                (folder / file).parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(self.pixels(i, attack)).save(folder / file)
-                for reader, interpreter in enumerate(self.interpreters):
-                    rows.append(self._row(i, attack, interpreter, file, reader))
-                    maps[f"{attack}/{interpreter}/{self.name(i)}"] = self.map(i, attack)
-        table, limits = with_joint_success(pa.Table.from_pylist(rows, schema=RESULTS), True)
-        images = {
-            "attacked": self.count,
-            "considered": self.count + 2,
-            "correctly_classified": self.count,
-            "unreadable": [],
-        }
-        summary = summarise(table, limits, self.attack, None if self.attack == "pgd" else "pgd", images)
-        pq.write_table(table, folder / "results.parquet")
-        save_file(maps, folder / "maps.safetensors")
-        (folder / "summary.json").write_text(json.dumps(summary))
-        (folder / "run.json").write_text(json.dumps(self._record() | record))
-        if self.masks:
-            save_file({self.name(i): self.mask() for i in range(self.count)}, folder / "masks.safetensors")
-        if self.trace:
-            pq.write_table(pa.Table.from_pylist(self._trace(), schema=TRACE), folder / "trace.parquet")
+    def write(self, folder: Path, configuration: dict[str, Any] | None = None, **record: Any) -> Path:
+        """Write a finished run of one shard.
+
+        Args:
+            configuration: settings that differ from those of this class.
+            record: entries of ``run.json`` that differ.
+        """
+        store = Store(folder, self._configuration() | (configuration or {}))
+        cells = [self._cell(attack) for attack in self.attacks]
+        store.begin({"cells": [cell.to_dict() for cell in cells]})
+        images = {"considered": self.count + 2, "correctly_classified": self.count, "unreadable": []}
+        for cell in cells:
+            store.write_shard(cell.key, 0, self._shard(folder, cell.attack))
+        names = {"class_names": list(self.class_names)} if self.class_names else {}
+        hashes = {"classifier_sha256": self.classifier, "data_sha256": "d" * 64}
+        images["attacked"] = self.count
+        kept = {"versions": {"torch": "2.13.0"}, "images": images, "shards": 1, "finished": True}
+        store.update_run(**{**hashes, **kept, **names, **record})
+        write_results(Run(folder))
         return folder
 
+    def account(self, folder: Path, configuration: dict[str, Any] | None = None, **record: Any) -> Account:
+        """Write the run, and read it back as what reports show."""
+        (account,) = accounts_of(Run(self.write(folder, configuration, **record)))
+        return account
+
+    def _cell(self, attack: str) -> Cell:
+        kind: Any = "attack" if attack == self.attack else KINDS[attack]
+        attacks = kind in ("attack", "control")
+        return Cell(
+            key=f"{self.attacks.index(attack):016x}",
+            label=attack,
+            kind=kind,
+            attack=attack,
+            read_by=self.interpreters,
+            attacked=self.interpreters if kind == "attack" and attack != "pgd" else (),
+            about=self.interpreters if attacks else (),
+            beside=self.attack if kind == "noise" else None,
+            perturbation="pgd" if attacks else "",
+            keeps_benign=self.keeps,
+            joint=kind == "attack" and attack != "pgd",
+            noise_size=self.noise_size if kind == "noise" else None,
+        )
+
+    def _shard(self, folder: Path, attack: str) -> Shard:
+        rows, maps = [], {name: [self.map(i, attack) for i in range(self.count)] for name in self.interpreters}
+        for i in range(self.count):
+            file = f"images/{attack}/{i:06d}-x.png"
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(self.pixels(i, attack)).save(folder / file)
+            rows += [self._row(i, attack, name, file, reader) for reader, name in enumerate(self.interpreters)]
+        tensors = {f"maps/{name}": torch.from_numpy(np.stack(values)) for name, values in maps.items()}
+        if attack == "clean" and self.masks:
+            tensors["masks"] = torch.from_numpy(np.stack([self.mask()] * self.count).astype(np.uint8))
+        if attack == self.attack and not self.keeps:
+            tensors |= {f"wanted/{name}": torch.ones(self.count, 4, 6) for name in self.interpreters}
+        trace = self._trace(attack) if self.trace and attack in ("pgd", self.attack) else []
+        measured = schema(BUILT_IN, settled=False)
+        return Shard(pa.Table.from_pylist(rows, schema=measured), pa.Table.from_pylist(trace, schema=TRACE), tensors)
+
     def _row(self, i: int, attack: str, interpreter: str, file: str, reader: int) -> dict[str, Any]:
-        attacked = attack in ("pgd", self.attack)
         distance = self.distance(i, attack, reader)
-        reached = attacked and self.success(i)
-        numbers = dict.fromkeys(("map_l1", "map_l2", "map_l1_target"), distance)
+        attacked = attack in ("pgd", self.attack)
+        reached = attacked and self.success(i, attack)
+        changed = reached or (attack == "noise" and self.class_changed_by_noise(i))
         like = dict.fromkeys(("map_iou", "map_ssim", "map_spearman", "ssim"), 1 - distance)
         return {
+            "position": i,
             "image_id": self.name(i),
             "path": f"photos/{self.name(i)}",
             "image_file": file,
@@ -113,44 +164,55 @@ class Fake:
             "target": (i + 1) % 3,
             "classifier": self.classifier,
             "attack": attack,
+            "cell": attack,
             "interpreter": interpreter,
             "correct_before": True,
             "success": reached,
-            "untargeted_success": reached,
-            "joint_success": False,
+            "untargeted_success": changed,
             "confidence": 0.75,
-            "linf": 3 / 255 if attack != "clean" else 0.0,
+            "linf": 3 / 255 if attack not in ("clean", "reseeded") else 0.0,
             "l2": 0.5,
             "edge_energy": 0.25,
-            **numbers,
+            "map_l1": distance,
+            "map_l2": distance,
+            "map_l1_target": self.to_wanted(i, attack, reader),
+            "map_mass_inside": self.mass_inside(i, attack),
             **like,
             **dict.fromkeys(("perturbation", "shaping", "attacked_interpreters"), ""),
             **dict.fromkeys(("steps", "forwards", "backwards", "seconds", "seed"), 1),
         }
 
-    def _record(self) -> dict[str, Any]:
-        configuration = {"data": "photos", "classifier": self.classifier, "interpreters": list(self.interpreters)}
-        configuration |= {
+    def _configuration(self) -> dict[str, Any]:
+        return {
+            "data": "photos",
+            "classifier": self.classifier,
+            "interpreters": list(self.interpreters),
             "attack": self.attack,
             "eps": 8 / 255,
             "steps": [10, 40],
-            "target": "random",
+            "target_class": "random",
             "targeted": True,
         }
-        names = {"class_names": list(self.class_names)} if self.class_names else {}
-        hashes = {"classifier_sha256": self.classifier, "data_sha256": "d" * 64}
-        return {"configuration": configuration, **hashes, "versions": {"torch": "2.13.0"}, **names, "finished": True}
 
-    def _trace(self) -> list[dict[str, Any]]:
-        """Steps 0, 10, ..., 40; joint from 10. Image 0 leaves after step 20; it succeeds at once, the others at 30."""
+    def _trace(self, attack: str) -> list[dict[str, Any]]:
+        """Steps 0, 10, ..., 40; joint from 10. Image 0 leaves after step 20; it succeeds at once, the others at 30. The
+        attack on the prediction alone reads no maps."""
         rows = []
         for i in range(self.count):
             for step in range(0, 50, 10):
                 if i == 0 and step > 20:
                     continue
                 stage = "joint" if step >= 10 else "warm-up"
-                distance = None if step < 10 else 0.5 - step / 100
-                common = {"image_id": self.name(i), "stage": stage, "step": step, "success": i == 0 or step >= 30}
-                rows.append({**common, "attack": self.attack, "map_l1": distance})
-                rows.append({**common, "attack": "pgd", "map_l1": float("nan")})
+                distance = None if step < 10 or attack == "pgd" else 0.5 - step / 100
+                common = {"position": i, "image_id": self.name(i), "attack": attack, "cell": attack}
+                course = {"stage": stage, "step": step, "success": i == 0 or step >= 30, "map_l1": distance}
+                rows += [{**common, **course, "interpreter": name} for name in self.interpreters]
         return rows
+
+
+def change_summary(folder: Path, change: Any) -> Path:
+    """Change ``summary.json``, as ``change`` does with its content."""
+    summary = json.loads((folder / "summary.json").read_text())
+    change(summary)
+    (folder / "summary.json").write_text(json.dumps(summary))
+    return folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -11,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.reports.fakes import Fake
-from underfire.reports.page import COLUMNS, POINTING, TO_TARGET, write_page
+from tests.reports.fakes import Fake, change_summary
+from underfire.reports.columns import ON_PAGE
+from underfire.reports.page import write_page
 
 EVIL = "</script><script>document.title='owned'</script>\"'><img src=x onerror=\"document.title='owned'\">\u202e"
 
@@ -59,7 +59,7 @@ class Opened:
 
     def visible(self) -> list[tuple[str, int]]:
         """(run, place in the data) of the cards that are shown, in the page's order."""
-        script = "cards => cards.filter(c => c.offsetParent).map(c => [c.dataset.run, Number(c.dataset.order)])"
+        script = "cards => cards.filter(c => c.offsetParent).map(c => [c.dataset.comparison, Number(c.dataset.order)])"
         return [(run, order) for run, order in self.page.eval_on_selector_all(".card", script)]
 
     def choose(self, name: str, value: str) -> None:
@@ -100,17 +100,17 @@ def test_it_fits_and_nothing_fails_or_leaves(browser: Any, address: str, scheme:
 
 def test_the_widest_table_fits_a_small_window(browser: Any, tmp_path: Path) -> None:
     """Every column there can be, and negative values where there may be any: nothing is hidden at 1200 pixels."""
-    folder = Fake(count=3).write(tmp_path / "run")
-    record, summary = (json.loads((folder / f"{name}.json").read_text()) for name in ("run", "summary"))
-    record["configuration"]["target_map"] = "patch"
+    folder = Fake(count=3, keeps=False).write(tmp_path / "run")
     wide = {"mean": 0.625, "low": 0.555, "high": 0.666, "n": 3}
-    for group in summary["interpreters"]["cam"]["attacks"].values():
-        group |= dict.fromkeys((key for _, _, key, _ in (*COLUMNS, TO_TARGET, *POINTING)), wide)
-        group |= dict.fromkeys(("map_ssim", "map_spearman"), wide | {"mean": -0.021, "low": -0.075})
-    (folder / "run.json").write_text(json.dumps(record))
-    (folder / "summary.json").write_text(json.dumps(summary))
+
+    def widen(summary: dict[str, Any]) -> None:
+        for group in summary["interpreters"]["cam"]["attacks"].values():
+            group |= dict.fromkeys(ON_PAGE, wide)
+            group |= dict.fromkeys(("map_ssim", "map_spearman"), wide | {"mean": -0.021, "low": -0.075})
+
+    change_summary(folder, widen)
     opened = Opened(browser, write_page([folder], tmp_path / "page.html").as_uri(), 1200)
-    assert opened.page.locator("#numbers thead th").count() == 2 + len(COLUMNS) + 1 + len(POINTING)
+    assert opened.page.locator("#numbers thead th").count() == 2 + len(ON_PAGE)
     widths = "e => [e.scrollWidth, e.clientWidth]"
     needed, there = opened.page.eval_on_selector("#numbers .scroll", widths)
     assert needed <= there
@@ -122,7 +122,7 @@ COLOURS = """() => {
   const behind = (e) => { for (; e; e = e.parentElement) {
     const c = getComputedStyle(e).backgroundColor; if (!/, 0\\)$|transparent/.test(c)) return c; }
     return "rgb(255, 255, 255)"; };
-  const kinds = ["h1", ".lead", ".label", ".big", ".big .interval", ".beside .quiet", ".notes li > span:last-child",
+  const kinds = ["h1", ".lead", ".label", ".big", ".big .interval", ".beside .quiet", ".remarks li > span:last-child",
     "li.careful .sign", "li.good .sign", "caption", "thead th", "td", "td .interval", ".asked td",
     ".asked td .interval", ".asked th .interval", ".chart figcaption", "summary", "#filters label", "#shown",
     ".card h3", ".card .id",
@@ -156,26 +156,26 @@ def test_filters_and_sorting(browser: Any, address: str) -> None:
     everything = {("0", i) for i in range(8)} | {("1", i) for i in range(5)}
     assert set(opened.visible()) == everything
     assert page.text_content("#shown") == "13 of 13 shown"
-    opened.choose("outcome", "failed")
+    opened.choose("verdict", "failed")
     assert set(opened.visible()) == {("0", 3), ("0", 7), ("1", 3)}
-    opened.choose("outcome", "joint")
+    opened.choose("verdict", "joint")
     assert set(opened.visible()) == {(run, i) for run in "01" for i in range(3)}
-    opened.choose("outcome", "class")
+    opened.choose("verdict", "class")
     assert set(opened.visible()) == {("0", 4), ("0", 5), ("0", 6), ("1", 4)}
     opened.choose("interpreter", "grad")
     assert set(opened.visible()) == {("0", 4), ("0", 5), ("0", 6)}
-    assert set(page.locator(".reading:visible").evaluate_all("r => r.map(x => x.dataset.interpreter)")) == {"grad"}
-    opened.choose("run", "1")
+    assert set(page.locator(".map-row:visible").evaluate_all("r => r.map(x => x.dataset.interpreter)")) == {"grad"}
+    opened.choose("comparison", "1")
     assert opened.visible() == []
     assert page.text_content("#shown") == "No image fits these filters."
     opened.choose("interpreter", "")
-    opened.choose("outcome", "")
+    opened.choose("verdict", "")
     assert set(opened.visible()) == {("1", i) for i in range(5)}
     opened.choose("sort", "-distance")
     assert [i for _, i in opened.visible()] == [4, 3, 2, 1, 0]
     opened.choose("sort", "distance")
     assert [i for _, i in opened.visible()] == [0, 1, 2, 3, 4]
-    opened.choose("run", "0")
+    opened.choose("comparison", "0")
     opened.choose("sort", "order")
     assert [i for _, i in opened.visible()] == list(range(8))
     assert opened.wrong == []
@@ -184,8 +184,8 @@ def test_filters_and_sorting(browser: Any, address: str) -> None:
 
 def test_maps_lie_over_the_images_that_they_were_read_from(browser: Any, address: str) -> None:
     opened = Opened(browser, address)
-    script = """cards => cards.every(c => [...c.querySelectorAll('.reading')].every(r =>
-        ['clean', 'control', 'adversarial'].every((name, i) =>
+    script = """cards => cards.every(c => [...c.querySelectorAll('.map-row')].every(r =>
+        ['clean', 'control', 'attack'].every((name, i) =>
             r.querySelectorAll('.under')[i].src === c.querySelector(`[data-name=${name}]`).src)))"""
     assert opened.page.eval_on_selector_all(".card", script)
     sources = opened.page.eval_on_selector(".card", "c => [...c.querySelectorAll('[data-name]')].map(i => i.src)")
@@ -207,13 +207,13 @@ def test_the_keyboard_reaches_filters_and_the_switch(browser: Any, address: str)
         name = page.evaluate("document.activeElement.name || document.activeElement.id || ''")
         if name and (not reached or reached[-1] != name):
             reached.append(name)
-        if name == "outcome":
+        if name == "verdict":
             assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
             page.keyboard.press("ArrowDown")
             assert page.text_content("#shown") == "6 of 13 shown"
         if name == "sort":
             break
-    assert reached[-4:] == ["outcome", "interpreter", "run", "sort"]
+    assert reached[-4:] == ["verdict", "interpreter", "comparison", "sort"]
     opened.context.close()
 
 

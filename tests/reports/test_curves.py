@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from underfire.runs.reader import Run
 
 from tests.reports.fakes import Fake
 from underfire.errors import StoreError
@@ -34,9 +34,8 @@ def test_last_values_are_held_and_means_are_over_what_is_known(grid: np.ndarray)
         assert mean == pytest.approx(sum(known) / len(known)) if known else math.isnan(mean)
 
 
-def test_thresholds_come_from_the_summary(tmp_path: Path) -> None:
-    run = Run.read(Fake().write(tmp_path))
-    chart = threshold_chart(run, "cam")
+def test_thresholds_are_those_of_joint_success(tmp_path: Path) -> None:
+    chart = threshold_chart(Fake().account(tmp_path), "cam")
     ours, control = chart.lines
     assert (ours.role, control.role) == ("attack", "control")
     reached = [0.02 * (i + 1) for i in range(8) if i % 4 != 3]
@@ -49,11 +48,10 @@ def test_thresholds_come_from_the_summary(tmp_path: Path) -> None:
 
 
 def test_steps_hold_images_that_left(tmp_path: Path) -> None:
-    run = Run.read(Fake(count=4, trace=True).write(tmp_path))
-    success, distance = step_charts(run)
+    success, distance = step_charts(Fake(count=4, trace=True).account(tmp_path))
     assert success.lines[0].x == (0.0, 10.0, 20.0, 30.0, 40.0)
     assert success.lines[0].y == (0.25, 0.25, 0.25, 1.0, 1.0)  # image 0 left after 20, and still counts
-    assert [line.name for line in success.lines] == ["adv2", "pgd"]
+    assert [line.name for line in success.lines] == ["adv2", "pgd (prediction only)"]
     # The control reads no maps. Image 0 stays at 0.3, the other three go on to 0.2 and 0.1.
     assert [line.name for line in distance.lines] == ["adv2"]
     assert distance.lines[0].y == (None, 0.4, 0.3, pytest.approx(0.225), pytest.approx(0.15))
@@ -61,19 +59,40 @@ def test_steps_hold_images_that_left(tmp_path: Path) -> None:
 
 
 def test_without_a_trace_there_are_no_steps(tmp_path: Path) -> None:
-    folder = Fake(count=2).write(tmp_path)
-    assert step_charts(Run.read(folder)) == []
-    (folder / "trace.parquet").write_bytes(b"x")
-    with pytest.raises(StoreError, match=r"trace\.parquet cannot be read"):
-        step_charts(Run.read(folder))
+    account = Fake(count=2).account(tmp_path)
+    assert step_charts(account) == []
+    account.run.files.file("adv2", 0, "trace").write_bytes(b"x")
+    with pytest.raises(StoreError, match=r"000000\.trace cannot be read"):
+        step_charts(account)
 
 
 def test_plotly_knows_every_property(tmp_path: Path) -> None:
     from plotly.graph_objects import Figure
 
-    run = Run.read(Fake(count=3, trace=True).write(tmp_path))
-    charts = [threshold_chart(run, "cam"), *step_charts(run)]
+    account = Fake(count=3, trace=True).account(tmp_path)
+    charts = [threshold_chart(account, "cam"), *step_charts(account)]
     for chart in charts:
         figure = Figure(chart.figure())  # raises for what plotly does not know
         assert [tuple(curve.x) for curve in figure.data] == [line.x for line in chart.lines]
         assert len(figure.layout.shapes) == len(figure.layout.annotations) == len(chart.marks)
+
+
+class Apart(Fake):
+    """Grad's maps go on 0.1 further from the wanted ones than CAM's."""
+
+    def _trace(self, attack: str) -> list[dict[str, Any]]:
+        rows = super()._trace(attack)
+        for row in rows:
+            if row["interpreter"] == "grad" and row["map_l1"] is not None:
+                row["map_l1"] += 0.1
+        return rows
+
+
+def test_each_interpreter_has_its_own_course(tmp_path: Path) -> None:
+    """Regression: the page drew one curve, the mean over the interpreters."""
+    account = Apart(count=4, interpreters=("cam", "grad"), trace=True).account(tmp_path)
+    success, cam, grad = step_charts(account)
+    assert success.lines[0].y == (0.25, 0.25, 0.25, 1.0, 1.0)
+    assert [chart.title for chart in (cam, grad)] == ["Map distance, by step, cam", "Map distance, by step, grad"]
+    for one, other in zip(cam.lines[0].y, grad.lines[0].y, strict=True):
+        assert (one is None and other is None) or other == pytest.approx(one + 0.1)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from underfire.runs.reader import Run
 
-from tests.reports.fakes import Fake
+from tests.reports.fakes import NOISE, Fake
 from underfire.errors import InputError, StoreError
+from underfire.reports.account import open_accounts
 from underfire.reports.figure import _group, map_picture, write_figure
 from underfire.reports.outline import draw_outline
 from underfire.reports.pictures import colour, difference, fitted, overlay
@@ -55,14 +55,16 @@ def test_a_row_is_clean_adversarial_difference_and_maps(tmp_path: Path, channels
 
 def test_what_counts_as_kept_is_said(tmp_path: Path) -> None:
     """The limit, which is wide where noise moves maps far."""
-    run = Run.read(Fake(count=4, interpreters=("cam", "grad")).write(tmp_path / "run"))
-    said = next(part.text for part in _group([run], 1, 0) if isinstance(part, Text) and "Class changed" in part.text)
-    limits = [run.summary["joint_success_threshold"][name]["map_l1_below"] for name in ("cam", "grad")]
-    assert said.endswith(
-        f" of 4 with cam (distance below {limits[0]:.3f}), 75 % [30, 95] of 4 with grad (distance below "
-        f"{limits[1]:.3f})."
-    )
-    assert "cam and grad at once, " in said
+    account = Fake(count=4, interpreters=("cam", "grad")).account(tmp_path / "run")
+    said = [part.text for part in _group([account], 1, 0) if isinstance(part, Text)]
+    limits = [account.part.mean_limit(name) for name in ("cam", "grad")]
+    assert limits == pytest.approx([NOISE] * 2)
+    few = "few images"
+    for name, limit in zip(("cam", "grad"), limits, strict=True):
+        beginning = f"{name}: 75 % [30, 95] (distance below {limit:.3f}), prediction only 0 % [0, 49] - {few}"
+        assert sum(text.startswith(beginning) for text in said) == 1
+    assert sum(text.startswith("cam and grad at once: 75 % [30, 95], prediction only") for text in said) == 1
+    assert "Class reached and map kept, of 4 images:" in said
 
 
 def test_rows_are_spread_over_the_distances(tmp_path: Path) -> None:
@@ -82,8 +84,8 @@ def test_runs_on_the_same_images_share_rows_and_others_follow(tmp_path: Path) ->
     same = [fake.write(tmp_path / fake.interpreters[0]) for fake in fakes]
     other = Fake(count=2, classifier="other", ids=("x", "y"), channels=1)
     both = pixels(write_figure(same, tmp_path / "both.png", rows=1))
-    run = Run.read(same[0])
-    cell = map_picture(run, run.cases["cam"][1], "adv2", 96)
+    (account, _) = open_accounts(same)
+    cell = map_picture(account.part, account.part.case("cam", 1), "attack", 96)
     (first, top), (second, beside) = places(both, cell)  # the same map under both names
     assert top == beside
     assert second - first == 3 * 96 + 2 * GAP + UNIT_GAP

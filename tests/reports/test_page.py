@@ -13,13 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from underfire.runs.reader import Run
 
 from tests.reports.fakes import Fake
+from underfire.attacks.measures import MEASURES
 from underfire.errors import InputError, StoreError
-from underfire.reports.gallery import choose, data_uri, map_uri
-from underfire.reports.page import COLUMNS, write_page
+from underfire.reports.account import accounts_of
+from underfire.reports.columns import page_columns
+from underfire.reports.gallery import data_uri, map_uri
+from underfire.reports.page import write_page
 from underfire.reports.pictures import ANCHORS, veil
+from underfire.runs import Run
 
 EVIL = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202egnp.exe &amp; {{ 7*7 }}"
 VOID = {"meta", "img", "br", "link", "input", "path", "use"}
@@ -63,8 +66,12 @@ def page(out: Path, *runs: Path, **options: object) -> tuple[str, Parsed]:
 def test_numbers_are_those_of_the_summary(tmp_path: Path) -> None:
     folder = Fake(interpreters=("cam", "grad")).write(tmp_path / "run")
     text, _ = page(tmp_path, folder)
+    (account,) = accounts_of(Run(folder))
+    columns = page_columns(account)
+    assert [measure.name for measure in columns][:4] == ["joint_success", "success", "map_l1", "map_iou"]
     summary = json.loads((folder / "summary.json").read_text())
-    bodies = re.findall(r"<tbody>(.*?)</tbody>", text.split('id="numbers"')[1].split('id="curves"')[0], re.DOTALL)
+    numbers = text.split('id="numbers"')[1].split('id="curves"')[0]
+    bodies = re.findall(r"<tbody>(.*?)</tbody>", numbers, re.DOTALL)
     assert len(bodies) == 2
     for name, body in zip(("cam", "grad"), bodies, strict=True):
         rows = re.findall(r"<tr.*?</tr>", body, re.DOTALL)
@@ -74,13 +81,13 @@ def test_numbers_are_those_of_the_summary(tmp_path: Path) -> None:
             cells = re.findall(r"<td>(.*?)</td>", row)
             assert f"<bdi>{attack}</bdi>" in row
             assert cells[-1] == "8"
-            for (_, _, key, digits), cell in zip(COLUMNS, cells, strict=False):
-                value = group[key]
+            for measure, cell in zip(columns, cells[:-1], strict=True):
+                value = group[measure.name]
                 if value["mean"] is None:
                     assert "no value" in cell
                     continue
-                expected = [f"{value[part]:.{digits}f}" for part in ("mean", "low", "high")]
-                assert re.findall(r"\d+\.\d+", cell) == expected, key
+                expected = [f"{value[part]:.{measure.digits}f}" for part in ("mean", "low", "high")]
+                assert re.findall(r"\d+\.\d+", cell) == expected, measure.name
         paired = summary["interpreters"][name]["against_prediction_only"]["paired_difference"]
         assert f"<td>{paired['joint_success']['mean']:+.3f}<" in rows[4]
         assert f"−{-paired['map_l1']['mean']:.3f}" in rows[4]
@@ -89,17 +96,20 @@ def test_numbers_are_those_of_the_summary(tmp_path: Path) -> None:
     assert re.findall(r'class="label">joint success, <bdi>(.*?)</bdi>', text) == ["cam and grad at once", "cam", "grad"]
 
 
+class Pointing(Fake):
+    """Five eighths of every map lie on the object."""
+
+    def mass_inside(self, i: int, attack: str) -> float | None:
+        return 0.625
+
+
 def test_where_maps_point_is_told_where_it_is_known(tmp_path: Path) -> None:
-    folder = Fake(count=2).write(tmp_path / "run")
-    assert "mass on object" not in page(tmp_path, folder)[0]
-    summary = json.loads((folder / "summary.json").read_text())
-    for group in summary["interpreters"]["cam"]["attacks"].values():
-        group["map_mass_inside"] = {"mean": 0.625, "low": 0.5, "high": 0.75, "n": 2}
-    (folder / "summary.json").write_text(json.dumps(summary))
-    text = page(tmp_path, folder)[0]
-    assert "mass on object" in text
+    heading = MEASURES["map_mass_inside"].heading
+    assert heading not in page(tmp_path, Fake(count=2).write(tmp_path / "without"))[0]
+    text = page(tmp_path, Pointing(count=2).write(tmp_path / "with"))[0]
+    assert heading in text
     assert text.count("<td>0.625<") == 4
-    assert "peak on object" not in text
+    assert MEASURES["map_peak_inside"].heading not in text
 
 
 def test_nothing_is_loaded_and_only_our_scripts_run(tmp_path: Path) -> None:
@@ -159,7 +169,7 @@ def test_the_gallery_is_a_spread_and_says_so(tmp_path: Path) -> None:
     text, _ = page(tmp_path, folder, gallery=5)
     assert text.count('<article class="card') == 5
     assert "5 of 40 images, spread evenly over the map distances" in text
-    assert choose(Run.read(folder), 5) == ["set/000", "set/010", "set/020", "set/029", "set/039"]
+    assert [int(order) for order in re.findall(r'data-order="(\d+)"', text)] == [0, 10, 20, 29, 39]
     assert "All 40 images." in page(tmp_path, folder)[0]
     assert page(tmp_path, folder, gallery=0)[0].count('<article class="card') == 0
 
@@ -167,7 +177,7 @@ def test_the_gallery_is_a_spread_and_says_so(tmp_path: Path) -> None:
 def test_the_gallery_is_shared_between_runs(tmp_path: Path) -> None:
     folders = [Fake(count=6, classifier=name).write(tmp_path / name) for name in ("a", "b")]
     text, _ = page(tmp_path, *folders, gallery=5)
-    assert [text.count(f'class="card pixels" data-run="{run}"') for run in (0, 1)] == [3, 2]
+    assert [text.count(f'class="card pixels" data-comparison="{run}"') for run in (0, 1)] == [3, 2]
     assert "<title>adv2 on a, b</title>" in text
 
 
