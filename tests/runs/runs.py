@@ -10,7 +10,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -127,12 +126,15 @@ def assert_same_run(one: Written, other: Written) -> None:
 def tables(lines: Sequence[str]) -> dict[str, list[list[str]]]:
     """The words of every row that a summary's tables show, by the interpreter whose name stands above."""
     found: dict[str, list[list[str]]] = {}
-    for above, line in pairwise(lines):
+    above = ""
+    for line in lines:
         words = line.split()
         if words[:2] == ["attack", "joint"]:
-            found[above.strip()] = []
+            found[above] = []
         elif found and words:
             found[list(found)[-1]].append(words)
+        if not line.startswith(" "):  # not the upper part of a heading of two lines
+            above = line.strip() or above
     return found
 
 

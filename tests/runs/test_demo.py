@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 import underfire as uf
 from tests.runs.runs import Command, Written, options, process, tables
 from underfire.cli.demo import RUNS
 from underfire.metrics import mass_inside, peak_inside
+from underfire.runs import Run
 
-INTERPRETERS = tuple(name.partition(":")[0] for name in RUNS)
+INTERPRETERS = {name.partition(":")[0]: folder for folder, (names, _, _) in RUNS.items() for name in names}
+"""The folder of each interpreter's run."""
 WORDS = ("demo", "--count", "4")
 
 
@@ -37,13 +38,13 @@ def test_what_it_prints(demo: Path) -> None:
     assert lines[0].startswith("Joint success: ")
     assert max(len(line) for line in lines) <= 80
     said = "".join(lines)
-    for name in INTERPRETERS:
-        summary = Written(demo / name).summary
-        for attack in ("clean", "noise", "pgd", "adv2"):
+    for name, folder in INTERPRETERS.items():
+        summary = Written(demo / folder).summary
+        for attack in ("clean", "noise", "bim", "adv2"):
             group = summary["interpreters"][name]["attacks"][attack]
-            shown = [f"{group[key]['mean']:.3f}" for key in ("joint_success", "success", "map_l1", "map_peak_inside")]
-            shown.append(f"{1 - group['ssim']['mean']:.3f}")
-            assert [attack, *shown] in tables(lines)[name], (name, attack, lines)
+            columns = ("joint_success", "success", "map_l1", "map_peak_inside", "ssim")
+            shown = [f"{group[key]['mean']:.3f}" for key in columns]
+            assert [attack, *shown] in tables(lines)[f"adv2 on scenes-resnet, {name}"], (name, attack, lines)
     assert "page.html" in said
     assert "figure.png" in said
 
@@ -57,8 +58,8 @@ def test_page_and_picture(demo: Path) -> None:
 
 
 def test_the_masks_are_those_of_the_pictures(demo: Path) -> None:
-    written = Written(demo / "cam")
-    masks = load_file(demo / "cam" / "masks.safetensors")
+    written = Written(demo / "scenes")
+    masks = written.masks
     data = uf.data.open_data("scenes:test")
     ids = {row["image_id"] for row in written.rows}
     assert ids == set(masks)
@@ -69,14 +70,16 @@ def test_the_masks_are_those_of_the_pictures(demo: Path) -> None:
 
 def test_where_maps_point(demo: Path) -> None:
     """The two columns again from the maps and masks that were written."""
-    for name in INTERPRETERS:
-        written = Written(demo / name)
-        masks = load_file(demo / name / "masks.safetensors")
-        rows = [row for row in written.rows if row["attack"] in {"clean", "adv2", "pgd"} and row["correct_before"]]
+    for name, folder in INTERPRETERS.items():
+        written = Written(demo / folder)
+        masks = written.masks
+        chosen = {"clean", "adv2", "bim"}
+        rows = [row for row in written.rows if row["attack"] in chosen and row["interpreter"] == name]
+        rows = [row for row in rows if row["correct_before"]]
         assert len(rows) >= (6 if name == "mask" else 9)
         for row in rows:
             image_id = row["image_id"]
-            maps = written.maps[f"{row['attack']}/{name}/{image_id}"].unsqueeze(0)
+            maps = written.maps[f"{row['cell']}/{name}/{image_id}"].unsqueeze(0)
             mask = masks[image_id].bool().unsqueeze(0)
             assert row["map_mass_inside"] == pytest.approx(float(mass_inside(maps, mask)), abs=1e-6)
             assert bool(row["map_peak_inside"]) is bool(peak_inside(maps, mask))
@@ -84,9 +87,10 @@ def test_where_maps_point(demo: Path) -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A demo of two interpreters in a few steps."""
-    monkeypatch.setattr("underfire.cli.demo.RUNS", {"cam": (1.0, (1, 2)), "grad": (0.5, (1, 2))})
-    return ["cam", "grad"]
+    """A demo of three interpreters in a few steps."""
+    runs = {"scenes": (("cam", "gradcam"), 1.0, (1, 2)), "mask": (("grad",), 0.5, (1, 2))}
+    monkeypatch.setattr("underfire.cli.demo.RUNS", runs)
+    return list(runs)
 
 
 @pytest.mark.usefixtures("quick")
@@ -101,11 +105,11 @@ def test_an_earlier_demo_is_replaced_and_a_strange_folder_is_not(command: Comman
     assert "holds other files (kitten)" in " ".join(ended.err.split())
     assert [entry.name for entry in photos.iterdir()] == ["kitten"]
     strange = tmp_path / "strange"
-    (strange / "cam").mkdir(parents=True)
-    (strange / "cam" / "thesis.txt").write_text("years of work")
+    (strange / "scenes").mkdir(parents=True)
+    (strange / "scenes" / "thesis.txt").write_text("years of work")
     ended = command("demo", "--count", "1", "--out", str(strange))
     assert ended.code == 2
-    assert (strange / "cam" / "thesis.txt").read_text() == "years of work"
+    assert (strange / "scenes" / "thesis.txt").read_text() == "years of work"
 
 
 def test_json(command: Command, tmp_path: Path, quick: list[str]) -> None:
@@ -119,7 +123,8 @@ def test_json(command: Command, tmp_path: Path, quick: list[str]) -> None:
 def test_other_data_have_no_such_columns(command: Command, tmp_path: Path) -> None:
     assert command(*options(count=1, steps="1,1", out=tmp_path)).code == 0
     assert all(row["map_mass_inside"] is None and row["map_peak_inside"] is None for row in Written(tmp_path).rows)
-    assert not (tmp_path / "masks.safetensors").exists()
+    assert not Written(tmp_path).masks
+    assert not Run(tmp_path).has_masks
 
 
 def test_attack_ends_in_a_page_and_a_figure(command: Command, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from underfire.runs.results import write_results
 def patch(tmp_path_factory: pytest.TempPathFactory) -> Written:
     """Toward a patch, with a reader and images that are not attacked, in two shards."""
     folder = tmp_path_factory.mktemp("patch")
-    run_attack(small_config(target_map="patch", target="9", count=3, readers=("grad",)), folder, batch_size=2)
+    run_attack(small_config(target_map="patch", target_class="9", count=3, readers=("grad",)), folder, batch_size=2)
     return Written(folder)
 
 
@@ -45,7 +45,7 @@ def test_the_numbers_are_the_same(which: str, tmp_path: Path, request: pytest.Fi
     assert before.image_ids == now.image_ids
     assert before.images == now.images
     assert before.configuration == now.configuration
-    assert [m for m in before.measures] == [m for m in now.measures]
+    assert before.measures == now.measures
     (ours,), (theirs,) = now.comparisons, before.comparisons
     assert (theirs.control, theirs.attack) == (CONTROL, "adv2")
     assert (theirs.attacked, theirs.readers, theirs.keeps, theirs.title) == (
@@ -131,7 +131,7 @@ def test_an_unfinished_run_is_refused_and_can_be_overwritten(small: Written, tmp
     (folder / "run.json").write_text(json.dumps(record | {"finished": False}))
     before = content(folder)
     with pytest.raises(
-        StoreError, match="unfinished run of another version of underfire .*finish it with that version"
+        StoreError, match=r"unfinished run of another version of underfire .*finish it with that version"
     ):
         run_attack(small_config(), folder, resume=True)
     assert content(folder) == before

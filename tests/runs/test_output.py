@@ -13,9 +13,12 @@ from rich.console import Console
 
 import underfire as uf
 from tests.runs.conftest import small_config
-from tests.runs.runs import Command, Written, options, process, tables
-from underfire.reports.table import _percent, summary_table
-from underfire.runs import run_attack
+from tests.runs.runs import Command, Written, options, process, tables, write_digits
+from underfire.errors import UnderfireWarning
+from underfire.reports.columns import as_text
+from underfire.reports.table import summary_table
+from underfire.runs import Run, run_attack
+from underfire.system import System
 
 
 def strict(text: str) -> Any:
@@ -63,12 +66,12 @@ def test_list_names_what_there_is(command: Command) -> None:
 
 
 def test_list_explains_the_presets(command: Command) -> None:
-    from underfire.attacks import KINDS, ROWS, VARIANTS
+    from underfire.attacks import KINDS, PERTURBATIONS, VARIANTS
 
     found = strict(command("list", "presets", "--json").out)
     assert list(found["attacks"]) == list(KINDS)
-    assert set(found["perturbations"]) == set(found["schedules"]) == set(ROWS)
-    assert found["schedules"]["pgd"]["cam"]["warmup"] == ROWS["pgd"]["cam"].warmup
+    assert set(found["perturbations"]) == set(found["schedules"]) == set(PERTURBATIONS)
+    assert found["schedules"]["pgd"]["cam"]["warmup"] == PERTURBATIONS["pgd"].rows["cam"].warmup
     families = [name for names in found["families"].values() for name in names]
     assert sorted(families) == sorted([*uf.interpreters.REGISTRY, "captum:METHOD"])
     assert "captum:METHOD" in found["families"]["grad"]
@@ -88,11 +91,12 @@ def test_list_explains_the_presets(command: Command) -> None:
 
 def test_the_presets_are_all_of_the_objective(command: Command) -> None:
     """Regression: weights of 0.05 and 10 stood side by side, without a word that one is of a sum."""
-    from underfire.attacks import ROWS
+    from underfire.attacks import PERTURBATIONS
 
     found = strict(command("list", "presets", "--json").out)["schedules"]
-    for perturbation, rows in ROWS.items():
-        for family, row in rows.items():
+    for perturbation, part in PERTURBATIONS.items():
+        assert part.rows
+        for family, row in part.rows.items():
             shown = found[perturbation][family]
             assert shown["map_loss"] == f"{row.reduction} of squares"
             expected = (row.prediction, row.penalty, row.presence, row.confidence, row.smoothing)
@@ -127,7 +131,7 @@ def test_what_the_presets_say_of_a_variant_works() -> None:
 
     space: dict[str, Any] = {"preset": preset, "replace": replace, "VARIANTS": VARIANTS}
     exec(f"made = {ALONE.splitlines()[-1].strip()}", space)
-    assert space["made"].settings == replace(VARIANTS["paper"], keep_last=True)
+    assert space["made"].settled_variant == replace(VARIANTS["paper"], keep_last=True)
 
 
 @pytest.mark.parametrize(
@@ -163,61 +167,62 @@ def test_80_columns_are_enough(tmp_path: Path) -> None:
     assert "…" not in out
     summary = Written(tmp_path / "out").summary
     for name in ("gradcam", "grad"):
-        for attack in ("clean", "noise", "pgd", "adv2"):
-            group = summary["interpreters"][name]["attacks"][attack]
-            shown = [f"{group[column]['mean']:.3f}" for column in ("joint_success", "success", "map_l1", "map_iou")]
-            shown.append(f"{1 - group['ssim']['mean']:.3f}")
-            assert [attack, *shown] in tables(lines)[name], (name, attack, out)
+        for attack in ("clean", "noise", "bim", "adv2"):
+            means, bounds = shown_numbers(summary["interpreters"][name]["attacks"][attack])
+            rows = tables(lines)[name]
+            assert [attack, *means] in rows, (name, attack, out)
+            assert rows[rows.index([attack, *means]) + 1] == bounds
     assert lines[0].startswith("Joint success: ")
 
 
-@pytest.mark.parametrize(("target", "verb"), [("benign", "kept the maps"), ("other", "showed the wanted maps")])
-def test_of_several_maps_the_table_begins_with_all(
-    full: Written, capsys: pytest.CaptureFixture[str], target: str, verb: str
+def test_the_table_leaves_nothing_out_of_a_long_name(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Console(width=80, file=sys.stdout).print(summary_table(full.summary | {"target_map": target}))
-    shown = " ".join(capsys.readouterr().out.split())
-    ours, control = (_percent(full.summary["joint_success_all"][attack]) for attack in ("adv2", "pgd"))
-    line = f"Joint success: {ours} of 13 images got another class from adv2 and {verb} of cam and grad at once"
-    assert shown.startswith(f"{line} (pgd: {control}). Joint success: ")
-
-
-@pytest.mark.parametrize(("attack", "control"), [("adv2", "pgd"), ("bim", "pgd"), ("pgd", None)])
-def test_a_joint_attack_is_called_so(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, attack: str, control: str | None
-) -> None:
-    """Regression: bim, with pgd beside it, was called the joint one."""
-    summary = run_attack(small_config(attack=attack), tmp_path)
-    assert summary["control"] == control
-    Console(width=80, file=sys.stdout).print(summary_table(summary))
-    said = "prediction alone stands beside the joint one" in " ".join(capsys.readouterr().out.split())
-    assert said is (attack == "adv2")
-
-
-def test_the_table_leaves_nothing_out_of_a_long_name(capsys: pytest.CaptureFixture[str]) -> None:
     """A name that is wider than what the numbers leave stands whole; no number is cut."""
-    interval = {"mean": -1.0, "low": -1.0, "high": -0.0004, "n": 3}
-    group = dict.fromkeys(("joint_success", "success", "map_l1", "map_iou", "ssim"), interval)
-    summary = {
-        "joint_success": {"x" * 30: {"mean": 0.5, "low": 0.25, "high": 1.0, "n": 3}},
-        "attack": "adv2",
-        "images": {"attacked": 3, "considered": 9, "correctly_classified": 5, "unreadable": [{}]},
-        "interpreters": {"x" * 30: {"attacks": {"adv2": group}}},
-    }
-    Console(width=80, file=sys.stdout).print(summary_table(summary))
+    name = "x" * 30
+
+    def long(classifier: uf.Classifier, *_: object, **__: object) -> System:
+        return System(classifier, {name: uf.interpreters.CAM()})
+
+    monkeypatch.setattr("underfire.runs.running.System", long)
+    table = write_digits(tmp_path / "data", range(7))  # labels 4 9 4 9 4 9 6
+    (tmp_path / "data" / "pictures" / "000.png").write_bytes(b"not a picture")
+    with pytest.warns(UnderfireWarning, match="cannot be read"):
+        run_attack(small_config(data=str(table), target_class="9", count=None), tmp_path / "run")
+    run = Run(tmp_path / "run")
+    Console(width=80, file=sys.stdout).print(summary_table(run))
     out = capsys.readouterr().out
     assert max(len(line) for line in out.splitlines()) <= 80
     assert "…" not in out
-    assert "50.0 % [25.0, 100.0] of 3 images" in " ".join(out.split())
-    assert "2 of those belong to the target class already" in " ".join(out.split())
+    assert "of 3 images" in " ".join(out.split())
+    assert "3 of those belong to the target class already" in " ".join(out.split())
     assert "1 could not be read" in " ".join(out.split())
-    assert out.count("-1.000-0.000") == 4  # and not "--0.000"
-    assert "\n" + "x" * 30 + "\n" in out
+    assert "\n" + name + "\n" in out
+    rows = tables(out.splitlines())[name]
+    for attack, group in run.summary()["interpreters"][name]["attacks"].items():
+        numbers, bounds = shown_numbers(group)
+        assert [attack, *numbers] in rows
+        assert bounds in rows
+
+
+def test_numbers_of_a_cell_are_whole() -> None:
+    """And a small negative one is no minus nothing."""
+    interval = {"mean": -1.0, "low": -1.0, "high": -0.0004, "n": 3}
+    assert as_text(interval, 3) == ("-1.000", "-1.000", "0.000")
+    assert as_text({"mean": None, "low": None, "high": None, "n": 0}, 3) is None
+
+
+def shown_numbers(group: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """The means of a row of the terminal's table, and the bounds in the line below."""
+    columns = ("joint_success", "success", "map_l1", "map_iou", "ssim")
+    intervals = [group[column] for column in columns]
+    means = [f"{interval['mean']:.3f}" for interval in intervals]
+    return means, [f"{interval['low']:.3f}-{interval['high']:.3f}" for interval in intervals]
 
 
 def test_what_speaks_against_the_numbers_is_said(command: Command, tmp_path: Path) -> None:
     """As on the page, and nothing that speaks for them."""
     said = " ".join(command(*options(count=3, steps="1,1", out=tmp_path)).out.split())
     assert "! Only 3 images were attacked" in said
-    assert "! The attack ran 1 + 1 steps in place of the published schedule: very few" in said
+    assert "! The attack ran 1 + 1 steps instead of the published schedule. These are very few" in said
     assert "Everything was judged on the saved" not in said

@@ -130,7 +130,7 @@ def test_what_is_no_finished_run_is_refused(copied: Path, tmp_path: Path) -> Non
     with pytest.raises(StoreError, match=r"000000\.parquet cannot be read"):
         Run(copied).column("adv2", "cam", "l2")
     (copied / full_image(copied)).unlink()
-    with pytest.raises(StoreError, match="image .* of the run cannot be read"):
+    with pytest.raises(StoreError, match=r"image .* of the run cannot be read"):
         Run(copied).image({"image_file": full_image(copied, missing=True)})
 
 
