@@ -45,7 +45,7 @@ def test_the_numbers_are_the_same(which: str, tmp_path: Path, request: pytest.Fi
     assert before.image_ids == now.image_ids
     assert before.images == now.images
     assert before.configuration == now.configuration
-    assert before.measures == now.measures
+    assert list(before.measures) == list(now.measures)
     (ours,), (theirs,) = now.comparisons, before.comparisons
     assert (theirs.control, theirs.attack) == (CONTROL, "adv2")
     assert (theirs.attacked, theirs.readers, theirs.keeps, theirs.title) == (
