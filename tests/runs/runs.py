@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -124,17 +125,18 @@ def assert_same_run(one: Written, other: Written) -> None:
 
 
 def tables(lines: Sequence[str]) -> dict[str, list[list[str]]]:
-    """The words of every row that a summary's tables show, by the interpreter whose name stands above."""
+    """The words of every row that a summary's tables show, by the interpreter whose name stands above.
+
+    A heading may have two lines, of which only the second begins with ``attack``.
+    """
+    lines = [line for line in lines if line.split()[:2] not in (["peak", "on"], ["map", "to"])]
     found: dict[str, list[list[str]]] = {}
-    above = ""
-    for line in lines:
+    for above, line in pairwise(lines):
         words = line.split()
         if words[:2] == ["attack", "joint"]:
-            found[above] = []
+            found[above.strip().rpartition(", ")[2]] = []
         elif found and words:
             found[list(found)[-1]].append(words)
-        if not line.startswith(" "):  # not the upper part of a heading of two lines
-            above = line.strip() or above
     return found
 
 

@@ -44,7 +44,7 @@ def test_what_it_prints(demo: Path) -> None:
             shown = [
                 f"{group[key]['mean']:.3f}" for key in ("joint_success", "success", "map_l1", "map_peak_inside", "ssim")
             ]
-            assert [attack, *shown] in tables(lines)[f"adv2 on scenes-resnet, {name}"], (name, attack)
+            assert [attack, *shown] in tables(lines)[name], (name, attack, lines)
     assert "page.html" in said
     assert "figure.png" in said
 

@@ -13,12 +13,10 @@ from rich.console import Console
 
 import underfire as uf
 from tests.runs.conftest import small_config
-from tests.runs.runs import Command, Written, options, process, tables, write_digits
-from underfire.errors import UnderfireWarning
-from underfire.reports.columns import as_text
+from tests.runs.runs import Command, Written, options, process, tables
 from underfire.reports.table import summary_table
+from underfire.reports.words import with_interval
 from underfire.runs import Run, run_attack
-from underfire.system import System
 
 
 def strict(text: str) -> Any:
@@ -95,7 +93,6 @@ def test_the_presets_are_all_of_the_objective(command: Command) -> None:
 
     found = strict(command("list", "presets", "--json").out)["schedules"]
     for perturbation, part in PERTURBATIONS.items():
-        assert part.rows
         for family, row in part.rows.items():
             shown = found[perturbation][family]
             assert shown["map_loss"] == f"{row.reduction} of squares"
@@ -168,56 +165,45 @@ def test_80_columns_are_enough(tmp_path: Path) -> None:
     summary = Written(tmp_path / "out").summary
     for name in ("gradcam", "grad"):
         for attack in ("clean", "noise", "bim", "adv2"):
-            means, bounds = shown_numbers(summary["interpreters"][name]["attacks"][attack])
-            rows = tables(lines)[name]
-            assert [attack, *means] in rows, (name, attack, out)
-            assert rows[rows.index([attack, *means]) + 1] == bounds
+            group = summary["interpreters"][name]["attacks"][attack]
+            shown = [
+                f"{group[column]['mean']:.3f}" for column in ("joint_success", "success", "map_l1", "map_iou", "ssim")
+            ]
+            assert [attack, *shown] in tables(lines)[name], (name, attack, out)
     assert lines[0].startswith("Joint success: ")
 
 
-def test_the_table_leaves_nothing_out_of_a_long_name(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_of_several_maps_the_table_begins_with_all(full: Written, capsys: pytest.CaptureFixture[str]) -> None:
+    Console(width=80, file=sys.stdout).print(summary_table(Run(full.folder)))
+    shown = " ".join(capsys.readouterr().out.split())
+    ours, control = (with_interval(full.summary["joint_success_all"][attack]) for attack in ("adv2", "bim"))
+    line = f"Joint success: {ours} of 13 images got another class from adv2 and kept the maps of cam and grad at once"
+    assert shown.startswith(f"{line} (bim: {control}): few images")
+
+
+@pytest.mark.parametrize(("attack", "control"), [("adv2", "bim"), ("bim", "pgd"), ("pgd", None)])
+def test_a_joint_attack_is_called_so(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, attack: str, control: str | None
 ) -> None:
+    """Regression: bim, with pgd beside it, was called the joint one."""
+    summary = run_attack(small_config(attack=attack), tmp_path)
+    assert summary["control"] == control
+    Console(width=80, file=sys.stdout).print(summary_table(Run(tmp_path)))
+    said = "prediction alone stands beside the joint one" in " ".join(capsys.readouterr().out.split())
+    assert said is (attack == "adv2")
+
+
+def test_the_table_leaves_nothing_out_of_a_long_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A name that is wider than what the numbers leave stands whole; no number is cut."""
-    name = "x" * 30
-
-    def long(classifier: uf.Classifier, *_: object, **__: object) -> System:
-        return System(classifier, {name: uf.interpreters.CAM()})
-
-    monkeypatch.setattr("underfire.runs.running.System", long)
-    table = write_digits(tmp_path / "data", range(7))  # labels 4 9 4 9 4 9 6
-    (tmp_path / "data" / "pictures" / "000.png").write_bytes(b"not a picture")
-    with pytest.warns(UnderfireWarning, match="cannot be read"):
-        run_attack(small_config(data=str(table), target_class="9", count=None), tmp_path / "run")
-    run = Run(tmp_path / "run")
-    Console(width=80, file=sys.stdout).print(summary_table(run))
+    file = tmp_path / "named.py"
+    file.write_text("from underfire.interpreters import CAM\n\n\nclass Named(CAM):\n    name = 'x' * 30\n")
+    run_attack(small_config(interpreters=(f"{file}:Named",)), tmp_path / "run")
+    Console(width=80, file=sys.stdout).print(summary_table(Run(tmp_path / "run")))
     out = capsys.readouterr().out
     assert max(len(line) for line in out.splitlines()) <= 80
     assert "…" not in out
-    assert "of 3 images" in " ".join(out.split())
-    assert "3 of those belong to the target class already" in " ".join(out.split())
-    assert "1 could not be read" in " ".join(out.split())
-    assert "\n" + name + "\n" in out
-    rows = tables(out.splitlines())[name]
-    for attack, group in run.summary()["interpreters"][name]["attacks"].items():
-        numbers, bounds = shown_numbers(group)
-        assert [attack, *numbers] in rows
-        assert bounds in rows
-
-
-def test_numbers_of_a_cell_are_whole() -> None:
-    """And a small negative one is no minus nothing."""
-    interval = {"mean": -1.0, "low": -1.0, "high": -0.0004, "n": 3}
-    assert as_text(interval, 3) == ("-1.000", "-1.000", "0.000")
-    assert as_text({"mean": None, "low": None, "high": None, "n": 0}, 3) is None
-
-
-def shown_numbers(group: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """The means of a row of the terminal's table, and the bounds in the line below."""
-    columns = ("joint_success", "success", "map_l1", "map_iou", "ssim")
-    intervals = [group[column] for column in columns]
-    means = [f"{interval['mean']:.3f}" for interval in intervals]
-    return means, [f"{interval['low']:.3f}-{interval['high']:.3f}" for interval in intervals]
+    assert "-0.000" not in out.replace("0.000-0.000", "")
+    assert "\n" + "x" * 30 + "\n" in out
 
 
 def test_what_speaks_against_the_numbers_is_said(command: Command, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,19 @@ import pytest
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
+import underfire as uf
 from tests.runs.conftest import small_config
 from tests.runs.former import as_before
-from tests.runs.runs import Written
+from tests.runs.runs import Written, tables, write_digits
+from underfire.errors import UnderfireWarning
+from underfire.reports.columns import as_text
 from underfire.reports.figure import _maps
 from underfire.reports.gallery import map_uri
 from underfire.reports.page import write_page
 from underfire.reports.pictures import fitted, overlay
 from underfire.reports.table import summary_table
 from underfire.runs import Run, run_attack
+from underfire.system import System
 
 Start = Callable[..., Written]
 
@@ -115,7 +120,6 @@ def test_baselines_are_named(run: Start) -> None:
 def test_of_several_maps_the_table_begins_with_all(run: Start, target: str, verb: str) -> None:
     written = run(interpreters=("cam", "grad"), target_map=target)
     text = table_of(written.folder)
-    assert text.startswith("Joint success: ")
     assert f" of 2 images got another class from adv2 and {verb} of cam and grad at once (bim: " in text
     first, rest = text.split("Joint success: ")[1], text.split("Joint success: ")[2:]
     assert "at once" in first
@@ -129,3 +133,38 @@ def test_a_joint_attack_is_called_so(run: Start, attack: str, control: str | Non
     assert written.summary["control"] == control
     said = "prediction alone stands beside the joint one" in table_of(written.folder)
     assert said is (attack == "adv2")
+
+
+def test_the_table_names_what_was_left_out_and_cuts_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the name of an interpreter that is wider than what the numbers leave."""
+    name = "x" * 30
+
+    def long(classifier: uf.Classifier, *_: object, **__: object) -> System:
+        return System(classifier, {name: uf.interpreters.CAM()})
+
+    monkeypatch.setattr("underfire.runs.running.System", long)
+    table = write_digits(tmp_path / "data", range(7))  # labels 4 9 4 9 4 9 6
+    (tmp_path / "data" / "pictures" / "000.png").write_bytes(b"not a picture")
+    with pytest.warns(UnderfireWarning, match="cannot be read"):
+        run_attack(small_config(data=str(table), target_class="9", count=None), tmp_path / "run")
+    run = Run(tmp_path / "run")
+    Console(width=80, file=sys.stdout).print(summary_table(run))
+    out = capsys.readouterr().out
+    assert max(len(line) for line in out.splitlines()) <= 80
+    words = " ".join(out.split())
+    assert "of 3 images" in words
+    assert "3 of those belong to the target class already" in words
+    assert "1 could not be read" in words
+    rows = tables(out.splitlines())[name]
+    for attack, group in run.summary()["interpreters"][name]["attacks"].items():
+        intervals = [group[column] for column in ("joint_success", "success", "map_l1", "map_iou", "ssim")]
+        place = rows.index([attack, *(f"{interval['mean']:.3f}" for interval in intervals)])
+        assert rows[place + 1] == [f"{interval['low']:.3f}-{interval['high']:.3f}" for interval in intervals]
+
+
+def test_numbers_in_tables_are_whole() -> None:
+    """And a small negative one is no minus nothing."""
+    assert as_text({"mean": -1.0, "low": -1.0, "high": -0.0004, "n": 3}, 3) == ("-1.000", "-1.000", "0.000")
+    assert as_text({"mean": None, "low": None, "high": None, "n": 0}, 3) is None
