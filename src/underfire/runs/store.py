@@ -40,7 +40,7 @@ class Shard:
     Args:
         rows: one row per image and interpreter.
         trace: the course of an attack.
-        tensors: ``maps/INTERPRETER`` N x h x w, ``logits`` N x K, and where there are any ``wanted/INTERPRETER`` and
+        tensors: ``maps/INTERPRETER`` N x h x w, ``logits`` N x K, and if there are any ``wanted/INTERPRETER`` and
             ``masks`` N x H x W. Images are in the order of ``rows``.
     """
 
