@@ -15,6 +15,7 @@ from tests.runs.conftest import small_config
 from tests.runs.runs import Command, Written
 from underfire import randomness
 from underfire.interpreters import MASK
+from underfire.reports.page import write_page
 from underfire.runs import run_attack
 
 
@@ -50,6 +51,11 @@ def test_the_table_has_it(run: Written) -> None:
     for attack, line in shown.items():
         found = run.summary["interpreters"]["mask"]["attacks"][attack]["map_l1"]
         assert f"{found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}]" in line
+
+
+def test_the_page_has_it(run: Written) -> None:
+    page = write_page([run.folder], run.folder.parent / "page.html", "mask").read_text()
+    assert "another seed alone moves the clean images" in page
 
 
 def test_explain_shows_the_maps_of_a_run(run: Written, command: Command, tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from underfire.attacks.measure import Measure
@@ -50,6 +50,6 @@ def schema(measures: Sequence[Measure], settled: bool) -> pa.Schema:
     return pa.schema([*BEFORE, *chosen, *AFTER])
 
 
-def plain_value(value: Any) -> Any:
-    """Turn a number of a tensor or array into one of Python, and keep None."""
-    return value.item() if hasattr(value, "item") else value
+def by_position(table: pa.Table) -> pa.Table:
+    """Sort rows by image, in the data's order; rows of one image keep their order."""
+    return table.take(pa.array(np.argsort(table["position"].to_numpy(), kind="stable")))

@@ -58,7 +58,7 @@ class Comparison:
         cell: the attack's cell.
 
     Attributes:
-        labels: the labels of the cells by role: ``clean``, ``noise``, ``attack``, and where they exist ``reseeded`` and
+        labels: the labels of the cells by role: ``clean``, ``noise``, ``attack``, and if they exist ``reseeded`` and
             ``control``.
     """
 
@@ -158,14 +158,13 @@ class Comparison:
 
     @property
     def why(self) -> str:
-        """A phrase on where the limit comes from."""
+        """A phrase that says how the limit is made."""
         return WHY_KEPT if self.keeps else WHY_REACHED
 
     def joint(self, role: str, interpreter: str) -> Flags:
         """Decide joint success, bool N."""
-        success = np.asarray(self.files.column(self.labels[role], interpreter, "success"), dtype=bool)
-        distance = np.asarray(self.files.column(self.labels[role], interpreter, "map_l1_target"), dtype=np.float64)
-        return joint_success(success, self.files.correct, distance, self.limit[interpreter])
+        success = np.asarray(self.column(role, interpreter, "success"), dtype=bool)
+        return joint_success(success, self.files.correct, self.distances(interpreter, role), self.limit[interpreter])
 
     def joint_all(self, role: str) -> Flags:
         """Decide joint success of all attacked interpreters at once, bool N."""
@@ -177,9 +176,9 @@ class Comparison:
         rows = {role: self.files.row(label, interpreter, image_id) for role, label in self.labels.items()}
         return Case(image_id, interpreter, order, rows, bool(self.joint("attack", interpreter)[order]))
 
-    def distances(self, interpreter: str) -> Numbers:
-        """Return the distances of the attack's maps to the wanted ones, N."""
-        return np.asarray(self.column("attack", interpreter, "map_l1_target"), dtype=np.float64)
+    def distances(self, interpreter: str, role: str = "attack") -> Numbers:
+        """Return the distances of the maps to the wanted ones, N."""
+        return np.asarray(self.column(role, interpreter, "map_l1_target"), dtype=np.float64)
 
     def image(self, row: Row) -> Pixels:
         """Read the judged image of a row."""

@@ -81,7 +81,7 @@ def _attacked(classifier: Classifier, data: ImageData, selection: Selection, rul
 
 
 def _batches(classifier: Classifier, data: ImageData, chosen: Sequence[int]) -> Iterator[tuple[Batch, Tensor]]:
-    """What can be read, in batches, with images that are checked."""
+    """Yield the chosen images in batches, and their checked pixels; unreadable ones are left out."""
     size = suited_size(*(classifier.image_size or (224, 224)), classifier.device)
     for batch in data.batches(classifier.image_size, classifier.channels, size, chosen, classifier.resizing):
         if batch.records:
@@ -89,7 +89,7 @@ def _batches(classifier: Classifier, data: ImageData, chosen: Sequence[int]) -> 
 
 
 class _Examples:
-    """Which images of each class the classifier gets right: the first of them, looked for when they are wanted."""
+    """The first correctly classified images of each class, which are looked for when the class is first wanted."""
 
     def __init__(self, classifier: Classifier, data: ImageData, selection: Selection) -> None:
         self._classifier, self._data = classifier, data
@@ -103,11 +103,11 @@ class _Examples:
 
     @property
     def classes(self) -> tuple[int, ...]:
-        """The classes with images, without those of which none turned out to be classified correctly."""
+        """The classes with images, except classes whose images all turned out to be misclassified."""
         return tuple(sorted(number for number in self._places if self._right.get(number) != []))
 
     def right(self, number: int) -> list[int]:
-        """The places in the data of the first correctly classified images of class ``number``."""
+        """Return the indices of the first correctly classified images of class ``number``."""
         if number not in self._right:
             found: list[int] = []
             places = self._places.get(number, [])
@@ -126,7 +126,7 @@ class _Examples:
             self._known |= {unknown[name]: bool(one) for name, one in zip(batch.ids, right, strict=True)}
 
     def read(self, system: System, classes: Sequence[int]) -> MapPool:
-        """The maps of the examples of ``classes``."""
+        """Read the maps of the examples of ``classes``."""
         places = sorted(place for number in classes for place in self.right(number))
         parts = [
             MapPool.read(system, images, batch.labels, batch.ids)
@@ -136,7 +136,7 @@ class _Examples:
         return MapPool(maps, torch.cat([part.labels for part in parts]), torch.cat([part.ids for part in parts]))
 
     def named(self, classes: Sequence[int]) -> str:
-        """The first few of ``classes``, with their names."""
+        """Return the first few of ``classes`` with their names, as text."""
         names = self._data.class_names
         shown = [
             f"{number} ({names[number]})" if number < len(names) and names[number] != str(number) else str(number)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
+from underfire.attacks.measures import MEASURES
 from underfire.errors import StoreError
 from underfire.runs.cell_folder import CellFolder
-from underfire.runs.columns import TRACE, schema
+from underfire.runs.columns import TRACE, by_position, schema
 from underfire.runs.comparison import Comparison
 from underfire.runs.folder import read_table
 from underfire.runs.run import Run
@@ -33,20 +33,13 @@ def write_results(run: Run) -> dict[str, Any]:
     if not isinstance(files, CellFolder):
         raise StoreError(f"the run in {run.path} was written by an earlier version; its tables are there already.")
     store = Store(run.path, run.configuration, resume=True)
-    measures = [measure for measure in run.measures if measure.compute is not None or measure.name]
-    wanted = schema(_with_joint(measures), settled=True)
+    settled = [measure for measure in MEASURES.values() if measure.compute is None]
+    wanted = schema([*settled, *run.measures], settled=True)
     store.write_tables("results.parquet", _results(files, run.comparisons, wanted), wanted)
     store.write_tables("trace.parquet", _traces(files), TRACE)
     summary = run.summary()
     store.write_json("summary.json", summary)
     return summary
-
-
-def _with_joint(measures: list[Any]) -> list[Any]:
-    from underfire.attacks.measures import MEASURES
-
-    settled = [measure for measure in MEASURES.values() if measure.compute is None]
-    return settled + [measure for measure in measures if measure not in settled]
 
 
 def _results(files: CellFolder, comparisons: list[Comparison], wanted: pa.Schema) -> Iterator[pa.Table]:
@@ -66,9 +59,7 @@ def _results(files: CellFolder, comparisons: list[Comparison], wanted: pa.Schema
                 ]
                 table = table.append_column(column, pa.array(values, pa.bool_()))
             tables.append(table.select(wanted.names).cast(wanted))
-        whole = pa.concat_tables(tables)
-        order = np.argsort(whole["position"].to_numpy(), kind="stable")
-        yield whole.take(pa.array(order))
+        yield by_position(pa.concat_tables(tables))
 
 
 def _settled(files: CellFolder, comparisons: list[Comparison]) -> dict[tuple[str, str, str], Any]:
@@ -87,6 +78,4 @@ def _traces(files: CellFolder) -> Iterator[pa.Table]:
     for shard in range(files.shards):
         tables = [read_table(file) for label in files.cells if (file := files.file(label, shard, "trace")).exists()]
         if tables:
-            whole = pa.concat_tables(tables)
-            order = np.argsort(whole["position"].to_numpy(), kind="stable")
-            yield whole.take(pa.array(order))
+            yield by_position(pa.concat_tables(tables))

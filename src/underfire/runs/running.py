@@ -19,13 +19,14 @@ from underfire.attacks.measures import chosen_measures
 from underfire.checkpoints import state_hash
 from underfire.runs.cells import cells_of
 from underfire.runs.devices import find_device
+from underfire.runs.differences import differences
 from underfire.runs.map_pool import read_pool
 from underfire.runs.results import write_results
 from underfire.runs.run import Run
 from underfire.runs.selection import Selection, select
 from underfire.runs.settings import NO_BASELINE, RunConfig
 from underfire.runs.shards import Plan, attack_shard, count_steps
-from underfire.runs.store import Store, differences
+from underfire.runs.store import Store
 from underfire.system import System
 
 PACKAGES = ("underfire", "torch", "numpy", "scipy", "pillow", "kornia")

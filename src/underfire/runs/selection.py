@@ -1,4 +1,4 @@
-"""Which images a run attacks: the first ones that the classifier gets right."""
+"""Selection: the images of a run, which are the first ones that the classifier gets right."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ from underfire.errors import ClassifierError, DataError, InputError, UnderfireEr
 
 @dataclass
 class Selection:
-    """Indices into the data, in its order.
+    """The images of a run.
 
-    ``considered`` were read and classified, ``correct`` says which of them were right, ``attacked`` which of those are
-    attacked (all, unless they already belong to the given target class). ``unreadable`` names images that could not
-    be read, with the reason. ``size`` is the height and width of the last ones that could.
+    Args:
+        considered: indices into the data, in its order, of the images that were read and classified.
+        correct: for each of them, True if it was classified correctly.
+        attacked: for each of them, True if it is attacked: it was classified correctly, and is not of the target class.
+        unreadable: paths of images that could not be read, with the reason.
+        classes: the number of classes.
+        size: height and width of the images.
     """
 
     considered: list[int] = field(default_factory=list)
@@ -32,7 +36,7 @@ class Selection:
     size: tuple[int, int] | None = None
 
     def shards(self, size: int) -> list[list[int]]:
-        """Positions in ``considered``, cut so that each part holds ``size`` attacked images (the last, fewer)."""
+        """Cut the positions in ``considered`` into parts that hold ``size`` attacked images each (the last, fewer)."""
         parts: list[list[int]] = [[]]
         held = 0
         for position, attacked in enumerate(self.attacked):
@@ -51,15 +55,16 @@ def select(
     excluded_class: int | None = None,
     on_batch: Callable[[int], None] | None = None,
 ) -> Selection:
-    """The first ``count`` images of ``data`` that the classifier gets right, all of them where None.
+    """Select the first ``count`` images of ``data`` that the classifier gets right.
 
     Args:
+        count: the number of images to attack; all that can be if None.
         excluded_class: images of this class are not attacked (a target class cannot be an image's own).
         on_batch: called with the number of images that were looked at.
 
     Raises:
-        DataError: where nothing can be read, or no image is classified correctly.
-        InputError: where a label does not fit the classifier.
+        DataError: no image can be read, or none is classified correctly.
+        InputError: a label does not fit the classifier.
     """
     selection, found = Selection(), 0
     size = 64 if count is None else max(8, min(64, count))
@@ -103,7 +108,7 @@ def _right(
 
 
 def logits_of(classifier: Classifier, images: Tensor) -> Tensor:
-    """Honest logits. Raises ClassifierError where the classifier fails on such images."""
+    """Compute honest logits N x K. Raises ClassifierError if the classifier fails on images of this shape."""
     try:
         return honest_logits(classifier, images)
     except UnderfireError:

@@ -25,7 +25,7 @@ from underfire.classifiers import check_images
 from underfire.data import Batch, ImageData
 from underfire.errors import DataError, InputError
 from underfire.runs.cells import Cell
-from underfire.runs.columns import TRACE, schema
+from underfire.runs.columns import TRACE, by_position, schema
 from underfire.runs.selection import Selection
 from underfire.runs.settings import RunConfig
 from underfire.runs.store import Shard, Store
@@ -102,7 +102,10 @@ def _advance(advance: Callable[[int], None], before: int, share: int, step: int,
 
 
 class _Part:
-    """The images of one shard, read when first asked for, and the writing of its cells."""
+    """One shard: its images, which are read when they are first needed, and the writing of its cells.
+
+    ``attacked`` and ``rest`` are places in the shard; ``positions`` are places among the images that the run looked at.
+    """
 
     def __init__(self, plan: Plan, index: int, positions: list[int]) -> None:
         self.plan, self.index, self.positions = plan, index, positions
@@ -132,7 +135,7 @@ class _Part:
 
     @cached_property
     def everyone(self) -> Benign:
-        """All images of the shard with their honest readings: from the clean cell, if that is there already."""
+        """All images of the shard with their benign readings; from the clean cell if that is complete."""
         plan, batch = self.plan, self.batch
         system, cell = plan.experiment.system, plan.cells["clean"]
         if not plan.store.has_shard(cell.key, self.index):
@@ -181,7 +184,7 @@ class _Part:
         if self.masks is not None:
             tensors["masks"] = self.masks.to(torch.uint8)
         table = pa.concat_tables(tables)
-        self._write("clean", Shard(_by_position(table), TRACE.empty_table(), tensors))
+        self._write("clean", Shard(by_position(table), TRACE.empty_table(), tensors))
 
     def write(self, label: str, finding: Finding, rows: Sequence[int]) -> None:
         """Write the shard of another cell."""
@@ -190,7 +193,7 @@ class _Part:
         if not finding.aim.keeps_benign and finding.arm.kind == "attack":
             tensors |= {f"wanted/{name}": finding.aim.maps[name].cpu() for name in judged.maps}
         table = self._rows(label, judged, rows, finding.aim)
-        self._write(label, Shard(_by_position(table), self._trace(label, rows, finding.outcome), tensors))
+        self._write(label, Shard(by_position(table), self._trace(label, rows, finding.outcome), tensors))
 
     def write_nothing(self, label: str) -> None:
         """Write a shard without attacked images."""
@@ -281,12 +284,6 @@ def _array(field: pa.Field, values: Sequence[Any]) -> pa.Array:
         raise InputError(
             f"measure {field.name!r} has values such as {values[0]!r}; expected type {field.type}, by its kind."
         ) from error
-
-
-def _by_position(table: pa.Table) -> pa.Table:
-    """Sort rows by image, in the data's order; rows of one image keep their order."""
-    order = np.argsort(table["position"].to_numpy(), kind="stable")
-    return table.take(pa.array(order))
 
 
 def _pixels(path: Any) -> Tensor:

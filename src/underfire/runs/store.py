@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from underfire.errors import StoreError, UnderfireError
+from underfire.runs.differences import differences
 
 FORMAT = 2
 """The version of a run's folder. Version 1 had one file of maps and one table for the whole run."""
@@ -40,7 +41,7 @@ class Shard:
     Args:
         rows: one row per image and interpreter.
         trace: the course of an attack.
-        tensors: ``maps/INTERPRETER`` N x h x w, ``logits`` N x K, and where there are any ``wanted/INTERPRETER`` and
+        tensors: ``maps/INTERPRETER`` N x h x w, ``logits`` N x K, and if there are any ``wanted/INTERPRETER`` and
             ``masks`` N x H x W. Images are in the order of ``rows``.
     """
 
@@ -292,19 +293,6 @@ def folder_name(label: str) -> str:
     """Turn a cell's label into the name of the folder of its images; different labels get different names."""
     safe = re.sub(r"[^\w+-]+", "_", label, flags=re.ASCII)[:100]
     return safe if safe == label else f"{safe}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
-
-
-def differences(held: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """List in words what two JSON objects have differently, down to the entries of objects in them."""
-    changed = []
-    for key in now:
-        old, new = held.get(key), now[key]
-        pairs = [(key, old, new)]
-        if isinstance(new, dict):
-            before = old if isinstance(old, dict) else {}
-            pairs = [(part, before.get(part), new.get(part)) for part in new | before]
-        changed += [f"{name} was {old!r}, is {new!r}" for name, old, new in pairs if old != new]
-    return changed
 
 
 def _some(names: Sequence[str]) -> str:

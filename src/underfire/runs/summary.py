@@ -71,7 +71,7 @@ def group(
 ) -> dict[str, Any]:
     """Summarise one cell as read by one interpreter."""
     success = np.asarray(part.column(role, interpreter, "success"), dtype=bool)
-    distance = np.asarray(part.column(role, interpreter, "map_l1_target"), dtype=np.float64)
+    distance = part.distances(interpreter, role)
     overall = np.concatenate([success, np.zeros(considered - len(success), dtype=bool)])
     curve = metrics.joint_success_curve(torch.from_numpy(success), torch.from_numpy(distance), THRESHOLDS)
     means = {
@@ -110,14 +110,10 @@ def against_control(part: Comparison, interpreter: str) -> dict[str, Any] | None
     curves = [
         metrics.joint_success_curve(
             torch.from_numpy(np.asarray(part.column(role, interpreter, "success"), dtype=bool)),
-            torch.from_numpy(part.distances(interpreter) if role == "attack" else _distances(part, interpreter)),
+            torch.from_numpy(part.distances(interpreter, role)),
             THRESHOLDS,
         )
         for role in ("attack", "control")
     ]
     gap = metrics.prediction_interpretation_gap(curves[0], curves[1], THRESHOLDS)
     return {"paired_difference": difference, "prediction_interpretation_gap": float(gap)}
-
-
-def _distances(part: Comparison, interpreter: str) -> Any:
-    return np.asarray(part.column("control", interpreter, "map_l1_target"), dtype=np.float64)
