@@ -42,7 +42,7 @@ CHANGED = Measure("changed", "image", "bool", "changed", "the image was changed"
 HALF = Measure("half", "image", "float", "half", "known for every other image", compute=half)
 WRONG = Measure("crooked", "image", "float", "x", "of a wrong shape", compute=lambda seen: torch.zeros(3, 3))
 NUMBER = Measure("single", "image", "float", "x", "no tensor", compute=lambda seen: 1.0)
-TYPE = Measure("untrue", "image", "bool", "x", "of a wrong type", compute=lambda seen: brightest(seen) / 3)
+TYPE = Measure("untrue", "image", "bool", "x", "of a wrong type", compute=lambda seen: brightest(seen) * 0 + 0.5)
 TWICE = Measure("ssim", "image", "float", "x", "a name that is taken", compute=brightest)
 """
 
