@@ -233,7 +233,7 @@ def test_the_network_is_left_as_it_was(classifier: uf.Classifier, images: Tensor
         ({"iterations": 0}, "iterations is 0; expected a whole number, 1 or more"),
         ({"iterations": 2.5}, "iterations is 2.5; expected a whole number"),
         ({"l1": -1.0}, r"l1 is -1.0; expected 0 or more"),
-        ({"start": 1.5}, r"start is 1.5; a mask lies in \[0, 1\]"),
+        ({"start": 1.5}, r"start is 1.5; expected a number in \[0, 1\]"),
         ({"view_memory": "none"}, "view_memory is 'none'; expected 'fast' or 'small'"),
         ({"refresh_every": 0}, "refresh_every is 0"),
     ],
@@ -244,7 +244,7 @@ def test_parameters_that_cannot_be(arguments: dict[str, object], message: str) -
 
 
 def test_a_parameter_of_zero_cannot_be_scaled() -> None:
-    with pytest.raises(InputError, match="give one number for all sizes"):
+    with pytest.raises(InputError, match="Give one number for all sizes"):
         Scaled(0, 4)
 
 

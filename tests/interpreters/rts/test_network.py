@@ -151,7 +151,7 @@ def test_features_that_do_not_fit_are_refused() -> None:
     masker = random_masker(shape_of(pyramid()))
     with torch.no_grad():
         other = uf.Classifier(tiny_network()).record(smooth_images(1, 32), scales=True)
-    with pytest.raises(InterpreterError, match=r"have \[8\] channels.*made for \[24, 16, 16\].*another size"):
+    with pytest.raises(InterpreterError, match=r"have \[8\] channels.*masker needs \[24, 16, 16\].*another size"):
         masker.scales_of(other, (16, 16))
 
 
