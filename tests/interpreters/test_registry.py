@@ -71,7 +71,7 @@ def test_a_file_offers_a_class_an_object_or_a_function(file: str) -> None:
         ("Nine", InputError, "Did you mean 'Mine'"),
     ],
 )
-def test_what_a_file_cannot_offer(file: str, name: str, kind: type[Exception], said: str) -> None:
+def test_a_file_that_offers_anything_else_is_refused(file: str, name: str, kind: type[Exception], said: str) -> None:
     with pytest.raises(kind, match=said):
         create(f"{file}:{name}")
 

@@ -128,13 +128,7 @@ class _AveragedView(View):
         return {"ids": ids}
 
     def read(
-        self,
-        prepared: Attackable,
-        recorded: Recorded,
-        images: Tensor,
-        classes: Tensor,
-        state: State,
-        graph: bool,
+        self, prepared: Attackable, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool
     ) -> tuple[Tensor, State]:
         own = self.interpreter
         total = torch.zeros_like(images)

@@ -56,13 +56,7 @@ class View(ABC):
 
     @abstractmethod
     def read(
-        self,
-        prepared: Attackable,
-        recorded: Recorded,
-        images: Tensor,
-        classes: Tensor,
-        state: State,
-        graph: bool,
+        self, prepared: Attackable, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool
     ) -> tuple[Tensor, State]:
         """Read the maps of ``images`` for ``classes``, in [0, 1]. Returns them, and the state after this step.
 

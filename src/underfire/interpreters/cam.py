@@ -44,13 +44,7 @@ class FeatureView(View):
         self.interpreter = interpreter
 
     def read(
-        self,
-        prepared: Attackable,
-        recorded: Recorded,
-        images: Tensor,
-        classes: Tensor,
-        state: State,
-        graph: bool,
+        self, prepared: Attackable, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool
     ) -> tuple[Tensor, State]:
         return self.interpreter.map_of(recorded, classes, graph), state
 

@@ -197,13 +197,7 @@ class _CaptumView(View):
         return {"ids": ids}
 
     def read(
-        self,
-        prepared: Attackable,
-        recorded: Recorded,
-        images: Tensor,
-        classes: Tensor,
-        state: State,
-        graph: bool,
+        self, prepared: Attackable, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool
     ) -> tuple[Tensor, State]:
         if graph and not self.checked:
             predicted = recorded.logits.detach().argmax(1)  # a class whose map is not empty

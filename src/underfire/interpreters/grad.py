@@ -68,13 +68,7 @@ class _GradView(View):
         self.smoothing = interpreter.smoothing
 
     def read(
-        self,
-        prepared: Attackable,
-        recorded: Recorded,
-        images: Tensor,
-        classes: Tensor,
-        state: State,
-        graph: bool,
+        self, prepared: Attackable, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool
     ) -> tuple[Tensor, State]:
         total = log_odds(recorded.logits, classes).sum()
         (gradient,) = torch.autograd.grad(total, images, create_graph=graph, retain_graph=True)

@@ -101,13 +101,7 @@ class _LRPView(View):
         self.interpreter = interpreter
 
     def read(
-        self,
-        prepared: Attackable,
-        recorded: Recorded,
-        images: Tensor,
-        classes: Tensor,
-        state: State,
-        graph: bool,
+        self, prepared: Attackable, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool
     ) -> tuple[Tensor, State]:
         relevance = self.interpreter.relevance(prepared, images, classes, graph, self.interpreter.smoothing)
         prepared.backwards += 1 + graph

@@ -148,11 +148,7 @@ class FrozenConvolutions(TorchFunctionMode):
     """A context in which convolutions with frozen weights have the cheap second derivative; see ``frozen_conv2d``."""
 
     def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         return frozen_conv2d(*args, **kwargs) if func is torch.conv2d else func(*args, **kwargs)
@@ -172,11 +168,7 @@ class SmoothRectifiers(FrozenConvolutions):
         self.smoothing = smoothing
 
     def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         if self.smoothing is None or func not in _RECTIFIERS:
