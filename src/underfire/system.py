@@ -15,17 +15,17 @@ from underfire.errors import InputError
 from underfire.interpreters import Interpreter, Smoothing, SmoothRectifiers, State, View, made_of, named
 
 Choose = Callable[[Recorded], Tensor]
-"""A forward pass -> the classes that the maps explain, int64 N."""
+"""Chooses the classes that the maps explain, int64 N, after a forward pass."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a system says about images for classes.
+    """The answer of a system about images: logits, and maps for classes.
 
     Args:
-        recorded: the forward pass that says what the classifier thinks; made when first looked at.
-        looks: by interpreter, N x r x h x w: a map, as often as the view looked at it in this step.
-        terms: what interpreters add to an attack's objective, N each, by name.
+        recorded: the forward pass that gives the logits; made when one of its values is first read.
+        looks: by interpreter, N x r x h x w: one map for each of the r times that the view looked in this step.
+        terms: the terms that interpreters add to an attack's objective, N each, by name.
     """
 
     recorded: Recorded
@@ -34,12 +34,12 @@ class Reading:
 
     @property
     def logits(self) -> Tensor:
-        """N x K."""
+        """The logits, N x K."""
         return self.recorded.logits
 
     @property
     def maps(self) -> dict[str, Tensor]:
-        """N x h x w by interpreter: the last look at each."""
+        """The last look of each interpreter, N x h x w."""
         return {name: looks[:, -1] for name, looks in self.looks.items()}
 
 
@@ -50,9 +50,13 @@ class System:
         classifier: a ``Classifier``, or any ``nn.Module`` that takes pixels in [0, 1].
         interpreters: one, several, or a mapping of names to them. A name stands for the interpreter with its default
             parameters; see ``interpreters.named`` for several of one kind.
-        variant: ``paper``, or ``published`` for the parameters of the published experiments; of names alone.
-        readers: one or more, as ``interpreters`` but no mapping, whose maps are measured and never attacked: what
-            cannot be differentiated (``captum:Lime``), or what an attack on the others is to be seen with.
+        variant: ``paper``, or ``published`` for the parameters of the published experiments. It applies to names only.
+        readers: one or more interpreters that only read: their maps are measured and never attacked. Use it for
+            interpreters that cannot be differentiated (``captum:Lime``), or to see an attack on one interpreter with
+            another one. As ``interpreters``, but no mapping.
+
+    Raises:
+        InputError: there is no interpreter, an unknown name, or two interpreters would have one name.
     """
 
     def __init__(
@@ -75,7 +79,9 @@ class System:
             read = named(readers, variant)
             twice = sorted(read.keys() & interpreters.keys())
             if twice:
-                raise InputError(f"readers holds {twice[0]!r}, which is among interpreters: it is read anyway.")
+                raise InputError(
+                    f"readers holds {twice[0]!r}, which is among interpreters too: its maps are measured anyway."
+                )
             together = {**interpreters, **read}
         if not interpreters:
             raise InputError("interpreters is empty; a system needs at least one.")
@@ -84,23 +90,37 @@ class System:
 
     @property
     def attacked(self) -> dict[str, Interpreter]:
-        """Those of ``interpreters`` that a joint attack is about: all but the readers."""
+        """The interpreters whose maps joint attacks are about: all except the readers."""
         return {name: self.interpreters[name] for name in self._attacked}
 
     @property
     def readers(self) -> list[str]:
-        """The names of the others."""
+        """The names of the interpreters that only read."""
         return [name for name in self.interpreters if name not in self._attacked]
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """The label of each interpreter, by its name in this system.
+
+        Random numbers are drawn under the label, so that the name of an interpreter changes none of them.
+        """
+        return {name: interpreter.label for name, interpreter in self.interpreters.items()}
+
     def maps(self, images: Tensor, classes: Tensor, ids: Tensor | None = None) -> dict[str, Tensor]:
-        """The honest maps N x h x w of every interpreter, readers too."""
+        """Read the honest maps N x h x w of every interpreter, also of readers.
+
+        Args:
+            images: N x C x H x W in [0, 1].
+            classes: int64 N, the class that each map explains.
+            ids: int64 N, identities of the images for random numbers; by default images are known by their pixels.
+        """
         return {
             name: interpreter.maps(self.classifier, images, classes, ids=ids)
             for name, interpreter in self.interpreters.items()
         }
 
     def only(self, names: Collection[str]) -> System:
-        """Return the system with these of its interpreters alone."""
+        """Return the system with only the interpreters of these names."""
         if set(names) == set(self.interpreters):
             return self
         system = copy.copy(self)
@@ -109,7 +129,7 @@ class System:
         return system
 
     def reseeded(self, offset: int = 1) -> System | None:
-        """The same system with other random numbers in its interpreters; None where none of them draws any."""
+        """Return the system with other random numbers in its interpreters; None if none of them draws any."""
         again = {name: interpreter.reseeded(offset) for name, interpreter in self.interpreters.items()}
         if all(other is None for other in again.values()):
             return None
@@ -118,9 +138,11 @@ class System:
         return system
 
     def view(self, precision: str = "float32", size: Sequence[int] | None = None) -> SystemView:
-        """The differentiable view of what is attacked, on a prepared copy of the classifier.
+        """Make the differentiable view of the attacked interpreters, on a prepared copy of the classifier.
 
-        ``size``: height and width of the images that it is for, where the classifier does not say them itself.
+        Args:
+            precision: see ``Classifier.prepare``.
+            size: height and width of the images; the classifier's own ``image_size`` if None.
         """
         views = {name: interpreter.view() for name, interpreter in self.attacked.items()}
         in_place = all(view.smoothing is None and view.in_place for view in views.values())
@@ -131,37 +153,49 @@ class System:
 
 
 class SystemView:
-    """What an attack reads: one forward pass for the logits and for all interpreters that can share it."""
+    """The differentiable side of a system: attacks read logits and maps from it.
+
+    The logits and all interpreters with equal smoothing share one forward pass.
+
+    Args:
+        prepared: the network, with ``run`` and ``record``: a prepared copy, or one that is being trained
+            (``Classifier.live``).
+        views: the interpreters' views by name.
+    """
 
     def __init__(self, prepared: Attackable, views: Mapping[str, View]) -> None:
         self.prepared = prepared
         self.views = dict(views)
         self._groups: dict[Smoothing | None, list[str]] = {}
-        # Exact rectifiers first: where a pass with them is made at all, the prediction term uses it.
+        # Exact rectifiers come first: the logits are those of the first pass.
         for name, view in sorted(self.views.items(), key=lambda item: item[1].smoothing is not None):
             self._groups.setdefault(view.smoothing, []).append(name)
         self._drifting = {name: view for name, view in self.views.items() if view.refresh_every}
 
     @property
     def patience(self) -> int:
-        """Steps between two looks that count, which are those at which every drifting view is fresh; 1 without any."""
+        """The number of steps after which all drifting views are fresh at once; 1 if no view drifts."""
         return math.lcm(*(view.refresh_every for view in self._drifting.values()))
 
     @property
     def drifts(self) -> bool:
-        """Whether any view's maps are the honest ones only right after a refresh."""
+        """True if the maps of any view are the honest maps only right after a refresh."""
         return bool(self._drifting)
 
     def begin(self, images: Tensor, classes: Tensor, ids: Tensor) -> dict[str, State]:
-        """State by interpreter, at the start of a stage that reads maps."""
+        """Make the state of each view, at the start of a stage that reads maps."""
         return {name: view.begin(self.prepared, images, classes, ids) for name, view in self.views.items()}
 
     def logits(self, images: Tensor) -> Tensor:
-        """Logits alone, with exact rectifiers: one forward pass, nothing recorded."""
+        """Compute the logits N x K with exact rectifiers: one forward pass, without features."""
         return self.prepared.run(images)
 
     def look(self, images: Tensor, graph: bool = False) -> Recorded:
-        """The same, made when first looked at. ``graph`` says whether it will be differentiated, which is counted."""
+        """Return a forward pass without features, made when its logits are first read.
+
+        Args:
+            graph: True if it will be differentiated; then a backward pass is counted, too.
+        """
         return self._later(lambda: Recorded(self.prepared.run(images), None, None, None, ()), graph)
 
     def _later(self, make: Callable[[], Recorded], graph: bool) -> Recorded:
@@ -180,13 +214,18 @@ class SystemView:
         graph: bool,
         exact_prediction: bool = False,
     ) -> tuple[Reading, dict[str, State]]:
-        """Read ``images`` (which require a gradient, or depend on something that does).
+        """Read logits and maps.
 
         Args:
-            choose: forward pass -> the classes that the maps explain, int64 N.
-            graph: whether the maps will be differentiated.
-            exact_prediction: take the logits from a pass of their own where every interpreter smooths rectifiers,
-                so that the prediction term's gradient is the exact one (one more forward and backward).
+            images: N x C x H x W in [0, 1]; they require a gradient, or depend on a tensor that does.
+            choose: chooses the classes that the maps explain, after a forward pass.
+            states: the views' states.
+            graph: True if the maps will be differentiated.
+            exact_prediction: if every interpreter smooths rectifiers, take the logits from a pass of their own with
+                exact ones: the gradient of the prediction is then exact, for one more forward and backward pass.
+
+        Returns:
+            The reading, and the states after this step.
         """
         apart = exact_prediction and None not in self._groups
         said = self.look(images, graph) if apart else None
@@ -210,13 +249,17 @@ class SystemView:
         return Reading(said, {name: looks[name] for name in self.views}, terms), states
 
     def due(self, step: int) -> list[str]:
-        """The views whose turn to be refreshed it is before ``step`` of a stage."""
+        """Return the names of the views that must be refreshed before this step of a stage."""
         return [name for name, view in self._drifting.items() if step % view.refresh_every == 0]
 
     def refresh(
         self, images: Tensor, choose: Choose, states: dict[str, State], names: Iterable[str] | None = None
     ) -> dict[str, State]:
-        """Bring the views called ``names`` up to date with ``images``; all that drift where None."""
+        """Bring views up to date with ``images``, and return the states after that.
+
+        Args:
+            names: names of the views; all drifting views if None.
+        """
         names = list(self._drifting if names is None else names)
         classes = choose(self.look(images)) if names else None
         states = dict(states)

@@ -1,4 +1,4 @@
-"""Attributions of captum as interpreters: what they show, that they are the image's own, and what may be attacked."""
+"""Captum's methods as interpreters: their maps, their random numbers, and which of them can be attacked."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_random_methods_depend_on_the_image_and_the_seed_alone(
 
 
 def test_shap_finds_the_square_that_decides() -> None:
-    """A classifier whose logit is one square's brightness: every other square is worth nothing (the dummy axiom)."""
+    """The logit is the brightness of one square, so every other square contributes nothing (the dummy axiom)."""
 
     class Square(torch.nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ def test_layers_need_to_be_named(tiny: torch.nn.Module, images: Tensor) -> None:
 
 
 @pytest.mark.parametrize("method", ["Saliency", "InputXGradient"])
-def test_joint_attacks_where_it_can_be_differentiated(classifier: uf.Classifier, method: str) -> None:
+def test_joint_attacks_on_differentiable_methods(classifier: uf.Classifier, method: str) -> None:
     images = smooth_images(11, seed=4)
     labels = classifier.logits(images).argmax(1)
     joint = attacks.preset("adv2", eps=0.1, steps=(10, 50), early_stop=False)
@@ -115,7 +115,7 @@ def test_joint_attacks_where_it_can_be_differentiated(classifier: uf.Classifier,
 
 
 @pytest.mark.parametrize("method", ["Lime", "Occlusion", "GuidedBackprop", "DeepLift"])
-def test_joint_attacks_are_refused_elsewhere(classifier: uf.Classifier, method: str) -> None:
+def test_joint_attacks_on_other_methods_are_refused(classifier: uf.Classifier, method: str) -> None:
     images = smooth_images(4, seed=4)
     labels = classifier.logits(images).argmax(1)
     system = uf.System(classifier, Captum(method, {"n_samples": 5} if method == "Lime" else {}, cells=2))
@@ -176,6 +176,6 @@ def test_names_and_errors() -> None:
 @pytest.mark.parametrize(
     ("name", "meant"), [("lime", "Lime"), ("Kernel-SHAP", "KernelShap"), ("saliency", "Saliency"), ("Lime", "Lime")]
 )
-def test_a_method_without_captum_before_it(name: str, meant: str) -> None:
+def test_a_method_name_without_the_prefix_captum(name: str, meant: str) -> None:
     with pytest.raises(InputError, match=f"unknown interpreter .* Did you mean 'captum:{meant}'[?] Known: cam, captum"):
         uf.interpreters.create(name)

@@ -1,4 +1,4 @@
-"""Frozen convolutions: torch's in every value, and in both derivatives."""
+"""Frozen convolutions have the values and both derivatives of torch's convolutions."""
 
 from __future__ import annotations
 

@@ -17,12 +17,12 @@ from underfire.interpreters.maps import log_odds, min_max
 
 
 def scaled(raw: Tensor) -> Tensor:
-    """Min-max per image, one at a time."""
+    """Scale each image to [0, 1], one at a time."""
     return torch.stack([(one - one.min()) / max(float(one.max() - one.min()), 1e-8) for one in raw])
 
 
 def test_grad_of_a_linear_classifier_is_known() -> None:
-    """z = W x: d(log odds)/dx = W_c - softmax over the others of W_k."""
+    """z = W x: d(log odds)/dx = W_c - the mean of W_k, k != c, weighted with a softmax."""
     torch.manual_seed(0)
     linear = nn.Linear(3 * 4 * 4, 3)
     network = nn.Sequential(nn.Flatten(), linear)
@@ -46,8 +46,8 @@ def test_grad_is_the_map_of_the_cross_entropy(classifier: uf.Classifier, images:
     assert torch.allclose(Grad().maps(classifier, images, labels), expected, atol=1e-4)
 
 
-def test_grad_does_not_collapse_where_the_classifier_is_certain(tiny: Tiny, images: Tensor) -> None:
-    """At 200,000 times the logits the cross-entropy's gradient underflows to zero."""
+def test_grad_does_not_vanish_if_the_classifier_is_certain(tiny: Tiny, images: Tensor) -> None:
+    """With logits 200,000 times as large, the gradient of the cross-entropy underflows to zero."""
     labels = uf.Classifier(tiny).logits(images).argmax(1)
     gentle = Grad().maps(uf.Classifier(tiny), images, labels)
     with torch.no_grad():
@@ -186,7 +186,7 @@ def test_the_published_view_differentiates_by_normalised_pixels(tiny: Tiny, imag
 
 
 def test_names_in_results() -> None:
-    """A kind's name, and where several of one kind are asked for, each as it is written."""
+    """The label; if several have one label, each is called as it is written."""
     assert list(named(["CAM", "lrp"])) == ["cam", "lrp"]
     assert list(named(["lrp:z+", "cam"])) == ["lrp", "cam"]
     several = named(["lrp", "cam", "LRP:z+", "captum:Saliency", "captum:InputXGradient", Grad()])
@@ -203,7 +203,7 @@ def test_names_in_results() -> None:
 
 
 @pytest.mark.parametrize("name", ["cam", "grad", "gradcam", "lrp"])
-def test_maps_of_what_cannot_be(classifier: uf.Classifier, name: str) -> None:
+def test_maps_of_wrong_arguments_are_refused(classifier: uf.Classifier, name: str) -> None:
     interpreter, images = uf.interpreters.create(name), smooth_images(4)
     classes = torch.tensor([0, 1, 2, 3])
     wrong: list[tuple[object, object, str]] = [

@@ -19,7 +19,7 @@ RULES = ("epsilon", "z+")
 
 
 def matrix(layer: nn.Module, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """A linear layer with a bias as matrix (in x out) and bias (out), by feeding it every unit vector."""
+    """Find the matrix (in x out) and the bias (out) of a linear layer, by feeding it every unit vector."""
     count = int(torch.tensor(shape).prod())
     units = torch.eye(count, dtype=torch.float64).view(count, *shape)
     with torch.no_grad():
@@ -28,7 +28,7 @@ def matrix(layer: nn.Module, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
 
 
 def share(x: Tensor, weights: Tensor, bias: Tensor, received: Tensor, rule: str, epsilon: float) -> Tensor:
-    """One layer of relevance by its definition; x, weights in x out, received by each output."""
+    """Propagate the relevance that each output received through one layer, by the definition; weights are in x out."""
     products = x[:, None] * weights
     if rule == "z+":
         positive = products.clamp_min(0)
@@ -121,7 +121,7 @@ def test_a_tiny_epsilon_is_input_times_gradient(images: Tensor) -> None:
 
 
 def test_the_positive_rule_conserves_relevance(images: Tensor) -> None:
-    """What the first layer is left with is what the last one gave away, whatever the biases."""
+    """The relevance of the pixels adds up to the logit, with any biases."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten())
     network.append(nn.Linear(8 * 144, 4))
@@ -133,7 +133,7 @@ def test_the_positive_rule_conserves_relevance(images: Tensor) -> None:
     assert torch.allclose(found.sum((1, 2, 3)), chosen, rtol=1e-3, atol=1e-4)
 
 
-def test_logits_are_as_ever_while_rules_apply(classifier: uf.Classifier, images: Tensor) -> None:
+def test_rules_do_not_change_logits(classifier: uf.Classifier, images: Tensor) -> None:
     from underfire.interpreters.propagation import Propagation
 
     before = classifier.logits(images)
@@ -145,7 +145,7 @@ def test_logits_are_as_ever_while_rules_apply(classifier: uf.Classifier, images:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_the_view_has_the_derivative_of_its_map(rule: str) -> None:
-    """With softplus slopes, narrow enough for the view's map to be the honest one."""
+    """With softplus slopes that are so narrow that the view's map is the honest map."""
     classifier = uf.Classifier(tiny_network().double(), mean=(0.5,) * 3, std=(0.25,) * 3, image_size=16)
     images, ids = smooth_images(8).double(), torch.arange(8)
     classes = torch.arange(8) % 4
@@ -182,7 +182,7 @@ def test_names_and_errors() -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_nothing_of_a_map_stays_in_memory(classifier: uf.Classifier, images: Tensor, rule: str) -> None:
-    """A graph that holds the rules which hold it is out of the garbage collector's reach."""
+    """If graph and rules held each other, the garbage collector could not free them."""
     from underfire.interpreters.propagation import Propagation
 
     # By the type alone: of a dead weak proxy of some library, isinstance asks what is no longer there.

@@ -1,4 +1,4 @@
-"""MASK's solver against a slow replica that is written from the formula, and what its maps promise."""
+"""MASK's solver against a slow replica that is written from the formula, and properties of its maps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from underfire.interpreters.mask_solver import CHECK_EVERY
 
 
 def gaussian(image: Tensor, window: int, sigma: float) -> Tensor:
-    """One plane h x w, mirrored at its border, with a two-dimensional window."""
+    """Blur one plane h x w, mirrored at its border, with a two-dimensional window."""
     offsets = torch.arange(window, dtype=torch.float64) - (window - 1) / 2
     weights = torch.exp(-(offsets[:, None] ** 2 + offsets[None] ** 2) / (2 * sigma**2))
     reach = (window - 1) // 2
@@ -35,7 +35,7 @@ def bilinear(image: Tensor, size: tuple[int, int]) -> Tensor:
 def slow_mask(
     classifier: uf.Classifier, image: Tensor, c: int, offsets: Tensor, here: Settings, mean_l1: float | None = None
 ) -> Tensor:
-    """1 - m of one image, step by step from [Fong & Vedaldi 2017] eq. 3 and Adam's own definition."""
+    """Compute 1 - m for one image, step by step, from Fong & Vedaldi 2017, eq. 3, and the definition of Adam."""
     height, width = image.shape[1:]
     large = torch.stack([bilinear(plane, (height + here.jitter, width + here.jitter)) for plane in image])
     blurred = torch.stack([gaussian(plane, here.blur, here.sigma) for plane in large])
@@ -104,7 +104,7 @@ def test_parameters_follow_the_image_size() -> None:
 
 
 def test_quick_maps_of_plain_drawings_are_not_empty() -> None:
-    """Regression: blurred by halves these kept their class, so that nothing pulled at the mask."""
+    """Regression: blurred by half these images kept their class, so that the mask had nothing to gain."""
     classifier, data = uf.classifiers.load("scenes-resnet"), uf.data.open_data("scenes:test")
     batch = data.load(indices=range(8))
     masks = data.masks(indices=range(8))
@@ -126,7 +126,7 @@ def test_every_image_size(size: tuple[int, int]) -> None:
 
 
 def test_a_constant_image_stays_one_through_every_layer() -> None:
-    """Windows and interpolations have weights that sum to one, at the border too."""
+    """The weights of windows and interpolations sum to one, also at the border."""
     problem = Problem(MASK().settings(20, 36), torch.float64, torch.device("cpu"))
     soft, lack = problem.layers(torch.full((1, 3, 20, 36), 0.3, dtype=torch.float64)).chunk(2, 1)
     assert torch.allclose(soft, torch.full_like(soft, 0.3))
@@ -137,7 +137,7 @@ def test_a_constant_image_stays_one_through_every_layer() -> None:
 
 
 class Corner(nn.Module):
-    """Class 1 by the contrast of the top left quarter alone."""
+    """A network whose class 1 depends on the contrast of the top left quarter alone."""
 
     def forward(self, images: Tensor) -> Tensor:
         quarter = images[:, :, : images.shape[2] // 2, : images.shape[3] // 2]
@@ -171,7 +171,7 @@ def test_maps_do_not_depend_on_the_batch(classifier: uf.Classifier) -> None:
 
 
 def test_images_leave_when_their_mask_rests(classifier: uf.Classifier) -> None:
-    """Each keeps the mask it had when it came to rest, though others go on; fewer images are computed."""
+    """A finished image keeps its mask while other images continue; fewer images are computed."""
     images, ids = smooth_images(24, seed=3), torch.arange(24)
     classes = classifier.logits(images).argmax(1)
     sizes: list[int] = []
@@ -233,18 +233,18 @@ def test_the_network_is_left_as_it_was(classifier: uf.Classifier, images: Tensor
         ({"iterations": 0}, "iterations is 0; expected a whole number, 1 or more"),
         ({"iterations": 2.5}, "iterations is 2.5; expected a whole number"),
         ({"l1": -1.0}, r"l1 is -1.0; expected 0 or more"),
-        ({"start": 1.5}, r"start is 1.5; a mask lies in \[0, 1\]"),
+        ({"start": 1.5}, r"start is 1.5; expected a number in \[0, 1\]"),
         ({"view_memory": "none"}, "view_memory is 'none'; expected 'fast' or 'small'"),
         ({"refresh_every": 0}, "refresh_every is 0"),
     ],
 )
-def test_parameters_that_cannot_be(arguments: dict[str, object], message: str) -> None:
+def test_wrong_parameters_are_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         MASK(**arguments)  # type: ignore[arg-type]
 
 
 def test_a_parameter_of_zero_cannot_be_scaled() -> None:
-    with pytest.raises(InputError, match="give one number for all sizes"):
+    with pytest.raises(InputError, match="Give one number for all sizes"):
         Scaled(0, 4)
 
 
@@ -260,13 +260,13 @@ def test_a_parameter_of_zero_cannot_be_scaled() -> None:
         {"mask_blur": 0},
     ],
 )
-def test_parameters_that_cannot_be_positive(arguments: dict[str, float]) -> None:
+def test_parameters_that_are_not_positive_are_refused(arguments: dict[str, float]) -> None:
     with pytest.raises(InputError, match=f"{next(iter(arguments))} is .*expected a finite number above 0"):
         MASK(**arguments)  # type: ignore[arg-type]
 
 
 def test_inference_mode_leaves_nothing_behind(classifier: uf.Classifier) -> None:
-    """Solving needs gradients; matrices that are made once must not be tied to the mode of the first call."""
+    """Solving needs gradients, and matrices that are kept must not be inference tensors."""
     images, labels = smooth_images(2, 20), torch.tensor([0, 1])
     with torch.inference_mode():
         inside = MASK(iterations=3).maps(classifier, images.clone(), labels)
@@ -284,7 +284,7 @@ def test_images_without_ids_are_known_by_their_pixels(classifier: uf.Classifier)
 
 @pytest.mark.parametrize("size", [16, 20, 32, 40])
 def test_a_masks_gradient_does_not_depend_on_its_place(size: int) -> None:
-    """Regression: with AVX-512 the last bits of a 5 x 5 mask's did, since it began anywhere in memory."""
+    """Regression: with AVX-512 the last bits for a 5 x 5 mask did, because it began at any address in memory."""
     problem = MASK().problem(smooth_images(1, size))
     shape = (problem.settings.rows, problem.settings.columns)
     generator = torch.Generator().manual_seed(size)

@@ -1,4 +1,4 @@
-"""MASK's view: its unrolled gradient against finite differences, what it costs, and the state that it carries."""
+"""MASK's view: its unrolled gradient against finite differences, its passes and memory, and its state."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def read(view: View, prepared: Prepared, images: Tensor, state: State) -> tuple[
 @pytest.mark.parametrize("memory", ["fast", "small"])
 @pytest.mark.parametrize("used", [False, True], ids=["fresh moments", "used moments"])
 def test_the_unrolled_gradient_passes_finite_differences(memory: str, used: bool) -> None:
-    """d(weighted sum of all looks)/dx in float64, along random directions. The free steps before them follow the image
-    without a graph, and are none here."""
+    """d(weighted sum of all looks)/dx in float64, along random directions. There are no free steps here, because they
+    follow the image without a graph."""
     torch.manual_seed(0)
     interpreter = MASK(iterations=3, free_steps=0, view_memory=memory)  # type: ignore[arg-type]
     images = smooth_images(3).double()
@@ -67,7 +67,7 @@ def test_the_unrolled_gradient_passes_finite_differences(memory: str, used: bool
         assert numeric == pytest.approx(float((gradient * direction).sum()), rel=1e-3, abs=1e-6)
 
 
-def test_both_ways_of_keeping_memory_say_the_same() -> None:
+def test_both_settings_of_memory_give_the_same_values() -> None:
     images = smooth_images(3).double()
     found = []
     for memory in ("fast", "small"):
@@ -84,14 +84,14 @@ def test_both_ways_of_keeping_memory_say_the_same() -> None:
 
 
 class Kept:
-    """What autograd saved, for as long as its graph lives."""
+    """A tensor that autograd saved; it lives as long as the graph."""
 
     def __init__(self, value: Tensor) -> None:
         self.value = value
 
 
 def test_small_memory_keeps_less() -> None:
-    """Bytes that autograd holds between the reading and the backward pass."""
+    """Counts the bytes that autograd holds between the reading and the backward pass."""
     images, kept = smooth_images(3), {}
     for memory in ("fast", "small"):
         view, prepared, state = begun(MASK(iterations=2, view_memory=memory), images, "float32")  # type: ignore[arg-type]
@@ -111,8 +111,8 @@ def test_small_memory_keeps_less() -> None:
 
 
 def test_the_passes_are_counted() -> None:
-    """Free steps 1 F + 1 B, unrolled ones 1 F + 1 B with graph + 1 of second order, the last of which is the caller's;
-    recomputing makes each unrolled step twice."""
+    """A free step takes 1 forward and 1 backward pass, an unrolled step one more backward pass of second order.
+    ``small`` makes each unrolled step twice."""
     images = smooth_images(3)
     for memory, forwards, backwards in (("fast", 7, 11), ("small", 11, 15)):
         interpreter = MASK(iterations=2, free_steps=3, view_memory=memory)  # type: ignore[arg-type]
@@ -148,7 +148,7 @@ def test_a_fresh_solution_is_the_honest_map(classifier: uf.Classifier, images: T
 
 
 def test_every_step_draws_its_own_jitter(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
-    """The same state and image, but for the number of steps that were made: other crops, other masks."""
+    """If only the number of steps differs, the crops and so the masks differ."""
     view = uf.System(classifier, MASK(iterations=5, jitter=4)).view()
     ids = torch.arange(len(images))
     states = view.refresh(images, lambda _: labels, view.begin(images, labels, ids))
@@ -160,7 +160,7 @@ def test_every_step_draws_its_own_jitter(classifier: uf.Classifier, images: Tens
     assert torch.equal(looks[1], looks[2])
 
 
-def test_no_pass_is_made_that_nobody_looks_at(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
+def test_the_shared_pass_is_made_only_if_it_is_read(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
     view = uf.System(classifier, MASK(iterations=2)).view()
     states = view.begin(images, labels, torch.arange(len(images)))
     view.prepared.forwards = 0
@@ -193,7 +193,7 @@ def test_a_number_of_steps_is_a_parameter() -> None:
 
 
 class Follower:
-    """One image's mask as [ADV2] alg. 1 has it, step by step, with Adam written out; plain autograd does the rest."""
+    """The mask of one image after ADV2's algorithm 1, step by step, with Adam written out and plain autograd."""
 
     def __init__(self, prepared: Prepared, here: Settings, c: int, mask: Tensor) -> None:
         self.prepared, self.here, self.c, self.m = prepared, here, c, mask
@@ -201,7 +201,7 @@ class Follower:
         self.first, self.second, self.count = torch.zeros_like(mask), torch.zeros_like(mask), 100
 
     def step(self, image: Tensor, corner: list[int]) -> None:
-        """``image`` C x H x W, with or without a graph; ``corner`` of the jitter's crop."""
+        """Make one step; ``image`` is C x H x W, with or without a graph, and ``corner`` that of the crop."""
         here, (height, width) = self.here, image.shape[1:]
         large = torch.stack([bilinear(plane, (height + here.jitter, width + here.jitter)) for plane in image])
         blurred = torch.stack([gaussian(plane, here.blur, here.sigma) for plane in large])

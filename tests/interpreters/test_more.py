@@ -45,7 +45,7 @@ def test_integrated_gradients_against_captum(classifier: uf.Classifier, images: 
 
 
 def test_integrated_gradients_are_complete(classifier: uf.Classifier, images: Tensor) -> None:
-    """Contributions add up to the difference from the baseline (ibid., proposition 1)."""
+    """The contributions add up to the difference from the baseline (Sundararajan et al. 2017, proposition 1)."""
     interpreter = IntegratedGradients(samples=400)
     total = torch.zeros_like(images)
     for index in range(400):
@@ -77,7 +77,7 @@ def test_smoothgrad_is_the_mean_over_the_noise(classifier: uf.Classifier, images
 
 
 class Nonlinear(torch.nn.Module):
-    """Gradients that differ from place to place: a head that squares before it pools."""
+    """A head that squares before it pools, so that gradients differ from place to place."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,8 +119,8 @@ def test_gradient_weighted_maps_place_by_place(name: str, images: Tensor) -> Non
         assert torch.allclose(found[index], expected.nan_to_num(), atol=1e-4)
 
 
-def test_layercam_is_gradcam_where_gradients_are_the_same_everywhere(classifier: uf.Classifier, images: Tensor) -> None:
-    """With a linear head on the mean and only positive weights."""
+def test_layercam_is_gradcam_if_gradients_are_constant_in_space(classifier: uf.Classifier, images: Tensor) -> None:
+    """The head is linear on the mean, with positive weights only."""
     with torch.no_grad():
         classifier.module.head.weight.abs_()
     assert torch.allclose(
@@ -149,7 +149,7 @@ def test_joint_attacks_keep_their_maps(classifier: uf.Classifier, interpreter: I
 
 
 def test_the_view_of_an_average_by_finite_differences() -> None:
-    """With softplus slopes the view's map is a function whose derivative it has."""
+    """With softplus slopes, the view's gradient is the true derivative of its map."""
     from tests.conftest import tiny_network
     from underfire.interpreters import Smoothing
 

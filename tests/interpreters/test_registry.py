@@ -71,7 +71,7 @@ def test_a_file_offers_a_class_an_object_or_a_function(file: str) -> None:
         ("Nine", InputError, "Did you mean 'Mine'"),
     ],
 )
-def test_what_a_file_cannot_offer(file: str, name: str, kind: type[Exception], said: str) -> None:
+def test_a_file_that_offers_anything_else_is_refused(file: str, name: str, kind: type[Exception], said: str) -> None:
     with pytest.raises(kind, match=said):
         create(f"{file}:{name}")
 
@@ -109,6 +109,37 @@ def test_every_interpreter_ends_at_a_published_family(name: str) -> None:
     assert families[-1] == "cam"
     for part in attacks.PERTURBATIONS.values():
         assert row_for(part.rows, families, part.name, name) == part.rows[families[0]], "its own family has a row"
+
+
+def test_names_change_no_random_number(classifier: uf.Classifier, images: torch.Tensor, labels: torch.Tensor) -> None:
+    """A reader of its kind renames the attacked interpreter. Patches as target maps draw noise for each interpreter."""
+    attack = attacks.preset("adv2", eps=0.1, steps=(1, 3), target_map="patch")
+    alone = attack(uf.System(classifier, "lrp:z+"), images, labels)
+    beside = uf.System(classifier, "lrp:z+", readers="lrp")
+    assert list(beside.interpreters) == ["lrp:z+", "lrp"]
+    renamed = uf.System(classifier, {"mine": LRP("z+")})
+    for system, name in ((beside, "lrp:z+"), (renamed, "mine")):
+        again = attack(system, images, labels)
+        assert torch.equal(again.adversarial, alone.adversarial)
+        assert torch.equal(again.maps[name], alone.maps["lrp"])
+        assert torch.equal(again.map_l1[name], alone.map_l1["lrp"])
+
+
+def test_names_in_any_spelling(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("input-x-Gradient", f"{__name__}:Theirs", "underfire.interpreters")
+    function = EntryPoint("made", f"{__name__}:make_theirs", "underfire.interpreters")
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point, function] if group == point.group else [])
+    for name in ("input-x-Gradient", "Input_X_gradient", "inputxgradient"):
+        assert canonical(name) == "input-x-Gradient"
+        assert create(name, "published") == Theirs()
+    assert canonical("Grad-CAM") == "gradcam"
+    for name in ("input-x-gradient:1", "made:1"):
+        with pytest.raises(InputError, match="takes nothing after a colon"):
+            create(name)
+
+
+def make_theirs() -> CAM:
+    return Theirs()
 
 
 def test_a_new_family_falls_back_to_its_parents(classifier: uf.Classifier, images: torch.Tensor) -> None:

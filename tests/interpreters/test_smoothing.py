@@ -1,4 +1,4 @@
-"""The smoothed slope: exact forward, the published derivative, and every way of writing a rectifier."""
+"""The smoothed slope: an exact forward pass, the published derivative, and all spellings of rectifiers."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_softplus_passes_second_order_finite_differences() -> None:
 
 
 def in_place(function: Callable[[Tensor], object]) -> Callable[[Tensor], Tensor]:
-    """A use of an in-place function that drops what it returns."""
+    """Call an in-place function, and return its changed argument."""
 
     def run(v: Tensor) -> Tensor:
         v = v * 1
@@ -129,6 +129,6 @@ def test_relu6_is_smoothed_at_both_ends() -> None:
 
 
 @pytest.mark.parametrize(("kind", "width"), [("relu", 1e-4), ("published", 0.0), ("sigmoid", -1.0)])
-def test_smoothings_that_cannot_be(kind: str, width: float) -> None:
+def test_wrong_smoothings_are_refused(kind: str, width: float) -> None:
     with pytest.raises(InputError):
         Smoothing(kind, width)  # type: ignore[arg-type]

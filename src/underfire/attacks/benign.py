@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -28,6 +28,8 @@ class Benign:
         logits: N x K.
         maps: the benign maps N x h x w in [0, 1], for the images' own classes, by interpreter.
         readers: the names of interpreters that only read; no attack is about their maps.
+        interpreter_labels: the label of each interpreter, by name; the name itself if it is missing. Random numbers are
+            drawn under the label; see ``System.labels``.
     """
 
     images: Tensor
@@ -36,6 +38,7 @@ class Benign:
     logits: Tensor
     maps: dict[str, Tensor]
     readers: tuple[str, ...] = ()
+    interpreter_labels: dict[str, str] = field(default_factory=dict)
 
     @property
     def attacked_maps(self) -> dict[str, Tensor]:
@@ -56,8 +59,8 @@ class Benign:
 
     def take(self, keep: Tensor) -> Benign:
         """Return the images at the indices ``keep``."""
-        rows = {name: take(value, keep) for name, value in vars(self).items() if name != "readers"}
-        return Benign(**rows, readers=self.readers)
+        rows = {name: take(getattr(self, name), keep) for name in ("images", "labels", "ids", "logits", "maps")}
+        return replace(self, **rows)
 
 
 def read_benign(
@@ -80,7 +83,8 @@ def read_benign(
     images, labels, ids = images.to(device), labels.to(device), ids.to(device)
     logits = honest_logits(system.classifier, images)
     labels = check_labels(labels, len(images), logits.shape[1])
-    return Benign(images, labels, ids, logits, system.maps(images, labels, ids), tuple(system.readers))
+    maps = system.maps(images, labels, ids)
+    return Benign(images, labels, ids, logits, maps, tuple(system.readers), system.labels)
 
 
 def identities(images: Tensor, ids: Tensor | Sequence[str] | None) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 from underfire import user_files
 from underfire.errors import InputError, UnderfireError, UserCodeError, unknown_name
@@ -22,6 +22,11 @@ from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers
 from underfire.registry import Registry
 
 Maker = type[Interpreter] | Callable[[], Interpreter]
+"""A class of interpreters, or a function without arguments that returns an interpreter."""
+
+
+def _is_class(value: object) -> TypeGuard[type[Interpreter]]:
+    return isinstance(value, type) and issubclass(value, Interpreter)
 
 
 def _accept(value: Any) -> Maker:
@@ -72,24 +77,17 @@ def create(name: str, variant: str = "paper") -> Interpreter:
     if variant not in ("paper", "published"):
         raise unknown_name("variant", variant, ("paper", "published"))
     if user_files.split(name):
-        return _made(REGISTRY.find(name), name, variant)
-    key, argument = _parts(name)
-    if not argument:
-        return _made(REGISTRY[key], name, variant)
-    maker = ONLY_WITH_ARGUMENT.get(key) or REGISTRY[key]
-    if not (isinstance(maker, type) and issubclass(maker, Interpreter)):
-        raise InputError(f"interpreter is {name!r}; {key} takes nothing after a colon: expected {key!r}.")
-    return maker.from_argument(argument)
-
-
-def _made(maker: Maker, name: str, variant: str) -> Interpreter:
-    """Call a maker of an interpreter. Raises UserCodeError or InputError if it makes none."""
-    is_class = isinstance(maker, type) and issubclass(maker, Interpreter)
+        maker, argument = REGISTRY.find(name), ""
+    else:
+        key, argument = _parts(name)
+        maker = ONLY_WITH_ARGUMENT.get(key) or REGISTRY[key]
+    if argument and _is_class(maker):
+        return maker.from_argument(argument)
     try:
-        made = maker.published() if is_class and variant == "published" else maker()  # type: ignore[union-attr]
+        made = maker.published() if variant == "published" and _is_class(maker) else maker()
+    except UnderfireError:
+        raise
     except Exception as error:
-        if isinstance(error, UnderfireError):
-            raise
         raise UserCodeError(f"interpreter {name!r} cannot be made: {type(error).__name__}: {error}") from error
     if not isinstance(made, Interpreter):
         raise InputError(
@@ -98,23 +96,69 @@ def _made(maker: Maker, name: str, variant: str) -> Interpreter:
     return made
 
 
+def canonical(name: str) -> str:
+    """Return the one way to write a name that ``create`` takes. ``file.py:name`` stays as it is.
+
+    Raises:
+        InputError: there is no such interpreter, or it takes no argument.
+    """
+    if user_files.split(name):
+        return name
+    key, argument = _parts(name)
+    return f"{key}:{argument}" if argument else key
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Split a name into the registry's key and the argument after the colon. Raises InputError if it is unknown."""
+    kind, _, argument = name.partition(":")
+    if "," in kind:
+        raise InputError(f"interpreter is {name!r}; for several give a list of names: {name.split(',')}.")
+    known = [*REGISTRY, *ONLY_WITH_ARGUMENT]
+    key = kind if kind in known else {_plain(each): each for each in known}.get(_plain(kind))
+    if key is None:
+        raise unknown_name("interpreter", kind, (*known, *_of_captum(_plain(kind))))
+    if key in ONLY_WITH_ARGUMENT:
+        if not argument:
+            raise InputError(f"interpreter is {name!r}; {key} needs an argument after a colon, such as captum:Lime.")
+    elif argument and not _takes_argument(REGISTRY[key]):
+        raise InputError(f"interpreter is {name!r}; {key} takes nothing after a colon: expected {key!r}.")
+    return key, argument
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def _takes_argument(maker: Maker) -> bool:
+    return _is_class(maker) and maker.from_argument.__func__ is not Interpreter.from_argument.__func__  # type: ignore[attr-defined]
+
+
+def _of_captum(plain: str) -> list[str]:
+    """Return the name of captum's method that is spelled ``plain`` without case and hyphens, if there is one."""
+    try:
+        return [f"captum:{method}" for method in methods() if method.lower() == plain]
+    except ImportError:
+        return []
+
+
 def named(parts: Iterable[Any], variant: str = "paper") -> dict[str, Interpreter]:
     """Make several interpreters, by the names that results give them.
 
     That name is the label. If several with one label are asked for by name, each is called as it is written (``lrp``,
-    ``lrp:z+``).
+    ``lrp:z+``). What an interpreter is called changes no random number: those are drawn under its label.
 
     Args:
         parts: interpreters, and names as ``create`` takes them.
+        variant: as ``create`` takes it, for names.
 
     Raises:
         InputError: a part is no interpreter, or two would have one name.
     """
     made = [(part, made_of(part, variant)) for part in parts]
-    kinds = Counter(interpreter.label for _, interpreter in made)
+    labels = Counter(interpreter.label for _, interpreter in made)
     found: dict[str, Interpreter] = {}
     for part, interpreter in made:
-        several = kinds[interpreter.label] > 1 and isinstance(part, str)
+        several = labels[interpreter.label] > 1 and isinstance(part, str)
         name = canonical(part) if several else interpreter.label
         if name in found and several:
             raise InputError(f"interpreters holds {name!r} twice: once is enough.")
@@ -133,7 +177,7 @@ def made_of(part: Any, variant: str = "paper") -> Interpreter:
         return part
     if isinstance(part, str):
         return create(part, variant)
-    if isinstance(part, type) and issubclass(part, Interpreter):
+    if _is_class(part):
         raise InputError(
             f"interpreters holds the class {part.__name__}; expected an interpreter, which is made by calling it: "
             f"{part.__name__}()."
@@ -142,40 +186,6 @@ def made_of(part: Any, variant: str = "paper") -> Interpreter:
         f"interpreters holds an object of type {type(part).__name__}; expected an interpreter, such as CAM(), or the "
         "name of one."
     )
-
-
-def canonical(name: str) -> str:
-    """Return the one way to write a name that ``create`` takes. ``file.py:name`` stays as it is."""
-    if user_files.split(name):
-        return name
-    key, argument = _parts(name)
-    return f"{key}:{argument}" if argument else key
-
-
-def _of_captum(key: str) -> list[str]:
-    """Return the name of captum's method called ``key``, in any case of letters, if there is one."""
-    try:
-        return [f"captum:{method}" for method in methods() if method.lower() == key]
-    except ImportError:
-        return []
-
-
-def _parts(name: str) -> tuple[str, str]:
-    """Split a name into the registry's key and the argument after the colon. Raises InputError if it is unknown."""
-    kind, _, argument = name.partition(":")
-    if "," in kind:
-        raise InputError(f"interpreter is {name!r}; for several give a list of names: {name.split(',')}.")
-    key = kind if kind in REGISTRY else kind.lower().replace("-", "").replace("_", "")
-    if key not in REGISTRY and key not in ONLY_WITH_ARGUMENT:
-        raise unknown_name("interpreter", kind, (*REGISTRY, *ONLY_WITH_ARGUMENT, *_of_captum(key)))
-    if key not in REGISTRY and not argument:
-        raise InputError(f"interpreter is {name!r}; {key} needs an argument after a colon, such as captum:Lime.")
-    if argument and key in REGISTRY:
-        maker = REGISTRY[key]
-        takes = isinstance(maker, type) and maker.from_argument.__func__ is not Interpreter.from_argument.__func__  # type: ignore[attr-defined]
-        if not takes:
-            raise InputError(f"interpreter is {name!r}; {key} takes nothing after a colon: expected {key!r}.")
-    return key, argument
 
 
 __all__ = [

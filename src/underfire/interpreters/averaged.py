@@ -1,4 +1,4 @@
-"""SmoothGrad and integrated gradients: input gradients averaged over several images near the one that is explained."""
+"""SmoothGrad and integrated gradients: input gradients, averaged over several images near the explained image."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Averaged(Interpreter):
     """The mean gradient of the class's log-odds at ``samples`` points that depend on the image.
 
     Args:
-        samples: forward and backward passes per map.
-        pool: side of the pooling window in pixels; as for ``Grad`` where None.
+        samples: the number of points; each takes a forward and a backward pass.
+        pool: side of the pooling window in pixels; as for ``Grad`` if None.
         smoothing: the slope of rectifiers in the attack's view; honest maps never use it.
     """
 
@@ -40,10 +40,15 @@ class Averaged(Interpreter):
 
     @abstractmethod
     def point(self, images: Tensor, ids: Tensor, index: int) -> Tensor:
-        """Where the gradient of sample ``index`` is taken, like ``images`` N x C x H x W."""
+        """Compute the points N x C x H x W at which sample ``index`` takes the gradient.
+
+        Args:
+            images: N x C x H x W in [0, 1].
+            ids: int64 N, the images' identities, for random numbers.
+        """
 
     def attribution(self, images: Tensor, gradient: Tensor) -> Tensor:
-        """What each value contributes, of the mean gradient."""
+        """Compute the contribution of each pixel value, N x C x H x W, from the mean gradient."""
         return gradient
 
     def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
@@ -65,11 +70,11 @@ class Averaged(Interpreter):
 
 @dataclass(frozen=True)
 class SmoothGrad(Averaged):
-    """The mean gradient at the image with Gaussian noise (Smilkov et al. 2017).
+    """SmoothGrad: the mean gradient at the image with Gaussian noise (Smilkov et al. 2017, section 3).
 
     Args:
-        noise: standard deviation of the noise, in pixels in [0, 1].
-        seed: of the noise, which is the same for an image whenever it is explained.
+        noise: standard deviation of the noise, for pixels in [0, 1].
+        seed: seed of the noise. An image always gets the same noise with the same seed.
     """
 
     name: ClassVar[str] = "smoothgrad"
@@ -89,11 +94,12 @@ class SmoothGrad(Averaged):
 
 @dataclass(frozen=True)
 class IntegratedGradients(Averaged):
-    """(x - x0) times the mean gradient on the straight line from x0 to the image (Sundararajan et al. 2017, eq. 1), by
-    the midpoint rule.
+    """Integrated gradients: (x - x0) times the mean gradient on the line from x0 to the image x.
+
+    The integral (Sundararajan et al. 2017, eq. 1) is approximated by the midpoint rule.
 
     Args:
-        baseline: every pixel of x0.
+        baseline: the value of every pixel of x0.
     """
 
     name: ClassVar[str] = "ig"
@@ -108,9 +114,9 @@ class IntegratedGradients(Averaged):
 
 
 class _AveragedView(View):
-    """Makes a pass of its own for each sample, with smooth slopes; only the logits come from the shared pass.
+    """A view that makes a pass of its own for each sample, with smooth slopes of rectifiers.
 
-    State: ``ids``, for what is drawn per image.
+    State: ``ids`` int64 N, the images' identities.
     """
 
     in_place = False
@@ -122,13 +128,7 @@ class _AveragedView(View):
         return {"ids": ids}
 
     def read(
-        self,
-        prepared: Attackable,
-        recorded: Recorded,
-        images: Tensor,
-        classes: Tensor,
-        state: State,
-        graph: bool,
+        self, prepared: Attackable, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool
     ) -> tuple[Tensor, State]:
         own = self.interpreter
         total = torch.zeros_like(images)

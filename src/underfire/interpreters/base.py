@@ -47,7 +47,7 @@ class View(ABC):
     refresh_passes: int = 0
 
     def begin(self, prepared: Attackable, images: Tensor, classes: Tensor, ids: Tensor) -> State:
-        """Make the state at the start. This must be cheap: costly work belongs into ``refresh``.
+        """Make the state at the start. This must be cheap: costly work belongs in ``refresh``.
 
         Args:
             ids: int64 N, the images' identities, for random numbers.
@@ -56,13 +56,7 @@ class View(ABC):
 
     @abstractmethod
     def read(
-        self,
-        prepared: Attackable,
-        recorded: Recorded,
-        images: Tensor,
-        classes: Tensor,
-        state: State,
-        graph: bool,
+        self, prepared: Attackable, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool
     ) -> tuple[Tensor, State]:
         """Read the maps of ``images`` for ``classes``, in [0, 1]. Returns them, and the state after this step.
 
@@ -70,7 +64,11 @@ class View(ABC):
         the last look stands for the map.
 
         Args:
-            recorded: the shared forward pass of ``images`` (which require a gradient), made when first looked at.
+            prepared: the network, for passes of the view's own.
+            recorded: the shared forward pass of ``images``, made when one of its values is first read.
+            images: N x C x H x W in [0, 1]; they require a gradient, or depend on a tensor that does.
+            classes: int64 N, the class that each map explains.
+            state: the state from ``begin``, ``read`` or ``refresh``.
             graph: True if the maps will be differentiated. Otherwise the state is only read, in the cheapest way.
         """
 
@@ -133,7 +131,7 @@ class Interpreter(ABC):
         return partial(self.read, classifier)
 
     def identity(self, classifier: Classifier) -> str:
-        """Return everything that the maps depend on beside the classifier, as text, for the record of a run."""
+        """Return everything but the classifier that the maps depend on, as text, for the record of a run."""
         return repr(self)
 
     def reseeded(self, offset: int = 1) -> Interpreter | None:
@@ -144,9 +142,9 @@ class Interpreter(ABC):
         return None
 
     def sketch(self) -> Interpreter:
-        """Return a quick form that uses the same parts of a network, to try beforehand if the interpreter works.
+        """Return a quick form that uses the same parts of a network, to try if the interpreter works with it.
 
-        Its maps mean nothing. It is the interpreter itself if that is quick.
+        Its maps mean nothing. An interpreter that is quick returns itself.
         """
         return self
 
@@ -170,8 +168,9 @@ class Interpreter(ABC):
             batch_size: images at once; by default what suits the device and the image size. No map depends on it.
 
         Raises:
-            InputError: for images or classes that cannot be.
-            InterpreterError: where the classifier does not have what the interpreter needs.
+            InputError: images or classes have a wrong type, shape or value.
+            InterpreterError: the classifier lacks something that the interpreter needs.
+            NoGradientError: the interpreter differentiates the network, and the network has no gradient.
         """
         if not isinstance(classifier, Classifier):
             raise InputError(

@@ -1,9 +1,9 @@
-"""CAM: where the last convolutional features speak for a class."""
+"""CAM: the last convolutional features, weighted by the head's weights of the class."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -16,22 +16,44 @@ from underfire.numerics import full_precision
 
 
 def features_of(recorded: Recorded, interpreter: str) -> Tensor:
-    """The last convolutional features N x C x h x w. Raises InterpreterError where there are none."""
+    """Return the last convolutional features N x C x h x w of a forward pass.
+
+    Raises:
+        InterpreterError: the network has none; the message begins with the name of the ``interpreter``.
+    """
     if recorded.features is None or recorded.features.ndim != 4:
         raise InterpreterError(
-            f"{interpreter} needs convolutional features N x C x h x w that are pooled before the head, and none were "
-            "seen in this classifier's forward pass. Name the module whose output they are: "
-            "Classifier(..., features='layer4'). A network without convolutional features (a vision transformer) has "
-            "none to name: use interpreters.Grad(), which needs nothing but the network."
+            f"{interpreter} needs convolutional features N x C x h x w that are pooled before the head, and the "
+            "forward pass of this classifier has none that could be found. Name the module that outputs them: "
+            "Classifier(..., features='layer4'). A network without convolutional features, such as a vision "
+            "transformer, works with interpreters.Grad(), which needs no features."
         )
     return recorded.features
 
 
+class ReadsFeatures(Protocol):
+    """An interpreter whose map follows from one forward pass: the part of it that ``FeatureView`` uses."""
+
+    def map_of(self, recorded: Recorded, classes: Tensor, graph: bool = False) -> Tensor: ...
+
+
+class FeatureView(View):
+    """A view that reads the map from the shared forward pass, exactly as the honest map is read."""
+
+    def __init__(self, interpreter: ReadsFeatures) -> None:
+        self.interpreter = interpreter
+
+    def read(
+        self, prepared: Attackable, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool
+    ) -> tuple[Tensor, State]:
+        return self.interpreter.map_of(recorded, classes, graph), state
+
+
 @dataclass(frozen=True)
 class CAM(Interpreter):
-    """sum_k W[c, k] A_k over the last convolutional features A, min-max per image (Zhou et al. 2016).
+    """Class activation maps: sum_k W[c, k] A_k over the last features A, min-max per image (Zhou et al. 2016, eq. 2).
 
-    Needs a classifier whose logits are a linear layer of the features' spatial mean, to 1e-4.
+    The classifier's logits must be a linear layer of the spatial mean of A, up to a relative difference of 1e-4.
     """
 
     name: ClassVar[str] = "cam"
@@ -44,14 +66,15 @@ class CAM(Interpreter):
             error = recorded.cam_error()
             if not error <= classifier.tolerance:
                 raise InterpreterError(
-                    "CAM needs logits = linear(mean of the last features over space), and this classifier's differ "
-                    f"from that by {error:.2g} (relative; at most {classifier.tolerance} is accepted): something lies "
-                    "between its features and its head. Grad-CAM makes no such assumption: use interpreters.GradCAM()."
+                    "CAM needs logits = linear(mean of the last features over space), and the logits of this "
+                    f"classifier differ from that by {error:.2g} (relative; at most {classifier.tolerance} is "
+                    "accepted): something lies between its features and its head. Grad-CAM makes no such assumption: "
+                    "use interpreters.GradCAM()."
                 )
             return self.map_of(recorded, classes)
 
-    def map_of(self, recorded: Recorded, classes: Tensor) -> Tensor:
-        """The map N x h x w of one forward pass."""
+    def map_of(self, recorded: Recorded, classes: Tensor, graph: bool = False) -> Tensor:
+        """Compute the maps N x h x w of one forward pass; ``graph`` makes no difference."""
         features, weight = full_precision(features_of(recorded, "CAM")), recorded.weight
         assert weight is not None
         if weight.shape[0] == 1:  # a single logit z stands for the two logits (0, z)
@@ -59,20 +82,4 @@ class CAM(Interpreter):
         return min_max(torch.einsum("nc,nchw->nhw", weight[classes], features))
 
     def view(self) -> View:
-        return _CAMView(self)
-
-
-class _CAMView(View):
-    def __init__(self, interpreter: CAM) -> None:
-        self.interpreter = interpreter
-
-    def read(
-        self,
-        prepared: Attackable,
-        recorded: Recorded,
-        images: Tensor,
-        classes: Tensor,
-        state: State,
-        graph: bool,
-    ) -> tuple[Tensor, State]:
-        return self.interpreter.map_of(recorded, classes), state
+        return FeatureView(self)

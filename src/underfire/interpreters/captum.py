@@ -1,4 +1,4 @@
-"""Any attribution method of captum as an interpreter: to read with, and to attack where it can be differentiated."""
+"""The attribution methods of captum as interpreters: to read with, and to attack if they can be differentiated."""
 
 from __future__ import annotations
 
@@ -22,23 +22,26 @@ from underfire.interpreters.maps import min_max, pooled_map
 from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers
 
 AGREES = 0.99
+"""The cosine with finite differences from which on a map's derivative is trusted; see ``agreement``."""
 
 
 @dataclass(frozen=True)
 class Captum(Interpreter):
-    """The map of ``captum.attr.METHOD``: for gradient methods |attribution|, the largest over channels; for methods
-    that change parts of the image or look at a layer, the positive part of the sum over channels. Pooled, min-max.
+    """The map of an attribution method of captum, average-pooled, min-max per image.
 
-    Joint attacks need its derivative in the image. Captum's own gradients have none; here they are taken with a graph
-    and, as for Grad, through smooth rectifiers. Whether that makes the method differentiable is measured before the
-    first step, against finite differences.
+    For gradient methods it is the largest |attribution| over channels; for methods that change parts of the image or
+    look at a layer, the positive part of the sum over channels.
+
+    Joint attacks need the derivative of the map in the image, and captum's own gradients have none. In the attack's
+    view they are taken with a graph and, as for Grad, through smooth rectifiers. Before the first step, a comparison
+    with finite differences shows if that makes the method differentiable; if not, the attack is refused.
 
     Args:
         method: a class of ``captum.attr``: ``Saliency``, ``DeepLift``, ``Lime``, ``KernelShap``, ``Occlusion``, ...
-        options: of its ``attribute``, such as ``{"n_samples": 200}``; kept as sorted pairs.
-        cells: LIME, SHAP, ablation and occlusion look at the image in so many times so many squares.
-        pool: side of the pooling window in pixels; as for ``Grad`` where None.
-        seed: of methods that draw random numbers, which are the same for an image whenever it is explained.
+        options: arguments of the method's ``attribute``, such as ``{"n_samples": 200}``; kept as sorted pairs.
+        cells: LIME, SHAP, ablation and occlusion divide the image into ``cells`` x ``cells`` squares.
+        pool: side of the pooling window in pixels; as for ``Grad`` if None.
+        seed: seed of methods that draw random numbers. An image always gets the same numbers with the same seed.
         smoothing: the slope of rectifiers in the attack's view; honest maps never use it.
     """
 
@@ -68,6 +71,7 @@ class Captum(Interpreter):
         return f"{self.name}:{self.method}"
 
     def _class(self) -> Any:
+        """Return captum's class of the method. Raises InputError if there is none, or captum is not installed."""
         try:
             known = methods()
         except ImportError as error:
@@ -78,22 +82,24 @@ class Captum(Interpreter):
 
     @property
     def _takes(self) -> Mapping[str, inspect.Parameter]:
+        """The parameters of the method's ``attribute``."""
         return inspect.signature(self._class().attribute).parameters
 
     @property
     def _built_with(self) -> Mapping[str, inspect.Parameter]:
+        """The parameters of the method's constructor."""
         return inspect.signature(self._class().__init__).parameters
 
     @property
     def draws(self) -> bool:
-        """Whether the method draws random numbers."""
+        """True if the method draws random numbers."""
         return "n_samples" in self._takes
 
     def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
         return self.bound_to(classifier)(images, classes, ids)
 
     def bound_to(self, classifier: Classifier) -> HonestMaps:
-        own = copy.deepcopy(classifier)  # captum hangs hooks into the network, and leaves them there after an error
+        own = copy.deepcopy(classifier)  # because captum registers hooks, and leaves them there after an error
 
         def read(images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
             return self.map_of(self.attribution(own, images.detach().clone(), classes, ids, graph=False))
@@ -104,29 +110,39 @@ class Captum(Interpreter):
         return replace(self, seed=self.seed + offset) if self.draws else None
 
     def attribution(self, pixels: Pixels, images: Tensor, classes: Tensor, ids: Tensor, graph: bool) -> Tensor:
-        """What captum returns, N x C x h x w."""
+        """Compute captum's attribution N x C x h x w.
+
+        Args:
+            pixels: the network.
+            images: N x C x H x W in [0, 1].
+            classes: int64 N.
+            ids: int64 N, the images' identities, for random numbers.
+            graph: True if the attribution will be differentiated.
+        """
         method = self._made(pixels)
         if graph and hasattr(method, "gradient_func") and "model" not in self._built_with:
-            method.gradient_func = _gradients  # with a "model", gradients go through hooks that a graph outlives
+            method.gradient_func = _gradients  # not with a "model": its hooks are gone when the graph is used
         if not self.draws:
             return self._attribute(method, images, classes)
         parts = []
-        for index, name in enumerate(ids.tolist()):  # alone, so that nothing depends on the batch
-            with randomness.seeded((name + self.seed * 0x9E3779B97F4A7C15) % 2**63, images.device):
+        for index, image_id in enumerate(ids.tolist()):  # one by one, so that nothing depends on the batch
+            with randomness.seeded((image_id + self.seed * 0x9E3779B97F4A7C15) % 2**63, images.device):
                 parts.append(self._attribute(method, images[index : index + 1], classes[index : index + 1]))
         return torch.cat(parts)
 
     def _made(self, pixels: Pixels) -> Any:
+        """Make captum's object for the network, and for the layer if the method looks at one."""
         if "layer" not in self._built_with:
             return self._class()(pixels)
         if pixels.features is None:
             raise InterpreterError(
-                f"captum's {self.method} looks at a layer, and the classifier does not say which: name it with "
+                f"captum's {self.method} looks at a layer, and the classifier names none: give it with "
                 "Classifier(..., features='layer4')."
             )
         return self._class()(pixels, pixels.module.get_submodule(pixels.features))
 
     def _attribute(self, method: Any, images: Tensor, classes: Tensor) -> Tensor:
+        """Call the method's ``attribute``, with squares, windows and baselines that suit the images."""
         takes, given = self._takes, {**dict(self.options), "target": classes}
         channels, height, width = images.shape[1:]
         rows, columns = (-(-side // self.cells) for side in (height, width))
@@ -143,14 +159,18 @@ class Captum(Interpreter):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 found = method.attribute(images, **given)
+        except torch.OutOfMemoryError:
+            raise
         except (AssertionError, TypeError, ValueError, RuntimeError, NotImplementedError, AttributeError) as error:
             raise InterpreterError(f"captum's {self.method} cannot explain this classifier: {error}") from error
         if not isinstance(found, Tensor) or found.ndim != 4:
-            raise InterpreterError(f"captum's {self.method} returns no map N x C x h x w of an image.")
+            raise InterpreterError(
+                f"captum's {self.method} returns no map of an image; expected a tensor N x C x h x w."
+            )
         return found
 
     def map_of(self, attribution: Tensor) -> Tensor:
-        """The map N x h x w of an attribution N x C x h x w."""
+        """Compute the maps N x h x w of attributions N x C x h x w."""
         if "layer" in self._built_with:
             return min_max(attribution.sum(1).clamp_min(0))
         if "feature_mask" in self._takes or "sliding_window_shapes" in self._takes:
@@ -162,9 +182,9 @@ class Captum(Interpreter):
 
 
 class _CaptumView(View):
-    """Makes passes of its own. Before the first one that will be differentiated, it measures whether it can be.
+    """A view that makes passes of its own. Before the first differentiated one, it checks the derivative.
 
-    State: ``ids``, for what is drawn per image.
+    State: ``ids`` int64 N, the images' identities.
     """
 
     in_place = False
@@ -177,17 +197,11 @@ class _CaptumView(View):
         return {"ids": ids}
 
     def read(
-        self,
-        prepared: Attackable,
-        recorded: Recorded,
-        images: Tensor,
-        classes: Tensor,
-        state: State,
-        graph: bool,
+        self, prepared: Attackable, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool
     ) -> tuple[Tensor, State]:
         if graph and not self.checked:
-            seen = recorded.logits.detach().argmax(1)  # a class that something speaks for, so that its map is not empty
-            self._check(prepared, images.detach()[:2], seen[:2], state["ids"][:2])
+            predicted = recorded.logits.detach().argmax(1)  # a class whose map is not empty
+            self._check(prepared, images.detach()[:2], predicted[:2], state["ids"][:2])
             self.checked = True
         before = prepared.forwards
         assert isinstance(prepared, Pixels)  # captum needs the module itself
@@ -203,21 +217,25 @@ class _CaptumView(View):
             return self.interpreter.map_of(self.interpreter.attribution(pixels, images, classes, ids, graph))
 
     def _check(self, prepared: Attackable, images: Tensor, classes: Tensor, ids: Tensor) -> None:
-        """With slopes that some function has, in float64."""
+        """Compare the map's derivative with finite differences, in float64, with slopes that are true derivatives.
+
+        Raises:
+            InterpreterError: they do not agree.
+        """
         exact = Pixels(copy.deepcopy(prepared.module).double(), prepared.mean, prepared.std, prepared.features)
         smooth = Smoothing("softplus", 0.05)
         found = agreement(lambda x: self._maps(exact, x, classes, ids, smooth, graph=True), images.double())
         if not found >= AGREES:
             raise InterpreterError(
                 f"captum's {self.interpreter.method} cannot be attacked: the derivative of its map agrees with finite "
-                f"differences to a cosine of {found:.2f}, and {AGREES} is needed. It can read "
-                f"what an attack on another interpreter makes, or one on the prediction alone: --read-with captum:"
-                f"{self.interpreter.method}, or readers= in Python, with --interpreter cam or another one of ours."
+                f"differences to a cosine of {found:.2f}, and {AGREES} is needed. It can read the images of an attack "
+                "on another interpreter, or on the prediction alone: --interpreter cam --read-with "
+                f"captum:{self.interpreter.method}, or readers= in Python."
             )
 
 
 def methods() -> dict[str, Any]:
-    """The methods by their names in captum. Raises ImportError without captum."""
+    """Return captum's attribution methods by their names. Raises ImportError if captum is not installed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from captum import attr
@@ -225,9 +243,12 @@ def methods() -> dict[str, Any]:
 
 
 def _explains(part: object) -> bool:
-    """Whether ``part`` is an attribution method for an image and a class."""
+    """Return True if ``part`` is an attribution method for an image and a class.
+
+    Permutation methods are none: they exchange parts between the images of a batch.
+    """
     if not inspect.isclass(part) or not hasattr(part, "attribute") or "Permutation" in part.__name__:
-        return False  # permutations exchange parts of the batch's images
+        return False
     made, called = (inspect.signature(f).parameters for f in (part.__init__, part.attribute))
     required = [n for n, p in called.items() if p.default is inspect.Parameter.empty and n not in ("self", "kwargs")]
     needs = {n for n, p in made.items() if p.default is inspect.Parameter.empty} - {"self", "model", "forward_func"}
@@ -241,7 +262,13 @@ def _gradients(
     target_ind: Any = None,
     additional_forward_args: Any = None,
 ) -> tuple[Tensor, ...]:
-    """What captum's gradient function returns, with a graph. Without a target, the function has one already."""
+    """Compute gradients as captum's ``gradient_func`` does, but with a graph.
+
+    Args:
+        forward_fn: the network; if ``target_ind`` is None, a function without arguments that returns the target logits.
+        inputs: the tensors to differentiate in.
+        target_ind: the classes.
+    """
     with torch.enable_grad():
         if target_ind is None:
             chosen = forward_fn()

@@ -1,8 +1,8 @@
-"""Convolutions of a frozen network, differentiated twice without the work that nobody asked for.
+"""Convolutions with frozen weights whose second derivative is cheap.
 
-The second-order backward pass of PyTorch's convolution computes gradients of the weights also where they are frozen.
-For a frozen weight a convolution is linear in its input, so that the derivative of its input gradient is the
-convolution itself: one pass in place of three, with the same bits.
+The second-order backward pass of PyTorch's convolution computes gradients of the weights even if they are frozen. With
+a frozen weight, a convolution is linear in its input, and the derivative of its input gradient is the convolution
+itself: one pass instead of three, with the same bits.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ Size = int | tuple[int, ...] | list[int]
 
 
 class _Convolution(torch.autograd.Function):
+    """A convolution that is differentiated in its input alone."""
+
     @staticmethod
     def forward(ctx: Any, image: Tensor, weight: Tensor, bias: Tensor | None, how: tuple[Any, ...]) -> Tensor:
         ctx.save_for_backward(image, weight)
@@ -33,7 +35,7 @@ class _Convolution(torch.autograd.Function):
 
 
 class _InputGradient(torch.autograd.Function):
-    """Linear in the gradient; ``image`` lends its shape alone."""
+    """The input gradient of a convolution. It is linear in ``gradient``; only the shape of ``image`` matters."""
 
     @staticmethod
     def forward(ctx: Any, gradient: Tensor, image: Tensor, weight: Tensor, how: tuple[Any, ...]) -> Tensor:
@@ -53,6 +55,7 @@ class _InputGradient(torch.autograd.Function):
 
 
 def _pair(size: Size) -> list[int]:
+    """Turn a size that is one number, or a sequence of one or two, into two numbers."""
     return [size, size] if isinstance(size, int) else list(size) * (2 // len(size))
 
 
@@ -65,7 +68,10 @@ def frozen_conv2d(
     dilation: Size = 1,
     groups: int = 1,
 ) -> Tensor:
-    """``torch.conv2d`` for weights without gradients; like it in every value, cheaper in its second derivative."""
+    """Compute ``torch.conv2d``, with a cheaper second derivative if the weights need no gradient.
+
+    All values and derivatives are those of ``torch.conv2d``, bit for bit.
+    """
     trains = weight.requires_grad or (bias is not None and bias.requires_grad)
     if trains or isinstance(padding, str) or input.ndim != 4 or not torch.is_grad_enabled():
         return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)

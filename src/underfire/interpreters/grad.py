@@ -1,4 +1,4 @@
-"""Grad: how strongly each pixel moves the classifier's loss (Simonyan et al. 2014)."""
+"""Grad: the size of the loss's gradient in each pixel (Simonyan et al. 2014)."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from underfire.interpreters.smoothing import Smoothing
 
 @dataclass(frozen=True)
 class Grad(Interpreter):
-    """|d loss / d pixel|, the largest over channels, average-pooled, min-max per image.
+    """Saliency: |d loss / d pixel|, largest over channels, average-pooled, min-max per image (Simonyan et al. 2014).
 
-    The loss is the class's log-odds, whose gradient is the cross-entropy's up to a factor per image: the map is the
-    same, and does not collapse where the classifier is certain.
+    The loss is the log-odds of the class. Its gradient is that of the cross-entropy up to a factor per image, so that
+    the map is the same; but it does not become 0 if the classifier is certain.
 
     Args:
-        pool: side of the pooling window in pixels; None takes 4 for images of at least 128 pixels, 2 from 32, else 1
-            (56 x 56 maps at 224, 16 x 16 at 32).
+        pool: side of the pooling window in pixels. If None: 4 for images of at least 128 pixels, 2 from 32 on, else 1
+            (maps of 56 x 56 at 224 pixels, and of 16 x 16 at 32).
         smoothing: the slope of rectifiers in the attack's view; honest maps never use it.
-        view_pixels: the pixels by which the attack's view differentiates: ``raw`` ones in [0, 1], as the honest map
-            does, or ``normalised`` ones, as ADV2's published experiments did. They differ where the network's
+        view_pixels: the pixels in which the attack's view differentiates: ``raw`` pixels in [0, 1], as the honest map
+            does, or ``normalised`` pixels, as ADV2's published experiments did. The two differ if the network's
             normalisation divides the channels by different values.
     """
 
@@ -53,7 +53,7 @@ class Grad(Interpreter):
         return self.map_of(gradient)
 
     def map_of(self, gradient: Tensor) -> Tensor:
-        """The map N x h x w of an input gradient N x C x H x W."""
+        """Compute the maps N x h x w of a gradient N x C x H x W in the pixels."""
         return pooled_map(gradient, self.pool)
 
     def view(self) -> View:
@@ -61,20 +61,14 @@ class Grad(Interpreter):
 
 
 class _GradView(View):
-    """One forward pass gives the logits and, through its graph, the gradient that the map is made of."""
+    """A view that differentiates the shared forward pass to get the map."""
 
     def __init__(self, interpreter: Grad) -> None:
         self.interpreter = interpreter
         self.smoothing = interpreter.smoothing
 
     def read(
-        self,
-        prepared: Attackable,
-        recorded: Recorded,
-        images: Tensor,
-        classes: Tensor,
-        state: State,
-        graph: bool,
+        self, prepared: Attackable, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool
     ) -> tuple[Tensor, State]:
         total = log_odds(recorded.logits, classes).sum()
         (gradient,) = torch.autograd.grad(total, images, create_graph=graph, retain_graph=True)

@@ -18,18 +18,20 @@ from underfire.interpreters.smoothing import Smoothing
 
 @dataclass(frozen=True)
 class LRP(Interpreter):
-    """The class's logit handed back layer by layer to the pixels, each layer's share by a rule (Bach et al. 2015); then
-    the sum over channels, its positive part, average-pooled, min-max per image.
+    """Layer-wise relevance propagation (Bach et al. 2015).
+
+    The logit of the class is distributed backwards, layer by layer, to the pixels; a rule sets the share of each input
+    of a layer. The map is the positive part of the sum over channels, average-pooled, min-max per image.
+
+    Layers that no rule is made for (attention, gates, a batch norm that does not follow a convolution) pass on
+    value x gradient. The relevance of a pixel is that of its normalised value.
 
     Args:
-        rule: ``epsilon`` or ``z+``; see ``Propagation``. ``z+`` is the rule of convolutions; the linear layers at the
-            end follow ``epsilon``, as is usual.
-        epsilon: of that rule.
-        pool: side of the pooling window in pixels; as for ``Grad`` where None.
+        rule: the rule of convolutions, ``epsilon`` or ``z+``; see ``Propagation``. The linear layers at the end always
+            follow ``epsilon``, as is usual.
+        epsilon: the stabiliser of the epsilon rule, above 0.
+        pool: side of the pooling window in pixels; as for ``Grad`` if None.
         smoothing: the slope of rectifiers in the attack's view; honest maps never use it.
-
-    What a network does beside convolutions, linear layers, rectifiers, pooling and sums (attention, gates, a batch norm
-    that no convolution precedes) hands on value x gradient. Relevance of a pixel is that of its normalised value.
     """
 
     name: ClassVar[str] = "lrp"
@@ -63,7 +65,15 @@ class LRP(Interpreter):
         graph: bool = False,
         smoothing: Smoothing | None = None,
     ) -> Tensor:
-        """Relevance N x C x H x W of the pixels of ``images``, which require a gradient, for ``classes``."""
+        """Compute the relevance N x C x H x W of the pixels for ``classes``.
+
+        Args:
+            pixels: the network.
+            images: N x C x H x W in [0, 1]; they must require a gradient, or depend on a tensor that does.
+            classes: int64 N.
+            graph: True if the relevance will be differentiated.
+            smoothing: the slope of rectifiers; exact if None.
+        """
         with torch.enable_grad():
             with Propagation(self.rule, self.epsilon, smoothing) as rules:
                 logits = pixels.run(images)
@@ -75,7 +85,7 @@ class LRP(Interpreter):
             return gradient * pixels.normalise(images)
 
     def map_of(self, relevance: Tensor) -> Tensor:
-        """The map N x h x w of relevance N x C x H x W."""
+        """Compute the maps N x h x w of relevance N x C x H x W."""
         return pooled_map(relevance.sum(1, keepdim=True).clamp_min(0), self.pool)
 
     def view(self) -> View:
@@ -83,7 +93,7 @@ class LRP(Interpreter):
 
 
 class _LRPView(View):
-    """Makes a pass of its own, whose gradients are the rules'; the logits come from the shared pass."""
+    """A view that makes a pass of its own, whose backward pass follows the rules."""
 
     in_place = False
 
@@ -91,13 +101,7 @@ class _LRPView(View):
         self.interpreter = interpreter
 
     def read(
-        self,
-        prepared: Attackable,
-        recorded: Recorded,
-        images: Tensor,
-        classes: Tensor,
-        state: State,
-        graph: bool,
+        self, prepared: Attackable, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool
     ) -> tuple[Tensor, State]:
         relevance = self.interpreter.relevance(prepared, images, classes, graph, self.interpreter.smoothing)
         prepared.backwards += 1 + graph

@@ -1,4 +1,4 @@
-"""Small operations on attribution maps that several interpreters share."""
+"""Operations on attribution maps that several interpreters share."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ def min_max(maps: Tensor) -> Tensor:
 
 
 def pooled_map(attribution: Tensor, pool: int | None = None) -> Tensor:
-    """|attribution| N x C x H x W: the largest over channels, average-pooled, min-max per image. N x h x w.
+    """Make maps N x h x w of attributions N x C x H x W.
 
-    ``pool`` is the window's side in pixels; where None, 4 for images of at least 128 pixels, 2 from 32, else 1.
+    Takes the largest absolute value over the channels, averages over windows, and scales each map to [0, 1].
+
+    Args:
+        pool: side of the window in pixels. If None: 4 for images of at least 128 pixels, 2 from 32 on, else 1.
     """
     side = min(attribution.shape[2:])
     window = pool or (4 if side >= 128 else 2 if side >= 32 else 1)
@@ -24,10 +27,17 @@ def pooled_map(attribution: Tensor, pool: int | None = None) -> Tensor:
 
 
 def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
-    """log(p_c / (1 - p_c)) of each row's class: z_c - logsumexp over the other classes. N.
+    """Compute log(p_c / (1 - p_c)) for each image's class c: z_c - logsumexp of the remaining logits.
 
-    Its gradient is that of the cross-entropy up to a positive factor per image, which does not underflow where the
-    classifier is certain.
+    Its gradient is that of the cross-entropy up to a factor per image, but it does not underflow if the classifier is
+    certain.
+
+    Args:
+        logits: z, N x K.
+        classes: int64 N.
+
+    Returns:
+        The log-odds, N.
     """
     chosen = torch.nn.functional.one_hot(classes, logits.shape[1]).bool()
     others = logits.masked_fill(chosen, -torch.inf).logsumexp(1)

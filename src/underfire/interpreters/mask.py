@@ -1,4 +1,4 @@
-"""MASK: the smallest part of the image without which the class is lost (Fong & Vedaldi 2017)."""
+"""MASK: the smallest part of the image that must be blurred for the class to be lost (Fong & Vedaldi 2017)."""
 
 from __future__ import annotations
 
@@ -21,36 +21,39 @@ from underfire.interpreters.mask_view import MaskView
 
 @dataclass(frozen=True)
 class MASK(Interpreter):
-    """1 - m for the mask m that minimises p_c(x m + blur(x) (1 - m)) + l1 |1 - m|_1 + tv TV(m) (Fong & Vedaldi 2017).
+    """Meaningful perturbations: 1 - m, for a mask m that is optimised for each image (Fong & Vedaldi 2017, eq. 3).
 
-    Maps are in [0, 1] as they are solved, without min-max: 1 where a pixel must be blurred for the class to be lost.
-    The defaults are the parameters of ADV2's experiments; ``older`` has those of its earlier ones. The solver is
-    noisy in itself: another ``seed`` gives other maps of the same image, and that distance is the floor beside which
-    any distance between its maps must be read.
+    The mask minimises p_c(x m + blur(x) (1 - m)) + l1 |1 - m|_1 + tv TV(m), where p_c is the probability of the class.
+    A map is 1 at pixels that must be blurred for the class to be lost. Maps are not scaled with min-max.
+
+    The solver is noisy: another ``seed`` gives another map of the same image. Compare every distance between maps with
+    the distance between two seeds, which runs report as the noise floor.
+
+    The defaults are the parameters of ADV2's experiments. A parameter given as ``Scaled(small, large)`` has the first
+    value for images of 32 pixels and the second for 224, and is interpolated for other sizes. A number is for all.
 
     Args:
-        iterations: steps of Adam.
+        iterations: the number of Adam's steps.
         learning_rate: of Adam.
-        cells: side of the mask along the image's short side.
-        l1: weight of |1 - m|, summed over cells, or averaged where ``l1_mean``.
+        cells: the number of mask cells along the image's short side.
+        l1: weight of |1 - m|, summed over cells; averaged if ``l1_mean``.
+        l1_mean: see ``l1``.
         tv: weight of the total variation, the sum over cells of (|dx|^2 + |dy|^2 + 1e-8)^(power/2).
-        blur: side of the Gaussian window that blurs the image, in pixels, at least 3; ``blur_sigma`` its standard
-            deviation, by the window's size where None.
-        mask_blur: side of the window that blurs the upsampled mask; 1 for none.
-        jitter: pixels by which the image is enlarged before each step takes a random crop of it.
-        start: every cell at the beginning.
-        tolerance: an image is finished when no cell of its mask moved further over ten steps; 0 to run all. Under
-            jitter masks never rest, so that this serves parameters without. Passes that an attack counts are then
-            those of the batch: of its slowest image.
-        seed: of the jitter.
-        free_steps, unrolled_steps: what the attack's view does to its mask in each step of the attack: steps without a
-            graph, then steps through which it differentiates (4 and 4 in [ADV2]'s experiments).
-        refresh_every: steps of the attack after which the view's mask is solved afresh.
-        view_memory: ``fast`` keeps the graph of all unrolled steps, ``small`` one at a time, and makes
-            each of those steps twice.
-
-    Parameters given as ``Scaled(small, large)`` belong to images of 32 and 224 pixels and are interpolated for others;
-    a number holds for every size.
+        power: see ``tv``.
+        blur: side of the Gaussian window that blurs the image, in pixels, at least 3.
+        blur_sigma: standard deviation of that window, in pixels; if None, it follows from the side.
+        mask_blur: side of the Gaussian window that blurs the upsampled mask, in pixels; 1 for no blur.
+        jitter: each step sees a random crop of the image, which was enlarged by this number of pixels before.
+        start: the value of every cell at the beginning, in [0, 1].
+        tolerance: an image is finished when no cell of its mask has moved further than this over ten steps; 0 to make
+            all steps. With jitter, masks never come to rest. The passes that results count are those of the slowest
+            image of a batch.
+        seed: seed of the jitter.
+        free_steps, unrolled_steps: steps of the mask in each step of an attack: first steps without a graph, then steps
+            that the attack differentiates (4 and 4 in ADV2's experiments).
+        refresh_every: the number of attack steps after which the view solves its mask afresh.
+        view_memory: ``fast`` keeps the graphs of all unrolled steps; ``small`` keeps one at a time, and makes each
+            unrolled step twice.
     """
 
     name: ClassVar[str] = "mask"
@@ -86,7 +89,7 @@ class MASK(Interpreter):
             if not all(0 < value < math.inf for value in values(getattr(self, name))):
                 raise InputError(f"{name} is {getattr(self, name)}; expected a finite number above 0.")
         if not 0 <= self.start <= 1:
-            raise InputError(f"start is {self.start}; a mask lies in [0, 1].")
+            raise InputError(f"start is {self.start}; expected a number in [0, 1], like all values of a mask.")
         if self.view_memory not in ("fast", "small"):
             raise InputError(f"view_memory is {self.view_memory!r}; expected 'fast' or 'small'.")
 
@@ -105,10 +108,10 @@ class MASK(Interpreter):
 
     @classmethod
     def quick(cls) -> MASK:
-        """For a look at plain drawings: a third of the solver's steps, from an image that is blurred all over.
+        """Make MASK with parameters for plain drawings: a third of the steps, a wide blur, and a mask that begins at 0.
 
-        The blur takes away what is as large as the image, and a whole image costs half of what its class is worth. A
-        narrow blur leaves drawings recognisable, and where nothing is lost by halves nothing pulls at the mask.
+        With a narrow blur, drawings stay recognisable, and the mask has nothing to gain. The wide blur removes shapes
+        as large as the image. The weight of the area is such that a whole image costs half of what its class is worth.
         """
         return cls(
             iterations=100,
@@ -122,13 +125,13 @@ class MASK(Interpreter):
 
     @classmethod
     def older(cls) -> MASK:
-        """The parameters of [ADV2]'s earlier experiments: no jitter, a flat blur, weaker total variation."""
+        """Make MASK with the parameters of ADV2's earlier experiments: no jitter, a flat blur, less total variation."""
         return cls(
             iterations=500, l1=1e-2, l1_mean=True, tv=1e-4, blur=Scaled(3, 11), blur_sigma=10.0, mask_blur=1, jitter=0
         )
 
     def settings(self, height: int, width: int) -> Settings:
-        """The parameters for images of ``height`` x ``width`` pixels."""
+        """Compute the parameters for images of ``height`` x ``width`` pixels."""
         side = min(height, width)
         cells = at(self.cells, side) / side
         rows, columns = (max(1, round(cells * length)) for length in (height, width))
@@ -151,7 +154,7 @@ class MASK(Interpreter):
         )
 
     def problem(self, images: Tensor) -> Problem:
-        """What is minimised for ``images`` N x C x H x W."""
+        """Return the loss that is minimised for ``images`` N x C x H x W."""
         return problem_of(self.settings(*images.shape[2:]), images.dtype, images.device)
 
     def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:

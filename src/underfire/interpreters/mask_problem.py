@@ -1,7 +1,7 @@
-"""What MASK minimises (Fong & Vedaldi 2017, eq. 3), for a whole batch and differentiable in mask and image.
+"""The loss that MASK minimises (Fong & Vedaldi 2017, eq. 3), for a batch, differentiable in masks and images.
 
-Every linear step (enlarging, blurring, upsampling) separates into one matrix per side of the image, so that each is two
-small matrix products: faster than its convolution, and deterministic on a GPU, which bilinear upsampling is not.
+Every linear operation (enlarging, blurring, upsampling) is two small matrix products, one for each side of the image.
+That is faster than a convolution, and deterministic on a GPU, which bilinear upsampling is not.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from underfire.interpreters.mask_settings import Settings
 
 TV_EPSILON = 1e-8
 ALIGNED = 16
-"""Values of 32 bits that a processor's widest instructions take at once (64 bytes)."""
+"""The number of 32-bit values that a processor's widest instructions process at once (64 bytes)."""
 
 
 def _resize(inputs: int, outputs: int) -> Tensor:
-    """float64 ``outputs`` x ``inputs``: linear interpolation between the centres of pixels."""
+    """Make the matrix of a linear interpolation between the centres of pixels, float64 ``outputs`` x ``inputs``."""
     return F.interpolate(torch.eye(inputs, dtype=torch.float64)[None], outputs, mode="linear")[0].T.contiguous()
 
 
 def _blur(side: int, window: int, sigma: float) -> Tensor:
-    """float64 ``side`` x ``side``: a Gaussian window that mirrors the image at its border."""
+    """Make the matrix of a Gaussian blur that mirrors the image at its border, float64 ``side`` x ``side``."""
     offsets = torch.arange(window, dtype=torch.float64) - (window - 1) / 2
     weights = torch.exp(-0.5 * (offsets / sigma).square())
     reach = min((window - 1) // 2, side - 1)  # a window cannot mirror more than the whole image
@@ -37,11 +37,11 @@ def _blur(side: int, window: int, sigma: float) -> Tensor:
 
 
 class _Both:
-    """``rows`` @ image @ ``columns``^T for each image N x ... x h x w.
+    """The product ``rows`` @ image @ ``columns``^T for each image N x ... x h x w.
 
-    Inside, images are as wide as makes each of them begin on a border of ``ALIGNED`` values: where it begins decides
-    which instructions multiply it, so that with AVX-512 the last bits of the gradient of a 5 x 5 mask depended on its
-    place in the batch.
+    Images are padded to a width that is a multiple of ``ALIGNED`` values. Otherwise the address at which an image
+    begins decides which instructions multiply it: with AVX-512, the last bits of the gradient of a 5 x 5 mask then
+    depend on its place in the batch.
     """
 
     def __init__(self, rows: Tensor, columns: Tensor) -> None:
@@ -55,9 +55,9 @@ class _Both:
 
 
 class Problem:
-    """The loss of masks for images of one size, dtype and device; ``problem_of`` has those that were made before.
+    """The loss of masks for images of one size, dtype and device. Use ``problem_of`` to get one.
 
-    A mask m N x h x w in [0, 1] keeps pixels where it is 1 and blurs them where it is 0.
+    Masks are N x h x w in [0, 1]: 1 keeps a pixel, 0 blurs it.
     """
 
     def __init__(self, settings: Settings, dtype: torch.dtype, device: torch.device) -> None:
@@ -79,23 +79,25 @@ class Problem:
         self._upsample = _Both(spread(here.rows, here.height), spread(here.columns, here.width))
 
     def layers(self, images: Tensor) -> Tensor:
-        """What blends are made of: the blurred image, and what it lacks of the sharp one, both enlarged by the jitter.
+        """Compute the blurred image, and the sharp image minus the blurred one, both enlarged by the jitter.
 
-        N x 2C x (H + jitter) x (W + jitter) for images N x C x H x W.
+        Returns:
+            Both, joined along the channels: N x 2C x (H + jitter) x (W + jitter) for images N x C x H x W.
         """
         sharp = self._enlarge(images) if self.settings.jitter else images
         soft = self._soften(sharp)
         return torch.cat([soft, sharp - soft], 1)
 
     def upsampled(self, masks: Tensor) -> Tensor:
-        """Masks N x h x w at the size of the images."""
+        """Enlarge masks N x h x w to the size of the images."""
         return self._upsample(masks)
 
     def blend(self, layers: Tensor, masks: Tensor, offsets: Tensor) -> Tensor:
-        """image * mask + blurred * (1 - mask), N x C x H x W in [0, 1].
+        """Compute image * mask + blurred * (1 - mask), N x C x H x W in [0, 1].
 
         Args:
-            offsets: int64 N x 2 in 0..jitter, the corner of each image's crop. The mask stays where it is.
+            layers: see ``layers``.
+            offsets: int64 N x 2 in 0..jitter, the corner of each image's crop. The mask is not shifted.
         """
         soft, lack = self._crop(layers, offsets).chunk(2, 1)
         return torch.addcmul(soft, lack, self.upsampled(masks).unsqueeze(1))
@@ -111,10 +113,10 @@ class Problem:
         return tall.gather(3, columns.expand(count, planes, here.height, here.width))
 
     def penalty(self, masks: Tensor) -> Tensor:
-        """What a mask costs by itself: l1 * |1 - m|_1 + tv * sum (|dx|^2 + |dy|^2 + 1e-8)^(power/2), N.
+        """Compute the penalty of masks, l1 * |1 - m|_1 + tv * sum (|dx|^2 + |dy|^2 + 1e-8)^(power/2), N.
 
-        dx and dy are the differences to the right and lower neighbour of the same cell (published code pairs dx with
-        the transpose of dy).
+        dx and dy are the differences of a cell to its right and its lower neighbour. (Published code pairs dx with the
+        transpose of dy.)
         """
         across = masks[:, :-1, 1:] - masks[:, :-1, :-1]
         down = masks[:, 1:, :-1] - masks[:, :-1, :-1]
@@ -123,12 +125,12 @@ class Problem:
         return self.settings.l1 * (1 - masks).abs().sum((1, 2)) + self.settings.tv * variation
 
     def loss(self, logits: Tensor, classes: Tensor, masks: Tensor) -> Tensor:
-        """p_c of the blend, whose logits N x K are given, plus the mask's penalty. N."""
+        """Compute the probability of the class plus the penalty, N, from the logits N x K of the blends."""
         chosen = logits.softmax(1).gather(1, classes.unsqueeze(1)).squeeze(1)
         return chosen + self.penalty(masks)
 
 
 @lru_cache(maxsize=16)
 def problem_of(settings: Settings, dtype: torch.dtype, device: torch.device) -> Problem:
-    """The problem for images of this size; its matrices are made once."""
+    """Return the loss for images of this size; its matrices are made once and kept."""
     return Problem(settings, dtype, device)

@@ -1,4 +1,4 @@
-"""MASK's optimiser: Adam on a batch of masks, every image with its own moments, its own jitter and its own end."""
+"""MASK's optimiser: Adam on a batch of masks. Each image has its own moments, its own jitter and its own last step."""
 
 from __future__ import annotations
 
@@ -16,23 +16,26 @@ Run = Callable[[Tensor], Tensor]
 """Images N x C x H x W -> logits N x K."""
 
 CHECK_EVERY = 10
-"""Steps between two looks at which masks have come to rest."""
+"""The number of steps between two checks for masks that have come to rest."""
 
 
 def start(problem: Problem, images: Tensor) -> State:
-    """Masks that keep and blur everything by halves, with Adam's moments at 0."""
-    here = problem.settings
-    masks = images.new_full((len(images), here.rows, here.columns), here.start)
+    """Make the first state: masks that are ``settings.start`` everywhere, and Adam's moments at 0."""
+    settings = problem.settings
+    masks = images.new_full((len(images), settings.rows, settings.columns), settings.start)
     return {"mask": masks, **adam.start(masks)}
 
 
 def step(
     problem: Problem, run: Run, layers: Tensor, classes: Tensor, offsets: Tensor, state: State, graph: bool = False
 ) -> State:
-    """One step of Adam on the masks, clipped to [0, 1]: a forward pass, and a backward pass to the masks.
+    """Make one step of Adam on the masks, clipped to [0, 1]: one forward pass, and one backward pass to the masks.
 
     Args:
-        graph: whether the new state is differentiable, in ``layers`` and in the old one.
+        layers: the images as ``Problem.layers`` returns them.
+        classes: int64 N.
+        offsets: int64 N x 2, the corner of each image's crop.
+        graph: True if the new state is to be differentiable in ``layers`` and in the old state.
     """
     masks = state["mask"] if graph else state["mask"].detach().requires_grad_()
     with torch.enable_grad():
@@ -45,7 +48,7 @@ def step(
 
 
 def jitter(problem: Problem, seed: int, ids: Tensor, purpose: str, at: int | Tensor, steps: int) -> Tensor:
-    """int64 N x ``steps`` x 2: the corners of the crops, from each image's own random numbers."""
+    """Draw the corners of the crops, int64 N x ``steps`` x 2, from each image's own random numbers."""
     return randomness.integers(seed, ids, f"mask {purpose}", at, (steps, 2), problem.settings.jitter + 1)
 
 
@@ -60,14 +63,20 @@ def solve(
     iterations: int,
     tolerance: float = 0.0,
 ) -> Tensor:
-    """The masks N x h x w in [0, 1] after ``iterations`` steps, or where they come to rest before.
+    """Optimise the masks of a batch, N x h x w in [0, 1].
 
-    A mask rests once none of its cells has moved by more than ``tolerance`` over ``CHECK_EVERY`` steps. Rested images
-    leave in groups of eight, which changes no bit of the others' masks.
+    A mask stops early once none of its cells has moved by more than ``tolerance`` over ``CHECK_EVERY`` steps. Finished
+    images leave the batch in groups of eight, which changes no bit of the remaining masks.
 
     Args:
+        problem: the loss.
+        run: the network.
         images: N x C x H x W in [0, 1], N a multiple of eight (see ``batching``).
-        ids: int64 N, for the jitter.
+        classes: int64 N.
+        ids: int64 N, the images' identities, for the jitter.
+        seed: seed of the jitter.
+        iterations: the number of steps.
+        tolerance: see above; 0 to make all steps.
     """
     with torch.no_grad():
         layers = problem.layers(images.detach())

@@ -1,7 +1,7 @@
-"""Steps of MASK's optimiser, differentiated: how its masks would follow a change of the image.
+"""Differentiable steps of MASK's optimiser: the derivative of its masks in the image.
 
-Kept, the graph of every step stays in memory until the backward pass, which is the fast way. Recomputed, only the
-masks and moments between steps stay, and the backward pass makes each step again: one step's graph at a time.
+There are two ways. The fast one keeps the graphs of all steps until the backward pass. The other one keeps only the
+masks and moments between the steps; the backward pass makes each step again, with the graph of one step at a time.
 """
 
 from __future__ import annotations
@@ -15,15 +15,24 @@ from torch import Tensor
 from underfire.interpreters.mask_solver import State
 
 Step = Callable[[Tensor, int, State, bool], State]
-"""(layers, index of the step, state, whether the new state is differentiable) -> state."""
+"""(layers, index of the step, state, True if the new state is to be differentiable) -> new state."""
 
 DIFFERENTIABLE = ("mask", "first", "second")
+"""The parts of the state that steps are differentiated in."""
 
 
 def unroll(step: Step, layers: Tensor, state: State, steps: int, recompute: bool) -> tuple[Tensor, State]:
-    """``steps`` steps from ``state``, whose graph leads back to ``layers``.
+    """Make several steps, with a graph that leads back to ``layers``.
 
-    Returns the masks after each step, N x ``steps`` x h x w, and the last state, without a graph.
+    Args:
+        step: makes one step.
+        layers: the images as ``Problem.layers`` returns them.
+        state: the state before the first step.
+        steps: the number of steps.
+        recompute: make each step again in the backward pass, instead of keeping its graph.
+
+    Returns:
+        The masks after each step, N x ``steps`` x h x w, and the last state, without a graph.
     """
     if recompute:
         values = (state[name] for name in DIFFERENTIABLE)
@@ -39,6 +48,8 @@ def unroll(step: Step, layers: Tensor, state: State, steps: int, recompute: bool
 
 
 class _Recomputed(torch.autograd.Function):
+    """Several steps without graphs; the backward pass makes each again, last one first."""
+
     @staticmethod
     def forward(ctx: Any, layers: Tensor, step: Step, steps: int, count: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
         state: State = dict(zip(DIFFERENTIABLE, values, strict=True)) | {"count": count}

@@ -14,8 +14,8 @@ from underfire.interpreters.mask_solver import jitter, solve, start, step
 from underfire.interpreters.mask_unrolled import unroll
 from underfire.interpreters.smoothing import FrozenConvolutions
 
-# What a fresh solution leaves of Adam's memory ([ADV2]'s experiments).
 FIRST_KEPT, SECOND_KEPT, COUNT = 0.5, 0.25, 100.0
+"""After a fresh solution: the factors of Adam's moments, and its new step count (as in ADV2's experiments)."""
 
 
 class Solver(Protocol):
@@ -39,11 +39,13 @@ class Solver(Protocol):
 
 
 class MaskView(View):
-    """Per step of the attack, the mask follows the image by a few free steps of the solver, then by a few through which
-    the attack differentiates; each of the latter is a look. Every ``refresh_every`` steps the mask is solved afresh.
+    """A view with a mask that follows the image.
 
-    State: ``mask`` N x h x w and Adam's ``first``, ``second``, ``count``; ``ids`` and ``taken`` (the steps that the
-    mask has made, int64 N) for the jitter.
+    In each step of the attack, the mask makes a few steps of the solver without a graph, then a few that the attack
+    differentiates; each of these is a look. Every ``refresh_every`` steps the mask is solved afresh.
+
+    State: ``mask`` N x h x w and Adam's ``first``, ``second``, ``count``; for the jitter, the images' ``ids`` and the
+    number of steps that the mask has ``taken``, int64 N.
     """
 
     def __init__(self, interpreter: Solver) -> None:
@@ -76,15 +78,9 @@ class MaskView(View):
         }
 
     def read(
-        self,
-        prepared: Attackable,
-        recorded: Recorded,
-        images: Tensor,
-        classes: Tensor,
-        state: State,
-        graph: bool,
+        self, prepared: Attackable, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool
     ) -> tuple[Tensor, State]:
-        if not graph:  # nothing follows: the mask as it is
+        if not graph:
             return 1 - state["mask"], state
         own, problem = self.interpreter, self.interpreter.problem(images)
         steps = own.free_steps + own.unrolled_steps
@@ -95,12 +91,12 @@ class MaskView(View):
 
         def unrolled(layers: Tensor, index: int, state: State, graph: bool) -> State:
             with FrozenConvolutions():
-                where = offsets[:, own.free_steps + index]
-                return step(problem, prepared.run, layers, classes, where, state, graph)
+                corners = offsets[:, own.free_steps + index]
+                return step(problem, prepared.run, layers, classes, corners, state, graph)
 
         recompute = own.view_memory == "small"
         masks, state = unroll(unrolled, layers, state, own.unrolled_steps, recompute)
-        # One backward pass to the mask in each step; then one of second order through each unrolled step, and before it
-        # one more to the mask where steps are made again.
+        # One backward pass to the mask in each step, and one of second order through each unrolled step. If unrolled
+        # steps are made twice, each has one more to the mask.
         prepared.backwards += steps + own.unrolled_steps + (own.unrolled_steps if recompute else 0)
         return 1 - masks, {**state, "taken": state["taken"] + steps}

@@ -1,9 +1,9 @@
-"""Layer-wise relevance propagation: how a layer hands what it received back to its inputs.
+"""The rules of layer-wise relevance propagation, as other backward passes of layers with weights.
 
-A layer's relevance R is what its outputs contributed. Written as R = value x gradient, most layers (rectifiers,
-pooling, sums) hand it on exactly as ordinary backpropagation does. Only layers with weights need a rule, and a rule is
-then another backward pass. It must act while relevance is propagated, and not when the finished map is differentiated
-in the image: both go through the same graph, so that a switch tells them apart.
+If relevance is written as value x gradient, most layers (rectifiers, pooling, sums) pass it on exactly as ordinary
+backpropagation does. Only layers with weights need a rule: another backward pass. The rule must act while relevance is
+propagated, but not while the finished map is differentiated in the image. Both go through the same graph, so a switch
+(``Propagation.propagates``) tells them apart.
 """
 
 from __future__ import annotations
@@ -22,18 +22,22 @@ from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers
 
 Rule = Literal["epsilon", "z+"]
 TINY = 1e-6
+"""The stabiliser of the z+ rule's denominator."""
+
 _Layer = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 class _Rule(torch.autograd.Function):
-    """Hands ``output`` on. Its gradient g goes to ``output``; while relevance is propagated, g * output / basis goes to
-    ``basis`` instead."""
+    """The identity on ``output``, with two backward passes.
+
+    Usually the gradient g goes to ``output``. While relevance is propagated, g * output / basis goes to ``basis``.
+    """
 
     @staticmethod
     def forward(ctx: Any, output: Tensor, basis: Tensor, rules: Propagation) -> Tensor:
         ctx.save_for_backward(output, basis)
         ctx.rules = rules
-        return output.clone()  # a rectifier may change it in place
+        return output.clone()  # because a rectifier may change it in place
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
@@ -44,16 +48,17 @@ class _Rule(torch.autograd.Function):
 
 
 class Propagation(SmoothRectifiers):
-    """While active, convolutions and linear layers follow a rule in relevance passes, and forward values are as ever.
+    """A context in which convolutions and linear layers follow a rule in backward passes that propagate relevance.
 
-    A batch norm right after a convolution is folded into it, since the rules are made for the two as one layer.
+    Forward values do not change. A batch norm right after a convolution is folded into it, because the rules treat the
+    two as one layer.
 
     Args:
-        rule: of convolutions. ``epsilon``: R_i = x_i sum_j w_ij R_j / (z_j + epsilon sign z_j) (Bach et al. 2015,
-            eq. 58). ``z+``: R_i = sum_j (x_i w_ij)^+ R_j / sum_i' (x_i' w_i'j)^+ (their alpha = 1, beta = 0, eq. 60),
-            without the bias. Linear layers follow ``epsilon`` in both.
-        epsilon: absorbs relevance where contributions cancel.
-        smoothing: the slope of rectifiers, for the attack's view; the exact one where None.
+        rule: the rule of convolutions. ``epsilon``: R_i = x_i sum_j w_ij R_j / (z_j + epsilon sign z_j) (Bach et al.
+            2015, eq. 58). ``z+``: R_i = sum_j (x_i w_ij)^+ R_j / sum_i' (x_i' w_i'j)^+ (eq. 60 with alpha = 1 and
+            beta = 0), without the bias. Linear layers always follow ``epsilon``.
+        epsilon: the stabiliser; it absorbs relevance if contributions cancel.
+        smoothing: the slope of rectifiers, for the attack's view; exact if None.
     """
 
     def __init__(self, rule: Rule, epsilon: float, smoothing: Smoothing | None = None) -> None:
@@ -63,12 +68,12 @@ class Propagation(SmoothRectifiers):
         self._last: tuple[Tensor, _Layer, Tensor, Tensor, Tensor | None] | None = None
 
     def __exit__(self, *raised: Any) -> None:
-        self._last = None  # its graph holds these rules: kept, neither would ever be freed
+        self._last = None  # its graph holds this object: if it were kept, neither would ever be freed
         super().__exit__(*raised)  # type: ignore[no-untyped-call]
 
     @contextmanager
     def propagating(self) -> Iterator[None]:
-        """Backward passes made in here propagate relevance."""
+        """Let backward passes inside the context propagate relevance."""
         self.propagates = True
         try:
             yield
@@ -125,7 +130,7 @@ class Propagation(SmoothRectifiers):
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor | None:
-        """The convolution before and this batch norm as one layer; None where it does not follow one."""
+        """Run the preceding convolution and this batch norm as one layer; None if no convolution precedes."""
         if self._last is None or self._last[0] is not input or training or running_mean is None or running_var is None:
             return None
         _, layer, before, kernel, offset = self._last
@@ -136,8 +141,8 @@ class Propagation(SmoothRectifiers):
 
 
 def _positive(layer: _Layer, input: Tensor, weight: Tensor) -> Tensor:
-    """What speaks for each output: the sum of all positive products of an input and its weight."""
+    """Compute for each output the sum of all positive products of an input and its weight."""
     positive = layer(input.clamp_min(0), weight.clamp_min(0), None)
-    if bool((input < 0).any()):  # after a rectifier there are none
+    if bool((input < 0).any()):  # not the case after a rectifier
         positive = positive + layer(input.clamp_max(0), weight.clamp_max(0), None)
     return positive

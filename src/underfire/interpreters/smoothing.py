@@ -1,8 +1,8 @@
-"""Activations whose slope is smooth, so that the gradient of a gradient is not zero.
+"""Rectifiers with a smooth slope, so that the gradient of a gradient is not zero.
 
-The second derivative of a ReLU network with respect to its input is zero almost everywhere, and an attack on a
-gradient map would get no signal. ADV2 (Zhang et al. 2020, section 3.2 and eq. 10) keeps the exact ReLU forward and
-replaces its slope. Here every rectifier of any network is reached, as a module, function or method, in place or not.
+The second derivative of a ReLU network in its input is zero almost everywhere, and an attack on a gradient map would
+get no signal. ADV2 (Zhang et al. 2020, section 3.2 and eq. 10) keeps the exact ReLU in the forward pass and replaces
+its slope. This module does so for every rectifier of any network: modules, functions and methods, in place or not.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from underfire.interpreters.convolution import frozen_conv2d
 
 @dataclass(frozen=True)
 class Smoothing:
-    """How the slope h'(v) of a rectifier is smoothed around 0.
+    """The smooth slope h'(v) of a rectifier around v = 0.
 
     Args:
         kind: ``published``: h'(v) = v / sqrt(v^2 + width) for v >= 0, and 1 + v / sqrt(v^2 + width) for v < 0, as in
-            ADV2's experiments (it jumps from 1 to 0 at v = 0, going up); ``sigmoid``: h'(v) = sigmoid(v / width);
-            ``softplus``: the same slope, and the forward pass is width * log(1 + exp(v / width)) as well, so that
+            ADV2's experiments (with growing v it jumps from 1 to 0 at v = 0). ``sigmoid``: h'(v) = sigmoid(v / width).
+            ``softplus``: the slope of ``sigmoid``, and the forward pass is width * log(1 + exp(v / width)), so that
             the whole view is a smooth function.
-        width: the scale of the smoothing; 1e-4 for ``published``.
+        width: the scale of the smoothing, above 0.
     """
 
     kind: Literal["published", "sigmoid", "softplus"] = "published"
@@ -42,17 +42,17 @@ class Smoothing:
             raise InputError(f"width is {self.width}; expected a positive number.")
 
     def value(self, v: Tensor) -> Tensor:
-        """h(v): exact ReLU unless the kind is ``softplus``."""
+        """Compute h(v): the exact ReLU unless the kind is ``softplus``."""
         return F.softplus(v, beta=1 / self.width) if self.kind == "softplus" else v.clamp_min(0)
 
     def slope(self, v: Tensor) -> Tensor:
-        """h'(v)."""
+        """Compute h'(v)."""
         if self.kind == "published":
             return (v * v).add_(self.width).rsqrt_().mul_(v).add_(v < 0)
         return torch.sigmoid(v / self.width)
 
     def curvature(self, v: Tensor) -> Tensor:
-        """h''(v), away from the jump of ``published``."""
+        """Compute h''(v); the jump of ``published`` at 0 is left out."""
         if self.kind == "published":
             inverse = (v * v).add_(self.width).rsqrt_()
             return (inverse * inverse).mul_(inverse).mul_(self.width)
@@ -61,6 +61,8 @@ class Smoothing:
 
 
 class _Rectifier(torch.autograd.Function):
+    """h(v), with the slope h'(v)."""
+
     @staticmethod
     def forward(ctx: Any, v: Tensor, smoothing: Smoothing) -> Tensor:
         ctx.save_for_backward(v)
@@ -70,13 +72,13 @@ class _Rectifier(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (v,) = ctx.saved_tensors
-        if ctx.slope is None:  # the map's pass computes it, the objective's uses it again
+        if ctx.slope is None:  # computed in the pass for the map, and used again in the pass for the objective
             ctx.slope = ctx.smoothing.slope(v.detach())
         return _Slope.apply(grad, v, ctx.slope, ctx.smoothing), None  # type: ignore[no-untyped-call]
 
 
 class _Slope(torch.autograd.Function):
-    """grad * h'(v), with its own derivatives written out: autograd would keep five activations instead of three."""
+    """grad * h'(v). Its derivatives are written out, since autograd would keep five activations instead of three."""
 
     @staticmethod
     def forward(ctx: Any, grad: Tensor, v: Tensor, slope: Tensor, smoothing: Smoothing) -> Tensor:
@@ -93,12 +95,12 @@ class _Slope(torch.autograd.Function):
 
 
 def rectify(v: Tensor, smoothing: Smoothing) -> Tensor:
-    """ReLU with the smoothed slope; twice differentiable."""
+    """Compute the ReLU with the smoothed slope; twice differentiable."""
     result: Tensor = _Rectifier.apply(v, smoothing)  # type: ignore[no-untyped-call]
     return result
 
 
-# Each rectifier in terms of rectify(), with the parameters of the function that it stands for.
+# Each rectifier in terms of rectify(), with the parameters of the function that it replaces.
 
 
 def _relu(input: Tensor, smoothing: Smoothing) -> Tensor:
@@ -122,7 +124,7 @@ def _prelu(input: Tensor, smoothing: Smoothing, weight: Tensor) -> Tensor:
     return factor * input + (1 - factor) * rectify(input, smoothing)
 
 
-# function -> (its smoothed form, the names of its positional parameters, whether it always works in place)
+# function -> (its smoothed form, the names of its positional parameters, True if it always works in place)
 _Entry = tuple[Callable[..., Tensor], tuple[str, ...], bool]
 _RECTIFIERS: dict[Callable[..., Any], _Entry] = {
     F.relu: (_relu, ("input", "inplace"), False),
@@ -143,33 +145,30 @@ _RECTIFIERS: dict[Callable[..., Any], _Entry] = {
 
 
 class FrozenConvolutions(TorchFunctionMode):
-    """While active, convolutions with frozen weights take the cheap second derivative."""
+    """A context in which convolutions with frozen weights have the cheap second derivative; see ``frozen_conv2d``."""
 
     def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         return frozen_conv2d(*args, **kwargs) if func is torch.conv2d else func(*args, **kwargs)
 
 
 class SmoothRectifiers(FrozenConvolutions):
-    """While active, every ReLU, ReLU6, Hardtanh, LeakyReLU and PReLU that runs is the smoothed one, and convolutions
-    with frozen weights take the cheap second derivative. Without a smoothing, rectifiers stay as they are."""
+    """A context in which ReLU, ReLU6, Hardtanh, LeakyReLU and PReLU have a smooth slope.
+
+    Convolutions with frozen weights have the cheap second derivative.
+
+    Args:
+        smoothing: the slope; if None, rectifiers stay as they are.
+    """
 
     def __init__(self, smoothing: Smoothing | None) -> None:
         super().__init__()
         self.smoothing = smoothing
 
     def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         if self.smoothing is None or func not in _RECTIFIERS:

@@ -144,14 +144,10 @@ class _Part:
 
         device = system.classifier.device
         stored = load_file(plan.store.shard_file(cell.key, self.index, "safetensors"))
-        return Benign(
-            check_images(batch.images, system.classifier).to(device),
-            batch.labels.to(device),
-            randomness.identify(batch.images, batch.ids).to(device),
-            stored["logits"].to(device),
-            {name: stored[f"maps/{name}"].to(device) for name in system.interpreters},
-            tuple(system.readers),
-        )
+        images, labels = check_images(batch.images, system.classifier).to(device), batch.labels.to(device)
+        ids, logits = randomness.identify(batch.images, batch.ids).to(device), stored["logits"].to(device)
+        maps = {name: stored[f"maps/{name}"].to(device) for name in system.interpreters}
+        return Benign(images, labels, ids, logits, maps, tuple(system.readers), system.labels)
 
     @cached_property
     def benign(self) -> Benign:

@@ -1,4 +1,4 @@
-"""Networks with several scales, and maskers for them with random weights: what is tested is how they are read."""
+"""Networks with several scales, and maskers with random weights for them, to test how maskers are read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from underfire.interpreters.rts.network import Masker, Shape
 
 
 class Pyramid(nn.Module):
-    """Four convolutions: features of 8, 16, 16 and 24 channels at 32, 16, 8 and 4 pixels for images of 32."""
+    """Four convolutions: 8, 16, 16 and 24 channels at 32, 16, 8 and 4 pixels, for images of 32 pixels."""
 
     def __init__(self, classes: int = 4) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Pyramid(nn.Module):
         self.head = nn.Linear(24, classes)
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """All four, fine to coarse."""
+        """Compute the features of all four, fine to coarse."""
         found = []
         for conv in self.convs:
             images = F.relu(conv(images))
@@ -39,7 +39,7 @@ class Pyramid(nn.Module):
 
 
 def pyramid(seed: int = 0, classes: int = 4, name: str = "pyramid") -> uf.Classifier:
-    """A Pyramid whose logits differ enough to matter, and in which no class wins everywhere."""
+    """Make a Pyramid whose logits differ clearly, and in which no class wins on all images."""
     torch.manual_seed(seed)
     network = Pyramid(classes).eval()
     with torch.no_grad():
@@ -51,7 +51,7 @@ def pyramid(seed: int = 0, classes: int = 4, name: str = "pyramid") -> uf.Classi
 
 
 def random_masker(shape: Shape, seed: int = 1) -> Masker:
-    """A masker in evaluation mode whose batch norms are not the identity."""
+    """Make a masker in evaluation mode whose batch norms are not the identity."""
     torch.manual_seed(seed)
     masker = Masker(shape)
     for part in masker.modules():
@@ -76,7 +76,7 @@ def write_masker(
     steps: tuple[int, int] = (1, 1),
     confidence: float = 0.0,
 ) -> Path:
-    """A masker's file for ``classifier``, with random weights; it says that it was trained for so many steps."""
+    """Write a masker file with random weights for ``classifier``; its note claims ``steps`` of training."""
     masker = random_masker(shape_of(encoder or classifier))
     note = Note(
         classifier=classifier.name,
@@ -105,6 +105,6 @@ def build():
 
 
 def write_encoder(folder: Path) -> tuple[uf.Classifier, str]:
-    """A second network, and how it is loaded."""
+    """Make a second network, and the name by which it is loaded."""
     (folder / "encoder.py").write_text(ENCODER)
     return pyramid(7, name="other"), f"{folder / 'encoder.py'}:build"

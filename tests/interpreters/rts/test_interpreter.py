@@ -1,4 +1,4 @@
-"""RTS on a classifier's own features and on another network's: maps, view, presence term, and what a step costs."""
+"""RTS on features of the classifier and of another network: maps, view, presence term, and passes per step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from underfire.interpreters.rts.files import open_masker, write
 
 @pytest.fixture(params=["shared", "apart"])
 def system(request: pytest.FixtureRequest, tmp_path: Path) -> uf.System:
-    """A masker on the classifier's own features, and one on another network's."""
+    """A system with a masker on the classifier's features, and one with a masker on another network's."""
     classifier = pyramid()
     if request.param == "shared":
         return uf.System(classifier, RTS(str(write_masker(tmp_path, classifier))))
@@ -35,7 +35,7 @@ def interpreter_of(system: uf.System) -> RTS:
 
 
 def expected_reading(system: uf.System, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """Map and presence term from the parts: the encoder's features by hand, the masker, the formulas."""
+    """Compute map and presence term from the parts: the encoder's features, the masker, the formulas."""
     interpreter = interpreter_of(system)
     opened = interpreter.open(system.classifier.sha256())
     encoder = opened.encoder or system.classifier
@@ -85,7 +85,7 @@ def test_one_network_means_one_pass(system: uf.System) -> None:
 
 
 def test_the_gradient_passes_finite_differences(system: uf.System) -> None:
-    """Of the map and of the presence term, in float64; steps so short that they meet no kink of a rectifier."""
+    """Map and presence term in float64, with steps so short that no rectifier switches."""
     torch.manual_seed(3)
     images, classes = smooth_images(3, 32, seed=4).double(), torch.tensor([0, 2, 3])
     view = system.view("float64")
@@ -126,7 +126,7 @@ def test_attacks_do_not_depend_on_the_batch(system: uf.System) -> None:
 
 
 def test_the_presence_term_is_in_the_objective(system: uf.System) -> None:
-    """The traced objective has it, and moving along its gradient alone brings it down."""
+    """The traced objective contains it, and the attack lowers it."""
     images = smooth_images(8, 32, seed=6)
     labels = system.classifier.logits(images).argmax(1)
     preset = attacks.preset("adv2", eps=8 / 255, steps=(2, 10))
@@ -203,7 +203,7 @@ def test_untargeted_and_several_interpreters(system: uf.System) -> None:
     assert all(bool(torch.isfinite(value).all()) for value in result.map_l1.values())
 
 
-def test_what_a_record_says_changes_with_the_masker(tmp_path: Path) -> None:
+def test_the_identity_changes_with_the_masker(tmp_path: Path) -> None:
     classifier = pyramid()
     file = write_masker(tmp_path, classifier)
     first = RTS(str(file)).identity(classifier)
@@ -238,7 +238,7 @@ def test_classifiers_in_float64(tmp_path: Path) -> None:
 
 
 class OneSize(torch.nn.Module):
-    """A network that takes images of 32 x 32 and no others, and does not say so."""
+    """A network that takes only images of 32 x 32 pixels, although its classifier names no size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -253,7 +253,7 @@ class OneSize(torch.nn.Module):
         return logits
 
 
-def test_encoders_of_one_size_that_do_not_say_it(tmp_path: Path) -> None:
+def test_encoders_of_one_size_without_a_named_size(tmp_path: Path) -> None:
     (tmp_path / "encoder.py").write_text(
         "import underfire as uf\nfrom tests.interpreters.rts.test_interpreter import OneSize\n"
         "def build():\n    return uf.Classifier(OneSize().eval(), name='one size')\n"

@@ -1,4 +1,4 @@
-"""The masker against its definition, written slowly; which scales it takes of which network."""
+"""The masker against a slow replica of its definition, and the scales that it takes from networks."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_scales_of_known_networks(name: str, skips: tuple[int, ...], sides: tupl
 
 
 def test_gating_and_presence_are_their_formulas() -> None:
-    """One place and one channel at a time."""
+    """Against loops over places and channels."""
     masker = random_masker(Shape(5, 8, (), 8))
     masker.to_map.weight.data[:] = torch.randn_like(masker.to_map.weight)
     top, classes = torch.randn(3, 8, 2, 3), torch.tensor([4, 0, 2])
@@ -88,7 +88,7 @@ def test_gating_and_presence_are_their_formulas() -> None:
 
 
 def slow_masker(masker: Masker, scales: list[Tensor], classes: Tensor, confidence: float) -> Tensor:
-    """The decoder from the description: convolution, batch norm, ReLU, pixel shuffle, skip, bottleneck residual."""
+    """Compute the decoder by its description: convolution, batch norm, ReLU, pixel shuffle, skip, bottleneck."""
 
     def norm(values: Tensor, part: nn.BatchNorm2d) -> Tensor:
         mean, var, gain, bias = (
@@ -119,7 +119,7 @@ def slow_masker(masker: Masker, scales: list[Tensor], classes: Tensor, confidenc
     return a / (a + b + 1e-8)
 
 
-def test_the_decoder_is_its_description() -> None:
+def test_the_decoder_against_a_slow_replica() -> None:
     masker = random_masker(shape_of(pyramid()))
     assert len(masker.blocks) == 2
     assert [block.bn.num_features // 4 for block in masker.blocks] == [16, 8], (
@@ -133,7 +133,7 @@ def test_the_decoder_is_its_description() -> None:
     assert torch.allclose(maps, slow_masker(masker, scales, classes, 1.5), atol=1e-5)
 
 
-def test_a_class_that_no_place_shows_is_gated_away() -> None:
+def test_a_class_without_evidence_has_no_features() -> None:
     masker = random_masker(shape_of(pyramid()))
     scales = [torch.rand(2, 24, 4, 4), torch.rand(2, 16, 8, 8), torch.rand(2, 16, 16, 16)]
     gated, _ = masker(scales, torch.tensor([0, 1]), 1e4)
@@ -151,7 +151,7 @@ def test_features_that_do_not_fit_are_refused() -> None:
     masker = random_masker(shape_of(pyramid()))
     with torch.no_grad():
         other = uf.Classifier(tiny_network()).record(smooth_images(1, 32), scales=True)
-    with pytest.raises(InterpreterError, match=r"have \[8\] channels.*made for \[24, 16, 16\].*another size"):
+    with pytest.raises(InterpreterError, match=r"have \[8\] channels.*masker needs \[24, 16, 16\].*another size"):
         masker.scales_of(other, (16, 16))
 
 

@@ -85,6 +85,7 @@ class RandomPatch(MapRule):
             along, beside = (x * cos + y * sin).abs(), (y * cos - x * sin).abs()
             box = (along <= wide.view(-1, 1, 1)) & (beside <= tall.view(-1, 1, 1))
             inside = torch.where(disc.view(-1, 1, 1), x.square() + y.square() <= radius.square().view(-1, 1, 1), box)
-            noise = 0.1 * randomness.uniform(seed, benign.ids, f"patch of {name}", attempt, (height, width))
+            label = benign.interpreter_labels.get(name, name)
+            noise = 0.1 * randomness.uniform(seed, benign.ids, f"patch of {label}", attempt, (height, width))
             found[name] = torch.where(inside, 0.9 + noise, noise).to(maps.dtype)
         return found

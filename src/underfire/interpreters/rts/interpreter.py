@@ -1,4 +1,4 @@
-"""RTS: a map in one forward pass, by a network that was trained to make maps (Dabkowski & Gal 2017)."""
+"""RTS: maps in one forward pass, by a network that was trained to make maps (Dabkowski & Gal 2017)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from underfire.interpreters.rts.losses import presence_loss
 from underfire.interpreters.rts.network import Masker
 
 ENCODER_WEIGHT = 0.1
+"""The weight of the encoder's cross-entropy in the presence term, if the encoder is another network."""
 
 
 @dataclass(frozen=True)
 class RTS(Interpreter):
-    """Real-time saliency: a masker looks at an encoder's features and a class, and shows where the class is.
+    """Real-time saliency: a masker reads an encoder's features and shows where a class is (Dabkowski & Gal 2017).
 
-    The map is |a| / (|a| + |b| + 1e-8) of the masker's two channels, in [0, 1] as it is, without scaling: a map that is
-    dark all over says that the class is not to be seen.
+    The map is |a| / (|a| + |b| + 1e-8), where a and b are the masker's two output channels. It is not scaled: a map
+    that is dark everywhere means that the class is not in the image.
 
     Args:
         masker: a file of ``underfire train rts``, or the folder with it; the one that ships for the classifier if None.
@@ -115,25 +116,19 @@ class _RTSView(View):
         return {}
 
     def read(
-        self,
-        prepared: Attackable,
-        recorded: Recorded,
-        images: Tensor,
-        classes: Tensor,
-        state: State,
-        graph: bool,
+        self, prepared: Attackable, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool
     ) -> tuple[Tensor, State]:
         opened = self._open(prepared, images)
         if self._encoder is not None:
             recorded = self._encoder.record(images, scales=True)
             prepared.forwards += 1
-            prepared.backwards += graph  # results count passes through networks, whichever
+            prepared.backwards += graph  # results count the passes of all networks
         scales = opened.masker.scales_of(recorded, (images.shape[2], images.shape[3]))
         with evaluating(opened.masker):
             maps, presence = opened.masker(scales, classes, self.interpreter.strictness(opened))
         if self._encoder is not None:
             term = ENCODER_WEIGHT * F.cross_entropy(recorded.logits, classes, reduction="none")
-        else:  # its class logits are the prediction term's already
+        else:  # the prediction term has the cross-entropy of these logits already
             term = presence_loss(presence, torch.ones_like(classes, dtype=torch.bool))
         return maps, state | {"presence": term}
 

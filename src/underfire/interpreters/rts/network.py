@@ -1,4 +1,4 @@
-"""The masker: a small network that turns an encoder's features and a class into a map (Dabkowski & Gal 2017)."""
+"""The masker: a small network that makes a map from an encoder's features and a class (Dabkowski & Gal 2017)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from underfire.numerics import full_precision
 
 EPS = 1e-8
 STEPS_UP = 3
-"""At most so many upsampling blocks: from 7 x 7 to 56 x 56 for images of 224 x 224."""
+"""The largest number of upsampling blocks: from 7 x 7 to 56 x 56 for images of 224 x 224 pixels."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a masker's weights fit.
+    """The sizes of a masker, which its weights must fit.
 
-    ``classes`` K; ``top`` the channels of the encoder's last features; ``skips`` those of the finer ones that are used,
-    from coarse to fine; ``width`` the channels of the finest map's features, which double with each coarser scale.
+    Args:
+        classes: the number of classes, K.
+        top: channels of the encoder's last features.
+        skips: channels of the finer features that the masker uses, from coarse to fine.
+        width: channels of the masker's features at the finest scale; they double with each coarser scale.
     """
 
     classes: int
@@ -34,29 +37,37 @@ class Shape:
 
     @classmethod
     def of(cls, recorded: Recorded, image_size: tuple[int, int], width: int = 32) -> Self:
-        """The shape for an encoder whose forward pass, with scales, is ``recorded``, on images of ``image_size``."""
+        """Find the shape that fits an encoder.
+
+        Args:
+            recorded: a forward pass of the encoder that kept its ``scales``.
+            image_size: height and width of the images.
+            width: see the class.
+
+        Raises:
+            InterpreterError: the encoder has no convolutional features.
+        """
         top = top_of(recorded)
         finer = finer_scales(recorded, image_size)
         return cls(recorded.logits.shape[1], top.shape[1], tuple(scale.shape[1] for scale in finer), width)
 
 
 def top_of(recorded: Recorded) -> Tensor:
-    """The encoder's last features N x C x h x w. Raises InterpreterError where it has none."""
+    """Return the encoder's last features N x C x h x w. Raises InterpreterError if it has none."""
     if recorded.features is None or recorded.features.ndim != 4:
         raise InterpreterError(
-            "RTS needs an encoder with convolutional features that are pooled before its head, and none were seen in "
-            "this network's forward pass. Name the module whose output they are (Classifier(..., features='layer4')), "
-            "or give another network as the encoder."
+            "RTS needs an encoder with convolutional features that are pooled before its head, and the forward pass of "
+            "this network has none that could be found. Name the module that outputs them (Classifier(..., "
+            "features='layer4')), or give another network as the encoder."
         )
     return full_precision(recorded.features)
 
 
 def finer_scales(recorded: Recorded, image_size: tuple[int, int]) -> list[Tensor]:
-    """The finer feature maps that a masker uses, from coarse to fine.
+    """Choose the finer feature maps that a masker uses, from coarse to fine.
 
-    Each is at least 1.5 times as high as the one before (a convolution without padding lowers the resolution, too, and
-    makes no scale of its own), the finest at most half as high as the image, or a quarter from 128 pixels on: the size
-    of Grad's maps.
+    Each is at least 1.5 times as high as the one before; a convolution without padding lowers the resolution by less
+    than that. The finest is at most half as high as the image, or a quarter from 128 pixels on, like the maps of Grad.
     """
     limit = min(image_size) / (4 if min(image_size) >= 128 else 2)
     height, found = top_of(recorded).shape[2], list[Tensor]()
@@ -90,7 +101,7 @@ class Bottleneck(nn.Module):
 
 
 class Upsampler(nn.Module):
-    """Twice the resolution by a 3x3 convolution and a pixel shuffle, joined with the encoder's features there."""
+    """A block that doubles the resolution by a 3x3 convolution and a pixel shuffle, and adds the encoder's features."""
 
     def __init__(self, inputs: int, outputs: int, skip: int) -> None:
         super().__init__()
@@ -100,18 +111,18 @@ class Upsampler(nn.Module):
 
     def forward(self, features: Tensor, skip: Tensor) -> Tensor:
         larger = F.pixel_shuffle(F.relu(self.bn(self.conv(features))), 2)
-        if larger.shape[2:] != skip.shape[2:]:  # an encoder whose sizes are odd, or shrink by another factor
+        if larger.shape[2:] != skip.shape[2:]:  # the encoder's sizes are odd, or differ by another factor than 2
             larger = F.interpolate(larger, skip.shape[2:], mode="bilinear", align_corners=False)
         joined: Tensor = self.join(torch.cat([larger, skip], 1))
         return joined
 
 
 class Masker(nn.Module):
-    """Selector and decoder.
+    """The masker network: a selector and a decoder.
 
-    The *selector* holds a vector for each class; its product with the encoder's top features says where the class is
-    seen, and gates them. The *decoder* brings them to the finest scale, and two channels a, b to the map
-    |a| / (|a| + |b| + 1e-8).
+    The *selector* holds a vector for each class. Its product with the encoder's last features is the evidence for the
+    class at each place, and features are weighted with it. The *decoder* brings the features to the finest scale; its
+    two output channels a and b make the map |a| / (|a| + |b| + 1e-8).
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -127,21 +138,26 @@ class Masker(nn.Module):
         self.to_map = nn.Conv2d(widths[-1] if widths else shape.top, 2, 1)
 
     def evidence(self, top: Tensor, classes: Tensor) -> Tensor:
-        """<f, class embedding> at each place of ``top`` N x C x h x w: N x h x w, positive where the class is seen."""
+        """Compute the evidence for the class at each place, N x h x w: positive if the class is seen there.
+
+        Args:
+            top: the encoder's last features N x C x h x w.
+            classes: int64 N.
+        """
         evidence: Tensor = torch.einsum("nc,nchw->nhw", self.selector(classes), top)
         return evidence
 
     def presence(self, top: Tensor, classes: Tensor) -> Tensor:
-        """s, the spatial mean of the ungated evidence, N: the logits of "absent, present" are (-s/2, s/2)."""
+        """Compute s, the mean of the evidence over space, N. The logits of "absent, present" are (-s/2, s/2)."""
         return self.evidence(top, classes).mean((1, 2))
 
     def forward(self, scales: Sequence[Tensor], classes: Tensor, confidence: float) -> tuple[Tensor, Tensor]:
-        """Maps N x h x w in [0, 1], and the presence s, N.
+        """Compute the maps N x h x w in [0, 1], and the presence s, N.
 
         Args:
-            scales: the encoder's features N x C x h x w: the top ones, then the finer ones from coarse to fine.
+            scales: the encoder's features N x C x h x w: the last ones, then finer ones from coarse to fine.
             classes: int64 N.
-            confidence: evidence that a place must show before it counts.
+            confidence: the evidence that a place must show to get half of its full weight.
         """
         top, *skips = scales
         evidence = self.evidence(top, classes)
@@ -152,8 +168,11 @@ class Masker(nn.Module):
         return a / (a + b + EPS), evidence.mean((1, 2))
 
     def _two(self, features: Tensor) -> Tensor:
-        """The two channels of the map, N x 2 x h x w: ``to_map`` as products and sums, since a convolution with so few
-        outputs adds in another order in another batch."""
+        """Compute the two output channels N x 2 x h x w with the weights of ``to_map``.
+
+        It is written as products and sums, because a convolution with so few outputs adds in an order that depends on
+        the batch.
+        """
         assert self.to_map.bias is not None
         sums = [
             (features * vector).sum(1) + bias for vector, bias in zip(self.to_map.weight, self.to_map.bias, strict=True)
@@ -161,14 +180,22 @@ class Masker(nn.Module):
         return torch.stack(sums, 1)
 
     def scales_of(self, recorded: Recorded, image_size: tuple[int, int]) -> list[Tensor]:
-        """What ``forward`` takes, from the encoder's pass. Raises InterpreterError where it does not fit."""
+        """Return the encoder's features as ``forward`` takes them.
+
+        Args:
+            recorded: a forward pass of the encoder that kept its ``scales``.
+            image_size: height and width of the images.
+
+        Raises:
+            InterpreterError: the features do not fit this masker.
+        """
         like = self.selector.weight
         found = [scale.to(like.dtype) for scale in (top_of(recorded), *finer_scales(recorded, image_size))]
         channels = [scale.shape[1] for scale in found]
         if channels != [self.shape.top, *self.shape.skips]:
             raise InterpreterError(
                 f"the encoder's features on images of {image_size[0]} x {image_size[1]} have {channels} channels, from "
-                f"coarse to fine, and this masker was made for {[self.shape.top, *self.shape.skips]}: it was trained "
-                "on images of another size, or with other features."
+                f"coarse to fine, and this masker needs {[self.shape.top, *self.shape.skips]}: it was trained on "
+                "images of another size, or with other features."
             )
         return found
