@@ -24,7 +24,7 @@ class Reading:
 
     Args:
         recorded: the forward pass that gives the logits; made when one of its values is first read.
-        looks: by interpreter, N x r x h x w: one map for each of the r times that the view looked in this step.
+        looks: by interpreter, N x r x h x w: the r maps that the view gave in this step (one for most views).
         terms: the terms that interpreters add to an attack's objective, N each, by name.
     """
 

@@ -28,8 +28,9 @@ class Parts:
         target_class: the rule for target classes; an untargeted attack ignores it.
         target_map: the rule for wanted maps.
         ranking: which iterate is kept. If None: by the maps if any stage reads them, else by the prediction.
-        early_stop: when an image leaves before its last step; never if None.
-        search: a search for each image's own constant between objective and cost, by several runs; one run if None.
+        early_stop: when the attack on an image stops before its last step; never if None.
+        search: a search for the weight of the objective against the perturbation's cost, for each image, by several
+            runs (the constant c of Carlini & Wagner 2017); one run if None.
         exact_prediction_gradient: if an interpreter smooths rectifiers (Grad), take the prediction term's gradient from
             a pass of its own with exact ones: one more forward and backward pass per step.
     """

@@ -48,7 +48,7 @@ class AttackResult:
         values: all measures of the attack.
         controls: the same of each control (``clean``, ``noise``, ``reseeded`` and the prediction-only attack), by name.
         best_step: the step whose iterate was kept; -1 if none succeeded.
-        trace: the course, if asked for.
+        trace: losses, success and map distances at regular steps, if asked for.
     """
 
     attack: str
@@ -82,7 +82,7 @@ class AttackResult:
 
     @classmethod
     def build(cls, benign: Benign, found: Mapping[str, Finding], attacked: Sequence[str]) -> AttackResult:
-        """Put together what the arms of an experiment with one attack came to."""
+        """Build the result from the outcomes of an experiment with one attack."""
         asked = next(finding for finding in found.values() if finding.arm.kind == "attack")
         aim, judged, outcome = asked.aim, asked.judgement, asked.outcome
         assert outcome is not None

@@ -22,8 +22,8 @@ class ConstantSearch:
     common factor. c grows after a failure and shrinks after a success: it is multiplied by ten until the first success,
     then set to the middle between the largest c that failed and the smallest that succeeded.
 
-    Prediction-only attacks keep the success with the smallest penalty. Joint attacks keep the one with the nearest map:
-    the search gives them more successes, but rarely nearer maps.
+    Prediction-only attacks keep the success with the smallest penalty. Joint attacks keep the one whose map is
+    nearest to its target: the search gives them more successes, but rarely nearer maps.
 
     Args:
         rounds: the number of runs.

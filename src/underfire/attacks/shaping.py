@@ -49,7 +49,7 @@ class EdgeMask(Shaping):
     """W = 1 where e > ``threshold``, and 0 elsewhere (AdvEdge+, [EDGE] eq. 15).
 
     Args:
-        threshold: the smallest Sobel magnitude of a pixel that may change, in [0, 0.79).
+        threshold: a pixel may change only if its Sobel magnitude exceeds this; in [0, 0.79).
         graded: W = e instead of 1 at these pixels, as in the published experiments with C&W and StAdv.
     """
 

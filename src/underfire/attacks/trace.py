@@ -1,4 +1,4 @@
-"""The course of an attack: losses, success and map distances of each image at regular steps."""
+"""The trace of an attack: losses, success and map distances of each image at regular steps."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 class Trace:
-    """The course of an attack on ``count`` images, recorded at every ``every``-th step.
+    """The trace of an attack on ``count`` images, recorded at every ``every``-th step.
 
     Attributes:
         steps: the S recorded steps, from 0.
         stages: the name of the stage at each of them.
         columns: S x N values by name: ``loss_prediction``, ``loss_interpretation`` and so on for each loss term,
             ``success`` (0 or 1), and ``map_l1/INTERPRETER`` for each interpreter. NaN for values that do not exist, in
-            a stage without maps or for an image that has left.
+            a stage without maps or for an image whose attack has stopped early.
     """
 
     def __init__(self, count: int, every: int) -> None:

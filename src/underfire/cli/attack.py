@@ -52,12 +52,12 @@ def attack(
     no_page: Annotated[bool, flag("--no-page", "Do not write page.html and figure.png.")] = False,
     as_json: Annotated[bool, flag("--json", "Print the summary as JSON.")] = False,
 ) -> None:
-    """Attack images, judge the outcome beside its controls, and write everything down.
+    """Attack images, compare the result with its controls, and save all results.
 
-    Writes a page to look at, results.parquet, trace.parquet, summary.json, run.json, the cells with all maps, and the
-    judged images to the output folder. The controls are the clean images, random noise, the attack on the prediction
-    alone, and, if an interpreter draws random numbers (mask, smoothgrad, captum:Lime and the like), the clean images
-    read with other random numbers.
+    Writes a page to look at, results.parquet, trace.parquet, summary.json, run.json, the judged images, and cells/ (one
+    folder for each attack or control, with its maps) to the output folder. The controls are the clean images, random
+    noise, the attack on the prediction alone, and, if an interpreter draws random numbers (mask, smoothgrad,
+    captum:Lime and the like), the clean images read with other random numbers.
     """
     values = ({} if config is None else read_configuration(config, MODELS)) | given
     if dump_config:

@@ -53,7 +53,9 @@ _add(app, report.report, report.REPORT_EXAMPLES)
 _add(app, report.export, report.EXPORT_EXAMPLES)
 _add(app, names.list_names, names.EXAMPLES, "list")
 
-train_app = typer.Typer(no_args_is_help=True, help="Train classifiers, and maskers for any classifier.")
+train_app = typer.Typer(
+    no_args_is_help=True, help="Train classifiers, and the networks (maskers) that the interpreter RTS needs."
+)
 _add(train_app, train.classifier, train.EXAMPLES)
 _add(train_app, train_rts.rts, train_rts.EXAMPLES)
 app.add_typer(train_app, name="train")

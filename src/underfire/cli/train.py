@@ -43,7 +43,7 @@ def classifier(
     ] = None,
     device: options.Device = "cpu",
     resume: Annotated[bool, flag("--resume", "Go on from the checkpoint in the output folder.")] = False,
-    as_json: Annotated[bool, flag("--json", "Print what was reached as JSON.")] = False,
+    as_json: Annotated[bool, flag("--json", "Print the measured accuracy as JSON.")] = False,
 ) -> None:
     """Train a classifier by its recipe, resumable after each epoch.
 

@@ -44,7 +44,8 @@ def rts(
         str | None,
         option(
             "S,D",
-            "Steps of the decoder, or of selector and decoder. [default: 300,1500]",
+            "Training steps of the masker's two parts: selector (which class is where) and decoder (finer maps). A "
+            "single number is for the decoder. [default: 300,1500]",
             "--steps",
             show_default=False,
         ),
@@ -53,7 +54,8 @@ def rts(
         float | None,
         option(
             "X",
-            "Evidence that a place must show. [default: 0; 6 from 128 pixels on]",
+            "Threshold on the evidence for the class at a place of the map; higher makes maps darker. [default: 0; "
+            "6 for images of 128 pixels or more]",
             "--confidence",
             show_default=False,
         ),
@@ -62,9 +64,11 @@ def rts(
     seed: Annotated[int, option("N", "Seed of all random numbers.", "--seed")] = 0,
     device: options.Device = "auto",
     resume: Annotated[bool, flag("--resume", "Go on from the checkpoint in the output folder.")] = False,
-    as_json: Annotated[bool, flag("--json", "Print what was reached as JSON.")] = False,
+    as_json: Annotated[bool, flag("--json", "Print the measured quality as JSON.")] = False,
 ) -> None:
-    """Train the masker that the interpreter RTS needs, for any convolutional classifier; resumable at any time.
+    """Train the masker that the interpreter RTS needs, for any convolutional classifier.
+
+    A training that was stopped goes on with --resume, and loses at most 50 steps.
 
     Writes rts-NAME.safetensors, its model card rts-NAME.md, losses.csv, losses.png and a checkpoint to the output
     folder. Use it with --interpreter rts:FOLDER.

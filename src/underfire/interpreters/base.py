@@ -25,7 +25,7 @@ HonestMaps = Callable[[Tensor, Tensor, Tensor], Tensor]
 class View(ABC):
     """The attack's side of an interpreter. Everything special about one lives here, never in the attack loop.
 
-    All state is a dict of tensors with leading dimension N, so that finished images can leave.
+    All state is a dict of tensors with leading dimension N, so that finished images can be removed from the batch.
 
     A view that makes its maps from state drifts away from the honest maps. Its ``refresh_every`` is above 0:
     ``refresh`` is called before the first step of a stage and every so many steps from there, and iterates are ranked
@@ -60,8 +60,8 @@ class View(ABC):
     ) -> tuple[Tensor, State]:
         """Read the maps of ``images`` for ``classes``, in [0, 1]. Returns them, and the state after this step.
 
-        Maps are N x h x w, or N x r x h x w if the view looks r times: the objective is then the mean over looks, and
-        the last look stands for the map.
+        Maps are N x h x w, or N x r x h x w if the view gives r maps per step: the objective is then the mean over
+        them, and the last one is the map that is recorded.
 
         Args:
             prepared: the network, for passes of the view's own.
@@ -101,7 +101,7 @@ class Interpreter(ABC):
 
     @classmethod
     def families(cls) -> tuple[str, ...]:
-        """Return the families to look up for an attack schedule, most special first."""
+        """Return the families to look up for an attack schedule, most specific first."""
         return tuple(dict.fromkeys((cls.family, *cls.parent_families)))
 
     @classmethod

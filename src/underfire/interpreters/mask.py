@@ -46,7 +46,7 @@ class MASK(Interpreter):
         jitter: each step sees a random crop of the image, which was enlarged by this number of pixels before.
         start: the value of every cell at the beginning, in [0, 1].
         tolerance: an image is finished when no cell of its mask has moved further than this over ten steps; 0 to make
-            all steps. With jitter, masks never come to rest. The passes that results count are those of the slowest
+            all steps. With jitter, masks never converge. The passes that results count are those of the slowest
             image of a batch.
         seed: seed of the jitter.
         free_steps, unrolled_steps: steps of the mask in each step of an attack: first steps without a graph, then steps
@@ -110,8 +110,9 @@ class MASK(Interpreter):
     def quick(cls) -> MASK:
         """Make MASK with parameters for plain drawings: a third of the steps, a wide blur, and a mask that begins at 0.
 
-        With a narrow blur, drawings stay recognisable, and the mask has nothing to gain. The wide blur removes shapes
-        as large as the image. The weight of the area is such that a whole image costs half of what its class is worth.
+        With a narrow blur, drawings stay recognisable: blurring hardly lowers the class's probability. The wide blur
+        removes shapes as large as the image. The weight of the area is such that a whole image costs half of what its
+        class is worth.
         """
         return cls(
             iterations=100,

@@ -54,7 +54,9 @@ def explain(
     overwrite: bool = False,
     on_batch: Callable[[int, int], None] | None = None,
 ) -> list[Explained]:
-    """Read the maps of the first ``count`` readable images (all where None), right or wrong, and write them down.
+    """Read the maps of the first ``count`` readable images (all if None), and save them.
+
+    It does not matter whether the images are classified correctly.
 
     Writes ``maps.safetensors`` (keys ``interpreter/image_id``, float32 h x w in [0, 1]), ``maps.json`` (one entry per
     image), ``images/`` (as the classifier sees them), ``overlays/`` and ``maps.png``, a sheet of the first images.

@@ -17,7 +17,7 @@ FEW_STEPS = 100
 
 @dataclass(frozen=True)
 class Remark:
-    """One remark on a run. ``careful`` ones speak against its numbers."""
+    """One remark on a run. Its kind is ``careful`` if it is a reason to doubt the numbers."""
 
     kind: Literal["good", "careful"]
     text: str

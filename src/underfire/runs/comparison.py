@@ -1,4 +1,4 @@
-"""A comparison: one attack of a run with the controls beside it, and what counts as kept."""
+"""A comparison: one attack of a run, its controls, and the largest map distance that joint success allows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class Case:
         image_id: the image's id.
         interpreter: the interpreter that reads.
         order: the image's place among the attacked ones.
-        rows: the rows of results by role: ``clean``, ``noise``, ``control`` (if there is one), ``attack``.
+        rows: the rows of results by role, which is what a row is for in the comparison: ``clean``, ``noise``,
+            ``control`` (the attack on the prediction alone, if there is one), ``attack``.
         joint: joint success of the attack on this image.
     """
 
@@ -46,7 +47,8 @@ class Case:
 
     @property
     def verdict(self) -> Verdict:
-        """``joint`` (class reached, map kept), ``class`` (class reached alone) or ``failed``."""
+        """``joint`` (joint success), ``class`` (the class was reached, and the map is too far from the wanted one) or
+        ``failed`` (the class was not reached)."""
         return "joint" if self.joint else "class" if self.row["success"] else "failed"
 
 

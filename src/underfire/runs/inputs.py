@@ -15,7 +15,7 @@ from underfire.errors import InputError
 from underfire.runs.selection import logits_of
 from underfire.settings import create, setting, to_values
 
-PANEL = "The classifier, if its source does not say"
+PANEL = "Details of the classifier that its source does not give"
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class Run:
 
     @property
     def classifier(self) -> str:
-        """The classifier's name, fit to be shown."""
+        """The classifier's name, with control characters escaped."""
         return plain(self.configuration["classifier"])
 
     @property

@@ -41,8 +41,9 @@ class RunSettings:
         interpreters: names of the interpreters that are attacked.
         readers: names of interpreters that only read.
         each: attack every interpreter by itself, in one run with shared controls, instead of all at once.
-        baseline: another library's attack as prediction-only control, or ``none``; our own if None.
-        count: attack the first so many correctly classified images; all if None.
+        baseline: another library's attack as prediction-only control, or ``none``. If None: the same perturbation
+            without the map terms, such as ``bim`` for adv2.
+        count: attack the first ``count`` correctly classified images; all if None.
         seed: of all random numbers.
         precision: of the attacks; verdicts are always in float32.
         measures: more measures, as ``file.py:name``.

@@ -55,15 +55,17 @@ class AttackSettings:
             a map, or a tensor or array h x w (one map for all images) or N x h x w (one per image) in [0, 1].
         perturbation: of a joint attack: a name, ``file.py:name``, or an object such as
             ``StAdv(neighbours="diagonal")``; ``pgd`` if None.
-        shaping: ``uniform``, ``edge`` or ``edge-mask``, or an object; what belongs to the attack if None.
+        shaping: ``uniform``, ``edge`` or ``edge-mask``, or an object. If None: ``edge`` for advedge, ``edge-mask`` for
+            advedge+, else ``uniform``.
         edge_threshold: the Sobel magnitude, in [0, 0.79), above which ``advedge+`` may change a pixel.
         edge_scope: edges act in ``all`` stages or in the ``warmup`` alone; the variant decides if None.
         noise_eps: the size of the noise control of perturbations without a ball, in pixel units; as large as the
             attack's own change if None.
-        search: the number of rounds of a search for each image's own constant between cost and objective; 0 for none.
-        early_stop: let images leave once they no longer improve. If None, this is done for attacks whose weights are
-            constant at the end (Grad) and never under ``published``. On CAM it saves a fifth of the steps, and map
-            distances grow by 3 %.
+        search: the number of rounds of a search for the weight of the objective against the perturbation's cost, for
+            each image (the constant c of Carlini & Wagner 2017); 0 for none.
+        early_stop: stop the attack on an image once it has succeeded and its map gets no nearer to its target. If None,
+            this is done for attacks whose weights are constant at the end (Grad) and never under ``published``.
+            On CAM it saves a fifth of the steps, and map distances grow by 3 %.
         terms: more loss terms: names with weights, or ``Weighted`` objects. They act in the joint stage of a joint
             attack, and in all stages of a prediction-only one.
     """
@@ -72,7 +74,12 @@ class AttackSettings:
         "adv2, advedge and advedge+ are joint; pgd, bim, cw and stadv only change the class.", "NAME", value="adv2"
     )
     eps: float | str | None = setting(
-        "L-inf radius of pgd and bim, such as 8/255.", "EPS", value=None, kind=float, parse=parse_eps, default="0.031"
+        "L-inf radius of pgd and bim, such as 8/255; also of adv2, advedge and advedge+, which use pgd by default.",
+        "EPS",
+        value=None,
+        kind=float,
+        parse=parse_eps,
+        default="0.031",
     )
     steps: tuple[int, int] | None = setting(
         "Steps of the warm-up and of the joint stage, such as 40,160.",
@@ -83,7 +90,7 @@ class AttackSettings:
         default="the published ones, such as 400,1200; see 'underfire list presets'",
     )
     variant: str | Variant = setting(
-        "paper (our settings), or published (those of the published code).",
+        "Settings after the papers' text (paper), or of the authors' published code (published).",
         "NAME",
         value="paper",
         former=("--preset",),
@@ -102,11 +109,11 @@ class AttackSettings:
         default="random",
     )
     early_stop: bool | None = setting(
-        "Let images leave once they no longer improve.",
+        "Stop the attack on an image once it has succeeded and its map gets no nearer to its target.",
         value=None,
         kind=bool,
         flags=("--early-stop", "--no-early-stop"),
-        default="only for Grad and its family",
+        default="only for Grad and its family; never with --variant published",
     )
     perturbation: str | Perturbation | None = setting(
         "Perturbation of a joint attack: pgd, bim, cw, stadv, or file.py:name.", "NAME", value=None, default="pgd"
@@ -121,7 +128,7 @@ class AttackSettings:
         "Where the image may change: uniform, edge or edge-mask.",
         "NAME",
         value=None,
-        default="what belongs to the attack",
+        default="edge for advedge, edge-mask for advedge+, else uniform",
     )
     edge_threshold: float | None = setting(
         "advedge+: the Sobel magnitude above which pixels may change.", "X", value=None, kind=float, default="0.1"
@@ -134,15 +141,19 @@ class AttackSettings:
         default="all; with --variant published, warmup",
     )
     noise_eps: float | str | None = setting(
-        "cw, stadv: size of the noise that maps are compared with.",
+        "cw, stadv: size of the random noise that serves as a control.",
         "EPS",
         value=None,
         kind=float,
         parse=parse_noise_eps,
-        default="as large as the change",
+        default="as large as the attack's own change, in root mean square",
     )
     search: int = setting(
-        "cw, stadv: rounds of a search for each image's own constant.", "N", value=0, kind=int, least=0
+        "cw, stadv: rounds of a search for each image's weight of the objective against the perturbation's cost.",
+        "N",
+        value=0,
+        kind=int,
+        least=0,
     )
     terms: Sequence[Weighted | str] | Mapping[str, float] = setting(
         "One more loss term: a name or file.py:name, with =WEIGHT unless the weight is 1. Can be repeated.",

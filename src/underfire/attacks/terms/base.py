@@ -24,7 +24,8 @@ class Point:
         goal: reach a class, or leave one.
         target_maps: the wanted maps N x h x w in [0, 1], by interpreter.
         penalty: the perturbation's own cost, N.
-        price: the factor of the penalty for each image, N.
+        price: the weight of the penalty for each image, N: 1 / c, where c is the constant that a search sets (1 without
+            a search).
         run: run the network on other images N x C x H x W and return logits N x K. The pass, and its backward pass if
             the images carry a gradient, count as passes of the attack.
     """

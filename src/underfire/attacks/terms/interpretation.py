@@ -15,7 +15,8 @@ from underfire.attacks.terms.base import Point, Term
 class Interpretation(Term):
     """l_int, the squared difference between maps and wanted maps ([ADV2] eq. 5), summed over interpreters.
 
-    If a view looks several times per step (MASK), its term is the mean over these looks.
+    If a view gives several maps per step (MASK: one for each step of its solver that is differentiated), the term is
+    the mean over these maps, which are called looks.
 
     Args:
         reduction: ``mean`` or ``sum`` over a map's cells; the published setting for Grad sums.

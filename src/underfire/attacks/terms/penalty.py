@@ -12,7 +12,10 @@ from underfire.attacks.terms.base import Point, Term
 
 @dataclass(frozen=True)
 class Penalty(Term):
-    """The perturbation's own cost times each image's price: C&W's squared L2 distance, StAdv's flow roughness."""
+    """The perturbation's own cost times its weight for each image: C&W's squared L2 distance, StAdv's flow roughness.
+
+    The weight is 1, unless a search over constants sets it (``ConstantSearch``).
+    """
 
     name: ClassVar[str] = "penalty"
 
