@@ -149,3 +149,26 @@ def test_a_new_family_falls_back_to_its_parents(classifier: uf.Classifier, image
     assert [stage.steps for stage in built.stages] == [stage.steps for stage in expected.stages] == [400, 1200]
     with pytest.raises(InputError, match="no schedule for new"):
         row_for({"mask": attacks.PGD.rows["mask"]}, ("attention",), "mine", "new")
+
+
+class Nameless(uf.interpreters.Interpreter):
+    def read(self, *given: object, **named: object) -> torch.Tensor:
+        raise NotImplementedError
+
+    def view(self, *given: object, **named: object) -> uf.interpreters.View:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Blank(CAM):
+    name: ClassVar[str] = " "
+
+
+@pytest.mark.parametrize("kind", [Nameless, Blank])
+def test_an_interpreter_without_a_name_is_refused(kind: type[uf.interpreters.Interpreter]) -> None:
+    """Regression: it was a bare AttributeError, or a column of results without a heading."""
+    Nameless.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
+    with pytest.raises(
+        InputError, match=f"holds a {kind.__name__} with the label .*: give its class the attribute name"
+    ):
+        named([kind()])

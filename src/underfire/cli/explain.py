@@ -30,7 +30,7 @@ def explain(
             show_default=False,
         ),
     ] = None,
-    count: Annotated[int, option("N", "Explain the first so many readable images.", "--count")] = 16,
+    count: Annotated[int, option("N", "Explain the first N readable images.", "--count")] = 16,
     wanted: Annotated[
         str, option("CLASS", "The class to explain: predicted, label, a name or a number.", "--class")
     ] = "predicted",

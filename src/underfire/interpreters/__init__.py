@@ -174,9 +174,9 @@ def named(parts: Iterable[Any], variant: str = "paper") -> dict[str, Interpreter
 def made_of(part: Any, variant: str = "paper") -> Interpreter:
     """Return the interpreter that ``part`` stands for: itself, or the one of that name. Raises InputError."""
     if isinstance(part, Interpreter):
-        return part
+        return _with_label(part)
     if isinstance(part, str):
-        return create(part, variant)
+        return _with_label(create(part, variant))
     if _is_class(part):
         raise InputError(
             f"interpreters holds the class {part.__name__}; expected an interpreter, which is made by calling it: "
@@ -186,6 +186,16 @@ def made_of(part: Any, variant: str = "paper") -> Interpreter:
         f"interpreters holds an object of type {type(part).__name__}; expected an interpreter, such as CAM(), or the "
         "name of one."
     )
+
+
+def _with_label(interpreter: Interpreter) -> Interpreter:
+    label = getattr(interpreter, "label", None)
+    if not isinstance(label, str) or not label.strip():
+        raise InputError(
+            f"interpreters holds a {type(interpreter).__name__} with the label {label!r}; expected a text that is not "
+            "empty: give its class the attribute name, such as name = 'mine'."
+        )
+    return interpreter
 
 
 __all__ = [

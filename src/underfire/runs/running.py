@@ -1,4 +1,4 @@
-"""Running attacks over a data set: select images, attack and judge them shard by shard, and write everything down."""
+"""Running attacks over a data set: select images, attack and judge them shard by shard, and save the results."""
 
 from __future__ import annotations
 

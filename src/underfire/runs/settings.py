@@ -81,10 +81,10 @@ class RunSettings:
         "Prediction-only attack beside a joint one: torchattacks:NAME, foolbox:NAME, art:NAME, or none.",
         "NAME",
         value=None,
-        default="our own",
+        default="the same perturbation without the map terms, such as bim beside adv2",
     )
     count: int | None = setting(
-        "Attack the first so many correctly classified images.", "N", value=None, kind=int, least=1, default="all"
+        "Attack the first N correctly classified images.", "N", value=None, kind=int, least=1, default="all"
     )
     seed: int = setting("Seed of all random numbers.", "N", value=0, kind=int, least=-(2**63), most=2**63 - 1)
     precision: Literal["float32", "bf16"] = setting(

@@ -136,7 +136,7 @@ class Preset(AttackSettings):
 
     @property
     def name(self) -> str:
-        """The name in results: the attack's, with the shaping's if that is not what belongs to the attack."""
+        """The name in results: the attack's, with the shaping's if that is not the attack's usual one."""
         base = self.attack if self.attack in KINDS else self.made.name
         shaping = self.effective_shaping
         own = isinstance(shaping, type(self.kind.shaping))
