@@ -12,6 +12,7 @@ import pyarrow as pa
 import torch
 from PIL import Image
 
+from underfire.attacks.measure import Measure
 from underfire.attacks.measures import BUILT_IN
 from underfire.reports.account import Account, accounts_of
 from underfire.runs import Run
@@ -28,7 +29,11 @@ KINDS = {"clean": "clean", "noise": "noise", "reseeded": "reseeded", "pgd": "con
 @dataclass
 class Fake:
     """What the images of a run are called, and how the attack went: by default every fourth fails, and the map distance
-    of image i is 0.02 (i + 1), where noise moves maps by 0.1. ``pgd`` is the attack on the prediction alone."""
+    of image i is 0.02 (i + 1), where noise moves maps by 0.1. ``pgd`` is the attack on the prediction alone.
+
+    ``each`` makes one attack for each interpreter. ``rest`` images were looked at without being attacked. ``own`` names
+    measures of the user's own, which are 0.5.
+    """
 
     count: int = 8
     interpreters: tuple[str, ...] = ("cam",)
@@ -43,6 +48,9 @@ class Fake:
     keeps: bool = True
     reseeded: bool = False
     noise_size: float | None = 8 / 255
+    each: bool = False
+    rest: int = 0
+    own: tuple[str, ...] = ()
 
     def name(self, i: int) -> str:
         return self.ids[i] if i < len(self.ids) else f"set/{i:03d}"
@@ -97,11 +105,11 @@ class Fake:
             record: entries of ``run.json`` that differ.
         """
         store = Store(folder, self._configuration() | (configuration or {}))
-        cells = [self._cell(attack) for attack in self.attacks]
+        cells = self.cells
         store.begin({"cells": [cell.to_dict() for cell in cells]})
-        images = {"considered": self.count + 2, "correctly_classified": self.count, "unreadable": []}
+        images = {"considered": self.count + max(self.rest, 2), "correctly_classified": self.count, "unreadable": []}
         for cell in cells:
-            store.write_shard(cell.key, 0, self._shard(folder, cell.attack))
+            store.write_shard(cell.key, 0, self._shard(folder, cell))
         names = {"class_names": list(self.class_names)} if self.class_names else {}
         hashes = {"classifier_sha256": self.classifier, "data_sha256": "d" * 64}
         images["attacked"] = self.count
@@ -115,17 +123,27 @@ class Fake:
         (account,) = accounts_of(Run(self.write(folder, configuration, **record)))
         return account
 
-    def _cell(self, attack: str) -> Cell:
+    @property
+    def cells(self) -> list[Cell]:
+        """The cells of the run; ``each`` has one attack for each interpreter."""
+        alone = [name for name in self.attacks if name != self.attack]
+        if not self.each:
+            return [self._cell(attack, self.interpreters) for attack in self.attacks]
+        attacks = [self._cell(self.attack, (name,), f"{self.attack}-{name}") for name in self.interpreters]
+        return [*(self._cell(attack, self.interpreters) for attack in alone), *attacks]
+
+    def _cell(self, attack: str, read_by: tuple[str, ...], label: str | None = None) -> Cell:
         kind: Any = "attack" if attack == self.attack else KINDS[attack]
         attacks = kind in ("attack", "control")
+        label = label or attack
         return Cell(
-            key=f"{self.attacks.index(attack):016x}",
-            label=attack,
+            key=label.encode().hex()[-16:].rjust(16, "0"),
+            label=label,
             kind=kind,
             attack=attack,
-            read_by=self.interpreters,
-            attacked=self.interpreters if kind == "attack" and attack != "pgd" else (),
-            about=self.interpreters if attacks else (),
+            read_by=read_by,
+            attacked=read_by if kind == "attack" and attack != "pgd" else (),
+            about=read_by if attacks else (),
             beside=self.attack if kind == "noise" else None,
             perturbation="pgd" if attacks else "",
             keeps_benign=self.keeps,
@@ -133,23 +151,26 @@ class Fake:
             noise_size=self.noise_size if kind == "noise" else None,
         )
 
-    def _shard(self, folder: Path, attack: str) -> Shard:
-        rows, maps = [], {name: [self.map(i, attack) for i in range(self.count)] for name in self.interpreters}
-        for i in range(self.count):
-            file = f"images/{attack}/{i:06d}-x.png"
+    def _shard(self, folder: Path, cell: Cell) -> Shard:
+        attack, count = cell.attack, self.count + (self.rest if cell.kind == "clean" else 0)
+        rows, maps = [], {name: [self.map(i, attack) for i in range(count)] for name in cell.read_by}
+        for i in range(count):
+            file = f"images/{cell.label}/{i:06d}-x.png"
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(self.pixels(i, attack)).save(folder / file)
-            rows += [self._row(i, attack, name, file, reader) for reader, name in enumerate(self.interpreters)]
+            rows += [self._row(i, cell, name, file, self.interpreters.index(name)) for name in cell.read_by]
         tensors = {f"maps/{name}": torch.from_numpy(np.stack(values)) for name, values in maps.items()}
         if attack == "clean" and self.masks:
-            tensors["masks"] = torch.from_numpy(np.stack([self.mask()] * self.count).astype(np.uint8))
+            tensors["masks"] = torch.from_numpy(np.stack([self.mask()] * count).astype(np.uint8))
         if attack == self.attack and not self.keeps:
-            tensors |= {f"wanted/{name}": torch.ones(self.count, 4, 6) for name in self.interpreters}
-        trace = self._trace(attack) if self.trace and attack in ("pgd", self.attack) else []
-        measured = schema(BUILT_IN, settled=False)
+            tensors |= {f"wanted/{name}": torch.ones(self.count, 4, 6) for name in cell.read_by}
+        trace = self._trace(cell) if self.trace and attack in ("pgd", self.attack) else []
+        own = [Measure(name, "map", "float", name, name, compute=lambda *_: None) for name in self.own]
+        measured = schema([*BUILT_IN, *own], settled=False)
         return Shard(pa.Table.from_pylist(rows, schema=measured), pa.Table.from_pylist(trace, schema=TRACE), tensors)
 
-    def _row(self, i: int, attack: str, interpreter: str, file: str, reader: int) -> dict[str, Any]:
+    def _row(self, i: int, cell: Cell, interpreter: str, file: str, reader: int) -> dict[str, Any]:
+        attack = cell.attack
         distance = self.distance(i, attack, reader)
         attacked = attack in ("pgd", self.attack)
         reached = attacked and self.success(i, attack)
@@ -164,9 +185,9 @@ class Fake:
             "target": (i + 1) % 3,
             "classifier": self.classifier,
             "attack": attack,
-            "cell": attack,
+            "cell": cell.label,
             "interpreter": interpreter,
-            "correct_before": True,
+            "correct_before": i < self.count,
             "success": reached,
             "untargeted_success": changed,
             "confidence": 0.75,
@@ -180,6 +201,7 @@ class Fake:
             **like,
             **dict.fromkeys(("perturbation", "shaping", "attacked_interpreters"), ""),
             **dict.fromkeys(("steps", "forwards", "backwards", "seconds", "seed"), 1),
+            **dict.fromkeys(self.own, 0.5),
         }
 
     def _configuration(self) -> dict[str, Any]:
@@ -194,19 +216,19 @@ class Fake:
             "targeted": True,
         }
 
-    def _trace(self, attack: str) -> list[dict[str, Any]]:
+    def _trace(self, cell: Cell) -> list[dict[str, Any]]:
         """Steps 0, 10, ..., 40; joint from 10. Image 0 leaves after step 20; it succeeds at once, the others at 30. The
         attack on the prediction alone reads no maps."""
-        rows = []
+        rows, attack = [], cell.attack
         for i in range(self.count):
             for step in range(0, 50, 10):
                 if i == 0 and step > 20:
                     continue
                 stage = "joint" if step >= 10 else "warm-up"
                 distance = None if step < 10 or attack == "pgd" else 0.5 - step / 100
-                common = {"position": i, "image_id": self.name(i), "attack": attack, "cell": attack}
+                common = {"position": i, "image_id": self.name(i), "attack": attack, "cell": cell.label}
                 course = {"stage": stage, "step": step, "success": i == 0 or step >= 30, "map_l1": distance}
-                rows += [{**common, **course, "interpreter": name} for name in self.interpreters]
+                rows += [{**common, **course, "interpreter": name} for name in cell.read_by]
         return rows
 
 

@@ -102,6 +102,15 @@ def test_a_run_of_the_control_has_two_maps(tmp_path: Path) -> None:
     assert shown.shape[1] == 2 * MARGIN + 5 * 120 + 3 * GAP + UNIT_GAP
 
 
+def test_attacks_on_each_interpreter_share_rows(tmp_path: Path) -> None:
+    fake = Fake(count=2, interpreters=("cam", "grad"), each=True)
+    shown = pixels(write_figure([fake.write(tmp_path / "run")], tmp_path / "figure.png", rows=1))
+    cell = overlay(fitted(fake.pixels(1, "adv2"), 96), fake.map(1, "adv2"))
+    (first, top), (second, beside) = places(shown, cell)
+    assert top == beside
+    assert second - first == 3 * 96 + 2 * GAP + UNIT_GAP
+
+
 def test_a_sheet_is_as_large_as_what_it_holds() -> None:
     red = np.zeros((30, 50, 3), np.uint8)
     red[..., 0] = 255

@@ -9,12 +9,13 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.reports.fakes import Fake
+from tests.reports.fakes import Fake, change_summary
 from underfire.attacks.measures import MEASURES
 from underfire.errors import InputError, StoreError
 from underfire.reports.account import accounts_of
@@ -110,6 +111,86 @@ def test_where_maps_point_is_told_where_it_is_known(tmp_path: Path) -> None:
     assert heading in text
     assert text.count("<td>0.625<") == 4
     assert MEASURES["map_peak_inside"].heading not in text
+
+
+def numbers_section(text: str) -> str:
+    return text.split('id="numbers"')[1].split('id="curves"')[0]
+
+
+def test_headings_are_those_of_the_table_of_measures(tmp_path: Path) -> None:
+    text, _ = page(tmp_path, Fake(count=2, own=("speckle_size",)).write(tmp_path / "run"))
+    heads = re.findall(r'<th scope="col" title="([^"]*)">(.*?)</th>', numbers_section(text))
+    shown = {re.sub(r"&nbsp;<.*", "", head): meaning for meaning, head in heads}
+    assert list(shown) == [
+        *("joint", "success", "map L1", "map IoU", "map SSIM", "map rank", "image SSIM", "image L2", "confidence"),
+        "speckle size",  # a measure of the user's own gets a column by itself
+    ]
+    assert shown["map L1"] == "mean absolute difference from the benign map; lower is better for the attack"
+    assert shown["image SSIM"] == "structural similarity to the clean image; higher is better for the attack"
+    assert numbers_section(text).count("<td>0.500<") >= 4
+
+
+def test_a_headline_has_what_speaks_against_it_beside_it(tmp_path: Path) -> None:
+    text, _ = page(tmp_path, Fake().write(tmp_path / "few"))
+    (headline,) = re.findall(r'<div class="headline">.*?</div>', text, re.DOTALL)
+    assert "few images; no clear difference from the prediction-only attack" in headline
+    folder = Fake(count=40).write(tmp_path / "many")
+    text, _ = page(tmp_path, folder)
+    assert 'class="caution"' in text
+    assert "few images" not in text
+
+    def ahead(summary: dict[str, Any]) -> None:
+        against = summary["interpreters"]["cam"]["against_prediction_only"]
+        against["paired_difference"]["joint_success"]["low"] = 0.1
+
+    change_summary(folder, ahead)
+    assert 'class="caution"' not in page(tmp_path, folder)[0]
+
+
+def test_no_heading_repeats_itself(tmp_path: Path) -> None:
+    """Regression: tables were called "adv2 on cam (cam), read by cam"."""
+    folder = Fake(count=2).write(tmp_path / "cam")
+    text, _ = page(tmp_path, folder)
+    assert "<title>adv2 on toy, cam</title>" in text
+    assert re.findall(r"<caption><span><bdi>(.*?)</bdi>", text) == ["Maps of cam"]
+    assert "(cam)" not in text
+    text, _ = page(tmp_path, folder, Fake(count=2).write(tmp_path / "again"))
+    named = re.findall(r'comparison-name"><bdi>(.*?)<', text)
+    assert named == ["adv2 on toy, cam (cam)", "adv2 on toy, cam (again)"]  # only folders tell them apart
+
+
+def test_attacks_on_each_interpreter_are_comparisons_of_their_own(tmp_path: Path) -> None:
+    folder = Fake(count=6, interpreters=("cam", "grad"), each=True).write(tmp_path / "run")
+    text, _ = page(tmp_path, folder, gallery=5)
+    assert re.findall(r'comparison-name"><bdi>(.*?)<', text) == ["adv2 on toy, cam", "adv2 on toy, grad"]
+    assert [text.count(f'class="card pixels" data-comparison="{number}"') for number in (0, 1)] == [3, 2]
+    assert re.findall(r"<caption><span><bdi>(.*?)</bdi>", text) == ["Maps of cam", "Maps of grad"]
+    assert text.count('<dl class="record">') == 1
+    assert text.count("Only 6 images were attacked") == 1
+
+
+def test_only_shown_images_and_maps_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from underfire.runs.cell_folder import CellFolder
+
+    folder = Fake(count=40).write(tmp_path / "run")
+    read: dict[str, set[object]] = {"map": set(), "row": set(), "image": set()}
+    for name, seen in read.items():
+        original = getattr(CellFolder, name)
+
+        def spied(self: Any, *arguments: Any, seen: set[object] = seen, original: Any = original) -> Any:
+            last = arguments[-1]
+            seen.add(last["image_id"] if isinstance(last, dict) else last)
+            return original(self, *arguments)
+
+        monkeypatch.setattr(CellFolder, name, spied)
+    page(tmp_path, folder, gallery=3)
+    assert read == {name: {"set/000", "set/020", "set/039"} for name in read}
+
+
+def test_a_share_and_its_interval_stay_on_one_line(tmp_path: Path) -> None:
+    text, _ = page(tmp_path, Fake(count=2).write(tmp_path / "run"))
+    assert "95\u00a0% of the noisy images" in text
+    assert "95\u00a0% of the maps under random noise" in text
 
 
 def test_nothing_is_loaded_and_only_our_scripts_run(tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ def _render(accounts: Sequence[Account], title: str | None, gallery: int) -> str
         _part(account, number, label, share)
         for number, (account, label, share) in enumerate(zip(accounts, labels_of(accounts), shares, strict=True))
     ]
+    environment.filters["unbroken"] = _unbroken
     charts = [chart.figure() for part in parts for chart in part["charts"]]
     script, style = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
     library = _plotly() if charts else ""
@@ -97,6 +98,11 @@ def _render(accounts: Sequence[Account], title: str | None, gallery: int) -> str
     )
 
 
+def _unbroken(text: str) -> str:
+    """Keep a share and its interval on one line."""
+    return re.sub(r" (%|\[\d+,|\d+\])", "\u00a0\\1", text)
+
+
 def _title(accounts: Sequence[Account]) -> str:
     if len(accounts) == 1:
         return accounts[0].part.title
@@ -112,8 +118,7 @@ def _part(account: Account, number: int, label: str, share: int) -> dict[str, An
     return {
         "number": number,
         "label": label,
-        # A share and its interval stay on one line.
-        "paragraph": re.sub(r" (%|\[\d+,|\d+\])", "\u00a0\\1", words.paragraph(account)),
+        "paragraph": words.paragraph(account),
         "headlines": [_headline(account, *headline) for headline in account.headlines],
         "first": plain(names[0]),
         "columns": [{**vars(measure), "arrow": ARROWS[measure.better]} for measure in columns],

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from underfire.errors import UnderfireError, UserCodeError
 from underfire.registry import Registry
 from underfire.reports.exports.csv import write_csv
 from underfire.reports.exports.latex import write_latex
@@ -44,8 +45,14 @@ def export(folder: Path | str, format: str, out: Path | str) -> Path:
     Raises:
         InputError: there is no such format.
         StoreError: the folder holds no finished run, or the file cannot be written.
+        UserCodeError: a format of the user's own raises an error.
     """
     write, run = EXPORTS.find(format), Run(folder)
     with writing(Path(out), "export") as part:
-        write(run, part)
+        try:
+            write(run, part)
+        except (UnderfireError, OSError):
+            raise
+        except Exception as error:  # the user's own code runs here, and may raise anything
+            raise UserCodeError(f"export format {format!r} fails: {type(error).__name__}: {error}") from error
     return Path(out)

@@ -12,7 +12,7 @@ def write_csv(run: Run, out: Path) -> None:
     """Write ``results.parquet`` as CSV, one group of rows at a time.
 
     Raises:
-        StoreError: the run has lost its results.parquet.
+        StoreError: the run's results.parquet is missing or broken.
     """
     import pyarrow as pa
     import pyarrow.csv
@@ -20,9 +20,8 @@ def write_csv(run: Run, out: Path) -> None:
 
     path = run.path / "results.parquet"
     try:
-        results = pq.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
+        with pq.ParquetFile(path) as results, pyarrow.csv.CSVWriter(out, results.schema_arrow) as writer:
+            for batch in results.iter_batches():
+                writer.write_batch(batch)
+    except (FileNotFoundError, pa.ArrowException) as error:
         raise StoreError(f"{path} cannot be read: {error}. 'underfire report --tables' makes it again.") from error
-    with results, pyarrow.csv.CSVWriter(out, results.schema_arrow) as writer:
-        for batch in results.iter_batches():
-            writer.write_batch(batch)

@@ -5,29 +5,48 @@ from __future__ import annotations
 from pathlib import Path
 
 from underfire.reports.account import accounts_of
-from underfire.reports.columns import as_text, summary_columns
+from underfire.reports.columns import as_text, legend, summary_columns
+from underfire.reports.words import caution
 from underfire.runs.run import Run
+from underfire.text import plain
 
 _SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_SPECIAL |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
 _SPECIAL |= {character: f"\\{character}" for character in "&%$#_{}"}
+_ARROWS = {"higher": r" $\uparrow$", "lower": r" $\downarrow$", "neither": ""}
 
 
 def write_latex(run: Run, out: Path) -> None:
-    """Write a ``tabular`` with a row for each interpreter and attack or control: means with 95 % intervals."""
+    """Write a ``tabular`` with a row for each interpreter and attack or control: means with 95 % intervals.
+
+    Arrows show which direction is better for the attack. What speaks against joint success stands below the rows.
+    """
     accounts = accounts_of(run)
     columns = summary_columns(accounts)
-    heads = ["interpreter", "attack", *(measure.heading for measure in columns)]
-    lines = [f"\\begin{{tabular}}{{ll{'r' * len(columns)}}}", "\\hline", _line(heads), "\\hline"]
+    heads = [escaped(measure.heading) + _ARROWS[measure.better] for measure in columns]
+    lines = [f"% {plain(legend(columns))}.", f"\\begin{{tabular}}{{ll{'r' * len(columns)}}}", "\\hline"]
+    lines += [_line(["interpreter", "attack", *heads]), "\\hline"]
     for account in accounts:
         for interpreter in account.part.interpreters:
             for role, name in account.part.names.items():
                 group = account.group(role, interpreter)
                 found = [as_text(group.get(measure.name), measure.digits) for measure in columns]
                 cells = ["--" if each is None else "{} [{}, {}]".format(*each) for each in found]
-                lines.append(_line([interpreter, name, *cells]))
+                lines.append(_line([escaped(interpreter), escaped(name), *cells]))
         lines.append("\\hline")
+    for account in accounts:
+        for asked, named in account.headlines:
+            said = caution(account, named)
+            if said:
+                text = escaped(f"{account.part.attack}, {asked}: {said}.")
+                lines.append(_line([f"\\multicolumn{{{len(columns) + 2}}}{{l}}{{{text}}}"]))
     out.write_text("\n".join([*lines, "\\end{tabular}", ""]), encoding="utf-8")
 
 
+def escaped(text: str) -> str:
+    """Write a name so that LaTeX shows it, whatever characters it holds."""
+    return "".join(_SPECIAL.get(character, character) for character in plain(text))
+
+
 def _line(cells: list[str]) -> str:
-    return " & ".join("".join(_SPECIAL.get(c, c) for c in cell) for cell in cells) + r" \\"
+    return " & ".join(cells) + r" \\"

@@ -4,44 +4,86 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from underfire.errors import StoreError
 from underfire.runs.folder import Values
 from underfire.runs.run import Run
+
+LONGEST_HEADER = 100_000_000
+"""The longest header that readers of safetensors accept, in bytes."""
 
 
 def write_maps(run: Run, out: Path) -> None:
     """Write the maps under the keys ``CELL/INTERPRETER/IMAGE_ID``, as float32 h x w.
 
-    Wanted maps other than the benign ones have the keys ``wanted/INTERPRETER/IMAGE_ID``. The header is written first,
-    and then one map after the other, so that memory does not grow with their number.
+    The clean cell has the maps of images that were looked at without being attacked, too. Wanted maps other than the
+    benign ones have the keys ``wanted/INTERPRETER/IMAGE_ID``. The header is written first, and then one map after the
+    other, so that memory does not grow with the maps.
+
+    Raises:
+        StoreError: the names of all maps are too long for one file, or a map is missing.
     """
-    header: dict[str, Any] = {}
-    end = 0
-    for key, values in _maps(run):
-        header[key] = {"dtype": "F32", "shape": list(values.shape), "data_offsets": [end, end + 4 * values.size]}
-        end += 4 * values.size
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
+    groups = list(_groups(run))
+    length = sum(map(len, _header(groups)))
+    padding = -length % 8  # data begin at a multiple of 8 bytes
+    if length > LONGEST_HEADER:
+        raise StoreError(
+            f"the run in {run.path} has {sum(len(group.image_ids) for group in groups)} maps: their names take "
+            f"{length} bytes, and a safetensors file has room for {LONGEST_HEADER}. Read the files below cells/ "
+            "instead."
+        )
     with out.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little"))
-        file.write(text)
-        for _, values in _maps(run):
-            file.write(np.ascontiguousarray(values, dtype="<f4").tobytes())
+        file.write((length + padding).to_bytes(8, "little"))
+        file.writelines(_header(groups))
+        file.write(b" " * padding)
+        for group in groups:
+            file.writelines(group.read(run, image_id).tobytes() for image_id in group.image_ids)
 
 
-def _maps(run: Run) -> Iterator[tuple[str, Values]]:
-    """Yield every map with its key, cell by cell."""
+@dataclass(frozen=True)
+class _Group:
+    """The maps of one cell and interpreter. ``name`` begins their keys, ``shape`` is that of every map."""
+
+    name: str
+    cell: str
+    interpreter: str
+    image_ids: list[str]
+    shape: tuple[int, ...]
+    wanted: bool = False
+
+    def read(self, run: Run, image_id: str) -> Values:
+        values = (run.wanted if self.wanted else run.map)(self.cell, self.interpreter, image_id)
+        if values is None or values.shape != self.shape:
+            raise StoreError(
+                f"map {self.name}/{image_id} of the run in {run.path} is missing, or not {self.shape[0]} x "
+                f"{self.shape[1]} as the one of the first image: the run's files do not fit."
+            )
+        return np.ascontiguousarray(values, dtype="<f4")
+
+
+def _groups(run: Run) -> Iterator[_Group]:
+    first = run.image_ids[0]
     for label, cell in run.cells.items():
-        for interpreter in cell.read_by:
-            for image_id in run.image_ids:
-                yield f"{label}/{interpreter}/{image_id}", run.map(label, interpreter, image_id)
-    for part in run.comparisons:
-        for interpreter in part.interpreters:
-            for image_id in run.image_ids:
-                wanted = part.wanted(interpreter, image_id)
-                if wanted is not None:
-                    yield f"wanted/{interpreter}/{image_id}", wanted
+        clean = cell.kind == "clean"
+        ids = list(dict.fromkeys(run.rows(["image_id"], label)["image_id"].to_pylist())) if clean else run.image_ids
+        for name in cell.read_by:
+            yield _Group(f"{label}/{name}", label, name, ids, run.map(label, name, first).shape)
+            wanted = run.wanted(label, name, first) if cell.kind == "attack" and not cell.keeps_benign else None
+            if wanted is not None:
+                yield _Group(f"wanted/{name}", label, name, ids, wanted.shape, wanted=True)
+
+
+def _header(groups: list[_Group]) -> Iterator[bytes]:
+    """Yield the header of a safetensors file in parts, so that it need not be in memory as a whole."""
+    begin, mark = 0, "{"
+    for group in groups:
+        size = 4 * int(np.prod(group.shape))
+        for image_id in group.image_ids:
+            entry = {"dtype": "F32", "shape": group.shape, "data_offsets": (begin, begin + size)}
+            yield f"{mark}{json.dumps(f'{group.name}/{image_id}')}:{json.dumps(entry)}".encode()
+            begin, mark = begin + size, ","
+    yield b"}"
