@@ -47,7 +47,12 @@ def test_help_says_all_of_it(command: Command, words: tuple[str, ...], monkeypat
 
 def test_options_without_a_default_of_their_own_say_what_happens(command: Command) -> None:
     shown = " ".join(re.sub("[│╭╰]", " ", command("attack", "--help").out).split())
-    for part in ("[default: cam]", "[default: all]", "such as 400,1200", "[default: only for Grad and its family]"):
+    for part in (
+        "[default: cam]",
+        "[default: all]",
+        "such as 400,1200",
+        "[default: only for Grad and its family; never",
+    ):
         assert part in shown
 
 
