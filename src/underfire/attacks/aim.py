@@ -13,7 +13,7 @@ from underfire.attacks.goal import Goal
 
 @dataclass(frozen=True)
 class Aim:
-    """What an attack wants for N images.
+    """The wanted classes and maps of N images.
 
     Args:
         goal: reach a class, or leave one.

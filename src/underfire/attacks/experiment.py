@@ -139,7 +139,7 @@ def arms_of(system: System, asked: Sequence[Asked]) -> tuple[Arm, ...]:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one arm came to on some images: its aim, the judgement, and for attacks the costs and the course."""
+    """The result of one arm on some images: its aim, the judgement, and for attacks the costs and the course."""
 
     arm: Arm
     aim: Aim

@@ -15,7 +15,7 @@ from underfire.errors import InputError
 
 @dataclass(frozen=True)
 class Seen:
-    """What measures are computed from: N images under one attack or control. Tensors lie on the CPU.
+    """The input of a measure: N images under one attack or control. Tensors lie on the CPU.
 
     Args:
         clean: the benign images N x C x H x W in [0, 1].

@@ -19,7 +19,7 @@ EXPORT_EXAMPLES = """[bold]Examples[/bold]
 
 underfire export runs/mine --format csv --out results.csv
 
-underfire export runs/mine --format my_export.py:Markdown --out table.md"""
+underfire export runs/mine --format my_export.py:markdown --out table.md"""
 
 Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of finished runs.")]
 

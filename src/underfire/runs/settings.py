@@ -45,7 +45,7 @@ class RunSettings:
             without the map terms, such as ``bim`` for adv2.
         count: attack the first ``count`` correctly classified images; all if None.
         seed: of all random numbers.
-        precision: of the attacks; verdicts are always in float32.
+        precision: of the attacks; results are judged in the network's own precision.
         measures: more measures, as ``file.py:name``.
     """
 
@@ -88,7 +88,7 @@ class RunSettings:
     )
     seed: int = setting("Seed of all random numbers.", "N", value=0, kind=int, least=-(2**63), most=2**63 - 1)
     precision: Literal["float32", "bf16"] = setting(
-        "Precision of the attack, float32 or bf16; verdicts are in float32.",
+        "Precision of the attack, float32 or bf16; results are judged in the network's own precision.",
         "TYPE",
         value="float32",
         kind=Literal["float32", "bf16"],

@@ -26,7 +26,7 @@ Rounding to 8 bits takes this distance back. From the usual 1e-6, Adam needs 400
 INSIDE_UNROUNDED = 1e-6
 
 ADAM = Row(0, 0, GROWING, prediction=2.0, rule=Adam(), size=0.01)
-"""What the rows of C&W and StAdv share."""
+"""The parts that the schedules of C&W and StAdv have in common."""
 ADAM_GRAD = replace(ADAM, weight=Phases((0.003, 0.01, 0.05, 0.2), LENGTHS), reduction="sum", confidence=0.75)
 ADAM_MASK = replace(ADAM, weight=Constant(500.0), prediction=1.0, loss="margin", kappa=5.0, size=0.005)
 

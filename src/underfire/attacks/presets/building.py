@@ -30,7 +30,7 @@ and 0.23 with the published ones."""
 
 @dataclass(frozen=True)
 class Plan:
-    """What a preset settles before it is built for a system.
+    """The decisions of a preset that do not depend on the system.
 
     Args:
         name: the attack's name in results.

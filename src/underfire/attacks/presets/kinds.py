@@ -14,7 +14,7 @@ _UNIFORM = Uniform()
 
 @dataclass(frozen=True)
 class Kind:
-    """What an attack's name stands for.
+    """The meaning of an attack's name.
 
     Args:
         about: one line for ``underfire list presets``.
