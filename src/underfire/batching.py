@@ -6,12 +6,18 @@ may get other bits in a batch of 7 than in a batch of 8. So every batch is fille
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from underfire.errors import UnderfireWarning
+
 MULTIPLE = 8
+
+Part = TypeVar("Part")
 
 
 def padded_size(count: int) -> int:
@@ -25,10 +31,50 @@ def padding(count: int, device: torch.device | None = None) -> Tensor:
     return torch.where(indices < count, indices, 0)
 
 
+def in_parts(work: Callable[[slice], Part], count: int, batch_size: int) -> list[Part]:
+    """Call ``work`` on one slice of ``count`` rows after the other, and return what it returns.
+
+    If a GPU runs out of memory, the slice is halved and tried again, and later slices are as small; a warning says so.
+
+    Args:
+        work: takes the slice of the rows to work on. It may be called again for rows on which it failed.
+        count: the number of rows.
+        batch_size: the rows per slice.
+
+    Raises:
+        torch.OutOfMemoryError: not even eight rows fit.
+    """
+    parts: list[Part] = []
+    begin = 0
+    while begin < count:
+        rows = slice(begin, min(begin + batch_size, count))
+        try:
+            parts.append(work(rows))
+        except torch.OutOfMemoryError:
+            if batch_size <= MULTIPLE:
+                raise
+        else:
+            begin = rows.stop
+            continue
+        # Outside of the handler, because the error holds the frames, and these hold what filled the memory.
+        smaller = max(MULTIPLE, batch_size // 2 // MULTIPLE * MULTIPLE)
+        warnings.warn(
+            f"out of memory with {batch_size} images at once: going on with {smaller}. A smaller batch_size "
+            "(--batch-size) from the start saves the time of the failed batch.",
+            UnderfireWarning,
+            stacklevel=2,
+        )
+        batch_size = smaller
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    return parts
+
+
 def in_batches(function: Callable[..., Tensor], *rows: Tensor, batch_size: int = 64) -> Tensor:
     """Call ``function`` on slices of ``rows`` and concatenate the outputs.
 
-    Each slice is filled up to a multiple of eight, and the outputs for the filling are dropped.
+    Each slice is filled up to a multiple of eight, and the outputs for the filling are dropped. See ``in_parts`` for
+    what happens if a GPU runs out of memory.
 
     Args:
         function: takes one tensor per tensor in ``rows``; its output has the same leading dimension.
@@ -38,12 +84,13 @@ def in_batches(function: Callable[..., Tensor], *rows: Tensor, batch_size: int =
     Raises:
         ValueError: there are no rows.
     """
-    outputs = []
-    for begin in range(0, len(rows[0]), batch_size):
-        chunk = [tensor[begin : begin + batch_size] for tensor in rows]
+
+    def work(part: slice) -> Tensor:
+        chunk = [tensor[part] for tensor in rows]
         count = len(chunk[0])
         fill = padding(count, rows[0].device)
-        outputs.append(function(*(tensor[fill.to(tensor.device)] for tensor in chunk))[:count])
-    if not outputs:
+        return function(*(tensor[fill.to(tensor.device)] for tensor in chunk))[:count]
+
+    if not len(rows[0]):
         raise ValueError("there are no rows; expected at least one")
-    return torch.cat(outputs)
+    return torch.cat(in_parts(work, len(rows[0]), batch_size))

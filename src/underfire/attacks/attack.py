@@ -16,6 +16,7 @@ from underfire.attacks.outcome import Outcome
 from underfire.attacks.parts import Parts
 from underfire.attacks.probe import probe_logits, probe_views
 from underfire.attacks.progress import Progress
+from underfire.batching import in_parts
 from underfire.system import SystemView
 
 
@@ -38,12 +39,13 @@ class Attack(Parts, BaseAttack):
         probe_logits(view.prepared, benign.images)
         if self.joint:
             probe_views(view, benign, aim.classes)
-        slices = [slice(begin, begin + batch_size) for begin in range(0, len(benign.images), batch_size)]
         rounds = self.search.rounds if self.search else 1
-        outcomes = []
-        for index, rows in enumerate(slices):
+        total = -(-len(benign.images) // batch_size) * rounds
 
-            def once(number: int, constant: Tensor | None, rows: slice = rows, done: int = index * rounds) -> Outcome:
+        def one_batch(rows: slice) -> Outcome:
+            done = rows.start // batch_size * rounds
+
+            def once(number: int, constant: Tensor | None) -> Outcome:
                 loop = Loop(
                     self,
                     view,
@@ -53,14 +55,14 @@ class Attack(Parts, BaseAttack):
                     benign.ids[rows],
                     seed=seed,
                     constant=constant,
-                    progress=_shifted(progress, done + number, len(slices) * rounds),
+                    progress=_shifted(progress, done + number, total),
                     trace_every=trace_every if number + 1 == rounds else None,
                 )
                 return loop()
 
-            found = once(0, None) if self.search is None else self.search.best(once, benign.images[rows])
-            outcomes.append(found)
-        outcome = Outcome.joined(outcomes)
+            return once(0, None) if self.search is None else self.search.best(once, benign.images[rows])
+
+        outcome = Outcome.joined(in_parts(one_batch, len(benign.images), batch_size))
         outcome.images = self.perturbation.levels(benign.images, outcome.images)
         return outcome
 

@@ -24,7 +24,7 @@ from underfire.attacks.shaping import Shaping
 from underfire.attacks.target_maps import MapRule
 from underfire.attacks.targets import ClassRule, drawn_among
 from underfire.errors import InputError, UnderfireWarning
-from underfire.memory import suited_size
+from underfire.memory import parse_bytes
 from underfire.system import System, SystemView
 
 
@@ -88,6 +88,7 @@ class BaseAttack(ABC):
         ids: Tensor | Sequence[str] | None = None,
         seed: int = 0,
         batch_size: int | None = None,
+        memory: str | int | None = None,
         precision: str = "float32",
         progress: Progress | None = None,
         trace_every: int | None = None,
@@ -102,7 +103,9 @@ class BaseAttack(ABC):
             labels: int64 N, the images' own classes.
             ids: stable names (or int64 N) for random draws per image; by default images are known by their pixels.
             seed: of all random numbers. An image's result depends on it, and not on the batch.
-            batch_size: images at once; by default what suits the device and the image size.
+            batch_size: images at once; by default as many as suit the device and the image size, and fit into memory.
+            memory: the most that the process shall have on the device, such as ``"8GB"`` or a number of bytes; it
+                limits the default batch size. If None, what is free counts.
             precision: ``float32`` or ``bf16`` for the attack; verdicts are always the original network's own.
             progress: called after each step with the steps done and their number, over all batches and attacks.
             trace_every: record the course every so many steps; see ``Trace``.
@@ -110,7 +113,8 @@ class BaseAttack(ABC):
             measures: more measures than those of the table ``MEASURES``: objects, or ``file.py:name``.
 
         Raises:
-            InputError, ClassifierError, InterpreterError: see the messages; nothing has been attacked then.
+            InputError, ClassifierError, InterpreterError: see the messages; nothing has been attacked then. If not
+                even eight images fit into memory, it is an InputError, too.
         """
         try:
             seed = operator.index(seed)
@@ -130,7 +134,8 @@ class BaseAttack(ABC):
             system,
             arms_of(system, [Asked(self, tuple(system.attacked), control)]),
             seed=seed,
-            batch_size=batch_size or default_batch_size(benign.images),
+            batch_size=batch_size,
+            memory=parse_bytes(memory) if isinstance(memory, str) else memory,
             precision=precision,
             size=benign.images.shape[2:],
             measures=table,
@@ -149,8 +154,3 @@ def _warn_of_size(system: System, images: Tensor) -> None:
             UnderfireWarning,
             stacklevel=4,
         )
-
-
-def default_batch_size(images: Tensor) -> int:
-    """Choose a batch size for images N x C x H x W that suits their device."""
-    return suited_size(images.shape[2], images.shape[3], images.device)

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 from underfire.attacks.aim import Aim, merged
+from underfire.attacks.batch_size import fitting_batch_size
 from underfire.attacks.benign import Benign
 from underfire.attacks.goal import Goal
 from underfire.attacks.judge import Judgement, judge, judge_clean
@@ -154,7 +155,8 @@ class Experiment:
         system: what is attacked, and read.
         arms: see ``arms_of``.
         seed: of all random numbers. An image's result depends on it, and not on the batch.
-        batch_size: images attacked at once.
+        batch_size: images attacked at once; as many as suit the device and fit into its memory if None.
+        memory: the largest number of bytes that the process shall have on the device, for a ``batch_size`` of None.
         precision: ``float32`` or ``bf16``, of the attacks; verdicts are always the original network's.
         size: height and width of the images.
         measures: what is measured.
@@ -166,16 +168,24 @@ class Experiment:
         arms: Sequence[Arm],
         *,
         seed: int,
-        batch_size: int,
+        batch_size: int | None = None,
+        memory: int | None = None,
         precision: str = "float32",
         size: Sequence[int] | None = None,
         measures: Sequence[Measure] | None = None,
     ) -> None:
         self.system, self.arms = system, tuple(arms)
-        self.seed, self.batch_size = seed, batch_size
+        self.seed = seed
         self.measures = tuple(chosen_measures() if measures is None else measures)
         self.view = system.view(precision, size)
+        self.batch_size = batch_size or self._fitting_size(size, memory)
         self._views: dict[tuple[str, ...], SystemView] = {}
+
+    def _fitting_size(self, size: Sequence[int] | None, memory: int | None) -> int:
+        classifier = self.system.classifier
+        shape = (classifier.channels, *(size or classifier.image_size or (224, 224)))
+        joint = any(arm.attacked for arm in self.arms)
+        return fitting_batch_size(self.view, shape, classifier.device, joint=joint, memory=memory)
 
     def view_of(self, names: Sequence[str]) -> SystemView:
         """Return the differentiable view of the interpreters called ``names``; all share one prepared network."""

@@ -93,7 +93,11 @@ class Check:
 
 @torch.inference_mode(False)
 def run_check(
-    config: InputSettings, count: int, device: torch.device, progress: Callable[[str], None] | None = None
+    config: InputSettings,
+    count: int,
+    device: torch.device,
+    progress: Callable[[str], None] | None = None,
+    memory: int | None = None,
 ) -> Check:
     """Check a classifier and its data.
 
@@ -102,6 +106,7 @@ def run_check(
         count: the number of images to look at, spread over the data in pairs of neighbours.
         device: the device that the classifier is moved to.
         progress: called with a few words before each part of the check.
+        memory: the largest number of bytes that the process shall have on the device.
 
     Raises:
         InputError, DataError: the classifier or the data are not there, or an option is impossible. A fault of the
@@ -140,7 +145,7 @@ def run_check(
     if lines[-1].state == "problem":
         return result()
     parts, trials = try_interpreters(
-        classifier, batch.images[:8], logits.argmax(1)[:8], lambda name: tell(f"trying {name}")
+        classifier, batch.images[:8], logits.argmax(1)[:8], lambda name: tell(f"trying {name}"), memory
     )
     if parts is not None:
         where = f"features: {parts.features or 'none found'}; head: {parts.head or 'none found'}"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from underfire.attacks import preset
-from underfire.attacks.base import default_batch_size
+from underfire.attacks.batch_size import fitting_batch_size
 from underfire.attacks.benign import Benign
 from underfire.attacks.schedule import Stage
 from underfire.batching import padded_size
@@ -46,7 +46,9 @@ class Speed:
     run_seconds: float
 
 
-def measure_speed(system: System, view: SystemView, benign: Benign, known: Speed | None = None) -> Speed:
+def measure_speed(
+    system: System, view: SystemView, benign: Benign, known: Speed | None = None, memory: int | None = None
+) -> Speed:
     """Time the steps of an attack on benign images, at the batch size that an attack would choose.
 
     Args:
@@ -55,8 +57,9 @@ def measure_speed(system: System, view: SystemView, benign: Benign, known: Speed
             timed but counted.
         benign: a few images; they are repeated to fill a batch.
         known: times with another interpreter; ``forward`` and ``step`` are the same for all interpreters.
+        memory: see ``fitting_batch_size``.
     """
-    size = default_batch_size(benign.images)
+    size = fitting_batch_size(view, benign.images.shape[1:], benign.images.device, joint=True, memory=memory)
     chosen = torch.arange(padded_size(size), device=benign.images.device) % len(benign.images)
     batch = benign.images[chosen], benign.labels[chosen], benign.ids[chosen]
 

@@ -39,7 +39,11 @@ class InterpreterTrial:
 
 
 def try_interpreters(
-    classifier: Classifier, images: Tensor, classes: Tensor, progress: Callable[[str], None] | None = None
+    classifier: Classifier,
+    images: Tensor,
+    classes: Tensor,
+    progress: Callable[[str], None] | None = None,
+    memory: int | None = None,
 ) -> tuple[NetworkParts | None, list[InterpreterTrial]]:
     """Try every known interpreter on a few images.
 
@@ -47,6 +51,7 @@ def try_interpreters(
         images: N x C x H x W in [0, 1], N at most 8.
         classes: int64 N, the classes to explain.
         progress: called with the name of each interpreter before its trial.
+        memory: the largest number of bytes that the process shall have on the device.
 
     Returns:
         The parts of the network, and a trial of each interpreter. Without a copy for attacks there are no parts (None),
@@ -63,11 +68,13 @@ def try_interpreters(
             if progress is not None:
                 progress(name)
             known = next((trial.speed for trial in trials if trial.speed), None)
-            trials.append(_try(classifier, name, images, classes, known))
+            trials.append(_try(classifier, name, images, classes, known, memory))
         return parts, trials
 
 
-def _try(classifier: Classifier, name: str, images: Tensor, classes: Tensor, known: Speed | None) -> InterpreterTrial:
+def _try(
+    classifier: Classifier, name: str, images: Tensor, classes: Tensor, known: Speed | None, memory: int | None
+) -> InterpreterTrial:
     try:
         interpreter = create(name)
         system = System(classifier, {name: interpreter})
@@ -76,7 +83,7 @@ def _try(classifier: Classifier, name: str, images: Tensor, classes: Tensor, kno
         view = sketch.view(size=images.shape[2:])
         # An attack reads maps for another class than the image's own.
         probe_views(view, benign, (benign.labels + 1) % benign.logits.shape[1])
-        return InterpreterTrial(name, True, speed=measure_speed(system, view, benign, known=known))
+        return InterpreterTrial(name, True, speed=measure_speed(system, view, benign, known, memory))
     except NoGradientError as error:
         return InterpreterTrial(name, False, str(error), error.module)
     except UnderfireError as error:

@@ -103,6 +103,7 @@ def _run(
             resume=resume,
             overwrite=overwrite,
             batch_size=execution.batch_size,
+            memory=execution.memory,
             device=execution.device,
             reporter=RunBars(progress),
         )

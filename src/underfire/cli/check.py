@@ -9,6 +9,7 @@ import typer
 
 from underfire.cli import options
 from underfire.cli.options import Given, flag, option, takes
+from underfire.memory import parse_bytes
 from underfire.runs.inputs import InputSettings
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ MARKS = {"good": ("ok", "green"), "hint": ("look", "yellow"), "problem": ("no", 
 def check(
     given: Given,
     count: Annotated[int, option("N", "Images to look at.", "--count")] = 64,
+    memory: Annotated[
+        str | None, option("SIZE", "The most memory that the check shall have. [default: what is free]", "--memory")
+    ] = None,
     device: options.Device = "auto",
     as_json: Annotated[bool, flag("--json", "Print everything as JSON.")] = False,
 ) -> None:
@@ -40,9 +44,9 @@ def check(
     from underfire.cli.screen import screen
     from underfire.runs.devices import find_device
 
-    config = InputSettings.create(**given)
+    config, most = InputSettings.create(**given), None if memory is None else parse_bytes(memory)
     with screen.status("checking") as status:
-        found = run_check(config, count, find_device(device), status.update)
+        found = run_check(config, count, find_device(device), status.update, most)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False, default=str))
     else:

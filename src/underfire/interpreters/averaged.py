@@ -16,6 +16,7 @@ from underfire.errors import InputError
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.maps import log_odds, pooled_map
 from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers
+from underfire.interpreters.summed import summed
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,12 @@ class _AveragedView(View):
     def read(
         self, prepared: Attackable, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool
     ) -> tuple[Tensor, State]:
-        own = self.interpreter
-        total = torch.zeros_like(images)
-        with SmoothRectifiers(own.smoothing):
-            for index in range(own.samples):
-                total = total + own._gradient(prepared.run, own.point(images, state["ids"], index), classes, graph)
-        prepared.backwards += own.samples * (1 + graph)
+        own, ids = self.interpreter, state["ids"]
+
+        def sample(images: Tensor, index: int, graph: bool) -> Tensor:
+            with SmoothRectifiers(own.smoothing):
+                prepared.backwards += 1 + graph
+                return own._gradient(prepared.run, own.point(images, ids, index), classes, graph)
+
+        total = summed(sample, images, own.samples)
         return pooled_map(own.attribution(images, total / own.samples), own.pool), state

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 import torch
 
 from underfire.attacks import Asked, BaseAttack, ClassMap, Experiment, ForeignAttack, GivenClass, Preset, arms_of
-from underfire.attacks.base import default_batch_size
 from underfire.attacks.measures import chosen_measures
 from underfire.checkpoints import state_hash
 from underfire.runs.cells import cells_of
@@ -59,6 +58,7 @@ def run_attack(
     resume: bool = False,
     overwrite: bool = False,
     batch_size: int | None = None,
+    memory: int | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
@@ -72,7 +72,9 @@ def run_attack(
         folder: where everything is written; see ``Store`` and ``Run``.
         resume: go on with the run that the folder holds; at most one shard is done again.
         overwrite: replace the run that the folder holds, once it is clear that the new one can begin.
-        batch_size: images at once, and per shard of a new run; it does not change results.
+        batch_size: images at once, and per shard of a new run; it does not change results. If None, as many as suit
+            the device and fit into its memory.
+        memory: the largest number of bytes that the process shall have on the device, for a ``batch_size`` of None.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
         reporter: hears how the run goes on.
 
@@ -87,7 +89,7 @@ def run_attack(
     if store.finished:
         return store.summary()
     with store.working():
-        plan, record = _prepare(config, store, device, batch_size, reporter)
+        plan, record = _prepare(config, store, device, batch_size, memory, reporter)
         store.begin(record)
         shards = plan.selection.shards(store.shard_size(plan.experiment.batch_size))
         work = list(count_steps(plan, shards))
@@ -113,7 +115,12 @@ def _changed(held: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _prepare(
-    config: RunConfig, store: Store, device: str, batch_size: int | None, reporter: Reporter
+    config: RunConfig,
+    store: Store,
+    device: str,
+    batch_size: int | None,
+    memory: int | None,
+    reporter: Reporter,
 ) -> tuple[Plan, dict[str, Any]]:
     """Open everything, select images, and settle the cells. Returns the plan, and what results depend on."""
     inputs = config.open(find_device(device))
@@ -137,7 +144,8 @@ def _prepare(
         system,
         arms_of(system, asked),
         seed=config.seed,
-        batch_size=batch_size or _default_size(system),
+        batch_size=batch_size,
+        memory=memory,
         precision=config.precision,
         size=selection.size,
         measures=measures,
@@ -190,12 +198,6 @@ def _control(config: RunConfig, preset: Preset, system: System) -> BaseAttack | 
             target_map=asked.target_map,
         )
     return preset.control().build(system) if preset.has_control else None
-
-
-def _default_size(system: System) -> int:
-    classifier = system.classifier
-    height, width = classifier.image_size or (224, 224)
-    return default_batch_size(torch.empty(1, 1, height, width, device=classifier.device))
 
 
 def _selection_hash(selection: Selection) -> str:

@@ -12,6 +12,7 @@ from underfire.attacks.measures import chosen_measures
 from underfire.attacks.targets import ClassRule
 from underfire.errors import InputError, unknown_name
 from underfire.interpreters import canonical
+from underfire.memory import parse_bytes
 from underfire.runs.inputs import InputSettings
 from underfire.settings import Problems, setting, settings_of
 from underfire.user_files import split
@@ -186,7 +187,8 @@ class ExecutionSettings:
 
     Args:
         out: the output folder.
-        batch_size: images at once; as many as suit the device if None.
+        batch_size: images at once; as many as suit the device and fit into its memory if None.
+        memory: the largest number of bytes that the process shall have on the device; what is free counts if None.
         device: ``auto``, ``cpu``, ``cuda``, or ``cuda:1``.
     """
 
@@ -199,6 +201,15 @@ class ExecutionSettings:
         least=1,
         parse=parse_batch_size,
         default="auto",
+        panel="The run",
+    )
+    memory: int | None = setting(
+        "The most memory that this process shall have on the device; limits --batch-size auto.",
+        "SIZE",
+        value=None,
+        kind=int,
+        parse=parse_bytes,
+        default="what is free",
         panel="The run",
     )
     device: str = setting("Device: auto, cpu, cuda, cuda:1.", "NAME", value="auto", panel="The run")
