@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from tests.reports.fakes import Fake, change_summary
 from underfire.attacks.measures import MEASURES
 from underfire.errors import InputError, StoreError
 from underfire.reports.account import accounts_of
 from underfire.reports.columns import page_columns
-from underfire.reports.gallery import data_uri, map_uri
 from underfire.reports.page import write_page
-from underfire.reports.pictures import ANCHORS, veil
 from underfire.runs import Run
 
 EVIL = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202egnp.exe &amp; {{ 7*7 }}"
@@ -64,6 +59,10 @@ def page(out: Path, *runs: Path, **options: object) -> tuple[str, Parsed]:
     return text, Parsed(text)
 
 
+def numbers_section(text: str) -> str:
+    return text.split('id="numbers"')[1].split('id="curves"')[0]
+
+
 def test_numbers_are_those_of_the_summary(tmp_path: Path) -> None:
     folder = Fake(interpreters=("cam", "grad")).write(tmp_path / "run")
     text, _ = page(tmp_path, folder)
@@ -71,8 +70,7 @@ def test_numbers_are_those_of_the_summary(tmp_path: Path) -> None:
     columns = page_columns(account)
     assert [measure.name for measure in columns][:4] == ["joint_success", "success", "map_l1", "map_iou"]
     summary = json.loads((folder / "summary.json").read_text())
-    numbers = text.split('id="numbers"')[1].split('id="curves"')[0]
-    bodies = re.findall(r"<tbody>(.*?)</tbody>", numbers, re.DOTALL)
+    bodies = re.findall(r"<tbody>(.*?)</tbody>", numbers_section(text), re.DOTALL)
     assert len(bodies) == 2
     for name, body in zip(("cam", "grad"), bodies, strict=True):
         rows = re.findall(r"<tr.*?</tr>", body, re.DOTALL)
@@ -111,10 +109,6 @@ def test_where_maps_point_is_told_where_it_is_known(tmp_path: Path) -> None:
     assert heading in text
     assert text.count("<td>0.625<") == 4
     assert MEASURES["map_peak_inside"].heading not in text
-
-
-def numbers_section(text: str) -> str:
-    return text.split('id="numbers"')[1].split('id="curves"')[0]
 
 
 def test_headings_are_those_of_the_table_of_measures(tmp_path: Path) -> None:
@@ -260,28 +254,6 @@ def test_the_gallery_is_shared_between_runs(tmp_path: Path) -> None:
     text, _ = page(tmp_path, *folders, gallery=5)
     assert [text.count(f'class="card pixels" data-comparison="{run}"') for run in (0, 1)] == [3, 2]
     assert "<title>adv2 on a, b</title>" in text
-
-
-def decoded(uri: str) -> Image.Image:
-    head, _, content = uri.partition(",")
-    assert re.fullmatch(r"data:image/(png|webp|jpeg);base64", head)
-    return Image.open(io.BytesIO(base64.b64decode(content)))
-
-
-def test_small_images_are_exact_and_large_ones_small() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
-    assert (np.array(decoded(data_uri(picture))) == picture).all()
-    large = np.tile(np.arange(0, 255, dtype=np.uint8)[None, :, None], (600, 4, 3))
-    assert decoded(data_uri(large)).size == (256, 151)
-
-
-def test_maps_keep_their_colours_and_how_clear_they_are() -> None:
-    values = np.array([[0.0, 1.0], [0.5, 0.25]], dtype=np.float32)
-    shown = np.array(decoded(map_uri(values)).convert("RGBA"))
-    assert shown[0, 0, 3] == 0
-    assert shown[0, 1].tolist() == [*ANCHORS[-1], 217]
-    assert np.abs(shown[1].astype(int) - veil(values)[1]).max() <= 5
-    assert len(map_uri(np.random.default_rng(0).random((8, 8), dtype=np.float32))) < 800
 
 
 def test_a_page_of_many_images_stays_small(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ CLASS_ALONE = (
     "the map loss; only cw takes the margin, at least 0, instead of CE."
 )
 ALONE = (
-    "paper: our settings, which follow the text of the papers. published: the settings of the authors' code. only this: "
-    "the way to change one of them and keep the rest; a field of Variant is set in Python:\n"
+    "paper: our settings, which follow the text of the papers. published: the settings of the authors' code. only "
+    "this: the way to change one of them and keep the rest; a field of Variant is set in Python:\n"
     '  preset("adv2", variant=replace(VARIANTS["paper"], keep_last=True))'
 )
 
