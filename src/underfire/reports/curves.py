@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from underfire.attacks.limits import Numbers
-from underfire.reports.account import Account
+from underfire.reports.account import Account, spread
 from underfire.runs.folder import numbers
 from underfire.text import plain
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -96,10 +99,8 @@ class Chart:
         The rows are evenly spaced over all values of x, the first and the last included.
         """
         xs = sorted({x for line in self.lines for x in line.x})
-        count = min(rows, len(xs))
-        picked = [xs[round(i * (len(xs) - 1) / max(count - 1, 1))] for i in range(count)]
         values = [dict(zip(line.x, line.y, strict=True)) for line in self.lines]
-        return [(x, [value.get(x) for value in values]) for x in picked]
+        return [(xs[place], [value.get(xs[place]) for value in values]) for place in spread(xs, rows)]
 
 
 _DASH = {"attack": "solid", "control": "dash"}
@@ -147,7 +148,7 @@ def step_charts(account: Account) -> list[Chart]:
     """Make the charts by step: success, and the mean map distance of each interpreter; none without a trace."""
     part = account.part
     traces = {role: part.files.trace(part.labels[role]) for role in _compared(account)}
-    courses = {role: _courses(table) for role, table in traces.items() if table is not None and table.num_rows}
+    courses = {role: _course(table) for role, table in traces.items() if table is not None and table.num_rows}
     marks = courses["attack"].stages if "attack" in courses else ()
     success = Chart(
         "Class reached, by step",
@@ -212,7 +213,7 @@ def _lines(account: Account, courses: dict[str, tuple[tuple[float, ...], Numbers
     return tuple(lines)
 
 
-def _courses(table: Any) -> _Course:
+def _course(table: pa.Table) -> _Course:
     import pyarrow.compute as pc
 
     steps, stages = table["step"].to_numpy(), table["stage"].combine_chunks().dictionary_encode()
@@ -229,7 +230,7 @@ def _courses(table: Any) -> _Course:
     )
 
 
-def _means(table: Any, column: str, steps: Numbers) -> Numbers:
+def _means(table: pa.Table, column: str, steps: Numbers) -> Numbers:
     """Average a column over images at each step. An image without a value at a step counts with its latest one."""
     every = np.unique(steps)
     row = np.searchsorted(every, table["step"].to_numpy())

@@ -15,11 +15,10 @@ from typing import Any
 from underfire.attacks.measure import Measure
 from underfire.errors import InputError
 from underfire.reports import curves, trust, words
-from underfire.reports.account import Account, Interval, accounts_of, labels_of, open_accounts
+from underfire.reports.account import Account, Interval, labels_of, open_accounts
 from underfire.reports.columns import ARROWS, as_text, page_columns
 from underfire.reports.gallery import cards
 from underfire.reports.output import writing
-from underfire.runs.run import Run
 from underfire.text import plain
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -56,11 +55,6 @@ def write_page(runs: Sequence[Path], out: Path, title: str | None = None, galler
     with writing(out, "page") as part:
         part.write_text(text, encoding="utf-8")
     return out
-
-
-def render(runs: Sequence[Run], title: str | None = None, gallery: int = 60) -> str:
-    """Return the page as HTML text; see ``write_page`` for the arguments."""
-    return _render([account for run in runs for account in accounts_of(run)], title, gallery)
 
 
 def _render(accounts: Sequence[Account], title: str | None, gallery: int) -> str:
