@@ -1,4 +1,4 @@
-"""The page without a browser: its numbers, its pictures, and what names cannot do to it."""
+"""The page without a browser: its numbers and pictures, and its safety from names that hold HTML."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VOID = {"meta", "img", "br", "link", "input", "path", "use"}
 
 
 class Parsed(HTMLParser):
-    """Elements with their attributes, and text by element; unbalanced tags are an error."""
+    """The elements of a page with their attributes, and its texts with their elements. Unbalanced tags are an error."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -96,13 +96,13 @@ def test_numbers_are_those_of_the_summary(tmp_path: Path) -> None:
 
 
 class Pointing(Fake):
-    """Five eighths of every map lie on the object."""
+    """Every map has five eighths of its mass on the object."""
 
     def mass_inside(self, i: int, attack: str) -> float | None:
         return 0.625
 
 
-def test_where_maps_point_is_told_where_it_is_known(tmp_path: Path) -> None:
+def test_mass_on_the_object_is_shown_if_the_run_has_it(tmp_path: Path) -> None:
     heading = MEASURES["map_mass_inside"].heading
     assert heading not in page(tmp_path, Fake(count=2).write(tmp_path / "without"))[0]
     text = page(tmp_path, Pointing(count=2).write(tmp_path / "with"))[0]
@@ -117,14 +117,14 @@ def test_headings_are_those_of_the_table_of_measures(tmp_path: Path) -> None:
     shown = {re.sub(r"&nbsp;<.*", "", head): meaning for meaning, head in heads}
     assert list(shown) == [
         *("joint", "success", "map L1", "map IoU", "map SSIM", "map rank", "image SSIM", "image L2", "confidence"),
-        "speckle size",  # a measure of the user's own gets a column by itself
+        "speckle size",  # a user-defined measure gets a column automatically
     ]
     assert shown["map L1"] == "mean absolute difference from the benign map; lower is better for the attack"
     assert shown["image SSIM"] == "structural similarity to the clean image; higher is better for the attack"
     assert numbers_section(text).count("<td>0.500<") >= 4
 
 
-def test_a_headline_has_what_speaks_against_it_beside_it(tmp_path: Path) -> None:
+def test_a_headline_has_its_cautions_beside_it(tmp_path: Path) -> None:
     text, _ = page(tmp_path, Fake().write(tmp_path / "few"))
     (headline,) = re.findall(r'<div class="headline">.*?</div>', text, re.DOTALL)
     assert "few images; no clear difference from the prediction-only attack" in headline
@@ -150,10 +150,10 @@ def test_no_heading_repeats_itself(tmp_path: Path) -> None:
     assert "(cam)" not in text
     text, _ = page(tmp_path, folder, Fake(count=2).write(tmp_path / "again"))
     named = re.findall(r'comparison-name"><bdi>(.*?)<', text)
-    assert named == ["adv2 on toy, cam (cam)", "adv2 on toy, cam (again)"]  # only folders tell them apart
+    assert named == ["adv2 on toy, cam (cam)", "adv2 on toy, cam (again)"]  # only their folders differ
 
 
-def test_attacks_on_each_interpreter_are_comparisons_of_their_own(tmp_path: Path) -> None:
+def test_attacks_on_each_interpreter_are_separate_comparisons(tmp_path: Path) -> None:
     folder = Fake(count=6, interpreters=("cam", "grad"), each=True).write(tmp_path / "run")
     text, _ = page(tmp_path, folder, gallery=5)
     assert re.findall(r'comparison-name"><bdi>(.*?)<', text) == ["adv2 on toy, cam", "adv2 on toy, grad"]
@@ -258,11 +258,11 @@ def test_the_gallery_is_shared_between_runs(tmp_path: Path) -> None:
 
 def test_a_page_of_many_images_stays_small(tmp_path: Path) -> None:
     folder = Fake(count=150).write(tmp_path / "run")
-    assert len(page(tmp_path, folder)[0]) < 2_600_000  # two of them the curves' library
+    assert len(page(tmp_path, folder)[0]) < 2_600_000  # of which the library for curves takes 2,000,000
     assert not (tmp_path / "page.html.part").exists()
 
 
-def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
+def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="runs is empty; expected at least one folder"):
         write_page([], tmp_path / "page.html")
     with pytest.raises(InputError, match="gallery is -1; expected 0 images or more"):

@@ -69,7 +69,7 @@ REACHED = Wording(
     success="the explanation is the one that the attack chose",
     most="the explanation is the one that the attack chose",
     otherwise="the map stayed far from the wanted one",
-    limit="half of the benign maps' mean distance to the wanted ones; joint success takes half of each image's own",
+    limit="half of the benign maps' mean distance to the wanted maps; for joint success, each image has its own limit",
     mark="halfway",
     rule="A map counts as reached if it is less than half as far from the wanted map as the benign map is: "
     "{limit:.3f} on average.",
