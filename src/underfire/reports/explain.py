@@ -21,6 +21,7 @@ from underfire.reports.pictures import Pixels, colour, fitted, overlay
 from underfire.reports.sheet import UNIT_GAP, Band, Text, Unit, sheet
 from underfire.reports.single import NO_LABEL
 from underfire.runs.selection import logits_of
+from underfire.settings import few_images
 from underfire.system import System
 from underfire.text import plain
 
@@ -90,7 +91,7 @@ def explain(
         StoreError: the folder is not empty and may not be replaced, or cannot be written.
     """
     if count is not None and count < 1:
-        raise InputError(f"count is {count}; expected at least 1 image.")
+        raise InputError(few_images(count))
     if wanted == "label" and len(data) and data.record(0).label == NO_LABEL:
         raise InputError(f"class is 'label', but {data.name!r} has no label: give 'predicted', or a class.")
     store = ExplainedFolder(folder, overwrite)

@@ -12,7 +12,7 @@ from underfire.reports.output import writing
 from underfire.reports.pictures import Pixels, Values, colour, difference, fitted, overlay
 from underfire.reports.sheet import Band, Text, Unit, sheet
 from underfire.reports.wording import wording
-from underfire.reports.words import caution, with_interval
+from underfire.reports.words import caution, map_titles, with_interval
 from underfire.runs.comparison import Case, Comparison
 from underfire.text import plain
 
@@ -124,12 +124,12 @@ def _images(part: Comparison, case: Case, side: int, titled: bool) -> Unit:
 
 
 def _maps(part: Comparison, case: Case, side: int, titled: bool) -> Unit:
-    roles = [role for role in ("clean", "control", "attack") if part.has(role)]
+    titles = map_titles(part)
     done = wording(part.keeps).done
     kept = {"joint": done, "class": f"not {done}", "failed": "failed"}[case.verdict]
-    distances = [f"{case.rows[role]['map_l1_target']:.3f}" for role in roles]
-    pictures = [map_picture(part, case, role, side) for role in roles]
-    heads = [{"clean": "benign map", "control": "prediction only"}.get(role, f"under {part.attack}") for role in roles]
+    distances = [f"{case.rows[role]['map_l1_target']:.3f}" for role in titles]
+    pictures = [map_picture(part, case, role, side) for role in titles]
+    heads = list(titles.values())
     notes = ["distance" if part.keeps else f"distance {distances[0]}", *distances[1:-1], f"{distances[-1]}, {kept}"]
     wanted = part.wanted(case.interpreter, case.image_id)
     if wanted is not None:

@@ -13,6 +13,7 @@ from PIL import Image, features
 from underfire.reports.account import Account
 from underfire.reports.outline import outline_path
 from underfire.reports.pictures import Pixels, Values, difference, veil
+from underfire.reports.words import map_titles
 from underfire.runs.comparison import Case, Comparison, Verdict
 from underfire.text import plain
 
@@ -130,13 +131,11 @@ def _card(account: Account, number: int, cases: Sequence[Case]) -> Card:
 
 
 def _row(part: Comparison, case: Case, words: str) -> MapRow:
-    titles = {"clean": "benign map", "control": "prediction only", "attack": f"under {plain(part.attack)}"}
     overlays = []
-    for role, title in titles.items():
-        if part.has(role):
-            values = part.map(role, case.interpreter, case.image_id)
-            distance = None if part.keeps and role == "clean" else case.rows[role]["map_l1_target"]
-            overlays.append(_overlay(case, title, role, values, distance))
+    for role, title in map_titles(part).items():
+        values = part.map(role, case.interpreter, case.image_id)
+        distance = None if part.keeps and role == "clean" else case.rows[role]["map_l1_target"]
+        overlays.append(_overlay(case, title, role, values, distance))
     wanted = part.wanted(case.interpreter, case.image_id)
     if wanted is not None:
         overlays.insert(1, _overlay(case, "wanted map", "clean", wanted, None))

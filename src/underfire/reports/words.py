@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from underfire.reports.account import Account, Interval
+from underfire.runs.comparison import Comparison
 from underfire.text import plain
 
 FEW_IMAGES = 30
@@ -61,6 +62,12 @@ def caution(account: Account, interpreter: str | None) -> str:
         if (control["mean"] or 0) > OFTEN:
             said.append(f"the prediction-only attack alone has {percent(control['mean'])}")
     return "; ".join(said)
+
+
+def map_titles(part: Comparison) -> dict[str, str]:
+    """Name the maps of an image by role, in the order in which pictures show them."""
+    titles = {"clean": "benign map", "control": "prediction only", "attack": f"under {plain(part.attack)}"}
+    return {role: title for role, title in titles.items() if part.has(role)}
 
 
 def goal(account: Account) -> str:
