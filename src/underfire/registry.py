@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """The parts of one kind, by name. As a mapping it holds what ships and what installed packages offer.
+    """The parts of one kind, by name. As a mapping it holds the shipped parts, and those of installed packages.
 
     Args:
         kind: what one part is called in messages and in Python settings, such as ``perturbation``.
@@ -80,8 +80,10 @@ def _shown(value: object) -> str:
 
 
 def instances_of(base: Any, called: str) -> Callable[[Any], Any]:
-    """An ``accept`` for parts that are objects: takes an instance of ``base``, or a class or function that makes one
-    without arguments."""
+    """Make the ``accept`` of a registry of objects.
+
+    It takes an instance of ``base``, or a class or function without arguments that makes one.
+    """
 
     def accept(value: Any) -> Any:
         if not isinstance(value, base) and callable(value):
@@ -97,7 +99,7 @@ def instances_of(base: Any, called: str) -> Callable[[Any], Any]:
 
 
 def subclasses_of(base: Any) -> Callable[[Any], Any]:
-    """An ``accept`` for parts that are classes: takes a subclass of ``base``."""
+    """Make the ``accept`` of a registry of classes: it takes a subclass of ``base``."""
 
     def accept(value: Any) -> Any:
         if not (isinstance(value, type) and issubclass(value, base)):

@@ -1,4 +1,4 @@
-"""The contract of attacks, and what every attack does around its own way to find images."""
+"""The base class of attacks: the work that all attacks share (aim, batches, judging)."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class BaseAttack(ABC):
 
     @torch.enable_grad()
     def aim(self, view: SystemView, benign: Benign, seed: int) -> Aim:
-        """Settle which classes and maps are wanted for some images."""
+        """Choose the target classes and target maps of the images."""
         self.target_map.check(self.goal.targeted)
         rule = drawn_among(self.target_class, self.target_map.classes(benign))
         classes = rule.classes(view, benign, seed) if self.goal.targeted else benign.labels

@@ -215,7 +215,7 @@ class Experiment:
         masks: Tensor | None = None,
         reading: Callable[[], None] | None = None,
     ) -> Finding:
-        """Run one arm on some images, and judge what came of it.
+        """Run one arm on some images, and judge the result.
 
         Args:
             benign: the images, and what the system honestly says about them.
@@ -260,7 +260,7 @@ class Experiment:
     def __call__(
         self, benign: Benign, progress: Progress | None = None, trace_every: int | None = None
     ) -> dict[str, Finding]:
-        """Run all arms on the same images. Returns what each came to, by its label.
+        """Run all arms on the same images. Returns the finding of each arm, by its label.
 
         Args:
             progress: called after each step with the steps done and their number, over all batches and arms.

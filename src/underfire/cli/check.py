@@ -28,7 +28,7 @@ MARKS = {"good": ("ok", "green"), "hint": ("look", "yellow"), "problem": ("no", 
 @takes(InputSettings)
 def check(
     given: Given,
-    count: Annotated[int, option("N", "Images to look at.", "--count")] = 64,
+    count: Annotated[int, option("N", "The number of images to look at.", "--count")] = 64,
     device: options.Device = "auto",
     as_json: Annotated[bool, flag("--json", "Print everything as JSON.")] = False,
 ) -> None:

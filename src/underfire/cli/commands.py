@@ -66,7 +66,7 @@ STOPPED = 130
 
 
 def main() -> None:
-    """Run the command line. Wrong usage and errors on purpose are one paragraph, and exit code 2."""
+    """Run the command line. Wrong usage and underfire's own errors print one paragraph, with exit code 2."""
     warnings.showwarning = show_warning
     try:
         code = app(prog_name="underfire", standalone_mode=False)

@@ -97,7 +97,7 @@ def create(name: str, variant: str = "paper") -> Interpreter:
 
 
 def canonical(name: str) -> str:
-    """Return the one way to write a name that ``create`` takes. ``file.py:name`` stays as it is.
+    """Return the standard spelling of a name that ``create`` takes. ``file.py:name`` stays as it is.
 
     Raises:
         InputError: there is no such interpreter, or it takes no argument.
@@ -142,7 +142,7 @@ def _of_captum(plain: str) -> list[str]:
 
 
 def named(parts: Iterable[Any], variant: str = "paper") -> dict[str, Interpreter]:
-    """Make several interpreters, by the names that results give them.
+    """Make several interpreters, in a dictionary by their names in results.
 
     That name is the label. If several with one label are asked for by name, each is called as it is written (``lrp``,
     ``lrp:z+``). What an interpreter is called changes no random number: those are drawn under its label.

@@ -114,7 +114,7 @@ class IntegratedGradients(Averaged):
 
 
 class _AveragedView(View):
-    """A view that makes a pass of its own for each sample, with smooth slopes of rectifiers.
+    """A view that runs one more pass for each sample, with smooth slopes of rectifiers.
 
     State: ``ids`` int64 N, the images' identities.
     """

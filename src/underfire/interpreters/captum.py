@@ -182,7 +182,7 @@ class Captum(Interpreter):
 
 
 class _CaptumView(View):
-    """A view that makes passes of its own. Before the first differentiated one, it checks the derivative.
+    """A view that runs its own passes of the network. Before the first differentiated one, it checks the derivative.
 
     State: ``ids`` int64 N, the images' identities.
     """

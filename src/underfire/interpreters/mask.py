@@ -111,8 +111,8 @@ class MASK(Interpreter):
         """Make MASK with parameters for plain drawings: a third of the steps, a wide blur, and a mask that begins at 0.
 
         With a narrow blur, drawings stay recognisable: blurring hardly lowers the class's probability. The wide blur
-        removes shapes as large as the image. The weight of the area is such that a whole image costs half of what its
-        class is worth.
+        removes shapes as large as the image. Blurring the whole image costs 0.5, half of
+        the largest possible probability of the class.
         """
         return cls(
             iterations=100,

@@ -1,4 +1,4 @@
-"""The rules of layer-wise relevance propagation, as other backward passes of layers with weights.
+"""The rules of layer-wise relevance propagation: they replace the backward passes of layers with weights.
 
 If relevance is written as value x gradient, most layers (rectifiers, pooling, sums) pass it on exactly as ordinary
 backpropagation does. Only layers with weights need a rule: another backward pass. The rule must act while relevance is

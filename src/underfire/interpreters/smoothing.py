@@ -52,7 +52,7 @@ class Smoothing:
         return torch.sigmoid(v / self.width)
 
     def curvature(self, v: Tensor) -> Tensor:
-        """Compute h''(v); the jump of ``published`` at 0 is left out."""
+        """Compute h''(v). At v = 0 the slope of ``published`` jumps from 1 to 0; h'' ignores this jump."""
         if self.kind == "published":
             inverse = (v * v).add_(self.width).rsqrt_()
             return (inverse * inverse).mul_(inverse).mul_(self.width)

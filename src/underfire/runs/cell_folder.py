@@ -26,7 +26,7 @@ OPEN = 4
 
 
 class CellFolder(Folder):
-    """A folder of format 2. Nothing is read before it is looked at, and maps never all at once."""
+    """A folder of format 2. Files are read when they are needed, and maps never all at once."""
 
     def __init__(self, path: Path, record: dict[str, Any]) -> None:
         super().__init__(path, record)

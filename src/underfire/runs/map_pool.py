@@ -1,4 +1,4 @@
-"""The pool of a run's target maps of classes: the first images of each class in the whole data set."""
+"""The pool of maps for ``--target-map class``: from the first images of each class in the whole data set."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ PACKAGES = ("underfire", "torch", "numpy", "scipy", "pillow", "kornia")
 
 
 class Reporter(Protocol):
-    """Hears how a run goes on: images looked at, steps done, and which maps are being read in between."""
+    """Receives the progress of a run: images looked at, steps done, and the maps that are being read."""
 
     def selecting(self, looked_at: int, total: int) -> None: ...
     def running(self, done: int, total: int) -> None: ...

@@ -51,7 +51,7 @@ class Shard:
 
 
 class Store:
-    """A folder that holds one run. Making one only checks the folder; ``begin`` changes what it holds.
+    """A folder that holds one run. Making this object only checks the folder; ``begin`` changes its content.
 
     Args:
         folder: made if it does not exist.
@@ -92,7 +92,7 @@ class Store:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Keep other processes out of the folder meanwhile.
+        """Context that locks the folder against other processes.
 
         A run that turns out to be impossible before an attack is complete leaves nothing, so that the corrected command
         works without ``--overwrite``. A run that is interrupted keeps every shard that is complete.
@@ -182,7 +182,11 @@ class Store:
         return self.shard_file(key, index, "parquet").exists()
 
     def shard_file(self, key: str, index: int, suffix: str) -> Path:
-        """Return the path of a file of a cell's shard; ``suffix`` is ``parquet``, ``trace`` or ``safetensors``."""
+        """Return the path of a file of shard ``index`` of the cell ``key``.
+
+        Args:
+            suffix: ``parquet``, ``trace`` or ``safetensors``.
+        """
         return self.folder / "cells" / key / f"{index:06d}.{suffix}"
 
     def write_shard(self, key: str, index: int, shard: Shard) -> None:
@@ -232,7 +236,7 @@ class Store:
             raise StoreError(f"output folder {self.folder} cannot be written: {error.strerror or error}.") from error
 
     def _replace(self, path: Path, write: Callable[[Path], object]) -> None:
-        """Write beside ``path`` and move into its place, so that it is never there in part."""
+        """Write a file beside ``path``, then rename it to ``path``, so that nobody sees a half-written file."""
         part = path.with_name(f"{path.name}.part")
         with self._writing():
             write(part)

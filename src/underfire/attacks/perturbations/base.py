@@ -119,7 +119,7 @@ class Perturbation(ABC):
         return theta | {"weights": weights}
 
     def levels(self, images: Tensor, adversarial: Tensor) -> Tensor:
-        """Round ``adversarial`` to 8 bits: the nearest level *inside* the constraint around ``images``."""
+        """Round ``adversarial`` to multiples of 1/255: the nearest ones *inside* the constraint around ``images``."""
         return (adversarial * 255).round().clamp(0, 255) / 255
 
     @property

@@ -136,7 +136,7 @@ class Preset(AttackSettings):
 
     @property
     def name(self) -> str:
-        """The name in results: the attack's, with the shaping's if that is not the attack's usual one."""
+        """The name in results: the attack's name, with the shaping's name if the shaping is not the usual one."""
         base = self.attack if self.attack in KINDS else self.made.name
         shaping = self.effective_shaping
         own = isinstance(shaping, type(self.kind.shaping))
@@ -144,7 +144,7 @@ class Preset(AttackSettings):
 
     @property
     def kind(self) -> Kind:
-        """What the attack's name stands for."""
+        """The meaning of the attack's name."""
         return KINDS[self.attack] if self.attack in KINDS else Kind(self.made.about_alone, joint=False)
 
     @property
@@ -207,7 +207,7 @@ class Preset(AttackSettings):
     def __call__(
         self, system: System, images: Tensor, labels: Tensor | Sequence[int], *, control: bool = True, **options: Any
     ) -> AttackResult:
-        """Attack ``images``, and measure what came of it beside the controls.
+        """Attack ``images``, and measure the result beside the controls.
 
         Args:
             control: run the prediction-only control beside a joint attack, too.
@@ -218,7 +218,7 @@ class Preset(AttackSettings):
 
     @property
     def has_control(self) -> bool:
-        """True if a prediction-only attack belongs beside this one: beside joint attacks, and beside ``bim``."""
+        """True if the attack is compared with a prediction-only control: joint attacks, and ``bim``."""
         return self.joint or self.attack == "bim"
 
     def control(self) -> Preset:

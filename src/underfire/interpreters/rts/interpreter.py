@@ -66,7 +66,7 @@ class RTS(Interpreter):
         return open_masker(self.masker, self.encoder, classifier_sha256)
 
     def strictness(self, opened: Opened) -> float:
-        """Return the confidence in force."""
+        """Return the confidence that is used: ``confidence``, or the masker's if that is None."""
         return opened.confidence if self.confidence is None else self.confidence
 
     def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
