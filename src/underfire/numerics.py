@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +60,8 @@ def to_channels_last(
     network: Network, *, device: str | torch.device | None = None, dtype: torch.dtype | None = None
 ) -> Network:
     """Convert a network in place to the ``channels_last`` memory format, and to ``device`` and ``dtype`` if given."""
-    return network.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    options: dict[str, Any] = {"memory_format": torch.channels_last}  # torch's type hints of Module.to lack it
+    return network.to(device=device, dtype=dtype, **options)
 
 
 def math_attention() -> AbstractContextManager[None]:

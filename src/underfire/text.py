@@ -17,6 +17,11 @@ def plain(text: object) -> str:
     return "".join(_spelled(character) if _hidden(character) else character for character in str(text))
 
 
+def with_article(noun: str) -> str:
+    """Put "a" or "an" before a noun that is spelled as it sounds: ``a Term``, ``an Export``."""
+    return f"{'an' if noun[:1].lower() in tuple('aeiou') else 'a'} {noun}"
+
+
 def ascii_only(text: object) -> str:
     """Reduce ``text`` to ASCII for Pillow's built-in font: accents are dropped, other scripts become ``?``."""
     parts = unicodedata.normalize("NFKD", plain(text))

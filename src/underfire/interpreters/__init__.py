@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from inspect import getattr_static
 from typing import Any, TypeGuard
 
 from underfire import user_files
@@ -87,7 +88,7 @@ def create(name: str, variant: str = "paper") -> Interpreter:
         made = maker.published() if variant == "published" and _is_class(maker) else maker()
     except UnderfireError:
         raise
-    except Exception as error:
+    except Exception as error:  # a user's own class or function, which may raise anything
         raise UserCodeError(f"interpreter {name!r} cannot be made: {type(error).__name__}: {error}") from error
     if not isinstance(made, Interpreter):
         raise InputError(
@@ -130,7 +131,9 @@ def _plain(name: str) -> str:
 
 
 def _takes_argument(maker: Maker) -> bool:
-    return _is_class(maker) and maker.from_argument.__func__ is not Interpreter.from_argument.__func__  # type: ignore[attr-defined]
+    """Return True if the interpreter has a ``from_argument`` of its own."""
+    inherited = getattr_static(Interpreter, "from_argument")
+    return _is_class(maker) and getattr_static(maker, "from_argument") is not inherited
 
 
 def _of_captum(plain: str) -> list[str]:

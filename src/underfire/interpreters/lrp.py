@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -51,7 +51,7 @@ class LRP(Interpreter):
     @classmethod
     def from_argument(cls, argument: str) -> LRP:
         """Make LRP with a rule, ``epsilon`` or ``z+``."""
-        return cls(argument)  # type: ignore[arg-type]
+        return cls(cast(Rule, argument))  # the constructor refuses other texts
 
     def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
         images = images.detach().clone().requires_grad_()

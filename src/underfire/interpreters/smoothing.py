@@ -74,7 +74,7 @@ class _Rectifier(torch.autograd.Function):
         (v,) = ctx.saved_tensors
         if ctx.slope is None:  # computed in the pass for the map, and used again in the pass for the objective
             ctx.slope = ctx.smoothing.slope(v.detach())
-        return _Slope.apply(grad, v, ctx.slope, ctx.smoothing), None  # type: ignore[no-untyped-call]
+        return _Slope.apply(grad, v, ctx.slope, ctx.smoothing), None
 
 
 class _Slope(torch.autograd.Function):
@@ -96,7 +96,7 @@ class _Slope(torch.autograd.Function):
 
 def rectify(v: Tensor, smoothing: Smoothing) -> Tensor:
     """Compute the ReLU with the smoothed slope; twice differentiable."""
-    result: Tensor = _Rectifier.apply(v, smoothing)  # type: ignore[no-untyped-call]
+    result: Tensor = _Rectifier.apply(v, smoothing)
     return result
 
 

@@ -107,7 +107,7 @@ class Store:
         before, nothing = self.read_run(), False
         try:
             yield
-        except BaseException as error:
+        except BaseException as error:  # also an interrupt from the keyboard; it is raised again
             nothing = not before and not self._holds("attack" if isinstance(error, UnderfireError) else None)
             if nothing:
                 self._clear()

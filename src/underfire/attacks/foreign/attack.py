@@ -51,9 +51,9 @@ def _backward_passes(network: nn.Module) -> Iterator[list[None]]:
 
     def watch(_module: nn.Module, inputs: tuple[Tensor, ...], logits: Tensor) -> None:
         if inputs[0].requires_grad:
-            inputs[0].register_hook(lambda gradient: gradient.contiguous())  # type: ignore[no-untyped-call]
+            inputs[0].register_hook(lambda gradient: gradient.contiguous())
         if logits.requires_grad:
-            logits.register_hook(lambda _gradient: found.append(None))  # type: ignore[no-untyped-call]
+            logits.register_hook(lambda _gradient: found.append(None))
 
     handle = network.register_forward_hook(watch)
     try:

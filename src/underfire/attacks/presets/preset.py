@@ -189,7 +189,7 @@ class Preset(AttackSettings):
     @property
     def extra_terms(self) -> tuple[Weighted, ...]:
         """The loss terms beyond those of the attack."""
-        return self.terms  # type: ignore[return-value]
+        return weighted(self.terms)
 
     def build(self, system: System) -> Attack:
         """Make the attack on ``system``."""
