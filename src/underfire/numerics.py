@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from underfire.errors import InputError, UnderfireWarning
+from underfire.arguments import check_choice
+from underfire.errors import UnderfireWarning
 
 Network = TypeVar("Network", bound=nn.Module)
 
 PRECISIONS: Mapping[str, torch.dtype] = MappingProxyType(
-    {"float64": torch.float64, "float32": torch.float32, "bf16": torch.bfloat16}
+    {"float32": torch.float32, "bf16": torch.bfloat16, "float64": torch.float64}
 )
 """The precisions that an attack can run in, by the name that users give."""
 
@@ -26,8 +27,7 @@ _TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 0.02, to
 
 def dtype_of(precision: str) -> torch.dtype:
     """Look up the dtype of a precision. Raises InputError if the name is unknown."""
-    if precision not in PRECISIONS:
-        raise InputError(f"precision is {precision!r}; expected 'float32', 'bf16' or 'float64'.")
+    check_choice("precision", precision, PRECISIONS)
     return PRECISIONS[precision]
 
 

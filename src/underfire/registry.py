@@ -95,14 +95,3 @@ def instances_of(base: Any, called: str) -> Callable[[Any], Any]:
         return value
 
     return accept
-
-
-def subclasses_of(base: Any) -> Callable[[Any], Any]:
-    """An ``accept`` for parts that are classes: takes a subclass of ``base``."""
-
-    def accept(value: Any) -> Any:
-        if not (isinstance(value, type) and issubclass(value, base)):
-            raise TypeError(f"expected a subclass of {base.__name__}")
-        return value
-
-    return accept

@@ -140,7 +140,7 @@ def test_attacks_on_the_prediction_alone(
     settings: dict[str, Any] = {"shaping": shaping, "target_class": class_rule, "steps": (1, 2)}
     control = attacks.preset("adv2", **by(perturbation, EPS), **settings).control()
     assert not control.joint
-    assert control.perturbation_name == ("bim" if perturbation == "pgd" else perturbation)
+    assert control.made.name == ("bim" if perturbation == "pgd" else perturbation)
     check(control, system, images, labels)
     eps = by(perturbation, EPS)["eps"]
     alone = attacks.preset(perturbation, eps=eps, **settings, terms={} if TERMS[term].needs_maps else {term: 0.1})

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from underfire.arguments import check_at_least
 from underfire.attacks.aim import Aim
 from underfire.attacks.benign import Benign, read_benign
 from underfire.attacks.experiment import Asked, Experiment, Runnable, arms_of
@@ -116,8 +117,8 @@ class BaseAttack(ABC):
             seed = operator.index(seed)
         except TypeError as error:
             raise InputError(f"seed is {seed!r}; expected a whole number.") from error
-        if batch_size is not None and batch_size < 1:
-            raise InputError(f"batch_size is {batch_size}; expected at least 1, or None for what suits the device.")
+        if batch_size is not None:
+            check_at_least("batch_size", batch_size, 1, ", or None for what suits the device")
         table = chosen_measures(measures)
         benign = read_benign(system, images, labels, ids)
         _warn_of_size(system, benign.images)

@@ -8,6 +8,7 @@ from inspect import getattr_static
 from typing import Any, TypeGuard
 
 from underfire import user_files
+from underfire.arguments import check_known
 from underfire.errors import InputError, UnderfireError, UserCodeError, unknown_name
 from underfire.interpreters.averaged import IntegratedGradients, SmoothGrad
 from underfire.interpreters.base import Interpreter, State, View
@@ -75,8 +76,7 @@ def create(name: str, variant: str = "paper") -> Interpreter:
         InputError: there is no such interpreter, or no such argument.
         UserCodeError: the user's file raises an error.
     """
-    if variant not in ("paper", "published"):
-        raise unknown_name("variant", variant, ("paper", "published"))
+    check_known("variant", variant, ("paper", "published"))
     if user_files.split(name):
         maker, argument = REGISTRY.find(name), ""
     else:

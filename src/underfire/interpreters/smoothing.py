@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from underfire.arguments import check_choice
 from underfire.errors import InputError
 from underfire.interpreters.convolution import frozen_conv2d
 
@@ -36,8 +37,7 @@ class Smoothing:
     width: float = 1e-4
 
     def __post_init__(self) -> None:
-        if self.kind not in ("published", "sigmoid", "softplus"):
-            raise InputError(f"kind is {self.kind!r}; expected 'published', 'sigmoid' or 'softplus'.")
+        check_choice("kind", self.kind, ("published", "sigmoid", "softplus"))
         if not self.width > 0:
             raise InputError(f"width is {self.width}; expected a positive number.")
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from underfire import randomness
+from underfire.arguments import check_known
 from underfire.attacks.aim import Aim
 from underfire.attacks.base import BaseAttack
 from underfire.attacks.benign import Benign
@@ -26,7 +27,7 @@ from underfire.attacks.shaping import Shaping, Uniform
 from underfire.attacks.target_maps import BenignMap, MapRule
 from underfire.attacks.targets import ClassRule, RandomClass
 from underfire.classifiers import WHY_NO_GRADIENT
-from underfire.errors import InputError, NoGradientError, unknown_name
+from underfire.errors import InputError, NoGradientError
 from underfire.system import SystemView
 
 
@@ -145,8 +146,7 @@ class ForeignAttack(BaseAttack):
                     f"attack {self.source!r} needs {LIBRARIES[library].package}: pip install --no-deps "
                     f"{LIBRARIES[library].package} ({error})."
                 ) from error
-        if name not in known:
-            raise unknown_name(f"{library} attack", name, known)
+        check_known(f"{library} attack", name, known)
         return known[name]
 
     def run(

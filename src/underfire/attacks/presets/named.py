@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from underfire.arguments import check_known
 from underfire.attacks.presets.preset import Preset
 from underfire.attacks.presets.settings import AttackSettings
-from underfire.errors import InputError, unknown_name, warn_deprecated
+from underfire.errors import InputError, warn_deprecated
 from underfire.settings import settings_of
 
 
@@ -25,8 +26,7 @@ def preset(attack: str = "adv2", **settings: Any) -> Preset:
     _take_over_former(attack, settings)
     known = list(settings_of(AttackSettings))
     for name in settings:
-        if name not in known:
-            raise unknown_name("setting", name, known)
+        check_known("setting", name, known)
     return Preset(attack, **settings)
 
 
