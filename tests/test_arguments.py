@@ -31,5 +31,5 @@ def test_other_choices_are_refused(value: object) -> None:
 
 
 def test_unknown_names_are_refused_with_the_nearest_one() -> None:
-    with pytest.raises(InputError, match="unknown recipe 'cn'. Did you mean 'cnn'?"):
+    with pytest.raises(InputError, match=r"unknown recipe 'cn'\. Did you mean 'cnn'\?"):
         check_known("recipe", "cn", ["cnn", "mlp"])
