@@ -127,7 +127,7 @@ def test_iterates_are_ranked_by_fresh_solutions_of_eight_bit_images(
             if place >= 0 and int(best["level"][row]) > 0:
                 kept[place] = best["image"][row].clone(), best["value"][row].clone()
 
-    loop._rank = watched  # type: ignore[method-assign]
+    loop._rank = watched
     loop()
     assert len(kept) == int(found.sum())
     for place, (image, value) in kept.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -238,9 +239,9 @@ def test_the_network_is_left_as_it_was(classifier: uf.Classifier, images: Tensor
         ({"refresh_every": 0}, "refresh_every is 0"),
     ],
 )
-def test_wrong_parameters_are_refused(arguments: dict[str, object], message: str) -> None:
+def test_wrong_parameters_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        MASK(**arguments)  # type: ignore[arg-type]
+        MASK(**arguments)
 
 
 def test_a_parameter_of_zero_cannot_be_scaled() -> None:
@@ -260,9 +261,9 @@ def test_a_parameter_of_zero_cannot_be_scaled() -> None:
         {"mask_blur": 0},
     ],
 )
-def test_parameters_that_are_not_positive_are_refused(arguments: dict[str, float]) -> None:
+def test_parameters_that_are_not_positive_are_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=f"{next(iter(arguments))} is .*expected a finite number above 0"):
-        MASK(**arguments)  # type: ignore[arg-type]
+        MASK(**arguments)
 
 
 def test_inference_mode_leaves_nothing_behind(classifier: uf.Classifier) -> None:
