@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import underfire as uf
 from tests.attacks.running import run_alone
-from tests.attacks.test_attack import slow_pgd
+from tests.attacks.test_replicas import slow_pgd
 from tests.conftest import smooth_images, tiny_network
 from underfire import attacks, randomness
 from underfire.attacks import Point, Term

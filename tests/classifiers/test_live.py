@@ -170,7 +170,7 @@ def test_gradients_flow_to_the_parameters(classifier: uf.Classifier) -> None:
     live = classifier.live()
     recorded = live.record(smooth_images(8))
     assert recorded.weight is classifier.module.head.weight
-    assert recorded.features is not None
+    assert recorded.features.requires_grad
     parameters = list(classifier.module.parameters())
     gradients = torch.autograd.grad(recorded.logits.square().sum(), parameters)
     assert all(bool(gradient.abs().sum() > 0) for gradient in gradients[:-1])
