@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from underfire import user_files
 from underfire.errors import InputError, UserCodeError, unknown_name
+from underfire.text import with_article
 
 T = TypeVar("T")
 
@@ -89,21 +90,10 @@ def instances_of(base: Any, called: str) -> Callable[[Any], Any]:
         if not isinstance(value, base) and callable(value):
             try:
                 value = value()
-            except Exception as error:
+            except Exception as error:  # a user's own class or function, which may raise anything
                 raise UserCodeError(f"{called} cannot be made: {type(error).__name__}: {error}") from error
         if not isinstance(value, base):
-            raise TypeError(f"expected a {base.__name__}, or a function that returns one")
-        return value
-
-    return accept
-
-
-def subclasses_of(base: Any) -> Callable[[Any], Any]:
-    """Make the ``accept`` of a registry of classes: it takes a subclass of ``base``."""
-
-    def accept(value: Any) -> Any:
-        if not (isinstance(value, type) and issubclass(value, base)):
-            raise TypeError(f"expected a subclass of {base.__name__}")
+            raise TypeError(f"expected {with_article(base.__name__)}, or a function that returns one")
         return value
 
     return accept

@@ -89,7 +89,7 @@ def takes(*models: type, demand: bool = True, panels: Mapping[type, str] | None 
 
         run.__name__, run.__doc__ = command.__name__, command.__doc__
         run.__annotations__ = {each.name: each.annotation for each in parameters}
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__dict__["__signature__"] = inspect.Signature(parameters)
         return run
 
     return decorate

@@ -14,7 +14,8 @@ from underfire.cli.screen import screen
 
 EXAMPLES = """[bold]Example[/bold]
 
-underfire train classifier --recipe cifar10-resnet20 --data train.parquet --test test.parquet --out runs/resnet20 --resume"""  # noqa: E501
+underfire train classifier --recipe cifar10-resnet20 --data train.parquet --test test.parquet
+--out runs/resnet20 --resume"""
 
 
 def classifier(

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from underfire import randomness
+from underfire.arguments import check_at_least
 from underfire.classifiers import Attackable, Classifier, Recorded
-from underfire.errors import InputError
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.maps import log_odds, pooled_map
 from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers
@@ -35,8 +35,7 @@ class Averaged(Interpreter):
     smoothing: Smoothing = field(default_factory=Smoothing)
 
     def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise InputError(f"samples is {self.samples}; expected 1 or more.")
+        check_at_least("samples", self.samples, 1)
 
     @abstractmethod
     def point(self, images: Tensor, ids: Tensor, index: int) -> Tensor:

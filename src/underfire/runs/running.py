@@ -183,7 +183,7 @@ def _control(config: RunConfig, preset: Preset, system: System) -> BaseAttack | 
         asked = preset.build(system)
         return ForeignAttack(
             config.baseline,
-            eps=preset.eps,  # type: ignore[arg-type]
+            eps=getattr(preset.made, "eps", None),
             iterations=asked.steps,
             goal=asked.goal,
             target_class=asked.target_class,

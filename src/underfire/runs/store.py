@@ -20,6 +20,7 @@ from torch import Tensor
 
 from underfire.errors import StoreError, UnderfireError
 from underfire.runs.differences import differences
+from underfire.text import first_few
 
 FORMAT = 2
 """The version of a run's folder. Version 1 had one file of maps and one table for the whole run."""
@@ -86,7 +87,7 @@ class Store:
             self._check_resumable()
         elif held:
             raise StoreError(
-                f"output folder {folder} is not empty ({_some(held)}): give --resume to go on with the run in it, "
+                f"output folder {folder} is not empty ({first_few(held)}): give --resume to go on with the run in it, "
                 "--overwrite to replace that run, or another folder."
             )
 
@@ -107,7 +108,7 @@ class Store:
         before, nothing = self.read_run(), False
         try:
             yield
-        except BaseException as error:
+        except BaseException as error:  # also an interrupt from the keyboard; it is raised again
             nothing = not before and not self._holds("attack" if isinstance(error, UnderfireError) else None)
             if nothing:
                 self._clear()
@@ -263,9 +264,10 @@ class Store:
         names = [entry.relative_to(self.folder).as_posix() for entry in inside]
         foreign = [n for n, entry in zip(names, inside, strict=True) if entry.is_symlink() or not _OURS.fullmatch(n)]
         if foreign or not self.read_run():
+            held = first_few(foreign) or "no run.json of a run"
             raise StoreError(
-                f"output folder {self.folder} holds {_some(foreign) or 'no run.json of a run'}, which no run wrote: "
-                "--overwrite replaces only an earlier run. Choose another folder."
+                f"output folder {self.folder} holds {held}, which no run wrote: --overwrite replaces "
+                "only an earlier run. Choose another folder."
             )
 
     def _check_resumable(self) -> None:
@@ -297,7 +299,3 @@ def folder_name(label: str) -> str:
     """Turn a cell's label into the name of the folder of its images; different labels get different names."""
     safe = re.sub(r"[^\w+-]+", "_", label, flags=re.ASCII)[:100]
     return safe if safe == label else f"{safe}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import fields
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
@@ -45,8 +45,8 @@ class Perturbation(ABC):
 
     @classmethod
     def has(cls, setting: str) -> bool:
-        """Return True if the perturbation has a field of this name, such as ``eps``."""
-        return setting in {field.name for field in fields(cls)}  # type: ignore[arg-type]
+        """Return True if the perturbation is made with a setting of this name, such as ``eps``."""
+        return setting in inspect.signature(cls).parameters
 
     @classmethod
     def make(cls, **settings: Any) -> Self:

@@ -24,5 +24,5 @@ def straight_through(images: Tensor) -> Tensor:
     What an attack sees is then what is judged. Without it a perturbation that is smaller than a level looks like a
     success to the attack, and is gone in the saved image.
     """
-    rounded: Tensor = _Rounded.apply(images)  # type: ignore[no-untyped-call]
+    rounded: Tensor = _Rounded.apply(images)
     return rounded
