@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -42,9 +43,9 @@ def write_data(folder: Path, count: int) -> Path:
 
     import torch
 
-    space: dict[str, object] = {}
+    space: dict[str, Any] = {}
     exec(compile(NETWORK, "network", "exec"), space)
-    classifier = space["build"]()  # type: ignore[operator]
+    classifier = space["build"]()
     pixels = np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
     labels = classifier.logits(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255).argmax(1).tolist()
     images = []

@@ -58,7 +58,7 @@ def test_what_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_weights_come_back_and_equal_networks_are_equal_files(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        write_weights(network().to(memory_format=torch.channels_last), tmp_path / name, "a note")  # type: ignore[call-overload]
+        write_weights(network().to(memory_format=torch.channels_last), tmp_path / name, "a note")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     with safe_open(tmp_path / "a", "pt") as file:
         assert file.metadata() == {"made_by": "a note"}
@@ -70,7 +70,7 @@ def test_weights_come_back_and_equal_networks_are_equal_files(tmp_path: Path) ->
 
 def test_the_hash_sees_values_buffers_and_types() -> None:
     first, hashes = network(), [state_hash(network())]
-    first[1].running_mean[0] += 1  # type: ignore[index]
+    first[1].running_mean[0] += 1
     hashes.append(state_hash(first))
     hashes.append(state_hash(network().double()))
     assert len(set(hashes)) == 3

@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -45,13 +46,13 @@ def written(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("written", ONE_FILE, indirect=True)
 def test_how_tos_of_one_file_run(written: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    space: dict[str, object] = {}
+    space: dict[str, Any] = {}
     for block in written:
         exec(compile(block, "page", "exec"), space)
     assert "joint_success" in capsys.readouterr().out
     result = space["result"]
-    assert float(result.success.float().mean()) > 0.5  # type: ignore[attr-defined]
-    assert "bim" in result.controls or "l2" in result.controls  # type: ignore[attr-defined]
+    assert float(result.success.float().mean()) > 0.5
+    assert "bim" in result.controls or "l2" in result.controls
 
 
 @pytest.mark.parametrize("written", ["howto-export"], indirect=True)
@@ -98,16 +99,16 @@ class Unprepared(nn.Module):
 def test_the_readme_runs() -> None:
     torch.manual_seed(0)
     first, second, third = python_blocks(ROOT / "README.md")
-    space: dict[str, object] = {}
+    space: dict[str, Any] = {}
     exec(compile(first, "README.md", "exec"), space)
-    assert float(space["result"].success.float().mean()) > 0.9  # type: ignore[attr-defined]
+    assert float(space["result"].success.float().mean()) > 0.9
     assert len(second.splitlines()) <= 5
     network, images = Unprepared().eval(), torch.rand(2, 3, 224, 224)
     labels = uf.Classifier(network, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)).logits(images).argmax(1)
     space = {"my_network": network, "images": images, "labels": labels}
     for block in (second, third):
         exec(compile(block, "README.md", "exec"), space)
-        assert bool((space["result"].linf > 0).all())  # type: ignore[attr-defined]
+        assert bool((space["result"].linf > 0).all())
 
 
 def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,11 +117,11 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.chdir(tmp_path)
     command = {"data": "scenes:test", "classifier": "scenes-resnet", "interpreters": ("cam",), "eps": "8/255"}
     run_attack(RunConfig.create(**command, steps=(2, 4), count=2), tmp_path / "runs" / "scenes")
-    space: dict[str, object] = {}
+    space: dict[str, Any] = {}
     for block in python_blocks(ROOT / "docs" / "tutorial.md"):
         exec(compile(block, "tutorial.md", "exec"), space)
-    assert float(space["alone"].success.float().mean()) > 0.9  # type: ignore[attr-defined]
-    both, alone = (space[name].joint_success["cam"].float().mean() for name in ("both", "alone"))  # type: ignore[attr-defined]
+    assert float(space["alone"].success.float().mean()) > 0.9
+    both, alone = (space[name].joint_success["cam"].float().mean() for name in ("both", "alone"))
     assert both > alone
     assert "joint_success_mean" in capsys.readouterr().out
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from underfire.reports.sheet import _font, wrapped
-from underfire.text import ascii_only, plain
+from underfire.text import ascii_only, first_few, plain, with_article
 
 
 def test_what_cannot_be_seen_is_spelled_out() -> None:
@@ -28,6 +28,20 @@ def test_plain_text_fits_into_a_file_and_stays(text: str) -> None:
 def test_ascii_keeps_letters_and_says_where_something_was() -> None:
     assert ascii_only("Käse → naïve") == "Kase ? naive"
     assert ascii_only("中文") == "??"
+
+
+def test_first_few_says_how_many_more() -> None:
+    assert first_few([]) == ""
+    assert first_few([1, 2, 3]) == "1, 2, 3"
+    assert first_few("abcde", 2, "; ") == "a; b and 3 more"
+
+
+def test_articles_fit_the_noun() -> None:
+    assert [with_article(noun) for noun in ("Export", "Term", "Interpreter")] == [
+        "an Export",
+        "a Term",
+        "an Interpreter",
+    ]
 
 
 @given(st.text("ab iW.", max_size=60), st.integers(20, 200))

@@ -32,7 +32,7 @@ def phases(module: nn.Module) -> list[Phase]:
         value = loss(module, number)
         return {"loss": value, "half": value / 2}
 
-    first, last = module[0], module[2]  # type: ignore[index]
+    first, last = module[0], module[2]
     return [
         Phase("first", 5, torch.optim.Adam(first.parameters()), lambda number: 0.01 / (number + 1), compute, 2),
         Phase("last", 4, torch.optim.SGD(last.parameters(), 1.0, momentum=0.9), lambda _: 0.02, compute, 3),
@@ -43,8 +43,8 @@ def test_it_is_the_loop_written_out(tmp_path: Path) -> None:
     module, expected = network(), network()
     log = train(module, phases(module), tmp_path)
     optimisers = [
-        torch.optim.Adam(expected[0].parameters()),  # type: ignore[index]
-        torch.optim.SGD(expected[2].parameters(), 1.0, momentum=0.9),  # type: ignore[index]
+        torch.optim.Adam(expected[0].parameters()),
+        torch.optim.SGD(expected[2].parameters(), 1.0, momentum=0.9),
     ]
     values = []
     for optimiser, rates in zip(optimisers, ([0.01 / n for n in range(1, 6)], [0.02] * 4), strict=True):
@@ -52,7 +52,7 @@ def test_it_is_the_loop_written_out(tmp_path: Path) -> None:
             optimiser.param_groups[0]["lr"] = rate
             value = loss(expected.train(), number)
             optimiser.zero_grad()
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
             optimiser.step()
             values.append(float(value.detach()))
     assert all(torch.equal(value, module.state_dict()[name]) for name, value in expected.state_dict().items())
@@ -100,5 +100,5 @@ def test_initial_weights_disturb_nobody() -> None:
     torch.manual_seed(7)
     expected = torch.rand(2)
     torch.manual_seed(7)
-    assert torch.equal(network()[0].weight, network()[0].weight)  # type: ignore[index]
+    assert torch.equal(network()[0].weight, network()[0].weight)
     assert torch.equal(torch.rand(2), expected)

@@ -1,6 +1,6 @@
 """Adam (Kingma & Ba 2015) with a state per image, differentiable in the gradients.
 
-Attacks use it to move perturbations, and MASK to move masks, also when an attack differentiates these steps.
+Attacks move perturbations with it, and MASK moves its masks. An attack on MASK differentiates these steps.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class InterpreterError(UnderfireError):
 
 
 class NoGradientError(ClassifierError, InterpreterError):
-    """Something that an attack must differentiate has no gradient, or one that nothing can follow.
+    """Something that an attack must differentiate has no gradient, or a useless one.
 
     ``module`` names the part of the network that is to blame, such as ``layer1.0.act (Hardsigmoid)``, if it is known.
     """
@@ -65,7 +65,7 @@ def warn_deprecated(old: str, new: str) -> None:
 
 
 def plain_words(text: str) -> str:
-    """A message of pydantic's without its preambles, which tell a user nothing."""
+    """Remove the preambles from a message of pydantic, because they tell a user nothing."""
     text = text.replace("Value error, ", "")
     text = re.sub(r"Input should be a valid (integer|number)(, [\w ]*)?", r"expected a \1", text)
     text = re.sub(r"\b(Input|Value|Tuple|String|List) should (be|have) ", "expected ", text)
@@ -91,12 +91,15 @@ OTHER_WORDS = {
     "targets": "target_class",
     "preset": "variant",
 }
-"""What the field says for names of ours that are spelled otherwise."""
+"""Usual words of the field, and our names for them."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
-    """An error for an unknown ``name``, with a known one as a suggestion: what goes by it in the field, what has it
-    after a colon, or else the nearest, in any case of letters."""
+    """Make an error for an unknown ``name`` that suggests a known one.
+
+    The suggestion is a name of ours for that word (``OTHER_WORDS``), a known name with the word after a colon, or else
+    the most similar known name. Upper and lower case do not count.
+    """
     names = sorted(known)
     meant = _bare(name)
     same = [each for each in names if OTHER_WORDS.get(meant) == each]

@@ -6,18 +6,19 @@ import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from underfire.errors import InputError, UnderfireWarning
+from underfire.arguments import check_choice
+from underfire.errors import UnderfireWarning
 
 Network = TypeVar("Network", bound=nn.Module)
 
 PRECISIONS: Mapping[str, torch.dtype] = MappingProxyType(
-    {"float64": torch.float64, "float32": torch.float32, "bf16": torch.bfloat16}
+    {"float32": torch.float32, "bf16": torch.bfloat16, "float64": torch.float64}
 )
 """The precisions that an attack can run in, by the name that users give."""
 
@@ -26,8 +27,7 @@ _TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 0.02, to
 
 def dtype_of(precision: str) -> torch.dtype:
     """Look up the dtype of a precision. Raises InputError if the name is unknown."""
-    if precision not in PRECISIONS:
-        raise InputError(f"precision is {precision!r}; expected 'float32', 'bf16' or 'float64'.")
+    check_choice("precision", precision, PRECISIONS)
     return PRECISIONS[precision]
 
 
@@ -60,7 +60,8 @@ def to_channels_last(
     network: Network, *, device: str | torch.device | None = None, dtype: torch.dtype | None = None
 ) -> Network:
     """Convert a network in place to the ``channels_last`` memory format, and to ``device`` and ``dtype`` if given."""
-    return network.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    options: dict[str, Any] = {"memory_format": torch.channels_last}  # torch's type hints of Module.to lack it
+    return network.to(device=device, dtype=dtype, **options)
 
 
 def math_attention() -> AbstractContextManager[None]:

@@ -12,12 +12,13 @@ from typing import Any, Generic, TypeVar
 
 from underfire import user_files
 from underfire.errors import InputError, UserCodeError, unknown_name
+from underfire.text import with_article
 
 T = TypeVar("T")
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """The parts of one kind, by name. As a mapping it holds what ships and what installed packages offer.
+    """The parts of one kind, by name. As a mapping it holds the shipped parts, and those of installed packages.
 
     Args:
         kind: what one part is called in messages and in Python settings, such as ``perturbation``.
@@ -80,28 +81,19 @@ def _shown(value: object) -> str:
 
 
 def instances_of(base: Any, called: str) -> Callable[[Any], Any]:
-    """An ``accept`` for parts that are objects: takes an instance of ``base``, or a class or function that makes one
-    without arguments."""
+    """Make the ``accept`` of a registry of objects.
+
+    It takes an instance of ``base``, or a class or function without arguments that makes one.
+    """
 
     def accept(value: Any) -> Any:
         if not isinstance(value, base) and callable(value):
             try:
                 value = value()
-            except Exception as error:
+            except Exception as error:  # a user's own class or function, which may raise anything
                 raise UserCodeError(f"{called} cannot be made: {type(error).__name__}: {error}") from error
         if not isinstance(value, base):
-            raise TypeError(f"expected a {base.__name__}, or a function that returns one")
-        return value
-
-    return accept
-
-
-def subclasses_of(base: Any) -> Callable[[Any], Any]:
-    """An ``accept`` for parts that are classes: takes a subclass of ``base``."""
-
-    def accept(value: Any) -> Any:
-        if not (isinstance(value, type) and issubclass(value, base)):
-            raise TypeError(f"expected a subclass of {base.__name__}")
+            raise TypeError(f"expected {with_article(base.__name__)}, or a function that returns one")
         return value
 
     return accept

@@ -1,4 +1,4 @@
-"""Settings that are declared once: a field of a dataclass that also knows its words for the command line.
+"""Settings that are declared once: dataclass fields that also have a name and a help text for the command line.
 
 The command line, configuration files and Python calls all derive from these fields, so that a setting has one name, one
 default and one description everywhere.

@@ -39,7 +39,7 @@ class Reading:
 
     @property
     def maps(self) -> dict[str, Tensor]:
-        """The last look of each interpreter, N x h x w."""
+        """The map of each interpreter, N x h x w; the last one if it gives several."""
         return {name: looks[:, -1] for name, looks in self.looks.items()}
 
 
@@ -174,7 +174,7 @@ class SystemView:
 
     @property
     def patience(self) -> int:
-        """The number of steps after which all drifting views are fresh at once; 1 if no view drifts."""
+        """The number of steps between two steps that refresh all drifting views at once; 1 if no view drifts."""
         return math.lcm(*(view.refresh_every for view in self._drifting.values()))
 
     @property

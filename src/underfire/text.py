@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 # These characters change the reading direction, so that one name could look like another.
 _DIRECTION = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -15,6 +16,17 @@ def plain(text: object) -> str:
     names in another encoding and cannot be written in UTF-8.
     """
     return "".join(_spelled(character) if _hidden(character) else character for character in str(text))
+
+
+def first_few(items: Sequence[object], shown: int = 3, separator: str = ", ") -> str:
+    """Join the first ``shown`` items, and say how many more there are: ``a, b, c and 5 more``."""
+    more = len(items) - shown
+    return separator.join(map(str, items[:shown])) + (f" and {more} more" if more > 0 else "")
+
+
+def with_article(noun: str) -> str:
+    """Put "a" or "an" before a noun that is spelled as it sounds: ``a Term``, ``an Export``."""
+    return f"{'an' if noun[:1].lower() in tuple('aeiou') else 'a'} {noun}"
 
 
 def ascii_only(text: object) -> str:

@@ -24,7 +24,7 @@ def split(text: str) -> tuple[str, str] | None:
 
 @contextmanager
 def importing_from(folder: Path) -> Iterator[None]:
-    """Let code import what lies in ``folder``, as if a file of it were run.
+    """Context in which code can import modules from ``folder``, as a script in that folder can.
 
     Modules that the previous file brought in are forgotten first, because this file may import another module of the
     same name. Installed packages stay.
@@ -46,7 +46,7 @@ def importing_from(folder: Path) -> Iterator[None]:
 
 
 def load(file: str, name: str, kind: str, *, call: bool = False) -> Any:
-    """Run ``file`` and return what it calls ``name``.
+    """Run ``file`` and return its attribute ``name``.
 
     Args:
         kind: what the user asked for, such as ``classifier``; error messages begin with it.

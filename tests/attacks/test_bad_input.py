@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 import underfire as uf
+from tests.attacks.running import Wrapped
 from tests.conftest import smooth_images, tiny_network
 from underfire import attacks
-from underfire.errors import ClassifierError, InputError, InterpreterError, UnderfireWarning
+from underfire.errors import ClassifierError, InputError, UnderfireWarning
 
 
 def run(images: Tensor, labels: Tensor, network: nn.Module | None = None, **options: object) -> attacks.AttackResult:
@@ -53,17 +54,6 @@ def test_a_hair_out_of_range_is_rounding() -> None:
     images = smooth_images(4).clamp(0, 1)
     images[0, 0, 0, 0], images[1, 0, 0, 0] = -5e-7, 1 + 5e-7
     assert float(run(images, ZEROS).images.min()) >= 0
-
-
-class Wrapped(nn.Module):
-    """A good network with something done to its logits."""
-
-    def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.network, self.change = tiny_network(), change
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.change(self.network(images))
 
 
 CLASSIFIERS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
@@ -131,136 +121,10 @@ def test_an_empty_map_of_the_target_does_not_refuse_an_image(interpreter: str) -
     assert torch.equal(together.adversarial[:1], alone.adversarial)
 
 
-def test_an_interpreter_whose_maps_have_no_gradient() -> None:
-    """The log-odds of a linear network have the same gradient everywhere."""
-    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 2))
-    system, images = uf.System(uf.Classifier(network, image_size=16), "grad"), smooth_images(4)
-    with pytest.raises(InterpreterError, match="gradient of grad's maps is zero everywhere"):
-        attacks.preset("adv2", steps=(1, 1))(system, images, system.classifier.logits(images).argmax(1))
-
-
-class Steps(nn.Module):
-    """Sees nothing but the eighths that pixels lie in."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.network = tiny_network()
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.network((images * 8).round() / 8 + 0 * images)
-
-
-@pytest.mark.parametrize("name", ["adv2", "pgd", "cw", "stadv"])
-@pytest.mark.parametrize(
-    ("network", "message"),
-    [
-        (lambda: Wrapped(lambda z: z.detach()), "cannot be differentiated in the image: its forward cuts the graph"),
-        (lambda: Wrapped(lambda z: torch.from_numpy(z.detach().numpy())), "on its way through NumPy"),
-        (Steps, "gradient of the classifier's logits in the image is zero everywhere"),
-    ],
-)
-def test_logits_that_do_not_follow_the_image(network: Callable[[], nn.Module], message: str, name: str) -> None:
-    """Regression: C&W went on with its penalty alone, and called that a failed attack; PGD gave torch's words."""
-    system, images = uf.System(network(), "cam"), smooth_images(4)
-    with pytest.raises(ClassifierError, match=message):
-        attacks.preset(name, steps=(1, 1))(system, images, system.classifier.logits(images).argmax(1))
-
-
-class Dead(nn.Module):
-    """Without biases, and rectified: no slope at black images."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.features, self.head = nn.Conv2d(3, 8, 3, bias=False), nn.Linear(8, 4, bias=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.features(images).relu().mean((2, 3)))
-
-
-@pytest.mark.parametrize("black", [range(8), range(8, 16), range(16)])
-def test_images_where_the_logits_stand_still_refuse_nobody(black: range) -> None:
-    """Regression: whether the first eight images were black decided whether an attack could begin."""
-    system, images = uf.System(uf.Classifier(Dead(), image_size=16), "cam"), smooth_images(16)
-    images[list(black)] = 0
-    labels = system.classifier.logits(images).argmax(1)
-    result = attacks.preset("pgd", eps=0.2, steps=(0, 20), targeted=False)(system, images, labels)
-    assert bool(result.success[list(black)].any()), "the random start leaves where there is no slope"
-
-
-def test_logits_whose_gradient_is_nan() -> None:
-    network = Wrapped(lambda z: z + (0 * z.detach().sum(1, keepdim=True) + 0 * z.sum(1, keepdim=True)).sqrt())
-    system, images = uf.System(network, "cam"), smooth_images(4)
-    with pytest.raises(ClassifierError, match="holds NaN or infinite values, which nothing can follow"):
-        attacks.preset("pgd", steps=(1, 1))(system, images, system.classifier.logits(images).argmax(1))
-
-
-class Standardised(nn.Module):
-    """Divides by the image's own contrast: no slope, and no number for one, where it has none."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.network = tiny_network()
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.network(images / (images.flatten(1).var(1).sqrt() + 1e-5).view(-1, 1, 1, 1))
-
-
-@pytest.mark.parametrize("place", [0, 9])
-def test_one_image_without_a_slope_refuses_nobody(place: int) -> None:
-    system, images = uf.System(uf.Classifier(Standardised(), image_size=16), "cam"), smooth_images(16)
-    images[place] = 128 / 255
-    labels = system.classifier.logits(images).argmax(1)
-    flat = images[place : place + 1].clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(system.classifier(flat).sum(), flat)
-    assert not bool(torch.isfinite(gradient).any())
-    for name in ("bim", "cw"):
-        result = attacks.preset(name, steps=(0, 30), targeted=False)(system, images, labels)
-        assert torch.equal(result.adversarial[place], result.images[place]), "there is nowhere to go"
-        rest = torch.arange(16) != place
-        others = attacks.preset(name, steps=(0, 30), targeted=False)(system, images[rest], labels[rest])
-        assert torch.equal(result.adversarial[rest], others.adversarial)
-        assert bool(others.success.any())
-
-
-def test_what_has_no_derivative_is_said() -> None:
-    network = Wrapped(lambda z: z + 0 * torch.igamma(z.abs() + 1, z.abs() + 1))
-    system, images = uf.System(uf.Classifier(network, image_size=16), "cam"), smooth_images(4)
-    with pytest.raises(ClassifierError, match=r"cannot be differentiated in the image: the derivative for .*igamma"):
-        attacks.preset("pgd", steps=(1, 1))(system, images, system.classifier.logits(images).argmax(1))
-
-
-def test_inference_mode_cuts_nothing() -> None:
-    with torch.inference_mode():
-        images = smooth_images(4)
-        assert len(run(images, uf.Classifier(tiny_network()).logits(images).argmax(1)).success) == 4
-
-
-@pytest.mark.parametrize("interpreter", ["grad", "ig", "lrp"])
-def test_maps_that_need_gradients_of_such_a_network(interpreter: str) -> None:
-    classifier, images = uf.Classifier(Wrapped(lambda z: z.detach()), image_size=16), smooth_images(2)
-    with pytest.raises(InterpreterError, match="differentiates the network, which cannot be: its forward cuts"):
-        uf.interpreters.create(interpreter).maps(classifier, images, ZEROS[:2])
-
-
 @pytest.mark.parametrize("seed", [1.5, "one", None])
 def test_seeds_that_are_none(seed: object) -> None:
     with pytest.raises(InputError, match=r"seed is .*; expected a whole number"):
         run(smooth_images(4), ZEROS, seed=seed)
-
-
-def test_a_network_without_second_derivative() -> None:
-    class Hard(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = tiny_network()
-
-        def forward(self, images: Tensor) -> Tensor:
-            return self.network(nn.functional.hardsigmoid(4 * images - 2))
-
-    system, images = uf.System(Hard(), uf.interpreters.Grad()), smooth_images(4)
-    with pytest.raises(InterpreterError, match="A part of this network has no second derivative"):
-        attacks.preset("adv2", steps=(1, 1))(system, images, system.classifier.logits(images).argmax(1))
 
 
 def test_two_interpreters_of_one_kind_need_names() -> None:

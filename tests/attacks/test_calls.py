@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ def own(network: nn.Module, images: Tensor = IMAGES) -> Tensor:
     return uf.Classifier(network).logits(images).argmax(1)
 
 
-def run(network: nn.Module, labels: object = None, interpreter: object = "cam", **options: object) -> object:
+def run(network: nn.Module, labels: Any = None, interpreter: Any = "cam", **options: Any) -> Any:
     attack = attacks.preset("adv2", eps="8/255", steps=(1, 2))
     return attack(uf.System(network, interpreter), IMAGES, own(network) if labels is None else labels, **options)
 
@@ -43,7 +44,7 @@ def test_it_works_where_gradients_are_off(context: Callable[[], object], name: s
     network = tiny_network()
     system = uf.System(network, uf.interpreters.Grad())
     expected = attack(system, IMAGES, own(network))
-    with context():  # type: ignore[attr-defined]
+    with context():
         images = IMAGES.clone()
         found = attack(system, images, own(network, images))
     assert torch.equal(found.adversarial, expected.adversarial)
@@ -73,7 +74,7 @@ def test_a_network_that_takes_one_size_only() -> None:
     _, trials = try_interpreters(uf.Classifier(OfOneSize()), IMAGES, own(OfOneSize()))
     assert {trial.name: trial.works for trial in trials}["grad"]
     result = run(OfOneSize(), interpreter="grad")
-    assert bool((result.linf > 0).all())  # type: ignore[attr-defined]
+    assert bool((result.linf > 0).all())
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
@@ -88,9 +89,9 @@ def test_a_network_in_another_precision(dtype: torch.dtype) -> None:
     assert bool(torch.isfinite(network_variants(tiny_network().to(dtype))).all())
     result = run(tiny_network().to(dtype))
     if dtype is torch.float64:
-        assert torch.equal(result.adversarial, run(network).adversarial)  # type: ignore[attr-defined]
+        assert torch.equal(result.adversarial, run(network).adversarial)
     for interpreter in ("cam", "grad", "gradcam"):
-        assert bool((run(tiny_network().to(dtype), interpreter=interpreter).linf > 0).all())  # type: ignore[attr-defined]
+        assert bool((run(tiny_network().to(dtype), interpreter=interpreter).linf > 0).all())
 
 
 @pytest.mark.parametrize("count", [2, 4, 8, 16])
@@ -148,7 +149,7 @@ class Pair(nn.Module):
         return self.network(images), images
 
 
-BAD: dict[str, tuple[dict[str, object], str]] = {
+BAD: dict[str, tuple[dict[str, Any], str]] = {
     "too few ids": ({"ids": ["a"]}, "ids has 1 names for 4 images"),
     "too many ids": ({"ids": torch.arange(9)}, "ids has 9 names"),
     "batch size": ({"batch_size": -1}, "batch_size is -1"),
@@ -166,7 +167,7 @@ def test_arguments_that_cannot_be(name: str) -> None:
 def test_labels_as_a_list_and_names_as_text() -> None:
     network = tiny_network()
     labels = own(network).tolist()
-    assert torch.equal(run(network, labels).adversarial, run(network).adversarial)  # type: ignore[attr-defined]
+    assert torch.equal(run(network, labels).adversarial, run(network).adversarial)
     assert attacks.preset("adv2", target_class="least-likely").target_class == attacks.LeastLikely()
     with pytest.raises(InputError, match="Did you mean 'least-likely'"):
         attacks.preset("adv2", target_class="least_likely")

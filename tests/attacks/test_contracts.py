@@ -173,7 +173,7 @@ class RecordingGuard(attacks.MarginGuard):
 
     def holds(self, logits: Tensor, classes: Tensor, goal: Goal, state: dict[str, Tensor]) -> Tensor:
         held = super().holds(logits, classes, goal, state)
-        self.seen.append((logits, state["bound"], held))  # type: ignore[attr-defined]
+        self.seen.append((logits, state["bound"], held))
         return held
 
 
@@ -200,14 +200,14 @@ def test_a_guard_finds_the_largest_step_for_each_image(system: uf.System) -> Non
                 bounds.append((factor, chosen / size, held))
         return chosen
 
-    loop._largest = watched  # type: ignore[method-assign]
+    loop._largest = watched
     loop()
     for (_, share, at_chosen), (_, _, beyond) in zip(bounds[::2], bounds[1::2], strict=True):
         assert bool((at_chosen | (share == 0)).all())
         assert not bool((beyond & (share > 0.02) & (share < 1)).any())
     shares = torch.stack([share for factor, share, _ in bounds if factor == 1.0])
     assert float(((shares > 0) & (shares < 1)).float().mean()) > 0
-    assert len(guard.seen) == 20 * 14, "one forward per halving, for all images at once"  # type: ignore[attr-defined]
+    assert len(guard.seen) == 20 * 14, "one forward per halving, for all images at once"
 
 
 def test_the_toys_are_what_they_say(system: uf.System) -> None:

@@ -86,7 +86,7 @@ def check(preset: attacks.Preset, system: uf.System, images: Tensor, labels: Ten
                 assert bool(torch.isfinite(each).all())
     assert result.steps.tolist() == [attack.steps] * len(images)
     benign = read_benign(system, images, labels)
-    assert torch.equal(result.target, attack.aim(system.view(), benign, 0).classes)  # type: ignore[arg-type]
+    assert torch.equal(result.target, attack.aim(system.view(), benign, 0).classes)
     for name, limit in result.map_limit.items():
         kept = result.map_l1_target[name] < limit
         assert torch.equal(result.joint_success[name], result.success & kept)
@@ -121,7 +121,7 @@ def test_joint_attacks(
         early_stop=False,
     )
     result = check(joint, world.system(interpreter), images, labels)
-    course = result.trace.columns[f"loss_{TERMS[term].name}"]  # type: ignore[union-attr]
+    course = result.trace.columns[f"loss_{TERMS[term].name}"]
     assert bool(course[1:].isfinite().all()), "an extra term acts in the joint stage"
     assert type(joint.made_perturbation).name == perturbation
     assert joint.joint
@@ -140,14 +140,14 @@ def test_attacks_on_the_prediction_alone(
     settings: dict[str, Any] = {"shaping": shaping, "target_class": class_rule, "steps": (1, 2)}
     control = attacks.preset("adv2", **by(perturbation, EPS), **settings).control()
     assert not control.joint
-    assert control.perturbation_name == ("bim" if perturbation == "pgd" else perturbation)
+    assert control.made.name == ("bim" if perturbation == "pgd" else perturbation)
     check(control, system, images, labels)
     eps = by(perturbation, EPS)["eps"]
     alone = attacks.preset(perturbation, eps=eps, **settings, terms={} if TERMS[term].needs_maps else {term: 0.1})
     assert not alone.joint
     result = check(alone, system, images, labels)
     if not TERMS[term].needs_maps:
-        assert bool(result.trace.columns[f"loss_{TERMS[term].name}"].isfinite().all())  # type: ignore[union-attr]
+        assert bool(result.trace.columns[f"loss_{TERMS[term].name}"].isfinite().all())
 
 
 @pytest.mark.parametrize("perturbation", list(PERTURBATIONS))
@@ -177,9 +177,9 @@ def test_untargeted_and_least_likely(world: World, perturbation: str) -> None:
     assert float(found.success.float().mean()) > 0
     aimed = attacks.preset("adv2", **by(perturbation, EPS), steps=(1, 1), target_class="least-likely")
     target = aimed(system, images, labels, control=False).target
-    assert torch.equal(target, logits.argmin(1))  # type: ignore[arg-type]
+    assert torch.equal(target, logits.argmin(1))
 
 
 def test_small_settings_are_of_known_interpreters() -> None:
     assert set(SETTINGS) <= set(REGISTRY)
-    assert MASK(**SETTINGS["mask"]) != MASK()  # type: ignore[arg-type]
+    assert MASK(**SETTINGS["mask"]) != MASK()

@@ -44,7 +44,7 @@ def test_a_map_as_values(benign: Benign) -> None:
     again = attacks.preset("adv2", target_map=values.clone()).target_map
     assert (each, hash(each), repr(each)) == (again, hash(again), repr(again))
     assert one != each
-    assert pickle.loads(pickle.dumps(one)) == one  # noqa: S301
+    assert pickle.loads(pickle.dumps(one)) == one
     kept = values.clone()
     values.zero_()
     for name, size in (("cam", benign.maps["cam"].shape[1:]), ("grad", benign.maps["grad"].shape[1:])):

@@ -65,7 +65,7 @@ def train_network(network: Tiny, images: Tensor, labels: Tensor, gamma: float, s
         loss = F.cross_entropy(before.logits, own) + F.cross_entropy(after.logits, own)
         loss = loss + gamma * (after.maps["cam"] - before.maps["cam"]).abs().mean()
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
 
 
@@ -127,7 +127,7 @@ def test_an_experiment_follows_the_network_by_refreshing() -> None:
     stale = kept(read_benign(system, images, labels))["adv2"].judgement.images
     train_network(network, images, labels, gamma=1.0, steps=5)
     benign = read_benign(system, images, labels)
-    kept.view.prepared.refresh_from(network)  # type: ignore[attr-defined]
+    kept.view.prepared.refresh_from(network)
     found, fresh = kept(benign), experiment()(benign)
     assert set(found) == {"clean", "bim", "adv2", "noise"}
     for label, finding in found.items():
@@ -152,7 +152,7 @@ def train_masker(
     classifier: uf.Classifier, masker: Masker, images: Tensor, labels: Tensor, weight: float, steps: int = 20
 ) -> None:
     """AID: l_map - weight * |g(x) - g(x')|_1, with x' from ADV2 on the masker as it is now."""
-    system = uf.System(classifier, RTS(masker=masker, confidence=0.0))  # type: ignore[arg-type]
+    system = uf.System(classifier, RTS(masker=masker, confidence=0.0))
     attack, prepared = attack_on(system, (2, 4)), classifier.prepare()
     optimiser = torch.optim.Adam(masker.parameters(), 3e-3)
     for step in range(steps):
@@ -163,12 +163,12 @@ def train_masker(
 
         def maps_of(pixels: Tensor) -> Tensor:
             recorded = prepared.record(pixels, scales=True)
-            return masker(masker.scales_of(recorded, (32, 32)), labels, 0.0)[0]  # type: ignore[no-any-return]
+            return masker(masker.scales_of(recorded, (32, 32)), labels, 0.0)[0]
 
         before, after = maps_of(images), maps_of(adversarial)
         loss = map_loss(classifier, before, images, labels) - weight * (before - after).abs().mean()
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
 
 
@@ -186,7 +186,7 @@ def test_a_masker_against_adv2() -> None:
         train_masker(classifier, masker, images, labels, weight)
         assert not any(torch.equal(old, new) for old, new in zip(before, masker.parameters(), strict=True))
         assert all(value.requires_grad for value in masker.parameters()), "nobody froze what is being trained"
-        interpreter = RTS(masker=masker, confidence=0.0)  # type: ignore[arg-type]
+        interpreter = RTS(masker=masker, confidence=0.0)
         system = uf.System(classifier, interpreter)
         found = attack_on(system, (4, 12))(system, images, labels, seed=2)
         own = interpreter.maps(classifier, found.adversarial, labels)
@@ -202,7 +202,7 @@ def test_an_attack_sees_the_masker_as_it_is_now() -> None:
     labels = classifier.logits(images).argmax(1)
     torch.manual_seed(1)
     masker = Masker(shape_of(classifier)).eval()
-    interpreter = RTS(masker=masker, confidence=0.0)  # type: ignore[arg-type]
+    interpreter = RTS(masker=masker, confidence=0.0)
     system = uf.System(classifier, interpreter)
     first = attack_on(system)(system, images, labels)
     again = attack_on(system)(system, images, labels)

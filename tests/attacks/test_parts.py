@@ -167,7 +167,7 @@ def test_take_reaches_everything() -> None:
     tree = {"a": torch.arange(4), "b": {"c": torch.arange(8).view(4, 2), "d": {}}}
     kept = take(tree, torch.tensor([3, 1]))
     assert kept["a"].tolist() == [3, 1]
-    assert kept["b"]["c"].tolist() == [[6, 7], [2, 3]]  # type: ignore[index]
+    assert kept["b"]["c"].tolist() == [[6, 7], [2, 3]]
     with pytest.raises(TypeError, match="holds a list"):
         take({"a": [1, 2]}, torch.tensor([0]))
 
@@ -212,6 +212,6 @@ def test_the_interpretation_term() -> None:
                 each = [float(((look - wanted[row]) ** 2).sum()) for look in looks[name][row]]
                 rows.append(sum(each) / len(each) / (wanted[row].numel() if reduction == "mean" else 1))
             slow[name] = torch.tensor(rows, dtype=torch.float64)
-            term = attacks.Interpretation(reduction, name)  # type: ignore[arg-type]
+            term = attacks.Interpretation(reduction, name)
             assert torch.allclose(term(point), slow[name])
-        assert torch.allclose(attacks.Interpretation(reduction)(point), slow["a"] + slow["b"])  # type: ignore[arg-type]
+        assert torch.allclose(attacks.Interpretation(reduction)(point), slow["a"] + slow["b"])

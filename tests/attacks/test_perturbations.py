@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -203,10 +204,10 @@ def test_cw_moves_pixels_at_the_ends() -> None:
 
 
 @pytest.mark.parametrize("neighbours", ["adjacent", "diagonal"])
-def test_the_flows_roughness_by_its_definition(neighbours: str) -> None:
+def test_the_flows_roughness_by_its_definition(neighbours: Any) -> None:
     flow = torch.randn(2, 2, 4, 5, dtype=torch.float64)
     pairs = ((0, 1), (1, 0), (0, -1), (-1, 0)) if neighbours == "adjacent" else ((1, 1), (1, -1), (-1, 1), (-1, -1))
-    perturbation = StAdv(neighbours=neighbours)  # type: ignore[arg-type]
+    perturbation = StAdv(neighbours=neighbours)
     found = perturbation.penalty({}, flow, flow)
     for one, value in zip(flow.tolist(), found.tolist(), strict=True):
         total = 0.0
@@ -287,4 +288,4 @@ def test_bad_parameters() -> None:
     with pytest.raises(InputError, match="spread is -1"):
         StAdv(spread=-1)
     with pytest.raises(InputError, match="neighbours is 'all'"):
-        StAdv(neighbours="all")  # type: ignore[arg-type]
+        StAdv(neighbours="all")

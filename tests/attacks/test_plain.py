@@ -47,11 +47,9 @@ def test_published_is_the_interpreters_too(classifier: uf.Classifier, images: Te
     settings = {"eps": 0.1, "steps": (3, 5)}
     found = uf.attack(classifier, images, labels, "adv2", "grad", variant="published", **settings)
     system = uf.System(classifier, uf.interpreters.create("grad", "published"))
-    expected = attacks.preset("adv2", variant="published", **settings)(system, images, labels)  # type: ignore[arg-type]
+    expected = attacks.preset("adv2", variant="published", **settings)(system, images, labels)
     assert torch.equal(found.adversarial, expected.adversarial)
-    other = attacks.preset("adv2", variant="published", **settings)(  # type: ignore[arg-type]
-        uf.System(classifier, "grad"), images, labels
-    )
+    other = attacks.preset("adv2", variant="published", **settings)(uf.System(classifier, "grad"), images, labels)
     assert not torch.equal(found.adversarial, other.adversarial)
 
 
@@ -98,4 +96,4 @@ def test_errors(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> No
     with pytest.raises(InputError, match="ids holds"):
         uf.attack(system, images, labels, ids=[None] * 6)
     with pytest.raises(InputError, match="labels is"):
-        uf.attack(system, images, ["cat"] * 6)  # type: ignore[arg-type]
+        uf.attack(system, images, ["cat"] * 6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -42,9 +43,9 @@ PUBLISHED: list[tuple[str, str, int, int, object, str, float, float, float, floa
 
 
 @pytest.mark.parametrize("row", PUBLISHED)
-def test_the_schedules_are_the_papers(row: tuple[object, ...]) -> None:
+def test_the_schedules_are_the_papers(row: tuple[Any, ...]) -> None:
     perturbation, family, *expected = row
-    found = attacks.PERTURBATIONS[perturbation].rows[family]  # type: ignore[index]
+    found = attacks.PERTURBATIONS[perturbation].rows[family]
     assert [
         *(found.warmup, found.joint, found.weight, found.reduction),
         *(found.prediction, found.penalty, found.presence, found.confidence),
@@ -75,8 +76,8 @@ def terms(move: Move) -> Terms:
     return [(one.term.name, getattr(one.term, "loss", None), one.weight) for one in move.terms]
 
 
-def warmup(name: str, interpreter: uf.interpreters.Interpreter, classifier: uf.Classifier, **settings: object) -> Terms:
-    built = attacks.preset(name, **settings).build(uf.System(classifier, interpreter))  # type: ignore[arg-type]
+def warmup(name: str, interpreter: uf.interpreters.Interpreter, classifier: uf.Classifier, **settings: Any) -> Terms:
+    built = attacks.preset(name, **settings).build(uf.System(classifier, interpreter))
     (move,) = built.stages[0].moves
     return terms(move)
 
@@ -122,7 +123,7 @@ def test_the_prediction_only_attacks(classifier: uf.Classifier) -> None:
 def test_the_raw_logit_is_published_with_edges_on_cam_alone(classifier: uf.Classifier, name: str) -> None:
     for interpreter, variant in ((CAM(), "paper"), (CAM(), "published"), (Grad(), "published")):
         built = attacks.preset(name, variant=variant).build(uf.System(classifier, interpreter))
-        losses = [stage.moves[0].terms[0].term.loss for stage in built.stages]  # type: ignore[attr-defined]
+        losses = [stage.moves[0].terms[0].term.loss for stage in built.stages]
         raw = variant == "published" and name != "adv2" and interpreter == CAM()
         assert losses == ["logit" if raw else "cross_entropy", "cross_entropy"]
 
@@ -136,27 +137,25 @@ def test_adam_keeps_the_largest_second_moment(classifier: uf.Classifier, perturb
 
 
 def test_the_neighbours_of_the_flow(classifier: uf.Classifier) -> None:
-    def neighbours(**settings: object) -> object:
-        built = attacks.preset("adv2", perturbation="stadv", **settings).build(  # type: ignore[arg-type]
-            uf.System(classifier, "cam")
-        )
-        return built.perturbation.neighbours  # type: ignore[attr-defined]
+    def neighbours(**settings: Any) -> Any:
+        built = attacks.preset("adv2", perturbation="stadv", **settings).build(uf.System(classifier, "cam"))
+        return built.perturbation.neighbours
 
-    def given(neighbours: str) -> object:
-        return attacks.StAdv(neighbours=neighbours)  # type: ignore[arg-type]
+    def given(neighbours: Any) -> Any:
+        return attacks.StAdv(neighbours=neighbours)
 
     assert neighbours() == "adjacent"
     assert neighbours(variant="published") == "diagonal"
     for settings in ({"perturbation": given("diagonal")}, {"perturbation": "stadv", "variant": "published"}):
-        assert attacks.preset("adv2", **settings).made_perturbation.neighbours == "diagonal"  # type: ignore
-    own = attacks.preset("adv2", perturbation=given("adjacent"), variant="published")  # type: ignore[arg-type]
-    assert own.made_perturbation.neighbours == "adjacent"  # type: ignore[attr-defined]
+        assert attacks.preset("adv2", **settings).made_perturbation.neighbours == "diagonal"
+    own = attacks.preset("adv2", perturbation=given("adjacent"), variant="published")
+    assert own.made_perturbation.neighbours == "adjacent"
     with pytest.warns(DeprecatedWarning, match=r"use perturbation=StAdv\(neighbours='diagonal'\)"):
         assert neighbours(neighbours="diagonal") == "diagonal"
     with pytest.warns(DeprecatedWarning):
         assert neighbours(variant="published", neighbours="adjacent") == "adjacent"
     flow = torch.randn(2, 2, 4, 5)
-    assert torch.equal(attacks.StAdv().penalty({}, flow, flow), given("adjacent").penalty({}, flow, flow))  # type: ignore
+    assert torch.equal(attacks.StAdv().penalty({}, flow, flow), given("adjacent").penalty({}, flow, flow))
 
 
 def test_attacks_are_values(classifier: uf.Classifier) -> None:
@@ -165,7 +164,7 @@ def test_attacks_are_values(classifier: uf.Classifier) -> None:
     first, second = preset.build(system), preset.build(system)
     assert first == second
     assert hash(first) == hash(second)
-    assert pickle.loads(pickle.dumps(first)) == first  # noqa: S301 - our own value, written the line before
+    assert pickle.loads(pickle.dumps(first)) == first
     assert first != attacks.preset("adv2", eps=7 / 255, steps=(3, 5)).build(system)
     assert "smoothing=0.05" in repr(first)
 
@@ -240,9 +239,9 @@ def test_published_keeps_the_last_iterate(classifier: uf.Classifier) -> None:
         ({"name": "adv2", "target_class": 1.5}, "target_class is 1.5 \\(float\\)"),
     ],
 )
-def test_presets_that_cannot_be(arguments: dict[str, object], message: str) -> None:
+def test_presets_that_cannot_be(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        attacks.preset(**arguments)  # type: ignore[arg-type]
+        attacks.preset(**arguments)
 
 
 def test_former_settings_of_the_perturbation_still_work() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import underfire as uf
 from tests.attacks.running import run_alone
-from tests.attacks.test_attack import slow_pgd
+from tests.attacks.test_replicas import slow_pgd
 from tests.conftest import smooth_images, tiny_network
 from underfire import attacks, randomness
 from underfire.attacks import Point, Term
@@ -174,7 +174,7 @@ def test_passes_of_a_term_are_counted(classifier: uf.Classifier, images: Tensor,
     def forward(_module: nn.Module, _inputs: object, output: Tensor) -> None:
         seen[0] += 1
         if output.requires_grad:
-            output.register_hook(lambda _gradient: seen.__setitem__(1, seen[1] + 1))  # type: ignore[no-untyped-call]
+            output.register_hook(lambda _gradient: seen.__setitem__(1, seen[1] + 1))
 
     view.prepared.module.head.register_forward_hook(forward)
     _, outcome = run_alone(attack, view, benign)

@@ -60,8 +60,8 @@ def test_a_search_knows_failures_where_the_last_iterate_is_kept() -> None:
     images = smooth_images(11, seed=5)
     labels, system = classifier.logits(images).argmax(1), uf.System(classifier, "cam")
     common = {"perturbation": "cw", "steps": (10, 40), "variant": "published"}
-    once = attacks.preset("adv2", **common)(system, images, labels)  # type: ignore[arg-type]
-    searched = attacks.preset("adv2", search=6, **common)(system, images, labels)  # type: ignore[arg-type]
+    once = attacks.preset("adv2", **common)(system, images, labels)
+    searched = attacks.preset("adv2", search=6, **common)(system, images, labels)
     assert not bool(once.success.all())
     assert bool((searched.success | ~once.success).all())
     assert int(searched.success.sum()) > int(once.success.sum())

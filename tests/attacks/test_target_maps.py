@@ -34,7 +34,7 @@ def with_maps(size: int, count: int = 200, wide: float = 1) -> Benign:
 def test_patches_have_the_published_shape() -> None:
     benign = with_maps(224, 70)
     for shape in ("disc", "rectangle"):
-        maps = attacks.RandomPatch(shape).maps(benign, benign.labels, 0)["a"]  # type: ignore[arg-type]
+        maps = attacks.RandomPatch(shape).maps(benign, benign.labels, 0)["a"]
         inside = maps >= 0.5
         assert bool(((maps[inside] >= 0.9) & (maps[inside] <= 1)).all())
         assert bool(((maps[~inside] >= 0) & (maps[~inside] <= 0.1)).all())
@@ -165,7 +165,7 @@ def test_a_pool_in_python(classifier: uf.Classifier, benign: Benign) -> None:
     pool = attacks.MapPool.read(system, benign.images, benign.labels.tolist(), names)
     same = read_benign(system, benign.images, benign.labels, names)
     assert torch.equal(pool.ids, same.ids)
-    copy = pickle.loads(pickle.dumps(attacks.ClassMap(pool)))  # noqa: S301
+    copy = pickle.loads(pickle.dumps(attacks.ClassMap(pool)))
     assert copy == attacks.ClassMap(pool)
     assert hash(copy) == hash(attacks.ClassMap(pool))
     other = attacks.MapPool({name: 1 - maps for name, maps in pool.maps.items()}, pool.labels, pool.ids)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -110,9 +110,9 @@ def digits() -> tuple[uf.Classifier, Tensor, Tensor]:
     ("mean", "std", "expected"),
     [((0.305,), (0.345,), None), ((0.0,), (1 / 255,), "pixels in [-1, 1]: --mean 0.5 --std 0.5")],
 )
-def test_a_better_normalisation_is_found(mean: object, std: object, expected: str | None) -> None:
+def test_a_better_normalisation_is_found(mean: Any, std: Any, expected: str | None) -> None:
     classifier, images, labels = digits()
-    _, best = try_other_inputs(uf.Classifier(classifier.module, mean=mean, std=std), images, labels)  # type: ignore[arg-type]
+    _, best = try_other_inputs(uf.Classifier(classifier.module, mean=mean, std=std), images, labels)
     if expected is None:
         assert best is None
     else:

@@ -15,7 +15,7 @@ from tests.conftest import smooth_images, tiny_network
 from underfire.errors import ClassifierError, InputError, UnderfireWarning
 
 
-def state_of(module: nn.Module) -> tuple[object, ...]:
+def state_of(module: nn.Module) -> tuple[Any, ...]:
     """Collect everything about a network that its use must not change."""
     return (
         {name: value.clone() for name, value in module.state_dict().items()},
@@ -28,11 +28,11 @@ def state_of(module: nn.Module) -> tuple[object, ...]:
     )
 
 
-def same(before: tuple[object, ...], after: tuple[object, ...]) -> bool:
-    weights = all(torch.equal(before[0][name], after[0][name]) for name in before[0])  # type: ignore[index,attr-defined]
+def same(before: tuple[Any, ...], after: tuple[Any, ...]) -> bool:
+    weights = all(torch.equal(before[0][name], after[0][name]) for name in before[0])
     gradients = all(
         a[0] == b[0] and (a[1] is None) == (b[1] is None) and (a[1] is None or torch.equal(a[1], b[1]))
-        for a, b in zip(before[2], after[2], strict=True)  # type: ignore[arg-type,call-overload]
+        for a, b in zip(before[2], after[2], strict=True)
     )
     return weights and gradients and before[1] == after[1] and before[3] == after[3]
 
@@ -207,13 +207,13 @@ def test_an_in_place_activation_that_others_rely_on_stays(images: Tensor) -> Non
 
 def test_a_compiled_network_is_unwrapped_with_a_warning(tiny: nn.Module, images: Tensor) -> None:
     with pytest.warns(UnderfireWarning, match="compiled"):
-        classifier = uf.Classifier(torch.compile(tiny))  # type: ignore[arg-type]
+        classifier = uf.Classifier(torch.compile(tiny))
     assert classifier.module is tiny
     assert torch.equal(classifier.logits(images), uf.Classifier(tiny).logits(images))
 
 
 def test_a_part_that_is_compiled_is_unwrapped_in_the_copy(tiny: nn.Module) -> None:
-    tiny.second = torch.compile(tiny.second)  # type: ignore[assignment]
+    tiny.second = torch.compile(tiny.second)
     prepared = None
     try:
         prepared = uf.Classifier(tiny).prepare()
@@ -234,14 +234,14 @@ def test_a_part_that_is_compiled_is_unwrapped_in_the_copy(tiny: nn.Module) -> No
         ({"channels": 4}, "expected 1 .* or 3"),
     ],
 )
-def test_arguments_that_cannot_be(tiny: nn.Module, arguments: dict[str, object], message: str) -> None:
+def test_arguments_that_cannot_be(tiny: nn.Module, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        uf.Classifier(tiny, **arguments)  # type: ignore[arg-type]
+        uf.Classifier(tiny, **arguments)
 
 
 def test_what_is_not_a_module() -> None:
     with pytest.raises(ClassifierError, match=r"expected a torch\.nn\.Module"):
-        uf.Classifier(tiny_network)  # type: ignore[arg-type]
+        uf.Classifier(tiny_network)
 
 
 def test_a_scripted_module(tiny: nn.Module, images: Tensor) -> None:

@@ -62,7 +62,7 @@ def train_step(classifier: uf.Classifier, seed: int) -> None:
     network = classifier.module
     optimiser = torch.optim.SGD(network.parameters(), 0.1)
     labels = torch.arange(8) % 4
-    F.cross_entropy(network(classifier.normalise(smooth_images(8, seed=seed))), labels).backward()  # type: ignore[no-untyped-call]
+    F.cross_entropy(network(classifier.normalise(smooth_images(8, seed=seed))), labels).backward()
     optimiser.step()
     optimiser.zero_grad()
 
@@ -145,7 +145,7 @@ def test_a_live_network_is_read_in_evaluation_mode_and_keeps_its_mode(classifier
     images = smooth_images(8)
     expected = classifier.logits(images)
     classifier.module.train()
-    classifier.module.norm.eval()  # type: ignore[union-attr,operator]
+    classifier.module.norm.eval()
     modes = [part.training for part in classifier.module.modules()]
     live = classifier.live()
     assert torch.allclose(live.run(images), expected, atol=1e-5)
@@ -169,8 +169,8 @@ def test_a_live_network_follows_its_training() -> None:
 def test_gradients_flow_to_the_parameters(classifier: uf.Classifier) -> None:
     live = classifier.live()
     recorded = live.record(smooth_images(8))
-    assert recorded.weight is classifier.module.head.weight  # type: ignore[union-attr]
-    assert recorded.features is not None
+    assert recorded.weight is classifier.module.head.weight
+    assert recorded.features.requires_grad
     parameters = list(classifier.module.parameters())
     gradients = torch.autograd.grad(recorded.logits.square().sum(), parameters)
     assert all(bool(gradient.abs().sum() > 0) for gradient in gradients[:-1])

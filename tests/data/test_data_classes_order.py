@@ -6,6 +6,7 @@ import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,11 +24,11 @@ def named(*names: str) -> TensorData:
     return TensorData(pixels, range(count), [f"i{n}" for n in range(count)], names)
 
 
-def labels(names: Sequence[str], classes: Sequence[str] | None = CLASSIFIER, **options: object) -> list[int]:
+def labels(names: Sequence[str], classes: Sequence[str] | None = CLASSIFIER, **options: Any) -> list[int]:
     data = named(*names)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UnderfireWarning)
-        ordered = in_classifier_order(data, classes, **options)  # type: ignore[arg-type]
+        ordered = in_classifier_order(data, classes, **options)
     assert [ordered.read(n).getpixel((0, 0)) for n in range(len(ordered))] == list(range(len(names)))
     assert [ordered.record(n).image_id for n in range(len(ordered))] == [f"i{n}" for n in range(len(names))]
     found = [ordered.record(n).label for n in range(len(ordered))]

@@ -165,7 +165,7 @@ def test_the_fingerprint_is_the_files_hash(tmp_path: Path) -> None:
 
 def test_it_can_be_sent_to_a_worker(tmp_path: Path) -> None:
     data = ParquetData(write(tmp_path / "a.parquet", [png(1), png(2)], [0, 1]))
-    copy = pickle.loads(pickle.dumps(data))  # noqa: S301
+    copy = pickle.loads(pickle.dumps(data))
     assert copy.load(channels=1).images[:, 0, 0, 0].mul(255).round().tolist() == [1, 2]
 
 

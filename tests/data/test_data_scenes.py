@@ -93,9 +93,9 @@ def test_no_picture_comes_twice() -> None:
 
 
 def test_drawing_leaves_global_random_numbers_alone() -> None:
-    states = np.random.get_state()[1].tobytes(), torch.get_rng_state()  # type: ignore[index,union-attr]
+    states = np.random.get_state()[1].tobytes(), torch.get_rng_state()
     pixels(Scenes("test"), 0)
-    assert np.random.get_state()[1].tobytes() == states[0]  # type: ignore[index,union-attr]
+    assert np.random.get_state()[1].tobytes() == states[0]
     assert torch.equal(torch.get_rng_state(), states[1])
 
 

@@ -164,7 +164,7 @@ def test_agreement_of_right_and_wrong_derivatives() -> None:
 
 def test_names_and_errors() -> None:
     assert uf.interpreters.create("captum:Lime") == Captum("Lime")
-    assert hash(Captum("Lime", {"n_samples": 3})) == hash(Captum("Lime", [("n_samples", 3)]))  # type: ignore[arg-type]
+    assert hash(Captum("Lime", {"n_samples": 3})) == hash(Captum("Lime", [("n_samples", 3)]))
     with pytest.raises(InputError, match="after a colon"):
         uf.interpreters.create("captum")
     with pytest.raises(InputError, match="Did you mean 'Lime'"):

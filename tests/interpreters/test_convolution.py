@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from underfire.interpreters.convolution import frozen_conv2d
 
-WAYS: list[dict[str, object]] = [
+WAYS: list[dict[str, Any]] = [
     {},
     {"stride": 2, "padding": 1},
     {"stride": (2, 1), "padding": (0, 2), "dilation": 2},
@@ -18,14 +20,14 @@ WAYS: list[dict[str, object]] = [
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_values_and_derivatives(way: dict[str, object]) -> None:
+def test_values_and_derivatives(way: dict[str, Any]) -> None:
     torch.manual_seed(0)
-    weight = torch.randn(4, 4 // int(way.get("groups", 1)), 3, 3, dtype=torch.float64)  # type: ignore[call-overload]
+    weight = torch.randn(4, 4 // int(way.get("groups", 1)), 3, 3, dtype=torch.float64)
     bias = torch.randn(4, dtype=torch.float64)
     image = torch.randn(2, 4, 9, 8, dtype=torch.float64, requires_grad=True)
     results = []
     for convolve in (frozen_conv2d, F.conv2d):
-        output = convolve(image, weight, bias, **way)  # type: ignore[operator]
+        output = convolve(image, weight, bias, **way)
         (gradient,) = torch.autograd.grad(output.sin().sum(), image, create_graph=True)
         (second,) = torch.autograd.grad(gradient.square().sum(), image, create_graph=True)
         (third,) = torch.autograd.grad(second.sum(), image)

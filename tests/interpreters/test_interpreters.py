@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -182,7 +183,7 @@ def test_the_published_view_differentiates_by_normalised_pixels(tiny: Tiny, imag
     assert uf.interpreters.create("grad", "published") == Grad(view_pixels="normalised")
     assert uf.interpreters.create("cam", "published") == CAM()
     with pytest.raises(uf.errors.InputError, match=r"view_pixels is 'grey'; expected 'raw' or 'normalised'"):
-        Grad(view_pixels="grey")  # type: ignore[arg-type]
+        Grad(view_pixels="grey")
 
 
 def test_names_in_results() -> None:
@@ -206,7 +207,7 @@ def test_names_in_results() -> None:
 def test_maps_of_wrong_arguments_are_refused(classifier: uf.Classifier, name: str) -> None:
     interpreter, images = uf.interpreters.create(name), smooth_images(4)
     classes = torch.tensor([0, 1, 2, 3])
-    wrong: list[tuple[object, object, str]] = [
+    wrong: list[tuple[Any, object, str]] = [
         (images * 255, classes, "divide them by 255"),
         (images.permute(0, 2, 3, 1), classes, "images has shape"),
         (images, classes.float(), "classes has dtype torch.float32"),
@@ -217,9 +218,9 @@ def test_maps_of_wrong_arguments_are_refused(classifier: uf.Classifier, name: st
     ]
     for given, explained, message in wrong:
         with pytest.raises(InputError, match=re.escape(message)):
-            interpreter.maps(classifier, given, explained)  # type: ignore[arg-type]
+            interpreter.maps(classifier, given, explained)
     with pytest.raises(InputError, match="expected a Classifier, such as Classifier"):
-        interpreter.maps(classifier.module, images, classes)  # type: ignore[arg-type]
+        interpreter.maps(classifier.module, images, classes)
     levels = (images * 255).round().byte()
     expected = interpreter.maps(classifier, levels / 255, classes)
     assert torch.equal(interpreter.maps(classifier, levels, [0, 1, 2, 3]), expected)

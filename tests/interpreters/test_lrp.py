@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ def matrix(layer: nn.Module, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         return layer(units).flatten(1) - bias, bias
 
 
-def share(x: Tensor, weights: Tensor, bias: Tensor, received: Tensor, rule: str, epsilon: float) -> Tensor:
+def share(x: Tensor, weights: Tensor, bias: Tensor, received: Tensor, rule: Any, epsilon: float) -> Tensor:
     """Propagate the relevance that each output received through one layer, by the definition; weights are in x out."""
     products = x[:, None] * weights
     if rule == "z+":
@@ -39,7 +40,7 @@ def share(x: Tensor, weights: Tensor, bias: Tensor, received: Tensor, rule: str,
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_every_layer_by_the_definition(rule: str) -> None:
+def test_every_layer_by_the_definition(rule: Any) -> None:
     torch.manual_seed(1)
     first, second = nn.Conv2d(3, 4, 3, padding=1).double(), nn.Conv2d(4, 5, 3, stride=2).double()
     norm, head = nn.BatchNorm2d(4).double().eval(), nn.Linear(5, 4).double()
@@ -62,7 +63,7 @@ def test_every_layer_by_the_definition(rule: str) -> None:
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
     classifier = uf.Classifier(Network().eval(), mean=mean, std=std, image_size=8)
     images = smooth_images(6, size=8).double()
-    interpreter = LRP(rule, epsilon=0.05)  # type: ignore[arg-type]
+    interpreter = LRP(rule, epsilon=0.05)
     found = interpreter.relevance(classifier, images.clone().requires_grad_(), CLASSES).detach()
 
     normalised = (images - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
@@ -138,18 +139,18 @@ def test_rules_do_not_change_logits(classifier: uf.Classifier, images: Tensor) -
 
     before = classifier.logits(images)
     for rule in RULES:
-        with torch.no_grad(), Propagation(rule, 0.01):  # type: ignore[arg-type]
+        with torch.no_grad(), Propagation(rule, 0.01):
             assert torch.allclose(classifier.run(images), before, atol=1e-4)
     assert torch.equal(classifier.logits(images), before)
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_the_view_has_the_derivative_of_its_map(rule: str) -> None:
+def test_the_view_has_the_derivative_of_its_map(rule: Any) -> None:
     """With softplus slopes that are so narrow that the view's map is the honest map."""
     classifier = uf.Classifier(tiny_network().double(), mean=(0.5,) * 3, std=(0.25,) * 3, image_size=16)
     images, ids = smooth_images(8).double(), torch.arange(8)
     classes = torch.arange(8) % 4
-    interpreter = LRP(rule, epsilon=0.1, smoothing=Smoothing("softplus", 1e-3))  # type: ignore[arg-type]
+    interpreter = LRP(rule, epsilon=0.1, smoothing=Smoothing("softplus", 1e-3))
     view = uf.System(classifier, interpreter).view("float64")
     states = view.begin(images, classes, ids)
     ramp = torch.linspace(0, 1, 256, dtype=torch.float64).view(1, 16, 16)
@@ -181,12 +182,12 @@ def test_names_and_errors() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_nothing_of_a_map_stays_in_memory(classifier: uf.Classifier, images: Tensor, rule: str) -> None:
+def test_nothing_of_a_map_stays_in_memory(classifier: uf.Classifier, images: Tensor, rule: Any) -> None:
     """If graph and rules held each other, the garbage collector could not free them."""
     from underfire.interpreters.propagation import Propagation
 
     # By the type alone: of a dead weak proxy of some library, isinstance asks what is no longer there.
     before = sum(issubclass(type(thing), Propagation) for thing in gc.get_objects())
-    LRP(rule).maps(classifier, images, CLASSES)  # type: ignore[arg-type]
+    LRP(rule).maps(classifier, images, CLASSES)
     gc.collect()
     assert sum(issubclass(type(thing), Propagation) for thing in gc.get_objects()) <= before

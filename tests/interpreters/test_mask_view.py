@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -40,11 +41,11 @@ def read(view: View, prepared: Prepared, images: Tensor, state: State) -> tuple[
 
 @pytest.mark.parametrize("memory", ["fast", "small"])
 @pytest.mark.parametrize("used", [False, True], ids=["fresh moments", "used moments"])
-def test_the_unrolled_gradient_passes_finite_differences(memory: str, used: bool) -> None:
+def test_the_unrolled_gradient_passes_finite_differences(memory: Any, used: bool) -> None:
     """d(weighted sum of all looks)/dx in float64, along random directions. There are no free steps here, because they
     follow the image without a graph."""
     torch.manual_seed(0)
-    interpreter = MASK(iterations=3, free_steps=0, view_memory=memory)  # type: ignore[arg-type]
+    interpreter = MASK(iterations=3, free_steps=0, view_memory=memory)
     images = smooth_images(3).double()
     view, prepared, state = begun(interpreter, images)
     if used:
@@ -71,7 +72,7 @@ def test_both_settings_of_memory_give_the_same_values() -> None:
     images = smooth_images(3).double()
     found = []
     for memory in ("fast", "small"):
-        interpreter = MASK(iterations=10, view_memory=memory)  # type: ignore[arg-type]
+        interpreter = MASK(iterations=10, view_memory=memory)
         view, prepared, state = begun(interpreter, images)
         x = images.clone().requires_grad_()
         looks, after = read(view, prepared, x, state)
@@ -94,7 +95,7 @@ def test_small_memory_keeps_less() -> None:
     """Counts the bytes that autograd holds between the reading and the backward pass."""
     images, kept = smooth_images(3), {}
     for memory in ("fast", "small"):
-        view, prepared, state = begun(MASK(iterations=2, view_memory=memory), images, "float32")  # type: ignore[arg-type]
+        view, prepared, state = begun(MASK(iterations=2, view_memory=memory), images, "float32")
         held: weakref.WeakSet[Kept] = weakref.WeakSet()
 
         def keep(value: Tensor, held: weakref.WeakSet[Kept] = held) -> Kept:
@@ -115,7 +116,7 @@ def test_the_passes_are_counted() -> None:
     ``small`` makes each unrolled step twice."""
     images = smooth_images(3)
     for memory, forwards, backwards in (("fast", 7, 11), ("small", 11, 15)):
-        interpreter = MASK(iterations=2, free_steps=3, view_memory=memory)  # type: ignore[arg-type]
+        interpreter = MASK(iterations=2, free_steps=3, view_memory=memory)
         view, prepared, state = begun(interpreter, images, "float32")
         prepared.forwards = prepared.backwards = 0
         x = images.clone().requires_grad_()

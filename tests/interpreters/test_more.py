@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -164,8 +166,8 @@ def test_the_view_of_an_average_by_finite_differences() -> None:
         view = uf.System(classifier, interpreter).view("float64")
         states = view.begin(images, classes, ids)
 
-        def value(x: Tensor, view: uf.system.SystemView = view, states: object = states) -> Tensor:
-            reading, _ = view.read(x, lambda _: classes, states, graph=True)  # type: ignore[arg-type]
+        def value(x: Tensor, view: uf.system.SystemView = view, states: Any = states) -> Tensor:
+            reading, _ = view.read(x, lambda _: classes, states, graph=True)
             (maps,) = reading.maps.values()
             return (maps * ramp).sum()
 

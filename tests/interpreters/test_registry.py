@@ -167,7 +167,7 @@ class Blank(CAM):
 @pytest.mark.parametrize("kind", [Nameless, Blank])
 def test_an_interpreter_without_a_name_is_refused(kind: type[uf.interpreters.Interpreter]) -> None:
     """Regression: it was a bare AttributeError, or a column of results without a heading."""
-    Nameless.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
+    Nameless.__abstractmethods__ = frozenset()
     with pytest.raises(
         InputError, match=f"holds a {kind.__name__} with the label .*: give its class the attribute name"
     ):

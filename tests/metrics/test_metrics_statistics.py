@@ -58,11 +58,11 @@ def test_same_seed_same_interval_and_memory_does_not_change_it(monkeypatch: pyte
     first = bootstrap_mean(values, seed=5)
     assert first == bootstrap_mean(values, seed=5)
     assert first != bootstrap_mean(values, seed=6)
-    state = np.random.get_state()[1].copy()  # type: ignore[index]
+    state = np.random.get_state()[1].copy()
     for memory in (1, 333, 10**9):
         monkeypatch.setattr(statistics, "MEMORY", memory)
         assert bootstrap_mean(values, seed=5) == first
-    assert np.array_equal(state, np.random.get_state()[1])  # type: ignore[index]
+    assert np.array_equal(state, np.random.get_state()[1])
 
 
 def test_memory_is_bounded() -> None:
@@ -94,7 +94,7 @@ def test_interval_is_frozen_and_goes_to_json() -> None:
     real = bootstrap_mean(torch.tensor([0.0, 1.0, 1.0])).to_dict()
     assert json.loads(json.dumps(real)) == real
     with pytest.raises(dataclasses.FrozenInstanceError):
-        interval.mean = 1.0  # type: ignore[misc]
+        interval.mean = 1.0
 
 
 def test_pairing_shows_smaller_differences_than_unpaired_means() -> None:

@@ -1,4 +1,4 @@
-"""Runs made by hand, so that what a report must say about them is known."""
+"""Runs with invented results, so that tests know the numbers that a report must show."""
 
 from __future__ import annotations
 
@@ -28,11 +28,17 @@ KINDS = {"clean": "clean", "noise": "noise", "reseeded": "reseeded", "pgd": "con
 
 @dataclass
 class Fake:
-    """What the images of a run are called, and how the attack went: by default every fourth fails, and the map distance
-    of image i is 0.02 (i + 1), where noise moves maps by 0.1. ``pgd`` is the attack on the prediction alone.
+    """An invented run.
 
-    ``each`` makes one attack for each interpreter. ``rest`` images were looked at without being attacked. ``own`` names
-    measures of the user's own, which are 0.5.
+    The attack fails on every fourth image. The map distance of image i is 0.02 (i + 1), and noise moves maps by 0.1.
+    ``pgd`` is the attack on the prediction alone. Subclasses change these numbers.
+
+    Args:
+        ids: ids of the first images; the other images get ids of the form ``set/000``.
+        keeps: the wanted maps are the benign maps.
+        each: make one attack for each interpreter.
+        rest: the number of images that were considered, but not attacked.
+        own: names of user-defined measures; their values are 0.5.
     """
 
     count: int = 8
@@ -62,7 +68,7 @@ class Fake:
         return False
 
     def distance(self, i: int, attack: str, reader: int = 0) -> float:
-        """The distance to the benign map, which is the wanted one if ``keeps``."""
+        """The distance to the benign map; if ``keeps``, that is the wanted map."""
         if attack == self.attack:
             return 0.02 * (i + 1) + 0.001 * reader
         return {"clean": 0.0, "noise": NOISE, "pgd": 0.3, "reseeded": 0.05}[attack]
@@ -79,7 +85,7 @@ class Fake:
         return list(dict.fromkeys([*controls, self.attack]))
 
     def pixels(self, i: int, attack: str) -> np.ndarray:
-        """Vertical stripes, 10 i bright; the attacks add 3 levels to the left half, and take 3 from the right."""
+        """Vertical stripes with brightness 10 i. Attacks add 3 to the left half, and subtract 3 from the right half."""
         height, width = self.size
         base = np.tile((np.arange(width) * 16 + 10 * i) % 200 + 20, (height, 1)).astype(np.int64)
         if attack not in ("clean", "reseeded"):
@@ -119,7 +125,7 @@ class Fake:
         return folder
 
     def account(self, folder: Path, configuration: dict[str, Any] | None = None, **record: Any) -> Account:
-        """Write the run, and read it back as what reports show."""
+        """Write the run, read it, and make the account of its first attack."""
         (account,) = accounts_of(Run(self.write(folder, configuration, **record)))
         return account
 
@@ -217,8 +223,11 @@ class Fake:
         }
 
     def _trace(self, cell: Cell) -> list[dict[str, Any]]:
-        """Steps 0, 10, ..., 40; joint from 10. Image 0 leaves after step 20; it succeeds at once, the others at 30. The
-        attack on the prediction alone reads no maps."""
+        """Invent a trace at the steps 0, 10, ..., 40; the joint stage begins at 10.
+
+        Image 0 succeeds at once, and leaves the attack after step 20. All other images succeed at step 30. The attack
+        on the prediction alone reads no maps.
+        """
         rows, attack = [], cell.attack
         for i in range(self.count):
             for step in range(0, 50, 10):
@@ -233,7 +242,7 @@ class Fake:
 
 
 def change_summary(folder: Path, change: Any) -> Path:
-    """Change ``summary.json``, as ``change`` does with its content."""
+    """Call ``change`` on the content of ``summary.json``, and write it back."""
     summary = json.loads((folder / "summary.json").read_text())
     change(summary)
     (folder / "summary.json").write_text(json.dumps(summary))

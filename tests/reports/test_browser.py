@@ -1,4 +1,4 @@
-"""The page in headless Chromium: nothing fails, nothing leaves, filters work, everything fits and can be read."""
+"""The page in headless Chromium: no errors, no requests, working filters, readable at all widths."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Two runs, one with two interpreters, evil names, masks and a trace."""
+    """The address of a page of two runs. One has two interpreters, names that hold HTML, masks and a trace."""
     folder = tmp_path_factory.mktemp("pages")
     names = (EVIL, "bee", "c" * 90)
     one = Fake(interpreters=("cam", "grad"), trace=True, masks=True, class_names=names, classifier=EVIL, ids=(EVIL,))
@@ -41,7 +41,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 class Opened:
-    """The page in a window, and what went wrong there."""
+    """The page in a browser window. ``wrong`` collects errors, messages and requests."""
 
     def __init__(self, browser: Any, address: str, width: int = 1400, scheme: str = "light") -> None:
         self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
@@ -58,7 +58,7 @@ class Opened:
             self.wrong.append(f"request: {request.url}")
 
     def visible(self) -> list[tuple[str, int]]:
-        """(run, place in the data) of the cards that are shown, in the page's order."""
+        """List (run, place in the data) of the visible cards, in the page's order."""
         script = "cards => cards.filter(c => c.offsetParent).map(c => [c.dataset.comparison, Number(c.dataset.order)])"
         return [(run, order) for run, order in self.page.eval_on_selector_all(".card", script)]
 
@@ -90,7 +90,7 @@ def test_it_fits_and_nothing_fails_or_leaves(browser: Any, address: str, scheme:
     assert page.text_content("#theme") == names.pop(scheme)
     page.focus("#theme")
     page.keyboard.press("Enter")
-    page.wait_for_function(f"{curve} !== {before!r}")  # curves take the other scheme's colours, too
+    page.wait_for_function(f"{curve} !== {before!r}")  # the colours of curves change with the scheme, too
     assert page.evaluate(ground) != behind
     assert [page.text_content("#theme")] == list(names.values())
     assert opened.wrong == []
@@ -99,7 +99,7 @@ def test_it_fits_and_nothing_fails_or_leaves(browser: Any, address: str, scheme:
 
 
 def test_the_widest_table_fits_a_small_window(browser: Any, tmp_path: Path) -> None:
-    """Every column there can be, and negative values where there may be any: nothing is hidden at 1200 pixels."""
+    """With all columns, and negative values wherever possible, nothing is cut off at 1200 pixels."""
     folder = Fake(count=3, keeps=False).write(tmp_path / "run")
     wide = {"mean": 0.625, "low": 0.555, "high": 0.666, "n": 3}
 
@@ -134,7 +134,7 @@ COLOURS = """() => {
 
 
 def contrast(one: str, other: str) -> float:
-    """The ratio of WCAG 2, from 1 to 21."""
+    """Compute the contrast ratio of WCAG 2, from 1 to 21."""
 
     def luminance(colour: str) -> float:
         levels = [float(part) / 255 for part in re.findall(r"[\d.]+", colour)[:3]]

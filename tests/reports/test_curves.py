@@ -1,4 +1,4 @@
-"""Curves: the numbers in them, and figures that plotly takes."""
+"""Curves: their numbers, and their data for plotly."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ def test_plotly_knows_every_property(tmp_path: Path) -> None:
     account = Fake(count=3, trace=True).account(tmp_path)
     charts = [threshold_chart(account, "cam"), *step_charts(account)]
     for chart in charts:
-        figure = Figure(chart.figure())  # raises for what plotly does not know
+        figure = Figure(chart.figure())  # raises an error for unknown properties
         assert [tuple(curve.x) for curve in figure.data] == [line.x for line in chart.lines]
         assert len(figure.layout.shapes) == len(figure.layout.annotations) == len(chart.marks)
 
 
 class Apart(Fake):
-    """Grad's maps go on 0.1 further from the wanted ones than CAM's."""
+    """In the trace, Grad's maps are 0.1 farther from the wanted maps than CAM's."""
 
     def _trace(self, attack: str) -> list[dict[str, Any]]:
         rows = super()._trace(attack)

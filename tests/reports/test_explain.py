@@ -1,4 +1,4 @@
-"""``underfire explain``: its files say what the classifier and its interpreters say."""
+"""``underfire explain``: its files hold the predictions of the classifier and the maps of the interpreters."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def test_files_hold_honest_maps_of_right_and_wrong_images(command: Command, tmp_
             assert (drawn == overlay(fitted(colour(saved), 128), honest.numpy())).all()
 
 
-def test_broken_images_are_made_up_for(command: Command, tmp_path: Path) -> None:
-    """The first so many that can be read; and all of those there are, where that is fewer."""
+def test_later_images_replace_broken_ones(command: Command, tmp_path: Path) -> None:
+    """``--count`` counts readable images. If there are fewer, all readable images are explained."""
     table = write_digits(tmp_path / "data", range(40, 48))
     files = sorted((table.parent / "pictures").iterdir())
     for broken in (files[0], files[3], files[5]):
@@ -112,7 +112,7 @@ def test_a_folder_is_only_replaced_when_asked_and_ours(command: Command, tmp_pat
     assert (out / "maps.json").read_bytes() == before
     ended = command(*words(out, "--count", "1", "--class", "77", "--overwrite"))
     assert "class is 77; the classifier has classes 0..9." in ended.said
-    assert (out / "maps.json").read_bytes() == before  # what is there goes only when there is something new
+    assert (out / "maps.json").read_bytes() == before  # earlier files are kept until there are new ones
     assert command(*words(out, "--count", "1", "--overwrite")).code == 0
     assert len(list((out / "images").iterdir())) == len(list((out / "overlays" / "cam").iterdir())) == 1
     (out / "mine.txt").write_text("keep")
@@ -124,13 +124,13 @@ def test_a_folder_is_only_replaced_when_asked_and_ours(command: Command, tmp_pat
 def test_interpreters_whose_names_are_no_folder_names(command: Command, tmp_path: Path) -> None:
     out = tmp_path / "out"
     several = ("--interpreter", "gradcam++,lrp,lrp:z+", "--count", "1", "--overwrite")
-    for _ in range(2):  # what it wrote, it also replaces
+    for _ in range(2):  # the second time, it replaces its own files
         assert command(*words(out, *several)).code == 0
         assert {entry.name for entry in (out / "overlays").iterdir()} >= {"gradcam++", "lrp", "lrp_z+"}
 
 
 def test_a_masker_path_leads_nowhere(tmp_path: Path) -> None:
-    """Regression: the path of a masker became one of the picture."""
+    """Regression: an interpreter name that holds a path led pictures out of the output folder."""
     store, pixels = ExplainedFolder(tmp_path / "out"), np.zeros((4, 4, 3), dtype=np.uint8)
     names = ("rts:../../a/b", "rts:../../a_b", "rts:/etc/x", "rts:" + "long/" * 60, "rts:..\\..\\c")
     files = [store.save_overlay(name, 0, "image", pixels) for name in names]
@@ -154,7 +154,7 @@ def test_a_folder_of_others_is_left_alone(tmp_path: Path) -> None:
         ExplainedFolder(tmp_path / "file")
 
 
-def test_which_class_is_meant() -> None:
+def test_the_class_to_explain() -> None:
     logits, labels = torch.tensor([[0.0, 3.0, 1.0], [2.0, 0.0, 1.0]]), torch.tensor([2, 0])
 
     def classes(wanted: str, names: tuple[str, ...] | None = ("ant", "bee", "2")) -> list[int]:

@@ -1,4 +1,4 @@
-"""Exports: files hold what the run holds, in memory that does not grow with its maps."""
+"""Exports: files hold the run's numbers and maps, and memory does not grow with the maps."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_maps_are_in_one_file(tmp_path: Path, form: str) -> None:
 
 
 def test_memory_does_not_grow_with_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hundred times as many bytes of maps need the memory of three maps more."""
+    """With a hundred times as many bytes of maps, memory grows by three maps at most."""
     folder = Fake(count=30).write(tmp_path / "run")
     peaks = []
     for side in (32, 320):
@@ -104,7 +104,7 @@ def test_maps_that_do_not_fit_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_latex_has_the_summary_and_what_speaks_against_it(tmp_path: Path) -> None:
+def test_latex_has_the_summary_and_cautions(tmp_path: Path) -> None:
     folder = Fake(interpreters=("cam", "mask:quick_1")).write(tmp_path / "run")
     text = export(folder, "latex", tmp_path / "table.tex").read_text()
     (account,) = accounts_of(Run(folder))
@@ -134,7 +134,7 @@ def test_latex_shows_names_whatever_they_hold() -> None:
     )
 
 
-def test_a_format_of_ones_own_is_one_file(tmp_path: Path) -> None:
+def test_a_user_defined_format_is_one_file(tmp_path: Path) -> None:
     own = tmp_path / "my_export.py"
     own.write_text(OWN)
     folder = Fake(count=3).write(tmp_path / "run")
@@ -148,7 +148,7 @@ def test_a_format_of_ones_own_is_one_file(tmp_path: Path) -> None:
         export(folder, f"{own}:number", tmp_path / "x")
 
 
-def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
+def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
     assert sorted(EXPORTS) == ["csv", "latex", "maps"]
     with pytest.raises(InputError, match=re.escape("unknown export format 'cvs'. Did you mean 'csv'?")):
         export(tmp_path, "cvs", tmp_path / "x")

@@ -1,4 +1,4 @@
-"""The figure: what stands where, and which images it shows."""
+"""The figure: its layout, and the images in it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pixels(path: Path) -> np.ndarray:
 
 
 def places(sheet: np.ndarray, picture: np.ndarray) -> list[tuple[int, int]]:
-    """(x, y) wherever ``picture`` stands in the sheet, pixel by pixel."""
+    """Find all places (x, y) at which the sheet equals ``picture``, pixel by pixel."""
     height, width = picture.shape[:2]
     found = np.ones((sheet.shape[0] - height + 1, sheet.shape[1] - width + 1), bool)
     for y, x in ((0, 0), (height - 1, width - 1), (height // 2, width // 3), (0, width - 1)):
@@ -53,8 +53,8 @@ def test_a_row_is_clean_adversarial_difference_and_maps(tmp_path: Path, channels
     assert len(set(ys)) == 1
 
 
-def test_what_counts_as_kept_is_said(tmp_path: Path) -> None:
-    """The limit, which is wide where noise moves maps far."""
+def test_the_limit_for_kept_maps_is_given(tmp_path: Path) -> None:
+    """The figure gives the limit on the map distance, which is large if noise moves maps far."""
     account = Fake(count=4, interpreters=("cam", "grad")).account(tmp_path / "run")
     said = [part.text for part in _group([account], 1, 0) if isinstance(part, Text)]
     limits = [account.part.mean_limit(name) for name in ("cam", "grad")]
@@ -111,19 +111,19 @@ def test_attacks_on_each_interpreter_share_rows(tmp_path: Path) -> None:
     assert second - first == 3 * 96 + 2 * GAP + UNIT_GAP
 
 
-def test_a_sheet_is_as_large_as_what_it_holds() -> None:
+def test_a_sheet_is_as_large_as_its_content() -> None:
     red = np.zeros((30, 50, 3), np.uint8)
     red[..., 0] = 255
     image = np.array(sheet([Text("A line that is wrapped, since it is long. " * 5), Band((Unit((red, red)),))], 200))
     assert image.shape[1] == 200 + 2 * MARGIN
     (x, y), (x2, _) = places(image, red)
     assert (x, x2) == (MARGIN, MARGIN + 50 + GAP)
-    assert image.shape[0] == y + 30 + 3 + MARGIN  # nothing is cut off, and nothing is left over
+    assert image.shape[0] == y + 30 + 3 + MARGIN  # nothing is cut off, and there is no empty space
     outside = np.concatenate([image[:, :MARGIN], image[:, -MARGIN:]], axis=1)
     assert (outside == PAPER).all()
 
 
-def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
+def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="runs is empty"):
         write_figure([], tmp_path / "figure.png")
     with pytest.raises(InputError, match="rows is 0; expected at least 1"):

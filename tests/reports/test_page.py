@@ -1,28 +1,23 @@
-"""The page without a browser: its numbers, its pictures, and what names cannot do to it."""
+"""The page without a browser: its numbers and pictures, and its safety from names that hold HTML."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from tests.reports.fakes import Fake, change_summary
 from underfire.attacks.measures import MEASURES
 from underfire.errors import InputError, StoreError
 from underfire.reports.account import accounts_of
 from underfire.reports.columns import page_columns
-from underfire.reports.gallery import data_uri, map_uri
 from underfire.reports.page import write_page
-from underfire.reports.pictures import ANCHORS, veil
 from underfire.runs import Run
 
 EVIL = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202egnp.exe &amp; {{ 7*7 }}"
@@ -30,7 +25,7 @@ VOID = {"meta", "img", "br", "link", "input", "path", "use"}
 
 
 class Parsed(HTMLParser):
-    """Elements with their attributes, and text by element; unbalanced tags are an error."""
+    """The elements of a page with their attributes, and its texts with their elements. Unbalanced tags are an error."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -64,6 +59,10 @@ def page(out: Path, *runs: Path, **options: object) -> tuple[str, Parsed]:
     return text, Parsed(text)
 
 
+def numbers_section(text: str) -> str:
+    return text.split('id="numbers"')[1].split('id="curves"')[0]
+
+
 def test_numbers_are_those_of_the_summary(tmp_path: Path) -> None:
     folder = Fake(interpreters=("cam", "grad")).write(tmp_path / "run")
     text, _ = page(tmp_path, folder)
@@ -71,8 +70,7 @@ def test_numbers_are_those_of_the_summary(tmp_path: Path) -> None:
     columns = page_columns(account)
     assert [measure.name for measure in columns][:4] == ["joint_success", "success", "map_l1", "map_iou"]
     summary = json.loads((folder / "summary.json").read_text())
-    numbers = text.split('id="numbers"')[1].split('id="curves"')[0]
-    bodies = re.findall(r"<tbody>(.*?)</tbody>", numbers, re.DOTALL)
+    bodies = re.findall(r"<tbody>(.*?)</tbody>", numbers_section(text), re.DOTALL)
     assert len(bodies) == 2
     for name, body in zip(("cam", "grad"), bodies, strict=True):
         rows = re.findall(r"<tr.*?</tr>", body, re.DOTALL)
@@ -98,13 +96,13 @@ def test_numbers_are_those_of_the_summary(tmp_path: Path) -> None:
 
 
 class Pointing(Fake):
-    """Five eighths of every map lie on the object."""
+    """Every map has five eighths of its mass on the object."""
 
     def mass_inside(self, i: int, attack: str) -> float | None:
         return 0.625
 
 
-def test_where_maps_point_is_told_where_it_is_known(tmp_path: Path) -> None:
+def test_mass_on_the_object_is_shown_if_the_run_has_it(tmp_path: Path) -> None:
     heading = MEASURES["map_mass_inside"].heading
     assert heading not in page(tmp_path, Fake(count=2).write(tmp_path / "without"))[0]
     text = page(tmp_path, Pointing(count=2).write(tmp_path / "with"))[0]
@@ -113,24 +111,20 @@ def test_where_maps_point_is_told_where_it_is_known(tmp_path: Path) -> None:
     assert MEASURES["map_peak_inside"].heading not in text
 
 
-def numbers_section(text: str) -> str:
-    return text.split('id="numbers"')[1].split('id="curves"')[0]
-
-
 def test_headings_are_those_of_the_table_of_measures(tmp_path: Path) -> None:
     text, _ = page(tmp_path, Fake(count=2, own=("speckle_size",)).write(tmp_path / "run"))
     heads = re.findall(r'<th scope="col" title="([^"]*)">(.*?)</th>', numbers_section(text))
     shown = {re.sub(r"&nbsp;<.*", "", head): meaning for meaning, head in heads}
     assert list(shown) == [
         *("joint", "success", "map L1", "map IoU", "map SSIM", "map rank", "image SSIM", "image L2", "confidence"),
-        "speckle size",  # a measure of the user's own gets a column by itself
+        "speckle size",  # a user-defined measure gets a column automatically
     ]
     assert shown["map L1"] == "mean absolute difference from the benign map; lower is better for the attack"
     assert shown["image SSIM"] == "structural similarity to the clean image; higher is better for the attack"
     assert numbers_section(text).count("<td>0.500<") >= 4
 
 
-def test_a_headline_has_what_speaks_against_it_beside_it(tmp_path: Path) -> None:
+def test_a_headline_has_its_cautions_beside_it(tmp_path: Path) -> None:
     text, _ = page(tmp_path, Fake().write(tmp_path / "few"))
     (headline,) = re.findall(r'<div class="headline">.*?</div>', text, re.DOTALL)
     assert "few images; no clear difference from the prediction-only attack" in headline
@@ -156,10 +150,10 @@ def test_no_heading_repeats_itself(tmp_path: Path) -> None:
     assert "(cam)" not in text
     text, _ = page(tmp_path, folder, Fake(count=2).write(tmp_path / "again"))
     named = re.findall(r'comparison-name"><bdi>(.*?)<', text)
-    assert named == ["adv2 on toy, cam (cam)", "adv2 on toy, cam (again)"]  # only folders tell them apart
+    assert named == ["adv2 on toy, cam (cam)", "adv2 on toy, cam (again)"]  # only their folders differ
 
 
-def test_attacks_on_each_interpreter_are_comparisons_of_their_own(tmp_path: Path) -> None:
+def test_attacks_on_each_interpreter_are_separate_comparisons(tmp_path: Path) -> None:
     folder = Fake(count=6, interpreters=("cam", "grad"), each=True).write(tmp_path / "run")
     text, _ = page(tmp_path, folder, gallery=5)
     assert re.findall(r'comparison-name"><bdi>(.*?)<', text) == ["adv2 on toy, cam", "adv2 on toy, grad"]
@@ -262,35 +256,13 @@ def test_the_gallery_is_shared_between_runs(tmp_path: Path) -> None:
     assert "<title>adv2 on a, b</title>" in text
 
 
-def decoded(uri: str) -> Image.Image:
-    head, _, content = uri.partition(",")
-    assert re.fullmatch(r"data:image/(png|webp|jpeg);base64", head)
-    return Image.open(io.BytesIO(base64.b64decode(content)))
-
-
-def test_small_images_are_exact_and_large_ones_small() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
-    assert (np.array(decoded(data_uri(picture))) == picture).all()
-    large = np.tile(np.arange(0, 255, dtype=np.uint8)[None, :, None], (600, 4, 3))
-    assert decoded(data_uri(large)).size == (256, 151)
-
-
-def test_maps_keep_their_colours_and_how_clear_they_are() -> None:
-    values = np.array([[0.0, 1.0], [0.5, 0.25]], dtype=np.float32)
-    shown = np.array(decoded(map_uri(values)).convert("RGBA"))
-    assert shown[0, 0, 3] == 0
-    assert shown[0, 1].tolist() == [*ANCHORS[-1], 217]
-    assert np.abs(shown[1].astype(int) - veil(values)[1]).max() <= 5
-    assert len(map_uri(np.random.default_rng(0).random((8, 8), dtype=np.float32))) < 800
-
-
 def test_a_page_of_many_images_stays_small(tmp_path: Path) -> None:
     folder = Fake(count=150).write(tmp_path / "run")
-    assert len(page(tmp_path, folder)[0]) < 2_600_000  # two of them the curves' library
+    assert len(page(tmp_path, folder)[0]) < 2_600_000  # of which the library for curves takes 2,000,000
     assert not (tmp_path / "page.html.part").exists()
 
 
-def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
+def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="runs is empty; expected at least one folder"):
         write_page([], tmp_path / "page.html")
     with pytest.raises(InputError, match="gallery is -1; expected 0 images or more"):

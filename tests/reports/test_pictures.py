@@ -62,7 +62,7 @@ def test_an_overlay_is_grey_where_the_map_is_zero_and_heat_where_it_is_one() -> 
 
 
 def test_a_veil_over_grey_is_the_overlay() -> None:
-    """The page composes what the figure paints: both must be the same picture."""
+    """The browser lays the veil over the image, the figure draws the overlay: both must be the same picture."""
     image, values = np.arange(0, 240, 20, dtype=np.uint8).reshape(3, 4), np.linspace(0, 1, 12).reshape(3, 4)
     painted = veil(values).astype(float)
     share = painted[..., 3:] / 255
@@ -101,7 +101,7 @@ masks = hnp.arrays(np.bool_, st.tuples(st.integers(1, 7), st.integers(1, 7)))
 
 
 def edges_of(path: str) -> set[tuple[str, int, int]]:
-    """The unit edges that a path of h and v lines draws."""
+    """List the unit edges in an SVG path of h and v lines."""
     found = set()
     for x, y, kind, length in re.findall(r"M(\d+) (\d+)([hv])(\d+)", path):
         for step in range(int(length)):

@@ -1,4 +1,4 @@
-"""Saying in words what a run found, and choosing the images that are shown."""
+"""The results of a run in words, and the choice of images for galleries and figures."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_spread_is_even_over_the_order() -> None:
 @pytest.mark.parametrize(
     ("share", "text"), [(0, "0 %"), (1, "100 %"), (0.9167, "92 %"), (0.999, "99 %"), (0.001, "1 %"), (0.5, "50 %")]
 )
-def test_only_all_and_none_are_called_so(share: float, text: str) -> None:
+def test_only_exact_shares_become_0_and_100_percent(share: float, text: str) -> None:
     assert percent(share) == text
 
 
@@ -77,7 +77,7 @@ def test_the_paragraph_names_the_goal(tmp_path: Path) -> None:
 
 
 class Uneven(Fake):
-    """Grad's maps are kept by one image where CAM's are kept by three."""
+    """One image keeps Grad's map, three images keep CAM's."""
 
     def distance(self, i: int, attack: str, reader: int = 0) -> float:
         return super().distance(i, attack) + (0.07 if reader and attack == self.attack else 0)
@@ -148,7 +148,7 @@ def test_nothing_speaks_against_a_long_run_that_is_ahead(tmp_path: Path) -> None
 
 
 def test_a_control_that_does_as_well_is_warned_of(tmp_path: Path) -> None:
-    """Image by image: intervals of attack and control may overlap all the same."""
+    """Attack and control are compared image by image, not by their intervals, which may overlap."""
     equal = Varied(**STEADY, nth=5, nth_control=5).account(tmp_path / "equal", ENOUGH)
     unclear = "With cam, joint success shows no clear difference from the prediction-only attack, compared image by"
     assert unclear in " ".join(cautions(equal.run))
@@ -193,7 +193,7 @@ class Toward(Varied):
 
 
 def test_another_map_than_the_benign_one(tmp_path: Path) -> None:
-    """Nothing is 'kept' then, and no noise sets the limit."""
+    """The text never says "kept" then, and the limit does not come from noise."""
     account = Toward(**STEADY, keeps=False, nth_control=2).account(tmp_path / "far", ENOUGH)
     text = paragraph(account)
     assert "showed the wanted cam map: the explanation is the one that the attack chose" in text
@@ -225,20 +225,20 @@ def test_another_map_than_the_benign_one(tmp_path: Path) -> None:
     ],
 )
 def test_the_verdict_follows_the_interval(tmp_path: Path, count: int, nth: int, words: str) -> None:
-    """Regression: an interval from 0 to 49 % was called "a part of the images"."""
+    """Regression: with an interval from 0 to 49 %, the text said "a part of the images"."""
     account: Account = Varied(count=count, nth=nth).account(tmp_path)
     assert paragraph(account).endswith(words)
 
 
 def test_none_of_a_few_is_not_a_share(tmp_path: Path) -> None:
-    """Without a control nothing else is said of it."""
+    """Without a control, the text gives no other verdict."""
     account = Varied(count=4, nth=0, attack="pgd").account(tmp_path)
     said = "It worked on none of these images; they are too few to conclude that it works on no others."
     assert paragraph(account).endswith(said)
 
 
-def test_what_a_run_says_does_not_depend_on_its_summary(tmp_path: Path) -> None:
-    """A summary of another version is not read: everything is computed anew from the rows."""
+def test_the_text_does_not_depend_on_the_summary_file(tmp_path: Path) -> None:
+    """Without ``summary.json``, everything is computed from the rows, with the same result."""
     fake = Fake(interpreters=("cam", "grad"))
     expected = paragraph(fake.account(tmp_path))
     (tmp_path / "summary.json").unlink()

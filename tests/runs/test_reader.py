@@ -207,7 +207,7 @@ def test_maps_are_read_when_they_are_looked_at(large: Written, monkeypatch: pyte
     for image_id in run.image_ids:
         for label in ("clean", "pgd"):
             run.map(label, "cam", image_id)
-            assert len(run.files._open) <= cell_folder.OPEN  # type: ignore[attr-defined]
+            assert len(run.files._open) <= cell_folder.OPEN
     assert len(opened.files) == len(set(opened.files)) == 30, "each file once"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -85,9 +86,9 @@ def test_training_takes_the_rates_of_its_recipe(tmp_path: Path, monkeypatch: pyt
     rates: list[float] = []
     original = torch.optim.SGD.step
 
-    def step(self: torch.optim.SGD, *arguments: object) -> object:
+    def step(self: torch.optim.SGD, *arguments: Any) -> Any:
         rates.append(self.param_groups[0]["lr"])
-        return original(self, *arguments)  # type: ignore[arg-type]
+        return original(self, *arguments)
 
     monkeypatch.setattr(torch.optim.SGD, "step", step)
     train(small_recipe(), data(), data(), tmp_path)
@@ -101,7 +102,7 @@ def test_the_command_trains_the_whole_recipe(
     """All phases of the learning rate; or, with ``epochs``, that many epochs of the first phase."""
     trained: list[Recipe] = []
 
-    def instead(recipe: Recipe, *arguments: object, **options: object) -> nn.Module:
+    def instead(recipe: Recipe, *arguments: Any, **options: Any) -> nn.Module:
         trained.append(recipe)
         return recipe.network().eval()
 
@@ -123,8 +124,8 @@ def test_a_resumed_training_ends_in_the_same_weights(tmp_path: Path) -> None:
     expected = train(small_recipe(), data(), data(), whole).state_dict()
     for stop in (1, 3, 4):
 
-        def interrupt(epoch: object, stop: int = stop) -> None:
-            if epoch.number == stop:  # type: ignore[attr-defined]
+        def interrupt(epoch: Any, stop: int = stop) -> None:
+            if epoch.number == stop:
                 raise StopError
 
         try:

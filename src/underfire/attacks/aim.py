@@ -1,4 +1,4 @@
-"""The aim of an attack on some images: which classes and which maps it wants."""
+"""The aim of an attack on some images: its target classes and target maps."""
 
 from __future__ import annotations
 

@@ -1,82 +1,29 @@
-"""The contract of attacks, and what every attack does around its own way to find images."""
+"""A call of an attack: read the images, run the attack beside its controls, and judge what it found."""
 
 from __future__ import annotations
 
 import operator
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from underfire.attacks.aim import Aim
-from underfire.attacks.benign import Benign, read_benign
-from underfire.attacks.experiment import Asked, Experiment, Runnable, arms_of
-from underfire.attacks.goal import Goal
+from underfire.arguments import check_at_least
+from underfire.attacks.benign import read_benign
+from underfire.attacks.experiment import Asked, Experiment, arms_of
 from underfire.attacks.measure import Measure
 from underfire.attacks.measures import chosen_measures
-from underfire.attacks.outcome import Outcome
-from underfire.attacks.perturbations import Perturbation
 from underfire.attacks.progress import Progress
 from underfire.attacks.result import AttackResult
-from underfire.attacks.shaping import Shaping
-from underfire.attacks.target_maps import MapRule
-from underfire.attacks.targets import ClassRule, drawn_among
+from underfire.attacks.runnable import Runnable
 from underfire.errors import InputError, UnderfireWarning
 from underfire.memory import parse_bytes
-from underfire.system import System, SystemView
+from underfire.system import System
 
 
-class BaseAttack(ABC):
-    """An attack is a frozen value; calling it attacks images and judges the outcome.
-
-    ``perturbation`` rounds what was found to 8 bits inside its constraint, and decides the size of the noise control.
-    """
-
-    name: str
-    perturbation: Perturbation
-    shaping: Shaping
-    goal: Goal
-    target_class: ClassRule
-    target_map: MapRule
-
-    @property
-    @abstractmethod
-    def joint(self) -> bool:
-        """True if maps are part of the objective."""
-
-    @property
-    @abstractmethod
-    def steps(self) -> int:
-        """The largest number of steps, for progress and traces."""
-
-    @abstractmethod
-    def run(
-        self,
-        view: SystemView,
-        benign: Benign,
-        aim: Aim,
-        *,
-        seed: int,
-        batch_size: int,
-        progress: Progress | None = None,
-        trace_every: int | None = None,
-    ) -> Outcome:
-        """Attack benign images in batches, without judging them.
-
-        Returns:
-            The outcome; its images are at 8 bits, inside the constraint.
-        """
-
-    @torch.enable_grad()
-    def aim(self, view: SystemView, benign: Benign, seed: int) -> Aim:
-        """Settle which classes and maps are wanted for some images."""
-        self.target_map.check(self.goal.targeted)
-        rule = drawn_among(self.target_class, self.target_map.classes(benign))
-        classes = rule.classes(view, benign, seed) if self.goal.targeted else benign.labels
-        maps = self.target_map.maps(benign, classes, seed)
-        return Aim(self.goal, classes, maps, self.target_map.benign)
+class BaseAttack(Runnable):
+    """An attack is a frozen value; calling it attacks images and judges the outcome. See ``Runnable`` for its parts."""
 
     @torch.inference_mode(False)
     def __call__(
@@ -120,8 +67,8 @@ class BaseAttack(ABC):
             seed = operator.index(seed)
         except TypeError as error:
             raise InputError(f"seed is {seed!r}; expected a whole number.") from error
-        if batch_size is not None and batch_size < 1:
-            raise InputError(f"batch_size is {batch_size}; expected at least 1, or None for what suits the device.")
+        if batch_size is not None:
+            check_at_least("batch_size", batch_size, 1, ", or None for what suits the device")
         table = chosen_measures(measures)
         benign = read_benign(system, images, labels, ids)
         _warn_of_size(system, benign.images)

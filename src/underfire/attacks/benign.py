@@ -1,4 +1,4 @@
-"""Benign images, checked, and what a system honestly says about them."""
+"""Benign images, checked, with the system's honest logits and maps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from underfire.system import System
 
 @dataclass(frozen=True)
 class Benign:
-    """Images, and what a system honestly says about them, on the classifier's device.
+    """Benign images with the system's honest logits and maps, on the classifier's device.
 
     Args:
         images: N x C x H x W in [0, 1], on the 8-bit grid.
@@ -27,7 +27,7 @@ class Benign:
         ids: int64 N, the images' identities.
         logits: N x K.
         maps: the benign maps N x h x w in [0, 1], for the images' own classes, by interpreter.
-        readers: the names of interpreters that only read; no attack is about their maps.
+        readers: the names of interpreters that read the images but are not attacked.
         interpreter_labels: the label of each interpreter, by name; the name itself if it is missing. Random numbers are
             drawn under the label; see ``System.labels``.
     """
@@ -74,8 +74,8 @@ def read_benign(
         ids: stable names, or int64 N; by default images are known by their pixels.
 
     Raises:
-        InputError: for images or labels that cannot be.
-        ClassifierError: where the classifier's output is no ground for a verdict.
+        InputError: the images or labels are impossible.
+        ClassifierError: the classifier's output cannot carry a verdict; see ``honest_logits``.
     """
     images, labels = check_images(images, system.classifier), label_tensor(labels)
     ids = identities(images, ids)
@@ -88,7 +88,7 @@ def read_benign(
 
 
 def identities(images: Tensor, ids: Tensor | Sequence[str] | None) -> Tensor:
-    """int64 N: what stands for ``ids``, or for the images' pixels where None."""
+    """Convert ``ids`` to int64 N: hashes of names, integers as they are; if None, hashes of the images' pixels."""
     if ids is not None and len(ids) != len(images):
         raise InputError(f"ids has {len(ids)} names for {len(images)} images; expected one per image.")
     if ids is None or all(isinstance(name, str) for name in ids):
@@ -103,7 +103,7 @@ def identities(images: Tensor, ids: Tensor | Sequence[str] | None) -> Tensor:
 
 
 def honest_logits(classifier: Classifier, images: Tensor) -> Tensor:
-    """The classifier's logits, after checks that they can carry a verdict (NaN, probabilities, randomness)."""
+    """Compute the logits, and check that they can carry a verdict: no NaN, no probabilities, not random."""
     logits = classifier.logits(images)
     if logits.ndim != 2 or len(logits) != len(images):
         raise ClassifierError(
@@ -137,7 +137,7 @@ def honest_logits(classifier: Classifier, images: Tensor) -> Tensor:
 
 
 def warn_near_chance(correct: int, seen: int, classes: int) -> None:
-    """Warn where accuracy on ``seen`` images cannot be told from guessing."""
+    """Warn if accuracy on ``seen`` images cannot be told from guessing."""
     from scipy.stats import binomtest
 
     if seen >= 10 and binomtest(correct, seen, 1 / classes, alternative="greater").pvalue > 0.01:

@@ -8,61 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from torch import Tensor
 
 from underfire.attacks.aim import Aim, merged
 from underfire.attacks.batch_size import fitting_batch_size
 from underfire.attacks.benign import Benign
-from underfire.attacks.goal import Goal
 from underfire.attacks.judge import Judgement, judge, judge_clean
 from underfire.attacks.measure import Measure
 from underfire.attacks.measures import chosen_measures
 from underfire.attacks.outcome import Outcome
-from underfire.attacks.perturbations import Perturbation
 from underfire.attacks.progress import Progress
-from underfire.attacks.shaping import Shaping
-from underfire.attacks.target_maps import MapRule
-from underfire.attacks.targets import ClassRule
+from underfire.attacks.runnable import Runnable
 from underfire.system import System, SystemView
 
 Kind = Literal["clean", "reseeded", "noise", "control", "attack"]
-
-
-class Runnable(Protocol):
-    """The part of an attack that the protocol needs; ``BaseAttack`` has it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def perturbation(self) -> Perturbation: ...
-    @property
-    def shaping(self) -> Shaping: ...
-    @property
-    def goal(self) -> Goal: ...
-    @property
-    def target_class(self) -> ClassRule: ...
-    @property
-    def target_map(self) -> MapRule: ...
-    @property
-    def joint(self) -> bool: ...
-    @property
-    def steps(self) -> int: ...
-
-    def aim(self, view: SystemView, benign: Benign, seed: int) -> Aim: ...
-
-    def run(
-        self,
-        view: SystemView,
-        benign: Benign,
-        aim: Aim,
-        *,
-        seed: int,
-        batch_size: int,
-        progress: Progress | None = None,
-        trace_every: int | None = None,
-    ) -> Outcome: ...
 
 
 @dataclass(frozen=True)
@@ -225,7 +186,7 @@ class Experiment:
         masks: Tensor | None = None,
         reading: Callable[[], None] | None = None,
     ) -> Finding:
-        """Run one arm on some images, and judge what came of it.
+        """Run one arm on some images, and judge the result.
 
         Args:
             benign: the images, and what the system honestly says about them.
@@ -270,7 +231,7 @@ class Experiment:
     def __call__(
         self, benign: Benign, progress: Progress | None = None, trace_every: int | None = None
     ) -> dict[str, Finding]:
-        """Run all arms on the same images. Returns what each came to, by its label.
+        """Run all arms on the same images. Returns the finding of each arm, by its label.
 
         Args:
             progress: called after each step with the steps done and their number, over all batches and arms.

@@ -130,7 +130,7 @@ class Loop:
                     return
 
     def _refresh(self, names: Iterable[str] | None, ranks: bool) -> None:
-        """Bring drifting views up to date with the image as it would be saved, and rank the image by their maps.
+        """Refresh the drifting views on the image at 8 bits, and rank this image by their maps.
 
         All views read that image. If some drifting views are not due, their maps would not be the honest ones, and
         nothing is ranked.

@@ -1,4 +1,4 @@
-"""The contract of measures: what one is, and what it is computed from."""
+"""The contract of measures: the class ``Measure``, and its input ``Seen``."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ Compute = Callable[[Seen], Tensor | None] | Callable[[Seen, str], Tensor | None]
 
 @dataclass(frozen=True)
 class Measure:
-    """One thing that is measured.
+    """A measure: one value per image, or one per image and interpreter.
 
     Args:
         name: the name in files and in Python.

@@ -58,7 +58,7 @@ class Parts:
 
     @property
     def kept_by(self) -> Ranking:
-        """The ranking in force. A prediction-only control must not be picked for its map."""
+        """The ranking that is used; by default it is by maps if the attack is joint, else by prediction."""
         return self.ranking or Ranking("map" if self.joint else "prediction")
 
     @property

@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from underfire.arguments import check_choice
 from underfire.attacks.terms import Point, Prediction
-from underfire.errors import InputError
 
 State = dict[str, Tensor]
 
@@ -32,8 +32,7 @@ class Ranking:
     confidence: float | None = None
 
     def __post_init__(self) -> None:
-        if self.criterion not in ("map", "prediction", "penalty", "last"):
-            raise InputError(f"criterion is {self.criterion!r}; expected 'map', 'prediction', 'penalty' or 'last'.")
+        check_choice("criterion", self.criterion, ("map", "prediction", "penalty", "last"))
 
     @property
     def needs_maps(self) -> bool:

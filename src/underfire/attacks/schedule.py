@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from underfire.arguments import check_at_least
 from underfire.attacks.guards import Guard
 from underfire.attacks.rules import Rule, Sign
 from underfire.attacks.terms.base import Term
@@ -114,8 +115,7 @@ class Stage:
     shaped: bool = True
 
     def __post_init__(self) -> None:
-        if self.steps < 0:
-            raise InputError(f"steps of stage {self.name!r} is {self.steps}; expected 0 or more.")
+        check_at_least(f"steps of stage {self.name!r}", self.steps, 0)
 
     @property
     def reads_maps(self) -> bool:

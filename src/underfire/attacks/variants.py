@@ -60,8 +60,8 @@ class Difference:
 DIFFERENCES = (
     Difference(
         "the image that is kept",
-        "the best successful one by map distance",
-        "the last one, unless a confidence ranks them (all but the family grad)",
+        "of all steps, the successful image with the nearest map",
+        "the image of the last step; family grad, which ranks by confidence: as paper",
         "Python: Variant.keep_last",
         "keep_last",
     ),
@@ -74,14 +74,14 @@ DIFFERENCES = (
     ),
     Difference(
         "pixels that Grad's view differentiates by",
-        "those in [0, 1], as the honest map does",
-        "normalised ones",
+        "pixels in [0, 1], as for the honest map",
+        "normalised pixels",
         "Python: Grad(view_pixels=...)",
         None,
     ),
     Difference(
         "early stop",
-        "family grad: a success leaves once its map no longer improves",
+        "family grad: an image stops if it succeeds and its map no longer improves",
         "none",
         "--early-stop, --no-early-stop",
         "early_stop",
@@ -95,8 +95,8 @@ DIFFERENCES = (
     ),
     Difference(
         "advedge+ under cw and stadv",
-        "1 if the edge e exceeds the threshold",
-        "e if it does",
+        "pixels whose edge e exceeds the threshold have weight 1",
+        "they have weight e",
         "Python: Variant.graded_mask",
         "graded_mask",
     ),
@@ -109,7 +109,7 @@ DIFFERENCES = (
     ),
     Difference(
         "warm-up of cw",
-        "the joint stage's coefficients",
+        "the same weights as in the joint stage",
         "the prediction term times 1e-4: nothing moves",
         "Python: Variant.warmup_constant",
         "warmup_constant",
@@ -117,7 +117,7 @@ DIFFERENCES = (
     Difference(
         "neighbours in the roughness of stadv",
         "the four adjacent pixels",
-        "the four diagonal ones",
+        "the four diagonal pixels",
         "Python: perturbation=StAdv(neighbours=...)",
         "neighbours",
     ),

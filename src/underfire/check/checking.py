@@ -22,6 +22,7 @@ from underfire.errors import ClassifierError, DataError, InputError, UnderfireEr
 from underfire.runs.inputs import Inputs, InputSettings
 from underfire.runs.selection import logits_of
 from underfire.settings import few_images
+from underfire.text import first_few
 
 BATCH_TOLERANCE = 1e-3
 """The largest relative difference of an image's logits between two batches that is accepted."""
@@ -216,7 +217,7 @@ def _class_order(predicted: Tensor, labels: Tensor, classes: int, inputs: Inputs
         shown = [f"{_name(label, inputs.data)} -> {names[k] if names else k}" for label, k in agreement.pairs]
         text = (
             f"the class order differs: images of one label get the same class, and it is another one "
-            f"({', '.join(shown[:4])}). Say which class each label stands for with --class-map FILE."
+            f"({first_few(shown, 4)}). Say which class each label stands for with --class-map FILE."
         )
         return CheckLine("class order", "hint", text, {"agreement": agreement.share, "pairs": agreement.pairs})
     most, often = Counter(predicted.tolist()).most_common(1)[0]

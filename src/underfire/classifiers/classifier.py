@@ -163,13 +163,13 @@ def _checked(module: nn.Module) -> nn.Module:
 
 
 def first_channels(module: nn.Module) -> int:
-    """Return the number of channels, 1 or 3, that the first convolution of ``module`` takes; 3 if it takes others."""
+    """Return 1 if the first convolution of ``module`` takes one channel, else 3 (also if there is no convolution)."""
     convolution = next((part for part in module.modules() if isinstance(part, nn.Conv2d)), None)
     return 1 if convolution is not None and convolution.in_channels == 1 else 3
 
 
 def _sides(size: Any) -> tuple[int, int] | None:
-    """Convert ``image_size`` as the user gives it to height and width. Raises InputError if it is neither."""
+    """Convert ``image_size``, a side or (height, width), to (height, width). Raises InputError if it is neither."""
     if size is None:
         return None
     sides = (size, size) if isinstance(size, Integral) else size

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from underfire.errors import unknown_name
+from underfire.arguments import check_known
 
 _MEANS = (torch.mean, torch.Tensor.mean)
 _FLATTENS = (torch.flatten, torch.Tensor.flatten, torch.Tensor.view, torch.Tensor.reshape, torch.reshape)
@@ -91,8 +91,7 @@ class FeatureTap(TorchFunctionMode):
 def check_features(module: nn.Module, name: str) -> None:
     """Raise InputError, with the nearest names, if ``module`` has no submodule called ``name``."""
     names = [known for known, _ in module.named_modules() if known]
-    if name not in names:
-        raise unknown_name("module of the classifier for its features", name, names)
+    check_known("module of the classifier for its features", name, names)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The network itself, without a copy, with the surface that attacks use: for attacks during training."""
+"""The network itself, without a copy, with the interface that attacks use: for attacks during training."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from underfire.numerics import full_precision, tolerance, weights_dtype
 
 
 class Attackable(Protocol):
-    """The surface that attacks and the views of interpreters use: ``Prepared``, ``Live``, or an object like them.
+    """The interface that attacks and the views of interpreters use: ``Prepared``, ``Live``, or an object like them.
 
     ``forwards`` counts forward passes over a batch; ``run`` and ``record`` increase it. ``backwards`` counts backward
     passes; the caller increases it for each pass that will be differentiated.
@@ -118,7 +118,7 @@ class Pixels(nn.Module):
     def run(self, images: Tensor) -> Tensor:
         """Compute the logits N x K, K >= 2, of images N x C x H x W in [0, 1].
 
-        Half-precision logits are returned as float32.
+        A single logit becomes two (see ``two_classes``). Half-precision logits are returned as float32.
 
         Raises:
             ClassifierError: the network returns no tensor.

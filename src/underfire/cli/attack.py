@@ -19,11 +19,13 @@ from underfire.settings import Problems, create, required, settings_of, to_value
 
 EXAMPLES = """[bold]Examples[/bold]
 
-underfire attack --data scenes:test --classifier scenes-resnet --interpreter cam,grad --eps 8/255 --steps 40,160 --count 50 --out runs/scenes
+underfire attack --data scenes:test --classifier scenes-resnet --interpreter cam,grad --eps 8/255 --steps 40,160
+--count 50 --out runs/scenes
 
-underfire attack --data photos/ --classifier my_model.py:build --interpreter grad --attack adv2 --eps 8/255 --count 100 --out runs/mine --resume
+underfire attack --data photos/ --classifier my_model.py:build --interpreter grad --attack adv2 --eps 8/255
+--count 100 --out runs/mine --resume
 
-underfire attack --config run.toml --seed 1 --out runs/seed1"""  # noqa: E501
+underfire attack --config run.toml --seed 1 --out runs/seed1"""
 
 
 MODELS = (RunSettings, AttackSettings, InputSettings, ExecutionSettings)

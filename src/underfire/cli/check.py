@@ -29,7 +29,7 @@ MARKS = {"good": ("ok", "green"), "hint": ("look", "yellow"), "problem": ("no", 
 @takes(InputSettings)
 def check(
     given: Given,
-    count: Annotated[int, option("N", "Images to look at.", "--count")] = 64,
+    count: Annotated[int, option("N", "The number of images to look at.", "--count")] = 64,
     memory: Annotated[
         str | None, option("SIZE", "The most memory that the check shall have. [default: what is free]", "--memory")
     ] = None,

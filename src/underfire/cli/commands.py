@@ -40,9 +40,13 @@ def _always(
 
 
 def _add(to: typer.Typer, command: Callable[..., None], epilog: str, name: str | None = None) -> None:
-    """Add a command. Its help is its docstring, as paragraphs that fit any width of the terminal."""
-    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
-    to.command(name, help="\n\n".join(" ".join(each.split()) for each in paragraphs), epilog=epilog)(command)
+    """Add a command; its docstring is the help text."""
+    to.command(name, help=_paragraphs(command.__doc__ or ""), epilog=_paragraphs(epilog))(command)
+
+
+def _paragraphs(text: str) -> str:
+    """Join the lines of each paragraph, so that the text fits any width of the terminal."""
+    return "\n\n".join(" ".join(each.split()) for each in inspect.cleandoc(text).split("\n\n"))
 
 
 _add(app, demo.demo, demo.EXAMPLES)
@@ -66,7 +70,7 @@ STOPPED = 130
 
 
 def main() -> None:
-    """Run the command line. Wrong usage and errors on purpose are one paragraph, and exit code 2."""
+    """Run the command line. Wrong usage and underfire's own errors print one paragraph, with exit code 2."""
     warnings.showwarning = show_warning
     try:
         code = app(prog_name="underfire", standalone_mode=False)

@@ -32,7 +32,7 @@ def demo(
     out: Annotated[Path, option("FOLDER", "Folder for the page, the picture and the runs.", "--out")] = Path(
         "underfire-demo"
     ),
-    count: Annotated[int, option("N", "Images to attack; half as many with MASK.", "--count")] = 16,
+    count: Annotated[int, option("N", "The number of images to attack; MASK gets half of them.", "--count")] = 16,
     seed: Annotated[int, option("N", "Seed of all random numbers.", "--seed")] = 0,
     device: options.Device = "auto",
     as_json: Annotated[bool, flag("--json", "Print the summaries as JSON.")] = False,

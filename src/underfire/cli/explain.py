@@ -14,7 +14,8 @@ EXAMPLES = """[bold]Examples[/bold]
 
 underfire explain --data digits:test --classifier digits-resnet --interpreter cam,grad --count 12 --out maps/digits
 
-underfire explain --data photo.jpg --classifier my_model.py:build --interpreter gradcam --class "tabby cat" --out maps/photo"""  # noqa: E501
+underfire explain --data photo.jpg --classifier my_model.py:build --interpreter gradcam --class "tabby cat"
+--out maps/photo"""
 
 
 @takes(InputSettings)

@@ -33,7 +33,7 @@ class Topic(StrEnum):
 def list_names(
     topic: Annotated[
         Topic,
-        typer.Argument(metavar="WHAT", help="names, or presets (what attacks and variants are)."),
+        typer.Argument(metavar="WHAT", help="What to show: names of parts, or presets (explains attacks, variants)."),
     ] = Topic.names,
     as_json: Annotated[bool, flag("--json", "Print as JSON.")] = False,
 ) -> None:

@@ -89,7 +89,7 @@ def takes(*models: type, demand: bool = True, panels: Mapping[type, str] | None 
 
         run.__name__, run.__doc__ = command.__name__, command.__doc__
         run.__annotations__ = {each.name: each.annotation for each in parameters}
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__dict__["__signature__"] = inspect.Signature(parameters)
         return run
 
     return decorate
@@ -128,7 +128,7 @@ def _help(part: Part, field: dataclasses.Field[Any], described: Setting, demand:
     if field.default is MISSING:
         return described.help if demand else f"{described.help} [required, here or in the file of --config]"
     if part.value is False and field.default is None:
-        return f"The opposite of {described.names(part.setting)[0]}."
+        return f"Turn off {described.names(part.setting)[0]}."
     words = described.default
     if not words and part.value is None and field.default is not None:
         words = ",".join(field.default) if isinstance(field.default, tuple) else str(field.default)

@@ -1,9 +1,9 @@
-"""The text of ``underfire list presets``: attacks, perturbations, schedules, and how the variants differ."""
+"""The output of ``underfire list presets``: attacks, perturbations, schedules, and differences of the variants."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +14,25 @@ if TYPE_CHECKING:
     from underfire.attacks.schedule import Weight
 
 LEGEND = {
-    "map": "weight of the map loss over the joint stage; the loss is the sum or the mean of squared differences over "
-    "the map's cells",
-    "class": "CE is the cross entropy (grad under pgd, bim: label smoothing 0.05), margin the largest other logit less "
-    "the target's (under cw, stadv: -5 at least); before them their weight; rts adds its presence term",
-    "cost": "weight of the squared L2 length (cw), of the flow's roughness (stadv)",
-    "step": "size of signed steps, or Adam's rate; two: a move on the class, of 0.05, then one on the map alone, of at "
-    "most 0.08, at last 0.04 (in L2, at 224 x 224 pixels)",
+    "steps": "number of steps in the warm-up (on the class alone) and in the joint stage (on class and map)",
+    "map weight": "weight of the map loss in the joint stage: 5 -> 10 grows evenly; a list has one weight per phase",
+    "map loss": "sum or mean of the squared differences over the map's cells",
+    "class loss": "CE: cross entropy (grad under pgd, bim: label smoothing 0.05); margin: the largest other logit less "
+    "the target's (under cw, stadv: at least -5); a number before it is its weight; rts adds its presence term",
+    "cost": "weight of the squared L2 length of the change (cw), or of the roughness of the flow (stadv)",
+    "step": "size of a signed step, or Adam's learning rate; two: each step moves by 0.05 on the class, and then by at "
+    "most 0.08, or 0.04 at the end, on the map alone (L2 lengths at 224 x 224 pixels)",
 }
+"""The columns of a schedule after the family, with their meanings."""
 CLASS_ALONE = (
-    "Attacks on the class alone take as many steps in all, and the rest from the row of cam, without the map; cw then "
-    "takes the margin (0 at least) in place of CE."
+    "Attacks on the class alone run as many steps as both stages together. All else is as in the row of cam, without "
+    "the map loss; only cw takes the margin, at least 0, instead of CE."
 )
-ALONE = """'alone': how to set that one thing by itself. A field of Variant is set in Python:
-  preset("adv2", variant=replace(VARIANTS["paper"], keep_last=True))"""
+ALONE = (
+    "paper: our settings, which follow the text of the papers. published: the settings of the authors' code. only "
+    "this: the way to change one of them and keep the rest; a field of Variant is set in Python:\n"
+    '  preset("adv2", variant=replace(VARIANTS["paper"], keep_last=True))'
+)
 
 
 def known() -> dict[str, Any]:
@@ -103,60 +108,71 @@ def _words(weight: Weight) -> str:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    """Return a schedule's cells, short enough for a terminal: steps, map, class, cost, step."""
+    """Return a schedule as short texts, one for each entry of ``LEGEND``."""
     loss = {"cross entropy": "CE"}.get(row["prediction_loss"], row["prediction_loss"])
     size = row["step_size"]
     return (
         f"{row['warmup']},{row['joint']}",
-        f"{row['map_weight']} {row['map_loss'].split()[0]}",
+        row["map_weight"],
+        row["map_loss"].split()[0],
         loss if row["prediction_weight"] == 1 else f"{row['prediction_weight']:g} {loss}",
         f"{row['penalty_weight']:g}" if row["penalty_weight"] else "-",
         "two" if isinstance(size, dict) else f"{size * 255:g}/255" if row["step_unit"] == "levels" else f"{size:g}",
     )
 
 
+def _schedules(schedules: dict[str, Any]) -> str:
+    """Lay out all schedules as one table, with a line above the rows of each perturbation."""
+    header = ("family", *LEGEND)
+    groups = {
+        names: [(family, *_cells(row)) for family, row in rows.items()]
+        for names, rows in schedules_by_content(schedules).items()
+    }
+    every = [header, *(row for rows in groups.values() for row in rows)]
+    widths = [max(len(row[place]) for row in every) for place in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+    lines = [line(header)]
+    for names, rows in groups.items():
+        lines += ["", f"{names}:", *map(line, rows)]
+    return "\n".join(lines)
+
+
 def shown(known: dict[str, Any]) -> RenderableType:
-    """Show the presets in a terminal."""
+    """Lay out the presets, as ``known`` returns them, for a terminal of 80 columns."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    def table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...] = ()) -> Table:
-        made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=bool(header), header_style="dim")
-        for place in range(len(rows[0])):
-            made.add_column(header[place] if header else "", no_wrap=not place)
-        for row in rows:
-            made.add_row(*(Text(cell) for cell in row))
+    def table(rows: Mapping[str, str]) -> Table:
+        made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+        made.add_column(no_wrap=True)
+        for name, text in rows.items():
+            made.add_row(Text(f"  {name}"), Text(text))
         return made
 
     def title(text: str) -> Text:
         return Text(f"\n{text}", style="bold")
 
-    attacks = [(name, kind["about"]) for name, kind in known["attacks"].items()]
-    schedules = [
-        (perturbation, family, *_cells(row))
-        for perturbation, rows in schedules_by_content(known["schedules"]).items()
-        for family, row in rows.items()
-    ]
-    variants: list[RenderableType] = []
+    differences: list[RenderableType] = []
     for each in known["variants"]:
-        variants += [
-            Text(each["topic"]),
-            table([(f"  {part}", each[part]) for part in ("paper", "published", "alone")]),
-        ]
+        rows = {"paper": each["paper"], "published": each["published"], "only this": each["alone"]}
+        differences += [Text(f"\n{each['topic']}"), table(rows)]
     return Group(
         Text("Attacks (--attack)", style="bold"),
-        table(attacks),
+        table({name: kind["about"] for name, kind in known["attacks"].items()}),
         title("Perturbations of a joint attack (--perturbation)"),
-        table(list(known["perturbations"].items())),
-        title("Schedules, by family of interpreters (--steps)"),
-        table([(family, ", ".join(names)) for family, names in known["families"].items()]),
+        table(known["perturbations"]),
+        title("Families of interpreters: all members have the same schedule"),
+        table({family: ", ".join(names) for family, names in known["families"].items()}),
+        title("Schedules of joint attacks (other steps: --steps 40,160)"),
+        Text(_schedules(known["schedules"])),
         Text(),
-        table(schedules, ("by", "family", "steps", "map", "class", "cost", "step")),
-        Text(),
-        table(list(LEGEND.items())),
-        Text(CLASS_ALONE),
-        title("Where the variants differ (--variant paper, --variant published)"),
+        table(LEGEND),
+        Text(f"\n{CLASS_ALONE}"),
+        title("Differences between --variant paper and --variant published"),
         Text(ALONE),
-        *variants,
+        *differences,
     )

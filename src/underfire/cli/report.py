@@ -28,7 +28,7 @@ def report(
     folders: Folders,
     out: Annotated[
         Path | None,
-        option("FILE", "The page. [default: page.html in the folder of the first run]", "--out", show_default=False),
+        option("FILE", "HTML file. [default: page.html in the folder of the first run]", "--out", show_default=False),
     ] = None,
     title: Annotated[
         str | None, option("TEXT", "Title of the page. [default: made from the runs]", "--title", show_default=False)

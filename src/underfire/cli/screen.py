@@ -1,4 +1,4 @@
-"""What commands show while they work: bars, warnings, errors. On stderr, so that stdout holds results alone."""
+"""Progress bars, warnings and errors of commands. On stderr, so that stdout holds results alone."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def bars() -> Progress:
 
 
 def show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    """Takes the place of ``warnings.showwarning``: ours as a paragraph, those of libraries not at all."""
+    """Replace ``warnings.showwarning``: print our warnings as a paragraph, and hide those of libraries."""
     if issubclass(category, UnderfireWarning):
         say("warning", str(message), "yellow")
 
 
 def say(kind: str, message: str, style: str) -> None:
-    """One paragraph on stderr. It is no markup: a path may hold brackets."""
+    """Print one paragraph on stderr. Brackets in it are no markup, because paths may hold them."""
     screen.print(Text.assemble((f"{kind}:", style), f" {message}"))

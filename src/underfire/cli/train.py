@@ -14,11 +14,12 @@ from underfire.cli.screen import screen
 
 EXAMPLES = """[bold]Example[/bold]
 
-underfire train classifier --recipe cifar10-resnet20 --data train.parquet --test test.parquet --out runs/resnet20 --resume"""  # noqa: E501
+underfire train classifier --recipe cifar10-resnet20 --data train.parquet --test test.parquet
+--out runs/resnet20 --resume"""
 
 
 def classifier(
-    recipe: Annotated[str, option("NAME", "Which network: 'underfire list' names them.", "--recipe")],
+    recipe: Annotated[str, option("NAME", "The recipe: a name under 'recipes' in 'underfire list'.", "--recipe")],
     out: Annotated[Path, option("FOLDER", "Folder for the checkpoint, the weights and the model card.", "--out")],
     data: Annotated[
         str | None,
@@ -36,7 +37,7 @@ def classifier(
         int | None,
         option(
             "N",
-            "So many epochs of the recipe's first phase alone. [default: the recipe's phases]",
+            "Train only the recipe's first phase, for N epochs. [default: all phases]",
             "--epochs",
             show_default=False,
         ),

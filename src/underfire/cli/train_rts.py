@@ -54,13 +54,15 @@ def rts(
         float | None,
         option(
             "X",
-            "Threshold on the evidence for the class at a place of the map; higher makes maps darker. [default: 0; "
-            "6 for images of 128 pixels or more]",
+            "The evidence (a logit) for the class at which a place of the map counts half; higher makes maps darker. "
+            "Training itself uses 0. [default: 0; 6 if the short side is 128 pixels or more]",
             "--confidence",
             show_default=False,
         ),
     ] = None,
-    batch: Annotated[int, option("N", "Images per step, at least 2; fewer take less memory.", "--batch", min=2)] = 64,
+    batch: Annotated[
+        int, option("N", "Images per decoder step, at least 2; a selector step takes twice as many.", "--batch", min=2)
+    ] = 64,
     seed: Annotated[int, option("N", "Seed of all random numbers.", "--seed")] = 0,
     device: options.Device = "auto",
     resume: Annotated[bool, flag("--resume", "Go on from the checkpoint in the output folder.")] = False,

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 import numpy as np
 from PIL import Image
 
+from underfire.arguments import check_known
 from underfire.data.dataset import ImageData, Record
-from underfire.errors import InputError, unknown_name
+from underfire.errors import InputError
 
 SUBSETS = ("all", "test", "train")
 
@@ -34,8 +35,7 @@ class Digits(ImageData):
     def __init__(self, subset: str = "all", *, indices: Iterable[int] | None = None) -> None:
         from sklearn.datasets import load_digits
 
-        if subset not in SUBSETS:
-            raise unknown_name("subset of digits", subset, SUBSETS)
+        check_known("subset of digits", subset, SUBSETS)
         content = load_digits()
         levels = np.rint(np.asarray(content.images) * (255 / 16)).astype(np.uint8)
         if indices is None:

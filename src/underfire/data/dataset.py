@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from underfire.arguments import check_at_least
 from underfire.data.prepare import check_format, prepare
 from underfire.data.resizing import DEFAULT_RESIZING, Resizing
 from underfire.errors import DataError, InputError, UnreadableImageError
@@ -101,8 +102,7 @@ class ImageData(ABC):
             DataError: ``size`` is None, and the images have different sizes.
         """
         check_format(size, channels)
-        if batch_size < 1:
-            raise InputError(f"batch_size is {batch_size}; expected at least 1.")
+        check_at_least("batch_size", batch_size, 1)
         chosen = self._chosen(indices)
         for index in chosen:
             if not 0 <= index < len(self):

@@ -15,6 +15,7 @@ from underfire.data.dataset import ImageData, Record
 from underfire.data.decode import IMAGE_SUFFIXES, decode_image, read_bytes
 from underfire.data.labels_csv import read_labels_csv
 from underfire.errors import DataError, UnderfireWarning
+from underfire.text import first_few
 
 
 class _FileData(ImageData):
@@ -74,17 +75,16 @@ class FolderData(_FileData):
         names = class_folders(root)
         files = [(path, label) for label, name in enumerate(names) for path in _images(root, name)]
         if not files:
-            found = f"no images in its subfolders {', '.join(names[:5])}" if names else "no subfolders"
+            found = f"no images in its subfolders {first_few(names)}" if names else "no subfolders"
             raise DataError(
                 f"{root} has {found}; expected images in root/class/image, with one of the "
                 f"suffixes {', '.join(sorted(IMAGE_SUFFIXES))}."
             )
         empty = sorted(set(range(len(names))) - {label for _, label in files})
         if empty:
-            some = ", ".join(names[label] for label in empty[:5]) + (", ..." if empty[5:] else "")
             warnings.warn(
                 f"{len(empty)} of the {len(names)} subfolders of {root} hold no images; they still count as classes: "
-                f"{some}.",
+                f"{first_few([names[label] for label in empty])}.",
                 UnderfireWarning,
                 stacklevel=2,
             )

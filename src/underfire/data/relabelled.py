@@ -16,6 +16,7 @@ from underfire.data.class_map import fold, read_class_map
 from underfire.data.classes import is_number
 from underfire.data.dataset import ImageData, Record
 from underfire.errors import InputError, UnderfireWarning
+from underfire.text import first_few
 
 INDEX_FILE = "imagenet_class_index.json"
 
@@ -88,8 +89,8 @@ def in_classifier_order(
         return _apply(data, _look_up(data, known, "the classifier's class names"), class_names, count)
     if class_names:
         warnings.warn(
-            f"none of the class names of {data.name!r} ({_some(data.class_names)}) is one of the classifier's "
-            f"({_some(class_names)}): they are assumed to be in the classifier's order. If they are not, give the "
+            f"none of the class names of {data.name!r} ({_quoted(data.class_names)}) is one of the classifier's "
+            f"({_quoted(class_names)}): they are assumed to be in the classifier's order. If they are not, give the "
             "class of each name with --class-map.",
             UnderfireWarning,
             stacklevel=2,
@@ -141,7 +142,7 @@ def _look_up(data: ImageData, known: Mapping[str, int], where: str) -> list[int]
         hint = f" The nearest to {missing[0]!r} is {near[0]!r}." if near else ""
         raise InputError(
             f"{len(missing)} of the {len(data.class_names)} class names of {data.name!r} are not in {where}, or stand "
-            f"for two classes there: {_some(missing)}.{hint} Give the class of each name with --class-map FILE."
+            f"for two classes there: {_quoted(missing)}.{hint} Give the class of each name with --class-map FILE."
         )
     return [known[fold(name)] for name in data.class_names]
 
@@ -161,5 +162,5 @@ def _apply(data: ImageData, labels: list[int], class_names: Sequence[str] | None
     return RelabelledData(data, labels, names)
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
+def _quoted(names: Sequence[str]) -> str:
+    return first_few([repr(name) for name in names])

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageOps
 
-from underfire.errors import InputError, unknown_name
+from underfire.arguments import check_known
+from underfire.errors import InputError
 
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -39,8 +40,7 @@ class Resizing:
     interpolation: str = "bicubic"
 
     def __post_init__(self) -> None:
-        if self.interpolation not in FILTERS:
-            raise unknown_name("interpolation", self.interpolation, FILTERS)
+        check_known("interpolation", self.interpolation, FILTERS)
         if isinstance(self.to, int) and self.to < 1:
             raise InputError(f"resize is {self.to}; expected the length of the short side, at least 1 pixel.")
 

@@ -1,4 +1,4 @@
-"""A choice of images for when looking at all of them would take too long."""
+"""Choose some images of a data set that is too large to look at every image."""
 
 from __future__ import annotations
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from inspect import getattr_static
 from typing import Any, TypeGuard
 
 from underfire import user_files
+from underfire.arguments import check_known
 from underfire.errors import InputError, UnderfireError, UserCodeError, unknown_name
 from underfire.interpreters.averaged import IntegratedGradients, SmoothGrad
 from underfire.interpreters.base import Interpreter, State, View
@@ -74,8 +76,7 @@ def create(name: str, variant: str = "paper") -> Interpreter:
         InputError: there is no such interpreter, or no such argument.
         UserCodeError: the user's file raises an error.
     """
-    if variant not in ("paper", "published"):
-        raise unknown_name("variant", variant, ("paper", "published"))
+    check_known("variant", variant, ("paper", "published"))
     if user_files.split(name):
         maker, argument = REGISTRY.find(name), ""
     else:
@@ -87,7 +88,7 @@ def create(name: str, variant: str = "paper") -> Interpreter:
         made = maker.published() if variant == "published" and _is_class(maker) else maker()
     except UnderfireError:
         raise
-    except Exception as error:
+    except Exception as error:  # a user's own class or function, which may raise anything
         raise UserCodeError(f"interpreter {name!r} cannot be made: {type(error).__name__}: {error}") from error
     if not isinstance(made, Interpreter):
         raise InputError(
@@ -97,7 +98,7 @@ def create(name: str, variant: str = "paper") -> Interpreter:
 
 
 def canonical(name: str) -> str:
-    """Return the one way to write a name that ``create`` takes. ``file.py:name`` stays as it is.
+    """Return the standard spelling of a name that ``create`` takes. ``file.py:name`` stays as it is.
 
     Raises:
         InputError: there is no such interpreter, or it takes no argument.
@@ -130,7 +131,9 @@ def _plain(name: str) -> str:
 
 
 def _takes_argument(maker: Maker) -> bool:
-    return _is_class(maker) and maker.from_argument.__func__ is not Interpreter.from_argument.__func__  # type: ignore[attr-defined]
+    """Return True if the interpreter has a ``from_argument`` of its own."""
+    inherited = getattr_static(Interpreter, "from_argument")
+    return _is_class(maker) and getattr_static(maker, "from_argument") is not inherited
 
 
 def _of_captum(plain: str) -> list[str]:
@@ -142,7 +145,7 @@ def _of_captum(plain: str) -> list[str]:
 
 
 def named(parts: Iterable[Any], variant: str = "paper") -> dict[str, Interpreter]:
-    """Make several interpreters, by the names that results give them.
+    """Make several interpreters, in a dictionary by their names in results.
 
     That name is the label. If several with one label are asked for by name, each is called as it is written (``lrp``,
     ``lrp:z+``). What an interpreter is called changes no random number: those are drawn under its label.

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from underfire import randomness
+from underfire.arguments import check_at_least
 from underfire.classifiers import Attackable, Classifier, Recorded
-from underfire.errors import InputError
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.maps import log_odds, pooled_map
 from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers
@@ -36,8 +36,7 @@ class Averaged(Interpreter):
     smoothing: Smoothing = field(default_factory=Smoothing)
 
     def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise InputError(f"samples is {self.samples}; expected 1 or more.")
+        check_at_least("samples", self.samples, 1)
 
     @abstractmethod
     def point(self, images: Tensor, ids: Tensor, index: int) -> Tensor:
@@ -115,7 +114,7 @@ class IntegratedGradients(Averaged):
 
 
 class _AveragedView(View):
-    """A view that makes a pass of its own for each sample, with smooth slopes of rectifiers.
+    """A view that runs one more pass for each sample, with smooth slopes of rectifiers.
 
     State: ``ids`` int64 N, the images' identities.
     """

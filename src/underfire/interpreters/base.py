@@ -131,7 +131,7 @@ class Interpreter(ABC):
         return partial(self.read, classifier)
 
     def identity(self, classifier: Classifier) -> str:
-        """Return everything but the classifier that the maps depend on, as text, for the record of a run."""
+        """Describe everything that the maps depend on, except the classifier, as text for the record of a run."""
         return repr(self)
 
     def reseeded(self, offset: int = 1) -> Interpreter | None:
@@ -142,7 +142,7 @@ class Interpreter(ABC):
         return None
 
     def sketch(self) -> Interpreter:
-        """Return a quick form that uses the same parts of a network, to try if the interpreter works with it.
+        """Return a faster interpreter that uses the same parts of a network, to test if this one works with it.
 
         Its maps mean nothing. An interpreter that is quick returns itself.
         """

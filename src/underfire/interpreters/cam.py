@@ -32,7 +32,7 @@ def features_of(recorded: Recorded, interpreter: str) -> Tensor:
 
 
 class ReadsFeatures(Protocol):
-    """An interpreter whose map follows from one forward pass: the part of it that ``FeatureView`` uses."""
+    """The part of an interpreter that ``FeatureView`` needs: a map from one forward pass."""
 
     def map_of(self, recorded: Recorded, classes: Tensor, graph: bool = False) -> Tensor: ...
 

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from underfire import randomness
+from underfire.arguments import check_at_least, check_known
 from underfire.classifiers import Attackable, Classifier, Recorded
 from underfire.classifiers.pixels import Pixels
-from underfire.errors import InputError, InterpreterError, unknown_name
+from underfire.errors import InputError, InterpreterError
 from underfire.interpreters.agreement import agreement
 from underfire.interpreters.base import HonestMaps, Interpreter, State, View
 from underfire.interpreters.maps import min_max, pooled_map
@@ -57,8 +58,7 @@ class Captum(Interpreter):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", tuple(sorted(dict(self.options).items())))
-        if self.cells < 1:
-            raise InputError(f"cells is {self.cells}; expected 1 or more.")
+        check_at_least("cells", self.cells, 1)
         self._class()
 
     @classmethod
@@ -76,8 +76,7 @@ class Captum(Interpreter):
             known = methods()
         except ImportError as error:
             raise InputError("interpreter 'captum' needs the package captum: pip install captum.") from error
-        if self.method not in known:
-            raise unknown_name("captum method", self.method, sorted(known))
+        check_known("captum method", self.method, known)
         return known[self.method]
 
     @property
@@ -182,7 +181,7 @@ class Captum(Interpreter):
 
 
 class _CaptumView(View):
-    """A view that makes passes of its own. Before the first differentiated one, it checks the derivative.
+    """A view that runs its own passes of the network. Before the first differentiated one, it checks the derivative.
 
     State: ``ids`` int64 N, the images' identities.
     """

@@ -31,7 +31,7 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         image, weight = ctx.saved_tensors
-        return _InputGradient.apply(gradient, image.detach(), weight, ctx.how), None, None, None  # type: ignore[no-untyped-call]
+        return _InputGradient.apply(gradient, image.detach(), weight, ctx.how), None, None, None
 
 
 class _InputGradient(torch.autograd.Function):
@@ -51,7 +51,7 @@ class _InputGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None, None]:
         (weight,) = ctx.saved_tensors
-        return _Convolution.apply(outer, weight, None, ctx.how), None, None, None  # type: ignore[no-untyped-call]
+        return _Convolution.apply(outer, weight, None, ctx.how), None, None, None
 
 
 def _pair(size: Size) -> list[int]:
@@ -76,5 +76,5 @@ def frozen_conv2d(
     if trains or isinstance(padding, str) or input.ndim != 4 or not torch.is_grad_enabled():
         return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
     how = (_pair(stride), _pair(padding), _pair(dilation), groups)
-    result: Tensor = _Convolution.apply(input, weight, bias, how)  # type: ignore[no-untyped-call]
+    result: Tensor = _Convolution.apply(input, weight, bias, how)
     return result

@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from underfire.arguments import check_choice
 from underfire.classifiers import Attackable, Classifier, Recorded
-from underfire.errors import InputError
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.maps import log_odds, pooled_map
 from underfire.interpreters.smoothing import Smoothing
@@ -39,8 +39,7 @@ class Grad(Interpreter):
     view_pixels: Literal["raw", "normalised"] = "raw"
 
     def __post_init__(self) -> None:
-        if self.view_pixels not in ("raw", "normalised"):
-            raise InputError(f"view_pixels is {self.view_pixels!r}; expected 'raw' or 'normalised'.")
+        check_choice("view_pixels", self.view_pixels, ("raw", "normalised"))
 
     @classmethod
     def published(cls) -> Grad:

@@ -71,7 +71,7 @@ class GradCAMPlusPlus(GradCAM):
 
 @dataclass(frozen=True)
 class LayerCAM(GradCAM):
-    """LayerCAM: sum_k ReLU(g) * A_k, where each place has a weight of its own (Jiang et al. 2021, eq. 8)."""
+    """LayerCAM: sum_k ReLU(g) * A_k, with one weight per place and channel (Jiang et al. 2021, eq. 8)."""
 
     name: ClassVar[str] = "layercam"
 

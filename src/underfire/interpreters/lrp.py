@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
 
+from underfire.arguments import check_known
 from underfire.classifiers import Attackable, Classifier, Recorded
-from underfire.errors import InputError, unknown_name
+from underfire.errors import InputError
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.maps import pooled_map
 from underfire.interpreters.propagation import Propagation, Rule
@@ -43,15 +44,14 @@ class LRP(Interpreter):
     smoothing: Smoothing = field(default_factory=Smoothing)
 
     def __post_init__(self) -> None:
-        if self.rule not in ("epsilon", "z+"):
-            raise unknown_name("rule", self.rule, ("epsilon", "z+"))
+        check_known("rule", self.rule, ("epsilon", "z+"))
         if not self.epsilon > 0:
             raise InputError(f"epsilon is {self.epsilon}; expected a positive number.")
 
     @classmethod
     def from_argument(cls, argument: str) -> LRP:
         """Make LRP with a rule, ``epsilon`` or ``z+``."""
-        return cls(argument)  # type: ignore[arg-type]
+        return cls(cast(Rule, argument))  # the constructor refuses other texts
 
     def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
         images = images.detach().clone().requires_grad_()

@@ -10,8 +10,9 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from underfire.arguments import check_choice, check_known
 from underfire.classifiers import Classifier
-from underfire.errors import InputError, unknown_name
+from underfire.errors import InputError
 from underfire.interpreters.base import Interpreter, View
 from underfire.interpreters.mask_problem import Problem, problem_of
 from underfire.interpreters.mask_settings import Scaled, Settings, Value, at, odd, usual_sigma, values
@@ -90,8 +91,7 @@ class MASK(Interpreter):
                 raise InputError(f"{name} is {getattr(self, name)}; expected a finite number above 0.")
         if not 0 <= self.start <= 1:
             raise InputError(f"start is {self.start}; expected a number in [0, 1], like all values of a mask.")
-        if self.view_memory not in ("fast", "small"):
-            raise InputError(f"view_memory is {self.view_memory!r}; expected 'fast' or 'small'.")
+        check_choice("view_memory", self.view_memory, ("fast", "small"))
 
     @classmethod
     def from_argument(cls, argument: str) -> MASK:
@@ -102,8 +102,7 @@ class MASK(Interpreter):
             "quick": cls.quick,
             "small": partial(cls, view_memory="small"),
         }
-        if argument not in sets:
-            raise unknown_name("set of MASK's parameters", argument, sets)
+        check_known("set of MASK's parameters", argument, sets)
         return sets[argument]()
 
     @classmethod
@@ -111,8 +110,8 @@ class MASK(Interpreter):
         """Make MASK with parameters for plain drawings: a third of the steps, a wide blur, and a mask that begins at 0.
 
         With a narrow blur, drawings stay recognisable: blurring hardly lowers the class's probability. The wide blur
-        removes shapes as large as the image. The weight of the area is such that a whole image costs half of what its
-        class is worth.
+        removes shapes as large as the image. Blurring the whole image costs 0.5, half of
+        the largest possible probability of the class.
         """
         return cls(
             iterations=100,

@@ -36,7 +36,7 @@ def unroll(step: Step, layers: Tensor, state: State, steps: int, recompute: bool
     """
     if recompute:
         values = (state[name] for name in DIFFERENTIABLE)
-        masks, *rest = _Recomputed.apply(layers, step, steps, state["count"], *values)  # type: ignore[no-untyped-call]
+        masks, *rest = _Recomputed.apply(layers, step, steps, state["count"], *values)
         last = dict(zip((*DIFFERENTIABLE, "count"), (value.detach() for value in rest), strict=True))
         return masks, {**state, **last}
     state = {**state, "mask": state["mask"].detach().requires_grad_()}

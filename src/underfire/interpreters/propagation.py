@@ -1,4 +1,4 @@
-"""The rules of layer-wise relevance propagation, as other backward passes of layers with weights.
+"""The rules of layer-wise relevance propagation: they replace the backward passes of layers with weights.
 
 If relevance is written as value x gradient, most layers (rectifiers, pooling, sums) pass it on exactly as ordinary
 backpropagation does. Only layers with weights need a rule: another backward pass. The rule must act while relevance is
@@ -69,7 +69,7 @@ class Propagation(SmoothRectifiers):
 
     def __exit__(self, *raised: Any) -> None:
         self._last = None  # its graph holds this object: if it were kept, neither would ever be freed
-        super().__exit__(*raised)  # type: ignore[no-untyped-call]
+        super().__exit__(*raised)  # type: ignore[no-untyped-call]  # untyped in torch
 
     @contextmanager
     def propagating(self) -> Iterator[None]:
@@ -116,7 +116,7 @@ class Propagation(SmoothRectifiers):
         return output + torch.where(output.detach() < 0, -self.epsilon, self.epsilon)
 
     def _apply(self, output: Tensor, basis: Tensor) -> Tensor:
-        result: Tensor = _Rule.apply(output, basis, self)  # type: ignore[no-untyped-call]
+        result: Tensor = _Rule.apply(output, basis, self)
         return result
 
     def _folded(

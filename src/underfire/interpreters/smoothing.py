@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from underfire.arguments import check_choice
 from underfire.errors import InputError
 from underfire.interpreters.convolution import frozen_conv2d
 
@@ -36,8 +37,7 @@ class Smoothing:
     width: float = 1e-4
 
     def __post_init__(self) -> None:
-        if self.kind not in ("published", "sigmoid", "softplus"):
-            raise InputError(f"kind is {self.kind!r}; expected 'published', 'sigmoid' or 'softplus'.")
+        check_choice("kind", self.kind, ("published", "sigmoid", "softplus"))
         if not self.width > 0:
             raise InputError(f"width is {self.width}; expected a positive number.")
 
@@ -52,7 +52,7 @@ class Smoothing:
         return torch.sigmoid(v / self.width)
 
     def curvature(self, v: Tensor) -> Tensor:
-        """Compute h''(v); the jump of ``published`` at 0 is left out."""
+        """Compute h''(v). At v = 0 the slope of ``published`` jumps from 1 to 0; h'' ignores this jump."""
         if self.kind == "published":
             inverse = (v * v).add_(self.width).rsqrt_()
             return (inverse * inverse).mul_(inverse).mul_(self.width)
@@ -74,7 +74,7 @@ class _Rectifier(torch.autograd.Function):
         (v,) = ctx.saved_tensors
         if ctx.slope is None:  # computed in the pass for the map, and used again in the pass for the objective
             ctx.slope = ctx.smoothing.slope(v.detach())
-        return _Slope.apply(grad, v, ctx.slope, ctx.smoothing), None  # type: ignore[no-untyped-call]
+        return _Slope.apply(grad, v, ctx.slope, ctx.smoothing), None
 
 
 class _Slope(torch.autograd.Function):
@@ -96,7 +96,7 @@ class _Slope(torch.autograd.Function):
 
 def rectify(v: Tensor, smoothing: Smoothing) -> Tensor:
     """Compute the ReLU with the smoothed slope; twice differentiable."""
-    result: Tensor = _Rectifier.apply(v, smoothing)  # type: ignore[no-untyped-call]
+    result: Tensor = _Rectifier.apply(v, smoothing)
     return result
 
 

@@ -1,1 +1,1 @@
-"""Reports: what a run found, for people."""
+"""Reports: a run's results as tables, figures, a page and exported files."""

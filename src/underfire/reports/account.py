@@ -1,9 +1,9 @@
-"""Accounts: one comparison of a run with its intervals, computed once for everything that shows them."""
+"""Accounts: the intervals of one attack and its controls, computed once for tables, figures and pages."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,13 @@ from underfire.runs.summary import against_control, group, interval
 from underfire.text import plain
 
 Interval = Mapping[str, Any]
-"""The keys ``mean``, ``low``, ``high`` (None for no images) and ``n``, as in ``summary.json``."""
+"""A mean over images with its 95 % interval, as in ``summary.json``.
+
+The keys are ``mean``, ``low``, ``high`` (all None if there is no image) and ``n``, the number of images.
+"""
 
 FORMER_NAMES = {"target_class": "target", "variant": "preset"}
-"""Settings that earlier versions called otherwise."""
+"""Names of settings in runs of earlier versions, by today's name."""
 
 
 class Account:
@@ -32,8 +35,8 @@ class Account:
 
     Args:
         run: the run.
-        part: the comparison.
-        stored: groups by interpreter as ``summary.json`` holds them; others are computed.
+        part: the comparison: the attack and its controls.
+        stored: the intervals by interpreter, as in ``summary.json``. Intervals that are missing there are computed.
     """
 
     def __init__(self, run: Run, part: Comparison, stored: Mapping[str, Any]) -> None:
@@ -44,7 +47,7 @@ class Account:
 
     @property
     def wording(self) -> Wording:
-        """The words that fit the wanted map."""
+        """The words for this attack: it keeps the benign map, or reaches another one."""
         return wording(self.part.keeps)
 
     @property
@@ -53,7 +56,12 @@ class Account:
         return int(self.run.images["attacked"])
 
     def group(self, role: str, interpreter: str) -> dict[str, Any]:
-        """Return the intervals of one attack or control, read by one interpreter, by measure."""
+        """Return the intervals of all measures, by name, for one attack or control and one interpreter.
+
+        Args:
+            role: ``attack``, ``control``, ``noise``, ``clean`` or ``reseeded``.
+            interpreter: an interpreter that read the images.
+        """
         key = (role, interpreter)
         if key not in self._groups:
             held = self._stored.get(interpreter, {}).get("attacks", {}).get(self.part.names[role])
@@ -62,7 +70,7 @@ class Account:
         return self._groups[key]
 
     def difference(self, interpreter: str) -> dict[str, Any] | None:
-        """Return the intervals of attack minus control, paired by image; None if there is no control."""
+        """Return the intervals of all measures for attack minus control, paired by image; None without a control."""
         if interpreter not in self._differences:
             held = self._stored.get(interpreter, {}).get("against_prediction_only")
             found = held or against_control(self.part, interpreter)
@@ -74,7 +82,7 @@ class Account:
 
         Args:
             role: ``attack`` or a control's role.
-            interpreter: an interpreter; None for all attacked ones at once.
+            interpreter: an interpreter. If None, joint success of all attacked interpreters at once.
         """
         if interpreter is None and len(self.part.attacked) > 1:
             return self.all_at_once[role]
@@ -82,7 +90,7 @@ class Account:
         return found
 
     def lead(self, interpreter: str | None) -> Interval | None:
-        """Return the interval of joint success minus that of the control, paired by image; None without a control."""
+        """Return the interval of joint success minus the control's, image by image; None if there is no control."""
         if interpreter is None and len(self.part.attacked) > 1:
             return self.all_at_once.get("lead")
         found = self.difference(interpreter or self.part.attacked[0])
@@ -90,7 +98,7 @@ class Account:
 
     @cached_property
     def all_at_once(self) -> dict[str, Interval]:
-        """Joint success of all attacked interpreters at once, by role, and the attack's ``lead`` over the control."""
+        """Joint success of all attacked interpreters at once, by role. ``lead`` is the attack's minus the control's."""
         flags = {role: self.part.joint_all(role) for role in ("attack", "control") if self.part.has(role)}
         found: dict[str, Interval] = {role: interval(values) for role, values in flags.items()}
         if "control" in flags:
@@ -99,7 +107,10 @@ class Account:
 
     @property
     def headlines(self) -> list[tuple[str, str | None]]:
-        """The numbers to begin with: words, and what ``joint`` takes. All maps at once come first, readers last."""
+        """The headline numbers, as pairs: the text, and the interpreter to give to ``joint`` (None for all at once).
+
+        All attacked interpreters at once come first, interpreters that were not attacked come last.
+        """
         names = self.part.attacked
         several = [(f"{' and '.join(map(plain, names))} at once", None)] if len(names) > 1 else []
         readers = [(f"{plain(name)}, not attacked", name) for name in self.part.readers]
@@ -113,11 +124,11 @@ class Account:
 
     @property
     def noise_size(self) -> float | None:
-        """The size of the noise control in pixel units; None if it is as large as the attack's change."""
+        """The size of the noise control, for pixels in [0, 1]; None if it is as large as the attack's change."""
         return self.part.files.cells[self.part.labels["noise"]].noise_size
 
     def setting(self, name: str, default: Any = None) -> Any:
-        """Return a setting of the run, also if an earlier version wrote it under another name."""
+        """Return a setting of the run; ``default`` if the run does not have it. Former names are found, too."""
         held = self.run.configuration
         return held.get(name, held.get(FORMER_NAMES.get(name, name), default))
 
@@ -125,7 +136,7 @@ class Account:
         """Choose at most ``count`` images, evenly over the map distances of the first interpreter, ends included.
 
         Returns:
-            Their places among the attacked images, the smallest distance first.
+            Their indices among the attacked images, the smallest distance first.
         """
         return spread(self.part.distances(self.part.interpreters[0]).tolist(), count)
 
@@ -133,26 +144,24 @@ class Account:
 def accounts_of(run: Run) -> list[Account]:
     """Make the accounts of all comparisons of a run.
 
-    The intervals in ``summary.json`` are used if this version of underfire wrote it, for interpreters that read in one
-    comparison alone.
+    Intervals are taken from ``summary.json`` if it has the current format, and if it cannot mix up two comparisons:
+    the interpreter belongs to one comparison only, and the attack and its controls have different names.
     """
     path = run.path / "summary.json"
     held = read_json(path) if run.format == FORMAT and path.exists() else {}
     stored = held.get("interpreters", {}) if held.get("format") == FORMAT else {}
     names = [name for part in run.comparisons for name in part.interpreters]
     once = {name: groups for name, groups in stored.items() if names.count(name) == 1}
-    return [Account(run, part, once if _distinct(part.names.values()) else {}) for part in run.comparisons]
-
-
-def _distinct(names: Collection[str]) -> bool:
-    return len(set(names)) == len(names)
+    return [
+        Account(run, part, once if len(set(part.names.values())) == len(part.names) else {}) for part in run.comparisons
+    ]
 
 
 def open_accounts(folders: Sequence[Path]) -> list[Account]:
     """Read runs, and make the accounts of all their comparisons.
 
     Raises:
-        InputError: there is no folder.
+        InputError: ``folders`` is empty.
         StoreError: a folder holds no finished run.
     """
     if not folders:
@@ -161,7 +170,7 @@ def open_accounts(folders: Sequence[Path]) -> list[Account]:
 
 
 def labels_of(accounts: Sequence[Account]) -> list[str]:
-    """Name each account: by its title, with the run's folder only if titles are equal."""
+    """Name each account by its title. If several have the same title, the name of the run's folder follows it."""
     titles = [account.part.title for account in accounts]
     return [
         title if titles.count(title) == 1 else f"{title} ({plain(account.run.path.name)})"
@@ -170,11 +179,11 @@ def labels_of(accounts: Sequence[Account]) -> list[str]:
 
 
 def spread(values: Sequence[float], count: int) -> list[int]:
-    """Choose at most ``count`` of the values, evenly over their order, the smallest and the largest among them.
+    """Choose at most ``count`` values, evenly spaced in their sorted order, the smallest and the largest included.
 
     Returns:
-        Their indices, the smallest value first. Equal values keep their order, and NaN counts as the largest. A single
-        one is the middle one.
+        Their indices, the smallest value first. Equal values keep their order, and NaN counts as the largest value. If
+        ``count`` is 1, the middle one.
     """
     order = sorted(range(len(values)), key=lambda i: (math.isnan(values[i]), values[i], i))
     if count < 1 or len(order) <= count:

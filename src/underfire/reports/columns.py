@@ -1,4 +1,4 @@
-"""The columns of tables: measures in the order in which they are shown, and their values as text."""
+"""The columns of tables: the measures to show, in their order, and their values as text."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ CONFIDENCE = replace(
     name="confidence_of_successes",
     meaning=f"{MEASURES['confidence'].meaning}, over successes",
 )
-"""Confidence over successes: the mean over all images says little, since failures are part of it."""
+"""Confidence over successes only. A mean over all images would mix in the failures, and say little."""
 
 ON_PAGE = (
     *("joint_success", "success", "map_l1", "map_l1_target", "map_iou", "map_ssim", "map_mass_inside"),
     *("map_peak_inside", "map_spearman", "ssim", "l2", CONFIDENCE.name),
 )
 ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
-"""The direction that is better for the attack."""
+"""An arrow for the direction that is better for the attack."""
 
 
 def page_columns(account: Account) -> list[Measure]:
-    """List the measures for the page's tables, with those of the user's own last.
+    """List the measures for the page's tables: first the built-in ones, then the user's own measures.
 
-    Measures that no attack or control has a value of are left out, and so is the distance to the wanted map if that is
-    the benign one.
+    Left out are measures without any value, and the distance to the wanted map if the wanted map is the benign map.
     """
     known = {**dict(MEASURES.items()), CONFIDENCE.name: CONFIDENCE}
     shipped = {measure.name for measure in BUILT_IN}
@@ -50,8 +49,8 @@ def _has_value(group: Mapping[str, Any], name: str) -> bool:
 def summary_columns(accounts: Sequence[Account]) -> list[Measure]:
     """List the five measures of short tables.
 
-    The distance to the wanted map takes the place of that to the benign one if an attack wants another map. If all data
-    know the objects' true masks, the share of maps that peak there takes the place of the overlap.
+    The third is the distance to the benign map, or to the wanted map if any attack wants another map. The fourth is the
+    overlap with the benign map (IoU), or the share of maps that peak on the object if all data have true masks.
     """
     benign = all(account.part.keeps for account in accounts)
     masks = all(account.run.has_masks for account in accounts)
@@ -60,20 +59,21 @@ def summary_columns(accounts: Sequence[Account]) -> list[Measure]:
 
 
 def as_text(interval: Mapping[str, Any] | None, digits: int, signed: bool = False) -> tuple[str, str, str] | None:
-    """Format mean, low and high of an interval; None if no image has a value.
+    """Format an interval as (mean, low, high); None if no image has a value.
 
     Args:
-        digits: digits after the point.
+        interval: keys ``mean``, ``low`` and ``high``; None gives None.
+        digits: the number of digits after the point.
         signed: write a plus before positive numbers.
     """
     if interval is None or interval["mean"] is None:
         return None
     sign = "+" if signed else ""
-    # + 0.0 turns -0.0 into 0.0.
+    # Adding 0.0 turns -0.0 into 0.0.
     mean, low, high = (f"{round(interval[key], digits) + 0.0:{sign}.{digits}f}" for key in ("mean", "low", "high"))
     return mean, low, high
 
 
 def legend(measures: Sequence[Measure]) -> str:
-    """Explain columns in one line of text."""
+    """Explain columns in one line of text: each heading with its meaning."""
     return "; ".join(f"{measure.heading}: {measure.meaning}" for measure in measures)

@@ -1,22 +1,25 @@
-"""The page's curves, as data for plotly: joint success over thresholds, success and map distance over steps."""
+"""The page's curves, as data for plotly: joint success by threshold; success and map distance by step."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from underfire.attacks.limits import Numbers
-from underfire.reports.account import Account
+from underfire.reports.account import Account, spread
 from underfire.runs.folder import numbers
 from underfire.text import plain
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
 class Line:
-    """A curve of an attack or its control, by ``role``. None among ``y`` is a gap."""
+    """One curve. ``role`` is ``attack`` or ``control``; None in ``y`` leaves a gap."""
 
     name: str
     role: str
@@ -26,7 +29,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Mark:
-    """A vertical line at ``x`` with a word beside it."""
+    """A vertical line at ``x``, with ``text`` beside it."""
 
     x: float
     text: str
@@ -34,7 +37,17 @@ class Mark:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over one axis; ``about`` explains them in words."""
+    """One chart.
+
+    Args:
+        title: the heading.
+        about: an explanation of the curves, in sentences.
+        x_title, y_title: the names of the axes.
+        lines: the curves.
+        marks: vertical lines with a word beside them.
+        y_range: the ends of the y axis; found by plotly if None.
+        percent: True if y is a share in [0, 1] that is shown in percent.
+    """
 
     title: str
     about: str
@@ -46,7 +59,7 @@ class Chart:
     percent: bool = False
 
     def figure(self) -> dict[str, Any]:
-        """Make data and layout for ``Plotly.newPlot``. The page adds colours, which differ if it is dark."""
+        """Return data and layout for ``Plotly.newPlot``. The page's script adds colours."""
         data = [
             {
                 "type": "scatter",
@@ -81,12 +94,13 @@ class Chart:
         }
 
     def table(self, rows: int = 11) -> list[tuple[float, list[float | None]]]:
-        """List at most ``rows`` values of x, evenly spaced, each with the value of every line (None for a gap)."""
+        """List at most ``rows`` rows: a value of x, and the y of each line there (None for a gap).
+
+        The rows are evenly spaced over all values of x, the first and the last included.
+        """
         xs = sorted({x for line in self.lines for x in line.x})
-        count = min(rows, len(xs))
-        picked = [xs[round(i * (len(xs) - 1) / max(count - 1, 1))] for i in range(count)]
         values = [dict(zip(line.x, line.y, strict=True)) for line in self.lines]
-        return [(x, [value.get(x) for value in values]) for x in picked]
+        return [(xs[place], [value.get(xs[place]) for value in values]) for place in spread(xs, rows)]
 
 
 _DASH = {"attack": "solid", "control": "dash"}
@@ -98,7 +112,7 @@ def _line(mark: Mark) -> dict[str, Any]:
 
 
 def _word(mark: Mark, number: int) -> dict[str, Any]:
-    # Words of neighbouring marks have different heights, because marks may be close together on a narrow screen.
+    # Neighbouring marks may be close together on a narrow screen: their words stand at three different heights.
     place = {
         "x": mark.x,
         "y": 0.02 + 0.07 * (number % 3),
@@ -111,7 +125,7 @@ def _word(mark: Mark, number: int) -> dict[str, Any]:
 
 
 def threshold_chart(account: Account, interpreter: str) -> Chart:
-    """Draw joint success for limits from 0 to 0.5 on the distance of a map from the wanted one."""
+    """Make the chart of joint success by threshold: the map distance below which a map counts, from 0 to 0.5."""
     words, limit = account.wording, account.part.mean_limit(interpreter)
     lines = []
     for role in _compared(account):
@@ -131,10 +145,10 @@ def threshold_chart(account: Account, interpreter: str) -> Chart:
 
 
 def step_charts(account: Account) -> list[Chart]:
-    """Draw success, and the mean map distance by interpreter, over the attack's steps; nothing without a trace."""
+    """Make the charts by step: success, and the mean map distance of each interpreter; none without a trace."""
     part = account.part
     traces = {role: part.files.trace(part.labels[role]) for role in _compared(account)}
-    courses = {role: _courses(table) for role, table in traces.items() if table is not None and table.num_rows}
+    courses = {role: _course(table) for role, table in traces.items() if table is not None and table.num_rows}
     marks = courses["attack"].stages if "attack" in courses else ()
     success = Chart(
         "Class reached, by step",
@@ -168,7 +182,7 @@ _OWN_READINGS = (
 
 @dataclass(frozen=True)
 class _Course:
-    """Means over images at each step: of success, and of the map distance by interpreter."""
+    """Means over images at each step: success, and map distance by interpreter. ``stages`` marks their beginnings."""
 
     steps: tuple[float, ...]
     success: Numbers
@@ -190,7 +204,7 @@ def _title(account: Account, text: str, interpreter: str) -> str:
 
 
 def _lines(account: Account, courses: dict[str, tuple[tuple[float, ...], Numbers]]) -> tuple[Line, ...]:
-    """Make the lines of known values; a course without any has none."""
+    """Make a line from (steps, values) by role; roles whose values are all NaN get no line."""
     lines = []
     for role, (steps, values) in courses.items():
         known = tuple(None if math.isnan(value) else round(value, 5) for value in values.tolist())
@@ -199,7 +213,7 @@ def _lines(account: Account, courses: dict[str, tuple[tuple[float, ...], Numbers
     return tuple(lines)
 
 
-def _courses(table: Any) -> _Course:
+def _course(table: pa.Table) -> _Course:
     import pyarrow.compute as pc
 
     steps, stages = table["step"].to_numpy(), table["stage"].combine_chunks().dictionary_encode()
@@ -216,8 +230,8 @@ def _courses(table: Any) -> _Course:
     )
 
 
-def _means(table: Any, column: str, steps: Numbers) -> Numbers:
-    """Average a column over images at each step; an image without a value there keeps its last one before."""
+def _means(table: pa.Table, column: str, steps: Numbers) -> Numbers:
+    """Average a column over images at each step. An image without a value at a step counts with its latest one."""
     every = np.unique(steps)
     row = np.searchsorted(every, table["step"].to_numpy())
     images = table["image_id"].combine_chunks().dictionary_encode()
@@ -227,7 +241,7 @@ def _means(table: Any, column: str, steps: Numbers) -> Numbers:
 
 
 def held(grid: Numbers) -> Numbers:
-    """Replace every NaN of ``grid`` S x N by the last value above it, if there is one."""
+    """Replace every NaN in ``grid`` (steps x images) by the latest value before it in its column, if there is one."""
     rows = np.arange(len(grid))[:, None]
     last = np.maximum.accumulate(np.where(np.isnan(grid), -1, rows), axis=0)
     kept: Numbers = np.where(last < 0, math.nan, np.take_along_axis(grid, last.clip(0), axis=0))
@@ -235,7 +249,7 @@ def held(grid: Numbers) -> Numbers:
 
 
 def mean_of_known(grid: Numbers) -> Numbers:
-    """Average each row of ``grid`` S x N over its values that are not NaN; NaN if there is none."""
+    """Average each row of ``grid`` (steps x images) over its known values; NaN if all are NaN."""
     known = ~np.isnan(grid)
     count = known.sum(1)
     total = np.where(known, grid, 0).sum(1)

@@ -1,4 +1,4 @@
-"""Honest maps of images, as files and as one picture: what an analyst would see, without any attack."""
+"""Maps of images without any attack, as an analyst would see them: as files, and as one picture."""
 
 from __future__ import annotations
 
@@ -21,18 +21,31 @@ from underfire.reports.pictures import Pixels, colour, fitted, overlay
 from underfire.reports.sheet import UNIT_GAP, Band, Text, Unit, sheet
 from underfire.reports.single import NO_LABEL
 from underfire.runs.selection import logits_of
+from underfire.settings import few_images
 from underfire.system import System
 from underfire.text import plain
 
 BATCH = 32
 ON_SHEET = 48
+"""The largest number of images on the sheet."""
 SIDE, WIDTH = 128, 1000
+"""The size of a picture on the sheet, and the width of the sheet, in pixels."""
 
 
 @dataclass(frozen=True)
 class Explained:
-    """What was said about one image. ``confidence`` is the probability of the predicted class, in [0, 1];
-    ``explained`` the class that the maps were read for; ``image`` and ``overlays`` are files in the folder."""
+    """One explained image.
+
+    Args:
+        image_id: the image's id.
+        path: the image's file.
+        label: its class in the data; None if the data have no labels.
+        predicted: the class that the classifier predicts.
+        confidence: the probability of the predicted class, in [0, 1].
+        explained: the class that the maps explain.
+        image: the picture of the image, as a path in the output folder.
+        overlays: the pictures of the maps by interpreter, as paths in the output folder.
+    """
 
     image_id: str
     path: str
@@ -54,26 +67,31 @@ def explain(
     overwrite: bool = False,
     on_batch: Callable[[int, int], None] | None = None,
 ) -> list[Explained]:
-    """Read the maps of the first ``count`` readable images (all if None), and save them.
-
-    It does not matter whether the images are classified correctly.
+    """Compute the maps of the first images, classified correctly or not, and save them in a folder.
 
     Writes ``maps.safetensors`` (keys ``interpreter/image_id``, float32 h x w in [0, 1]), ``maps.json`` (one entry per
     image), ``images/`` (as the classifier sees them), ``overlays/`` and ``maps.png``, a sheet of the first images.
 
     Args:
+        data: the images.
+        system: the classifier with its interpreters.
+        folder: the folder to write; made if it does not exist.
+        count: the number of images, at least 1; all if None. Images that cannot be read are replaced by the next ones.
         wanted: the class to explain: ``predicted``, ``label``, a class name or a class number.
-        overwrite: replace what an earlier call wrote into the folder.
-        on_batch: called with the images that are done, and their number.
+        overwrite: replace the files of an earlier call in the folder.
+        on_batch: called after each batch with the number of finished images and the number of all images.
+
+    Returns:
+        One entry per image, in the data's order.
 
     Raises:
-        InputError: ``wanted`` cannot be, or ``count`` is less than 1.
+        InputError: ``wanted`` is unknown to the classifier or the data, or ``count`` is less than 1.
         DataError: no image can be read.
         InterpreterError: an interpreter does not work with this classifier.
-        StoreError: the folder holds something else, or cannot be written.
+        StoreError: the folder is not empty and may not be replaced, or cannot be written.
     """
     if count is not None and count < 1:
-        raise InputError(f"count is {count}; expected at least 1 image.")
+        raise InputError(few_images(count))
     if wanted == "label" and len(data) and data.record(0).label == NO_LABEL:
         raise InputError(f"class is 'label', but {data.name!r} has no label: give 'predicted', or a class.")
     store = ExplainedFolder(folder, overwrite)
@@ -82,26 +100,25 @@ def explain(
     units: list[Unit] = []
     unreadable: list[tuple[str, str]] = []
     end = 0
-    while len(found) < total and end < len(data):  # again for as many as could not be read
+    while len(found) < total and end < len(data):  # more than once if some images cannot be read
         indices = range(end, min(end + total - len(found), len(data)))
         end = indices.stop
         for batch in _batches(data, system.classifier, indices):
             unreadable += batch.unreadable
             if batch.records:
-                for record, image, maps, said in _read(system, batch.records, batch.images, wanted):
-                    entry, unit = _note(store, system, len(found), record, image, maps, said)
+                for record, image, maps, answer in _read(system, batch.records, batch.images, wanted):
+                    entry, unit = _save(store, system, len(found), record, image, maps, answer)
                     found.append(entry)
                     if len(units) < ON_SHEET:
                         units.append(unit)
             if on_batch is not None:
                 on_batch(len(found), total)
+    reasons = "; ".join(why for _, why in unreadable[:3]) + (" ..." if unreadable[3:] else "")
     if not found:
-        reasons = "; ".join(why for _, why in unreadable[:3])
         raise DataError(f"none of the {len(unreadable)} images of {data.name!r} can be read: {reasons}")
     if unreadable:
-        named = "; ".join(why for _, why in unreadable[:3]) + (" ..." if unreadable[3:] else "")
         warnings.warn(
-            f"{len(unreadable)} of the images of {data.name!r} cannot be read and are left out: {named}",
+            f"{len(unreadable)} of the images of {data.name!r} cannot be read and are left out: {reasons}",
             UnderfireWarning,
             stacklevel=2,
         )
@@ -125,12 +142,14 @@ def _batches(data: ImageData, classifier: Classifier, indices: range) -> Iterato
     if classifier.image_size is not None:
         yield from data.batches(classifier.image_size, classifier.channels, BATCH, indices, classifier.resizing)
         return
-    for index in indices:  # one by one: images that keep their own size need not share one
+    for index in indices:  # one by one, because images that keep their own size may differ in size
         yield data.load(None, classifier.channels, [index])
 
 
 @dataclass(frozen=True)
-class _Said:
+class _Answer:
+    """The classifier's answer for one image; see ``Explained``."""
+
     predicted: int
     confidence: float
     explained: int
@@ -138,27 +157,31 @@ class _Said:
 
 def _read(
     system: System, records: list[Record], images: Tensor, wanted: str
-) -> Iterator[tuple[Record, Tensor, dict[str, Tensor], _Said]]:
+) -> Iterator[tuple[Record, Tensor, dict[str, Tensor], _Answer]]:
+    """Yield each image of a batch with its record, its maps h x w by interpreter, and the classifier's answer."""
     images = check_images(images, system.classifier)
     logits = logits_of(system.classifier, images)
     labels = torch.tensor([record.label for record in records])
     classes = classes_to_explain(wanted, logits, labels, system.classifier.class_names)
-    ids = randomness.identify(images, [record.image_id for record in records])  # as in a run: the same maps
+    ids = randomness.identify(images, [record.image_id for record in records])  # as in a run, so that maps are equal
     maps = system.maps(images, classes, ids)
     confidence, predicted = logits.softmax(1).max(1)
     for row, record in enumerate(records):
-        said = _Said(int(predicted[row]), float(confidence[row]), int(classes[row]))
-        yield record, images[row], {name: value[row].cpu() for name, value in maps.items()}, said
+        answer = _Answer(int(predicted[row]), float(confidence[row]), int(classes[row]))
+        yield record, images[row], {name: value[row].cpu() for name, value in maps.items()}, answer
 
 
 def classes_to_explain(wanted: str, logits: Tensor, labels: Tensor, names: tuple[str, ...] | None) -> Tensor:
-    """The class that each map is read for: int64 N.
+    """Choose the class that each image's maps explain.
 
     Args:
         wanted: ``predicted``, ``label``, a class name or a class number.
         logits: N x K.
         labels: int64 N.
-        names: the classifier's class names.
+        names: the classifier's class names; None if it has none.
+
+    Returns:
+        Classes, int64 N, on the device of ``logits``.
 
     Raises:
         InputError: an unknown class, or a label that the classifier does not have.
@@ -187,33 +210,31 @@ def classes_to_explain(wanted: str, logits: Tensor, labels: Tensor, names: tuple
     return torch.full((len(logits),), number, dtype=torch.int64, device=logits.device)
 
 
-def _note(
+def _save(
     store: ExplainedFolder,
     system: System,
     place: int,
     record: Record,
     image: Tensor,
     maps: dict[str, Tensor],
-    said: _Said,
+    answer: _Answer,
 ) -> tuple[Explained, Unit]:
-    """Write one image and its maps; returns its entry, and its part of the sheet."""
+    """Write one image and its maps. Return its entry, and its pictures for the sheet."""
     levels = (image.cpu() * 255).round().to(torch.uint8).numpy()
     pixels: Pixels = levels[0] if len(levels) == 1 else np.ascontiguousarray(levels.transpose(1, 2, 0))
-    # Small images are enlarged before the map is laid over them, which is then smooth.
+    # Enlarge small images before the map is laid over them, so that the map is smooth.
     whole = colour(pixels) if max(pixels.shape[:2]) > SIDE else fitted(colour(pixels), SIDE)
     heats = {name: overlay(whole, value.numpy()) for name, value in maps.items()}
     file = store.save_picture("images", place, record.image_id, pixels)
     overlays = {name: store.save_overlay(name, place, record.image_id, heat) for name, heat in heats.items()}
     store.add_maps(record.image_id, maps)
     label = None if record.label == NO_LABEL else record.label
-    entry = Explained(
-        record.image_id, record.path, label, said.predicted, said.confidence, said.explained, file, overlays
-    )
-    caption = f"{_name(system, said.predicted)}: {100 * said.confidence:.0f} %"
-    if label is not None and label != said.predicted:
+    entry = Explained(record.image_id, record.path, label, **vars(answer), image=file, overlays=overlays)
+    caption = f"{_name(system, answer.predicted)}: {100 * answer.confidence:.0f} %"
+    if label is not None and label != answer.predicted:
         caption += f" (label: {_name(system, label)})"
-    if said.explained != said.predicted:
-        caption += f", maps for {_name(system, said.explained)}"
+    if answer.explained != answer.predicted:
+        caption += f", maps for {_name(system, answer.explained)}"
     shown = tuple(fitted(picture, SIDE) for picture in (whole, *heats.values()))
     return entry, Unit(shown, caption=caption)
 

@@ -1,4 +1,4 @@
-"""The folder that explanations are written to."""
+"""The output folder of ``underfire explain``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import json
 import re
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +14,32 @@ from PIL import Image
 from torch import Tensor
 
 from underfire.errors import StoreError
+from underfire.reports.output import storing
 from underfire.reports.pictures import Pixels
 
 MADE_BY = "underfire explain"
-_OURS = re.compile(
+_OURS = re.compile(  # all paths that an explanation may have in its folder
     r"maps\.(json|safetensors|png)|images(/\d{6,}-[\w.-]*\.png)?|overlays(/[\w+-]+(/\d{6,}-[\w.-]*\.png)?)?", re.ASCII
 )
 
 
 class ExplainedFolder:
-    """Making one only checks the folder; what an earlier call left goes when the first picture comes.
+    """The output folder of ``underfire explain``: pictures, maps and their list.
+
+    Creating the object only checks the folder. The files of an earlier call are deleted when the first picture is
+    saved.
+
+    Args:
+        folder: the folder; made if it does not exist.
+        overwrite: replace the files of an earlier call.
 
     Raises:
-        StoreError: the folder holds something and ``overwrite`` was not given, holds files of others, or cannot be
-            written.
+        StoreError: ``folder`` is a file, is not empty although ``overwrite`` is False, or holds files that
+            ``underfire explain`` did not write.
     """
 
     def __init__(self, folder: Path, overwrite: bool = False) -> None:
         self.folder = folder
-        self._clear = False
         self._begun = False
         self._maps: dict[str, Tensor] = {}
         if folder.exists() and not folder.is_dir():
@@ -47,9 +53,10 @@ class ExplainedFolder:
             )
         if held:
             self._check_ours()
-            self._clear = True
+        self._clear = bool(held)
 
     def _check_ours(self) -> None:
+        """Refuse a folder that holds anything that ``underfire explain`` did not write."""
         inside = [(entry, entry.relative_to(self.folder).as_posix()) for entry in sorted(self.folder.rglob("*"))]
         foreign = [name for entry, name in inside if entry.is_symlink() or not _OURS.fullmatch(name)]
         try:
@@ -63,52 +70,63 @@ class ExplainedFolder:
                 "Choose another folder."
             )
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StoreError(f"output folder {self.folder} cannot be written: {error.strerror or error}.") from error
-
     def _begin(self) -> None:
+        """Delete the files of an earlier call, and mark the folder as one of ``underfire explain``; once."""
         if self._begun:
             return
         self._begun = True
         if self._clear:
-            # maps.json goes last: without it, nothing tells any more that the rest is ours.
+            # maps.json is deleted last: without it, --overwrite would refuse the remaining files.
             for entry in sorted(self.folder.iterdir(), key=lambda entry: entry.name == "maps.json"):
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         self.folder.mkdir(parents=True, exist_ok=True)
-        # From the first file on, so that --overwrite also replaces what was cut off.
+        # It is written first, so that --overwrite also replaces the files of an interrupted call.
         (self.folder / "maps.json").write_text(json.dumps({"made_by": MADE_BY, "finished": False}))
 
     def save_overlay(self, interpreter: str, place: int, image_id: str, pixels: Pixels) -> str:
-        """Write a picture of an interpreter's map, whose name may hold a path. Returns its path in the folder."""
+        """Write the picture of a map as PNG.
+
+        Args:
+            interpreter: the interpreter's name, which may hold any characters.
+            place: the image's number in the folder.
+            image_id: the image's id.
+            pixels: uint8 H x W x 3.
+
+        Returns:
+            The picture's path in the folder; different interpreters have different paths.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
         safe = re.sub(r"[^A-Za-z0-9+-]+", "_", interpreter)
-        if re.search(r"[^\w:+-]", interpreter, re.ASCII) or len(safe) > 80:  # others may look like it now
+        if re.search(r"[^\w:+-]", interpreter, re.ASCII) or len(safe) > 80:  # another name may turn into the same one
             safe = f"{safe[:60]}-{zlib.crc32(interpreter.encode()):08x}"
         return self.save_picture(f"overlays/{safe}", place, image_id, pixels)
 
     def save_picture(self, part: str, place: int, image_id: str, pixels: Pixels) -> str:
-        """Write a picture losslessly. Returns its path in the folder."""
+        """Write a picture as PNG into the subfolder ``part``; otherwise as ``save_overlay``."""
         safe = re.sub(r"[^A-Za-z0-9._-]+", "_", image_id).strip("._")[-80:]
         name = f"{part}/{place:06d}-{safe}.png"
-        with self._writing():
+        with storing(f"output folder {self.folder}"):
             self._begin()
             (self.folder / part).mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(self.folder / name)
         return name
 
     def add_maps(self, image_id: str, maps: Mapping[str, Tensor]) -> None:
-        """Keep the maps h x w of an image, by interpreter, for ``finish``."""
+        """Keep an image's maps h x w, by interpreter, in memory until ``finish`` writes them."""
         for name, value in maps.items():
             self._maps[f"{name}/{image_id}"] = value.contiguous().clone()
 
     def finish(self, content: Mapping[str, Any], sheet: Image.Image) -> None:
-        """Write maps, sheet, and ``maps.json`` with ``content``, which says that all is there."""
+        """Write the maps, the sheet, and ``maps.json``, which holds ``content`` and marks the folder as finished.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
         from safetensors.torch import save_file
 
-        with self._writing():
+        with storing(f"output folder {self.folder}"):
             self._begin()
             save_file(self._maps, self.folder / "maps.safetensors")
             sheet.save(self.folder / "maps.png", optimize=True)

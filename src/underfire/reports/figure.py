@@ -1,4 +1,4 @@
-"""The figure of one or more runs: some images and their maps before and under the attacks, as one PNG."""
+"""The figure of one or more runs: images and their maps, clean and under the attacks, as one PNG."""
 
 from __future__ import annotations
 
@@ -12,25 +12,31 @@ from underfire.reports.output import writing
 from underfire.reports.pictures import Pixels, Values, colour, difference, fitted, overlay
 from underfire.reports.sheet import Band, Text, Unit, sheet
 from underfire.reports.wording import wording
-from underfire.reports.words import caution, with_interval
+from underfire.reports.words import caution, map_titles, with_interval
 from underfire.runs.comparison import Case, Comparison
 from underfire.text import plain
 
 SIDE, SIDE_OF_MANY = 128, 96
+"""The size of pictures in pixels, with one pair of attack and interpreter, and with several."""
 
 
 def write_figure(runs: Sequence[Path], out: Path, rows: int = 6) -> Path:
-    """Draw clean image, adversarial image, ten times their difference, and the maps: benign, and under the attacks.
+    """Draw a figure: images, ten times their change, and their maps, benign and under the attacks.
 
-    Attacks on the same images and classifier share rows, with columns for each interpreter; others follow below.
+    Attacks on the same images and classifier share the rows, with columns for each attack and interpreter. Attacks on
+    other images or classifiers follow below.
 
     Args:
         runs: folders that ``underfire attack`` wrote.
         out: the PNG file. Its folder is made if it does not exist.
-        rows: images per group of attacks, chosen evenly over the map distances, the best and the worst among them.
+        rows: the number of images for attacks that share rows, at least 1. They are spread evenly over the map
+            distances, the smallest and the largest included.
+
+    Returns:
+        ``out``.
 
     Raises:
-        InputError: no runs, or fewer than one row.
+        InputError: ``runs`` is empty, or ``rows`` is less than 1.
         StoreError: a folder holds no finished run, or ``out`` cannot be written.
     """
     if rows < 1:
@@ -44,7 +50,7 @@ def write_figure(runs: Sequence[Path], out: Path, rows: int = 6) -> Path:
 
 
 def _groups(accounts: Sequence[Account]) -> list[list[Account]]:
-    """Group attacks on the same classifier and images, in the order of the first of each group."""
+    """Group attacks on the same classifier and images; groups in the order of their first attacks."""
     groups: dict[tuple[object, ...], list[Account]] = {}
     for account in accounts:
         record = account.run.record
@@ -76,7 +82,7 @@ def _group(accounts: Sequence[Account], rows: int, above: int) -> list[Text | Ba
 
 
 def _headline(account: Account, asked: str, interpreter: str | None) -> str:
-    """Write joint success with its limit, its control, and what speaks against it."""
+    """Write joint success with its limit, its control, and a caution if there is a reason."""
     said = f"{asked}: {with_interval(account.joint('attack', interpreter))}"
     if interpreter is not None and account.part.keeps:
         said += f" (distance below {account.part.mean_limit(interpreter):.3f})"
@@ -88,21 +94,21 @@ def _headline(account: Account, asked: str, interpreter: str | None) -> str:
 
 def _caption(accounts: Sequence[Account], count: int) -> str:
     first, name = accounts[0], plain(accounts[0].part.interpreters[0])
-    how = (
+    text = (
         f"{count} of {first.attacked} images, evenly spread over the distance of the {name} map to the wanted one, "
         "from the nearest to the farthest."
         if count > 1
         else f"The image in the middle of {first.attacked}, by the distance of its {name} map to the wanted one."
     )
-    how += (
+    text += (
         " Difference: ten times, around grey. Maps lie over the image that they were read from; yellow marks what "
         "matters most. Distance: mean absolute difference from the wanted map, in [0, 1]."
     )
     if first.run.has_masks:
-        how += " The line is the object's true outline."
+        text += " The line is the object's true outline."
     if len(accounts) > 1:
-        how += f" The adversarial image is that of {first.part.title}."
-    return how
+        text += f" The adversarial image is that of {first.part.title}."
+    return text
 
 
 def _images(part: Comparison, case: Case, side: int, titled: bool) -> Unit:
@@ -118,12 +124,12 @@ def _images(part: Comparison, case: Case, side: int, titled: bool) -> Unit:
 
 
 def _maps(part: Comparison, case: Case, side: int, titled: bool) -> Unit:
-    roles = [role for role in ("clean", "control", "attack") if part.has(role)]
+    titles = map_titles(part)
     done = wording(part.keeps).done
     kept = {"joint": done, "class": f"not {done}", "failed": "failed"}[case.verdict]
-    distances = [f"{case.rows[role]['map_l1_target']:.3f}" for role in roles]
-    pictures = [map_picture(part, case, role, side) for role in roles]
-    heads = [{"clean": "benign map", "control": "prediction only"}.get(role, f"under {part.attack}") for role in roles]
+    distances = [f"{case.rows[role]['map_l1_target']:.3f}" for role in titles]
+    pictures = [map_picture(part, case, role, side) for role in titles]
+    heads = list(titles.values())
     notes = ["distance" if part.keeps else f"distance {distances[0]}", *distances[1:-1], f"{distances[-1]}, {kept}"]
     wanted = part.wanted(case.interpreter, case.image_id)
     if wanted is not None:
@@ -135,7 +141,7 @@ def _maps(part: Comparison, case: Case, side: int, titled: bool) -> Unit:
 
 
 def map_picture(part: Comparison, case: Case, role: str, side: int) -> Pixels:
-    """Draw a map over the image that it was read from, with the object's true outline if the data know it."""
+    """Draw a map over its image, with the object's true outline if the data have masks: uint8 H x W x 3."""
     return _over(part, case, role, part.map(role, case.interpreter, case.image_id), side)
 
 

@@ -1,4 +1,4 @@
-"""The page's gallery: some images of each comparison as small data URIs, with their maps and verdicts."""
+"""The page's gallery: images of each comparison with their maps and verdicts, as data URIs."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from PIL import Image, features
 from underfire.reports.account import Account
 from underfire.reports.outline import outline_path
 from underfire.reports.pictures import Pixels, Values, difference, veil
+from underfire.reports.words import map_titles
 from underfire.runs.comparison import Case, Comparison, Verdict
 from underfire.text import plain
 
 SMALL = 96
-"""Images up to this size are stored exactly, and their pixels are shown as squares."""
+"""Images up to this size in pixels are stored exactly, and their pixels are shown as squares."""
 LARGEST = 256
-"""The size at which the page shows larger images."""
+"""Larger images are reduced to this size in pixels."""
 LEVELS = 48
-"""Levels of a map: more than an eye tells apart, and a third of the bytes."""
+"""Maps are rounded to so many levels: more than an eye can tell apart, in a third of the bytes."""
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """A map that lies over the image that it was read from.
+    """A map that the page lays over an image.
 
     Args:
-        title: what the map is.
-        under: the name of that image on the card.
+        title: the caption, such as "benign map".
+        under: the name of the image below, a key of ``Card.images``.
         veil: the coloured map as a data URI.
         alt: a description for screen readers.
         distance: the distance to the wanted map; None for the wanted map itself.
@@ -45,7 +46,10 @@ class Overlay:
 
 @dataclass(frozen=True)
 class MapRow:
-    """One interpreter's maps of an image, the verdict, and the distance of the attacked map to the wanted one."""
+    """One interpreter's maps of an image, with the verdict in ``words``.
+
+    ``distance`` is that of the map under the attack to the wanted map.
+    """
 
     interpreter: str
     verdict: Verdict
@@ -56,7 +60,20 @@ class MapRow:
 
 @dataclass(frozen=True)
 class Card:
-    """One image of a comparison: names, pictures as data URIs by name, and a row of maps for each interpreter."""
+    """One image of a comparison.
+
+    Args:
+        comparison: the comparison's number on the page.
+        title, path: the image's id, and its file.
+        order: the image's place among the attacked images.
+        label, target: the names of its own class and of the target class.
+        width, height: its size in pixels.
+        small: True if it is stored exactly.
+        images: data URIs by name: ``clean``, ``attack``, ``difference``, and ``control`` if there is one.
+        outline: the true mask's outline as an SVG path; empty if the data have no masks.
+        mask_size: the height and width of the mask, or (0, 0).
+        rows: the maps, a row for each interpreter.
+    """
 
     comparison: int
     title: str
@@ -77,7 +94,9 @@ def cards(account: Account, number: int, count: int) -> list[Card]:
     """Make the cards of at most ``count`` images, chosen evenly over the map distances, in the data's order.
 
     Args:
-        number: the comparison's place on the page.
+        account: the comparison.
+        number: the comparison's number on the page.
+        count: the largest number of cards.
     """
     part = account.part
     return [
@@ -112,13 +131,11 @@ def _card(account: Account, number: int, cases: Sequence[Case]) -> Card:
 
 
 def _row(part: Comparison, case: Case, words: str) -> MapRow:
-    titles = {"clean": "benign map", "control": "prediction only", "attack": f"under {plain(part.attack)}"}
     overlays = []
-    for role, title in titles.items():
-        if part.has(role):
-            values = part.map(role, case.interpreter, case.image_id)
-            distance = None if part.keeps and role == "clean" else case.rows[role]["map_l1_target"]
-            overlays.append(_overlay(case, title, role, values, distance))
+    for role, title in map_titles(part).items():
+        values = part.map(role, case.interpreter, case.image_id)
+        distance = None if part.keeps and role == "clean" else case.rows[role]["map_l1_target"]
+        overlays.append(_overlay(case, title, role, values, distance))
     wanted = part.wanted(case.interpreter, case.image_id)
     if wanted is not None:
         overlays.insert(1, _overlay(case, "wanted map", "clean", wanted, None))
@@ -132,7 +149,10 @@ def _overlay(case: Case, title: str, under: str, values: Values, distance: float
 
 
 def data_uri(image: Pixels) -> str:
-    """Encode an image for the page: exactly if it is small, otherwise at most 256 pixels large and compressed."""
+    """Encode an image, uint8 H x W or H x W x 3, as a data URI.
+
+    It is exact up to 96 pixels. Larger images are compressed with loss, and are at most 256 pixels large.
+    """
     picture = Image.fromarray(image)
     if max(picture.size) > LARGEST:
         picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
@@ -144,7 +164,10 @@ def data_uri(image: Pixels) -> str:
 
 
 def map_uri(values: Values) -> str:
-    """Encode a map: coloured, and transparent where it is 0. Exact up to 1/94, at most 128 pixels large."""
+    """Encode a map h x w in [0, 1] as a coloured data URI that is transparent at 0.
+
+    Values are rounded by at most 1/94, and maps larger than 128 pixels are reduced to it.
+    """
     coarse = np.rint(values * (LEVELS - 1)) / (LEVELS - 1)
     picture = Image.fromarray(veil(coarse))
     if max(picture.size) > 128:

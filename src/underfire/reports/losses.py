@@ -1,4 +1,4 @@
-"""The losses of a masker's training as one picture."""
+"""The loss curves of a masker's training, as one picture."""
 
 from __future__ import annotations
 
@@ -24,7 +24,14 @@ Series = dict[str, dict[str, list[float]]]
 
 
 def write_losses(table: Path, out: Path) -> Path:
-    """Draw the losses in ``table`` (columns phase, step, name, value) to the PNG file ``out``, one curve per name.
+    """Draw the losses of a training, with one curve for each loss in each phase.
+
+    Args:
+        table: a CSV file with the columns phase, step, name and value.
+        out: the PNG file to write.
+
+    Returns:
+        ``out``.
 
     Raises:
         StoreError: ``table`` cannot be read, or ``out`` cannot be written.
@@ -44,7 +51,11 @@ def write_losses(table: Path, out: Path) -> Path:
 
 
 def read_losses(table: Path) -> Series:
-    """Read values by phase and name, in the order of steps."""
+    """Read the values by phase and name, in the order of the rows.
+
+    Raises:
+        StoreError: ``table`` cannot be read, or has other columns.
+    """
     found: Series = {}
     try:
         with table.open(newline="") as file:
@@ -56,7 +67,7 @@ def read_losses(table: Path) -> Series:
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
-    """Average the known values in a window of a fiftieth of all values around each; NaN if there is none."""
+    """Average around each value, over a fiftieth of all values. NaN values are left out; an empty window gives NaN."""
     known = np.array(values, dtype=np.float64)
     reach = max(1, len(known) // 100)
     means = []

@@ -1,4 +1,4 @@
-"""The outline of an object's true mask: as lines for the page, and drawn into a picture."""
+"""Outlines of masks: as an SVG path for the page, and drawn into a picture."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Mask = npt.NDArray[np.bool_]
 
 
 def outline_path(mask: Mask) -> str:
-    """The edges between inside and outside as an SVG path, in pixels of the mask H x W.
+    """Return the outline of a mask H x W as an SVG path in the mask's pixels.
 
-    Each straight run of edges is one line (``M2 3h4``). There is none where the object touches the picture's border.
+    Each straight piece is one command, such as ``M2 3h4``. Along the picture's border no line is drawn.
     """
     rows = [f"M{x} {y}h{n}" for y, x, n in _runs(mask[:-1] != mask[1:])]
     columns = [f"M{x} {y}v{n}" for x, y, n in _runs((mask[:, :-1] != mask[:, 1:]).T)]
@@ -21,7 +21,7 @@ def outline_path(mask: Mask) -> str:
 
 
 def _runs(edges: Mask) -> list[tuple[int, int, int]]:
-    """(line, start, length) of each run of edges; line ``i`` lies between the mask's ``i`` - 1 and ``i``."""
+    """Find runs of True in each row. Returns (row + 1, start, length), the coordinates of a line below that row."""
     padded = np.zeros((edges.shape[0], edges.shape[1] + 2), dtype=np.int8)
     padded[:, 1:-1] = edges
     turns = np.diff(padded, axis=1)
@@ -30,9 +30,13 @@ def _runs(edges: Mask) -> list[tuple[int, int, int]]:
 
 
 def draw_outline(picture: Pixels, mask: Mask) -> Pixels:
-    """A copy of ``picture`` H x W x 3 with the mask's outline: white just inside, black just outside.
+    """Draw the outline of a mask into a copy of a picture: white just inside, black just outside.
 
-    Two tones, so that it shows on any ground. The mask is enlarged to the picture by nearest pixel.
+    With two tones it can be seen on any background.
+
+    Args:
+        picture: uint8 H x W x 3.
+        mask: bool, of any size; it is resized to the picture by nearest pixel.
     """
     height, width = picture.shape[:2]
     ys = ((np.arange(height) + 0.5) * mask.shape[0] / height).astype(int)
@@ -45,7 +49,7 @@ def draw_outline(picture: Pixels, mask: Mask) -> Pixels:
 
 
 def _beside(mask: Mask) -> Mask:
-    """Pixels with a neighbour (up, down, left, right) in ``mask``."""
+    """Mark the pixels that have a neighbour (up, down, left, right) in ``mask``."""
     padded = np.pad(mask, 1)
     found: Mask = padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
     return found

@@ -1,4 +1,4 @@
-"""Writing a file so that it is never there in part."""
+"""Writing files: errors that name the file, and no half-written files."""
 
 from __future__ import annotations
 
@@ -10,24 +10,31 @@ from underfire.errors import StoreError
 
 
 @contextmanager
+def storing(what: str) -> Iterator[None]:
+    """Turn an ``OSError`` inside the context into a ``StoreError``: "``what`` cannot be written: ..."."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{what} cannot be written: {error.strerror or error}.") from error
+
+
+@contextmanager
 def writing(out: Path, kind: str) -> Iterator[Path]:
-    """Yield a path beside ``out`` to write to, which then replaces ``out``. Folders are made if they do not exist.
+    """Yield a temporary path beside ``out``, which replaces ``out`` when it is written. Missing folders are made.
 
     Args:
-        out: the file.
-        kind: what the file is, for the error message, such as ``page``.
+        out: the file to write.
+        kind: the kind of file, for the error message, such as ``page``.
 
     Raises:
         StoreError: the file cannot be written.
     """
     part = out.with_name(f"{out.name}.part")
-    try:
+    with storing(f"{kind} {out}"):
         out.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield part
             part.replace(out)
-        except BaseException:
+        except BaseException:  # whatever stops the writing, Ctrl-C too, leaves no half-written file
             part.unlink(missing_ok=True)
             raise
-    except OSError as error:
-        raise StoreError(f"{kind} {out} cannot be written: {error.strerror or error}.") from error

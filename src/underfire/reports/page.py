@@ -1,4 +1,4 @@
-"""The page of one or more runs: one HTML file that needs nothing beside it."""
+"""The page of one or more runs: one HTML file that needs no other file and no network."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from typing import Any
 from underfire.attacks.measure import Measure
 from underfire.errors import InputError
 from underfire.reports import curves, trust, words
-from underfire.reports.account import Account, Interval, accounts_of, labels_of, open_accounts
+from underfire.reports.account import Account, Interval, labels_of, open_accounts
 from underfire.reports.columns import ARROWS, as_text, page_columns
 from underfire.reports.gallery import cards
 from underfire.reports.output import writing
-from underfire.runs.run import Run
 from underfire.text import plain
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -30,7 +29,7 @@ CONTROLS = {
     "noise": "random noise",
     "control": "prediction only",
 }
-"""What was done to the images, by role."""
+"""The change of the images, by the role of a control."""
 
 
 def write_page(runs: Sequence[Path], out: Path, title: str | None = None, gallery: int = 60) -> Path:
@@ -39,11 +38,15 @@ def write_page(runs: Sequence[Path], out: Path, title: str | None = None, galler
     Args:
         runs: folders that ``underfire attack`` wrote.
         out: the HTML file. Its folder is made if it does not exist.
-        title: the page's title; made from the runs if None.
-        gallery: the largest number of images in the gallery, over all runs: chosen evenly over the map distances.
+        title: the page's title; if None, the attacks, classifiers and interpreters.
+        gallery: the largest number of images in the gallery, for all runs together, at least 0. They are spread evenly
+            over the map distances.
+
+    Returns:
+        ``out``.
 
     Raises:
-        InputError: no runs, or a negative gallery.
+        InputError: ``runs`` is empty, or ``gallery`` is negative.
         StoreError: a folder holds no finished run, or ``out`` cannot be written.
     """
     if gallery < 0:
@@ -54,23 +57,18 @@ def write_page(runs: Sequence[Path], out: Path, title: str | None = None, galler
     return out
 
 
-def render(runs: Sequence[Run], title: str | None = None, gallery: int = 60) -> str:
-    """Return the page as text; arguments as for ``write_page``."""
-    return _render([account for run in runs for account in accounts_of(run)], title, gallery)
-
-
 def _render(accounts: Sequence[Account], title: str | None, gallery: int) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,  # every name on the page is somebody else's text
+        autoescape=True,  # names on the page come from outside, and may hold HTML
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     count = len(accounts)
-    # Each comparison gets its share of the gallery; the first ones get what cannot be shared evenly.
+    # Divide the gallery among the comparisons; the first ones get one image more if it cannot be divided evenly.
     shares = [gallery // count + (number < gallery % count) for number in range(count)]
     parts = [
         _part(account, number, label, share)
@@ -93,13 +91,13 @@ def _render(accounts: Sequence[Account], title: str | None, gallery: int) -> str
         script=script,
         style=style,
         library=_packed(library) if library else "",
-        # Nothing may be loaded, and only these scripts may run, whatever a name on the page says.
+        # The browser loads nothing and runs only these scripts, even if a name on the page holds HTML.
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed}",
     )
 
 
 def _unbroken(text: str) -> str:
-    """Keep a share and its interval on one line."""
+    """Keep a share and its interval on one line, with spaces that do not break."""
     return re.sub(r" (%|\[\d+,|\d+\])", "\u00a0\\1", text)
 
 
@@ -130,7 +128,7 @@ def _part(account: Account, number: int, label: str, share: int) -> dict[str, An
 
 
 def _trust(accounts: Sequence[Account], labels: Sequence[str]) -> list[tuple[str, list[trust.Remark]]]:
-    """List headings and remarks: for a run with several attacks, those on the whole run first."""
+    """List headings with remarks. If a run has several attacks, the remarks on the whole run come first."""
     if len(accounts) == 1:
         return [("", trust.trust(accounts))]
     found = []
@@ -143,7 +141,7 @@ def _trust(accounts: Sequence[Account], labels: Sequence[str]) -> list[tuple[str
 
 
 def _records(accounts: Sequence[Account]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """List each run's folder with the lines of its record."""
+    """List the name of each run's folder with the lines of its record."""
     runs = {id(account.run): account.run for account in accounts}
     return [(plain(run.path.name), _record(run.record)) for run in runs.values()]
 
@@ -158,7 +156,7 @@ def _headline(account: Account, asked: str, interpreter: str | None) -> dict[str
 
 
 def _share(interval: Interval) -> dict[str, Any]:
-    """Format a share, and its interval as places on a line from 0 to 100."""
+    """Format a share with its interval: as text, and in percent for the bar."""
     mean, low, high = (100 * (interval[key] or 0.0) for key in ("mean", "low", "high"))
     share, _, bounds = words.with_interval(interval).partition(" [")
     return {
@@ -171,7 +169,7 @@ def _share(interval: Interval) -> dict[str, Any]:
 
 
 def _table(account: Account, interpreter: str, columns: Sequence[Measure]) -> dict[str, Any]:
-    """Make the rows of one interpreter: controls first, then the attack, then its difference from the control."""
+    """Make the table of one interpreter: its controls, the attack, and the attack minus its control."""
     part = account.part
     rows = []
     for role, name in part.names.items():
@@ -200,7 +198,7 @@ def _cell(interval: Interval | None, digits: int, signed: bool) -> dict[str, str
 
 
 def _record(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """List the content of ``run.json``, one line per value, with nested names joined by dots."""
+    """List the content of ``run.json``: a name, with dots for nested ones, and a value."""
     lines: list[tuple[str, str]] = []
     for key, value in record.items():
         if isinstance(value, dict):
@@ -222,7 +220,10 @@ def _plotly() -> str:
 
 @lru_cache(maxsize=1)
 def _packed(code: str) -> str:
-    """Compress code for the browser to unpack: a third of the size, and nothing in it can end the script element."""
+    """Compress code for the browser to unpack.
+
+    It takes a third of the size, and cannot contain ``</script>``, which would end the script element.
+    """
     return base64.b64encode(gzip.compress(code.encode(), 9, mtime=0)).decode("ascii")
 
 

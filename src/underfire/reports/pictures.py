@@ -1,4 +1,4 @@
-"""Pictures from images and maps: heat colours, overlays, differences, enlargements. Pure functions on arrays."""
+"""Pictures from images and maps: heat colours, overlays, differences, resizing. Pure functions on arrays."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from underfire.errors import InputError
 Pixels = npt.NDArray[np.uint8]
 Values = npt.NDArray[np.floating]
 
-# From dark violet over rose and orange to yellow. Lightness rises in even steps, so that the order of values shows
-# without any sense of hue, in print, and to the colour-blind.
+# From dark violet over rose and orange to yellow. Lightness rises in even steps, so that higher values also look higher
+# in grey print and to colour-blind readers.
 ANCHORS: tuple[tuple[int, int, int], ...] = (
     (26, 20, 62),
     (78, 32, 116),
@@ -23,14 +23,22 @@ ANCHORS: tuple[tuple[int, int, int], ...] = (
     (255, 229, 110),
 )
 OPACITY = 0.85
+"""The opacity of heat at the value 1."""
 BACKGROUND = 0.8
+"""The brightness of the grey image below a map, as a factor."""
 
 
 def heat(values: Values) -> Pixels:
-    """Colours for ``values`` in [0, 1], of any shape S: uint8 S x 3. Values outside are clipped.
+    """Turn values into colours.
+
+    Args:
+        values: in [0, 1], of any shape S; values outside are clipped.
+
+    Returns:
+        uint8 S x 3.
 
     Raises:
-        InputError: for NaN, which has no colour.
+        InputError: a value is NaN, which has no colour.
     """
     values = _finite(values)
     places = np.linspace(0, 1, len(ANCHORS))
@@ -39,25 +47,31 @@ def heat(values: Values) -> Pixels:
 
 
 def opacity(values: Values) -> npt.NDArray[np.float64]:
-    """How strongly heat covers the image below: none at 0, so that the image stays visible, 0.85 at 1."""
+    """Return the opacity of heat over an image: from 0 at the value 0, where the image stays visible, to 0.85 at 1."""
     return OPACITY * _finite(values).astype(np.float64).clip(0, 1)
 
 
 def veil(values: Values) -> Pixels:
-    """Heat with its opacity, uint8 h x w x 4: to be laid over a grey image by whoever shows it."""
+    """Turn a map h x w in [0, 1] into heat with opacity, uint8 h x w x 4, for the page to lay over a grey image."""
     alpha = np.rint(opacity(values) * 255).astype(np.uint8)
     return np.concatenate([heat(values), alpha[..., None]], axis=-1)
 
 
 def overlay(image: Pixels, values: Values) -> Pixels:
-    """The map over the image, which turns grey and darker, so that every colour is the map's: uint8 H x W x 3.
+    """Lay a map over an image. The image turns grey and darker, so that all colours come from the map.
 
     Args:
         image: uint8 H x W or H x W x 3.
         values: the map, h x w in [0, 1]; it is resized to the image.
+
+    Returns:
+        uint8 H x W x 3.
+
+    Raises:
+        InputError: the map holds NaN.
     """
     below = BACKGROUND * grey(image)[..., None].astype(np.float64)
-    # Colours are mixed after the map was resized, not before: between yellow and violet lies no third value.
+    # Resize the values and then colour them: a mixture of yellow and violet would not be the colour of a value between.
     large = resized(values, (image.shape[0], image.shape[1]))
     share = opacity(large)[..., None]
     mixed = below * (1 - share) + heat(large) * share
@@ -65,26 +79,33 @@ def overlay(image: Pixels, values: Values) -> Pixels:
 
 
 def resized(values: Values, size: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """A map h x w at another size (height, width): bilinear, aligned by area, averaged where it shrinks."""
+    """Resize a map h x w to ``size`` (height, width): bilinear, with pixels as areas; averaged if it shrinks."""
     source = Image.fromarray(_finite(values).astype(np.float32))
     return np.asarray(source.resize((size[1], size[0]), Image.Resampling.BILINEAR), dtype=np.float64).clip(0, 1)
 
 
 def grey(image: Pixels) -> Pixels:
-    """Luminance (ITU-R 601) of an image, uint8 H x W."""
+    """Return the luminance (ITU-R 601) of an image H x W or H x W x 3: uint8 H x W."""
     return image if image.ndim == 2 else np.asarray(Image.fromarray(image).convert("L"))
 
 
 def colour(image: Pixels) -> Pixels:
-    """The image as H x W x 3."""
+    """Return an image H x W or H x W x 3 as H x W x 3."""
     return np.repeat(image[..., None], 3, axis=-1) if image.ndim == 2 else image
 
 
 def difference(clean: Pixels, changed: Pixels, factor: int = 10) -> Pixels:
-    """What was added to an image, ``factor`` times, around middle grey: 128 means no change. uint8, as the images.
+    """Draw the change of an image around middle grey: 128 means no change.
+
+    Args:
+        clean, changed: uint8, of one shape.
+        factor: the change is multiplied by this.
+
+    Returns:
+        uint8, of the same shape.
 
     Raises:
-        InputError: where the images differ in shape.
+        InputError: the images differ in shape.
     """
     if clean.shape != changed.shape:
         raise InputError(f"clean has shape {clean.shape} and changed {changed.shape}; expected the same picture twice.")
@@ -93,9 +114,9 @@ def difference(clean: Pixels, changed: Pixels, factor: int = 10) -> Pixels:
 
 
 def fitted(image: Pixels, side: int) -> Pixels:
-    """The image about ``side`` pixels large: enlarged by a whole factor, pixel by pixel, or reduced smoothly.
+    """Resize an image so that its longer side is close to ``side`` pixels, and not more.
 
-    Enlarging never goes beyond ``side``, and reducing ends with the longer side at ``side``.
+    A small image is enlarged by a whole factor, so that its pixels become squares. A large one is reduced smoothly.
     """
     longer = max(image.shape[:2])
     if longer <= side:

@@ -1,4 +1,4 @@
-"""A sheet of pictures with captions, as one image: bands of units, lines of text between them."""
+"""Sheets: rows of pictures with captions, and lines of text between them, as one image."""
 
 from __future__ import annotations
 
@@ -23,7 +23,14 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @dataclass(frozen=True)
 class Text:
-    """A line over the whole width, wrapped where it is longer. Names in it are shown in ASCII."""
+    """A text over the whole width, wrapped if it is long, and shown in ASCII.
+
+    Args:
+        text: the text.
+        size: the font size in pixels.
+        tone: black, or grey for less important text.
+        above: free pixels above it.
+    """
 
     text: str
     size: int = BODY
@@ -33,8 +40,15 @@ class Text:
 
 @dataclass(frozen=True)
 class Unit:
-    """Pictures of one size that belong together: a title and heads over them, notes (one each) and a caption under
-    them."""
+    """Pictures side by side that belong together.
+
+    Args:
+        pictures: uint8 H x W or H x W x 3 each.
+        heads: a text above each picture.
+        notes: a text below each picture.
+        caption: a text below the whole unit.
+        title: a text above the whole unit.
+    """
 
     pictures: tuple[Pixels, ...]
     heads: tuple[str, ...] = ()
@@ -44,6 +58,7 @@ class Unit:
 
     @property
     def width(self) -> int:
+        """The width in pixels."""
         width: int = sum(picture.shape[1] for picture in self.pictures)
         return width + GAP * (len(self.pictures) - 1)
 
@@ -56,13 +71,14 @@ class Band:
 
     @property
     def width(self) -> int:
+        """The width in pixels."""
         return sum(unit.width for unit in self.units) + UNIT_GAP * (len(self.units) - 1)
 
 
 def sheet(parts: Sequence[Text | Band], least_width: int = 480) -> Image.Image:
-    """The parts under each other, on white."""
+    """Draw the parts below each other, on white, at least ``least_width`` pixels wide without the margins."""
     width = max([least_width, *(part.width for part in parts if isinstance(part, Band))])
-    # Laid out twice with the same code: once to learn the height, once to draw.
+    # Lay out twice: the first time only to learn the height, the second time to draw.
     height = _lay_out(ImageDraw.Draw(Image.new("RGB", (1, 1))), None, parts, width)
     image = Image.new("RGB", (width + 2 * MARGIN, height), PAPER)
     _lay_out(ImageDraw.Draw(image), image, parts, width)
@@ -70,6 +86,7 @@ def sheet(parts: Sequence[Text | Band], least_width: int = 480) -> Image.Image:
 
 
 def _lay_out(draw: ImageDraw.ImageDraw, image: Image.Image | None, parts: Sequence[Text | Band], width: int) -> int:
+    """Draw the parts, and return the height of the sheet. If ``image`` is None, no pictures are drawn."""
     y = MARGIN
     for part in parts:
         if isinstance(part, Text):
@@ -82,7 +99,7 @@ def _lay_out(draw: ImageDraw.ImageDraw, image: Image.Image | None, parts: Sequen
 
 def _band(draw: ImageDraw.ImageDraw, image: Image.Image | None, band: Band, top: int) -> int:
     x, tops = MARGIN, []
-    for unit in band.units:  # heads and titles of all units end at one height, so that pictures align
+    for unit in band.units:  # titles and heads come first: the pictures of all units begin below the lowest head
         y = _write(draw, unit.title, x, top, unit.width, BODY + 1, "ink") if unit.title else top
         tops.append(_columns(draw, unit, unit.heads, x, y, "muted"))
         x += unit.width + UNIT_GAP
@@ -101,7 +118,7 @@ def _band(draw: ImageDraw.ImageDraw, image: Image.Image | None, band: Band, top:
 
 
 def _columns(draw: ImageDraw.ImageDraw, unit: Unit, texts: Sequence[str], x: int, y: int, tone: Tone) -> int:
-    """One text for each picture of the unit, none for the last ones where there are fewer. Returns the lowest end."""
+    """Write one text for each picture of the unit; there may be fewer texts. Return the lowest end."""
     ends = [y]
     for picture, text in zip(unit.pictures, texts, strict=False):
         ends.append(_write(draw, text, x, y, picture.shape[1] + GAP, BODY - 1, tone))
@@ -110,7 +127,7 @@ def _columns(draw: ImageDraw.ImageDraw, unit: Unit, texts: Sequence[str], x: int
 
 
 def _write(draw: ImageDraw.ImageDraw, text: str, x: int, y: int, width: int, size: int, tone: Tone) -> int:
-    """Write wrapped text; returns where the next line would begin."""
+    """Write wrapped text. Return the y at which a next line would begin."""
     font, ink = _font(size), INK if tone == "ink" else MUTED
     for line in wrapped(ascii_only(text), width, size):
         draw.text((x, y), line, fill=ink, font=font)
@@ -119,7 +136,7 @@ def _write(draw: ImageDraw.ImageDraw, text: str, x: int, y: int, width: int, siz
 
 
 def wrapped(text: str, width: int, size: int) -> list[str]:
-    """``text`` cut into lines of at most ``width`` pixels: between words, or within one that is longer than a line."""
+    """Cut text into lines of at most ``width`` pixels. Only words that are longer than a line are broken."""
     font, lines = _font(size), [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
@@ -137,5 +154,5 @@ def wrapped(text: str, width: int, size: int) -> list[str]:
 
 @lru_cache(maxsize=8)
 def _font(size: int) -> Font:
-    """Pillow's own font: the same on every machine."""
+    """Return Pillow's built-in font, which is the same on every machine."""
     return ImageFont.load_default(size)

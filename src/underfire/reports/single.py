@@ -1,4 +1,4 @@
-"""One image file, as data without a label."""
+"""A single image file as a data set without labels."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from underfire.errors import InputError
 from underfire.runs.inputs import InputSettings
 
 NO_LABEL = -1
+"""The label of images without a label."""
 
 
 class SingleImage(ImageData):
-    """The image in the file at ``path``; its id is the file's name."""
+    """The data set of one image file. The image's id is the file's name."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -42,10 +43,15 @@ class SingleImage(ImageData):
 
 
 def open_images(config: InputSettings, device: torch.device) -> tuple[ImageData, Classifier]:
-    """What ``config`` names, where its ``data`` may also be one image file; the classifier is on ``device``.
+    """Open data and classifier. In contrast to ``config.open``, ``config.data`` may also be one image file.
+
+    Args:
+        config: the names of data and classifier, with their options.
+        device: the device that the classifier is moved to.
 
     Raises:
-        UnderfireError: as ``open`` does.
+        InputError: a class map is given for one image.
+        UnderfireError: data or classifier cannot be opened, as in ``config.open``.
     """
     path = Path(os.path.expanduser(config.data))
     if path.suffix.lower() not in IMAGE_SUFFIXES or not os.path.isfile(path):

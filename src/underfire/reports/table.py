@@ -22,7 +22,7 @@ _NUMBERS = len("0.000-0.000")
 
 
 def summary_table(*runs: Run) -> Group:
-    """Show one or more runs: joint success first, then a table per interpreter with a row per attack and control."""
+    """Show one or more runs: joint success first, then a table of controls and attack for each interpreter."""
     accounts = [account for run in runs for account in accounts_of(run)]
     columns = summary_columns(accounts)
     parts: list[Text | Table] = []
@@ -32,7 +32,7 @@ def summary_table(*runs: Run) -> Group:
     width = min(_WIDTH - len(columns) * (_NUMBERS + 1), max(map(len, names)))
     for account, label in zip(accounts, labels_of(accounts), strict=True):
         for name in account.part.interpreters:
-            # Names stand over the table, because many are wider than a column could be.
+            # Names stand above the table, because many are wider than a column can be.
             shown = plain(name) if len(accounts) == 1 else label
             if len(accounts) > 1 and len(account.part.interpreters) > 1:
                 shown += f": maps of {plain(name)}"
@@ -45,7 +45,7 @@ def summary_table(*runs: Run) -> Group:
 
 
 def _headline(account: Account, interpreter: str | None) -> Text:
-    """Write joint success in one sentence, which ends with what speaks against it."""
+    """Write joint success in one sentence, with a caution at its end if there is a reason."""
     part, words = account.part, account.wording
     joint = account.joint("attack", interpreter)
     line = Text("Joint success: ").append(with_interval(joint), style="bold")

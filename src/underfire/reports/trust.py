@@ -1,4 +1,4 @@
-"""Remarks on how far to trust a run: its controls, its numbers of images and steps, and what speaks against them."""
+"""Remarks on how far to trust a run, from its controls and its numbers of images and steps."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def _remark(careful: bool, text: str) -> Remark:
 
 
 def cautions(run: Run) -> list[str]:
-    """List the remarks that speak against the numbers of a run."""
+    """List the texts of the remarks that give a reason to doubt the numbers of a run."""
     return [remark.text for remark in trust(accounts_of(run)) if remark.kind == "careful"]
 
 
 def trust(accounts: Sequence[Account]) -> list[Remark]:
-    """List all remarks on the comparisons of one run, each once. Only what the run recorded is judged."""
+    """List all remarks on the comparisons of one run, without repetitions. Only what the run recorded is judged."""
     remarks = _on_images(accounts[0])
     for account in accounts:
         remarks += on_comparison(account)
@@ -41,7 +41,7 @@ def trust(accounts: Sequence[Account]) -> list[Remark]:
 
 
 def on_run(account: Account) -> list[Remark]:
-    """List the remarks that hold for all comparisons of the account's run."""
+    """List the remarks on the run of ``account`` that are the same for all its attacks."""
     return [*_on_images(account), *_on_attack(account)]
 
 
@@ -152,7 +152,7 @@ def _on_large_noise(account: Account) -> list[Remark]:
 
 
 def _on_small_change(account: Account) -> list[Remark]:
-    """Remark on noise of a fixed size that is much larger than what the attack did: the limit is then too wide."""
+    """Warn if the noise control has a fixed size and is much larger than the attack's change: the limit is too wide."""
     size = account.noise_size
     if size is None or not account.part.keeps:
         return []

@@ -1,4 +1,4 @@
-"""Words that depend on the wanted map: an attack keeps the benign map, or reaches another one."""
+"""Words for the two aims that an attack can have for a map: keep the benign map, or reach another one."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from underfire.runs.comparison import Verdict
 
 @dataclass(frozen=True)
 class Wording:
-    """The words for one kind of wanted map.
+    """The words for one aim.
 
     Args:
-        done: the participle in short texts: ``kept`` or ``reached``.
-        verb, whose: parts of "kept their cam map".
-        success: what joint success means for someone who looks at the explanation.
-        most: the same, for a sentence that begins with "For most images, ".
-        otherwise: what happened on images whose class was reached without joint success.
-        limit: where the limit of joint success comes from, for captions.
+        done: ``kept`` or ``reached``, in short texts.
+        map: the map in short texts.
+        verb, whose: the first words of "kept their cam map" and of "showed the wanted cam map".
+        success: the meaning of joint success for someone who looks at the explanation.
+        most: the same, after "For most images, ".
+        otherwise: the outcome if the class was reached without joint success.
+        limit: the origin of the limit on the map distance, for captions.
         mark: the limit in one word, for curves.
-        rule: a sentence on when a map counts, with the field ``limit``.
-        doubt: a sentence on a prediction-only attack that often has joint success too, with ``name`` and ``share``.
-        verdicts: what became of an image.
+        rule: a sentence that says when a map counts; it has the field ``limit``.
+        doubt: a sentence for a prediction-only attack that often has joint success, too; it has the fields ``name`` and
+            ``share``.
     """
 
     done: str
+    map: str
     verb: str
     whose: str
     success: str
@@ -34,11 +36,20 @@ class Wording:
     mark: str
     rule: str
     doubt: str
-    verdicts: dict[Verdict, str]
+
+    @property
+    def verdicts(self) -> dict[Verdict, str]:
+        """The outcome of an image in words, by verdict."""
+        return {
+            "joint": f"class reached, {self.map} {self.done}",
+            "class": f"class reached, {self.map} not {self.done}",
+            "failed": "class not reached",
+        }
 
 
 KEPT = Wording(
     done="kept",
+    map="map",
     verb="kept",
     whose="their",
     success="the explanation does not show the attack",
@@ -49,33 +60,24 @@ KEPT = Wording(
     rule="A map counts as kept below {limit:.3f}: 95 % of the noisy images stay below it.",
     doubt="Noise moves the {name} map so far that even the attack on the prediction alone stays below the limit on "
     "{share}: a kept map says little here.",
-    verdicts={
-        "joint": "class reached, map kept",
-        "class": "class reached, map not kept",
-        "failed": "class not reached",
-    },
 )
 REACHED = Wording(
     done="reached",
+    map="wanted map",
     verb="showed",
     whose="the wanted",
     success="the explanation is the one that the attack chose",
     most="the explanation is the one that the attack chose",
     otherwise="the map stayed far from the wanted one",
-    limit="half of the benign maps' mean distance to the wanted ones; joint success takes half of each image's own",
+    limit="half of the benign maps' mean distance to the wanted maps; for joint success, each image has its own limit",
     mark="halfway",
     rule="A map counts as reached if it is less than half as far from the wanted map as the benign map is: "
     "{limit:.3f} on average.",
     doubt="Even the attack on the prediction alone brings the {name} map half of the way to the wanted one on {share}: "
     "a reached map says little here.",
-    verdicts={
-        "joint": "class reached, wanted map reached",
-        "class": "class reached, wanted map not reached",
-        "failed": "class not reached",
-    },
 )
 
 
 def wording(keeps: bool) -> Wording:
-    """Return the words for attacks that keep the benign map, or for attacks toward another one."""
+    """Return the words for attacks that keep the benign map if ``keeps``, otherwise for attacks toward another map."""
     return KEPT if keeps else REACHED

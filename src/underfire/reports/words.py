@@ -1,18 +1,20 @@
-"""A run's findings in sentences."""
+"""The results of a run in sentences."""
 
 from __future__ import annotations
 
 from underfire.reports.account import Account, Interval
+from underfire.runs.comparison import Comparison
 from underfire.text import plain
 
 FEW_IMAGES = 30
+"""With fewer images, intervals are very wide."""
 OFTEN = 0.3
-"""Above this share of joint success, the prediction-only attack puts the attack's own joint success in doubt."""
+"""If the prediction-only attack has more joint success than this share, the attack's own joint success says little."""
 UNCLEAR = "no clear difference from the prediction-only attack"
 
 
 def percent(share: float) -> str:
-    """Format a share in whole percent. Only all and none become 100 and 0."""
+    """Format a share in [0, 1] in whole percent. Only exactly 1 becomes 100 %, and only exactly 0 becomes 0 %."""
     value = round(100 * share)
     if value == 100 and share < 1:
         value = 99
@@ -22,7 +24,7 @@ def percent(share: float) -> str:
 
 
 def with_interval(interval: Interval) -> str:
-    """Format a share with its interval, such as ``92 % [79, 100]``; ``unknown`` for no images."""
+    """Format a share with its interval, such as ``92 % [79, 100]``; ``unknown`` if there is no image."""
     if interval["mean"] is None:
         return "unknown"
     low, high = (percent(interval[key])[:-2] for key in ("low", "high"))
@@ -30,7 +32,7 @@ def with_interval(interval: Interval) -> str:
 
 
 def number(interval: Interval, digits: int = 3) -> str:
-    """Format the mean alone, such as ``0.049``."""
+    """Format the mean without its interval, such as ``0.049``; ``unknown`` if there is no image."""
     return "unknown" if interval["mean"] is None else f"{interval['mean'] + 0.0:.{digits}f}"
 
 
@@ -46,10 +48,11 @@ def unclear(account: Account, interpreter: str | None) -> bool:
 
 
 def caution(account: Account, interpreter: str | None) -> str:
-    """Return what speaks against a headline, in a few words to stand beside the number; empty if nothing does.
+    """Name the reasons to doubt a joint success, in a few words; empty if there is none.
 
     Args:
-        interpreter: an interpreter; None for all attacked ones at once.
+        account: the attack and its controls.
+        interpreter: the interpreter of the joint success; if None, all attacked interpreters at once.
     """
     said = ["few images"] if account.attacked < FEW_IMAGES else []
     if unclear(account, interpreter):
@@ -59,6 +62,12 @@ def caution(account: Account, interpreter: str | None) -> str:
         if (control["mean"] or 0) > OFTEN:
             said.append(f"the prediction-only attack alone has {percent(control['mean'])}")
     return "; ".join(said)
+
+
+def map_titles(part: Comparison) -> dict[str, str]:
+    """Name the maps of an image by role, in the order in which pictures show them."""
+    titles = {"clean": "benign map", "control": "prediction only", "attack": f"under {plain(part.attack)}"}
+    return {role: title for role, title in titles.items() if part.has(role)}
 
 
 def goal(account: Account) -> str:
@@ -71,7 +80,7 @@ def goal(account: Account) -> str:
 
 
 def paragraph(account: Account) -> str:
-    """Say what was attacked and what came of it, joint success first, for readers who know nothing of the attack."""
+    """Describe an attack and its result, joint success first, for readers who do not know the attack."""
     part, words = account.part, account.wording
     names = part.attacked
     joint = account.joint("attack", None)

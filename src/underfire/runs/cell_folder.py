@@ -16,7 +16,7 @@ from underfire.attacks.measure import Measure
 from underfire.errors import StoreError
 from underfire.runs.cells import Cell
 from underfire.runs.columns import AFTER, BEFORE
-from underfire.runs.folder import Folder, Row, Values, known_measures, numbers, open_tensors, read_table
+from underfire.runs.folder import Folder, Row, Values, known_measures, numbers, open_tensors, read_table, tensor_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,7 +26,7 @@ OPEN = 4
 
 
 class CellFolder(Folder):
-    """A folder of format 2. Nothing is read before it is looked at, and maps never all at once."""
+    """A folder of format 2. Files are read when they are needed, and maps never all at once."""
 
     def __init__(self, path: Path, record: dict[str, Any]) -> None:
         super().__init__(path, record)
@@ -141,7 +141,7 @@ class CellFolder(Folder):
         """Read one image's entry of a tensor; None if the shard has no such tensor."""
         shard, place = self._place(cell, image_id)
         tensors = self._tensors(cell, shard)
-        return tensors.get_slice(name)[place] if name in tensors.keys() else None  # noqa: SIM118 (no mapping)
+        return tensors.get_slice(name)[place] if name in tensor_names(tensors) else None
 
     def map(self, cell: str, interpreter: str, image_id: str) -> Values:
         found: Values | None = self._tensor(cell, f"maps/{interpreter}", image_id)
@@ -159,7 +159,7 @@ class CellFolder(Folder):
 
     @cached_property
     def has_masks(self) -> bool:
-        return "masks" in self._tensors("clean", 0).keys()  # noqa: SIM118 (no mapping)
+        return "masks" in tensor_names(self._tensors("clean", 0))
 
     def trace(self, cell: str) -> pa.Table | None:
         import pyarrow as pa

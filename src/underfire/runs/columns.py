@@ -1,4 +1,4 @@
-"""The columns of what a run writes. Measures come from the table of measures."""
+"""The columns of a run's tables. Measures come from the table of measures."""
 
 from __future__ import annotations
 

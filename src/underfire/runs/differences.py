@@ -1,4 +1,4 @@
-"""What two configurations have differently, in words."""
+"""The differences between two configurations, in words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def differences(held: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """List in words what two JSON objects have differently, down to the entries of objects in them."""
+    """List the differences between two JSON objects in words, also inside nested objects."""
     changed = []
     for key in now:
         old, new = held.get(key), now[key]

@@ -150,6 +150,11 @@ def open_tensors(path: Path) -> Any:
         raise StoreError(f"{path} cannot be read: {error}") from error
 
 
+def tensor_names(tensors: Any) -> set[str]:
+    """List the names of the tensors in an open safetensors file."""
+    return set(tensors.keys())
+
+
 def numbers(column: Any) -> Numbers | Flags:
     """Copy an Arrow column into an array: booleans as they are, others as float64 with NaN for null."""
     import pyarrow as pa

@@ -24,6 +24,7 @@ from underfire.runs.folder import (
     open_tensors,
     read_json,
     read_table,
+    tensor_names,
 )
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class FormerFolder(Folder):
 
     @cached_property
     def _map_names(self) -> set[str]:
-        return set(self._maps.keys())
+        return tensor_names(self._maps)
 
     @cached_property
     def _masks(self) -> Any:
@@ -159,7 +160,7 @@ class FormerFolder(Folder):
         return self._maps.get_tensor(f"wanted/{interpreter}/{image_id}") if self._has_wanted else None
 
     def mask(self, image_id: str) -> npt.NDArray[np.bool_] | None:
-        if self._masks is None or image_id not in self._masks.keys():  # noqa: SIM118 (no mapping)
+        if self._masks is None or image_id not in tensor_names(self._masks):
             return None
         return np.asarray(self._masks.get_tensor(image_id)) > 0
 

@@ -41,7 +41,7 @@ def _std(text: str) -> tuple[float, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class InputSettings:
-    """Which images, which classifier, and what the user says about it; see ``underfire.classifiers.load``.
+    """The images, the classifier, and the user's options for it; see ``underfire.classifiers.load``.
 
     Args:
         data: where images come from; see ``underfire.data.open_data``.
@@ -50,8 +50,8 @@ class InputSettings:
     """
 
     data: str = setting(
-        "A folder with one subfolder of images per class, a folder or .csv file with a table of labels, a .parquet "
-        "file, or a built-in set: scenes:test, scenes:train, digits:test, digits:train.",
+        "A folder with one subfolder of images per class, a .csv file with the columns file and label (or the folder "
+        "with it), a .parquet file, or a built-in set: scenes:test, scenes:train, digits:test, digits:train.",
         "DATA",
     )
     classifier: str = setting(
@@ -59,30 +59,38 @@ class InputSettings:
         "name. ':random' at the end takes random weights.",
         "NAME",
     )
-    weights: str | None = _own("A .pt, .pth or .safetensors file, 'random', or torchvision's name of a set.", "FILE")
+    weights: str | None = _own(
+        "A .pt, .pth or .safetensors file, 'random', or a set of torchvision's weights, such as IMAGENET1K_V2.", "FILE"
+    )
     mean: tuple[float, ...] | None = _own(
-        "Mean of pixels in [0, 1], one per channel: 0.485,0.456,0.406.",
+        "Mean that is subtracted from pixels in [0, 1], one per channel, such as 0.485,0.456,0.406; give --std, too.",
         "X,...",
+        default="the source's, or none",
         kind=tuple[float, ...],
         parse=_mean,
     )
     std: tuple[float, ...] | None = _own(
-        "Standard deviation of pixels in [0, 1], one per channel: 0.229,0.224,0.225.",
+        "The divisor after --mean, one per channel, such as 0.229,0.224,0.225.",
         "X,...",
+        default="the source's, or none",
         kind=tuple[float, ...],
         parse=_std,
     )
     image_size: tuple[int, int] | None = _own(
-        "Size of the network's images: 224, or HEIGHTxWIDTH.", "SIZE", kind=tuple[int, int], parse=parse_size
+        "Height and width that images are resized to: 224, or HEIGHTxWIDTH.",
+        "SIZE",
+        kind=tuple[int, int],
+        parse=parse_size,
+        default="the source's, or the images' own",
     )
-    resize: int | None = _own("Length of the short side before the crop to the image size.", "N", kind=int, least=1)
-    interpolation: str | None = _own("Filter: bicubic, bilinear, nearest, lanczos, box or hamming.", "NAME")
+    resize: int | None = _own("Length of the short side, in pixels, before the crop.", "N", kind=int, least=1)
+    interpolation: str | None = _own("Resizing filter: bicubic, bilinear, nearest, lanczos, box or hamming.", "NAME")
     channels: int | None = _own(
         "Channels of the images, 1 or 3.", "N", kind=int, default="as many as the first convolution takes"
     )
     classes: str | None = _own("The number of classes, or a text file with one class name per line.", "N")
-    features: str | None = _own("The module whose output are the last convolutional features.", "MODULE")
-    class_map: str | None = _own("JSON or CSV file: which class each class name of the data stands for.", "FILE")
+    features: str | None = _own("Name of the module that puts out the last convolutional features: layer4.", "MODULE")
+    class_map: str | None = _own("JSON or CSV file: the classifier's class for each class name of the data.", "FILE")
 
     @classmethod
     def create(cls, **values: Any) -> Self:
@@ -95,7 +103,7 @@ class InputSettings:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """Make checked settings from values of a file, also of an earlier version, whose names may be former ones.
+        """Make checked settings from the values of a file; files of earlier versions with former names work, too.
 
         Raises:
             InputError: one sentence for each problem.

@@ -1,4 +1,4 @@
-"""The pool of a run's target maps of classes: the first images of each class in the whole data set."""
+"""The pool of maps for ``--target-map class``: from the first images of each class in the whole data set."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ from underfire.errors import InputError
 from underfire.memory import suited_size
 from underfire.runs.selection import Selection, logits_of
 from underfire.system import System, SystemView
+from underfire.text import first_few
 
 POOL = 8
 """The number of images of each class from whose maps targets are drawn: the first correctly classified ones."""
-
-SHOWN = 8
-"""The largest number of classes that an error names."""
 
 
 def read_pool(
@@ -140,6 +138,6 @@ class _Examples:
         names = self._data.class_names
         shown = [
             f"{number} ({names[number]})" if number < len(names) and names[number] != str(number) else str(number)
-            for number in classes[:SHOWN]
+            for number in classes
         ]
-        return ", ".join(shown) + (f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else "")
+        return first_few(shown, 8)

@@ -70,7 +70,7 @@ class Run:
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        """Phrases that name what a run of an earlier version does not hold."""
+        """Phrases for the things that are missing because an earlier version wrote the run."""
         return self.files.lacks
 
     @property
@@ -91,7 +91,7 @@ class Run:
 
     @cached_property
     def measures(self) -> list[Measure]:
-        """The measures that the run holds: known ones, and plain entries for those of the user's own."""
+        """The run's measures: known ones, and plain entries for the user's own."""
         return self.files.measures
 
     def rows(self, columns: Sequence[str] | None = None, cell: str | None = None) -> pa.Table:

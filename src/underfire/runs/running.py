@@ -32,7 +32,7 @@ PACKAGES = ("underfire", "torch", "numpy", "scipy", "pillow", "kornia")
 
 
 class Reporter(Protocol):
-    """Hears how a run goes on: images looked at, steps done, and which maps are being read in between."""
+    """Receives the progress of a run: images looked at, steps done, and the maps that are being read."""
 
     def selecting(self, looked_at: int, total: int) -> None: ...
     def running(self, done: int, total: int) -> None: ...
@@ -191,7 +191,7 @@ def _control(config: RunConfig, preset: Preset, system: System) -> BaseAttack | 
         asked = preset.build(system)
         return ForeignAttack(
             config.baseline,
-            eps=preset.eps,  # type: ignore[arg-type]
+            eps=getattr(preset.made, "eps", None),
             iterations=asked.steps,
             goal=asked.goal,
             target_class=asked.target_class,

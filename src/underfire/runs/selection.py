@@ -13,6 +13,7 @@ from underfire.attacks.benign import honest_logits, warn_near_chance
 from underfire.classifiers import Classifier, check_images, check_labels
 from underfire.data import ImageData
 from underfire.errors import ClassifierError, DataError, InputError, UnderfireError, UnderfireWarning
+from underfire.text import first_few
 
 
 @dataclass
@@ -121,9 +122,10 @@ def logits_of(classifier: Classifier, images: Tensor) -> Tensor:
 
 
 def _check(selection: Selection, data: ImageData, found: int, count: int | None) -> None:
+    reasons = [reason for _, reason in selection.unreadable]
+    some = first_few(reasons, separator="; ")
     if not selection.considered:
-        reasons = "; ".join(reason for _, reason in selection.unreadable[:3])
-        raise DataError(f"none of the {len(selection.unreadable)} images of {data.name!r} can be read: {reasons}")
+        raise DataError(f"none of the {len(reasons)} images of {data.name!r} can be read: {some}")
     seen, correct = len(selection.considered), sum(selection.correct)
     if not correct:
         raise DataError(
@@ -138,12 +140,9 @@ def _check(selection: Selection, data: ImageData, found: int, count: int | None)
             UnderfireWarning,
             stacklevel=3,
         )
-    if selection.unreadable:
-        named = "; ".join(reason for _, reason in selection.unreadable[:3]) + (
-            " ..." if selection.unreadable[3:] else ""
-        )
+    if reasons:
         warnings.warn(
-            f"{len(selection.unreadable)} of the images of {data.name!r} cannot be read and are left out: {named}",
+            f"{len(reasons)} of the images of {data.name!r} cannot be read and are left out: {some}",
             UnderfireWarning,
             stacklevel=3,
         )

@@ -62,7 +62,8 @@ class RunSettings:
         panel=INTERPRETERS,
     )
     readers: tuple[str, ...] = setting(
-        "More interpreters, which only read the attacked images: captum:Lime, ... (written like --interpreter).",
+        "More interpreters that show maps of the attacked images but are not attacked: captum:Lime, ... (written like "
+        "--interpreter).",
         "NAMES",
         value=(),
         kind=tuple[str, ...],

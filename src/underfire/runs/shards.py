@@ -161,7 +161,7 @@ class _Part:
         return torch.stack([_pixels(self.plan.store.folder / name) for name in names])
 
     def write_clean(self, finding: Finding | None) -> None:
-        """Write the clean cell: the attacked images, and those that were looked at without being attacked."""
+        """Write the clean cell: all images of the shard, attacked or not."""
         system = self.plan.experiment.system
         parts: list[tuple[list[int], Judgement, Aim | None]] = []
         if finding is not None:
@@ -183,7 +183,7 @@ class _Part:
         self._write("clean", Shard(by_position(table), TRACE.empty_table(), tensors))
 
     def write(self, label: str, finding: Finding, rows: Sequence[int]) -> None:
-        """Write the shard of another cell."""
+        """Write the shard of any cell except the clean one; ``rows`` are the attacked images' places in the shard."""
         judged = finding.judgement
         tensors = {f"maps/{name}": maps for name, maps in judged.maps.items()} | {"logits": judged.logits}
         if not finding.aim.keeps_benign and finding.arm.kind == "attack":

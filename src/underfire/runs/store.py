@@ -20,6 +20,7 @@ from torch import Tensor
 
 from underfire.errors import StoreError, UnderfireError
 from underfire.runs.differences import differences
+from underfire.text import first_few
 
 FORMAT = 2
 """The version of a run's folder. Version 1 had one file of maps and one table for the whole run."""
@@ -51,7 +52,7 @@ class Shard:
 
 
 class Store:
-    """A folder that holds one run. Making one only checks the folder; ``begin`` changes what it holds.
+    """A folder that holds one run. Making this object only checks the folder; ``begin`` changes its content.
 
     Args:
         folder: made if it does not exist.
@@ -86,13 +87,13 @@ class Store:
             self._check_resumable()
         elif held:
             raise StoreError(
-                f"output folder {folder} is not empty ({_some(held)}): give --resume to go on with the run in it, "
+                f"output folder {folder} is not empty ({first_few(held)}): give --resume to go on with the run in it, "
                 "--overwrite to replace that run, or another folder."
             )
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Keep other processes out of the folder meanwhile.
+        """Context that locks the folder against other processes.
 
         A run that turns out to be impossible before an attack is complete leaves nothing, so that the corrected command
         works without ``--overwrite``. A run that is interrupted keeps every shard that is complete.
@@ -107,7 +108,7 @@ class Store:
         before, nothing = self.read_run(), False
         try:
             yield
-        except BaseException as error:
+        except BaseException as error:  # also an interrupt from the keyboard; it is raised again
             nothing = not before and not self._holds("attack" if isinstance(error, UnderfireError) else None)
             if nothing:
                 self._clear()
@@ -182,7 +183,11 @@ class Store:
         return self.shard_file(key, index, "parquet").exists()
 
     def shard_file(self, key: str, index: int, suffix: str) -> Path:
-        """Return the path of a file of a cell's shard; ``suffix`` is ``parquet``, ``trace`` or ``safetensors``."""
+        """Return the path of a file of shard ``index`` of the cell ``key``.
+
+        Args:
+            suffix: ``parquet``, ``trace`` or ``safetensors``.
+        """
         return self.folder / "cells" / key / f"{index:06d}.{suffix}"
 
     def write_shard(self, key: str, index: int, shard: Shard) -> None:
@@ -232,7 +237,7 @@ class Store:
             raise StoreError(f"output folder {self.folder} cannot be written: {error.strerror or error}.") from error
 
     def _replace(self, path: Path, write: Callable[[Path], object]) -> None:
-        """Write beside ``path`` and move into its place, so that it is never there in part."""
+        """Write a file beside ``path``, then rename it to ``path``, so that nobody sees a half-written file."""
         part = path.with_name(f"{path.name}.part")
         with self._writing():
             write(part)
@@ -259,9 +264,10 @@ class Store:
         names = [entry.relative_to(self.folder).as_posix() for entry in inside]
         foreign = [n for n, entry in zip(names, inside, strict=True) if entry.is_symlink() or not _OURS.fullmatch(n)]
         if foreign or not self.read_run():
+            held = first_few(foreign) or "no run.json of a run"
             raise StoreError(
-                f"output folder {self.folder} holds {_some(foreign) or 'no run.json of a run'}, which no run wrote: "
-                "--overwrite replaces only an earlier run. Choose another folder."
+                f"output folder {self.folder} holds {held}, which no run wrote: --overwrite replaces "
+                "only an earlier run. Choose another folder."
             )
 
     def _check_resumable(self) -> None:
@@ -293,7 +299,3 @@ def folder_name(label: str) -> str:
     """Turn a cell's label into the name of the folder of its images; different labels get different names."""
     safe = re.sub(r"[^\w+-]+", "_", label, flags=re.ASCII)[:100]
     return safe if safe == label else f"{safe}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from torch import nn
 
-from underfire.errors import unknown_name
+from underfire.arguments import check_known
 from underfire.zoo.networks import DenseNet, ResNet
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -189,8 +189,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
 
 def find(name: str) -> Recipe:
     """Return the recipe called ``name``. Raises InputError, with the nearest name, if there is none."""
-    if name not in RECIPES:
-        raise unknown_name("recipe", name, RECIPES)
+    check_known("recipe", name, RECIPES)
     return RECIPES[name]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from underfire.arguments import check_at_least
 from underfire.checkpoints import open_training, write_text, write_weights
 from underfire.data import ImageData, open_data
 from underfire.errors import DataError, InputError, UnderfireWarning
@@ -51,8 +52,7 @@ def train_recipe(
     """
     recipe = recipes.find(name)
     if epochs is not None:
-        if epochs < 1:
-            raise InputError(f"epochs is {epochs}; expected at least 1.")
+        check_at_least("epochs", epochs, 1)
         recipe = recipe.shortened(epochs)
     if not recipe.sources and (data is None or test is None):
         raise InputError(f"{name} is trained on {recipe.data}, which do not come with underfire: give data and test.")

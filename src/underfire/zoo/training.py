@@ -27,7 +27,7 @@ class Epoch:
 
 
 def normalise(images: Tensor, recipe: Recipe) -> Tensor:
-    """Convert uint8 images N x C x H x W to float32 and normalise them with the recipe's mean and std."""
+    """Divide uint8 images N x C x H x W by 255, and normalise them with the recipe's mean and std."""
     mean = torch.tensor(recipe.mean, device=images.device).view(1, -1, 1, 1)
     std = torch.tensor(recipe.std, device=images.device).view(1, -1, 1, 1)
     return channels_last((images.float().div(255) - mean) / std)

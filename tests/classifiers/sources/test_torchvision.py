@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -74,10 +75,10 @@ def test_random_weights_are_the_same_each_time_and_disturb_nobody() -> None:
         ("torchvision:resnet18:random", {"resize": 20}, "resize is 20, smaller than the image size 224 x 224"),
     ],
 )
-def test_what_cannot_be_had(spec: str, options: dict[str, object], message: str) -> None:
+def test_what_cannot_be_had(spec: str, options: dict[str, Any], message: str) -> None:
     package("torchvision")
     with pytest.raises(InputError, match=message):
-        uf.classifiers.load(spec, **options)  # type: ignore[arg-type]
+        uf.classifiers.load(spec, **options)
 
 
 def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:

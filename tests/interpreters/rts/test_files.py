@@ -32,7 +32,7 @@ def test_a_file_and_its_folder_are_the_same(tmp_path: Path) -> None:
     classifier = pyramid()
     file = write_masker(tmp_path, classifier)
     assert torch.equal(read(RTS(str(file)), classifier), read(RTS(str(tmp_path)), classifier))
-    assert RTS(file) == RTS(str(file))  # type: ignore[arg-type]
+    assert RTS(file) == RTS(str(file))
     assert hash(RTS(str(file))) == hash(RTS(str(file)))
 
 

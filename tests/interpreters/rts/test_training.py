@@ -59,7 +59,7 @@ def taught() -> uf.Classifier:
             classifier.module(classifier.normalise(images[chosen].float() / 255)), labels[chosen]
         )
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
     optimiser.zero_grad(set_to_none=True)
     return classifier
@@ -185,7 +185,7 @@ def test_encoders_and_data_that_do_not_fit(tmp_path: Path) -> None:
         train_masker(flat, data(40), tmp_path / "flat", recipe=SHORT)
     for wrong in ({"decoder_steps": 0}, {"selector_steps": 0}):
         with pytest.raises(InputError, match="expected at least 1 for the selector and 1 for the decoder"):
-            MaskerRecipe(**wrong)  # type: ignore[arg-type]
+            MaskerRecipe(**wrong)
     with pytest.raises(InputError, match="multiple of 8"):
         MaskerRecipe(width=12)
 
@@ -228,7 +228,7 @@ def test_pictures_are_the_datas(memory: int) -> None:
         calls.append(len(arguments[2]))
         return original(*arguments)
 
-    source.load = counted  # type: ignore[method-assign]
+    source.load = counted
     pictures = Pictures(source, pyramid(), memory)
     images, labels = pictures.load([3, 3, 7])
     again, _ = pictures.load([7, 1, 3])

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from underfire import randomness
+from underfire.arguments import check_known
 from underfire.attacks.aim import Aim
 from underfire.attacks.base import BaseAttack
 from underfire.attacks.benign import Benign
@@ -26,7 +27,7 @@ from underfire.attacks.shaping import Shaping, Uniform
 from underfire.attacks.target_maps import BenignMap, MapRule
 from underfire.attacks.targets import ClassRule, RandomClass
 from underfire.classifiers import WHY_NO_GRADIENT
-from underfire.errors import InputError, NoGradientError, unknown_name
+from underfire.errors import InputError, NoGradientError
 from underfire.system import SystemView
 
 
@@ -51,9 +52,9 @@ def _backward_passes(network: nn.Module) -> Iterator[list[None]]:
 
     def watch(_module: nn.Module, inputs: tuple[Tensor, ...], logits: Tensor) -> None:
         if inputs[0].requires_grad:
-            inputs[0].register_hook(lambda gradient: gradient.contiguous())  # type: ignore[no-untyped-call]
+            inputs[0].register_hook(lambda gradient: gradient.contiguous())
         if logits.requires_grad:
-            logits.register_hook(lambda _gradient: found.append(None))  # type: ignore[no-untyped-call]
+            logits.register_hook(lambda _gradient: found.append(None))
 
     handle = network.register_forward_hook(watch)
     try:
@@ -145,8 +146,7 @@ class ForeignAttack(BaseAttack):
                     f"attack {self.source!r} needs {LIBRARIES[library].package}: pip install --no-deps "
                     f"{LIBRARIES[library].package} ({error})."
                 ) from error
-        if name not in known:
-            raise unknown_name(f"{library} attack", name, known)
+        check_known(f"{library} attack", name, known)
         return known[name]
 
     def run(

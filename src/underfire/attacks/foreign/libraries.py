@@ -36,7 +36,7 @@ class Library(ABC):
 
     @staticmethod
     def radius(made: Any) -> str | None:
-        """Return the name of the option with the radius of the ball of the attack ``made``; None without a ball."""
+        """Return the name of the radius option of the attack ``made``; None if the attack has no ball."""
         return next((name for name in RADII if name in inspect.signature(made.__init__).parameters), None)
 
     @staticmethod
@@ -44,7 +44,7 @@ class Library(ABC):
     def ready(
         made: Any, network: nn.Module, options: dict[str, Any], benign: Benign, goal: Goal, eps: float | None
     ) -> Found:
-        """Make a function of the attack class ``made`` on ``network``.
+        """Make a function that runs the attack class ``made`` on ``network``.
 
         Raises:
             TypeError, ValueError: the library does not accept ``options``, or the goal.
@@ -65,7 +65,7 @@ def check_norm(norm: object) -> None:
 
 
 class Torchattacks(Library):
-    """torchattacks (Kim 2020)."""
+    """Finds and calls the attacks of torchattacks (Kim 2020)."""
 
     package = "torchattacks"
     free = "torchattacks:CW"
@@ -91,7 +91,7 @@ class Torchattacks(Library):
 
 
 class Foolbox(Library):
-    """Foolbox (Rauber et al. 2017)."""
+    """Finds and calls the attacks of Foolbox (Rauber et al. 2017)."""
 
     package = "foolbox eagerpy"
     free = "foolbox:L2CarliniWagnerAttack"
@@ -131,7 +131,7 @@ class Foolbox(Library):
 
 
 class ART(Library):
-    """The Adversarial Robustness Toolbox (Nicolae et al. 2018)."""
+    """Finds and calls the attacks of the Adversarial Robustness Toolbox (Nicolae et al. 2018)."""
 
     package = "adversarial-robustness-toolbox"
     free = "art:CarliniL2Method"

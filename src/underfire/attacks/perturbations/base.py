@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import fields
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
@@ -45,8 +45,8 @@ class Perturbation(ABC):
 
     @classmethod
     def has(cls, setting: str) -> bool:
-        """Return True if the perturbation has a field of this name, such as ``eps``."""
-        return setting in {field.name for field in fields(cls)}  # type: ignore[arg-type]
+        """Return True if the perturbation is made with a setting of this name, such as ``eps``."""
+        return setting in inspect.signature(cls).parameters
 
     @classmethod
     def make(cls, **settings: Any) -> Self:
@@ -119,7 +119,7 @@ class Perturbation(ABC):
         return theta | {"weights": weights}
 
     def levels(self, images: Tensor, adversarial: Tensor) -> Tensor:
-        """Round ``adversarial`` to 8 bits: the nearest level *inside* the constraint around ``images``."""
+        """Round ``adversarial`` to multiples of 1/255: the nearest ones *inside* the constraint around ``images``."""
         return (adversarial * 255).round().clamp(0, 255) / 255
 
     @property

@@ -1,4 +1,4 @@
-"""Carlini & Wagner's L2 perturbation: free in tanh space, and paid for by its length."""
+"""Carlini & Wagner's L2 perturbation: unconstrained in tanh space, with the L2 distance as a cost."""
 
 from __future__ import annotations
 

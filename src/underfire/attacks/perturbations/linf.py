@@ -119,7 +119,7 @@ class BIM(PGD):
     """PGD that begins at the image (Kurakin et al. 2017); the joint attacks of the papers build on it."""
 
     name: ClassVar[str] = "bim"
-    about: ClassVar[str] = "the same; as an attack on the class alone it starts at the image, pgd at random"
+    about: ClassVar[str] = "as pgd; but an attack on the class alone starts at the image, with pgd at random"
     about_alone: ClassVar[str] = "class alone: signed steps in an L-inf ball, from the image"
 
     random_start: bool | None = False

@@ -1,4 +1,4 @@
-"""Images as they will be saved, while an attack still moves between the 8-bit levels."""
+"""Rounding to 8-bit levels during an attack, with gradients."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class _Rounded(torch.autograd.Function):
 
 
 def straight_through(images: Tensor) -> Tensor:
-    """``images`` at their nearest 8-bit levels, with the gradient of the images themselves (Bengio et al. 2013).
+    """Round ``images`` to 8-bit levels; the gradient passes as if nothing was rounded (Bengio et al. 2013).
 
     What an attack sees is then what is judged. Without it a perturbation that is smaller than a level looks like a
     success to the attack, and is gone in the saved image.
     """
-    rounded: Tensor = _Rounded.apply(images)  # type: ignore[no-untyped-call]
+    rounded: Tensor = _Rounded.apply(images)
     return rounded

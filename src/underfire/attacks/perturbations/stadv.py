@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from underfire import randomness
+from underfire.arguments import check_at_least, check_choice
 from underfire.attacks.perturbations.base import Perturbation, Theta
 from underfire.attacks.perturbations.cw import ADAM, ADAM_GRAD, ADAM_MASK
 from underfire.attacks.perturbations.eps import check_eps
@@ -18,7 +19,6 @@ from underfire.attacks.perturbations.rounding import straight_through
 from underfire.attacks.rows import Row
 from underfire.attacks.rules import per_image
 from underfire.attacks.variants import Variant
-from underfire.errors import InputError
 from underfire.transforms import warp
 
 _PAIRS = {"adjacent": ((0, 1), (1, 0)), "diagonal": ((1, 1), (1, -1))}
@@ -63,10 +63,9 @@ class StAdv(Perturbation):
     noise_eps: float | None = None
 
     def __post_init__(self) -> None:
-        if self.spread < 0:
-            raise InputError(f"spread is {self.spread}; expected 0 or more pixels.")
-        if self.neighbours is not None and self.neighbours not in _PAIRS:
-            raise InputError(f"neighbours is {self.neighbours!r}; expected 'adjacent' or 'diagonal'.")
+        check_at_least("spread", self.spread, 0, " pixels")
+        if self.neighbours is not None:
+            check_choice("neighbours", self.neighbours, _PAIRS)
         if self.noise_eps is not None:
             check_eps("noise_eps", self.noise_eps)
 

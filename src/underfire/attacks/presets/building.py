@@ -1,4 +1,4 @@
-"""From a preset and a system to the attack: terms, moves, stages."""
+"""Build the attack of a preset on a system: its terms, moves and stages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kinds of attack: what an attack's name stands for."""
+"""Kinds of attack: the meaning of each attack's name."""
 
 from __future__ import annotations
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from underfire.arguments import check_known
 from underfire.attacks.presets.preset import Preset
 from underfire.attacks.presets.settings import AttackSettings
-from underfire.errors import InputError, unknown_name, warn_deprecated
+from underfire.errors import InputError, warn_deprecated
 from underfire.settings import settings_of
 
 
@@ -25,8 +26,7 @@ def preset(attack: str = "adv2", **settings: Any) -> Preset:
     _take_over_former(attack, settings)
     known = list(settings_of(AttackSettings))
     for name in settings:
-        if name not in known:
-            raise unknown_name("setting", name, known)
+        check_known("setting", name, known)
     return Preset(attack, **settings)
 
 
@@ -35,11 +35,11 @@ def _take_over_former(attack: str, settings: dict[str, Any]) -> None:
     former = {name: settings.pop(name) for name in ("random_start", "neighbours") if name in settings}
     if not any(value is not None for value in former.values()):
         return
-    made = Preset(attack, **settings).made
+    made: Any = Preset(attack, **settings).made  # a frozen dataclass, as all perturbations are
     for name, value in former.items():
         if value is not None and not made.has(name):
             raise InputError(f"{name} is {value!r}, and {made.name} has no such setting.")
         warn_deprecated(f"preset({name}=...)", f"perturbation={type(made).__name__}({name}={value!r})")
-    settings["perturbation"] = replace(made, **{n: v for n, v in former.items() if v is not None})  # type: ignore[type-var]
+    settings["perturbation"] = replace(made, **{n: v for n, v in former.items() if v is not None})
     settings.pop("eps", None)
     settings.pop("noise_eps", None)

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from underfire.arguments import check_choice, check_known
 from underfire.attacks.attack import Attack
 from underfire.attacks.perturbations import PERTURBATIONS, Perturbation, check_eps, parse_eps
 from underfire.attacks.presets.building import Plan, build
@@ -41,8 +42,8 @@ class Preset(AttackSettings):
 
     def __post_init__(self) -> None:
         self._set(attack=self.attack if ".py:" in self.attack else self.attack.lower())
-        if isinstance(self.variant, str) and self.variant not in VARIANTS:
-            raise unknown_name("variant", self.variant, VARIANTS)
+        if isinstance(self.variant, str):
+            check_known("variant", self.variant, VARIANTS)
         if self.steps is not None and not _two_counts(self.steps):
             raise InputError(
                 f"steps is {self.steps}; expected the numbers of warm-up and joint steps, such as (40, 160)."
@@ -118,8 +119,8 @@ class Preset(AttackSettings):
                 raise InputError(
                     f"edge_threshold is {self.edge_threshold:g}, and {self.attack} has none: advedge+ has."
                 )
-        if self.edge_scope not in (None, "all", "warmup"):
-            raise InputError(f"edge_scope is {self.edge_scope!r}; expected 'all' or 'warmup'.")
+        if self.edge_scope is not None:
+            check_choice("edge_scope", self.edge_scope, ("all", "warmup"))
         if self.edge_scope is not None and isinstance(shaping, Uniform):
             raise InputError(
                 f"edge_scope is {self.edge_scope!r}, and edges have no part in {self.attack}: advedge and advedge+ "
@@ -136,7 +137,7 @@ class Preset(AttackSettings):
 
     @property
     def name(self) -> str:
-        """The name in results: the attack's, with the shaping's if that is not the attack's usual one."""
+        """The name in results: the attack's name, with the shaping's name if the shaping is not the usual one."""
         base = self.attack if self.attack in KINDS else self.made.name
         shaping = self.effective_shaping
         own = isinstance(shaping, type(self.kind.shaping))
@@ -144,7 +145,7 @@ class Preset(AttackSettings):
 
     @property
     def kind(self) -> Kind:
-        """What the attack's name stands for."""
+        """The meaning of the attack's name."""
         return KINDS[self.attack] if self.attack in KINDS else Kind(self.made.about_alone, joint=False)
 
     @property
@@ -157,11 +158,6 @@ class Preset(AttackSettings):
         """The perturbation, complete for this attack."""
         shaped = not isinstance(self.effective_shaping, Uniform)
         return self.made.completed(self.joint, shaped, self.settled_variant)
-
-    @property
-    def perturbation_name(self) -> str:
-        """The perturbation's name."""
-        return self.made.name
 
     @property
     def settled_variant(self) -> Variant:
@@ -189,7 +185,7 @@ class Preset(AttackSettings):
     @property
     def extra_terms(self) -> tuple[Weighted, ...]:
         """The loss terms beyond those of the attack."""
-        return self.terms  # type: ignore[return-value]
+        return weighted(self.terms)
 
     def build(self, system: System) -> Attack:
         """Make the attack on ``system``."""
@@ -207,7 +203,7 @@ class Preset(AttackSettings):
     def __call__(
         self, system: System, images: Tensor, labels: Tensor | Sequence[int], *, control: bool = True, **options: Any
     ) -> AttackResult:
-        """Attack ``images``, and measure what came of it beside the controls.
+        """Attack ``images``, and measure the result beside the controls.
 
         Args:
             control: run the prediction-only control beside a joint attack, too.
@@ -218,7 +214,7 @@ class Preset(AttackSettings):
 
     @property
     def has_control(self) -> bool:
-        """True if a prediction-only attack belongs beside this one: beside joint attacks, and beside ``bim``."""
+        """True if the attack is compared with a prediction-only control: joint attacks, and ``bim``."""
         return self.joint or self.attack == "bim"
 
     def control(self) -> Preset:

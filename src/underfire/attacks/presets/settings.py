@@ -64,7 +64,7 @@ class AttackSettings:
         search: the number of rounds of a search for the weight of the objective against the perturbation's cost, for
             each image (the constant c of Carlini & Wagner 2017); 0 for none.
         early_stop: stop the attack on an image once it has succeeded and its map gets no nearer to its target. If None,
-            this is done for attacks whose weights are constant at the end (Grad) and never under ``published``.
+            this is done for PGD and BIM on Grad and its family, and never under ``published``.
             On CAM it saves a fifth of the steps, and map distances grow by 3 %.
         terms: more loss terms: names with weights, or ``Weighted`` objects. They act in the joint stage of a joint
             attack, and in all stages of a prediction-only one.
@@ -90,7 +90,7 @@ class AttackSettings:
         default="the published ones, such as 400,1200; see 'underfire list presets'",
     )
     variant: str | Variant = setting(
-        "Settings after the papers' text (paper), or of the authors' published code (published).",
+        "paper: settings from the papers' text; published: settings of the authors' code.",
         "NAME",
         value="paper",
         former=("--preset",),
@@ -113,13 +113,14 @@ class AttackSettings:
         value=None,
         kind=bool,
         flags=("--early-stop", "--no-early-stop"),
-        default="only for Grad and its family; never with --variant published",
+        default="only for pgd and bim on Grad and its family; never with --variant published",
     )
     perturbation: str | Perturbation | None = setting(
         "Perturbation of a joint attack: pgd, bim, cw, stadv, or file.py:name.", "NAME", value=None, default="pgd"
     )
     target_map: MapRule | str | Path | Tensor | NDArray[Any] | None = setting(
-        "The map to show: benign, patch, class, a file with a map, or file.py:name.",
+        "The map that interpreters shall show: benign (keep it), patch (random), class (of another image of the target "
+        "class), a file with a map, or file.py:name.",
         "MAP",
         value=None,
         default="benign",
@@ -134,7 +135,7 @@ class AttackSettings:
         "advedge+: the Sobel magnitude above which pixels may change.", "X", value=None, kind=float, default="0.1"
     )
     edge_scope: EdgeScope | None = setting(
-        "advedge, advedge+: the stages in which edges act: all, or warmup.",
+        "advedge, advedge+: the stages in which edges weight the change: all, or warmup.",
         "SCOPE",
         value=None,
         kind=Literal["all", "warmup"],
@@ -149,7 +150,7 @@ class AttackSettings:
         default="as large as the attack's own change, in root mean square",
     )
     search: int = setting(
-        "cw, stadv: rounds of a search for each image's weight of the objective against the perturbation's cost.",
+        "cw, stadv: rounds of a search, per image, for the best balance of success and small change; 0 for no search.",
         "N",
         value=0,
         kind=int,

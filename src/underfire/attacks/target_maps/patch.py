@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from underfire import metrics, randomness
+from underfire.arguments import check_at_least, check_choice
 from underfire.attacks.benign import Benign
 from underfire.attacks.target_maps.base import MapRule
-from underfire.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,8 @@ class RandomPatch(MapRule):
     overlap: float = 0.25
 
     def __post_init__(self) -> None:
-        if self.shape not in ("any", "disc", "rectangle"):
-            raise InputError(f"shape is {self.shape!r}; expected 'any', 'disc' or 'rectangle'.")
-        if self.attempts < 1:
-            raise InputError(f"attempts is {self.attempts}; expected 1 or more.")
+        check_choice("shape", self.shape, ("any", "disc", "rectangle"))
+        check_at_least("attempts", self.attempts, 1)
 
     def maps(self, benign: Benign, classes: Tensor, seed: int) -> dict[str, Tensor]:
         best = torch.full((len(benign.ids),), torch.inf, device=benign.ids.device)

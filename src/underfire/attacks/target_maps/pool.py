@@ -16,6 +16,7 @@ from underfire.attacks.target_maps.base import MapRule
 from underfire.classifiers import check_images, check_labels, label_tensor
 from underfire.errors import InputError
 from underfire.system import System
+from underfire.text import first_few
 
 
 class MapPool:
@@ -120,8 +121,8 @@ class ClassMap(MapRule):
         if not bool(counts.all()):
             lacking = sorted({int(c) for c in classes[counts == 0]})
             raise InputError(
-                f"target_map: the pool of maps has no correctly classified image of class {some(lacking)}; it has "
-                f"images of class {some(pool.classes)}. Give more images, or other target classes."
+                f"target_map: the pool of maps has no correctly classified image of class {first_few(lacking, 8)}; it "
+                f"has images of class {first_few(pool.classes, 8)}. Give more images, or other target classes."
             )
         rank = randomness.integers(seed, benign.ids, "map of the class", 0, (), counts)
         chosen = (fits.cumsum(1) == rank.view(-1, 1) + 1).long().argmax(1)
@@ -144,8 +145,3 @@ class ClassMap(MapRule):
                     f"images {' x '.join(map(str, maps.shape[1:]))}: read the pool with images of the same size."
                 )
         return self.pool
-
-
-def some(classes: Sequence[int]) -> str:
-    """List the first few of ``classes`` as text."""
-    return ", ".join(map(str, classes[:8])) + (f" and {len(classes) - 8} more" if len(classes) > 8 else "")

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from underfire.arguments import check_choice
 from underfire.attacks.terms.base import Point, Term
 from underfire.errors import InputError
 
@@ -33,8 +34,7 @@ class Prediction(Term):
     kappa: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise InputError(f"loss is {self.loss!r}; expected 'cross_entropy', 'margin' or 'logit'.")
+        check_choice("loss", self.loss, LOSSES)
         if not 0 <= self.smoothing < 1:
             raise InputError(f"smoothing is {self.smoothing}; expected a value in [0, 1).")
 

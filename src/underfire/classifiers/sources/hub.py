@@ -1,4 +1,4 @@
-"""A check that the Hugging Face hub can be reached, before its client tries for a minute."""
+"""A quick check that the Hugging Face hub can be reached, because its client retries for a minute."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from underfire.classifiers.sources.options import Options, Source
 from underfire.classifiers.sources.packages import transformers
 from underfire.classifiers.sources.processor import normalisation, size_and_resizing
 from underfire.errors import ClassifierError, InputError
+from underfire.text import first_few
 from underfire.training import initial_weights
 
 
@@ -97,7 +98,7 @@ def _network(package: Any, where: str, config: Any, options: Options, how: dict[
     missing = sorted(info["missing_keys"])
     if missing:
         raise InputError(
-            f"{where!r} lacks {len(missing)} of the network's weights ({', '.join(missing[:3])}): it looks like a "
+            f"{where!r} lacks {len(missing)} of the network's weights ({first_few(missing)}): it looks like a "
             "checkpoint without a classifier's head, which would be random."
         )
     return built

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from underfire.arguments import check_known
 from underfire.classifiers.sources.options import Options, Source
 from underfire.classifiers.sources.packages import torchvision
 from underfire.data.resizing import Resizing
@@ -24,8 +25,7 @@ def find(name: str, options: Options) -> Source:
     """
     models: Any = torchvision().models
     known = models.list_models(module=models)  # without detection, segmentation and video
-    if name not in known:
-        raise unknown_name("torchvision classifier", name, known)
+    check_known("torchvision classifier", name, known)
     sets = models.get_model_weights(name)
     if options.pretrained:
         wanted = options.weights or "DEFAULT"

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from underfire.errors import InputError, UnderfireWarning
+from underfire.text import first_few
 
 # Keys under which training scripts store the state dict, and prefixes that wrappers add to its names.
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "state_dict_ema", "model_ema")
@@ -101,7 +102,7 @@ def _unwrapped(content: Any, path: Path) -> State:
         content = content[inner[0]]
     held = type(content).__name__
     if isinstance(content, Mapping):
-        held = f"the keys {', '.join(map(str, list(content)[:5]))}"
+        held = f"the keys {first_few(list(content), 5)}"
     raise InputError(
         f"weights file {path} holds no state dict (found {held}); expected tensors by name, alone or under one of "
         f"{', '.join(_WRAPPERS)}."
@@ -151,4 +152,4 @@ def _shape(value: Tensor) -> str:
 
 
 def _listed(names: Sequence[str], count: int) -> str:
-    return f"{len(names)} of {count} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+    return f"{len(names)} of {count} ({first_few(names)})"

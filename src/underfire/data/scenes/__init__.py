@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from underfire.arguments import check_at_least, check_known
 from underfire.data.dataset import ImageData, Record
 from underfire.data.scenes.outlines import OUTLINES
 from underfire.data.scenes.paint import background, paint
 from underfire.data.scenes.place import place
 from underfire.data.scenes.random import TURN, Draws, Field
 from underfire.data.scenes.raster import FULL, coverage
-from underfire.errors import InputError, unknown_name
 
 GENERATOR = 1
 """The version of the pictures. It goes up when the same number gives another picture."""
@@ -45,11 +45,9 @@ class Scenes(ImageData):
     class_names = tuple(OUTLINES)
 
     def __init__(self, subset: str = "test", *, count: int | None = None) -> None:
-        if subset not in _SUBSETS:
-            raise unknown_name("subset of scenes", subset, _SUBSETS)
+        check_known("subset of scenes", subset, _SUBSETS)
         count = COUNTS[subset] if count is None else count
-        if count < 1:
-            raise InputError(f"count is {count}; expected at least 1 picture, or None for {COUNTS[subset]:,}.")
+        check_at_least("count", count, 1, f" picture, or None for {COUNTS[subset]:,}")
         self.name = f"scenes-{subset}"
         self._subset = _SUBSETS[subset]
         self._labels = _shuffled_labels(self._subset, count)

@@ -47,7 +47,7 @@ def cosine_and_sine(angle: int) -> tuple[float, float]:
 
 
 class Draws:
-    """The random numbers of one picture for one purpose. Purposes share no numbers, so none shifts those of another.
+    """The random numbers of one picture for one purpose. Draws for one purpose do not change the draws for another.
 
     Args:
         subset, number: the picture, both 0 or more.

@@ -90,11 +90,11 @@ class Opened:
 
     @property
     def confidence(self) -> float:
-        """The evidence that a place must show: the masker's own; 0 for a live one, as in training."""
+        """The evidence that a place must show: the value in the masker's file; 0 for a live masker, as in training."""
         return 0.0 if self.note is None else self.note.confidence
 
     def check_size(self, size: tuple[int, int]) -> None:
-        """Raise InterpreterError if images of this height and width are not as large as the training images."""
+        """Raise InterpreterError if ``size`` is not the height and width of the training images."""
         if self.note is not None and size != tuple(self.note.image_size):
             raise InterpreterError(
                 f"masker {self.file} was trained on images of {self.note.image_size[0]} x {self.note.image_size[1]}, "

@@ -18,6 +18,7 @@ from underfire.interpreters.base import HonestMaps, Interpreter, State, View
 from underfire.interpreters.rts.files import Opened, open_masker
 from underfire.interpreters.rts.losses import presence_loss
 from underfire.interpreters.rts.network import Masker
+from underfire.numerics import to_channels_last
 
 ENCODER_WEIGHT = 0.1
 """The weight of the encoder's cross-entropy in the presence term, if the encoder is another network."""
@@ -66,7 +67,7 @@ class RTS(Interpreter):
         return open_masker(self.masker, self.encoder, classifier_sha256)
 
     def strictness(self, opened: Opened) -> float:
-        """Return the confidence in force."""
+        """Return the confidence that is used: ``confidence``, or the masker's if that is None."""
         return opened.confidence if self.confidence is None else self.confidence
 
     def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
@@ -146,7 +147,7 @@ class _RTSView(View):
             opened.check_size((images.shape[2], images.shape[3]))
             masker = opened.masker
             if not opened.live:
-                masker = copy.deepcopy(masker).to(images.device, precise, memory_format=torch.channels_last)  # type: ignore[call-overload]
+                masker = to_channels_last(copy.deepcopy(masker), device=images.device, dtype=precise)
             if opened.encoder is not None:
                 self._encoder = opened.encoder.prepare(prepared.precision, size=images.shape[2:]).to(images.device)
             self._opened = Opened(opened.file, masker, opened.note, opened.encoder)

@@ -30,7 +30,11 @@ class Pictures:
         return len(self._labels)
 
     def size(self) -> tuple[int, int]:
-        """Return height and width of the prepared images. Raises DataError if no image can be read."""
+        """Return height and width of prepared images: the classifier's, or those of the first readable image.
+
+        Raises:
+            DataError: the classifier has no image size, and no image can be read.
+        """
         if self.classifier.image_size is not None:
             return self.classifier.image_size
         for batch in self.data.batches(None, self.classifier.channels, 8, None, self.classifier.resizing):

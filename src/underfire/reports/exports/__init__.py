@@ -1,4 +1,4 @@
-"""Exports: a finished run in another format. One module for each format."""
+"""Exports: write a finished run in another format. Each format has its own module."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from underfire.reports.output import writing
 from underfire.runs.run import Run
 
 Export = Callable[[Run, Path], None]
-"""Writes a run to a file."""
+"""A function that writes a run to a file."""
 
 
 def _accept(value: Any) -> Export:
@@ -28,7 +28,7 @@ def _accept(value: Any) -> Export:
 EXPORTS: Registry[Export] = Registry(
     "export format", "underfire.exports", {"csv": write_csv, "latex": write_latex, "maps": write_maps}, _accept
 )
-"""Export formats by name: what ``underfire export --format`` takes."""
+"""The export formats of ``underfire export --format``, by name."""
 
 
 def export(folder: Path | str, format: str, out: Path | str) -> Path:
@@ -43,9 +43,9 @@ def export(folder: Path | str, format: str, out: Path | str) -> Path:
         The file.
 
     Raises:
-        InputError: there is no such format.
+        InputError: ``format`` is unknown.
         StoreError: the folder holds no finished run, or the file cannot be written.
-        UserCodeError: a format of the user's own raises an error.
+        UserCodeError: the user's export function raises an error.
     """
     write, run = EXPORTS.find(format), Run(folder)
     with writing(Path(out), "export") as part:
@@ -53,6 +53,6 @@ def export(folder: Path | str, format: str, out: Path | str) -> Path:
             write(run, part)
         except (UnderfireError, OSError):
             raise
-        except Exception as error:  # the user's own code runs here, and may raise anything
+        except Exception as error:  # the user's function may raise anything; the message names it
             raise UserCodeError(f"export format {format!r} fails: {type(error).__name__}: {error}") from error
     return Path(out)

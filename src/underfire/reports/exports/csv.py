@@ -9,7 +9,7 @@ from underfire.runs.run import Run
 
 
 def write_csv(run: Run, out: Path) -> None:
-    """Write ``results.parquet`` as CSV, one group of rows at a time.
+    """Write the rows of ``results.parquet`` as CSV, in batches, so that memory does not grow with the run.
 
     Raises:
         StoreError: the run's results.parquet is missing or broken.

@@ -17,9 +17,9 @@ _ARROWS = {"higher": r" $\uparrow$", "lower": r" $\downarrow$", "neither": ""}
 
 
 def write_latex(run: Run, out: Path) -> None:
-    """Write a ``tabular`` with a row for each interpreter and attack or control: means with 95 % intervals.
+    """Write a LaTeX ``tabular`` of means with 95 % intervals, with a row for each interpreter and attack or control.
 
-    Arrows show which direction is better for the attack. What speaks against joint success stands below the rows.
+    Arrows show the direction that is better for the attack. Cautions about joint success follow below the rows.
     """
     accounts = accounts_of(run)
     columns = summary_columns(accounts)
@@ -44,7 +44,7 @@ def write_latex(run: Run, out: Path) -> None:
 
 
 def escaped(text: str) -> str:
-    """Write a name so that LaTeX shows it, whatever characters it holds."""
+    """Escape a text for LaTeX, so that every character is shown as it is."""
     return "".join(_SPECIAL.get(character, character) for character in plain(text))
 
 

@@ -1,4 +1,4 @@
-"""The format ``maps``: all maps in one safetensors file, as runs of earlier versions had them."""
+"""The format ``maps``: all maps of a run in one safetensors file, as earlier versions wrote it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ LONGEST_HEADER = 100_000_000
 
 
 def write_maps(run: Run, out: Path) -> None:
-    """Write the maps under the keys ``CELL/INTERPRETER/IMAGE_ID``, as float32 h x w.
+    """Write all maps, float32 h x w, with the keys ``CELL/INTERPRETER/IMAGE_ID``.
 
-    The clean cell has the maps of images that were looked at without being attacked, too. Wanted maps other than the
-    benign ones have the keys ``wanted/INTERPRETER/IMAGE_ID``. The header is written first, and then one map after the
-    other, so that memory does not grow with the maps.
+    The clean cell also has the maps of images that were not attacked. Wanted maps have the keys
+    ``wanted/INTERPRETER/IMAGE_ID``, if they are not the benign maps. Maps are written one by one, so that memory does
+    not grow with their number.
 
     Raises:
         StoreError: the names of all maps are too long for one file, or a map is missing.
@@ -46,7 +46,7 @@ def write_maps(run: Run, out: Path) -> None:
 
 @dataclass(frozen=True)
 class _Group:
-    """The maps of one cell and interpreter. ``name`` begins their keys, ``shape`` is that of every map."""
+    """The maps of one cell and interpreter: ``name`` begins the key of each, and all have the same ``shape``."""
 
     name: str
     cell: str
@@ -60,7 +60,7 @@ class _Group:
         if values is None or values.shape != self.shape:
             raise StoreError(
                 f"map {self.name}/{image_id} of the run in {run.path} is missing, or not {self.shape[0]} x "
-                f"{self.shape[1]} as the one of the first image: the run's files do not fit."
+                f"{self.shape[1]} like that of the first image: the run's files do not fit together."
             )
         return np.ascontiguousarray(values, dtype="<f4")
 
@@ -78,7 +78,7 @@ def _groups(run: Run) -> Iterator[_Group]:
 
 
 def _header(groups: list[_Group]) -> Iterator[bytes]:
-    """Yield the header of a safetensors file in parts, so that it need not be in memory as a whole."""
+    """Yield the header of a safetensors file in pieces, to save memory."""
     begin, mark = 0, "{"
     for group in groups:
         size = 4 * int(np.prod(group.shape))
