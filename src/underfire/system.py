@@ -145,11 +145,15 @@ class System:
             size: height and width of the images; the classifier's own ``image_size`` if None.
         """
         views = {name: interpreter.view() for name, interpreter in self.attacked.items()}
-        in_place = all(view.smoothing is None and view.in_place for view in views.values())
-        return SystemView(self.classifier.prepare(precision, in_place=in_place, size=size), views)
+        return SystemView(self.classifier.prepare(precision, in_place=works_in_place(views.values()), size=size), views)
 
     def __repr__(self) -> str:
         return f"System({self.classifier!r}, {list(self.interpreters.values())})"
+
+
+def works_in_place(views: Iterable[View]) -> bool:
+    """Return True if ``views`` can share a copy of the network whose activations work in place."""
+    return all(view.smoothing is None and view.in_place for view in views)
 
 
 class SystemView:

@@ -89,7 +89,7 @@ def probe_views(view: SystemView, benign: Benign, classes: Tensor) -> None:
         NoGradientError: the network has no second derivative, or the gradient of a map is zero everywhere, so that an
             attack would silently do nothing. ``module`` names the part of the network that is to blame, if known.
     """
-    chosen = padding(min(8, len(benign.images)), benign.images.device)
+    chosen = torch.arange(min(8, len(benign.images)), device=benign.images.device)
     passes = view.prepared.forwards, view.prepared.backwards
     try:
         gradients = _gradients(view, benign, classes, chosen)

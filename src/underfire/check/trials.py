@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from underfire.attacks.benign import read_benign
+from underfire.attacks.benign import Benign, honest_logits, identities
 from underfire.attacks.probe import probe_views
 from underfire.check.network_parts import NetworkParts, find_parts
 from underfire.check.speed import Speed, measure_speed
-from underfire.classifiers import Classifier
+from underfire.classifiers import Classifier, Prepared
 from underfire.errors import NoGradientError, UnderfireError, UnderfireWarning
 from underfire.interpreters import REGISTRY, create
-from underfire.system import System
+from underfire.system import System, SystemView, works_in_place
 
 
 @dataclass(frozen=True)
@@ -59,31 +59,45 @@ def try_interpreters(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnderfireWarning)
+        images = images.to(classifier.device)
+        prepared = {}
         try:
-            parts = find_parts(classifier.prepare(size=images.shape[2:]), images.to(classifier.device))
+            for in_place in (True, False):
+                prepared[in_place] = classifier.prepare(in_place=in_place, size=images.shape[2:])
+            parts = find_parts(prepared[True], images)
+            logits = honest_logits(classifier, images)
         except UnderfireError as error:
             return None, [InterpreterTrial(name, False, str(error)) for name in REGISTRY]
+        ids = identities(images, None).to(images.device)
+        benign = Benign(images, classes.to(images.device), ids, logits, {})
         trials: list[InterpreterTrial] = []
         for name in REGISTRY:
             if progress is not None:
                 progress(name)
             known = next((trial.speed for trial in trials if trial.speed), None)
-            trials.append(_try(classifier, name, images, classes, known, memory))
+            trials.append(_try(classifier, prepared, name, benign, known, memory))
         return parts, trials
 
 
 def _try(
-    classifier: Classifier, name: str, images: Tensor, classes: Tensor, known: Speed | None, memory: int | None
+    classifier: Classifier,
+    prepared: Mapping[bool, Prepared],
+    name: str,
+    benign: Benign,
+    known: Speed | None,
+    memory: int | None,
 ) -> InterpreterTrial:
     try:
         interpreter = create(name)
-        system = System(classifier, {name: interpreter})
         sketch = System(classifier, {name: interpreter.sketch()})
-        benign = read_benign(sketch, images, classes)
-        view = sketch.view(size=images.shape[2:])
+        sketch.maps(benign.images, benign.labels, benign.ids)
+        network = prepared[works_in_place([interpreter.view()])]
         # An attack reads maps for another class than the image's own.
-        probe_views(view, benign, (benign.labels + 1) % benign.logits.shape[1])
-        return InterpreterTrial(name, True, speed=measure_speed(system, view, benign, known, memory))
+        others = (benign.labels + 1) % benign.logits.shape[1]
+        _probe(SystemView(network, {name: interpreter.sketch().view()}), benign, others)
+        view = SystemView(network, {name: interpreter.view()})
+        speed = measure_speed(System(classifier, {name: interpreter}), view, benign, known, memory)
+        return InterpreterTrial(name, True, speed=speed)
     except NoGradientError as error:
         return InterpreterTrial(name, False, str(error), error.module)
     except UnderfireError as error:
@@ -91,3 +105,14 @@ def _try(
     except torch.OutOfMemoryError:
         problem = f"it does not fit into the memory of {classifier.device}; try a smaller batch size."
         return InterpreterTrial(name, False, problem)
+
+
+def _probe(view: SystemView, benign: Benign, classes: Tensor) -> None:
+    """Check that the maps follow the image: on two images first, and on all if these say no."""
+    few = torch.arange(min(2, len(classes)), device=classes.device)
+    try:
+        probe_views(view, benign.take(few), classes[few])
+    except NoGradientError as error:
+        if error.module is not None or len(few) == len(classes):
+            raise
+        probe_views(view, benign, classes)

@@ -64,6 +64,9 @@ class Averaged(Interpreter):
             (gradient,) = torch.autograd.grad(log_odds(run(point), classes).sum(), point, create_graph=graph)
         return gradient
 
+    def sketch(self) -> Averaged:
+        return replace(self, samples=1)
+
     def view(self) -> View:
         return _AveragedView(self)
 

@@ -28,7 +28,7 @@ def summed(term: Term, images: Tensor, count: int) -> Tensor:
         images: N x C x H x W.
         count: the number of terms, 1 or more.
     """
-    total: Tensor = _Summed.apply(images, term, count)  # type: ignore[no-untyped-call]  # torch does not type apply
+    total: Tensor = _Summed.apply(images, term, count)
     return total
 
 
