@@ -29,7 +29,7 @@ def test_every_row_is_done_once_in_order(count: int) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         parts = in_parts(limited(16, seen), count, 64)  # type: ignore[arg-type]
-    assert sum(parts, []) == list(range(count))
+    assert [row for part in parts for row in part] == list(range(count))
     assert bool(caught) == (count > 16)
     assert all(issubclass(warning.category, UnderfireWarning) for warning in caught)
 

@@ -27,7 +27,7 @@ def test_sizes(text: str, size: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "GB", "8 XB", "-1GB", "0", "1e9", "8GB please", "0.1"])
 def test_other_texts_are_refused(text: str) -> None:
-    with pytest.raises(InputError, match="memory is .*such as 8GB"):
+    with pytest.raises(InputError, match=r"memory is .*such as 8GB"):
         parse_bytes(text)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 import underfire as uf
 from tests.conftest import smooth_images
-from underfire.interpreters import IntegratedGradients, Smoothing, SmoothGrad, SmoothRectifiers
+from underfire.interpreters import IntegratedGradients, SmoothGrad, Smoothing, SmoothRectifiers
 from underfire.interpreters.maps import pooled_map
 from underfire.interpreters.summed import summed
 from underfire.memory import counting
