@@ -13,7 +13,7 @@ from underfire.errors import UnderfireWarning
 
 
 def limited(most: int, seen: list[int]) -> object:
-    def work(rows: slice) -> list[int]:
+    def work(rows: slice, batch_size: int) -> list[int]:
         count = rows.stop - rows.start
         seen.append(count)
         if count > most:

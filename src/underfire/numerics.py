@@ -1,10 +1,10 @@
-"""Precision and memory format of networks: names, tolerances, conversions, and the attention kernel."""
+"""Precision of networks: its names, tolerances and conversions, and the arithmetic of verdicts and of attacks."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -14,13 +14,18 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from underfire.arguments import check_choice
 from underfire.errors import UnderfireWarning
+from underfire.flags import deterministic_kernels, float32_arithmetic
 
 Network = TypeVar("Network", bound=nn.Module)
 
 PRECISIONS: Mapping[str, torch.dtype] = MappingProxyType(
-    {"float32": torch.float32, "bf16": torch.bfloat16, "float64": torch.float64}
+    {"float32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "float64": torch.float64}
 )
-"""The precisions that an attack can run in, by the name that users give."""
+"""The dtypes of the precisions that an attack can run in, by the name that users give.
+
+``float32`` is IEEE arithmetic; ``tf32`` rounds what convolutions and matrix products multiply to 10 bits of mantissa,
+on GPUs that can do so.
+"""
 
 _TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 0.02, torch.bfloat16: 0.1}
 
@@ -29,6 +34,35 @@ def dtype_of(precision: str) -> torch.dtype:
     """Look up the dtype of a precision. Raises InputError if the name is unknown."""
     check_choice("precision", precision, PRECISIONS)
     return PRECISIONS[precision]
+
+
+@contextmanager
+def judging(device: torch.device) -> Iterator[None]:
+    """Context for all that is judged or compared: IEEE float32 and deterministic kernels, whatever the user's flags.
+
+    The flags are as they were afterwards, also after an error.
+    """
+    with float32_arithmetic("ieee"), deterministic_kernels(device):
+        yield
+
+
+@contextmanager
+def attacking(precision: str, device: torch.device) -> Iterator[None]:
+    """Context for the steps of an attack: the arithmetic of ``precision``, and deterministic kernels."""
+    with float32_arithmetic("tf32" if precision == "tf32" else "ieee"), deterministic_kernels(device):
+        yield
+
+
+def scale(logits: Tensor) -> Tensor:
+    """The scale of differences between logits that matter: their spread around the mean of each image's.
+
+    It is at least a thousandth of the largest logit, because rounding errors are relative to that, and at least 1e-6.
+
+    Args:
+        logits: N x K.
+    """
+    spread = (logits - logits.mean(1, keepdim=True)).abs().max()
+    return torch.maximum(spread, 1e-3 * logits.abs().max()).clamp_min(1e-6)
 
 
 def precision_of(dtype: torch.dtype) -> str:
@@ -42,7 +76,7 @@ def weights_dtype(network: nn.Module) -> torch.dtype | None:
 
 
 def tolerance(dtype: torch.dtype | None) -> float:
-    """The accepted error of logits from weights of ``dtype``, relative to the largest logit (float32 if None)."""
+    """The accepted error of logits from weights of ``dtype``, relative to their ``scale`` (float32 if None)."""
     return _TOLERANCES.get(dtype or torch.float32, 1e-4)
 
 
@@ -69,9 +103,11 @@ def math_attention() -> AbstractContextManager[None]:
     return sdpa_kernel(SDPBackend.MATH)
 
 
-def warn_if_slow(dtype: torch.dtype, device: torch.device) -> None:
-    """Warn if ``device`` is a CPU without bfloat16 instructions and ``dtype`` is bfloat16."""
-    if dtype is torch.bfloat16 and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+def warn_if_slow(precision: str, device: torch.device) -> None:
+    """Warn if ``precision`` brings nothing on ``device``: TF32 on a CPU, bfloat16 on a CPU without its instructions."""
+    if precision == "tf32" and device.type != "cuda":
+        warnings.warn("precision='tf32' is for GPUs: here it is the same as 'float32'.", UnderfireWarning, stacklevel=5)
+    if precision == "bf16" and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         warnings.warn(
             "this processor has no bfloat16 instructions: precision='bf16' will be several times slower than "
             "'float32' here.",

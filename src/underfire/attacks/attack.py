@@ -42,7 +42,7 @@ class Attack(Parts, BaseAttack):
         rounds = self.search.rounds if self.search else 1
         total = -(-len(benign.images) // batch_size) * rounds
 
-        def one_batch(rows: slice) -> Outcome:
+        def one_batch(rows: slice, batch_size: int) -> Outcome:
             done = rows.start // batch_size * rounds
 
             def once(number: int, constant: Tensor | None) -> Outcome:
@@ -54,6 +54,7 @@ class Attack(Parts, BaseAttack):
                     {name: value[rows] for name, value in aim.maps.items()},
                     benign.ids[rows],
                     seed=seed,
+                    batch_size=batch_size,
                     constant=constant,
                     progress=_shifted(progress, done + number, total),
                     trace_every=trace_every if number + 1 == rounds else None,

@@ -53,7 +53,7 @@ class BaseAttack(Runnable):
             batch_size: images at once; by default as many as suit the device and the image size, and fit into memory.
             memory: the most that the process shall have on the device, such as ``"8GB"`` or a number of bytes; it
                 limits the default batch size. If None, what is free counts.
-            precision: ``float32`` or ``bf16`` for the attack; verdicts are always the original network's own.
+            precision: ``float32``, ``tf32`` or ``bf16`` for the attack; verdicts are always the original network's own.
             progress: called after each step with the steps done and their number, over all batches and attacks.
             trace_every: record the course every so many steps; see ``Trace``.
             control: an attack on the prediction alone to compare with. ``Preset`` brings its own.

@@ -21,6 +21,7 @@ from underfire.attacks.measures import chosen_measures
 from underfire.attacks.outcome import Outcome
 from underfire.attacks.progress import Progress
 from underfire.attacks.runnable import Runnable
+from underfire.numerics import attacking
 from underfire.system import System, SystemView
 
 Kind = Literal["clean", "reseeded", "noise", "control", "attack"]
@@ -118,7 +119,7 @@ class Experiment:
         seed: of all random numbers. An image's result depends on it, and not on the batch.
         batch_size: images attacked at once; as many as suit the device and fit into its memory if None.
         memory: the largest number of bytes that the process shall have on the device, for a ``batch_size`` of None.
-        precision: ``float32`` or ``bf16``, of the attacks; verdicts are always the original network's.
+        precision: ``float32``, ``tf32`` or ``bf16``, of the attacks; verdicts are always the original network's.
         size: height and width of the images.
         measures: what is measured.
     """
@@ -146,7 +147,8 @@ class Experiment:
         classifier = self.system.classifier
         shape = (classifier.channels, *(size or classifier.image_size or (224, 224)))
         joint = any(arm.attacked for arm in self.arms)
-        return fitting_batch_size(self.view, shape, classifier.device, joint=joint, memory=memory)
+        with attacking(self.view.prepared.precision, classifier.device):
+            return fitting_batch_size(self.view, shape, classifier.device, joint=joint, memory=memory)
 
     def view_of(self, names: Sequence[str]) -> SystemView:
         """Return the differentiable view of the interpreters called ``names``; all share one prepared network."""
@@ -168,7 +170,8 @@ class Experiment:
             if arm.kind == "attack":
                 assert arm.attack is not None
                 some = benign.only(arm.read_by)
-                own[arm.label] = arm.attack.aim(self.view_of(arm.targets), some, self.seed)
+                with attacking(self.view.prepared.precision, benign.images.device):
+                    own[arm.label] = arm.attack.aim(self.view_of(arm.targets), some, self.seed)
         together = merged(list(own.values()))
         # Noise that all attacks share has the aims of all.
         beside = {arm.label: arm.beside for arm in self.arms if arm.beside is not None and arm.label != "noise"}
@@ -214,15 +217,16 @@ class Experiment:
             reading()
             return Finding(arm, aim, judge(part, benign, noisy, aim, measures, own=True, masks=masks))
         assert arm.attack is not None
-        outcome = arm.attack.run(
-            self.view_of(arm.targets if arm.kind == "attack" else self._steady(arm.targets)),
-            benign,
-            aim,
-            seed=self.seed,
-            batch_size=self.batch_size,
-            progress=progress,
-            trace_every=trace_every,
-        )
+        with attacking(self.view.prepared.precision, benign.images.device):
+            outcome = arm.attack.run(
+                self.view_of(arm.targets if arm.kind == "attack" else self._steady(arm.targets)),
+                benign,
+                aim,
+                seed=self.seed,
+                batch_size=self.batch_size,
+                progress=progress,
+                trace_every=trace_every,
+            )
         part = system.only(arm.read_by)
         reading()
         judged = judge(part, benign, outcome.images, aim, measures, outcome=outcome, masks=masks)

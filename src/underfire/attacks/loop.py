@@ -18,7 +18,7 @@ from underfire.attacks.shaping import Uniform
 from underfire.attacks.state import Carried
 from underfire.attacks.terms.base import Point
 from underfire.attacks.trace import Trace
-from underfire.batching import padded_size, padding
+from underfire.batching import filled_size, padding
 from underfire.classifiers import Recorded
 from underfire.interpreters import State
 from underfire.system import Reading, SystemView
@@ -35,6 +35,7 @@ class Loop:
         targets: target maps N x h x w by interpreter; empty if nothing reads maps.
         ids: int64 N, the images' identities.
         seed: of random starts.
+        batch_size: the number of images in a full batch; see ``batching.filled_size``.
         constant: N, the weight of the objective against the perturbation's penalty for each image; 1 if None.
         progress: called after each step with the steps done and their number.
         trace_every: record the course every so many steps; never if None.
@@ -50,13 +51,14 @@ class Loop:
         ids: Tensor,
         *,
         seed: int,
+        batch_size: int,
         constant: Tensor | None = None,
         progress: Progress | None = None,
         trace_every: int | None = None,
     ) -> None:
         self.attack, self.view, self.progress = attack, view, progress
-        self.count = len(images)
-        fill = padding(self.count, images.device)
+        self.count, self.batch_size = len(images), batch_size
+        fill = padding(self.count, filled_size(self.count, batch_size, images.device), images.device)
         images = images[fill]
         theta = attack.perturbation.start(images, self._weights(attack.stages[0], images), ids[fill], seed)
         row = torch.arange(len(fill), device=images.device)
@@ -224,7 +226,10 @@ class Loop:
         self.run_state.counts = {name: counts[name] + real * number for name, number in added.items()}
 
     def _let_go(self, patience: int) -> None:
-        """Write down finished images, and shrink the batch once a whole group of eight can leave."""
+        """Write down finished images, and shrink the batch once a whole group of eight can leave.
+
+        On a GPU the batch keeps its size until all images are finished.
+        """
         run = self.run_state
         finished = (run.row >= 0) & (run.best["level"] > 0) & (self.step - run.best["improved"] > patience)
         if not bool(finished.any()):
@@ -232,7 +237,7 @@ class Loop:
         self._write(finished)
         run.row = torch.where(finished, -1, run.row)
         active = (run.row >= 0).nonzero().squeeze(1)
-        size = padded_size(len(active))
+        size = filled_size(len(active), self.batch_size, run.row.device)
         if size < len(run.row):
             idle = (run.row < 0).nonzero().squeeze(1)
             run.take(torch.cat([active, idle[: size - len(active)]]))

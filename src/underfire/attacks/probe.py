@@ -9,7 +9,6 @@ from torch import Tensor
 
 from underfire.attacks.benign import Benign
 from underfire.attacks.second_order import without_second_derivative
-from underfire.batching import padding
 from underfire.classifiers import WHY_NO_GRADIENT, Attackable
 from underfire.errors import NoGradientError
 from underfire.system import SystemView
@@ -61,7 +60,7 @@ def _gradient_of_logits(prepared: Attackable, images: Tensor) -> Tensor:
     Raises:
         NoGradientError: the logits do not depend on the image, or part of the network has no derivative.
     """
-    image = images[padding(len(images), images.device)].clone().requires_grad_()
+    image = images.clone().requires_grad_()
     logits = prepared.run(image)
     gradient = None
     if logits.requires_grad:

@@ -19,6 +19,7 @@ from underfire.classifiers import Classifier
 from underfire.data import Batch, ImageData
 from underfire.data.sampling import evenly_spaced
 from underfire.errors import ClassifierError, DataError, InputError, UnderfireError, UnderfireWarning
+from underfire.numerics import judging, scale
 from underfire.runs.inputs import Inputs, InputSettings
 from underfire.runs.selection import logits_of
 from underfire.settings import few_images
@@ -262,13 +263,13 @@ def _gradient(classifier: Classifier, images: Tensor) -> CheckLine:
 def _repeats(classifier: Classifier, images: Tensor) -> CheckLine:
     """Check that an image gets the same logits twice, and in another batch."""
     images = images[:8].to(classifier.device)
-    with classifier.evaluating(), torch.no_grad():
+    with classifier.evaluating(), judging(classifier.device), torch.no_grad():
         together = classifier.run(images)
         again = classifier.run(images)
         alone = classifier.run(images[:1])
-    scale = float(together.abs().max().clamp_min(1))
-    twice = float((again - together).abs().max()) / scale
-    apart = float((alone - together[:1]).abs().max()) / scale
+    unit = float(scale(together))
+    twice = float((again - together).abs().max()) / unit
+    apart = float((alone - together[:1]).abs().max()) / unit
     details = {"same_batch_twice": twice, "batch_of_1_against_8": apart}
     text = f"same images twice: {twice:.1g}; batch of 1 against {len(images)}: {apart:.1g} (relative difference)"
     if max(twice, apart) > BATCH_TOLERANCE:

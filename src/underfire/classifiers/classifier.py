@@ -19,6 +19,7 @@ from underfire.classifiers.pixels import Pixels, evaluating
 from underfire.classifiers.prepared import Prepared, eager
 from underfire.data.resizing import DEFAULT_RESIZING, Resizing
 from underfire.errors import ClassifierError, InputError, UnderfireWarning
+from underfire.numerics import judging
 
 WHY_NO_GRADIENT = (
     "its forward cuts the graph, by detach(), torch.no_grad() or torch.inference_mode(), by .data, or on its way "
@@ -109,8 +110,8 @@ class Classifier(Pixels):
         def run(chunk: Tensor) -> Tensor:
             return self.run(chunk.to(self.device)).float().to(chunk.device)
 
-        with self.evaluating(), torch.no_grad():
-            return in_batches(run, images, batch_size=batch_size)
+        with self.evaluating(), judging(self.device), torch.no_grad():
+            return in_batches(run, images, batch_size=batch_size, device=self.device)
 
     def prepare(
         self, precision: str = "float32", *, in_place: bool = True, size: Sequence[int] | None = None
@@ -118,7 +119,7 @@ class Classifier(Pixels):
         """Make the frozen, fast copy that attacks run on.
 
         Args:
-            precision: ``float32``, ``bf16`` or ``float64``.
+            precision: ``float32``, ``tf32``, ``bf16`` or ``float64``; see ``numerics.PRECISIONS``.
             in_place: let activations work in place; False if rectifiers will be smoothed.
             size: height and width of the images to come; the classifier's ``image_size``, or 64 x 64, if None.
 

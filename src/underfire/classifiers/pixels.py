@@ -97,7 +97,7 @@ class Pixels(nn.Module):
 
     @property
     def tolerance(self) -> float:
-        """The accepted error of the logits, relative to the largest, in the precision of the weights."""
+        """The accepted error of the logits in the precision of the weights, relative to ``numerics.scale``."""
         return tolerance(weights_dtype(self.module))
 
     def normalise(self, images: Tensor) -> Tensor:

@@ -15,7 +15,9 @@ from underfire.errors import ClassifierError, InputError
 from underfire.numerics import (
     channels_last,
     dtype_of,
+    judging,
     math_attention,
+    scale,
     to_channels_last,
     tolerance,
     warn_if_slow,
@@ -30,17 +32,18 @@ class Prepared(Pixels):
     With ``in_place=False``, activations no longer work in place: smoothed rectifiers would have to copy their input.
 
     The copy is checked on probe images: its logits must equal those of the original within the larger ``tolerance`` of
-    the two (1e-4 in float32, 0.1 in bfloat16, relative to the largest logit). A change that breaks this is undone.
+    the two (1e-4 in float32, 0.1 in bfloat16, relative to the spread of the logits). A change that breaks this is
+    undone.
 
     Args:
         classifier: the original, in evaluation mode. It is not changed.
-        precision: ``float32``, ``bf16`` or ``float64``.
+        precision: ``float32``, ``tf32``, ``bf16`` or ``float64``; see ``numerics.PRECISIONS``.
         in_place: let activations work in place as in the original.
         size: height and width of the probe images.
         channels: 1 or 3.
 
     Attributes:
-        deviation: the measured difference of the logits, relative to the largest.
+        deviation: the largest measured difference of a logit, relative to the spread of the logits.
         forwards, backwards: see ``Attackable``.
 
     Raises:
@@ -60,10 +63,10 @@ class Prepared(Pixels):
         self.precision = precision
         self.dtype = weights_dtype(self.module) or torch.float32
         self.forwards = 0
-        warn_if_slow(dtype, classifier.device)
+        warn_if_slow(precision, classifier.device)
         probe = _probe_images(size, channels).to(classifier.device)
         changes = [self._fold_batch_norms] if in_place else [self._fold_batch_norms, self._leave_inputs_alone]
-        with torch.no_grad():
+        with judging(classifier.device), torch.no_grad():
             expected = classifier.run(probe.to(self.dtype))
             self._improve(probe, expected, changes, max(tolerance(torch.float32), classifier.tolerance))
             self.dtype = dtype
@@ -122,7 +125,7 @@ class Prepared(Pixels):
         self._source = (source,)
 
     def _deviation(self, probe: Tensor, expected: Tensor) -> float:
-        difference = (self.run(probe) - expected).abs().max() / expected.abs().max().clamp_min(1)
+        difference = (self.run(probe) - expected).abs().max() / scale(expected)
         return float(difference) if torch.isfinite(difference) else float("inf")
 
     def _improve(

@@ -16,6 +16,7 @@ from underfire.classifiers import WHY_NO_GRADIENT, Attackable, Classifier, Recor
 from underfire.errors import InputError, NoGradientError
 from underfire.interpreters.smoothing import Smoothing
 from underfire.memory import suited_size
+from underfire.numerics import judging
 
 State = dict[str, Tensor]
 HonestMaps = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -191,9 +192,9 @@ class Interpreter(ABC):
             return read(images, classes, chunk_ids.to(device)).detach().float().to(chunk.device)
 
         size = batch_size or suited_size(images.shape[2], images.shape[3], classifier.device)
-        with classifier.evaluating():
+        with classifier.evaluating(), judging(classifier.device):
             try:
-                return in_batches(run, images, classes, ids, batch_size=size)
+                return in_batches(run, images, classes, ids, batch_size=size, device=classifier.device)
             except torch.OutOfMemoryError:
                 raise
             except (IndexError, RuntimeError) as error:

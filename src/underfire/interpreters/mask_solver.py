@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from underfire import adam, randomness
-from underfire.batching import padding
+from underfire.batching import filled_size, padding
 from underfire.interpreters.mask_problem import Problem
 
 State = dict[str, Tensor]
@@ -66,7 +66,8 @@ def solve(
     """Optimise the masks of a batch, N x h x w in [0, 1].
 
     A mask stops early once none of its cells has moved by more than ``tolerance`` over ``CHECK_EVERY`` steps. Finished
-    images leave the batch in groups of eight, which changes no bit of the remaining masks.
+    images leave the batch in groups of eight, which changes no bit of the remaining masks (on a GPU, only once all are
+    finished).
 
     Args:
         problem: the loss.
@@ -95,7 +96,7 @@ def solve(
         active = (row >= 0).nonzero().squeeze(1)
         if not len(active):
             return found
-        fill = padding(len(active), images.device)
+        fill = padding(len(active), filled_size(len(active), len(images), images.device), images.device)
         if len(fill) < len(row):
             keep = active[fill]
             row = torch.where(torch.arange(len(fill), device=row.device) < len(active), row[keep], -1)

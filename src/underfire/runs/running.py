@@ -16,6 +16,8 @@ import torch
 from underfire.attacks import Asked, BaseAttack, ClassMap, Experiment, ForeignAttack, GivenClass, Preset, arms_of
 from underfire.attacks.measures import chosen_measures
 from underfire.checkpoints import state_hash
+from underfire.flags import in_force
+from underfire.numerics import attacking
 from underfire.runs.cells import cells_of
 from underfire.runs.devices import find_device
 from underfire.runs.differences import differences
@@ -101,7 +103,7 @@ def run_attack(
 
             attack_shard(plan, index, positions, advance, reporter.reading)
             reporter.running(before + work[index], total)
-        store.update_run(shards=len(shards), **_environment(plan.experiment.system.classifier.device))
+        store.update_run(shards=len(shards), **_environment(plan.experiment.system.classifier.device, config.precision))
         summary = write_results(Run(folder, finished=False))
         store.update_run(finished=True)
         return summary
@@ -214,7 +216,7 @@ def _counts(selection: Selection) -> dict[str, Any]:
     }
 
 
-def _environment(device: torch.device) -> dict[str, Any]:
+def _environment(device: torch.device, precision: str) -> dict[str, Any]:
     """Describe the machine and the versions, as far as results may depend on them."""
     versions = {}
     for package in PACKAGES:
@@ -223,7 +225,10 @@ def _environment(device: torch.device) -> dict[str, Any]:
         except PackageNotFoundError:
             versions[package] = "not installed as a package"
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    with attacking(precision, device):
+        flags = in_force()
     return {
+        "numerics": {"judged": "float32", "attack": precision, "flags_of_the_attack": flags},
         "device": {"type": device.type, "name": name, "threads": torch.get_num_threads()},
         "versions": {"python": platform.python_version(), **versions},
         "torch_build": torch.__config__.show().splitlines(),

@@ -89,11 +89,11 @@ class RunSettings:
         "Attack the first N correctly classified images.", "N", value=None, kind=int, least=1, default="all"
     )
     seed: int = setting("Seed of all random numbers.", "N", value=0, kind=int, least=-(2**63), most=2**63 - 1)
-    precision: Literal["float32", "bf16"] = setting(
-        "Precision of the attack, float32 or bf16; results are judged in the network's own precision.",
+    precision: Literal["float32", "tf32", "bf16"] = setting(
+        "Precision of the attack: float32, or tf32 or bf16, which are faster on a GPU. Results are judged in float32.",
         "TYPE",
         value="float32",
-        kind=Literal["float32", "bf16"],
+        kind=Literal["float32", "tf32", "bf16"],
     )
     measures: tuple[str, ...] = setting(
         "One more measure: file.py:name. Can be repeated.",
