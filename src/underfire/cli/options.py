@@ -36,6 +36,10 @@ def flag(name: str, help: str, **others: Any) -> Any:
 
 
 Device = Annotated[str, option("NAME", "Device: auto, cpu, cuda, cuda:1.", "--device")]
+TestImages = Annotated[
+    str | None, option("DATA", "Test images; they are measured, never trained on.", "--test", show_default=False)
+]
+ResumeTraining = Annotated[bool, flag("--resume", "Go on from the checkpoint in the output folder.")]
 
 
 @dataclass(frozen=True)

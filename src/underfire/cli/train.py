@@ -30,9 +30,7 @@ def classifier(
             show_default=False,
         ),
     ] = None,
-    test: Annotated[
-        str | None, option("DATA", "Test images; they are measured, never trained on.", "--test", show_default=False)
-    ] = None,
+    test: options.TestImages = None,
     epochs: Annotated[
         int | None,
         option(
@@ -43,7 +41,7 @@ def classifier(
         ),
     ] = None,
     device: options.Device = "cpu",
-    resume: Annotated[bool, flag("--resume", "Go on from the checkpoint in the output folder.")] = False,
+    resume: options.ResumeTraining = False,
     as_json: Annotated[bool, flag("--json", "Print the measured accuracy as JSON.")] = False,
 ) -> None:
     """Train a classifier by its recipe, resumable after each epoch.

@@ -28,9 +28,7 @@ SHOWN_EVERY = 50
 def rts(
     given: Given,
     out: Annotated[Path, option("FOLDER", "Folder for the masker, its card, losses and the checkpoint.", "--out")],
-    test: Annotated[
-        str | None, option("DATA", "Test images; they are measured, never trained on.", "--test", show_default=False)
-    ] = None,
+    test: options.TestImages = None,
     encoder: Annotated[
         str | None,
         option(
@@ -65,7 +63,7 @@ def rts(
     ] = 64,
     seed: Annotated[int, option("N", "Seed of all random numbers.", "--seed")] = 0,
     device: options.Device = "auto",
-    resume: Annotated[bool, flag("--resume", "Go on from the checkpoint in the output folder.")] = False,
+    resume: options.ResumeTraining = False,
     as_json: Annotated[bool, flag("--json", "Print the measured quality as JSON.")] = False,
 ) -> None:
     """Train the masker that the interpreter RTS needs, for any convolutional classifier.

@@ -44,7 +44,7 @@ def write_results(run: Run) -> dict[str, Any]:
 
 def _results(files: CellFolder, comparisons: list[Comparison], wanted: pa.Schema) -> Iterator[pa.Table]:
     """Yield the rows of each shard with joint success, image by image in the data's order."""
-    joint = _settled(files, comparisons)
+    joint = _settled(comparisons)
     place = {image_id: number for number, image_id in enumerate(files.image_ids)}
     for shard in range(files.shards):
         tables = []
@@ -62,7 +62,7 @@ def _results(files: CellFolder, comparisons: list[Comparison], wanted: pa.Schema
         yield by_position(pa.concat_tables(tables))
 
 
-def _settled(files: CellFolder, comparisons: list[Comparison]) -> dict[tuple[str, str, str], Any]:
+def _settled(comparisons: list[Comparison]) -> dict[tuple[str, str, str], Any]:
     """Settle joint success of every cell and interpreter, bool N."""
     found: dict[tuple[str, str, str], Any] = {}
     for part in comparisons:
