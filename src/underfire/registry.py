@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from underfire import user_files
 from underfire.errors import InputError, UserCodeError, unknown_name
 from underfire.text import with_article
+from underfire.user_parts import check_name, shown
 
 T = TypeVar("T")
 
@@ -49,13 +50,17 @@ class Registry(Mapping[str, T], Generic[T]):
     def __len__(self) -> int:
         return len({*self._parts, *self._offered()})
 
-    def find(self, name: str) -> T:
+    def find(self, name: Any) -> T:
         """Return the part called ``name``: a known name in any case of letters, or ``file.py:name``.
+
+        An object that is no text is the part itself, and is checked like the objects that files offer.
 
         Raises:
             InputError: there is no such part, or the file offers something else; the message has the nearest name.
-            UserCodeError: the user's file raises an error when it is run.
+            UserCodeError: code of the user's file or of the package raises an error.
         """
+        if not isinstance(name, str):
+            return self._accepted(name, "")
         own = user_files.split(name)
         if own is not None:
             return self._accepted(user_files.load(*own, self.kind), name)
@@ -73,11 +78,8 @@ class Registry(Mapping[str, T], Generic[T]):
         except (TypeError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"{self.kind} is {source!r}, which is {_shown(value)}; {error}.") from error
-
-
-def _shown(value: object) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"
+            what = f"{source!r}, which is {shown(value)}" if source else shown(value)
+            raise InputError(f"{self.kind} is {what}; {error}.") from error
 
 
 def instances_of(base: Any, called: str) -> Callable[[Any], Any]:
@@ -94,6 +96,7 @@ def instances_of(base: Any, called: str) -> Callable[[Any], Any]:
                 raise UserCodeError(f"{called} cannot be made: {type(error).__name__}: {error}") from error
         if not isinstance(value, base):
             raise TypeError(f"expected {with_article(base.__name__)}, or a function that returns one")
+        check_name(value, called)
         return value
 
     return accept

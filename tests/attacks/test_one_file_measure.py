@@ -76,7 +76,7 @@ def test_measures_and_a_detector(tmp_path: Path) -> None:
     assert torch.equal(plain.adversarial, found.adversarial)
     with pytest.raises(AttributeError, match="no measure 'brightest'; known: success"):
         _ = plain.brightest
-    with pytest.raises(InputError, match=r"measure 'wrong' returns \(\); expected a tensor of 8 values"):
+    with pytest.raises(InputError, match=r"measure 'wrong' returns shape \(\); expected a tensor of 8 values"):
         uf.attack(classifier, images, labels, steps=(1, 1), measures=[f"{file}:WRONG"])
     with pytest.raises(InputError, match="measure 'ssim' exists already"):
         uf.attack(classifier, images, labels, steps=(1, 1), measures=[f"{file}:TAKEN"])

@@ -21,6 +21,7 @@ from underfire.attacks.outcome import Outcome
 from underfire.attacks.progress import Progress
 from underfire.attacks.runnable import Runnable
 from underfire.system import System, SystemView
+from underfire.user_parts import guarded
 
 Kind = Literal["clean", "reseeded", "noise", "control", "attack"]
 
@@ -199,7 +200,8 @@ class Experiment:
             attack = next(other.attack for other in self.arms if other.label == arm.beside)
             assert attack is not None
             adversarial = attacked(arm.beside).to(benign.images)
-            noisy = attack.perturbation.noise(benign.images, adversarial, benign.ids, self.seed)
+            perturbation = guarded(attack.perturbation, "perturbation")
+            noisy = perturbation.noise(benign.images, adversarial, benign.ids, self.seed)
             part = system.only(arm.read_by)
             reading()
             return Finding(arm, aim, judge(part, benign, noisy, aim, measures, own=True, masks=masks))

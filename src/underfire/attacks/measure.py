@@ -11,6 +11,7 @@ from torch import Tensor
 from underfire.attacks.aim import Aim
 from underfire.attacks.outcome import Outcome
 from underfire.errors import InputError
+from underfire.user_parts import guarded, shape_of
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,15 @@ class Measure:
 
         Raises:
             InputError: a measure of the user's own returns something else than N values.
+            UserCodeError: a measure of the user's own raises an error.
         """
         assert self.compute is not None
         arguments = (seen,) if interpreter is None else (seen, interpreter)
-        found: Tensor | None = self.compute(*arguments)
+        found: Tensor | None = guarded(self.compute, "measure", self.name)(*arguments)
         if found is None:
             return None
         if not isinstance(found, Tensor) or found.shape != (len(seen.images),):
-            shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-            raise InputError(f"measure {self.name!r} returns {shape}; expected a tensor of {len(seen.images)} values.")
+            raise InputError(
+                f"measure {self.name!r} returns {shape_of(found)}; expected a tensor of {len(seen.images)} values."
+            )
         return found.cpu()

@@ -10,7 +10,7 @@ from torch import Tensor
 from underfire import randomness
 from underfire.attacks import MapPool, RandomClass
 from underfire.attacks.benign import Benign
-from underfire.attacks.targets import ClassRule
+from underfire.attacks.targets import ClassRule, chosen_classes
 from underfire.classifiers import Classifier, check_images
 from underfire.data import Batch, ImageData
 from underfire.errors import InputError
@@ -50,7 +50,7 @@ def read_pool(
                     "shown: give data of more classes, or another --target-map."
                 )
         images = _attacked(system.classifier, data, selection, rule)
-        wanted = sorted({number for benign in images for number in rule.classes(view, benign, seed).tolist()})
+        wanted = sorted({number for benign in images for number in chosen_classes(rule, view, benign, seed).tolist()})
         lacking = [number for number in wanted if not examples.right(number)]
         if not lacking:
             return examples.read(system, wanted), rule

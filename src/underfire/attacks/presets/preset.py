@@ -26,6 +26,7 @@ from underfire.attacks.variants import VARIANTS, Variant
 from underfire.errors import InputError, unknown_name
 from underfire.settings import settings_of
 from underfire.system import System
+from underfire.user_parts import guarded
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class Preset(AttackSettings):
             value = getattr(self, name)
             if isinstance(value, str):
                 self._set(**{name: parse_eps(value, name)})
-        asked = self.perturbation
+        given = self.perturbation
+        asked = given if given is None or isinstance(given, str) else PERTURBATIONS.find(given)
         if self.attack in KINDS and KINDS[self.attack].joint:
             part = PERTURBATIONS["pgd"] if asked is None else asked
         elif isinstance(asked, Perturbation) and asked.name.lower() == self.attack:
@@ -101,7 +103,7 @@ class Preset(AttackSettings):
                     )
             made = part
         else:
-            made = part.make(eps=self.eps, noise_eps=self.noise_eps)
+            made = guarded(part, "perturbation").make(eps=self.eps, noise_eps=self.noise_eps)
         self._set(made=made, eps=getattr(made, "eps", None))
 
     def _named_by_attack(self) -> type[Perturbation] | Perturbation:
@@ -110,7 +112,7 @@ class Preset(AttackSettings):
         return PERTURBATIONS.find(self.attack)
 
     def _check_edges(self) -> None:
-        if isinstance(self.shaping, str):
+        if self.shaping is not None:
             self._set(shaping=SHAPINGS.find(self.shaping))
         shaping = self.effective_shaping
         if self.edge_threshold is not None:
@@ -133,7 +135,7 @@ class Preset(AttackSettings):
                 f"target_class is {self.target_class!r}, and the attack is untargeted: it has no target class."
             )
         self._set(target_class=class_rule(self.target_class), target_map=map_rule(self.target_map))
-        self.map_rule.check(self.targeted)
+        guarded(self.map_rule, "target_map").check(self.targeted)
 
     @property
     def name(self) -> str:
@@ -157,7 +159,7 @@ class Preset(AttackSettings):
     def made_perturbation(self) -> Perturbation:
         """The perturbation, complete for this attack."""
         shaped = not isinstance(self.effective_shaping, Uniform)
-        return self.made.completed(self.joint, shaped, self.settled_variant)
+        return guarded(self.made, "perturbation").completed(self.joint, shaped, self.settled_variant)
 
     @property
     def settled_variant(self) -> Variant:
@@ -225,7 +227,7 @@ class Preset(AttackSettings):
         """
         if self.attack == "bim":
             return self.replace(attack="pgd", perturbation=None)
-        part = self.made_perturbation.alone()
+        part = guarded(self.made_perturbation, "perturbation").alone()
         return self.replace(
             attack=part.name,
             perturbation=part,
