@@ -6,12 +6,14 @@ the user names it as ``file.py:name``. All three work wherever a name is accepte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
 from underfire import user_files
-from underfire.errors import InputError, UserCodeError, unknown_name
+from underfire.errors import InputError, UnderfireError, UnderfireWarning, UserCodeError, unknown_name
 from underfire.text import with_article
 from underfire.user_parts import check_name, shown
 
@@ -41,7 +43,29 @@ class Registry(Mapping[str, T], Generic[T]):
         found = self._offered().get(name)
         if found is None:
             raise KeyError(name)
-        return self._accepted(found.load(), f"entry point {found.value}")
+        try:
+            part = found.load()
+        except Exception as error:  # code of an installed package, which may raise anything
+            raise UserCodeError(
+                f"{self.kind} {name!r} is the entry point {found.value} of an installed package, which cannot be "
+                f"loaded: {type(error).__name__}: {error}"
+            ) from error
+        return self._accepted(part, f"entry point {found.value}")
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts or name in self._offered()
+
+    def items(self) -> ItemsView[str, T]:
+        """Return all parts with their names. Parts of packages that cannot be used are left out, with a warning."""
+        found = dict(self._parts)
+        for name in self:
+            with left_out(f"{self.kind} {name!r}"):
+                found[name] = self[name]
+        return found.items()
+
+    def values(self) -> ValuesView[T]:
+        """Return all parts; see ``items``."""
+        return dict(self.items()).values()
 
     def __iter__(self) -> Iterator[str]:
         yield from self._parts
@@ -80,6 +104,15 @@ class Registry(Mapping[str, T], Generic[T]):
                 raise
             what = f"{source!r}, which is {shown(value)}" if source else shown(value)
             raise InputError(f"{self.kind} is {what}; {error}.") from error
+
+
+@contextmanager
+def left_out(what: str) -> Iterator[None]:
+    """Context that turns an error of a part into a warning, so that one broken package does not stop all others."""
+    try:
+        yield
+    except UnderfireError as error:
+        warnings.warn(f"{what} cannot be used and is left out: {error}", UnderfireWarning, stacklevel=4)
 
 
 def instances_of(base: Any, called: str) -> Callable[[Any], Any]:

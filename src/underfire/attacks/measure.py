@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from underfire.arguments import check_choice
 from underfire.attacks.aim import Aim
 from underfire.attacks.outcome import Outcome
 from underfire.errors import InputError
@@ -76,6 +77,11 @@ class Measure:
     digits: int = 3
     better: Literal["higher", "lower", "neither"] = "neither"
     compute: Compute | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("per", self.per, ("image", "map"))
+        check_choice("kind", self.kind, ("bool", "int", "float"))
+        check_choice("better", self.better, ("higher", "lower", "neither"))
 
     def values(self, seen: Seen, interpreter: str | None = None) -> Tensor | None:
         """Compute the measure, N values; None if it is not known for these images.
