@@ -29,6 +29,8 @@ class ClassRule(Part, ABC):
     name: ClassVar[str]
     needs_images: ClassVar[bool] = True
     """False if the rule looks at labels and ids alone; a run can then plan targets without reading images."""
+    needs_maps: ClassVar[bool] = True
+    """False if the rule does not look at benign maps; a run can then plan targets without reading maps."""
 
     @abstractmethod
     def classes(self, view: SystemView, benign: Benign, seed: int) -> Tensor:
@@ -98,6 +100,7 @@ class LeastLikely(ClassRule):
     """The class that the classifier finds least likely for the benign image."""
 
     name: ClassVar[str] = "least-likely"
+    needs_maps: ClassVar[bool] = False
 
     def classes(self, view: SystemView, benign: Benign, seed: int) -> Tensor:
         own = torch.nn.functional.one_hot(benign.labels, benign.logits.shape[1]).bool()

@@ -85,6 +85,11 @@ class Perturbation(Part, ABC):
         """Return the perturbation of the prediction-only control, with the same start."""
         return self
 
+    @property
+    def name_alone(self) -> str:
+        """The name of the prediction-only attack with this perturbation."""
+        return self.name
+
     def warmup_factor(self, variant: Variant) -> float:
         """Return the factor of the prediction term in the warm-up of a joint attack."""
         return 1.0

@@ -17,6 +17,7 @@ from underfire.attacks.presets.kinds import KINDS, Kind
 from underfire.attacks.presets.settings import AttackSettings
 from underfire.attacks.presets.terms import weighted
 from underfire.attacks.result import AttackResult
+from underfire.attacks.runnable import Runnable
 from underfire.attacks.schedule import Weighted
 from underfire.attacks.search import ConstantSearch
 from underfire.attacks.shaping import SHAPINGS, EdgeMask, Shaping, Uniform
@@ -141,6 +142,8 @@ class Preset(AttackSettings):
     def name(self) -> str:
         """The name in results: the attack's name, with the shaping's name if the shaping is not the usual one."""
         base = self.attack if self.attack in KINDS else self.made.name
+        if not self.joint and self.made.name_alone != self.made.name:
+            base = self.made.name_alone
         shaping = self.effective_shaping
         own = isinstance(shaping, type(self.kind.shaping))
         return base if own else f"{base}-{shaping.name}"
@@ -203,15 +206,24 @@ class Preset(AttackSettings):
         return build(plan, {"target_class": self.class_rule, "target_map": self.map_rule}, system)
 
     def __call__(
-        self, system: System, images: Tensor, labels: Tensor | Sequence[int], *, control: bool = True, **options: Any
+        self,
+        system: System,
+        images: Tensor,
+        labels: Tensor | Sequence[int],
+        *,
+        control: Runnable | Preset | bool | None = True,
+        **options: Any,
     ) -> AttackResult:
         """Attack ``images``, and measure the result beside the controls.
 
         Args:
-            control: run the prediction-only control beside a joint attack, too.
+            control: the attack to compare with; if True, the prediction-only control of a joint attack; none if None or
+                False.
             options: as for ``Attack.__call__``.
         """
-        beside = self.control().build(system) if control and self.has_control else None
+        if control is True:
+            control = self.control() if self.has_control else None
+        beside = control.build(system) if isinstance(control, Preset) else control
         return self.build(system)(system, images, labels, control=beside, **options)
 
     @property
@@ -226,7 +238,7 @@ class Preset(AttackSettings):
         start.
         """
         if self.attack == "bim":
-            return self.replace(attack="pgd", perturbation=None)
+            return self.replace(attack="pgd", perturbation=None, terms=())
         part = guarded(self.made_perturbation, "perturbation").alone()
         return self.replace(
             attack=part.name,
