@@ -87,8 +87,8 @@ def test_measures_of_the_users_own(parts: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("WRONG", r"measure 'crooked' returns \(3, 3\); expected a tensor of 2 values"),
-        ("NUMBER", "measure 'single' returns float; expected a tensor of 2 values"),
+        ("WRONG", r"measure 'crooked' returns shape \(3, 3\); expected a tensor of 2 values"),
+        ("NUMBER", "measure 'single' returns an object of type float; expected a tensor of 2 values"),
         ("TYPE", "measure 'untrue' has values such as 0.5; expected type bool"),
         ("TWICE", "measure 'ssim' exists already"),
     ],
@@ -97,6 +97,73 @@ def test_a_wrong_measure_is_named(parts: Path, tmp_path: Path, name: str, said: 
     with pytest.raises(InputError, match=said):
         run_attack(small_config(measures=(f"{parts}:{name}",)), tmp_path / "run")
     assert not (tmp_path / "run").exists(), "what fails at once leaves nothing"
+
+
+OBJECTS = """
+from dataclasses import dataclass, field
+
+from underfire.attacks import Term
+from underfire.interpreters import CAM
+
+
+class Far(Term):
+    name = "far"
+
+    def __init__(self, scale=0.5):
+        self.scale = scale
+
+    def __call__(self, point):
+        return -self.scale * point.penalty
+
+
+class Detector:
+    pass
+
+
+@dataclass(frozen=True)
+class Watched(Far):
+    name = "watched"
+    scale: float = 0.5
+    detector: object = Detector()
+
+
+@dataclass(frozen=True)
+class Hidden(Watched):
+    detector: object = field(default=Detector(), repr=False)
+
+
+@dataclass(frozen=True)
+class Seen(CAM):
+    detector: object = len
+    found: object = Detector()
+"""
+
+
+@pytest.mark.parametrize("name", ["Far", "Hidden"])
+def test_a_run_with_a_plain_class_can_be_resumed(tmp_path: Path, name: str) -> None:
+    """Regression: it was known by its address, and resuming answered that the folder holds another run."""
+    (tmp_path / "objects.py").write_text(OBJECTS)
+    config = small_config(terms=(f"{tmp_path / 'objects.py'}:{name}",))
+    run_attack(config, tmp_path / "run")
+    whole = Written(tmp_path / "run")
+    (tmp_path / "run" / "cells" / whole.keys["adv2"] / "000000.parquet").unlink()
+    record = tmp_path / "run" / "run.json"
+    record.write_text(record.read_text().replace('"finished": true', '"finished": false'))
+    run_attack(config, tmp_path / "run", resume=True)
+    assert Written(tmp_path / "run").keys == whole.keys
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [({"terms": ("Watched",)}, "attack 'adv2'"), ({"interpreters": ("Seen",)}, "interpreter 'cam'")],
+)
+def test_an_address_in_memory_is_no_identity(tmp_path: Path, settings: dict[str, tuple[str]], what: str) -> None:
+    file = tmp_path / "objects.py"
+    file.write_text(OBJECTS)
+    named = {kind: tuple(f"{file}:{name}" for name in names) for kind, names in settings.items()}
+    with pytest.raises(InputError, match=rf"{what} holds <.*Detector object at 0x\w+>, which is another address"):
+        run_attack(small_config(**named), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_interpreters_with_strange_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

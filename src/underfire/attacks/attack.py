@@ -17,6 +17,7 @@ from underfire.attacks.parts import Parts
 from underfire.attacks.probe import probe_logits, probe_views
 from underfire.attacks.progress import Progress
 from underfire.system import SystemView
+from underfire.user_parts import guarded
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Attack(Parts, BaseAttack):
             found = once(0, None) if self.search is None else self.search.best(once, benign.images[rows])
             outcomes.append(found)
         outcome = Outcome.joined(outcomes)
-        outcome.images = self.perturbation.levels(benign.images, outcome.images)
+        outcome.images = guarded(self.perturbation, "perturbation").levels(benign.images, outcome.images)
         return outcome
 
 

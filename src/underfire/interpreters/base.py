@@ -16,6 +16,7 @@ from underfire.classifiers import WHY_NO_GRADIENT, Attackable, Classifier, Recor
 from underfire.errors import InputError, NoGradientError
 from underfire.interpreters.smoothing import Smoothing
 from underfire.memory import suited_size
+from underfire.user_parts import Part
 
 State = dict[str, Tensor]
 HonestMaps = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -81,7 +82,7 @@ class View(ABC):
         return {}
 
 
-class Interpreter(ABC):
+class Interpreter(Part, ABC):
     """Maps (classifier, image, class) to an attribution map. Implementations are frozen dataclasses.
 
     Class attributes:

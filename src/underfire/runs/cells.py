@@ -11,6 +11,7 @@ from typing import Any
 from underfire.attacks.experiment import Arm, Kind
 from underfire.attacks.measure import Measure
 from underfire.system import System
+from underfire.user_parts import check_steady
 
 KEY_DIGITS = 16
 
@@ -71,8 +72,15 @@ def cells_of(
         inputs: JSON values that all cells depend on: the images, the classifier, the precision.
         seed: of all random numbers.
         measures: what is measured.
+
+    Raises:
+        InputError: a part would be known by an address in memory; see ``check_steady``.
     """
     identities = {name: part.identity(system.classifier) for name, part in system.interpreters.items()}
+    for name, text in identities.items():
+        check_steady(text, f"interpreter {name!r}")
+    for arm in arms:
+        check_steady(repr(arm.attack), f"attack {arm.label!r}")
     asked = {arm.label: arm.attack for arm in arms if arm.kind == "attack" and arm.attack is not None}
     # Attacks of one run want the same classes and maps, and controls are measured by them.
     aim = next([repr(part) for part in (each.goal, each.target_class, each.target_map)] for each in asked.values())
