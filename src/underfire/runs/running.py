@@ -71,7 +71,8 @@ def run_attack(
         config: what to run.
         folder: where everything is written; see ``Store`` and ``Run``.
         resume: go on with the run that the folder holds; at most one shard is done again.
-        overwrite: replace the run that the folder holds, once it is clear that the new one can begin.
+        overwrite: replace the run that the folder holds. It is removed once every cell of the new run has a complete
+            shard; a new run that ends before gives the folder back to it.
         batch_size: images at once, and per shard of a new run; it does not change results.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
         reporter: hears how the run goes on.
@@ -98,6 +99,7 @@ def run_attack(
                 reporter.running(before + part, total)
 
             attack_shard(plan, index, positions, advance, reporter.reading)
+            store.keep_new()
             reporter.running(before + work[index], total)
         store.update_run(shards=len(shards), **_environment(plan.experiment.system.classifier.device))
         summary = write_results(Run(folder, finished=False))
