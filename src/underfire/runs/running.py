@@ -20,6 +20,7 @@ from underfire.checkpoints import state_hash
 from underfire.runs.cells import cells_of
 from underfire.runs.devices import find_device
 from underfire.runs.differences import differences
+from underfire.runs.identity import code_of, described
 from underfire.runs.map_pool import read_pool
 from underfire.runs.results import write_results
 from underfire.runs.run import Run
@@ -86,6 +87,7 @@ def run_attack(
     reporter = reporter or _Silent()
     store = Store(folder, config.to_dict(), resume, overwrite, _changed)
     if store.finished:
+        store.check_record(_code(config), known_only=True)
         return store.summary()
     with store.working():
         plan, record = _prepare(config, store, device, batch_size, reporter)
@@ -151,19 +153,26 @@ def _prepare(
         "weights_sha256": state_hash(classifier.module),
         "preparation": classifier.preparation(),
         "precision": config.precision,
+        **_code(config),
     }
     cells = cells_of(experiment.arms, system, depends, config.seed, measures)
-    attacks = {arm.label: repr(arm.attack) for arm in experiment.arms if arm.attack is not None}
+    attacks = {arm.label: described(arm.attack) for arm in experiment.arms if arm.attack is not None}
     record = {
         **depends,
         "class_names": list(names) or None,
         "images": _counts(selection),
         "attacks": attacks,
-        "interpreters": {name: part.identity(classifier) for name, part in system.interpreters.items()},
+        "interpreters": {name: described(part.identity(classifier)) for name, part in system.interpreters.items()},
         "readers": list(system.readers),
         "cells": [cell.to_dict() for cell in cells.values()],
     }
     return Plan(config, data, selection, experiment, cells, store), record
+
+
+def _code(config: RunConfig) -> dict[str, Any]:
+    """Return the hashes of the user's files, as an entry of run.json; empty if the run uses none."""
+    found = code_of(config.to_dict())
+    return {"code_sha256": found} if found else {}
 
 
 def _excluded(preset: Preset) -> int | None:

@@ -130,15 +130,22 @@ class Store:
         with self._writing():
             if self.overwrite:
                 self._former.set_aside()
-            held = self.read_run()
-            if not held:
+            if not self.read_run():
                 begun = {"format": FORMAT, "configuration": self.config, **record, "finished": False}
                 self.write_json("run.json", begun)
-                held = self.read_run()
-            changed = differences({key: held.get(key) for key in record}, json.loads(json.dumps(record)))
-            if changed:
-                raise self._another(changed)
+            self.check_record(record)
             (self.folder / "cells").mkdir(exist_ok=True)
+
+    def check_record(self, record: Mapping[str, Any], known_only: bool = False) -> None:
+        """Raise StoreError if the run in the folder depends on something else than ``record`` says.
+
+        With ``known_only``, entries that an earlier version did not write down are left out.
+        """
+        held = self.read_run()
+        asked = {key: value for key, value in record.items() if key in held or not known_only}
+        changed = differences({key: held.get(key) for key in asked}, json.loads(json.dumps(asked)))
+        if changed:
+            raise self._another(changed)
 
     def keep_new(self) -> None:
         """Remove the run that this one replaces: every cell has a complete shard, so that the new one works."""
