@@ -93,6 +93,7 @@ def run_attack(
         plan, record = _prepare(config, store, device, batch_size, reporter)
         store.begin(record)
         shards = plan.selection.shards(store.shard_size(plan.experiment.batch_size))
+        store.update_run(shards=len(shards))
         work = list(count_steps(plan, shards))
         total = sum(work)
         for index, (positions, before) in enumerate(zip(shards, accumulate([0, *work]), strict=False)):
@@ -103,7 +104,7 @@ def run_attack(
             attack_shard(plan, index, positions, advance, reporter.reading)
             store.keep_new()
             reporter.running(before + work[index], total)
-        store.update_run(shards=len(shards), **_environment(plan.experiment.system.classifier.device))
+        store.update_run(**_environment(plan.experiment.system.classifier.device))
         summary = write_results(Run(folder, finished=False))
         store.update_run(finished=True)
         return summary
