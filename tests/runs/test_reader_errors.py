@@ -20,28 +20,17 @@ from underfire.runs import Run, run_attack
 
 def test_unknown_names_are_refused(full: Written, tmp_path: Path) -> None:
     """Regression: KeyErrors, and an empty array for an interpreter that read nothing."""
-    image_id = Run(full.folder).image_ids[0]
     for run in (Run(full.folder), Run(as_before(full, tmp_path / "former"))):
+        image_id = run.image_ids[0]
+        readers = ((run.column, "l2"), (run.row, image_id), (run.map, image_id), (run.wanted, image_id))
         control = next(label for label, cell in run.cells.items() if cell.kind == "control")
-        cells = rf"cell is 'nosuch'; the run has clean, .*{control}.*\."
-        for call in (
-            lambda: run.rows(cell="nosuch"),
-            lambda: run.column("nosuch", "cam", "l2"),
-            lambda: run.row("nosuch", "cam", image_id),
-            lambda: run.map("nosuch", "cam", image_id),
-            lambda: run.wanted("nosuch", "cam", image_id),
-        ):
-            with pytest.raises(InputError, match=cells):
-                call()
-        interpreters = r"interpreter is 'gradcam'; cell 'adv2' has cam, grad\."
-        for call in (
-            lambda: run.column("adv2", "gradcam", "l2"),
-            lambda: run.row("adv2", "gradcam", image_id),
-            lambda: run.map("adv2", "gradcam", image_id),
-            lambda: run.wanted("adv2", "gradcam", image_id),
-        ):
-            with pytest.raises(InputError, match=interpreters):
-                call()
+        for read, last in readers:
+            with pytest.raises(InputError, match=rf"cell is 'nosuch'; the run has clean, .*{control}.*\."):
+                read("nosuch", "cam", last)
+            with pytest.raises(InputError, match=r"interpreter is 'gradcam'; cell 'adv2' has cam, grad\."):
+                read("adv2", "gradcam", last)
+        with pytest.raises(InputError, match=r"cell is 'nosuch'"):
+            run.rows(cell="nosuch")
         with pytest.raises(InputError, match=r"measure is 'l3'; the run has success, .*, joint_success_all\."):
             run.column("adv2", "cam", "l3")
         with pytest.raises(InputError, match=r"column is 'l3'; the run has position, image_id, .*"):

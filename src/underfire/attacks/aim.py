@@ -45,8 +45,8 @@ def merged(aims: Sequence[Aim]) -> Aim:
         place = int((different[0].classes != first.classes).nonzero()[0])
         raise InputError(
             f"the rule for target classes gives image {place} of a batch class {int(first.classes[place])} for one "
-            f"attack and class {int(different[0].classes[place])} for another. Attacks of one run share their controls, "
-            "so that the class may depend on the image, the classifier and the seed alone: not on benign.maps, which "
+            f"attack and class {int(different[0].classes[place])} for another. Attacks of one run share controls, so "
+            "that the class may depend on the image, the classifier and the seed alone: not on benign.maps, which "
             "differ with --each, and on no random numbers of its own."
         )
     return replace(first, maps={name: maps for aim in reversed(aims) for name, maps in aim.maps.items()})

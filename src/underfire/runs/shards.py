@@ -73,11 +73,8 @@ def attack_shard(
     reading("benign maps")
     benign, rows = part.benign, part.attacked
     if rows and index == 0 and not all(plan.selection.attacked):
-        try_measures(
-            part.benign.take(part.benign.labels.new_zeros(1)),
-            plan.experiment.measures,
-            part.masks_of(part.attacked[:1]),
-        )
+        first = benign.take(benign.labels.new_zeros(1))
+        try_measures(first, plan.experiment.measures, part.masks_of(rows[:1]))
     if not rows:
         part.write_clean(None)
         for arm in plan.experiment.arms:
