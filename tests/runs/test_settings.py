@@ -107,7 +107,7 @@ def test_the_former_place_of_runs_works_and_warns() -> None:
         ("parse_eps", parse_eps),
     ):
         with pytest.warns(DeprecatedWarning, match=rf"underfire\.campaigns\.{name} is deprecated .* use underfire\."):
-            assert getattr(campaigns, name) is value
+            assert getattr(campaigns, name) is now
     with pytest.warns(DeprecatedWarning):
         assert campaigns.parse_steps("1,2") == (1, 2)
     with pytest.raises(AttributeError, match="nosuch"):
