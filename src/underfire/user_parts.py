@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -58,20 +57,6 @@ def check_name(part: Any, argument: str) -> None:
         raise InputError(
             f"{argument} is {with_article(kind.__name__)} with the name {name!r}; expected a text that is not empty: "
             "give its class the attribute name, such as name = 'mine'."
-        )
-
-
-def check_steady(text: str, what: str) -> None:
-    """Raise InputError if ``text``, by which a run knows ``what``, holds an address in memory.
-
-    Each process has other addresses, so such a run could not be resumed.
-    """
-    found = re.search(r"<[^=(,]{1,300}? at 0x[0-9A-Fa-f]+>", text)
-    if found:
-        raise InputError(
-            f"{what} holds {found[0]}, which is another address in each process, so that the run could not be resumed. "
-            "Give the class of this object a __repr__, make it a frozen dataclass, or declare the field that holds it "
-            "with field(repr=False)."
         )
 
 

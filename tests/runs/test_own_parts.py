@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ import torch
 import underfire as uf
 from tests.runs.conftest import small_config
 from tests.runs.runs import Written
-from underfire.errors import InputError
+from underfire.attacks import Experiment
+from underfire.errors import InputError, UserCodeError
 from underfire.runs import Run, run_attack
 from underfire.runs.store import folder_name
 from underfire.system import System
@@ -43,6 +45,7 @@ HALF = Measure("half", "image", "float", "half", "known for every other image", 
 WRONG = Measure("crooked", "image", "float", "x", "of a wrong shape", compute=lambda seen: torch.zeros(3, 3))
 NUMBER = Measure("single", "image", "float", "x", "no tensor", compute=lambda seen: 1.0)
 TYPE = Measure("untrue", "image", "bool", "x", "of a wrong type", compute=lambda seen: brightest(seen) * 0 + 0.5)
+AIM = Measure("aimed", "image", "int", "x", "the target", compute=lambda seen: seen.aim.classes)
 TWICE = Measure("ssim", "image", "float", "x", "a name that is taken", compute=brightest)
 """
 
@@ -103,7 +106,6 @@ OBJECTS = """
 from dataclasses import dataclass, field
 
 from underfire.attacks import Term
-from underfire.interpreters import CAM
 
 
 class Far(Term):
@@ -130,16 +132,10 @@ class Watched(Far):
 @dataclass(frozen=True)
 class Hidden(Watched):
     detector: object = field(default=Detector(), repr=False)
-
-
-@dataclass(frozen=True)
-class Seen(CAM):
-    detector: object = len
-    found: object = Detector()
 """
 
 
-@pytest.mark.parametrize("name", ["Far", "Hidden"])
+@pytest.mark.parametrize("name", ["Far", "Watched", "Hidden"])
 def test_a_run_with_a_plain_class_can_be_resumed(tmp_path: Path, name: str) -> None:
     """Regression: it was known by its address, and resuming answered that the folder holds another run."""
     (tmp_path / "objects.py").write_text(OBJECTS)
@@ -153,17 +149,29 @@ def test_a_run_with_a_plain_class_can_be_resumed(tmp_path: Path, name: str) -> N
     assert Written(tmp_path / "run").keys == whole.keys
 
 
-@pytest.mark.parametrize(
-    ("settings", "what"),
-    [({"terms": ("Watched",)}, "attack 'adv2'"), ({"interpreters": ("Seen",)}, "interpreter 'cam'")],
-)
-def test_an_address_in_memory_is_no_identity(tmp_path: Path, settings: dict[str, tuple[str]], what: str) -> None:
-    file = tmp_path / "objects.py"
-    file.write_text(OBJECTS)
-    named = {kind: tuple(f"{file}:{name}" for name in names) for kind, names in settings.items()}
-    with pytest.raises(InputError, match=rf"{what} holds <.*Detector object at 0x\w+>, which is another address"):
-        run_attack(small_config(**named), tmp_path / "run")
+@pytest.mark.parametrize("batch_size", [1, 2, 16])
+def test_a_measure_that_needs_an_aim_fails_at_the_start(
+    parts: Path, tmp_path: Path, digits_table: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int
+) -> None:
+    """Regression: it failed at the first shard with an image that is not attacked, maybe after hours."""
+    performed: list[str] = []
+    perform = Experiment.perform
+
+    def watched(experiment: Experiment, arm: Any, *rest: Any, **more: Any) -> Any:
+        performed.append(arm.label)
+        return perform(experiment, arm, *rest, **more)
+
+    monkeypatch.setattr(Experiment, "perform", watched)
+    config = small_config(data=str(digits_table), count=None, measures=(f"{parts}:AIM",))
+    with pytest.raises(UserCodeError, match=r"measure 'aimed' fails .* not attacked, for which seen\.aim is None: Att"):
+        run_attack(config, tmp_path / "run", batch_size=batch_size)
+    assert performed == []
     assert not (tmp_path / "run").exists()
+
+
+def test_a_measure_that_needs_an_aim_works_if_all_images_are_attacked(parts: Path, tmp_path: Path) -> None:
+    run_attack(small_config(measures=(f"{parts}:AIM",)), tmp_path / "run")
+    assert all(row["aimed"] == row["target"] for row in Written(tmp_path / "run").rows)
 
 
 def test_interpreters_with_strange_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

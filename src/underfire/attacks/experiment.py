@@ -177,7 +177,8 @@ class Experiment:
             if arm.kind == "attack":
                 assert arm.attack is not None
                 some = benign.only(arm.read_by)
-                own[arm.label] = arm.attack.aim(self.view_of(arm.targets), some, self.seed)
+                # Attacks of one run want the same classes, so that a rule sees the whole system whatever each is about.
+                own[arm.label] = arm.attack.aim(self.view, some, self.seed)
         together = merged(list(own.values()))
         # Noise that all attacks share has the aims of all.
         beside = {arm.label: arm.beside for arm in self.arms if arm.beside is not None and arm.label != "noise"}
