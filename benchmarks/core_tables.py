@@ -77,7 +77,7 @@ def _table(found: list[Cell], pointing: bool) -> str:
     ``reseeded`` is MASK's noise floor: how far another seed moves the clean images' maps. ``pointing``: also where maps
     point.
     """
-    head = ["explanation", "network", "n", "read after", "joint success", "success", "map L1", "IoU@0.5", "1 - SSIM"]
+    head = ["explanation", "network", "n", "read after", "joint success", "success", "map L1", "IoU@0.5", "image SSIM"]
     head += ["mass on object", "peak on object"] if pointing else []
     lines = (line for cell in found for line in _lines(cell, pointing))
     return markdown((*head, "steps", "s/image"), lines)
@@ -99,7 +99,7 @@ def _lines(cell: Cell, pointing: bool) -> Iterator[tuple[object, ...]]:
                 ("map_iou", attack != "clean"),
             )
         ]
-        values.append(shown(metrics.interval([1 - row["ssim"] for row in rows])) if changed else "")
+        values.append(shown(metrics.interval([row["ssim"] for row in rows])) if changed else "")
         if pointing:
             values += [
                 shown(metrics.interval([row[f"map_{what}_inside"] for row in rows])) for what in ("mass", "peak")

@@ -19,7 +19,7 @@ MEASURES: dict[str, Callable[[dict[str, Any]], float | bool]] = {
     "success": lambda row: row["success"],
     "map L1": lambda row: row["map_l1"],
     "IoU@0.5": lambda row: row["map_iou"],
-    "1 - SSIM": lambda row: 1 - row["ssim"],
+    "image SSIM": lambda row: row["ssim"],
     "on edges": lambda row: row["edge_energy"],
 }
 """What stands in every table; ``on edges`` is the share of the change's energy on pixels with e > 0.1."""

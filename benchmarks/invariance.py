@@ -45,7 +45,7 @@ def killed_and_resumed(run: list[str], out: Path) -> None:
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    print(f"  killed with {len(list(out.glob('shards/*.parquet')))} shards of cells on disk", flush=True)
+    print(f"  killed with {len(list(out.glob('cells/*/*.parquet')))} shards of cells on disk", flush=True)
     subprocess.run([*run, "--resume"], check=True, stdout=subprocess.DEVNULL)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,52 @@ def test_no_print_eval_or_pickle(path: Path) -> None:
     assert not roots & {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
 
+def reads_of_error_texts(code: str) -> list[int]:
+    """The lines where a comparison or a search looks at the text of an error: ``str(error)``, ``error.args``.
+
+    Errors are what ``except`` names, what a constructor of an error returns, and what ``unknown_name`` returns.
+    """
+    tree = ast.parse(code)
+    errors = {node.name for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            made = ast.unparse(node.value.func).split(".")[-1]
+            if made.endswith("Error") or made == "unknown_name":
+                errors |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    texts = "|".join(sorted(errors - {None}))
+    text = re.compile(rf"\b(str|repr)\(({texts})\)|\b({texts})\.(args|message|strerror)\b|{{({texts})[!}}]")
+    looks = ("startswith", "endswith", "find", "index", "match", "search", "fullmatch", "findall", "count")
+    found = []
+    for node in ast.walk(tree):
+        searches = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in looks
+        if texts and (isinstance(node, ast.Compare) or searches) and text.search(ast.unparse(node)):
+            found.append(node.lineno)
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=[module_name(path) for path in FILES])
+def test_no_code_reads_the_text_of_an_error(path: Path) -> None:
+    assert reads_of_error_texts(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("if 'second' in str(error): pass", True),
+        ("if str(error) == 'x': pass", True),
+        ("if error.args[0].startswith('x'): pass", True),
+        ("if re.search('x', f'{error}'): pass", True),
+        ("if 'x' in str(other): pass", False),
+        ("raise ValueError(str(error)) from error", False),
+        ("if isinstance(error, ValueError): pass", False),
+    ],
+)
+def test_the_search_for_such_code_finds_it(line: str, found: bool) -> None:
+    assert bool(reads_of_error_texts(f"try:\n    pass\nexcept ValueError as error:\n    {line}\n")) is found
+    made = line.replace("(error)", "(made)").replace("error.", "made.").replace("{error}", "{made}")
+    assert bool(reads_of_error_texts(f"made = unknown_name('a', 'b', [])\n{made}\n")) is (found and "made" in made)
+
+
 @pytest.mark.parametrize("path", FILES, ids=[module_name(path) for path in FILES])
 def test_files_are_short_and_say_what_they_are(path: Path) -> None:
     lines = path.read_text().splitlines()
@@ -123,12 +170,13 @@ def test_it_works_beside_a_broken_torchvision(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_importing_it_is_light() -> None:
+@pytest.mark.parametrize("name", ["underfire", "underfire.campaigns"])
+def test_importing_it_is_light(name: str) -> None:
     """It may take at most 1.5 s longer than torch; what is slow to import is imported where it is used."""
     code = (
         "import torch\n"
         "before = set(sys.modules)\n"
-        "import underfire\n"
+        f"import {name}\n"
         f"found = [name for name in {HEAVY!r} if name in sys.modules and name not in before]\n"
         "sys.stdout.write(' '.join(found))\n"
     )

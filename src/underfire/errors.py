@@ -95,10 +95,23 @@ OTHER_WORDS = {
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
-    """Make an error for an unknown ``name`` that suggests a known one.
+    """Make an error for an unknown ``name`` that suggests a known one; see ``similar_names``."""
+    names = sorted(known)
+    near = similar_names(name, names)
+    suggestion = f" Did you mean {near[0]!r}?" if near else ""
+    if len(names) <= MANY:
+        return InputError(f"unknown {kind} {name!r}.{suggestion} Known: {', '.join(names)}.")
+    shown = (near or names)[:SHOWN]
+    return InputError(
+        f"unknown {kind} {name!r}.{suggestion} Known: {', '.join(shown)}, ... and {len(names) - len(shown)} more."
+    )
 
-    The suggestion is a name of ours for that word (``OTHER_WORDS``), a known name with the word after a colon, or else
-    the most similar known name. Upper and lower case do not count.
+
+def similar_names(name: str, known: Iterable[str]) -> list[str]:
+    """List known names that somebody who writes ``name`` may mean, the best one first.
+
+    These are a name of ours for that word (``OTHER_WORDS``), known names with the word after a colon, and the most
+    similar known names. Upper and lower case do not count.
     """
     names = sorted(known)
     meant = _bare(name)
@@ -108,14 +121,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     for known_name in names:
         spelled.setdefault(known_name.lower(), []).append(known_name)
     close = difflib.get_close_matches(name.lower(), spelled, n=SHOWN, cutoff=0.5)
-    near = list(dict.fromkeys(same + [known_name for lowered in close for known_name in spelled[lowered]]))
-    suggestion = f" Did you mean {near[0]!r}?" if near else ""
-    if len(names) <= MANY:
-        return InputError(f"unknown {kind} {name!r}.{suggestion} Known: {', '.join(names)}.")
-    shown = (near or names)[:SHOWN]
-    return InputError(
-        f"unknown {kind} {name!r}.{suggestion} Known: {', '.join(shown)}, ... and {len(names) - len(shown)} more."
-    )
+    return list(dict.fromkeys(same + [known_name for lowered in close for known_name in spelled[lowered]]))
 
 
 def _bare(name: str) -> str:

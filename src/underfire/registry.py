@@ -6,13 +6,16 @@ the user names it as ``file.py:name``. All three work wherever a name is accepte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
 from underfire import user_files
-from underfire.errors import InputError, UserCodeError, unknown_name
+from underfire.errors import InputError, UnderfireError, UnderfireWarning, UserCodeError, unknown_name
 from underfire.text import with_article
+from underfire.user_parts import check_name, shown
 
 T = TypeVar("T")
 
@@ -40,7 +43,29 @@ class Registry(Mapping[str, T], Generic[T]):
         found = self._offered().get(name)
         if found is None:
             raise KeyError(name)
-        return self._accepted(found.load(), f"entry point {found.value}")
+        try:
+            part = found.load()
+        except Exception as error:  # code of an installed package, which may raise anything
+            raise UserCodeError(
+                f"{self.kind} {name!r} is the entry point {found.value} of an installed package, which cannot be "
+                f"loaded: {type(error).__name__}: {error}"
+            ) from error
+        return self._accepted(part, f"entry point {found.value}")
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts or name in self._offered()
+
+    def items(self) -> ItemsView[str, T]:
+        """Return all parts with their names. Parts of packages that cannot be used are left out, with a warning."""
+        found = dict(self._parts)
+        for name in self:
+            with left_out(f"{self.kind} {name!r}"):
+                found[name] = self[name]
+        return found.items()
+
+    def values(self) -> ValuesView[T]:
+        """Return all parts; see ``items``."""
+        return dict(self.items()).values()
 
     def __iter__(self) -> Iterator[str]:
         yield from self._parts
@@ -49,13 +74,17 @@ class Registry(Mapping[str, T], Generic[T]):
     def __len__(self) -> int:
         return len({*self._parts, *self._offered()})
 
-    def find(self, name: str) -> T:
+    def find(self, name: Any) -> T:
         """Return the part called ``name``: a known name in any case of letters, or ``file.py:name``.
+
+        An object that is no text is the part itself, and is checked like the objects that files offer.
 
         Raises:
             InputError: there is no such part, or the file offers something else; the message has the nearest name.
-            UserCodeError: the user's file raises an error when it is run.
+            UserCodeError: code of the user's file or of the package raises an error.
         """
+        if not isinstance(name, str):
+            return self._accepted(name, "")
         own = user_files.split(name)
         if own is not None:
             return self._accepted(user_files.load(*own, self.kind), name)
@@ -73,11 +102,17 @@ class Registry(Mapping[str, T], Generic[T]):
         except (TypeError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"{self.kind} is {source!r}, which is {_shown(value)}; {error}.") from error
+            what = f"{source!r}, which is {shown(value)}" if source else shown(value)
+            raise InputError(f"{self.kind} is {what}; {error}.") from error
 
 
-def _shown(value: object) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"
+@contextmanager
+def left_out(what: str) -> Iterator[None]:
+    """Context that turns an error of a part into a warning, so that one broken package does not stop all others."""
+    try:
+        yield
+    except UnderfireError as error:
+        warnings.warn(f"{what} cannot be used and is left out: {error}", UnderfireWarning, stacklevel=4)
 
 
 def instances_of(base: Any, called: str) -> Callable[[Any], Any]:
@@ -94,6 +129,7 @@ def instances_of(base: Any, called: str) -> Callable[[Any], Any]:
                 raise UserCodeError(f"{called} cannot be made: {type(error).__name__}: {error}") from error
         if not isinstance(value, base):
             raise TypeError(f"expected {with_article(base.__name__)}, or a function that returns one")
+        check_name(value, called)
         return value
 
     return accept

@@ -132,6 +132,27 @@ def create(model: type[T], values: Mapping[str, Any], *, warn: bool = False) -> 
     return model(**checked)
 
 
+def settle(made: Any) -> None:
+    """Check and convert the values of a settings object, as ``create`` does, for objects that are made directly.
+
+    Raises:
+        InputError: one sentence for each problem.
+    """
+    problems, found = Problems(), {}
+    for name, (field, described) in settings_of(type(made)).items():
+        value = getattr(made, name)
+        if value is None and field.default is not dataclasses.MISSING:
+            object.__setattr__(made, name, field.default)
+        elif value is not None:
+            with problems.noted():
+                found[name] = _parsed(described, value)
+    checked, wrong = _checked(type(made), found)
+    problems += [InputError(sentence) for sentence in wrong]
+    problems.report()
+    for name, value in checked.items():
+        object.__setattr__(made, name, value)
+
+
 def _parsed(described: Setting, value: Any) -> Any:
     """Parse a text, or a number that stands for a text: a file may hold 224 for "224"."""
     if described.many:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from underfire.classifiers import Attackable, Classifier, Later, Recorded
 from underfire.errors import InputError
 from underfire.interpreters import Interpreter, Smoothing, SmoothRectifiers, State, View, made_of, named
+from underfire.user_parts import guarded
 
 Choose = Callable[[Recorded], Tensor]
 """Chooses the classes that the maps explain, int64 N, after a forward pass."""
@@ -115,7 +116,7 @@ class System:
             ids: int64 N, identities of the images for random numbers; by default images are known by their pixels.
         """
         return {
-            name: interpreter.maps(self.classifier, images, classes, ids=ids)
+            name: guarded(interpreter, "interpreter", name).maps(self.classifier, images, classes, ids=ids)
             for name, interpreter in self.interpreters.items()
         }
 
@@ -144,7 +145,10 @@ class System:
             precision: see ``Classifier.prepare``.
             size: height and width of the images; the classifier's own ``image_size`` if None.
         """
-        views = {name: interpreter.view() for name, interpreter in self.attacked.items()}
+        views = {
+            name: guarded(guarded(interpreter, "interpreter", name).view(), "view of interpreter", name)
+            for name, interpreter in self.attacked.items()
+        }
         return SystemView(self.classifier.prepare(precision, in_place=works_in_place(views.values()), size=size), views)
 
     def __repr__(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import importlib.util
 import sys
 from collections.abc import Iterator
@@ -12,6 +14,8 @@ from typing import Any
 from underfire.errors import InputError, UserCodeError, unknown_name
 
 INSTALLED = {"site-packages", "dist-packages"}
+MODULE = "underfire_user_"
+"""The beginning of the names of the modules that users' files become."""
 _BROUGHT: set[str] = set()
 """Modules that the last loaded file imported from its own folder."""
 
@@ -60,7 +64,8 @@ def load(file: str, name: str, kind: str, *, call: bool = False) -> Any:
     if not path.is_file():
         raise InputError(f"{kind} file {file!r} does not exist (looked in {Path.cwd()}).")
     # The module's name is made from the whole path, so that two files with one name do not replace each other.
-    spec = importlib.util.spec_from_file_location(f"underfire_user_{path.stem}_{abs(hash(path.resolve()))}", path)
+    name_of_path = hashlib.sha256(str(path.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
+    spec = importlib.util.spec_from_file_location(f"{MODULE}{name_of_path}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -80,3 +85,38 @@ def load(file: str, name: str, kind: str, *, call: bool = False) -> Any:
             return found()
         except (Exception, SystemExit) as error:
             raise UserCodeError(f"{file}:{name} failed: {type(error).__name__}: {error}") from error
+
+
+def fingerprint(file: str) -> str:
+    """Hash a user's file together with the modules in its folder that it imports: SHA-256, as hexadecimal digits."""
+    first = Path(file).expanduser().resolve()
+    files = [first]
+    for path in files:  # grows: modules may import more modules
+        files += [other for other in dict.fromkeys(_imported(path, first.parent)) if other not in files]
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _imported(path: Path, root: Path) -> Iterator[Path]:
+    """Yield the files below ``root`` that a file imports by name; a file that is no Python code imports none."""
+    try:
+        nodes = list(ast.walk(ast.parse(path.read_bytes())))
+    except (SyntaxError, ValueError):
+        return
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names, base = [alias.name for alias in node.names], root
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            names = [f"{module}.{alias.name}".strip(".") for alias in node.names]
+            base = path.parents[node.level - 1] if node.level else root
+        else:
+            continue
+        for parts in (name.split(".") for name in names):
+            for depth in range(1, len(parts) + 1):
+                place = base.joinpath(*parts[:depth])
+                yield from (
+                    each for each in (place.with_name(f"{place.name}.py"), place / "__init__.py") if each.is_file()
+                )

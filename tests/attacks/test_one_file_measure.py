@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import underfire as uf
+from tests.runs.conftest import small_config
+from underfire.attacks import MEASURES, AttackResult, Measure
+from underfire.attacks.judge import Judgement
+from underfire.attacks.measures import TAKEN, chosen_measures
 from underfire.errors import InputError
+from underfire.runs import run_attack
+from underfire.runs.columns import AFTER, BEFORE
 
-MEASURES = '''
+SOURCE = '''
 import torch.nn.functional as F
 
 import underfire as uf
@@ -55,7 +63,7 @@ def detector():
 
 
 def test_measures_and_a_detector(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(MEASURES)
+    (tmp_path / "mine.py").write_text(SOURCE)
     file = str(tmp_path / "mine.py")
     names = [f"{file}:{name}" for name in ("BRIGHTEST", "MOMENT", "OWN_STEPS", "detector")]
     classifier = uf.classifiers.load("digits-resnet")
@@ -76,9 +84,45 @@ def test_measures_and_a_detector(tmp_path: Path) -> None:
     assert torch.equal(plain.adversarial, found.adversarial)
     with pytest.raises(AttributeError, match="no measure 'brightest'; known: success"):
         _ = plain.brightest
-    with pytest.raises(InputError, match=r"measure 'wrong' returns \(\); expected a tensor of 8 values"):
+    with pytest.raises(InputError, match=r"measure 'wrong' returns shape \(\); expected a tensor of 8 values"):
         uf.attack(classifier, images, labels, steps=(1, 1), measures=[f"{file}:WRONG"])
     with pytest.raises(InputError, match="measure 'ssim' exists already"):
         uf.attack(classifier, images, labels, steps=(1, 1), measures=[f"{file}:TAKEN"])
     with pytest.raises(InputError, match="unknown measure 'brightness'"):
         uf.attack(classifier, images, labels, steps=(1, 1), measures=["brightness"])
+
+
+def test_names_that_results_use_already() -> None:
+    """Regression: a measure called ``label`` attacked everything, and then no table could be written."""
+    columns = {name for name, _ in (*BEFORE, *AFTER)}
+    attributes = {part.name for kind in (AttackResult, Judgement) for part in fields(kind)}
+    methods = {name for name in dir(AttackResult) if not name.startswith("_")}
+    joint = {name for name in attributes | methods if name.startswith("joint_success")}
+    assert (columns | attributes | methods) - joint - {*MEASURES} <= TAKEN
+    for name in (*TAKEN, *joint, "joint_success_of_mine", "_replace"):
+        with pytest.raises(InputError, match=f"measure '{name}' (has a name that results use|exists) already"):
+            chosen_measures([Measure(name, "image", "float", "x", "x", compute=lambda seen: seen.labels)])
+
+
+def test_entries_of_summaries_are_no_measures(tmp_path: Path) -> None:
+    summary = run_attack(small_config(), tmp_path / "run")
+    entries = {*summary["interpreters"]["cam"]["attacks"]["adv2"]} - {*MEASURES}
+    assert {name for name in entries if not name.startswith("joint_success")} <= TAKEN
+
+
+@pytest.mark.parametrize("compute", [None, 3])
+def test_a_measure_without_a_function(compute: Any) -> None:
+    """Regression: it was left out without a word."""
+    with pytest.raises(InputError, match=f"measure 'mine' has compute={compute}; expected a function"):
+        chosen_measures([Measure("mine", "image", "float", "x", "x", compute=compute)])
+
+
+@pytest.mark.parametrize("wrong", [{"per": "pixel"}, {"kind": "text"}, {"better": "more"}])
+def test_settings_of_measures(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"{next(iter(wrong))} is '{next(iter(wrong.values()))}'; expected '"):
+        Measure(**({"name": "x", "per": "image", "kind": "float", "heading": "x", "meaning": "x"} | wrong))
+
+
+def test_measures_that_are_none() -> None:
+    with pytest.raises(InputError, match="measure is an object of type int; expected a Measure"):
+        chosen_measures([3])  # type: ignore[list-item]

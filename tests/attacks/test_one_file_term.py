@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +148,13 @@ def test_terms_that_are_none(squeeze: str, terms: Any, message: str) -> None:
         terms = terms.replace("file", file)
     with pytest.raises(uf.errors.UnderfireError, match=message):
         attacks.preset("adv2", terms=terms)
+
+
+@pytest.mark.parametrize("given", ["{}", "{}=0.5"])
+def test_a_path_may_hold_the_sign_before_a_weight(squeeze: str, tmp_path: Path, given: str) -> None:
+    """Regression: the name ended at the first "=", and the rest of the path was no number."""
+    file, _, name = squeeze.rpartition(":")
+    (tmp_path / "a=1").mkdir()
+    moved = Path(shutil.copy(file, tmp_path / "a=1" / "b=2.py"))
+    (term,) = attacks.preset("adv2", terms=given.format(f"{moved}:{name}")).extra_terms
+    assert (term.term.name, term.weight_at(0)) == ("squeeze", 0.5 if "=0.5" in given[2:] else 1.0)

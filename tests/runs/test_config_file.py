@@ -134,6 +134,31 @@ def test_what_is_dumped_is_read_back(tmp_path_factory: pytest.TempPathFactory, v
     assert RunConfig.from_values(config.to_dict()) == config, "from JSON values, too"
 
 
+def test_a_dumped_default_does_not_bind(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: the dump held eps = 0.031, which was refused together with ``--perturbation cw``."""
+    seen: list[RunConfig] = []
+
+    def run_attack(config: RunConfig, *_: Any, **__: Any) -> None:
+        seen.append(config)
+        raise InputError("far enough")
+
+    monkeypatch.setattr(runs, "run_attack", run_attack)
+    dumped = command(*options(eps=None, out=tmp_path / "out", dump_config=True)).out
+    for name in ("eps", "target_class", "target_map", "shaping", "count"):
+        assert (f"\n# {name} is not set" in f"\n{dumped}") == (name != "count")
+    (tmp_path / "run.toml").write_text(dumped, encoding="utf-8")
+    command("attack", "--config", tmp_path / "run.toml")
+    command(*options(eps=None, out=tmp_path / "out"))
+    assert seen[0] == seen[1]
+    command("attack", "--config", tmp_path / "run.toml", "--perturbation", "cw")
+    assert (seen[2].perturbation, seen[2].eps) == ("cw", None)
+    command("attack", "--config", tmp_path / "run.toml", "--untargeted")
+    assert not seen[3].targeted
+    given = command(*options(eps="8/255", target_class="random", out=tmp_path / "out", dump_config=True)).out
+    assert f"\neps = {8 / 255!r}\n" in given
+    assert '\ntarget_class = "random"\n' in given
+
+
 def test_dump_config_does_nothing_else(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "run_attack", None)
     words = options(count=3, out=tmp_path / "out", term=["penalty=0.5"], no_early_stop=True, dump_config=True)

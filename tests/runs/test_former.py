@@ -15,6 +15,8 @@ from tests.runs.conftest import small_config
 from tests.runs.former import CONTROL, as_before
 from tests.runs.runs import Written, content
 from underfire.errors import StoreError
+from underfire.reports.account import accounts_of
+from underfire.reports.curves import step_charts
 from underfire.runs import Run, run_attack
 from underfire.runs.results import write_results
 
@@ -110,6 +112,20 @@ def test_masks_and_courses_of_a_former_run(tmp_path: Path) -> None:
     trace = before.files.trace("adv2")
     assert trace is not None
     assert trace["map_l1"].to_pylist() == [row["map_l1"] for row in written.trace if row["attack"] == "adv2"]
+
+
+def test_the_course_of_several_maps_is_a_mean_and_says_so(full: Written, patch: Written, tmp_path: Path) -> None:
+    """Regression: the mean over all interpreters was drawn as the curve of the first."""
+    run = former(full, tmp_path)
+    (account,), (today,) = accounts_of(run), accounts_of(Run(full.folder))
+    titles = [chart.title for chart in step_charts(account)]
+    assert titles == ["Class reached, by step", "Map distance, by step, mean of cam and grad"]
+    _, cam, grad = step_charts(today)
+    mean = step_charts(account)[1]
+    for ours, *parts in zip(mean.lines, cam.lines, grad.lines, strict=True):
+        assert np.allclose(ours.y, np.mean([part.y for part in parts], axis=0), atol=2e-5), "rounded"
+    (account,) = accounts_of(Run(as_before(patch, tmp_path / "one")))
+    assert [chart.title for chart in step_charts(account)][1:] == ["Map distance, by step, cam"], "a reader has none"
 
 
 def test_a_finished_run_resumes_to_its_summary(small: Written, tmp_path: Path) -> None:

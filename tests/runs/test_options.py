@@ -147,7 +147,10 @@ def test_a_setting_has_one_name_and_one_default_everywhere(command: Command, nam
     if name in settings_of(ExecutionSettings):
         return
     written_value = None if line.startswith("#") else tomllib.loads(line)[name]
-    assert to_values(RunConfig.create(**WHERE))[name] == written_value
+    made = to_values(RunConfig.create(**WHERE))[name]
+    assert written_value == (None if field.default is None else made), "a default that is settled later stays a comment"
+    if field.default is None and described.default:
+        assert line.endswith(f"(default: {described.default})")
     if name not in WHERE:
         default = list(field.default) if isinstance(field.default, tuple) else field.default
         assert written_value == default or (default is None and str(written_value) == described.default)

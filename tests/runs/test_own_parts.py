@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ import torch
 import underfire as uf
 from tests.runs.conftest import small_config
 from tests.runs.runs import Written
-from underfire.errors import InputError
+from underfire.attacks import Experiment
+from underfire.errors import InputError, UserCodeError
 from underfire.runs import Run, run_attack
 from underfire.runs.store import folder_name
 from underfire.system import System
@@ -43,6 +45,7 @@ HALF = Measure("half", "image", "float", "half", "known for every other image", 
 WRONG = Measure("crooked", "image", "float", "x", "of a wrong shape", compute=lambda seen: torch.zeros(3, 3))
 NUMBER = Measure("single", "image", "float", "x", "no tensor", compute=lambda seen: 1.0)
 TYPE = Measure("untrue", "image", "bool", "x", "of a wrong type", compute=lambda seen: brightest(seen) * 0 + 0.5)
+AIM = Measure("aimed", "image", "int", "x", "the target", compute=lambda seen: seen.aim.classes)
 TWICE = Measure("ssim", "image", "float", "x", "a name that is taken", compute=brightest)
 """
 
@@ -87,8 +90,8 @@ def test_measures_of_the_users_own(parts: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("WRONG", r"measure 'crooked' returns \(3, 3\); expected a tensor of 2 values"),
-        ("NUMBER", "measure 'single' returns float; expected a tensor of 2 values"),
+        ("WRONG", r"measure 'crooked' returns shape \(3, 3\); expected a tensor of 2 values"),
+        ("NUMBER", "measure 'single' returns an object of type float; expected a tensor of 2 values"),
         ("TYPE", "measure 'untrue' has values such as 0.5; expected type bool"),
         ("TWICE", "measure 'ssim' exists already"),
     ],
@@ -97,6 +100,78 @@ def test_a_wrong_measure_is_named(parts: Path, tmp_path: Path, name: str, said: 
     with pytest.raises(InputError, match=said):
         run_attack(small_config(measures=(f"{parts}:{name}",)), tmp_path / "run")
     assert not (tmp_path / "run").exists(), "what fails at once leaves nothing"
+
+
+OBJECTS = """
+from dataclasses import dataclass, field
+
+from underfire.attacks import Term
+
+
+class Far(Term):
+    name = "far"
+
+    def __init__(self, scale=0.5):
+        self.scale = scale
+
+    def __call__(self, point):
+        return -self.scale * point.penalty
+
+
+class Detector:
+    pass
+
+
+@dataclass(frozen=True)
+class Watched(Far):
+    name = "watched"
+    scale: float = 0.5
+    detector: object = Detector()
+
+
+@dataclass(frozen=True)
+class Hidden(Watched):
+    detector: object = field(default=Detector(), repr=False)
+"""
+
+
+@pytest.mark.parametrize("name", ["Far", "Watched", "Hidden"])
+def test_a_run_with_a_plain_class_can_be_resumed(tmp_path: Path, name: str) -> None:
+    """Regression: it was known by its address, and resuming answered that the folder holds another run."""
+    (tmp_path / "objects.py").write_text(OBJECTS)
+    config = small_config(terms=(f"{tmp_path / 'objects.py'}:{name}",))
+    run_attack(config, tmp_path / "run")
+    whole = Written(tmp_path / "run")
+    (tmp_path / "run" / "cells" / whole.keys["adv2"] / "000000.parquet").unlink()
+    record = tmp_path / "run" / "run.json"
+    record.write_text(record.read_text().replace('"finished": true', '"finished": false'))
+    run_attack(config, tmp_path / "run", resume=True)
+    assert Written(tmp_path / "run").keys == whole.keys
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 16])
+def test_a_measure_that_needs_an_aim_fails_at_the_start(
+    parts: Path, tmp_path: Path, digits_table: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int
+) -> None:
+    """Regression: it failed at the first shard with an image that is not attacked, maybe after hours."""
+    performed: list[str] = []
+    perform = Experiment.perform
+
+    def watched(experiment: Experiment, arm: Any, *rest: Any, **more: Any) -> Any:
+        performed.append(arm.label)
+        return perform(experiment, arm, *rest, **more)
+
+    monkeypatch.setattr(Experiment, "perform", watched)
+    config = small_config(data=str(digits_table), count=None, measures=(f"{parts}:AIM",))
+    with pytest.raises(UserCodeError, match=r"measure 'aimed' fails .* not attacked, for which seen\.aim is None: Att"):
+        run_attack(config, tmp_path / "run", batch_size=batch_size)
+    assert performed == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_measure_that_needs_an_aim_works_if_all_images_are_attacked(parts: Path, tmp_path: Path) -> None:
+    run_attack(small_config(measures=(f"{parts}:AIM",)), tmp_path / "run")
+    assert all(row["aimed"] == row["target"] for row in Written(tmp_path / "run").rows)
 
 
 def test_interpreters_with_strange_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,7 +120,7 @@ def test_what_is_no_finished_run_is_refused(copied: Path, tmp_path: Path) -> Non
     with pytest.raises(StoreError, match="has no image 'other'"):
         run.map("adv2", "cam", "other")
     with pytest.raises(StoreError, match="has no map of adv2 by gradcam"):
-        run.map("adv2", "gradcam", first)
+        run.files.map("adv2", "gradcam", first)
     for file in files.glob("*.safetensors"):
         file.write_bytes(b"nothing")
     with pytest.raises(StoreError, match=r"000000\.safetensors cannot be read"):
@@ -157,7 +157,7 @@ def test_files_can_be_made_again(copied: Path, lost: str) -> None:
 def test_a_finished_run_that_lost_its_summary_says_how_to_get_it(small: Written, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(small.folder, tmp_path / "copied"))
     (folder / "summary.json").unlink()
-    with pytest.raises(StoreError, match=r"without its summary\.json: 'underfire report' makes it again"):
+    with pytest.raises(StoreError, match=r"without its summary\.json: 'underfire report --tables' makes it again"):
         run_attack(small_config(), folder, resume=True)
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import underfire as uf
 from tests.runs.runs import Command
+from underfire import campaigns
 from underfire.attacks import AttackSettings, Preset
+from underfire.attacks.perturbations import parse_eps
 from underfire.attacks.plain import SETTINGS
-from underfire.errors import DeprecatedWarning
-from underfire.runs import RunConfig
+from underfire.errors import DeprecatedWarning, InputError
+from underfire.runs import Reporter, RunConfig, run_attack
 from underfire.runs.inputs import InputSettings
 from underfire.settings import settings_of
 
@@ -53,6 +58,60 @@ def test_faults_of_a_configuration_file_are_named(command: Command, tmp_path: Pa
     for part in said:
         assert part in ended.said
     assert "cannot be read" in command("attack", "--config", str(tmp_path / "none.toml")).said
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"count": -3}, "count is -3; expected at least 1 image"),
+        ({"precision": "int4"}, "precision is 'int4'; expected 'float32' or 'bf16'"),
+        ({"seed": "x"}, "seed is 'x'; expected a whole number"),
+        ({"search": -1}, "search is -1; expected at least 0"),
+        ({"resize": 0, "interpreters": ()}, "resize is 0; expected"),
+        ({"data": None}, "data is missing"),
+        ({"eps": "large"}, "eps is 'large'"),
+        ({"measures": 5}, "unknown measure '5'"),
+        ({"each": "maybe"}, "each is 'maybe'"),
+    ],
+)
+def test_a_configuration_is_checked_however_it_is_made(values: dict[str, Any], said: str) -> None:
+    """Regression: ``RunConfig(count=-3)`` attacked the whole data set."""
+    for make in (RunConfig, RunConfig.create):
+        with pytest.raises(InputError, match=re.escape(said)):
+            make(**(HERE | values))
+    if values.get("data", "") is not None:
+        with pytest.raises(InputError, match=re.escape(said)):
+            replace(RunConfig(**HERE), **values)
+
+
+def test_a_configuration_takes_texts_however_it_is_made() -> None:
+    values = {
+        "eps": "8/255",
+        "steps": "1,2",
+        "interpreters": "cam,grad",
+        "image_size": "24",
+        "count": "3",
+        "seed": None,
+    }
+    made = RunConfig(**(HERE | values))
+    assert made == RunConfig.create(**(HERE | values)) == RunConfig(**made.to_dict())
+    assert (made.eps, made.steps, made.interpreters) == (8 / 255, (1, 2), ("cam", "grad"))
+    assert (made.image_size, made.count, made.seed) == ((24, 24), 3, 0)
+
+
+def test_the_former_place_of_runs_works_and_warns() -> None:
+    for name, now in (
+        ("RunConfig", RunConfig),
+        ("run_attack", run_attack),
+        ("Reporter", Reporter),
+        ("parse_eps", parse_eps),
+    ):
+        with pytest.warns(DeprecatedWarning, match=rf"underfire\.campaigns\.{name} is deprecated .* use underfire\."):
+            assert getattr(campaigns, name) is now
+    with pytest.warns(DeprecatedWarning):
+        assert campaigns.parse_steps("1,2") == (1, 2)
+    with pytest.raises(AttributeError, match="nosuch"):
+        campaigns.nosuch  # noqa: B018
 
 
 def test_former_settings_of_presets_warn() -> None:

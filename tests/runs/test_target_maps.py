@@ -224,3 +224,49 @@ def test_another_map_in_the_file_is_another_run(tmp_path: Path, monkeypatch: pyt
         run_attack(config, tmp_path / "run", resume=True)
     np.save(file, np.eye(8))
     assert run_attack(config, tmp_path / "run", resume=True)["target_map"] == "other"
+
+
+LOOKS = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from underfire.attacks import ClassRule
+
+
+@dataclass(frozen=True)
+class Looks(ClassRule):
+    name: ClassVar[str] = "looks"
+
+    def classes(self, view, benign, seed):
+        device = next(view.prepared.parameters()).device
+        assert list(benign.maps) == ["cam", "grad"] and benign.readers == ("grad",)
+        every = (benign.images, benign.labels, benign.ids, benign.logits, *benign.maps.values())
+        assert {part.device for part in every} == {device} and {len(part) for part in every} == {len(benign.ids)}
+        ranked = view.logits(benign.images).detach().argsort(1, descending=True)
+        peaks = benign.maps["cam"].flatten(1).argmax(1)
+        own = torch.where(peaks % 2 == 0, ranked[:, 1], ranked[:, 2])
+        return torch.where(own == benign.labels, ranked[:, 0], own)
+
+
+@dataclass(frozen=True)
+class Blind(Looks):
+    needs_maps: ClassVar[bool] = False
+
+    def classes(self, view, benign, seed):
+        return super().classes(view, benign, seed) if benign.maps else (benign.labels + 1) % 10
+"""
+
+
+@pytest.mark.parametrize("name", ["Looks", "Blind"])
+def test_a_rule_that_looks_at_maps_plans_the_pool_from_them(run: Run, tmp_path: Path, name: str) -> None:
+    """Regression: it was given images on the CPU, and no maps, when the pool was planned."""
+    (tmp_path / "looks.py").write_text(LOOKS)
+    settings: dict[str, Any] = {"target_class": f"{tmp_path / 'looks.py'}:{name}", "readers": ("grad",), "count": 4}
+    if name == "Blind":  # it answers otherwise without maps
+        with pytest.raises(InputError, match="the pool of maps has no correctly classified image of class"):
+            run(**settings)
+        return
+    pooled, benign = run(**settings), run(**settings, target_map="benign")
+    assert targets(pooled) == targets(benign)

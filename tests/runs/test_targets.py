@@ -13,7 +13,7 @@ import underfire as uf
 from benchmarks.grid_tables import Cell, on_one_scale
 from tests.runs.conftest import small_config
 from tests.runs.runs import Written, write_digits
-from underfire.errors import DataError
+from underfire.errors import DataError, InputError
 from underfire.runs import run_attack
 
 Run = Callable[..., Written]
@@ -218,3 +218,47 @@ def test_a_patch_as_target_map(run: Run) -> None:
     text = console.export_text()
     assert "showed the wanted cam map" in " ".join(text.split())
     assert "map to target" in " ".join(text.split())
+
+
+RULES = """
+import torch
+
+from underfire.attacks import ClassRule
+
+
+class OfView(ClassRule):
+    name = "of-view"
+
+    def classes(self, view, benign, seed):
+        return (benign.labels + len(view.views)) % 10
+
+
+class OfMaps(ClassRule):
+    name = "of-maps"
+
+    def classes(self, view, benign, seed):
+        return (benign.labels + 1 + ("grad" in benign.maps)) % 10
+
+
+class Dice(ClassRule):
+    name = "dice"
+
+    def classes(self, view, benign, seed):
+        return (benign.labels + torch.randint(1, 10, benign.labels.shape)) % 10
+"""
+EACH: dict[str, Any] = {"interpreters": ("cam", "grad"), "each": True}
+
+
+def test_attacks_on_each_interpreter_have_the_same_classes(run: Run, tmp_path: Path) -> None:
+    """Regression: a rule that looked at its view gave each attack others, and the run ended in an AssertionError."""
+    (tmp_path / "rules.py").write_text(RULES)
+    written = run(target_class=f"{tmp_path / 'rules.py'}:OfView", count=3, **EACH)
+    for label in ("adv2-cam", "adv2-grad"):
+        assert all(row["target"] == (row["label"] + 2) % 10 for row in written.of_cell(label, label[5:]))
+
+
+@pytest.mark.parametrize("rule", ["OfMaps", "Dice"])
+def test_a_rule_with_two_classes_for_one_image_is_refused(run: Run, tmp_path: Path, rule: str) -> None:
+    (tmp_path / "rules.py").write_text(RULES)
+    with pytest.raises(InputError, match=r"gives image \d of a batch class \d for one attack and class \d for another"):
+        run(target_class=f"{tmp_path / 'rules.py'}:{rule}", count=6, **EACH)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from underfire.attacks.goal import Goal
+from underfire.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,19 @@ class Aim:
 
 
 def merged(aims: Sequence[Aim]) -> Aim:
-    """Join the aims of attacks on different interpreters, which share images and target classes."""
+    """Join the aims of attacks on different interpreters, which share images, goal and target classes.
+
+    Raises:
+        InputError: the target classes differ.
+    """
     first = aims[0]
-    assert all(torch.equal(aim.classes, first.classes) and aim.goal == first.goal for aim in aims)
+    different = [aim for aim in aims if not torch.equal(aim.classes, first.classes)]
+    if different:
+        place = int((different[0].classes != first.classes).nonzero()[0])
+        raise InputError(
+            f"the rule for target classes gives image {place} of a batch class {int(first.classes[place])} for one "
+            f"attack and class {int(different[0].classes[place])} for another. Attacks of one run share controls, so "
+            "that the class may depend on the image, the classifier and the seed alone: not on benign.maps, which "
+            "differ with --each, and on no random numbers of its own."
+        )
     return replace(first, maps={name: maps for aim in reversed(aims) for name, maps in aim.maps.items()})

@@ -18,6 +18,7 @@ from underfire.attacks.probe import probe_logits, probe_views
 from underfire.attacks.progress import Progress
 from underfire.batching import in_parts
 from underfire.system import SystemView
+from underfire.user_parts import guarded
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Attack(Parts, BaseAttack):
             return once(0, None) if self.search is None else self.search.best(once, benign.images[rows])
 
         outcome = Outcome.joined(in_parts(one_batch, len(benign.images), batch_size))
-        outcome.images = self.perturbation.levels(benign.images, outcome.images)
+        outcome.images = guarded(self.perturbation, "perturbation").levels(benign.images, outcome.images)
         return outcome
 
 

@@ -39,7 +39,7 @@ class BaseAttack(Runnable):
         precision: str = "float32",
         progress: Progress | None = None,
         trace_every: int | None = None,
-        control: Runnable | None = None,
+        control: Runnable | bool | None = None,
         measures: Sequence[Measure | str] = (),
     ) -> AttackResult:
         """Attack ``images``, and judge the outcome beside its controls, as a run does.
@@ -56,7 +56,8 @@ class BaseAttack(Runnable):
             precision: ``float32``, ``tf32`` or ``bf16`` for the attack; verdicts are always the original network's own.
             progress: called after each step with the steps done and their number, over all batches and attacks.
             trace_every: record the course every so many steps; see ``Trace``.
-            control: an attack on the prediction alone to compare with. ``Preset`` brings its own.
+            control: an attack on the prediction alone to compare with; none if None or False. ``Preset`` brings its
+                own.
             measures: more measures than those of the table ``MEASURES``: objects, or ``file.py:name``.
 
         Raises:
@@ -69,6 +70,11 @@ class BaseAttack(Runnable):
             raise InputError(f"seed is {seed!r}; expected a whole number.") from error
         if batch_size is not None:
             check_at_least("batch_size", batch_size, 1, ", or None for what suits the device")
+        if control is True or not isinstance(control, Runnable | bool | None):
+            raise InputError(
+                f"control is {control!r:.80}, and {self.name!r} brings no control of its own; expected an attack on "
+                "the prediction alone (preset('pgd').build(system)), or None for no control."
+            )
         table = chosen_measures(measures)
         benign = read_benign(system, images, labels, ids)
         _warn_of_size(system, benign.images)
@@ -79,7 +85,7 @@ class BaseAttack(Runnable):
             )
         experiment = Experiment(
             system,
-            arms_of(system, [Asked(self, tuple(system.attacked), control)]),
+            arms_of(system, [Asked(self, tuple(system.attacked), control or None)]),
             seed=seed,
             batch_size=batch_size,
             memory=parse_bytes(memory) if isinstance(memory, str) else memory,

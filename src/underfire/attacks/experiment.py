@@ -21,9 +21,13 @@ from underfire.attacks.measures import chosen_measures
 from underfire.attacks.outcome import Outcome
 from underfire.attacks.progress import Progress
 from underfire.attacks.runnable import Runnable
+from underfire.errors import InputError
 from underfire.numerics import attacking
 from underfire.system import System, SystemView
+from underfire.user_parts import guarded
 
+RESERVED = ("clean", "reseeded", "noise")
+"""Labels of controls that are no attacks."""
 Kind = Literal["clean", "reseeded", "noise", "control", "attack"]
 
 
@@ -78,6 +82,9 @@ def arms_of(system: System, asked: Sequence[Asked]) -> tuple[Arm, ...]:
     """List the arms of an experiment, in the order in which they run.
 
     Attacks with equal controls share one, and all attacks share the noise control if its size is given.
+
+    Raises:
+        InputError: an attack has the name of another attack or of a control.
     """
     every, several = tuple(system.interpreters), len(asked) > 1
     arms = [Arm("clean", "clean", every)]
@@ -97,7 +104,19 @@ def arms_of(system: System, asked: Sequence[Asked]) -> tuple[Arm, ...]:
         arms.append(Arm("noise", "noise", every, beside=attacks[0].label))
     else:
         arms += [Arm(f"noise-{arm.label}", "noise", arm.read_by, beside=arm.label) for arm in attacks]
+    _check_labels(arms)
     return tuple(arms)
+
+
+def _check_labels(arms: Sequence[Arm]) -> None:
+    """Raise InputError if an attack has the label of another attack or of a control."""
+    labels = [arm.label for arm in arms]
+    for arm in arms:
+        if arm.attack is not None and (arm.name in RESERVED or labels.count(arm.label) > 1):
+            raise InputError(
+                f"two parts of the experiment would be called {arm.label!r}: an attack, and another attack or a "
+                f"control ({', '.join(RESERVED)} are controls). Give the attack, or its perturbation, another name."
+            )
 
 
 @dataclass(frozen=True)
@@ -170,8 +189,9 @@ class Experiment:
             if arm.kind == "attack":
                 assert arm.attack is not None
                 some = benign.only(arm.read_by)
+                # Attacks of one run want the same classes, so that a rule sees the whole system whatever each is about.
                 with attacking(self.view.prepared.precision, benign.images.device):
-                    own[arm.label] = arm.attack.aim(self.view_of(arm.targets), some, self.seed)
+                    own[arm.label] = arm.attack.aim(self.view, some, self.seed)
         together = merged(list(own.values()))
         # Noise that all attacks share has the aims of all.
         beside = {arm.label: arm.beside for arm in self.arms if arm.beside is not None and arm.label != "noise"}
@@ -212,7 +232,8 @@ class Experiment:
             attack = next(other.attack for other in self.arms if other.label == arm.beside)
             assert attack is not None
             adversarial = attacked(arm.beside).to(benign.images)
-            noisy = attack.perturbation.noise(benign.images, adversarial, benign.ids, self.seed)
+            perturbation = guarded(attack.perturbation, "perturbation")
+            noisy = perturbation.noise(benign.images, adversarial, benign.ids, self.seed)
             part = system.only(arm.read_by)
             reading()
             return Finding(arm, aim, judge(part, benign, noisy, aim, measures, own=True, masks=masks))

@@ -12,16 +12,18 @@ from underfire.attacks.goal import Goal
 from underfire.attacks.guards import largest
 from underfire.attacks.outcome import Outcome
 from underfire.attacks.parts import Parts
+from underfire.attacks.perturbations.base import penalty_of
 from underfire.attacks.progress import Progress
 from underfire.attacks.schedule import Move, Stage
-from underfire.attacks.shaping import Uniform
+from underfire.attacks.shaping import Uniform, weights_of
 from underfire.attacks.state import Carried
-from underfire.attacks.terms.base import Point
+from underfire.attacks.terms.base import Point, values_of
 from underfire.attacks.trace import Trace
 from underfire.batching import filled_size, padding
 from underfire.classifiers import Recorded
 from underfire.interpreters import State
 from underfire.system import Reading, SystemView
+from underfire.user_parts import guarded
 
 
 class Loop:
@@ -57,10 +59,11 @@ class Loop:
         trace_every: int | None = None,
     ) -> None:
         self.attack, self.view, self.progress = attack, view, progress
+        self.perturbation = guarded(attack.perturbation, "perturbation")
         self.count, self.batch_size = len(images), batch_size
         fill = padding(self.count, filled_size(self.count, batch_size, images.device), images.device)
         images = images[fill]
-        theta = attack.perturbation.start(images, self._weights(attack.stages[0], images), ids[fill], seed)
+        theta = self.perturbation.start(images, self._weights(attack.stages[0], images), ids[fill], seed)
         row = torch.arange(len(fill), device=images.device)
         row = torch.where(row < self.count, row, -1)
         zeros = row.new_zeros(len(fill))
@@ -93,15 +96,14 @@ class Loop:
         return self.outcome
 
     def _weights(self, stage: Stage, images: Tensor) -> Tensor:
-        shaping = self.attack.shaping if stage.shaped else Uniform()
-        return shaping.weights(images)
+        return weights_of(self.attack.shaping if stage.shaped else Uniform(), images)
 
     def _stage(self, stage: Stage, last: bool) -> None:
         run, attack = self.run_state, self.attack
         if stage.shaped != self.shaped:
-            run.theta = attack.perturbation.reshaped(run.theta, self._weights(stage, run.images))
+            run.theta = self.perturbation.reshaped(run.theta, self._weights(stage, run.images))
             self.shaped = stage.shaped
-        variable = attack.perturbation.variable(run.theta)
+        variable = self.perturbation.variable(run.theta)
         maps = stage.reads_maps or (last and attack.kept_by.needs_maps)
         if maps and not run.views:
             run.views = self.view.begin(self._image().detach(), run.classes, run.ids)
@@ -137,12 +139,12 @@ class Loop:
         All views read that image. If some drifting views are not due, their maps would not be the honest ones, and
         nothing is ranked.
         """
-        run, attack = self.run_state, self.attack
-        image = attack.perturbation.levels(run.images, self._image().detach())
+        run = self.run_state
+        image = self.perturbation.levels(run.images, self._image().detach())
         run.views = self.view.refresh(image, self._choose, run.views, names)
         if not ranks or (names is not None and {*names} != {*self.view.due(0)}):
             return
-        variable = attack.perturbation.variable(run.theta)
+        variable = self.perturbation.variable(run.theta)
         with torch.enable_grad():
             point, _ = self._point(image.requires_grad_(), variable, maps=True, graph=False)
         self._rank(point, image)
@@ -158,13 +160,13 @@ class Loop:
         return classes if self.goal.targeted else self.goal.explained(recorded.logits.detach(), classes)
 
     def _move(self, stage: Stage, move: Move, index: str, progress: float, last: bool, maps: bool) -> None:
-        run, perturbation = self.run_state, self.attack.perturbation
+        run, perturbation = self.run_state, self.perturbation
         variable = perturbation.variable(run.theta).detach().requires_grad_()
         image = perturbation.image(run.theta, variable)
         reads = int(index) == stage.reader
         ranks = reads and not (maps and self.view.drifts)
         point, run.views = self._point(image, variable, maps and (ranks or move.reads_maps), graph=True)
-        values = [weighted.term(point) for weighted in move.terms]
+        values = [values_of(weighted.term, point) for weighted in move.terms]
         weights = [weighted.weight_at(progress) for weighted in move.terms]
         loss = torch.stack([w * value.sum() for w, value in zip(weights, values, strict=True)]).sum()
         (gradient,) = torch.autograd.grad(loss, variable)
@@ -189,7 +191,7 @@ class Loop:
             reading, states = self.view.read(image, self._choose, states, graph=graph, exact_prediction=exact)
         else:
             reading = Reading(self.view.look(image, graph), {}, {})
-        penalty = self.attack.perturbation.penalty(run.theta, variable, image)
+        penalty = penalty_of(self.perturbation, run.theta, variable, image)
         point = Point(image, reading, run.classes, self.goal, run.targets, penalty, run.price, self._run)
         return point, states
 
@@ -204,8 +206,8 @@ class Loop:
         assert guard is not None
 
         def holds(candidate: Tensor) -> Tensor:
-            theta = self.attack.perturbation.move(run.theta, direction, candidate)
-            image = self.attack.perturbation.image(theta, self.attack.perturbation.variable(theta))
+            theta = self.perturbation.move(run.theta, direction, candidate)
+            image = self.perturbation.image(theta, self.perturbation.variable(theta))
             return guard.holds(self.view.logits(image), run.classes, self.goal, run.guards[index])
 
         with torch.no_grad():
@@ -213,7 +215,7 @@ class Loop:
 
     def _image(self) -> Tensor:
         theta = self.run_state.theta
-        return self.attack.perturbation.image(theta, self.attack.perturbation.variable(theta))
+        return self.perturbation.image(theta, self.perturbation.variable(theta))
 
     def _passes(self) -> tuple[int, int]:
         return self.view.prepared.forwards, self.view.prepared.backwards
@@ -226,10 +228,7 @@ class Loop:
         self.run_state.counts = {name: counts[name] + real * number for name, number in added.items()}
 
     def _let_go(self, patience: int) -> None:
-        """Write down finished images, and shrink the batch once a whole group of eight can leave.
-
-        On a GPU the batch keeps its size until all images are finished.
-        """
+        """Write down finished images, and shrink the batch if whole groups of eight can leave (on a GPU: all images)."""
         run = self.run_state
         finished = (run.row >= 0) & (run.best["level"] > 0) & (self.step - run.best["improved"] > patience)
         if not bool(finished.any()):
@@ -245,8 +244,8 @@ class Loop:
     def _final(self) -> None:
         """Read the images after the last move, then write down all that are still in the batch."""
         run = self.run_state
-        variable = self.attack.perturbation.variable(run.theta).detach().requires_grad_()
-        image = self.attack.perturbation.image(run.theta, variable)
+        variable = self.perturbation.variable(run.theta).detach().requires_grad_()
+        image = self.perturbation.image(run.theta, variable)
         maps = self.attack.kept_by.needs_maps
         if maps and not run.views:
             run.views = self.view.begin(image.detach(), run.classes, run.ids)
@@ -284,8 +283,8 @@ class Loop:
             columns[name] = columns[name] + value if name in columns else value
         columns["success"] = self.goal.reached(point.reading.logits, point.classes).float()
         maps = point.reading.maps or self._maps_aside(image)
-        for name, values_of in maps.items():
-            columns[f"map_l1/{name}"] = (values_of - point.target_maps[name]).abs().mean((1, 2))
+        for name, read in maps.items():
+            columns[f"map_l1/{name}"] = (read - point.target_maps[name]).abs().mean((1, 2))
         trace.add(self.step, stage.name, self.run_state.row, columns)
         prepared.forwards, prepared.backwards = before
         self.aside += time.perf_counter() - started

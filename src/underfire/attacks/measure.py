@@ -8,9 +8,11 @@ from typing import Literal
 
 from torch import Tensor
 
+from underfire.arguments import check_choice
 from underfire.attacks.aim import Aim
 from underfire.attacks.outcome import Outcome
 from underfire.errors import InputError
+from underfire.user_parts import guarded, shape_of
 
 
 @dataclass(frozen=True)
@@ -76,18 +78,25 @@ class Measure:
     better: Literal["higher", "lower", "neither"] = "neither"
     compute: Compute | None = None
 
+    def __post_init__(self) -> None:
+        check_choice("per", self.per, ("image", "map"))
+        check_choice("kind", self.kind, ("bool", "int", "float"))
+        check_choice("better", self.better, ("higher", "lower", "neither"))
+
     def values(self, seen: Seen, interpreter: str | None = None) -> Tensor | None:
         """Compute the measure, N values; None if it is not known for these images.
 
         Raises:
             InputError: a measure of the user's own returns something else than N values.
+            UserCodeError: a measure of the user's own raises an error.
         """
         assert self.compute is not None
         arguments = (seen,) if interpreter is None else (seen, interpreter)
-        found: Tensor | None = self.compute(*arguments)
+        found: Tensor | None = guarded(self.compute, "measure", self.name)(*arguments)
         if found is None:
             return None
         if not isinstance(found, Tensor) or found.shape != (len(seen.images),):
-            shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-            raise InputError(f"measure {self.name!r} returns {shape}; expected a tensor of {len(seen.images)} values.")
+            raise InputError(
+                f"measure {self.name!r} returns {shape_of(found)}; expected a tensor of {len(seen.images)} values."
+            )
         return found.cpu()

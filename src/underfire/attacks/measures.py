@@ -13,7 +13,7 @@ from torch import Tensor
 from underfire import metrics
 from underfire.attacks.measure import Measure, Seen
 from underfire.errors import InputError
-from underfire.registry import Registry, instances_of
+from underfire.registry import Registry, instances_of, left_out
 
 
 def _cost(name: str) -> Callable[[Seen], Tensor]:
@@ -199,6 +199,22 @@ MEASURES: Registry[Measure] = Registry(
 )
 """All measures by name, in the order of columns."""
 
+TAKEN = frozenset(
+    (
+        # columns of a run's results
+        *("position", "image_id", "path", "image_file", "label", "target", "classifier", "attack", "cell"),
+        *("perturbation", "shaping", "attacked_interpreters", "interpreter", "correct_before", "seed"),
+        # attributes of judgements and results
+        *("images", "adversarial", "labels", "logits", "explained", "maps", "benign_maps", "target_maps"),
+        *("map_limit", "values", "controls", "best_step", "trace", "build", "to", "summary", "map_threshold"),
+        "noise_map_l1",
+        # entries of summaries
+        *("success_over_all_images", "confidence_of_successes", "map_l1_of_successes"),
+    )
+)
+"""Names that no measure may have, because results use them for something else. So are names that begin with
+``joint_success``."""
+
 Values = dict[str, Tensor | dict[str, Tensor]]
 
 
@@ -206,15 +222,30 @@ def chosen_measures(more: Sequence[Measure | str] = ()) -> tuple[Measure, ...]:
     """Return all known measures, and ``more``: measures, or ``file.py:name``.
 
     Raises:
-        InputError: two measures have one name.
+        InputError: one of ``more`` has the name of another measure or of a column of results, or no ``compute``.
+            Such a measure of an installed package is left out, with a warning.
     """
-    found = dict(MEASURES.items())
+    found = {measure.name: measure for measure in BUILT_IN}
+    for name, measure in MEASURES.items():
+        if found.get(name) is not measure:
+            with left_out(f"measure {name!r}"):
+                _add(found, measure)
     for each in more:
-        measure = MEASURES.find(each) if isinstance(each, str) else each
-        if found.get(measure.name, measure) != measure:
-            raise InputError(f"measure {measure.name!r} exists already: give yours another name.")
-        found[measure.name] = measure
+        _add(found, MEASURES.find(each))
     return tuple(found.values())
+
+
+def _add(found: dict[str, Measure], measure: Measure) -> None:
+    if found.get(measure.name, measure) != measure:
+        raise InputError(f"measure {measure.name!r} exists already: give yours another name.")
+    if measure.name in TAKEN or (measure.name.startswith(("joint_success", "_")) and measure.name not in found):
+        raise InputError(f"measure {measure.name!r} has a name that results use already: give it another name.")
+    if not callable(measure.compute) and measure.name not in found:
+        raise InputError(
+            f"measure {measure.name!r} has compute={measure.compute!r}; expected a function that takes Seen, and for a "
+            "measure per map the interpreter's name."
+        )
+    found[measure.name] = measure
 
 
 def measure_all(seen: Seen, measures: Sequence[Measure]) -> Values:

@@ -13,6 +13,7 @@ from underfire.attacks.shaping import Shaping, Uniform
 from underfire.attacks.target_maps import BenignMap, MapRule
 from underfire.attacks.targets import ClassRule, RandomClass
 from underfire.errors import InputError
+from underfire.user_parts import check_part
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,10 @@ class Parts:
     def __post_init__(self) -> None:
         if not self.stages:
             raise InputError("stages is empty; an attack needs at least one.")
+        check_part(self.perturbation, Perturbation, "perturbation")
+        check_part(self.shaping, Shaping, "shaping")
+        check_part(self.target_class, ClassRule, "target_class")
+        check_part(self.target_map, MapRule, "target_map")
 
     @property
     def joint(self) -> bool:

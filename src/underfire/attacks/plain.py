@@ -50,7 +50,8 @@ def attack(
         seed: of all random numbers.
         settings: those of ``AttackSettings`` (``eps``, ``steps``, ``target_class``, ``target_map``, ``perturbation``,
             ...), and options of calling an attack (``ids``, ``batch_size``, ``memory``, ``precision``, ``progress``,
-            ``trace_every``, ``measures``; ``control=False`` leaves out the prediction-only attack beside it).
+            ``trace_every``, ``measures``; ``control=False`` leaves out the prediction-only attack beside it, and an
+            attack as ``control`` takes its place).
 
     Returns:
         The result; ``result.adversarial`` are the images.

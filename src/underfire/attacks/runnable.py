@@ -13,9 +13,10 @@ from underfire.attacks.outcome import Outcome
 from underfire.attacks.perturbations import Perturbation
 from underfire.attacks.progress import Progress
 from underfire.attacks.shaping import Shaping
-from underfire.attacks.target_maps import MapRule
-from underfire.attacks.targets import ClassRule, drawn_among
+from underfire.attacks.target_maps import MapRule, wanted_maps
+from underfire.attacks.targets import ClassRule, chosen_classes, drawn_among
 from underfire.system import SystemView
+from underfire.user_parts import guarded
 
 
 class Runnable(ABC):
@@ -61,9 +62,14 @@ class Runnable(ABC):
 
     @torch.enable_grad()
     def aim(self, view: SystemView, benign: Benign, seed: int) -> Aim:
-        """Choose the target classes and target maps of the images."""
-        self.target_map.check(self.goal.targeted)
-        rule = drawn_among(self.target_class, self.target_map.classes(benign))
-        classes = rule.classes(view, benign, seed) if self.goal.targeted else benign.labels
-        maps = self.target_map.maps(benign, classes, seed)
-        return Aim(self.goal, classes, maps, self.target_map.benign)
+        """Choose the target classes and target maps of the images.
+
+        Raises:
+            InputError: a rule chooses impossible classes or maps; see ``chosen_classes`` and ``wanted_maps``.
+            UserCodeError: a rule of the user's own raises an error.
+        """
+        map_rule = guarded(self.target_map, "target_map")
+        map_rule.check(self.goal.targeted)
+        class_rule = drawn_among(self.target_class, map_rule.classes(benign))
+        classes = chosen_classes(class_rule, view, benign, seed) if self.goal.targeted else benign.labels
+        return Aim(self.goal, classes, wanted_maps(self.target_map, benign, classes, seed), self.target_map.benign)

@@ -9,6 +9,7 @@ from underfire.attacks.guards import Guard
 from underfire.attacks.rules import Rule, Sign
 from underfire.attacks.terms.base import Term
 from underfire.errors import InputError
+from underfire.user_parts import check_part
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,9 @@ class Weighted:
 
     term: Term
     weight: Weight | float = 1.0
+
+    def __post_init__(self) -> None:
+        check_part(self.term, Term, "term")
 
     def weight_at(self, progress: float) -> float:
         """Return the weight at a progress in [0, 1] of the stage."""

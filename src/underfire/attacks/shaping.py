@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,9 +12,10 @@ from torch import Tensor
 from underfire.errors import InputError
 from underfire.registry import Registry, instances_of
 from underfire.transforms import sobel
+from underfire.user_parts import Part, guarded, shape_of
 
 
-class Shaping(ABC):
+class Shaping(Part, ABC):
     """Per-pixel weights on the perturbation, computed on the benign image."""
 
     name: ClassVar[str]
@@ -22,6 +23,23 @@ class Shaping(ABC):
     @abstractmethod
     def weights(self, images: Tensor) -> Tensor:
         """Compute the weights N x 1 x H x W in [0, 1] for images N x C x H x W."""
+
+
+def weights_of(shaping: Shaping, images: Tensor) -> Tensor:
+    """Compute the weights of a shaping for images N x C x H x W.
+
+    Raises:
+        InputError: the shaping returns something else than weights N x 1 x H x W.
+        UserCodeError: a shaping of the user's own raises an error.
+    """
+    found: Any = guarded(shaping, "shaping").weights(images)
+    count, _, height, width = images.shape
+    if not isinstance(found, Tensor) or found.shape not in ((count, 1, height, width), images.shape):
+        raise InputError(
+            f"shaping {shaping.name!r} returns {shape_of(found)}; expected weights of shape "
+            f"({count}, 1, {height}, {width}), for images of shape {tuple(images.shape)}."
+        )
+    return found
 
 
 @dataclass(frozen=True)

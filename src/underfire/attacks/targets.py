@@ -17,17 +17,20 @@ from underfire.attacks.benign import Benign
 from underfire.errors import InputError
 from underfire.registry import Registry, instances_of
 from underfire.system import SystemView
+from underfire.user_parts import Part, guarded, shape_of
 
 _TRIES = 64
 """The number of classes that an image draws at once, until one of them is allowed."""
 
 
-class ClassRule(ABC):
+class ClassRule(Part, ABC):
     """A rule that gives each image a class other than its own."""
 
     name: ClassVar[str]
     needs_images: ClassVar[bool] = True
     """False if the rule looks at labels and ids alone; a run can then plan targets without reading images."""
+    needs_maps: ClassVar[bool] = True
+    """False if the rule does not look at benign maps; a run can then plan targets without reading maps."""
 
     @abstractmethod
     def classes(self, view: SystemView, benign: Benign, seed: int) -> Tensor:
@@ -97,6 +100,7 @@ class LeastLikely(ClassRule):
     """The class that the classifier finds least likely for the benign image."""
 
     name: ClassVar[str] = "least-likely"
+    needs_maps: ClassVar[bool] = False
 
     def classes(self, view: SystemView, benign: Benign, seed: int) -> Tensor:
         own = torch.nn.functional.one_hot(benign.labels, benign.logits.shape[1]).bool()
@@ -113,22 +117,42 @@ class GivenClass(ClassRule):
     target: int | tuple[int, ...]
 
     def classes(self, view: SystemView, benign: Benign, seed: int) -> Tensor:
-        count, known = benign.logits.shape
+        count = len(benign.labels)
         values = (self.target,) * count if isinstance(self.target, int) else self.target
         if len(values) != count:
             raise InputError(f"target has {len(values)} classes for {count} images; expected one per image.")
-        classes = torch.tensor(values, dtype=torch.int64, device=benign.labels.device)
-        if not bool(((classes >= 0) & (classes < known)).all()):
-            raise InputError(
-                f"target ranges over {min(values)}..{max(values)}; the classifier has classes 0..{known - 1}."
-            )
-        same = (classes == benign.labels).nonzero().flatten().tolist()
-        if same:
-            raise InputError(
-                f"target is the image's own class for image {same[0]} (class {values[same[0]]}) and {len(same) - 1} "
-                "others: a targeted attack needs another class. Leave these images out, or attack untargeted."
-            )
-        return classes
+        return torch.tensor(values, dtype=torch.int64, device=benign.labels.device)
+
+
+def chosen_classes(rule: ClassRule, view: SystemView, benign: Benign, seed: int) -> Tensor:
+    """Choose the target classes of ``rule``, int64 N, on the device of the labels.
+
+    Raises:
+        InputError: the rule gives no class that the classifier has, or an image's own class.
+        UserCodeError: a rule of the user's own raises an error.
+    """
+    classes: Tensor = guarded(rule, "target_class").classes(view, benign, seed)
+    count, known = benign.logits.shape
+    if not isinstance(classes, Tensor) or classes.shape != (count,) or classes.dtype != torch.int64:
+        kind = f" and {classes.dtype}" if isinstance(classes, Tensor) else ""
+        raise InputError(
+            f"target_class {rule.name!r} returns {shape_of(classes)}{kind}; expected a tensor of {count} classes "
+            "(torch.int64), one per image."
+        )
+    classes = classes.to(benign.labels.device)
+    if not bool(((classes >= 0) & (classes < known)).all()):
+        raise InputError(
+            f"target_class {rule.name!r} ranges over {int(classes.min())}..{int(classes.max())}; the classifier has "
+            f"classes 0..{known - 1}."
+        )
+    same = (classes == benign.labels).nonzero().flatten().tolist()
+    if same:
+        raise InputError(
+            f"target_class {rule.name!r} is the image's own class for image {same[0]} (class {int(classes[same[0]])}) "
+            f"and {len(same) - 1} others: a targeted attack needs another class. Leave these images out, or attack "
+            "untargeted."
+        )
+    return classes
 
 
 def drawn_among(rule: ClassRule, known: Iterable[int] | None) -> ClassRule:
@@ -149,10 +173,10 @@ CLASS_RULES: Registry[ClassRule] = Registry(
 
 def class_rule(given: Any) -> ClassRule:
     """Turn what a user gives as target class into a rule. Raises InputError if it is none."""
-    if isinstance(given, str):
+    if isinstance(given, str | ClassRule):
         return CLASS_RULES.find(given)
-    if given is None or isinstance(given, ClassRule):
-        return given or RandomClass()
+    if given is None:
+        return RandomClass()
     values = given.tolist() if hasattr(given, "tolist") else given  # tensors, arrays and their numbers
     if isinstance(values, Integral):
         return GivenClass(int(values))

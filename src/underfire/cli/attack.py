@@ -70,6 +70,7 @@ def attack(
     settings, execution = _checked(values)
     if dump_config:
         shown = settings.to_dict() | to_values(execution) | {"out": execution.out or None}
+        shown |= dict.fromkeys(_settled(values))
         typer.echo(written(shown, MODELS), nl=False)
         return
     _run(settings, execution, resume, overwrite, page=not no_page, json_=as_json)
@@ -85,6 +86,15 @@ def _checked(values: Mapping[str, Any]) -> tuple[RunConfig, ExecutionSettings]:
         settings = RunConfig.from_values({name: value for name, value in values.items() if name not in own})
     problems.report()
     return settings, execution
+
+
+def _settled(values: Mapping[str, Any]) -> list[str]:
+    """List the settings that were not given, and whose default is settled later.
+
+    They stay comments in a dumped configuration, so that an option beside ``--config`` can change what they depend on.
+    """
+    known = {name: field for model in MODELS for name, (field, _) in settings_of(model).items()}
+    return [name for name, field in known.items() if field.default is None and values.get(name) is None]
 
 
 def _run(

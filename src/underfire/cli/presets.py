@@ -40,10 +40,11 @@ def known() -> dict[str, Any]:
     from underfire.attacks import KINDS, PERTURBATIONS
     from underfire.attacks.variants import DIFFERENCES
     from underfire.interpreters import REGISTRY, Captum, create
+    from underfire.registry import left_out
 
     families: dict[str, list[str]] = {}
-    for name in REGISTRY:
-        if name != "captum":
+    for name, _ in REGISTRY.items():
+        with left_out(f"interpreter {name!r}"):
             families.setdefault(create(name).family, []).append(name)
     families.setdefault(Captum.family, []).append("captum:METHOD")
     return {

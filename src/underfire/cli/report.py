@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from underfire.cli.options import flag, option
+from underfire.errors import InputError
 
 REPORT_EXAMPLES = """[bold]Examples[/bold]
 
@@ -28,7 +29,13 @@ def report(
     folders: Folders,
     out: Annotated[
         Path | None,
-        option("FILE", "HTML file. [default: page.html in the folder of the first run]", "--out", show_default=False),
+        option(
+            "FILE",
+            "HTML file; the figure lies beside it, with the same name and .png. [default: page.html and figure.png in "
+            "the run's folder; needed for several runs]",
+            "--out",
+            show_default=False,
+        ),
     ] = None,
     title: Annotated[
         str | None, option("TEXT", "Title of the page. [default: made from the runs]", "--title", show_default=False)
@@ -38,7 +45,7 @@ def report(
 ) -> None:
     """Make the page and the figure of finished runs again, and print their tables.
 
-    With several runs, one page and one figure show all of them; give --out for these.
+    With several runs, one page and one figure show all of them; --out says where these lie.
     """
     from rich.console import Console
     from rich.text import Text
@@ -49,12 +56,19 @@ def report(
     from underfire.runs import Run
     from underfire.runs.results import write_results
 
+    if out is None and len(folders) > 1:
+        raise InputError(
+            f"out is missing: a page of {len(folders)} runs belongs into no run's folder. Give --out, such as --out "
+            "both.html."
+        )
+    if out is not None and out.suffix.lower() == ".png":
+        raise InputError(f"out is {str(out)!r}, the name of a picture; expected the page's, such as {out.stem}.html.")
     runs = [Run(folder) for folder in folders]
     if tables:
         for run in runs:
             write_results(run)
     page = write_page(folders, out or folders[0] / "page.html", title, gallery)
-    figure = write_figure(folders, page.parent / "figure.png")
+    figure = write_figure(folders, page.parent / ("figure.png" if out is None else f"{page.stem}.png"))
     console = Console()
     console.print(summary_table(*runs))
     console.print(Text.assemble("Written to ", (str(page), "bold"), " and ", (str(figure), "bold")))

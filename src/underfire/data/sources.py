@@ -14,7 +14,7 @@ from underfire.data.folder import CsvData, FolderData, class_folders
 from underfire.data.labels_csv import is_labels_csv
 from underfire.data.parquet import ParquetData
 from underfire.data.scenes import Scenes
-from underfire.errors import DataError, InputError, unknown_name
+from underfire.errors import DataError, InputError, similar_names, unknown_name
 
 _BUILTIN: dict[str, Callable[[], ImageData]] = {
     "digits": Digits,
@@ -97,10 +97,9 @@ def _missing(spec: str | Path, path: Path) -> InputError | DataError:
     parent = next(folder for folder in path.absolute().parents if os.path.isdir(folder))
     part = path.absolute().relative_to(parent).parts[0]
     beside = difflib.get_close_matches(part, os.listdir(parent) if os.access(parent, os.R_OK) else [], n=1)
-    if isinstance(spec, str) and path.name == spec and not path.suffix:
-        unknown = unknown_name("data set", spec, _BUILTIN)
-        if "Did you mean" in str(unknown) or not beside:
-            return InputError(f"{unknown} Or the path of {_ACCEPTED}.")
+    is_name = isinstance(spec, str) and path.name == spec and not path.suffix
+    if is_name and (similar_names(str(spec), _BUILTIN) or not beside):
+        return InputError(f"{unknown_name('data set', str(spec), _BUILTIN)} Or the path of {_ACCEPTED}.")
     suggestion = f" Did you mean {str(parent / beside[0])!r}?" if beside else ""
     return DataError(
         f"{spec} does not exist; the nearest folder that does is {parent}.{suggestion} Expected "

@@ -17,6 +17,7 @@ from underfire.errors import InputError, NoGradientError
 from underfire.interpreters.smoothing import Smoothing
 from underfire.memory import suited_size
 from underfire.numerics import judging
+from underfire.user_parts import Part
 
 State = dict[str, Tensor]
 HonestMaps = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -82,7 +83,7 @@ class View(ABC):
         return {}
 
 
-class Interpreter(ABC):
+class Interpreter(Part, ABC):
     """Maps (classifier, image, class) to an attribution map. Implementations are frozen dataclasses.
 
     Class attributes:

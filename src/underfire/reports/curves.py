@@ -145,7 +145,10 @@ def threshold_chart(account: Account, interpreter: str) -> Chart:
 
 
 def step_charts(account: Account) -> list[Chart]:
-    """Make the charts by step: success, and the mean map distance of each interpreter; none without a trace."""
+    """Make the charts by step: success, and the mean map distance of each interpreter; none without a trace.
+
+    The trace of an earlier version has one mean over all attacked interpreters, which gets a chart of its own.
+    """
     part = account.part
     traces = {role: part.files.trace(part.labels[role]) for role in _compared(account)}
     courses = {role: _course(table) for role, table in traces.items() if table is not None and table.num_rows}
@@ -169,7 +172,9 @@ def step_charts(account: Account) -> list[Chart]:
             _lines(account, {role: (c.steps, c.map_l1[name]) for role, c in courses.items() if name in c.map_l1}),
             marks,
         )
-        for name in part.interpreters
+        for name in dict.fromkeys(
+            [*part.interpreters, *(name for course in courses.values() for name in course.map_l1)]
+        )
     ]
     return [chart for chart in (success, *distances) if chart.lines]
 

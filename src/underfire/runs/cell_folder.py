@@ -32,7 +32,6 @@ class CellFolder(Folder):
         super().__init__(path, record)
         made = [Cell.from_dict(values) for values in record["cells"]]
         self.cells = {cell.label: cell for cell in made}
-        self.shards = int(record.get("shards", 0))
         self._open: OrderedDict[Path, Any] = OrderedDict()
         self._columns: dict[tuple[str, str], pa.Table] = {}
 
@@ -41,13 +40,30 @@ class CellFolder(Folder):
         found: dict[str, Any] = self.record["images"]
         return found
 
+    @property
+    def shards(self) -> int:
+        """The number of shards that each cell has when the run is finished."""
+        if "shards" not in self.record:
+            raise StoreError(f"the run in {self.path} is not finished: finish it with --resume.")
+        return int(self.record["shards"])
+
     def file(self, cell: str, shard: int, suffix: str) -> Path:
         """Return the path of a file of a cell's shard."""
         return self.path / "cells" / self.cells[cell].key / f"{shard:06d}.{suffix}"
 
+    def _complete(self, cell: str, shard: int) -> Path:
+        """Return the path of the rows of a cell's shard, whose file is written last. Raises StoreError if it is not."""
+        path = self.file(cell, shard, "parquet")
+        if not path.exists() and not self.record.get("finished"):
+            raise StoreError(
+                f"the run in {self.path} is not finished: part {shard + 1} of {self.shards} of {cell} is missing. "
+                "Finish it with --resume."
+            )
+        return path
+
     def shard_rows(self, cell: str, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the rows of one shard of a cell."""
-        return read_table(self.file(cell, shard, "parquet"), columns)
+        return read_table(self._complete(cell, shard), columns)
 
     def rows(self, columns: Sequence[str] | None, cell: str | None) -> pa.Table:
         import pyarrow as pa
@@ -58,10 +74,7 @@ class CellFolder(Folder):
 
     @cached_property
     def measures(self) -> list[Measure]:
-        import pyarrow.parquet as pq
-
-        schema = pq.read_schema(self.file("clean", 0, "parquet"))
-        return known_measures(schema, [name for name, _ in (*BEFORE, *AFTER)])
+        return known_measures(self.shard_rows("clean", 0).schema, [name for name, _ in (*BEFORE, *AFTER)])
 
     @cached_property
     def _places(self) -> dict[str, tuple[int, int]]:
@@ -114,7 +127,7 @@ class CellFolder(Folder):
     def row(self, cell: str, interpreter: str, image_id: str) -> Row:
         shard, _ = self._place(cell, image_id)
         table = read_table(
-            self.file(cell, shard, "parquet"),
+            self._complete(cell, shard),
             filters=[("image_id", "=", image_id), ("interpreter", "=", interpreter)],
         )
         found: list[Row] = table.to_pylist()

@@ -10,6 +10,7 @@ from typing import Any
 
 from underfire.attacks.experiment import Arm, Kind
 from underfire.attacks.measure import Measure
+from underfire.runs.identity import described
 from underfire.system import System
 
 KEY_DIGITS = 16
@@ -72,10 +73,10 @@ def cells_of(
         seed: of all random numbers.
         measures: what is measured.
     """
-    identities = {name: part.identity(system.classifier) for name, part in system.interpreters.items()}
+    identities = {name: described(part.identity(system.classifier)) for name, part in system.interpreters.items()}
     asked = {arm.label: arm.attack for arm in arms if arm.kind == "attack" and arm.attack is not None}
     # Attacks of one run want the same classes and maps, and controls are measured by them.
-    aim = next([repr(part) for part in (each.goal, each.target_class, each.target_map)] for each in asked.values())
+    aim = next([described(part) for part in (each.goal, each.target_class, each.target_map)] for each in asked.values())
     found: dict[str, Cell] = {}
     for arm in arms:
         beside = None if arm.beside is None else asked[arm.beside]
@@ -83,11 +84,11 @@ def cells_of(
         depends = {
             **inputs,
             "kind": arm.kind,
-            "attack": None if arm.attack is None else repr(arm.attack),
+            "attack": None if arm.attack is None else described(arm.attack),
             "targets": list(arm.targets),
             "read_by": {name: identities[name] for name in arm.read_by},
             "aim": aim,
-            "noise": noise_size if noise_size is not None else repr(beside),
+            "noise": noise_size if noise_size is not None else described(beside),
             "seed": seed,
             "measures": [measure.name for measure in measures],
         }

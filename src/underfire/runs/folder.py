@@ -168,12 +168,12 @@ def known_measures(table_schema: pa.Schema, skip: Sequence[str]) -> list[Measure
     """Return the measures whose columns a table has: from the table of measures, or a plain entry for others."""
     import pyarrow as pa
 
-    found = []
+    found, known = [], dict(MEASURES.items())
     for field in table_schema:
         if field.name in skip:
             continue
-        if field.name in MEASURES:
-            found.append(MEASURES[field.name])
+        if field.name in known:
+            found.append(known[field.name])
             continue
         flag, count = pa.types.is_boolean(field.type), pa.types.is_integer(field.type)
         kind: Any = "bool" if flag else "int" if count else "float"

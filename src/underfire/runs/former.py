@@ -177,5 +177,8 @@ class FormerFolder(Folder):
             return None
         table = read_table(path)
         table = table.filter(pc.equal(table["attack"], cell))
-        names = pa.array([self.cells[cell].read_by[0]] * len(table), pa.string())
+        read = self.cells[cell]
+        # With several interpreters, the trace holds the mean over all of them, which is no curve of any.
+        name = read.about[0] if len(read.about) == 1 else f"mean of {' and '.join(read.about)}"
+        names = pa.array([name] * len(table), pa.string())
         return table.append_column("interpreter", names) if len(table) else None

@@ -10,7 +10,7 @@ from torch import Tensor
 from underfire import randomness
 from underfire.attacks import MapPool, RandomClass
 from underfire.attacks.benign import Benign
-from underfire.attacks.targets import ClassRule
+from underfire.attacks.targets import ClassRule, chosen_classes
 from underfire.classifiers import Classifier, check_images
 from underfire.data import Batch, ImageData
 from underfire.errors import InputError
@@ -49,8 +49,8 @@ def read_pool(
                     f"{examples.named(examples.classes)} alone, so that there is no other class whose map could be "
                     "shown: give data of more classes, or another --target-map."
                 )
-        images = _attacked(system.classifier, data, selection, rule)
-        wanted = sorted({number for benign in images for number in rule.classes(view, benign, seed).tolist()})
+        images = _attacked(system, data, selection, rule)
+        wanted = sorted({number for benign in images for number in chosen_classes(rule, view, benign, seed).tolist()})
         lacking = [number for number in wanted if not examples.right(number)]
         if not lacking:
             return examples.read(system, wanted), rule
@@ -63,19 +63,23 @@ def read_pool(
             )
 
 
-def _attacked(classifier: Classifier, data: ImageData, selection: Selection, rule: ClassRule) -> Iterator[Benign]:
-    """Yield the attacked images for ``rule``: without pixels and logits if the rule does not look at them."""
+def _attacked(system: System, data: ImageData, selection: Selection, rule: ClassRule) -> Iterator[Benign]:
+    """Yield the attacked images for ``rule``, on the classifier's device: without what the rule does not look at."""
+    classifier, device = system.classifier, system.classifier.device
     chosen = [index for index, taken in zip(selection.considered, selection.attacked, strict=True) if taken]
     if rule.needs_images:
         for batch, images in _batches(classifier, data, chosen):
-            ids = randomness.identify(images, batch.ids)
-            yield Benign(images, batch.labels, ids, logits_of(classifier, images).cpu(), {})
+            ids = randomness.identify(images, batch.ids).to(device)
+            images, labels = images.to(device), batch.labels.to(device)
+            maps = system.maps(images, labels, ids) if rule.needs_maps else {}
+            yield Benign(images, labels, ids, logits_of(classifier, images), maps, tuple(system.readers), system.labels)
     else:
         records = [data.record(index) for index in chosen]
-        nothing = torch.empty(len(records), 0)
-        labels = torch.tensor([record.label for record in records], dtype=torch.int64)
-        ids = randomness.identify(nothing, [record.image_id for record in records])
-        yield Benign(nothing, labels, ids, torch.empty(1, 1).expand(len(records), selection.classes), {})
+        nothing = torch.empty(len(records), 0, device=device)
+        labels = torch.tensor([record.label for record in records], dtype=torch.int64, device=device)
+        ids = randomness.identify(nothing, [record.image_id for record in records]).to(device)
+        logits = torch.empty(1, 1, device=device).expand(len(records), selection.classes)
+        yield Benign(nothing, labels, ids, logits, {})
 
 
 def _batches(classifier: Classifier, data: ImageData, chosen: Sequence[int]) -> Iterator[tuple[Batch, Tensor]]:

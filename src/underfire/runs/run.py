@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from underfire.attacks.measure import Measure
 from underfire.errors import InputError, StoreError
 from underfire.runs.cell_folder import CellFolder
 from underfire.runs.cells import Cell
+from underfire.runs.columns import AFTER, BEFORE
 from underfire.runs.comparison import Comparison
 from underfire.runs.folder import Folder, Pixels, Row, Values, read_json
 from underfire.runs.former import FormerFolder
@@ -102,10 +103,13 @@ class Run:
             cell: only the rows of the cell with this label.
 
         Raises:
-            InputError: there is no such cell.
+            InputError: there is no such cell or column.
         """
-        if cell is not None and cell not in self.cells:
-            raise InputError(f"cell is {cell!r}; the run has {', '.join(self.cells)}.")
+        if cell is not None:
+            self._check(cell)
+        known = [*(name for name, _ in (*BEFORE, *AFTER)), *(measure.name for measure in self.measures)]
+        for column in columns or ():
+            _check_name("column", column, known)
         return self.files.rows(columns, cell)
 
     def to_pandas(self) -> Any:
@@ -121,8 +125,18 @@ class Run:
     def column(self, cell: str, interpreter: str, measure: str) -> Numbers | Flags:
         """Return N values of a measure under one cell, read by one interpreter; NaN for unknown ones.
 
-        Images are the attacked ones, in the data's order.
+        Images are the attacked ones, in the data's order. Joint success is settled here.
+
+        Raises:
+            InputError: there is no such cell or measure, or the interpreter did not read the cell's images.
         """
+        self._check(cell, interpreter)
+        settled = ("joint_success", "joint_success_all")
+        _check_name("measure", measure, [*(known.name for known in self.measures), "correct_before", *settled])
+        if measure in settled:
+            part = next(part for part in self.comparisons if interpreter in part.interpreters)
+            role = next(role for role, label in part.labels.items() if label == cell)
+            return part.column(role, interpreter, measure)
         return self.files.column(cell, interpreter, measure)
 
     @property
@@ -137,6 +151,7 @@ class Run:
 
     def row(self, cell: str, interpreter: str, image_id: str) -> Row:
         """Read the row of one image."""
+        self._check(cell, interpreter)
         return self.files.row(cell, interpreter, image_id)
 
     def image(self, row: Row) -> Pixels:
@@ -145,10 +160,12 @@ class Run:
 
     def map(self, cell: str, interpreter: str, image_id: str) -> Values:
         """Read a map h x w in [0, 1]. Raises StoreError if the run does not hold it."""
+        self._check(cell, interpreter)
         return self.files.map(cell, interpreter, image_id)
 
     def wanted(self, cell: str, interpreter: str, image_id: str) -> Values | None:
         """Read the map h x w that the attack had to reach; None if that is the benign map, or was not kept."""
+        self._check(cell, interpreter)
         return self.files.wanted(cell, interpreter, image_id)
 
     def mask(self, image_id: str) -> npt.NDArray[np.bool_] | None:
@@ -164,5 +181,17 @@ class Run:
         """Return the name of a class, ``class N`` if the run recorded no names, and ``any other`` for None."""
         return self.files.class_name(number)
 
+    def _check(self, cell: str, interpreter: str | None = None) -> None:
+        """Raise InputError if there is no such cell, or if the interpreter did not read its images."""
+        _check_name("cell", cell, self.cells)
+        if interpreter is not None:
+            _check_name("interpreter", interpreter, self.cells[cell].read_by, f"cell {cell!r}")
+
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.images['attacked']} images, cells {', '.join(self.cells)})"
+
+
+def _check_name(kind: str, name: str, known: Collection[str], owner: str = "the run") -> None:
+    """Raise InputError if ``name`` is not one of the ``known`` names, which ``owner`` has."""
+    if name not in known:
+        raise InputError(f"{kind} is {name!r}; {owner} has {', '.join(known)}.")

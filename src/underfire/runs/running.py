@@ -21,6 +21,7 @@ from underfire.numerics import attacking
 from underfire.runs.cells import cells_of
 from underfire.runs.devices import find_device
 from underfire.runs.differences import differences
+from underfire.runs.identity import code_of, described
 from underfire.runs.map_pool import read_pool
 from underfire.runs.results import write_results
 from underfire.runs.run import Run
@@ -73,7 +74,8 @@ def run_attack(
         config: what to run.
         folder: where everything is written; see ``Store`` and ``Run``.
         resume: go on with the run that the folder holds; at most one shard is done again.
-        overwrite: replace the run that the folder holds, once it is clear that the new one can begin.
+        overwrite: replace the run that the folder holds. It is removed once every cell of the new run has a complete
+            shard; a new run that ends before gives the folder back to it.
         batch_size: images at once, and per shard of a new run; it does not change results. If None, as many as suit
             the device and fit into its memory.
         memory: the largest number of bytes that the process shall have on the device, for a ``batch_size`` of None.
@@ -89,11 +91,13 @@ def run_attack(
     reporter = reporter or _Silent()
     store = Store(folder, config.to_dict(), resume, overwrite, _changed)
     if store.finished:
+        store.check_record(_code(config), known_only=True)
         return store.summary()
     with store.working():
         plan, record = _prepare(config, store, device, batch_size, memory, reporter)
         store.begin(record)
         shards = plan.selection.shards(store.shard_size(plan.experiment.batch_size))
+        store.update_run(shards=len(shards))
         work = list(count_steps(plan, shards))
         total = sum(work)
         for index, (positions, before) in enumerate(zip(shards, accumulate([0, *work]), strict=False)):
@@ -102,8 +106,9 @@ def run_attack(
                 reporter.running(before + part, total)
 
             attack_shard(plan, index, positions, advance, reporter.reading)
+            store.keep_new()
             reporter.running(before + work[index], total)
-        store.update_run(shards=len(shards), **_environment(plan.experiment.system.classifier.device, config.precision))
+        store.update_run(**_environment(plan.experiment.system.classifier.device, config.precision))
         summary = write_results(Run(folder, finished=False))
         store.update_run(finished=True)
         return summary
@@ -159,19 +164,26 @@ def _prepare(
         "weights_sha256": state_hash(classifier.module),
         "preparation": classifier.preparation(),
         "precision": config.precision,
+        **_code(config),
     }
     cells = cells_of(experiment.arms, system, depends, config.seed, measures)
-    attacks = {arm.label: repr(arm.attack) for arm in experiment.arms if arm.attack is not None}
+    attacks = {arm.label: described(arm.attack) for arm in experiment.arms if arm.attack is not None}
     record = {
         **depends,
         "class_names": list(names) or None,
         "images": _counts(selection),
         "attacks": attacks,
-        "interpreters": {name: part.identity(classifier) for name, part in system.interpreters.items()},
+        "interpreters": {name: described(part.identity(classifier)) for name, part in system.interpreters.items()},
         "readers": list(system.readers),
         "cells": [cell.to_dict() for cell in cells.values()],
     }
     return Plan(config, data, selection, experiment, cells, store), record
+
+
+def _code(config: RunConfig) -> dict[str, Any]:
+    """Return the hashes of the user's files, as an entry of run.json; empty if the run uses none."""
+    found = code_of(config.to_dict())
+    return {"code_sha256": found} if found else {}
 
 
 def _excluded(preset: Preset) -> int | None:

@@ -14,7 +14,7 @@ from underfire.errors import InputError, unknown_name
 from underfire.interpreters import canonical
 from underfire.memory import parse_bytes
 from underfire.runs.inputs import InputSettings
-from underfire.settings import Problems, setting, settings_of
+from underfire.settings import Problems, setting, settings_of, settle
 from underfire.user_files import split
 
 INTERPRETERS = "Interpreters"
@@ -114,6 +114,7 @@ class RunConfig(RunSettings, InputSettings, AttackSettings):
     """
 
     def __post_init__(self) -> None:
+        settle(self)
         problems = Problems()
         with problems.noted():
             self._settle_interpreters()

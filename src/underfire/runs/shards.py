@@ -29,6 +29,7 @@ from underfire.runs.columns import TRACE, by_position, schema
 from underfire.runs.selection import Selection
 from underfire.runs.settings import RunConfig
 from underfire.runs.store import Shard, Store
+from underfire.runs.trial import try_measures
 
 TRACED = 40
 """About how often the course of an attack is written down, whatever its length."""
@@ -71,6 +72,9 @@ def attack_shard(
     part = _Part(plan, index, list(positions))
     reading("benign maps")
     benign, rows = part.benign, part.attacked
+    if rows and index == 0 and not all(plan.selection.attacked):
+        first = benign.take(benign.labels.new_zeros(1))
+        try_measures(first, plan.experiment.measures, part.masks_of(rows[:1]))
     if not rows:
         part.write_clean(None)
         for arm in plan.experiment.arms:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,19 +19,11 @@ from torch import Tensor
 
 from underfire.errors import StoreError, UnderfireError
 from underfire.runs.differences import differences
+from underfire.runs.replacing import Former, foreign_files
 from underfire.text import first_few
 
 FORMAT = 2
 """The version of a run's folder. Version 1 had one file of maps and one table for the whole run."""
-
-_OURS = re.compile(
-    r"(run\.json|summary\.json|results\.parquet|trace\.parquet|ma(p|sk)s\.safetensors)(\.part)?|\.writable|\.lock"
-    r"|(page\.html|figure\.png)(\.part)?"
-    r"|images(/[\w+-]+(/\d{6,}-[\w.-]*\.png)?)?"
-    r"|cells(/[0-9a-f]{16}(/\d{6,}\.(parquet|trace|safetensors)(\.part)?)?)?"
-    r"|shards(/\d{6,}\.(parquet|trace|safetensors)(\.part)?)?",
-    re.ASCII,
-)
 
 
 @dataclass(frozen=True)
@@ -58,7 +49,7 @@ class Store:
         folder: made if it does not exist.
         config: the run's configuration, as JSON values; a resumed run must have the same.
         resume: go on with what the folder holds.
-        overwrite: remove what an earlier run left in the folder. Other files are never removed.
+        overwrite: replace what an earlier run left in the folder; see ``keep_new``. Other files are never removed.
         same: compares the configuration that the folder holds with ``config``, and returns the differences in words.
 
     Raises:
@@ -77,6 +68,7 @@ class Store:
         self.config = dict(config)
         self.overwrite = overwrite
         self._same = same or differences
+        self._former = Former(folder)
         if resume and overwrite:
             raise StoreError("--resume and --overwrite contradict each other; give one of them.")
         self._make()
@@ -96,7 +88,8 @@ class Store:
         """Context that locks the folder against other processes.
 
         A run that turns out to be impossible before an attack is complete leaves nothing, so that the corrected command
-        works without ``--overwrite``. A run that is interrupted keeps every shard that is complete.
+        works without ``--overwrite``. A run that is interrupted keeps every shard that is complete. A run that ends
+        before ``keep_new`` gives the folder back to the run that it was to replace.
         """
         from filelock import FileLock, Timeout
 
@@ -109,9 +102,12 @@ class Store:
         try:
             yield
         except BaseException as error:  # also an interrupt from the keyboard; it is raised again
+            if self._former.kept:
+                self._former.put_back()
+                raise
             nothing = not before and not self._holds("attack" if isinstance(error, UnderfireError) else None)
             if nothing:
-                self._clear()
+                self._former.clear()
             raise
         finally:
             lock.release()
@@ -133,16 +129,27 @@ class Store:
         """
         with self._writing():
             if self.overwrite:
-                self._clear()
-            held = self.read_run()
-            if not held:
+                self._former.set_aside()
+            if not self.read_run():
                 begun = {"format": FORMAT, "configuration": self.config, **record, "finished": False}
                 self.write_json("run.json", begun)
-                held = self.read_run()
-            changed = differences({key: held.get(key) for key in record}, json.loads(json.dumps(record)))
-            if changed:
-                raise self._another(changed)
+            self.check_record(record)
             (self.folder / "cells").mkdir(exist_ok=True)
+
+    def check_record(self, record: Mapping[str, Any], known_only: bool = False) -> None:
+        """Raise StoreError if the run in the folder depends on something else than ``record`` says.
+
+        With ``known_only``, entries that an earlier version did not write down are left out.
+        """
+        held = self.read_run()
+        asked = {key: value for key, value in record.items() if key in held or not known_only}
+        changed = differences({key: held.get(key) for key in asked}, json.loads(json.dumps(asked)))
+        if changed:
+            raise self._another(changed)
+
+    def keep_new(self) -> None:
+        """Remove the run that this one replaces: every cell has a complete shard, so that the new one works."""
+        self._former.drop()
 
     @property
     def finished(self) -> bool:
@@ -163,8 +170,8 @@ class Store:
             summary: dict[str, Any] = json.loads((self.folder / "summary.json").read_text())
         except (OSError, ValueError) as error:
             raise StoreError(
-                f"output folder {self.folder} holds a finished run without its summary.json: 'underfire report' makes "
-                "it again, --overwrite runs everything again."
+                f"output folder {self.folder} holds a finished run without its summary.json: 'underfire report "
+                "--tables' makes it again, --overwrite runs everything again."
             ) from error
         return summary
 
@@ -260,10 +267,8 @@ class Store:
                 place.rmdir()
 
     def _check_ours(self) -> None:
-        inside = sorted(self.folder.rglob("*"))
-        names = [entry.relative_to(self.folder).as_posix() for entry in inside]
-        foreign = [n for n, entry in zip(names, inside, strict=True) if entry.is_symlink() or not _OURS.fullmatch(n)]
-        if foreign or not self.read_run():
+        foreign = foreign_files(self.folder)
+        if foreign or not (self.read_run() or self._former.kept):
             held = first_few(foreign) or "no run.json of a run"
             raise StoreError(
                 f"output folder {self.folder} holds {held}, which no run wrote: --overwrite replaces "
@@ -286,13 +291,6 @@ class Store:
 
     def _another(self, changed: Sequence[str]) -> StoreError:
         return StoreError(f"output folder {self.folder} holds another run: {'; '.join(changed)}. Nothing was changed.")
-
-    def _clear(self) -> None:
-        # run.json goes last: without it, nothing tells any more that the rest belongs to a run.
-        for entry in sorted(self.folder.iterdir(), key=lambda entry: entry.name == "run.json"):
-            if entry.name == ".lock":
-                continue
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def folder_name(label: str) -> str:

@@ -10,10 +10,12 @@ from underfire.attacks.perturbations.eps import EPS, check_eps, eight_bit_box, p
 from underfire.attacks.perturbations.linf import BIM, PGD
 from underfire.attacks.perturbations.stadv import StAdv
 from underfire.registry import Registry
+from underfire.user_parts import check_name
 
 
 def _accept(value: Any) -> type[Perturbation] | Perturbation:
     if isinstance(value, Perturbation) or (isinstance(value, type) and issubclass(value, Perturbation)):
+        check_name(value, "perturbation")
         return value
     raise TypeError("expected a subclass of Perturbation, or an instance of one")
 

@@ -18,11 +18,12 @@ from underfire.attacks.rules import per_image
 from underfire.attacks.terms.prediction import Prediction
 from underfire.attacks.variants import Variant
 from underfire.errors import InputError
+from underfire.user_parts import Part, shape_of
 
 Theta = dict[str, Tensor]
 
 
-class Perturbation(ABC):
+class Perturbation(Part, ABC):
     """Parameters theta (a dict of tensors with leading dimension N), and the image that they stand for.
 
     Implementations are frozen dataclasses. A perturbation whose change of every pixel is bounded has a field ``eps``.
@@ -84,6 +85,11 @@ class Perturbation(ABC):
         """Return the perturbation of the prediction-only control, with the same start."""
         return self
 
+    @property
+    def name_alone(self) -> str:
+        """The name of the prediction-only attack with this perturbation."""
+        return self.name
+
     def warmup_factor(self, variant: Variant) -> float:
         """Return the factor of the prediction term in the warm-up of a joint attack."""
         return 1.0
@@ -144,3 +150,18 @@ class Perturbation(ABC):
         levels = per_image(low, images) + ((2 * drawn) % 1 < more)
         moved = images * 255 + torch.where(drawn < 0.5, levels, -levels)
         return moved.round().clamp(0, 255) / 255
+
+
+def penalty_of(perturbation: Perturbation, theta: Theta, variable: Tensor, image: Tensor) -> Tensor:
+    """Compute the perturbation's own cost, N.
+
+    Raises:
+        InputError: the cost is no tensor of N values.
+    """
+    found: Any = perturbation.penalty(theta, variable, image)
+    if not isinstance(found, Tensor) or found.shape != (len(image),):
+        raise InputError(
+            f"the penalty of perturbation {perturbation.name!r} returns {shape_of(found)}; expected a tensor of "
+            f"{len(image)} values, one per image."
+        )
+    return found

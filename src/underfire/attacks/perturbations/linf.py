@@ -86,6 +86,10 @@ class PGD(Perturbation):
         return BIM(self.eps, rounded=self.rounded) if from_image else self
 
     @property
+    def name_alone(self) -> str:
+        return BIM.name if type(self) is PGD and self.random_start is False else self.name
+
+    @property
     def noise_size(self) -> float | None:
         return self.eps
 

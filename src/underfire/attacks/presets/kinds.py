@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -45,6 +45,11 @@ class Kinds(Mapping[str, Kind]):
     def __iter__(self) -> Iterator[str]:
         yield from JOINT
         yield from PERTURBATIONS
+
+    def items(self) -> ItemsView[str, Kind]:
+        """Return all kinds with their names. Perturbations of packages that cannot be used are left out."""
+        alone = {name: Kind(part.about_alone, joint=False) for name, part in PERTURBATIONS.items()}
+        return {**JOINT, **alone}.items()
 
     def __len__(self) -> int:
         return len(JOINT) + len(PERTURBATIONS)

@@ -17,6 +17,7 @@ from underfire.attacks.presets.kinds import KINDS, Kind
 from underfire.attacks.presets.settings import AttackSettings
 from underfire.attacks.presets.terms import weighted
 from underfire.attacks.result import AttackResult
+from underfire.attacks.runnable import Runnable
 from underfire.attacks.schedule import Weighted
 from underfire.attacks.search import ConstantSearch
 from underfire.attacks.shaping import SHAPINGS, EdgeMask, Shaping, Uniform
@@ -26,6 +27,7 @@ from underfire.attacks.variants import VARIANTS, Variant
 from underfire.errors import InputError, unknown_name
 from underfire.settings import settings_of
 from underfire.system import System
+from underfire.user_parts import guarded
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ class Preset(AttackSettings):
             value = getattr(self, name)
             if isinstance(value, str):
                 self._set(**{name: parse_eps(value, name)})
-        asked = self.perturbation
+        given = self.perturbation
+        asked = given if given is None or isinstance(given, str) else PERTURBATIONS.find(given)
         if self.attack in KINDS and KINDS[self.attack].joint:
             part = PERTURBATIONS["pgd"] if asked is None else asked
         elif isinstance(asked, Perturbation) and asked.name.lower() == self.attack:
@@ -101,7 +104,7 @@ class Preset(AttackSettings):
                     )
             made = part
         else:
-            made = part.make(eps=self.eps, noise_eps=self.noise_eps)
+            made = guarded(part, "perturbation").make(eps=self.eps, noise_eps=self.noise_eps)
         self._set(made=made, eps=getattr(made, "eps", None))
 
     def _named_by_attack(self) -> type[Perturbation] | Perturbation:
@@ -110,7 +113,7 @@ class Preset(AttackSettings):
         return PERTURBATIONS.find(self.attack)
 
     def _check_edges(self) -> None:
-        if isinstance(self.shaping, str):
+        if self.shaping is not None:
             self._set(shaping=SHAPINGS.find(self.shaping))
         shaping = self.effective_shaping
         if self.edge_threshold is not None:
@@ -133,12 +136,14 @@ class Preset(AttackSettings):
                 f"target_class is {self.target_class!r}, and the attack is untargeted: it has no target class."
             )
         self._set(target_class=class_rule(self.target_class), target_map=map_rule(self.target_map))
-        self.map_rule.check(self.targeted)
+        guarded(self.map_rule, "target_map").check(self.targeted)
 
     @property
     def name(self) -> str:
         """The name in results: the attack's name, with the shaping's name if the shaping is not the usual one."""
         base = self.attack if self.attack in KINDS else self.made.name
+        if not self.joint and self.made.name_alone != self.made.name:
+            base = self.made.name_alone
         shaping = self.effective_shaping
         own = isinstance(shaping, type(self.kind.shaping))
         return base if own else f"{base}-{shaping.name}"
@@ -157,7 +162,7 @@ class Preset(AttackSettings):
     def made_perturbation(self) -> Perturbation:
         """The perturbation, complete for this attack."""
         shaped = not isinstance(self.effective_shaping, Uniform)
-        return self.made.completed(self.joint, shaped, self.settled_variant)
+        return guarded(self.made, "perturbation").completed(self.joint, shaped, self.settled_variant)
 
     @property
     def settled_variant(self) -> Variant:
@@ -201,15 +206,24 @@ class Preset(AttackSettings):
         return build(plan, {"target_class": self.class_rule, "target_map": self.map_rule}, system)
 
     def __call__(
-        self, system: System, images: Tensor, labels: Tensor | Sequence[int], *, control: bool = True, **options: Any
+        self,
+        system: System,
+        images: Tensor,
+        labels: Tensor | Sequence[int],
+        *,
+        control: Runnable | Preset | bool | None = True,
+        **options: Any,
     ) -> AttackResult:
         """Attack ``images``, and measure the result beside the controls.
 
         Args:
-            control: run the prediction-only control beside a joint attack, too.
+            control: the attack to compare with; if True, the prediction-only control of a joint attack; none if None or
+                False.
             options: as for ``Attack.__call__``.
         """
-        beside = self.control().build(system) if control and self.has_control else None
+        if control is True:
+            control = self.control() if self.has_control else None
+        beside = control.build(system) if isinstance(control, Preset) else control
         return self.build(system)(system, images, labels, control=beside, **options)
 
     @property
@@ -224,8 +238,8 @@ class Preset(AttackSettings):
         start.
         """
         if self.attack == "bim":
-            return self.replace(attack="pgd", perturbation=None)
-        part = self.made_perturbation.alone()
+            return self.replace(attack="pgd", perturbation=None, terms=())
+        part = guarded(self.made_perturbation, "perturbation").alone()
         return self.replace(
             attack=part.name,
             perturbation=part,

@@ -19,7 +19,9 @@ def weighted(terms: Any) -> tuple[Weighted, ...]:
     made = []
     for each in terms:
         if isinstance(each, str):
-            name, _, weight = each.partition("=")
+            name, equals, weight = each.rpartition("=")
+            if not equals or ":" in weight:  # the sign belongs to the path of a file
+                name, weight = each, ""
             try:
                 each = Weighted(TERMS.find(name), float(weight) if weight else 1.0)
             except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,9 +11,13 @@ from torch import Tensor
 
 from underfire.attacks.benign import Benign
 from underfire.errors import InputError
+from underfire.user_parts import Part, guarded, shape_of, shown
+
+ROUNDING = 1e-6
+"""By so much the values of maps may lie outside of [0, 1]."""
 
 
-class MapRule(ABC):
+class MapRule(Part, ABC):
     """A rule that gives each image the map that the attack wants the interpreters to show.
 
     Class attributes:
@@ -57,3 +62,38 @@ class BenignMap(MapRule):
 
     def maps(self, benign: Benign, classes: Tensor, seed: int) -> dict[str, Tensor]:
         return benign.maps
+
+
+def wanted_maps(rule: MapRule, benign: Benign, classes: Tensor, seed: int) -> dict[str, Tensor]:
+    """Make the wanted maps of ``rule``, on the device of the benign maps.
+
+    Raises:
+        InputError: the rule leaves an interpreter out, or its maps are no maps N x h x w in [0, 1].
+        UserCodeError: a rule of the user's own raises an error.
+    """
+    found: Mapping[str, Tensor] = guarded(rule, "target_map").maps(benign, classes, seed)
+    if found is benign.maps:
+        return benign.maps
+    if not isinstance(found, Mapping):
+        raise InputError(f"target_map {rule.name!r} returns {shown(found)}; expected a dictionary by interpreter.")
+    made: dict[str, Tensor] = {}
+    for name, maps in benign.maps.items():
+        if name not in found:
+            raise InputError(
+                f"target_map {rule.name!r} returns maps of {', '.join(map(str, found)) or 'no interpreter'}, and none "
+                f"of {name}; expected a map for every interpreter in benign.maps."
+            )
+        values = found[name]
+        if not isinstance(values, Tensor) or values.shape != maps.shape or not values.is_floating_point():
+            kind = f" and {values.dtype}" if isinstance(values, Tensor) else ""
+            raise InputError(
+                f"target_map {rule.name!r} returns {shape_of(values)}{kind} for {name}; expected floating-point maps "
+                f"of shape {tuple(maps.shape)}, as benign.maps has them."
+            )
+        if not bool(((values >= -ROUNDING) & (values <= 1 + ROUNDING)).all()):
+            raise InputError(
+                f"target_map {rule.name!r} returns maps for {name} with values of {float(values.min()):.4g} to "
+                f"{float(values.max()):.4g}; expected values in [0, 1], without NaN."
+            )
+        made[name] = values.to(maps.device)
+    return made

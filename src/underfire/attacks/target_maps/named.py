@@ -38,7 +38,7 @@ def map_rule(given: MapRule | str | Path | Tensor | NDArray[Any] | None) -> MapR
     if given is None:
         return BenignMap()
     if isinstance(given, MapRule):
-        return given
+        return MAP_RULES.find(given)
     if isinstance(given, str):
         if given in MAP_RULES or user_files.split(given):
             return MAP_RULES.find(given)

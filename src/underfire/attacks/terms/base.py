@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from underfire.attacks.goal import Goal
+from underfire.errors import InputError
 from underfire.system import Reading
+from underfire.user_parts import Part, guarded, shape_of
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Point:
     run: Callable[[Tensor], Tensor]
 
 
-class Term(ABC):
+class Term(Part, ABC):
     """One term of an objective: N values to be minimised, one per image. Terms never mix images.
 
     Class attributes:
@@ -54,3 +56,19 @@ class Term(ABC):
     @abstractmethod
     def __call__(self, point: Point) -> Tensor:
         """Compute the term for every image, N."""
+
+
+def values_of(term: Term, point: Point) -> Tensor:
+    """Compute a term for every image, N.
+
+    Raises:
+        InputError: the term returns something else than one value per image.
+        UserCodeError: a term of the user's own raises an error.
+    """
+    found: Any = guarded(term, "term")(point)
+    if not isinstance(found, Tensor) or found.shape != (len(point.image),):
+        raise InputError(
+            f"term {term.name!r} returns {shape_of(found)}; expected a tensor of {len(point.image)} values, one per "
+            "image. A mean or sum over the batch would let images influence each other."
+        )
+    return found

@@ -1,0 +1,119 @@
+"""``underfire report``: what it writes, where, and what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.reports.fakes import Fake
+from tests.runs.runs import Command, content, make_command
+from underfire.runs import Run
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    return make_command(monkeypatch, capsys)
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Path:
+    return Fake(count=4).write(tmp_path / "one")
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    return Fake(count=4, attack="advedge").write(tmp_path / "two")
+
+
+def changed(folder: Path, before: dict[str, bytes]) -> set[str]:
+    """The files that are new or different."""
+    return {name for name, data in content(folder).items() if before.get(name) != data}
+
+
+def test_page_and_figure_of_one_run_lie_in_its_folder(command: Command, one: Path, tmp_path: Path) -> None:
+    before = content(tmp_path)
+    ended = command("report", one)
+    assert (ended.code, ended.err) == (0, "")
+    assert changed(tmp_path, before) == {"one/page.html", "one/figure.png"}
+    assert set(before) <= set(content(tmp_path))
+    with Image.open(one / "figure.png") as figure:
+        assert figure.format == "PNG"
+    assert "adv2 on toy" in (one / "page.html").read_text(encoding="utf-8")
+    said = " ".join(ended.out.split())
+    assert "Joint success" in said
+    assert f"Written to {one / 'page.html'} and {one / 'figure.png'}" in said
+    assert command("report", one).code == 0, "again, over the former ones"
+
+
+def test_the_figure_has_the_name_of_the_page(
+    command: Command, one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: an unrelated figure.png in the current folder was replaced."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("figure.png", "page.png"):
+        (tmp_path / name).write_text("mine")
+    before = content(tmp_path)
+    assert command("report", one, "--out", "mine.html", "--title", "A title of mine").code == 0
+    assert changed(tmp_path, before) == {"mine.html", "mine.png"}
+    assert "<title>A title of mine" in (tmp_path / "mine.html").read_text(encoding="utf-8")
+    before = content(tmp_path)
+    assert command("report", one, "--out", "new/page.v2.html").code == 0
+    assert changed(tmp_path, before) == {"new/page.v2.html", "new/page.v2.png"}
+
+
+def test_several_runs_need_a_place(command: Command, one: Path, two: Path, tmp_path: Path) -> None:
+    """Regression: their page replaced that of the first run."""
+    before = content(tmp_path)
+    ended = command("report", one, two)
+    assert ended.code == 2
+    assert "out is missing: a page of 2 runs belongs into no run's folder. Give --out" in ended.said
+    assert content(tmp_path) == before
+    ended = command("report", one, two, "--out", tmp_path / "both.html")
+    assert (ended.code, ended.err) == (0, "")
+    assert changed(tmp_path, before) == {"both.html", "both.png"}
+    page = (tmp_path / "both.html").read_text(encoding="utf-8")
+    assert "adv2 on toy" in page
+    assert "advedge on toy" in page
+    assert all(name in ended.out for name in ("adv2", "advedge"))
+
+
+def test_a_page_is_no_picture(command: Command, one: Path, tmp_path: Path) -> None:
+    before = content(tmp_path)
+    ended = command("report", one, "--out", tmp_path / "mine.PNG")
+    assert (ended.code, "the name of a picture; expected the page's, such as mine.html" in ended.said) == (2, True)
+    assert content(tmp_path) == before
+
+
+def test_the_tables_are_made_again_when_asked_for(command: Command, one: Path) -> None:
+    names = ("results.parquet", "trace.parquet", "summary.json")
+    before = {name: (one / name).read_bytes() for name in names}
+    for name in names:
+        (one / name).unlink()
+    assert command("report", one).code == 0
+    assert not any((one / name).exists() for name in names)
+    assert command("report", one, "--tables").code == 0
+    assert {name: (one / name).read_bytes() for name in names} == before
+    assert json.loads((one / "summary.json").read_text()) == Run(one).summary()
+
+
+def test_the_gallery_has_as_many_images_as_asked_for(command: Command, one: Path) -> None:
+    found = []
+    for count in (0, 3, 60):
+        assert command("report", one, "--gallery", count).code == 0
+        page = (one / "page.html").read_text(encoding="utf-8")
+        found.append(len(re.findall("data:image", page)))
+    assert found == sorted(set(found))
+    assert command("report", one, "--gallery", -1).code == 2
+
+
+def test_what_is_no_finished_run_is_refused(command: Command, one: Path, tmp_path: Path) -> None:
+    ended = command("report", tmp_path)
+    assert (ended.code, "holds no finished run" in ended.said) == (2, True)
+    record = json.loads((one / "run.json").read_text())
+    (one / "run.json").write_text(json.dumps(record | {"finished": False}))
+    ended = command("report", one)
+    assert (ended.code, "is not finished" in ended.said) == (2, True)
