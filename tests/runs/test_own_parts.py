@@ -163,7 +163,9 @@ def test_a_measure_that_needs_an_aim_fails_at_the_start(
 
     monkeypatch.setattr(Experiment, "perform", watched)
     config = small_config(data=str(digits_table), count=None, measures=(f"{parts}:AIM",))
-    with pytest.raises(UserCodeError, match=r"measure 'aimed' fails .* not attacked, for which seen\.aim is None: Att"):
+    with pytest.raises(
+        UserCodeError, match=r"measure 'aimed' fails .* not attacked, for which seen\.aim is None: 'NoneType'"
+    ):
         run_attack(config, tmp_path / "run", batch_size=batch_size)
     assert performed == []
     assert not (tmp_path / "run").exists()

@@ -24,6 +24,6 @@ def try_measures(benign: Benign, measures: Sequence[Measure], masks: Tensor | No
         except Exception as error:  # the user's own code runs here, and may raise anything
             raise UserCodeError(
                 f"measure {measure.name!r} fails for an image that is looked at, but not attacked, for which seen.aim "
-                f"is None: {type(error).__name__}: {error}. Let it return None, or values that need no aim, if "
-                "seen.aim is None."
+                f"is None: {error.__cause__ or error}. Let it return None, or values that need no aim, if seen.aim is "
+                "None."
             ) from error
