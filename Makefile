@@ -1,8 +1,26 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+LOWEST ?= .venv-lowest
 
-.PHONY: demo test lint docs bench setup clean
+# The fast part of the suite: one file of each room at least, and all that depends on optional packages.
+LOWEST_TESTS := \
+	tests/test_package.py tests/test_numerics.py tests/test_checkpoints.py tests/test_training_loop.py \
+	tests/attacks/test_attack.py tests/attacks/test_contracts.py tests/attacks/test_foreign.py \
+	tests/attacks/test_perturbations.py \
+	tests/check/test_check.py \
+	tests/classifiers/test_classifier.py tests/classifiers/sources \
+	tests/data/test_data_builtin.py tests/data/test_data_csv.py tests/data/test_data_folder.py \
+	tests/data/test_data_parquet.py tests/data/test_data_prepare_modes.py tests/data/test_data_prepare_sizes.py \
+	tests/interpreters/test_captum.py tests/interpreters/test_interpreters.py tests/interpreters/test_lrp.py \
+	tests/interpreters/rts/test_interpreter.py tests/interpreters/rts/test_network.py \
+	tests/metrics \
+	tests/reports \
+	tests/runs/test_bad_input.py tests/runs/test_config_file.py tests/runs/test_help.py \
+	tests/runs/test_options.py tests/runs/test_output.py tests/runs/test_reader.py \
+	tests/zoo/test_networks.py
+
+.PHONY: demo test test-lowest lint docs bench setup clean
 
 $(VENV)/base: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +45,17 @@ demo: $(VENV)/base
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2
 
+# No dependencies are looked up: torch's would be 3 GB of CUDA libraries.
+$(LOWEST)/ready: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-compile -r constraints-lowest.txt
+	$(LOWEST)/bin/python .ci/without_cuda.py
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+test-lowest: $(LOWEST)/ready
+	$(LOWEST)/bin/python -m pytest -n 2 $(LOWEST_TESTS) -k "not compiled"
+
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -39,4 +68,4 @@ bench: $(VENV)/dev
 	$(BIN)/python -m benchmarks.speed
 
 clean:
-	rm -rf $(VENV) runs dist build
+	rm -rf $(VENV) $(LOWEST) runs dist build

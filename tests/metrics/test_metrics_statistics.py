@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import math
 import tracemalloc
@@ -33,8 +34,9 @@ def test_interval_of_a_rate_equals_the_binomial_quantiles() -> None:
 def test_interval_equals_scipy_bootstrap() -> None:
     values = np.random.default_rng(1).gamma(2.0, size=80)
     ours = bootstrap_mean(values, resamples=20_000)
+    randomness = "rng" if "rng" in inspect.signature(scipy.stats.bootstrap).parameters else "random_state"
     theirs = scipy.stats.bootstrap(
-        (values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(2)
+        (values,), np.mean, n_resamples=20_000, method="percentile", **{randomness: np.random.default_rng(2)}
     ).confidence_interval
     assert ours.mean == pytest.approx(values.mean())
     assert ours.low == pytest.approx(theirs.low, abs=0.01)

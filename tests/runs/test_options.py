@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+import typer
+from typer.models import ArgumentInfo, OptionInfo
 
 import underfire as uf
 from benchmarks import grid
 from tests.runs.runs import Command, options
 from tests.runs.test_help import COMMANDS
-from underfire import attacks, runs
+from underfire import attacks, cli, runs
 from underfire.attacks import AttackSettings, Preset, preset
 from underfire.attacks.plain import SETTINGS
 from underfire.cli.attack import MODELS
@@ -170,6 +174,28 @@ def test_options_state_their_names_themselves() -> None:
         assert {flag for name, (_, described) in settings_of(model).items() for flag in described.names(name)} <= flags
 
 
+def declared(app: typer.Typer) -> Iterator[tuple[str, inspect.Parameter, Any]]:
+    """List the parameters of all commands as the code declares them, before typer derives anything from them."""
+    for command in app.registered_commands:
+        assert command.name, f"{command.callback} has no name"
+        for parameter in inspect.signature(command.callback, eval_str=True).parameters.values():
+            if parameter.annotation is not typer.Context:
+                yield command.name, parameter, get_args(parameter.annotation)
+    for group in app.registered_groups:
+        yield from declared(group.typer_instance)
+
+
+def test_nothing_is_left_for_typer_to_name() -> None:
+    """typer 0.27.0 to 0.27.2 named the option of a parameter ``data`` ``--DATA`` if the value's word was ``DATA``."""
+    found = list(declared(cli.app))
+    assert {name for name, _, _ in found} == {words[-1] for words in COMMANDS if words} - {"train"}
+    for command, parameter, (_, made) in found:
+        names = (made.default, *(made.param_decls or ()))  # typer keeps the first name as the default
+        stated = made.metavar if isinstance(made, ArgumentInfo) else any(str(name).startswith("--") for name in names)
+        assert stated, f"the parameter {parameter.name} of {command} states no name"
+        assert isinstance(made, ArgumentInfo | OptionInfo)
+
+
 @pytest.mark.parametrize(("old", "new", "value"), [("preset", "variant", "published"), ("target", "target_class", "3")])
 def test_former_names_work_and_warn(
     command: Command, asked: list[RunConfig], tmp_path: Path, old: str, new: str, value: str
@@ -225,8 +251,15 @@ def test_a_class_may_be_called_as_a_rule() -> None:
 
 @pytest.mark.parametrize("module", ["underfire", "underfire.cli"])
 def test_it_runs_as_a_module(module: str) -> None:
-    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, timeout=120)
+    def ran(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=120)
+
+    done = ran("-m", module, "--version")
     assert (done.returncode, done.stdout) == (0, f"underfire {uf.__version__}\n")
+    wrong = ran("-m", module, "attack", "--nonsense")
+    assert (wrong.returncode, "See underfire attack --help" in wrong.stderr) == (2, True)
+    imported = ran("-c", f"import {module}.__main__")
+    assert (imported.returncode, imported.stdout, imported.stderr) == (0, "", ""), "importing it runs nothing"
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,12 @@ def _always(
     pass
 
 
-def _add(to: typer.Typer, command: Callable[..., None], epilog: str, name: str | None = None) -> None:
-    """Add a command; its docstring is the help text."""
+def _add(to: typer.Typer, name: str, command: Callable[..., None], epilog: str) -> None:
+    """Add a command; its docstring is the help text.
+
+    Commands state their names, as options do (see ``underfire.cli.options``): names that typer derives by itself may
+    depend on its version.
+    """
     to.command(name, help=_paragraphs(command.__doc__ or ""), epilog=_paragraphs(epilog))(command)
 
 
@@ -49,19 +53,19 @@ def _paragraphs(text: str) -> str:
     return "\n\n".join(" ".join(each.split()) for each in inspect.cleandoc(text).split("\n\n"))
 
 
-_add(app, demo.demo, demo.EXAMPLES)
-_add(app, attack.attack, attack.EXAMPLES)
-_add(app, explain.explain, explain.EXAMPLES)
-_add(app, check.check, check.EXAMPLES)
-_add(app, report.report, report.REPORT_EXAMPLES)
-_add(app, report.export, report.EXPORT_EXAMPLES)
-_add(app, names.list_names, names.EXAMPLES, "list")
+_add(app, "demo", demo.demo, demo.EXAMPLES)
+_add(app, "attack", attack.attack, attack.EXAMPLES)
+_add(app, "explain", explain.explain, explain.EXAMPLES)
+_add(app, "check", check.check, check.EXAMPLES)
+_add(app, "report", report.report, report.REPORT_EXAMPLES)
+_add(app, "export", report.export, report.EXPORT_EXAMPLES)
+_add(app, "list", names.list_names, names.EXAMPLES)
 
 train_app = typer.Typer(
     no_args_is_help=True, help="Train classifiers, and the networks (maskers) that the interpreter RTS needs."
 )
-_add(train_app, train.classifier, train.EXAMPLES)
-_add(train_app, train_rts.rts, train_rts.EXAMPLES)
+_add(train_app, "classifier", train.classifier, train.EXAMPLES)
+_add(train_app, "rts", train_rts.rts, train_rts.EXAMPLES)
 app.add_typer(train_app, name="train")
 
 

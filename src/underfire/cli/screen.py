@@ -42,8 +42,15 @@ class RunBars:
         self.progress.update(self.looking if self.attacking is None else self.attacking, description=what + self.about)
 
 
+class _Bars(Progress):
+    def stop(self) -> None:
+        """Stop the display, if there is one: older versions of rich end a hidden one with an empty line."""
+        if not self.disable:
+            super().stop()
+
+
 def bars() -> Progress:
-    return Progress(
+    return _Bars(
         TextColumn("{task.description:<17}"),
         BarColumn(bar_width=24),
         TaskProgressColumn(),
