@@ -228,7 +228,7 @@ class Loop:
         self.run_state.counts = {name: counts[name] + real * number for name, number in added.items()}
 
     def _let_go(self, patience: int) -> None:
-        """Write down finished images, and shrink the batch if whole groups of eight can leave (on a GPU: all images)."""
+        """Write down finished images, and shrink the batch if groups of eight can leave (on a GPU: all images)."""
         run = self.run_state
         finished = (run.row >= 0) & (run.best["level"] > 0) & (self.step - run.best["improved"] > patience)
         if not bool(finished.any()):
