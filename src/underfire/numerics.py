@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -68,6 +69,21 @@ def scale(logits: Tensor) -> Tensor:
 def precision_of(dtype: torch.dtype) -> str:
     """Look up the name of a dtype's precision; ``float32`` for a dtype that no precision stands for."""
     return next((name for name, known in PRECISIONS.items() if known is dtype), "float32")
+
+
+def is_class(classes: Tensor, count: int) -> Tensor:
+    """Mark each image's class among ``count`` classes, bool N x K.
+
+    Unlike ``one_hot`` it does not look at the values, for which the program would have to wait for a GPU.
+    """
+    return classes.unsqueeze(1) == torch.arange(count, device=classes.device)
+
+
+@lru_cache(maxsize=64)
+def per_channel(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return one value per channel, 1 x C x 1 x 1. The tensor is copied to the device once, and must not be changed."""
+    with torch.inference_mode(False):  # it may be used where gradients are computed
+        return torch.tensor(values, dtype=dtype, device=device).view(1, -1, 1, 1)
 
 
 def weights_dtype(network: nn.Module) -> torch.dtype | None:

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from underfire.numerics import is_class
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -66,5 +68,4 @@ class Goal:
 
 def without(logits: Tensor, classes: Tensor) -> Tensor:
     """Set the logit of each image's class to -inf. Not to 0, because all logits may be negative."""
-    chosen = F.one_hot(classes, logits.shape[1]).bool()
-    return logits.masked_fill(chosen, -torch.inf)
+    return logits.masked_fill(is_class(classes, logits.shape[1]), -torch.inf)

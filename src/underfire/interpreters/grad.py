@@ -13,6 +13,7 @@ from underfire.classifiers import Attackable, Classifier, Recorded
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.maps import log_odds, pooled_map
 from underfire.interpreters.smoothing import Smoothing
+from underfire.numerics import per_channel
 
 
 @dataclass(frozen=True)
@@ -73,5 +74,5 @@ class _GradView(View):
         (gradient,) = torch.autograd.grad(total, images, create_graph=graph, retain_graph=True)
         prepared.backwards += 1
         if self.interpreter.view_pixels == "normalised" and prepared.std is not None:
-            gradient = gradient * gradient.new_tensor(prepared.std).view(1, -1, 1, 1)
+            gradient = gradient * per_channel(prepared.std, gradient.dtype, gradient.device)
         return self.interpreter.map_of(gradient), state

@@ -15,6 +15,7 @@ from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.maps import pooled_map
 from underfire.interpreters.propagation import Propagation, Rule
 from underfire.interpreters.smoothing import Smoothing
+from underfire.numerics import per_channel
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class LRP(Interpreter):
             with rules.propagating():
                 (gradient,) = torch.autograd.grad(chosen, images, create_graph=graph)
             if pixels.std is not None:
-                gradient = gradient * gradient.new_tensor(pixels.std).view(1, -1, 1, 1)
+                gradient = gradient * per_channel(pixels.std, gradient.dtype, gradient.device)
             return gradient * pixels.normalise(images)
 
     def map_of(self, relevance: Tensor) -> Tensor:

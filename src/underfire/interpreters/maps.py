@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from underfire.numerics import is_class
+
 
 def min_max(maps: Tensor) -> Tensor:
     """Scale each map N x h x w to [0, 1]; a constant map becomes 0 everywhere. Differentiable."""
@@ -39,6 +41,5 @@ def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
     Returns:
         The log-odds, N.
     """
-    chosen = torch.nn.functional.one_hot(classes, logits.shape[1]).bool()
-    others = logits.masked_fill(chosen, -torch.inf).logsumexp(1)
+    others = logits.masked_fill(is_class(classes, logits.shape[1]), -torch.inf).logsumexp(1)
     return logits.gather(1, classes.unsqueeze(1)).squeeze(1) - others

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from underfire.numerics import is_class
+
 
 def presence_loss(presence: Tensor, real: Tensor) -> Tensor:
     """Compute the cross-entropy of the logits (-s/2, s/2) for "absent, present" per image, N.
@@ -28,7 +30,7 @@ def hinge(logits: Tensor, labels: Tensor, wanted: Tensor, target: float, other: 
         wanted: bool N: True if the class should lead by ``target``, False if it should trail by ``other``.
         target, other: margins in logits.
     """
-    chosen = F.one_hot(labels, logits.shape[1]).bool()
+    chosen = is_class(labels, logits.shape[1])
     lead = logits[chosen] - logits.masked_fill(chosen, -torch.inf).amax(1)
     return F.relu(torch.where(wanted, target - lead, other + lead))
 
