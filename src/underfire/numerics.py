@@ -110,8 +110,13 @@ def to_channels_last(
     network: Network, *, device: str | torch.device | None = None, dtype: torch.dtype | None = None
 ) -> Network:
     """Convert a network in place to the ``channels_last`` memory format, and to ``device`` and ``dtype`` if given."""
-    options: dict[str, Any] = {"memory_format": torch.channels_last}  # torch's type hints of Module.to lack it
-    return network.to(device=device, dtype=dtype, **options)
+    return to_format(network.to(device=device, dtype=dtype), torch.channels_last)
+
+
+def to_format(network: Network, memory_format: torch.memory_format) -> Network:
+    """Convert the weights of a network in place to a memory format."""
+    options: dict[str, Any] = {"memory_format": memory_format}  # torch's type hints of Module.to lack it
+    return network.to(**options)
 
 
 def math_attention() -> AbstractContextManager[None]:

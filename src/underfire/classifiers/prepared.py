@@ -9,16 +9,17 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
+from underfire.classifiers import layout
 from underfire.classifiers.folding import Pairs, fold, fold_again, foldable
 from underfire.classifiers.pixels import Pixels
 from underfire.errors import ClassifierError, InputError
+from underfire.memory import suited_size
 from underfire.numerics import (
-    channels_last,
     dtype_of,
     judging,
     math_attention,
     scale,
-    to_channels_last,
+    to_format,
     tolerance,
     warn_if_slow,
     weights_dtype,
@@ -28,7 +29,8 @@ from underfire.numerics import (
 class Prepared(Pixels):
     """A deep copy of a network in evaluation mode, without gradients for its weights, made fast.
 
-    Batch norms are folded into the convolution before them, and weights are in the ``channels_last`` memory format.
+    Batch norms are folded into the convolution before them, and weights are in the memory format in which passes are
+    fastest.
     With ``in_place=False``, activations no longer work in place: smoothed rectifiers would have to copy their input.
 
     The copy is checked on probe images: its logits must equal those of the original within the larger ``tolerance`` of
@@ -43,6 +45,7 @@ class Prepared(Pixels):
         channels: 1 or 3.
 
     Attributes:
+        memory_format: that of weights and images; see ``classifiers.layout``.
         deviation: the largest measured difference of a logit, relative to the spread of the logits.
         forwards, backwards: see ``Attackable``.
 
@@ -61,6 +64,7 @@ class Prepared(Pixels):
         self._shapes = {name: value.shape for name, value in _tensors(self.module).items()}
         self._folded: Pairs = ()
         self.precision = precision
+        self.memory_format = layout.usual_format(dtype, classifier.device)
         self.dtype = weights_dtype(self.module) or torch.float32
         self.forwards = 0
         warn_if_slow(precision, classifier.device)
@@ -70,7 +74,10 @@ class Prepared(Pixels):
             expected = classifier.run(probe.to(self.dtype))
             self._improve(probe, expected, changes, max(tolerance(torch.float32), classifier.tolerance))
             self.dtype = dtype
-            to_channels_last(self.module, dtype=dtype)
+            self.module.to(dtype=dtype)
+            self._in_format(self.memory_format)
+            if layout.is_measured(classifier.device):
+                self._in_format(layout.fastest_format(lambda form: self._seconds(form, probe), self.memory_format))
             self.deviation = self._deviation(probe, expected)
         self.forwards = self.backwards = 0
         accepted = max(self.tolerance, classifier.tolerance)
@@ -83,7 +90,7 @@ class Prepared(Pixels):
 
     def convert(self, normalised: Tensor) -> Tensor:
         """Convert normalised images to the copy's precision and memory format."""
-        return channels_last(normalised.to(self.dtype))
+        return normalised.to(self.dtype).contiguous(memory_format=self.memory_format)
 
     def run(self, images: Tensor) -> Tensor:
         """Compute the logits N x K of images N x C x H x W in [0, 1], and count the pass."""
@@ -127,6 +134,24 @@ class Prepared(Pixels):
     def _deviation(self, probe: Tensor, expected: Tensor) -> float:
         difference = (self.run(probe) - expected).abs().max() / scale(expected)
         return float(difference) if torch.isfinite(difference) else float("inf")
+
+    def _in_format(self, memory_format: torch.memory_format) -> None:
+        self.memory_format = memory_format
+        to_format(self.module, memory_format)
+
+    def _seconds(self, memory_format: torch.memory_format, probe: Tensor) -> float:
+        """Measure a forward and backward pass of a batch, in seconds."""
+        self._in_format(memory_format)
+        size = min(32, suited_size(probe.shape[2], probe.shape[3], probe.device))
+        images = probe.repeat(size // len(probe), 1, 1, 1).requires_grad_()
+
+        def both() -> None:
+            logits = self.run(images)
+            if logits.requires_grad:
+                torch.autograd.grad(logits.square().sum(), images)
+
+        with torch.enable_grad():
+            return layout.time_of(both, probe.device)
 
     def _improve(
         self, probe: Tensor, expected: Tensor, changes: Sequence[Callable[[Tensor], None]], accepted: float
