@@ -20,7 +20,7 @@ LOWEST_TESTS := \
 	tests/runs/test_options.py tests/runs/test_output.py tests/runs/test_reader.py \
 	tests/zoo/test_networks.py
 
-.PHONY: demo test test-lowest lint docs bench setup clean
+.PHONY: demo test test-gpu test-lowest lint docs bench setup clean
 
 $(VENV)/base: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -55,6 +55,10 @@ $(LOWEST)/ready: pyproject.toml constraints-lowest.txt
 
 test-lowest: $(LOWEST)/ready
 	$(LOWEST)/bin/python -m pytest -n 2 $(LOWEST_TESTS) -k "not compiled"
+
+# The suite with the GPU as torch's default device.
+test-gpu: $(VENV)/dev
+	UNDERFIRE_TEST_DEVICE=cuda $(BIN)/python -m pytest
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,13 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _default_device() -> None:
+    """``UNDERFIRE_TEST_DEVICE=cuda`` makes torch's default device, and so the networks and images of tests, a GPU."""
+    if device := os.environ.get("UNDERFIRE_TEST_DEVICE"):
+        torch.set_default_device(device)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from collections.abc import Callable, Iterator
@@ -168,3 +169,36 @@ def test_run_json_says_what_was_in_force(tmp_path: Path) -> None:
     numerics = json.loads((tmp_path / "run" / "run.json").read_text())["numerics"]
     assert numerics["judged"] == numerics["attack"] == "float32"
     assert "tf32" not in numerics["flags_of_the_attack"].values()
+
+
+def test_a_resumed_run_keeps_its_batch_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels depend on the batch here, as on a GPU: a run that is killed and goes on gives the bits of a whole one."""
+    from tests.runs.conftest import small_config
+    from underfire.runs import run_attack, running
+
+    monkeypatch.setattr(running, "depends_on_batch", lambda device: True)
+    config = small_config(count=6, steps=(2, 3))
+
+    def hashes(folder: Path) -> dict[str, str]:
+        found = {str(file.relative_to(folder)): file for file in folder.rglob("*.png")}
+        return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in found.items()}
+
+    class KilledError(Exception):
+        pass
+
+    def kill_at_second_shard(plan: Any, index: int, *rest: Any) -> None:
+        if index:
+            raise KilledError
+        shard(plan, index, *rest)
+
+    shard = running.attack_shard
+    with like_a_gpu(monkeypatch, by_shape=True):
+        run_attack(config, tmp_path / "whole", batch_size=2)
+        with monkeypatch.context() as patch:
+            patch.setattr(running, "attack_shard", kill_at_second_shard)
+            with pytest.raises(KilledError):
+                run_attack(config, tmp_path / "killed", batch_size=2)
+        with pytest.warns(UnderfireWarning, match="began with a batch size of 2 and goes on with it"):
+            run_attack(config, tmp_path / "killed", resume=True, batch_size=16)
+    assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole")
+    assert len(hashes(tmp_path / "whole")) > 12

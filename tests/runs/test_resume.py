@@ -163,7 +163,7 @@ def unfinished(finished: Path, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("at", ["Run.summary", "Store.write_tables", "running._environment"])
+@pytest.mark.parametrize("at", ["Run.summary", "Store.write_tables", "running.environment"])
 def test_interrupted_while_finishing(uninterrupted: Written, tmp_path: Path, at: str) -> None:
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt

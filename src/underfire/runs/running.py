@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
+import warnings
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,12 +14,13 @@ import torch
 
 from underfire.attacks import Asked, BaseAttack, ClassMap, Experiment, ForeignAttack, GivenClass, Preset, arms_of
 from underfire.attacks.measures import chosen_measures
+from underfire.batching import depends_on_batch
 from underfire.checkpoints import state_hash
-from underfire.flags import in_force
-from underfire.numerics import attacking
+from underfire.errors import UnderfireWarning
 from underfire.runs.cells import cells_of
 from underfire.runs.devices import find_device
 from underfire.runs.differences import differences
+from underfire.runs.environment import environment
 from underfire.runs.identity import code_of, described
 from underfire.runs.map_pool import read_pool
 from underfire.runs.results import write_results
@@ -30,8 +30,6 @@ from underfire.runs.settings import NO_BASELINE, RunConfig
 from underfire.runs.shards import Plan, attack_shard, count_steps
 from underfire.runs.store import Store
 from underfire.system import System
-
-PACKAGES = ("underfire", "torch", "numpy", "scipy", "pillow", "kornia")
 
 
 class Reporter(Protocol):
@@ -76,8 +74,9 @@ def run_attack(
         resume: go on with the run that the folder holds; at most one shard is done again.
         overwrite: replace the run that the folder holds. It is removed once every cell of the new run has a complete
             shard; a new run that ends before gives the folder back to it.
-        batch_size: images at once, and per shard of a new run; it does not change results. If None, as many as suit
-            the device and fit into its memory.
+        batch_size: images at once, and per shard of a new run; it does not change results. On a GPU
+            their last bits depend on it, so that a resumed run keeps the batch size that it began with. If None, as
+            many images as suit the device and fit into its memory.
         memory: the largest number of bytes that the process shall have on the device, for a ``batch_size`` of None.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
         reporter: hears how the run goes on.
@@ -96,7 +95,10 @@ def run_attack(
     with store.working():
         plan, record = _prepare(config, store, device, batch_size, memory, reporter)
         store.begin(record)
-        shards = plan.selection.shards(store.shard_size(plan.experiment.batch_size))
+        size = store.shard_size(plan.experiment.batch_size)
+        if depends_on_batch(plan.experiment.system.classifier.device):
+            plan.experiment.batch_size = _same_batch_size(size, batch_size)
+        shards = plan.selection.shards(size)
         store.update_run(shards=len(shards))
         work = list(count_steps(plan, shards))
         total = sum(work)
@@ -108,10 +110,22 @@ def run_attack(
             attack_shard(plan, index, positions, advance, reporter.reading)
             store.keep_new()
             reporter.running(before + work[index], total)
-        store.update_run(**_environment(plan.experiment.system.classifier.device, config.precision))
+        store.update_run(**environment(plan.experiment.view.prepared, config.precision))
         summary = write_results(Run(folder, finished=False))
         store.update_run(finished=True)
         return summary
+
+
+def _same_batch_size(begun_with: int, asked: int | None) -> int:
+    """Return the batch size that a run began with: on a GPU the last bits of an image's result depend on it."""
+    if asked not in (None, begun_with):
+        warnings.warn(
+            f"this run began with a batch size of {begun_with} and goes on with it: on a GPU, results with {asked} "
+            "would differ in their last bits.",
+            UnderfireWarning,
+            stacklevel=2,
+        )
+    return begun_with
 
 
 def _changed(held: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -225,23 +239,4 @@ def _counts(selection: Selection) -> dict[str, Any]:
         "considered": len(selection.considered),
         "correctly_classified": sum(selection.correct),
         "unreadable": [{"path": path, "why": why} for path, why in selection.unreadable],
-    }
-
-
-def _environment(device: torch.device, precision: str) -> dict[str, Any]:
-    """Describe the machine and the versions, as far as results may depend on them."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed as a package"
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    with attacking(precision, device):
-        flags = in_force()
-    return {
-        "numerics": {"judged": "float32", "attack": precision, "flags_of_the_attack": flags},
-        "device": {"type": device.type, "name": name, "threads": torch.get_num_threads()},
-        "versions": {"python": platform.python_version(), **versions},
-        "torch_build": torch.__config__.show().splitlines(),
     }
