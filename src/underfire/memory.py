@@ -105,7 +105,7 @@ def counting(weights: Iterable[Tensor] = ()) -> Iterator[Kept]:
     def pack(tensor: Tensor) -> _Held:
         storage = tensor.untyped_storage()
         place = storage.data_ptr()
-        held = _Held(tensor)
+        held = _Held(tensor.detach())  # with its history, a tensor that holds itself would never be freed
         if place in anyway:
             return held
         if place not in users:

@@ -51,7 +51,7 @@ def test_options_without_a_default_of_their_own_say_what_happens(command: Comman
         "[default: cam]",
         "[default: all]",
         "such as 400,1200",
-        "[default: only for Grad and its family; never",
+        "[default: only for pgd and bim on Grad and its family; never",
     ):
         assert part in shown
 

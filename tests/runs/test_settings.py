@@ -64,7 +64,7 @@ def test_faults_of_a_configuration_file_are_named(command: Command, tmp_path: Pa
     ("values", "said"),
     [
         ({"count": -3}, "count is -3; expected at least 1 image"),
-        ({"precision": "int4"}, "precision is 'int4'; expected 'float32' or 'bf16'"),
+        ({"precision": "int4"}, "precision is 'int4'; expected 'float32', 'tf32' or 'bf16'"),
         ({"seed": "x"}, "seed is 'x'; expected a whole number"),
         ({"search": -1}, "search is -1; expected at least 0"),
         ({"resize": 0, "interpreters": ()}, "resize is 0; expected"),

@@ -37,7 +37,7 @@ class Loop:
         targets: target maps N x h x w by interpreter; empty if nothing reads maps.
         ids: int64 N, the images' identities.
         seed: of random starts.
-        batch_size: the number of images in a full batch; see ``batching.filled_size``.
+        batch_size: the number of images in a full batch, see ``batching.filled_size``; that of ``images`` if None.
         constant: N, the weight of the objective against the perturbation's penalty for each image; 1 if None.
         progress: called after each step with the steps done and their number.
         trace_every: record the course every so many steps; never if None.
@@ -53,15 +53,15 @@ class Loop:
         ids: Tensor,
         *,
         seed: int,
-        batch_size: int,
+        batch_size: int | None = None,
         constant: Tensor | None = None,
         progress: Progress | None = None,
         trace_every: int | None = None,
     ) -> None:
         self.attack, self.view, self.progress = attack, view, progress
         self.perturbation = guarded(attack.perturbation, "perturbation")
-        self.count, self.batch_size = len(images), batch_size
-        fill = padding(self.count, filled_size(self.count, batch_size, images.device), images.device)
+        self.count, self.batch_size = len(images), batch_size or len(images)
+        fill = padding(self.count, filled_size(self.count, self.batch_size, images.device), images.device)
         images = images[fill]
         theta = self.perturbation.start(images, self._weights(attack.stages[0], images), ids[fill], seed)
         row = torch.arange(len(fill), device=images.device)

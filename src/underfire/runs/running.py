@@ -93,7 +93,7 @@ def run_attack(
         store.check_record(_code(config), known_only=True)
         return store.summary()
     with store.working():
-        plan, record = _prepare(config, store, device, batch_size, memory, reporter)
+        plan, record = _prepare(config, store, device, batch_size, reporter, memory)
         store.begin(record)
         size = store.shard_size(plan.experiment.batch_size)
         if depends_on_batch(plan.experiment.system.classifier.device):
@@ -140,8 +140,8 @@ def _prepare(
     store: Store,
     device: str,
     batch_size: int | None,
-    memory: int | None,
     reporter: Reporter,
+    memory: int | None = None,
 ) -> tuple[Plan, dict[str, Any]]:
     """Open everything, select images, and settle the cells. Returns the plan, and what results depend on."""
     inputs = config.open(find_device(device))
