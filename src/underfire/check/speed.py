@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from underfire.attacks import preset
-from underfire.attacks.batch_size import fitting_batch_size
 from underfire.attacks.benign import Benign
 from underfire.attacks.schedule import Stage
 from underfire.batching import padded_size
@@ -46,19 +46,16 @@ class Speed:
     run_seconds: float
 
 
-def measure_speed(
-    system: System, view: SystemView, benign: Benign, known: Speed | None = None, memory: int | None = None
-) -> Speed:
-    """Time the steps of an attack on benign images, at the batch size that an attack would choose.
+def measure_speed(system: System, view: SystemView, benign: Benign, size: int, known: Speed | None = None) -> Speed:
+    """Time the steps of an attack on benign images.
 
     Args:
         system: the system with the interpreter as it is attacked.
         view: the view of ``system``. The passes of a solver are not timed but counted.
         benign: a few images; they are repeated to fill a batch.
+        size: the batch size that an attack would choose.
         known: times with another interpreter; ``forward`` and ``step`` are the same for all interpreters.
-        memory: see ``fitting_batch_size``.
     """
-    size = fitting_batch_size(view, benign.images.shape[1:], benign.images.device, joint=True, memory=memory)
     chosen = torch.arange(padded_size(size), device=benign.images.device) % len(benign.images)
     batch = benign.images[chosen], benign.labels[chosen], benign.ids[chosen]
 
@@ -108,7 +105,7 @@ def _per_image(action: Callable[[Tensor, Tensor, Tensor], None], batch: tuple[Te
     images, device = batch[0], batch[0].device
     for few in FEW:
         some = tuple(part[:few] for part in batch)
-        seconds = _seconds(lambda some=some: action(*some), device, repeats=1, enough=LONG)  # type: ignore[misc]
+        seconds = _seconds(partial(action, *some), device, repeats=1, enough=LONG)
         if seconds > LONG or len(images) <= few:
             return 1000 * seconds / len(some[0])
     return 1000 * _seconds(lambda: action(*batch), device) / len(images)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from underfire.attacks.batch_size import fitting_batch_size
 from underfire.attacks.benign import Benign, honest_logits, identities
 from underfire.attacks.probe import probe_views
 from underfire.check.network_parts import NetworkParts, find_parts
@@ -94,9 +95,11 @@ def _try(
         network = prepared[works_in_place([interpreter.view()])]
         # An attack reads maps for another class than the image's own.
         others = (benign.labels + 1) % benign.logits.shape[1]
-        _probe(SystemView(network, {name: interpreter.sketch().view()}), benign, others)
+        quick = SystemView(network, {name: interpreter.sketch().view()})
+        _probe(quick, benign, others)
+        size = fitting_batch_size(quick, benign.images.shape[1:], benign.images.device, joint=True, memory=memory)
         view = SystemView(network, {name: interpreter.view()})
-        speed = measure_speed(System(classifier, {name: interpreter}), view, benign, known, memory)
+        speed = measure_speed(System(classifier, {name: interpreter}), view, benign, size, known)
         return InterpreterTrial(name, True, speed=speed)
     except NoGradientError as error:
         return InterpreterTrial(name, False, str(error), error.module)

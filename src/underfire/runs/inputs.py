@@ -77,14 +77,18 @@ class InputSettings:
         parse=_std,
     )
     image_size: tuple[int, int] | None = _own(
-        "Height and width that images are resized to: 224, or HEIGHTxWIDTH.",
+        "Height and width that images are resized and cropped to: 224, or HEIGHTxWIDTH.",
         "SIZE",
         kind=tuple[int, int],
         parse=parse_size,
         default="the source's, or the images' own",
     )
     resize: int | None = _own("Length of the short side, in pixels, before the crop.", "N", kind=int, least=1)
-    interpolation: str | None = _own("Resizing filter: bicubic, bilinear, nearest, lanczos, box or hamming.", "NAME")
+    interpolation: str | None = _own(
+        "Resizing filter: bicubic, bilinear, nearest, lanczos, box or hamming.",
+        "NAME",
+        default="the source's, or bicubic",
+    )
     channels: int | None = _own(
         "Channels of the images, 1 or 3.", "N", kind=int, default="as many as the first convolution takes"
     )

@@ -196,7 +196,7 @@ class ExecutionSettings:
 
     out: str = setting("Folder for results, images and maps.", "FOLDER")
     batch_size: int | None = setting(
-        "Images at once; does not change results.",
+        "Images at once; does not change results on a CPU; on a GPU it changes their last bits.",
         "N",
         value=None,
         kind=int,

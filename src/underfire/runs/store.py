@@ -33,8 +33,8 @@ class Shard:
     Args:
         rows: one row per image and interpreter.
         trace: the course of an attack.
-        tensors: ``maps/INTERPRETER`` N x h x w, ``logits`` N x K, and if there are any ``wanted/INTERPRETER`` and
-            ``masks`` N x H x W. Images are in the order of ``rows``.
+        tensors: ``maps/INTERPRETER`` N x h x w and ``logits`` N x K; if there are any, also ``wanted/INTERPRETER``
+            N x h x w and ``masks`` N x H x W. Images are in the order of ``rows``.
     """
 
     rows: pa.Table

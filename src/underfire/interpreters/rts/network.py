@@ -79,7 +79,10 @@ def finer_scales(recorded: Recorded, image_size: tuple[int, int]) -> list[Tensor
 
 
 class Bottleneck(nn.Module):
-    """A residual block of 1x1, 3x3 and 1x1 convolutions, the inner ones with a quarter of the channels."""
+    """A residual block from ``inputs`` to ``outputs`` channels: 1x1, 3x3 and 1x1 convolutions.
+
+    Between the convolutions there are ``outputs`` / 4 channels, but at least 8.
+    """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
