@@ -1,4 +1,4 @@
-"""On a real GPU: nothing waits within a step, nothing is refused at torch's defaults, and bits do not depend on company.
+"""On a real GPU: no step waits, nothing is refused at torch's defaults, and bits do not depend on company.
 
 Without a GPU these are skipped; ``test_gpu_numerics.py`` and ``attacks/test_no_sync.py`` test the same with imitations.
 """
