@@ -108,7 +108,8 @@ def run_attack(
             attack_shard(plan, index, positions, advance, reporter.reading)
             store.keep_new()
             reporter.running(before + work[index], total)
-        store.update_run(**_environment(plan.experiment.system.classifier.device, config.precision))
+        classifier = plan.experiment.system.classifier
+        store.update_run(classifier_notes=list(classifier.notes), **_environment(classifier.device, config.precision))
         summary = write_results(Run(folder, finished=False))
         store.update_run(finished=True)
         return summary
