@@ -86,7 +86,7 @@ def test_the_network_is_left_as_it_was_after_an_exception(images: Tensor) -> Non
     before = state_of(module)
     classifier = uf.Classifier(module, features="network.second")
     system = uf.System(classifier, [uf.interpreters.GradCAM(), uf.interpreters.Grad()])
-    with pytest.raises(RuntimeError, match="injected"):
+    with pytest.raises(ClassifierError, match="injected"):
         uf.attacks.preset("adv2", eps=8 / 255, steps=(20, 40))(system, images, torch.zeros(6, dtype=torch.int64))
     assert same(before, state_of(module))
 

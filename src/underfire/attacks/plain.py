@@ -18,7 +18,7 @@ from underfire.settings import settings_of
 from underfire.system import System
 
 SETTINGS = (*(name for name in settings_of(AttackSettings) if name != "attack"), "random_start", "neighbours")
-CLASSIFIERS = ("image_size", "resizing", "channels", "class_names", "features")
+CLASSIFIERS = ("image_size", "resizing", "channels", "class_names", "features", "output")
 RUNNING = ("ids", "batch_size", "memory", "precision", "progress", "trace_every", "control", "measures")
 
 

@@ -133,6 +133,7 @@ def run_check(
         return result(CheckLine("output", "problem", str(error)))
     classifier, labels, classes = inputs.classifier, batch.labels, logits.shape[1]
     lines += [CheckLine("source", "hint", text) for text in warned]
+    lines += [CheckLine("weights", "good", text) for text in classifier.notes]
     lines.append(_preparation(classifier))
     if int(labels.max()) >= classes:
         text = f"labels go up to {int(labels.max())}; the classifier has classes 0..{classes - 1}."

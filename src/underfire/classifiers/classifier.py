@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from underfire.batching import in_batches
+from underfire.classifiers.failures import check_weights
 from underfire.classifiers.features import check_features
 from underfire.classifiers.live import Live
+from underfire.classifiers.outputs import LogitsReader
 from underfire.classifiers.pixels import Pixels, evaluating
 from underfire.classifiers.prepared import Prepared, eager
 from underfire.data.resizing import DEFAULT_RESIZING, Resizing
@@ -42,15 +44,20 @@ class Classifier(Pixels):
         std: the divisor after that, one value per channel.
         image_size: height and width that images are resized to, or the side of a square; None keeps their size.
         resizing: how images are resized: length of the short side before the crop, and filter.
-        channels: 1 or 3; if None, the number that the network's first convolution takes.
+        channels: 1 (grey), 3 (RGB) or more; if None, the number that the network's first convolution takes.
         class_names: one name per logit.
         features: name of the module whose output are the last convolutional features. They are found automatically in
             networks that pool or flatten them (ResNet, DenseNet, VGG, MobileNet, EfficientNet, ConvNeXt and similar).
+        output: the key, attribute or number of the logits in what the network returns. If None: the tensor that it
+            returns; the entry ``logits``, ``out``, ``output`` or ``pred``; or the first of several, if it is N x K.
+            Dimensions of length 1 may be missing.
         name: the name of the classifier in results; the name of its class if None.
+        notes: sentences about its loading that a reader of the results should know.
 
     Raises:
         InputError: mean, std, channels or image_size are impossible, or no module has the name ``features``.
-        ClassifierError: ``module`` is no ``nn.Module``, or a scripted one.
+        ClassifierError: ``module`` is no ``nn.Module``, a scripted one, or one that computes with integers; or one of
+            its weights has no values, or is sparse.
     """
 
     def __init__(
@@ -64,20 +71,25 @@ class Classifier(Pixels):
         channels: int | None = None,
         class_names: Sequence[str] | None = None,
         features: str | None = None,
+        output: str | int | None = None,
         name: str | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         module = _checked(module)
         channels = first_channels(module) if channels is None else channels
         _check(mean, std, channels)
         if features is not None:
             check_features(module, features)
-        super().__init__(module, mean, std, features)
+        entry = None if output is None else str(output)
+        classes = None if class_names is None else len(class_names)
+        super().__init__(module, mean, std, features, LogitsReader(entry, classes))
         self.image_size = _sides(image_size)
         resizing.check(self.image_size)
         self.resizing = resizing
         self.channels = channels
         self.class_names = None if class_names is None else tuple(class_names)
         self.name = name or type(module).__name__
+        self.notes = tuple(notes)
 
     def preparation(self) -> dict[str, Any]:
         """Return the preparation of images as JSON values, for the records of runs and trainings."""
@@ -160,13 +172,14 @@ def _checked(module: nn.Module) -> nn.Module:
             UnderfireWarning,
             stacklevel=3,
         )
+    check_weights(network)
     return network
 
 
 def first_channels(module: nn.Module) -> int:
-    """Return 1 if the first convolution of ``module`` takes one channel, else 3 (also if there is no convolution)."""
+    """Return the number of channels that the first convolution of ``module`` takes; 3 if there is no convolution."""
     convolution = next((part for part in module.modules() if isinstance(part, nn.Conv2d)), None)
-    return 1 if convolution is not None and convolution.in_channels == 1 else 3
+    return 3 if convolution is None else convolution.in_channels
 
 
 def _sides(size: Any) -> tuple[int, int] | None:
@@ -184,8 +197,8 @@ def _sides(size: Any) -> tuple[int, int] | None:
 
 
 def _check(mean: Sequence[float] | None, std: Sequence[float] | None, channels: int) -> None:
-    if channels not in (1, 3):
-        raise InputError(f"channels is {channels}; expected 1 (grey) or 3 (RGB).")
+    if not isinstance(channels, Integral) or channels < 1:
+        raise InputError(f"channels is {channels!r}; expected a positive whole number, such as 1 (grey) or 3 (RGB).")
     if (mean is None) != (std is None):
         raise InputError("mean and std come together: give both, or neither for a network that takes pixels in [0, 1].")
     if mean is None or std is None:

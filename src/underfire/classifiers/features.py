@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from underfire.arguments import check_known
+from underfire.numerics import full_precision
 
 _MEANS = (torch.mean, torch.Tensor.mean)
 _FLATTENS = (torch.flatten, torch.Tensor.flatten, torch.Tensor.view, torch.Tensor.reshape, torch.reshape)
@@ -47,10 +49,38 @@ def _lowers_resolution(given: object, output: object) -> bool:
     return output.shape[2] < given.shape[2] and output.shape[3] < given.shape[3]
 
 
+@dataclass(frozen=True)
+class AffineNorm:
+    """A batch norm of vectors in evaluation mode, as x -> ``scale`` x + ``shift``; both have C values."""
+
+    scale: Tensor
+    shift: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        mean: Tensor | None,
+        variance: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> AffineNorm | None:
+        """Convert the arguments of ``F.batch_norm`` after its input; None if it takes the statistics of the batch."""
+        if training or mean is None or variance is None:
+            return None
+        scale = (full_precision(variance) + eps).rsqrt()
+        scale = scale if weight is None else scale * full_precision(weight)
+        shift = -full_precision(mean) * scale
+        return cls(scale, shift if bias is None else shift + full_precision(bias))
+
+
 class FeatureTap(TorchFunctionMode):
     """Records the last feature maps that are pooled or flattened, and the last linear layer, of one forward pass.
 
-    ``features`` is the tensor that went into the pooling, so gradients with respect to it exist.
+    ``features`` is the tensor that went into the pooling, so gradients with respect to it exist. ``norm`` is the batch
+    norm whose output went into the last linear layer; None if there is none.
 
     Args:
         scales: also record finer feature maps in ``finer``: by height and width, the last maps that went into a step
@@ -64,7 +94,10 @@ class FeatureTap(TorchFunctionMode):
         self.features: Tensor | None = None
         self.weight: Tensor | None = None
         self.bias: Tensor | None = None
+        self.head_output: Tensor | None = None
+        self.norm: AffineNorm | None = None
         self._pooled = 0
+        self._normalised: tuple[Tensor, AffineNorm] | None = None
 
     def __torch_function__(
         self,
@@ -78,6 +111,12 @@ class FeatureTap(TorchFunctionMode):
         if func is F.linear:
             self.weight = args[1] if len(args) > 1 else kwargs["weight"]
             self.bias = args[2] if len(args) > 2 else kwargs.get("bias")
+            self.head_output = output
+            before = self._normalised
+            self.norm = before[1] if before is not None and before[0].data_ptr() == args[0].data_ptr() else None
+        elif func is F.batch_norm and args[0].ndim == 2:
+            norm = AffineNorm.of(*args[1:], **kwargs)
+            self._normalised = None if norm is None else (output, norm)
         elif func in _FLATTENS:
             if _is_spatial(args[0]) and args[0].data_ptr() != self._pooled and output.ndim == 2:
                 self.features = args[0]

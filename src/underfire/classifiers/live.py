@@ -21,7 +21,7 @@ class Live(Pixels):
     """
 
     def __init__(self, classifier: Pixels) -> None:
-        super().__init__(classifier.module, classifier.mean, classifier.std, classifier.features)
+        super().__init__(classifier.module, classifier.mean, classifier.std, classifier.features, classifier.reader)
         self.forwards = self.backwards = 0
 
     @property

@@ -13,8 +13,8 @@ from torch.overrides import TorchFunctionMode
 
 from underfire.checkpoints import state_hash
 from underfire.classifiers.features import FeatureTap, tap_module
+from underfire.classifiers.outputs import LogitsReader
 from underfire.classifiers.recorded import Recorded, two_classes
-from underfire.errors import ClassifierError
 from underfire.numerics import full_precision, tolerance, weights_dtype
 
 
@@ -29,6 +29,7 @@ class Attackable(Protocol):
     features: str | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
+    reader: LogitsReader
     forwards: int
     backwards: int
 
@@ -70,9 +71,10 @@ class Pixels(nn.Module):
     """Normalisation, the network, and logits of at least two classes.
 
     Args:
-        module: the network. It returns a tensor N x K, N x 1 or N, or an object that has one as ``.logits``.
+        module: the network.
         mean, std: normalisation, one value per channel; None for a network that takes pixels in [0, 1].
         features: name of the module whose output are the last convolutional features; found automatically if None.
+        reader: reads the logits from what the network returns.
     """
 
     def __init__(
@@ -81,10 +83,12 @@ class Pixels(nn.Module):
         mean: Sequence[float] | None,
         std: Sequence[float] | None,
         features: str | None,
+        reader: LogitsReader,
     ) -> None:
         super().__init__()
         self.module = module
         self.features = features
+        self.reader = reader
         self.mean = None if mean is None else tuple(float(value) for value in mean)
         self.std = None if std is None else tuple(float(value) for value in std)
         self._constants: dict[torch.device, tuple[Tensor, Tensor]] = {}
@@ -121,22 +125,19 @@ class Pixels(nn.Module):
         A single logit becomes two (see ``two_classes``). Half-precision logits are returned as float32.
 
         Raises:
-            ClassifierError: the network returns no tensor.
+            ClassifierError: the network fails, or returns no logits.
         """
-        output = self.module(self.convert(self.normalise(images)))
-        logits = getattr(output, "logits", output)
-        if not isinstance(logits, Tensor):
-            raise ClassifierError(
-                f"the network returns a {type(output).__name__}; expected a tensor of logits N x K, or an object that "
-                "has one as .logits. Wrap it in a module that returns the logits alone."
-            )
-        return two_classes(full_precision(logits))
+        return two_classes(full_precision(self.output(self.normalise(images))))
+
+    def output(self, normalised: Tensor) -> Tensor:
+        """Compute the network's logits N x K, K >= 1, of normalised images; see ``LogitsReader``."""
+        return self.reader.read(self.module, self.convert(normalised))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.run(images)
 
     def sha256(self) -> str:
-        """Compute the hash that identifies this classifier, over weights, buffers, normalisation and ``features``.
+        """Compute the hash that identifies this classifier, over weights, buffers, normalisation and names of parts.
 
         Results and masker files store it as ``classifier_sha256``. The hash of the weights alone, ``weights_sha256``,
         is ``checkpoints.state_hash(classifier.module)``.
@@ -144,8 +145,10 @@ class Pixels(nn.Module):
         return self._sha256(self.module)
 
     def _sha256(self, module: nn.Module) -> str:
-        said = repr((state_hash(module), self.mean, self.std, self.features))
-        return hashlib.sha256(said.encode()).hexdigest()
+        said: tuple[object, ...] = (state_hash(module), self.mean, self.std, self.features)
+        if self.reader.entry is not None:
+            said = (*said, self.reader.entry)
+        return hashlib.sha256(repr(said).encode()).hexdigest()
 
     def record(self, images: Tensor, mode: TorchFunctionMode | None = None, *, scales: bool = False) -> Recorded:
         """Compute logits, features and head in one forward pass.
@@ -165,7 +168,7 @@ class Pixels(nn.Module):
             logits = self.run(images)
         features = named[-1] if self.features is not None else tap.features
         weight, bias = (None if part is None else full_precision(part) for part in (tap.weight, tap.bias))
-        return Recorded(logits, features, weight, bias, _finer(tap, features))
+        return Recorded(logits, features, weight, bias, _finer(tap, features), tap.norm)
 
 
 def _finer(tap: FeatureTap, features: Tensor | None) -> tuple[Tensor, ...]:

@@ -42,7 +42,7 @@ class Prepared(Pixels):
         precision: ``float32``, ``tf32``, ``bf16`` or ``float64``; see ``numerics.PRECISIONS``.
         in_place: let activations work in place as in the original.
         size: height and width of the probe images.
-        channels: 1 or 3.
+        channels: the number of channels.
 
     Attributes:
         memory_format: that of weights and images; see ``classifiers.layout``.
@@ -58,7 +58,8 @@ class Prepared(Pixels):
         self, classifier: Pixels, precision: str, in_place: bool, size: tuple[int, int], channels: int
     ) -> None:
         dtype = dtype_of(precision)
-        super().__init__(_copy(classifier.module), classifier.mean, classifier.std, classifier.features)
+        copied = _copy(classifier.module)
+        super().__init__(copied, classifier.mean, classifier.std, classifier.features, classifier.reader)
         self.eval()  # libraries that read the mode, and restore it, must find evaluation mode
         self._source = (classifier.module,)  # in a tuple, because nn.Module would register it as a part of the copy
         self._shapes = {name: value.shape for name, value in _tensors(self.module).items()}

@@ -9,16 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from underfire.classifiers.features import AffineNorm
 from underfire.numerics import full_precision
 
 
 def two_classes(logits: Tensor) -> Tensor:
-    """Convert a single logit z (N or N x 1) to two logits (0, z), whose softmax is (1 - sigmoid(z), sigmoid(z)).
+    """Convert a single logit z (N x 1) to two logits (0, z), whose softmax is (1 - sigmoid(z), sigmoid(z)).
 
     Logits of more classes, N x K, are returned as they are.
     """
-    if logits.ndim == 1:
-        logits = logits.unsqueeze(1)
     return torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
 
 
@@ -33,6 +32,7 @@ class Recorded:
         weight, bias: K x C and K, of the last linear layer that ran; None if there was none.
         scales: the last feature maps N x C' x h' x w' of every resolution finer than ``features``, finest first; empty
             unless the pass was asked to keep them.
+        norm: the batch norm in front of the last linear layer; None if there is none.
     """
 
     logits: Tensor
@@ -40,20 +40,36 @@ class Recorded:
     weight: Tensor | None
     bias: Tensor | None
     scales: tuple[Tensor, ...]
+    norm: AffineNorm | None = None
+
+    def cam_weight(self) -> Tensor | None:
+        """Return the weights K x C, K >= 2, of the pooled features in the logits; None if there is no linear layer.
+
+        A batch norm between pooling and head is part of them: W (s x + t) + b = (W s) x + (W t + b).
+        """
+        if self.weight is None:
+            return None
+        weight = self.weight if self.norm is None else self.weight * self.norm.scale
+        # A single logit z stands for the two logits (0, z).
+        return torch.cat([torch.zeros_like(weight), weight]) if weight.shape[0] == 1 else weight
 
     def cam_error(self) -> float:
         """Compute the largest difference between head(mean(features)) and the logits, relative to the largest logit.
 
-        It is near 0 for networks that CAM is defined for, and inf if it cannot be computed.
+        A shift of all logits of an image does not count, because no probability depends on it: a LogSoftmax after the
+        head is one. The error is near 0 for networks that CAM is defined for, and inf if it cannot be computed.
         """
         if self.features is None or self.weight is None or self.weight.shape[1:] != self.features.shape[1:2]:
             return float("inf")
-        pooled = torch.nn.functional.linear(full_precision(self.features).mean((2, 3)), self.weight, self.bias)
-        logits = two_classes(pooled)
+        pooled = full_precision(self.features).mean((2, 3))
+        if self.norm is not None:
+            pooled = pooled * self.norm.scale + self.norm.shift
+        logits = two_classes(torch.nn.functional.linear(pooled, self.weight, self.bias))
         if logits.shape != self.logits.shape:
             return float("inf")
-        difference = (logits - self.logits).abs().max() / self.logits.abs().max().clamp_min(1)
-        return float(difference.detach())
+        difference = logits - self.logits
+        shifted = (difference - difference.mean(1, keepdim=True)).abs().max()
+        return float((shifted / self.logits.abs().max().clamp_min(1)).detach())
 
 
 class Later(Recorded):

@@ -37,6 +37,5 @@ class _LastSigmoid(TorchFunctionMode):
 def ends_in_sigmoid(classifier: Classifier, images: Tensor) -> bool:
     """Return True if the network's output for ``images`` (N x C x H x W) is the output of a sigmoid."""
     with classifier.evaluating(), torch.no_grad(), _LastSigmoid() as seen:
-        output = classifier.module(classifier.convert(classifier.normalise(images.to(classifier.device))))
-    output = getattr(output, "logits", output)
+        output = classifier.output(classifier.normalise(images.to(classifier.device)))
     return seen.output is not None and bool(output.data_ptr() == seen.output.data_ptr())

@@ -53,7 +53,8 @@ class FeatureView(View):
 class CAM(Interpreter):
     """Class activation maps: sum_k W[c, k] A_k over the last features A, min-max per image (Zhou et al. 2016, eq. 2).
 
-    The classifier's logits must be a linear layer of the spatial mean of A, up to a relative difference of 1e-4.
+    The classifier's logits must be a linear layer of the spatial mean of A, up to a relative difference of 1e-4 and a
+    shift of all logits, such as that of a LogSoftmax. A batch norm between the mean and the layer is part of W.
     """
 
     name: ClassVar[str] = "cam"
@@ -75,10 +76,8 @@ class CAM(Interpreter):
 
     def map_of(self, recorded: Recorded, classes: Tensor, graph: bool = False) -> Tensor:
         """Compute the maps N x h x w of one forward pass; ``graph`` makes no difference."""
-        features, weight = full_precision(features_of(recorded, "CAM")), recorded.weight
+        features, weight = full_precision(features_of(recorded, "CAM")), recorded.cam_weight()
         assert weight is not None
-        if weight.shape[0] == 1:  # a single logit z stands for the two logits (0, z)
-            weight = torch.cat([torch.zeros_like(weight), weight])
         return min_max(torch.einsum("nc,nchw->nhw", weight[classes], features))
 
     def view(self) -> View:

@@ -221,7 +221,9 @@ class _CaptumView(View):
         Raises:
             InterpreterError: they do not agree.
         """
-        exact = Pixels(copy.deepcopy(prepared.module).double(), prepared.mean, prepared.std, prepared.features)
+        exact = Pixels(
+            copy.deepcopy(prepared.module).double(), prepared.mean, prepared.std, prepared.features, prepared.reader
+        )
         smooth = Smoothing("softplus", 0.05)
         found = agreement(lambda x: self._maps(exact, x, classes, ids, smooth, graph=True), images.double())
         if not found >= AGREES:

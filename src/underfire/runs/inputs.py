@@ -60,7 +60,14 @@ class InputSettings:
         "NAME",
     )
     weights: str | None = _own(
-        "A .pt, .pth or .safetensors file, 'random', or a set of torchvision's weights, such as IMAGENET1K_V2.", "FILE"
+        "A file or folder of weights (.pt, .pth, .ckpt, .safetensors, ...), 'random', or a set of torchvision's "
+        "weights, such as IMAGENET1K_V2.",
+        "FILE",
+    )
+    weights_key: str | None = _own(
+        "Which of several sets of weights in the file is taken: the first part of its names, such as model_ema.",
+        "KEY",
+        default="the set that fits best",
     )
     mean: tuple[float, ...] | None = _own(
         "Mean that is subtracted from pixels in [0, 1], one per channel, such as 0.485,0.456,0.406; give --std, too.",
@@ -90,10 +97,18 @@ class InputSettings:
         default="the source's, or bicubic",
     )
     channels: int | None = _own(
-        "Channels of the images, 1 or 3.", "N", kind=int, default="as many as the first convolution takes"
+        "Channels of the images: 1 (grey), 3 (RGB) or more.",
+        "N",
+        kind=int,
+        default="as many as the first convolution takes",
     )
     classes: str | None = _own("The number of classes, or a text file with one class name per line.", "N")
     features: str | None = _own("Name of the module that puts out the last convolutional features: layer4.", "MODULE")
+    output: str | None = _own(
+        "Key or number of the logits in what the network returns, if that is a dict or tuple: logits, or 0.",
+        "KEY",
+        default="found where there is no doubt",
+    )
     class_map: str | None = _own("JSON or CSV file: the classifier's class for each class name of the data.", "FILE")
 
     @classmethod
@@ -123,6 +138,7 @@ class InputSettings:
         classifier = load(
             self.classifier,
             weights=self.weights,
+            weights_key=self.weights_key,
             mean=self.mean,
             std=self.std,
             image_size=self.image_size,
@@ -131,6 +147,7 @@ class InputSettings:
             channels=self.channels,
             classes=self.classes,
             features=self.features,
+            output=self.output,
         )
         classifier.module.to(device)
         return classifier

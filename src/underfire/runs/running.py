@@ -110,7 +110,8 @@ def run_attack(
             attack_shard(plan, index, positions, advance, reporter.reading)
             store.keep_new()
             reporter.running(before + work[index], total)
-        store.update_run(**environment(plan.experiment.view.prepared, config.precision))
+        notes = list(plan.experiment.system.classifier.notes)
+        store.update_run(classifier_notes=notes, **environment(plan.experiment.view.prepared, config.precision))
         summary = write_results(Run(folder, finished=False))
         store.update_run(finished=True)
         return summary

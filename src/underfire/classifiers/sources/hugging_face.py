@@ -11,7 +11,9 @@ from underfire.classifiers.sources.hub import unreachable
 from underfire.classifiers.sources.options import Options, Source
 from underfire.classifiers.sources.packages import transformers
 from underfire.classifiers.sources.processor import normalisation, size_and_resizing
-from underfire.errors import ClassifierError, InputError
+from underfire.classifiers.sources.safe_types import allowing_harmless_types
+from underfire.classifiers.sources.torch_file import check_torch_file
+from underfire.errors import ClassifierError, InputError, UnderfireError
 from underfire.text import first_few
 from underfire.training import initial_weights
 
@@ -92,8 +94,12 @@ def _network(package: Any, where: str, config: Any, options: Options, how: dict[
             if not options.pretrained:
                 built: nn.Module = auto.from_config(config)
                 return built
-            built, info = auto.from_pretrained(where, config=config, output_loading_info=True, **how)
-        except (OSError, ValueError, RuntimeError) as error:
+            _check_pickles(Path(where))
+            with allowing_harmless_types():
+                built, info = auto.from_pretrained(where, config=config, output_loading_info=True, **how)
+        except UnderfireError:
+            raise
+        except Exception as error:  # its readers of weights raise errors of many kinds
             raise InputError(f"{where!r} cannot be loaded for image classification: {_short(error)}") from error
     missing = sorted(info["missing_keys"])
     if missing:
@@ -102,6 +108,14 @@ def _network(package: Any, where: str, config: Any, options: Options, how: dict[
             "checkpoint without a classifier's head, which would be random."
         )
     return built
+
+
+def _check_pickles(folder: Path) -> None:
+    """Check that the weights in a folder can be read without running code, if there are no safetensors."""
+    if any(folder.glob("*.safetensors")):
+        return
+    for file in sorted(folder.glob("pytorch_model*.bin")):
+        check_torch_file(file)
 
 
 def _processor(package: Any, where: str, how: dict[str, Any]) -> dict[str, Any]:

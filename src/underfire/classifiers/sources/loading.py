@@ -44,6 +44,7 @@ def load(
     spec: str,
     *,
     weights: str | None = None,
+    weights_key: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     image_size: tuple[int, int] | int | None = None,
@@ -52,6 +53,7 @@ def load(
     channels: int | None = None,
     classes: int | str | None = None,
     features: str | None = None,
+    output: str | int | None = None,
 ) -> Classifier:
     """Load a classifier by name, with the normalisation, image size, resizing and class names of its source.
 
@@ -66,17 +68,21 @@ def load(
             - ``PREFIX:NAME``, if an installed package offers PREFIX as an entry point of ``underfire.classifiers``.
 
             After a prefix, ``:random`` at the end asks for random weights.
-        weights: a file with a state dict (``.pt``, ``.pth``, ``.bin`` or ``.safetensors``), ``random`` (the same random
-            weights each time), or torchvision's name of a set of weights; the source's own weights if None.
+        weights: a file with a state dict (``.pt``, ``.pth``, ``.ckpt``, ``.safetensors``, ...), a folder with one, in
+            one piece or several, ``random`` (the same random weights each time), or torchvision's name of a set of
+            weights; the source's own weights if None.
+        weights_key: which of several sets of weights in the file is taken: the leading part of its names, such as
+            ``model_ema``. If None, the set that fits best; a warning names the others.
         mean: subtracted from pixels in [0, 1], one value per channel; the source's own if None.
         std: the divisor after that; the source's own if None.
         image_size: height and width, or the side of a square.
         resize: length of the short side before the crop to ``image_size``; if None and the source does not say, as
             small as possible.
         interpolation: ``bicubic``, ``bilinear``, ``nearest``, ``lanczos``, ``box`` or ``hamming``.
-        channels: 1 or 3; if None, the number that the first convolution takes.
+        channels: 1, 3 or more; if None, the number that the first convolution takes.
         classes: number of classes, or the path of a text file with one class name per line.
         features: name of the module with the last convolutional features.
+        output: the key or number of the logits in what the network returns; see ``Classifier``.
 
     Raises:
         InputError: the name is unknown (the message has the nearest one), a file or function does not exist, a package
@@ -85,6 +91,7 @@ def load(
     """
     options = Options(
         weights=weights,
+        weights_key=weights_key,
         mean=None if mean is None else tuple(mean),
         std=None if std is None else tuple(std),
         image_size=(image_size, image_size) if isinstance(image_size, int) else image_size,
@@ -93,6 +100,7 @@ def load(
         channels=channels,
         classes=None if classes is None else str(classes),
         features=features,
+        output=None if output is None else str(output),
     )
     file, (prefix, colon, name) = user_files.split(spec), spec.partition(":")
     find = SOURCES.get(prefix) if colon and file is None else None
@@ -147,7 +155,8 @@ def _source(found: object, name: str, spec: str) -> Source:
     if isinstance(found, Source):
         return found
     if isinstance(found, Classifier):
-        return Source(**{part.name: getattr(found, part.name) for part in fields(Source)})
+        own = {part.name: getattr(found, part.name) for part in fields(Source) if part.name != "output"}
+        return Source(**own, output=found.reader.entry)
     if isinstance(found, nn.Module):
         return Source(found, name=name)
     raise ClassifierError(
@@ -166,24 +175,29 @@ def _check_fixed(source: Source, options: Options, spec: str) -> None:
     if options.weights is not None and options.file is None:
         raise InputError(
             f"weights is {options.weights!r}; {spec!r} has its own, so expected a file "
-            "(.pt, .pth, .bin, .ckpt, .tar or .safetensors) or nothing."
+            "(.pt, .pth, .th, .bin, .ckpt, .tar or .safetensors), a folder with one, or nothing."
         )
 
 
 def _finished(source: Source, options: Options) -> Classifier:
     """Make the classifier: the options replace values of the source, and a weights file is loaded."""
-    file = options.file
+    file, notes = options.file, source.notes
     if file is not None:
-        load_weights(source.module, file)
+        notes = (*notes, load_weights(source.module, file, options.weights_key))
     names = options.class_names or source.class_names
     if options.class_count is not None and names is not None and len(names) != options.class_count:
         names = None  # the source's names are for its own number of classes
     chosen: dict[str, Any] = {}
-    for part in ("mean", "std", "image_size", "channels", "features"):
+    for part in ("mean", "std", "image_size", "channels", "features", "output"):
         given = getattr(options, part)
         chosen[part] = getattr(source, part) if given is None else given
     return Classifier(
-        source.module.eval(), **chosen, resizing=_resizing(source, options), class_names=names, name=source.name
+        source.module.eval(),
+        **chosen,
+        resizing=_resizing(source, options),
+        class_names=names,
+        name=source.name,
+        notes=notes,
     )
 
 

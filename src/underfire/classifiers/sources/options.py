@@ -10,7 +10,7 @@ from torch import nn
 from underfire.data.resizing import DEFAULT_RESIZING, Resizing
 from underfire.errors import InputError
 
-WEIGHTS_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".safetensors")
+WEIGHTS_SUFFIXES = (".pt", ".pth", ".th", ".bin", ".ckpt", ".tar", ".safetensors", ".index.json")
 
 
 @dataclass(frozen=True)
@@ -18,18 +18,20 @@ class Options:
     """The user's options for a classifier. None leaves the choice to the source.
 
     Args:
-        weights: a file (``.pt``, ``.pth``, ``.bin``, ``.safetensors``), ``random``, or the source's name of a set of
-            weights.
+        weights: a file or folder of weights, ``random``, or the source's name of a set of weights.
+        weights_key: the leading part of the names of the weights to take from that file.
         mean, std: normalisation of pixels in [0, 1], one value per channel.
         image_size: (height, width) of the network's images.
         resize: length of the short side before the crop to ``image_size``.
         interpolation: the filter for resizing.
-        channels: 1 or 3.
+        channels: the number of channels.
         classes: the number of classes, or a file with one class name per line.
         features: name of the module with the last convolutional features.
+        output: the entry of the network's output that holds the logits.
     """
 
     weights: str | None = None
+    weights_key: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     image_size: tuple[int, int] | None = None
@@ -38,8 +40,14 @@ class Options:
     channels: int | None = None
     classes: str | None = None
     features: str | None = None
+    output: str | None = None
 
     def __post_init__(self) -> None:
+        if self.weights_key is not None and self.file is None:
+            raise InputError(
+                f"weights-key is {self.weights_key!r}, and weights is {self.weights!r}; expected a file of weights, in "
+                "which the key names one of several sets."
+            )
         if (self.mean is None) != (self.std is None):
             given, other = ("std", "mean") if self.mean is None else ("mean", "std")
             raise InputError(
@@ -49,11 +57,13 @@ class Options:
 
     @property
     def file(self) -> Path | None:
-        """The weights file, or None if ``weights`` is no file. Raises InputError if the file does not exist."""
-        if self.weights is None or not self.weights.lower().endswith(WEIGHTS_SUFFIXES):
+        """The file or folder of weights; None if ``weights`` is none. Raises InputError if the file does not exist."""
+        if self.weights is None:
             return None
         path = Path(self.weights).expanduser()
-        if not path.is_file():
+        if not self.weights.lower().endswith(WEIGHTS_SUFFIXES) and not path.exists():
+            return None
+        if not path.exists():
             raise InputError(f"weights file {self.weights!r} does not exist (looked in {Path.cwd()}).")
         return path
 
@@ -94,9 +104,11 @@ class Source:
         mean, std: normalisation of pixels in [0, 1]; None if the network takes such pixels.
         image_size: height and width that images are resized to; None if their size does not matter.
         resizing: how images are resized.
-        channels: 1 or 3; None for the number that the first convolution takes.
+        channels: the number of channels; None for as many as the first convolution takes.
         class_names: one name per logit, if known.
         features: name of the module with the last convolutional features; found automatically if None.
+        output: the entry of the network's output that holds the logits; found automatically if None.
+        notes: sentences about the loading that a reader of the results should know.
     """
 
     module: nn.Module
@@ -108,6 +120,8 @@ class Source:
     channels: int | None = None
     class_names: tuple[str, ...] | None = None
     features: str | None = None
+    output: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -2,134 +2,175 @@
 
 from __future__ import annotations
 
-import tarfile
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from underfire.errors import InputError, UnderfireWarning
+from underfire.classifiers.sources.torch_file import read_torch_file
+from underfire.classifiers.sources.weight_sets import (
+    WeightSet,
+    find_entries,
+    find_sets,
+    largest_dict,
+    plain,
+    under,
+    without_wrappers,
+)
+from underfire.errors import InputError, UnderfireWarning, unknown_name
 from underfire.text import first_few
 
-# Keys under which training scripts store the state dict, and prefixes that wrappers add to its names.
-_WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "state_dict_ema", "model_ema")
-_PREFIXES = ("module.", "model.", "_orig_mod.", "net.", "network.", "backbone.", "encoder.", "_model.", "0.", "1.")
+_IN_FOLDERS = (
+    "model.safetensors.index.json",
+    "model.safetensors",
+    "pytorch_model.bin.index.json",
+    "pytorch_model.bin",
+)
+"""Files of weights in a folder as Hugging Face's libraries write it, the preferred one first."""
 
-State = dict[str, Tensor]
 
+def load_weights(module: nn.Module, path: Path, key: str | None = None) -> str:
+    """Load the weights in ``path`` into ``module``. What training scripts add to their names is taken off.
 
-def load_weights(module: nn.Module, path: Path) -> None:
-    """Load the state dict in ``path`` into ``module``. Keys and prefixes that training scripts add are removed.
+    Weights that the network has no place for are left out, with a warning. If the file holds several sets of weights
+    for the network, a warning says which one is taken.
 
-    Weights that the network has no place for are left out, with a warning.
+    Args:
+        path: a file of torch or safetensors, or a folder with one, in one piece or in several.
+        key: the leading part of the names of the weights to take, such as ``model_ema``; the set with the most fitting
+            names if None.
+
+    Returns:
+        A sentence that says which weights were taken.
 
     Raises:
-        InputError: the file cannot be read safely, holds no state dict, lacks some of the network's weights, or has
-            them in other shapes. The network is not changed.
+        InputError: the file cannot be read safely, holds no weights, lacks some of the network's weights, or has
+            them in other shapes; or nothing has the name ``key``. The network is not changed.
     """
     own = module.state_dict()
-    state = _fitting(read_state(path), own)
-    _check_shapes(state, own, path)
-    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
-    unexpected = [name for name in state if name not in own]
-    if missing:
-        raise InputError(
-            f"weights file {path} does not fit the network: {_listed(missing, len(own))} of the network's are missing"
-            + (f", and {_listed(unexpected, len(state))} of the file's have no place" if unexpected else "")
-            + ". Is it the same architecture, and are its layers called the same?"
-        )
-    if unexpected:
-        warnings.warn(
-            f"{_listed(unexpected, len(state))} of the weights in {path} have no place in the network, and are left "
-            "out. If a normalisation is among them, give it with --mean and --std.",
-            UnderfireWarning,
-            stacklevel=4,
-        )
-    module.load_state_dict({name: value for name, value in state.items() if name in own}, strict=False)
+    content = read_weights_file(path)
+    entries = without_wrappers(list(find_entries(content)))
+    if not entries:
+        raise _no_weights(content, path)
+    sets = find_sets(entries, own)
+    if key is not None:
+        entries, everything = under(entries, plain(key)), entries
+        if not entries:
+            known = [found.key for found in sets if found.fits(own)] or [entry.keys[:-1] for entry in everything]
+            raise unknown_name(f"weights-key of {path}", key, {name for name in known if name})
+        sets = find_sets(entries, own)
+    chosen = sets[0] if sets else largest_dict(entries)
+    _check(chosen, own, path)
+    others = [found for found in sets[1:] if found.fits(own)]
+    _warn(chosen, others, path)
+    module.load_state_dict(chosen.state, strict=False)
+    return _described(chosen, others, path)
 
 
-def read_state(path: Path) -> State:
-    """Read the tensors by name in a ``.safetensors`` file, or in a file that torch can read without running code."""
-    if path.suffix.lower() == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+def read_weights_file(path: Path) -> Any:
+    """Read a file or folder of weights: nested dicts and lists with tensors. Raises InputError."""
+    if path.is_dir():
+        found = next((path / name for name in _IN_FOLDERS if (path / name).is_file()), None)
+        if found is None:
+            raise InputError(f"weights folder {path} holds no weights; expected one of {', '.join(_IN_FOLDERS)}.")
+        return read_weights_file(found)
+    if path.name.endswith(".index.json"):
+        return _read_pieces(path)
+    return _read_safetensors(path) if path.suffix.lower() == ".safetensors" else read_torch_file(path)
 
-        try:
-            state: State = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"weights file {path} cannot be read as safetensors: {error}") from error
-        return state
+
+def _read_pieces(index: Path) -> dict[str, Any]:
+    """Read weights in several files, as their index lists them."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError, ... by what is broken
-        if not _may_be_torchs(path):
-            raise InputError(
-                f"weights file {path} is not a PyTorch or safetensors file. Expected what torch.save(network.state_dict"
-                "(), FILE) writes, or a .safetensors file. Was it cut short, or is it a text that points to the file?"
-            ) from error
-        why = " ".join(str(error).split())
-        unsafe = type(error).__name__ == "UnpicklingError"  # a class of pickle, which this package never imports
-        raise InputError(
-            f"weights file {path} "
-            + (
-                "holds more than tensors (a whole pickled network, or objects of the training script), which would run "
-                "code when read. Save the state dict alone: torch.save(network.state_dict(), FILE)."
-                if unsafe
-                else f"cannot be read: {why[:200]}"
-            )
-        ) from error
-    return _unwrapped(content, path)
+        names = sorted({str(name) for name in json.loads(index.read_text())["weight_map"].values()})
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise InputError(f"index {index} cannot be read: {error!r}; expected JSON with a weight_map.") from error
+    state: dict[str, Any] = {}
+    for name in names:
+        piece = index.parent / Path(name).name  # never outside the folder
+        if not piece.is_file():
+            raise InputError(f"weights file {piece}, one of {len(names)} that {index.name} lists, does not exist.")
+        state.update(read_weights_file(piece))
+    return state
 
 
-def _may_be_torchs(path: Path) -> bool:
-    """Return True if a file begins like one of torch: a zip archive or a pickle, or a tar archive before 2018."""
-    with path.open("rb") as file:
-        start = file.read(2)
-    return start == b"PK" or start[:1] == b"\x80" or tarfile.is_tarfile(path)
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"weights file {path} cannot be read as safetensors: {error}") from error
+    return state
 
 
-def _unwrapped(content: Any, path: Path) -> State:
-    while isinstance(content, Mapping):
-        tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-        inner = [key for key in _WRAPPERS if isinstance(content.get(key), Mapping)]
-        if not inner and tensors:
-            return tensors
-        if not inner:
-            break
-        content = content[inner[0]]
-    held = type(content).__name__
-    if isinstance(content, Mapping):
-        held = f"the keys {first_few(list(content), 5)}"
-    raise InputError(
-        f"weights file {path} holds no state dict (found {held}); expected tensors by name, alone or under one of "
-        f"{', '.join(_WRAPPERS)}."
+def _no_weights(content: Any, path: Path) -> InputError:
+    held = f"the keys {first_few(list(content), 5)}" if isinstance(content, dict) else type(content).__name__
+    return InputError(
+        f"weights file {path} holds no state dict (found {held}); expected tensors by name, alone or in a dict."
     )
 
 
-def _fitting(state: State, own: Mapping[str, Tensor]) -> State:
-    """Remove prefixes of wrappers, so that as many names as possible are those of the network."""
-    best, known = state, sum(name in own for name in state)
-    tried = [state]
-    for candidate in tried:  # the list grows during the loop, because prefixes may be nested
-        for prefix in _PREFIXES:
-            if any(name.startswith(prefix) for name in candidate):
-                # Tensors without the prefix stay, but must not replace a weight that has it.
-                others = {name: value for name, value in candidate.items() if not name.startswith(prefix)}
-                stripped = {n.removeprefix(prefix): v for n, v in candidate.items() if n.startswith(prefix)}
-                tried.append({**others, **stripped})
-                fits = sum(name in own for name in tried[-1])
-                if fits > known:
-                    best, known = tried[-1], fits
-        if len(tried) > 40:
-            break
-    return best
+def _check(chosen: WeightSet, own: Mapping[str, Tensor], path: Path) -> None:
+    """Raise InputError if the weights do not fit the network."""
+    _check_shapes(chosen, own, path)
+    missing, left_out = chosen.missing(own), list(chosen.left_out)
+    if missing:
+        raise InputError(
+            f"weights file {path} does not fit the network: {_listed(missing, len(own))} of the network's are missing"
+            + (f", and {_listed(left_out, chosen.size)} of the file's have no place" if left_out else "")
+            + ". Is it the same architecture, and are its layers called the same?"
+        )
 
 
-def _check_shapes(state: State, own: Mapping[str, Tensor], path: Path) -> None:
-    wrong = [name for name, value in state.items() if name in own and value.shape != own[name].shape]
+def _warn(chosen: WeightSet, others: Sequence[WeightSet], path: Path) -> None:
+    """Warn of several sets of weights, and of weights without a place in the network."""
+    if others:
+        shown = first_few([_key(found) for found in others])
+        warnings.warn(
+            f"weights file {path} holds {1 + len(others)} sets of weights for this network: {_key(chosen)} is taken. "
+            f"The others: {shown}. Choose with --weights-key (weights_key= in Python).",
+            UnderfireWarning,
+            stacklevel=5,
+        )
+    elsewhere = [f"{found.key}." for found in others if found.key]
+    left_out = [
+        name
+        for name, value in chosen.left_out.items()
+        if not _is_counter(value) and not any(name.startswith(leading) for leading in elsewhere)
+    ]
+    if left_out:
+        warnings.warn(
+            f"{_listed(left_out, chosen.size)} of the weights in {path} have no place in the network, and are left "
+            "out. If a normalisation is among them, give it with --mean and --std.",
+            UnderfireWarning,
+            stacklevel=5,
+        )
+
+
+def _is_counter(value: Tensor) -> bool:
+    """Return True for a single whole number, such as the number of models that an average is made of."""
+    return value.ndim == 0 and not value.is_floating_point()
+
+
+def _described(chosen: WeightSet, others: Sequence[WeightSet], path: Path) -> str:
+    leading = (
+        f"the names begin with {chosen.key!r}, which is taken off" if chosen.key else "the names are the network's"
+    )
+    more = f"; other sets of weights in the file: {first_few([_key(found) for found in others])}" if others else ""
+    return f"{path.name}: {leading}{more}"
+
+
+def _key(found: WeightSet) -> str:
+    return repr(found.key) if found.key else "the one without a leading name"
+
+
+def _check_shapes(chosen: WeightSet, own: Mapping[str, Tensor], path: Path) -> None:
+    state, wrong = chosen.state, chosen.misfits(own)
     if not wrong:
         return
     first = [f"{name} is {_shape(state[name])}, expected {_shape(own[name])}" for name in wrong[:3]]
@@ -142,7 +183,7 @@ def _check_shapes(state: State, own: Mapping[str, Tensor], path: Path) -> None:
             f"{there}, or have your file.py:function build it with {there}."
         )
     raise InputError(
-        f"weights file {path} has {len(wrong)} of {len(state)} weights in other shapes than the network: "
+        f"weights file {path} has {len(wrong)} of {chosen.size} weights in other shapes than the network: "
         f"{'; '.join(first)}. It looks like another architecture."
     )
 

@@ -1,0 +1,81 @@
+"""Explanations of why a network cannot be used, or fails on images."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
+
+from underfire.errors import ClassifierError
+
+_INTEGER = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
+"""The packages of torch with layers that compute with integers."""
+
+
+def check_weights(network: nn.Module) -> None:
+    """Check that attacks can compute with the weights of a network.
+
+    Raises:
+        ClassifierError: a layer computes with integers, or a weight has no values yet or is sparse.
+    """
+    for name, part in network.named_modules():
+        if type(part).__module__.startswith(_INTEGER):
+            raise ClassifierError(
+                f"module {name} ({type(part).__name__}) computes with integers, which have no gradient: the network is "
+                "quantized. Pass the network with float weights that was quantized."
+            )
+    for name, value in chain(network.named_parameters(), network.named_buffers()):
+        if isinstance(value, UninitializedParameter):
+            raise ClassifierError(
+                f"weight {name} has no shape yet, because its module is lazy: run the network once on an image, and "
+                "load its weights."
+            )
+        if value.is_meta:
+            raise ClassifierError(
+                f"weight {name} has no values: it is on the device 'meta'. Load the weights, with "
+                "network.to_empty(device='cpu') and network.load_state_dict(...)."
+            )
+        if value.layout is not torch.strided:
+            raise ClassifierError(
+                f"weight {name} is sparse ({value.layout}), and attacks need dense weights: convert it with to_dense()."
+            )
+
+
+def network_failure(network: nn.Module, images: Tensor, error: Exception) -> ClassifierError:
+    """Make an error that says why ``network`` fails on prepared images N x C x H x W.
+
+    The likely causes are tried: another order of the dimensions, other channels, too many images at once.
+    """
+    count, channels = images.shape[:2]
+    shape = " x ".join(map(str, images.shape[1:]))
+    fails = f"{type(network).__name__} fails on images of {shape} (channels x height x width)"
+    torchs = f"{type(error).__name__}: {error}"
+    if _runs(network, images.permute(0, 2, 3, 1)):
+        return ClassifierError(
+            f"{fails}, and takes images of height x width x channels ({torchs}). Expected a network for N x C x H x W: "
+            "wrap it in a module whose forward calls it with images.permute(0, 2, 3, 1)."
+        )
+    convolution = next((part for part in network.modules() if isinstance(part, nn.Conv2d)), None)
+    if convolution is not None and convolution.in_channels != channels:
+        return ClassifierError(
+            f"{fails}: its first convolution takes {convolution.in_channels} channels, and the images have {channels} "
+            f"({torchs}). Does the classifier say which channels it takes?"
+        )
+    if count > 1 and _runs(network, images[:1]):
+        return ClassifierError(
+            f"{fails} if there are {count} at once, and takes a single one ({torchs}). Expected a network for batches "
+            "of any size: wrap it in a module whose forward splits the batch."
+        )
+    return ClassifierError(f"{fails}: {torchs}. Does the classifier say which image_size and channels it takes?")
+
+
+def _runs(network: nn.Module, images: Tensor) -> bool:
+    """Return True if the network accepts these images."""
+    try:
+        with torch.no_grad():
+            network(images)
+    except Exception:
+        return False
+    return True
