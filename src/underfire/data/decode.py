@@ -7,6 +7,8 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from underfire.data.pixels import Picture
+from underfire.data.places import is_special
 from underfire.errors import UnreadableImageError
 
 # A fixed list, because Pillow looks at the content and not at the suffix: without the list, it would hand an EPS file
@@ -53,8 +55,15 @@ def decode_image(content: bytes, where: str) -> Image.Image:
     return image
 
 
+def decode_file(path: Path) -> Picture:
+    """Read and decode an image file. Raises ``UnreadableImageError`` if it cannot be read or decoded."""
+    return decode_image(read_bytes(path), str(path))
+
+
 def read_bytes(path: Path) -> bytes:
     """Return the content of an image file. Raises ``UnreadableImageError`` if it cannot be read."""
+    if is_special(path):
+        raise UnreadableImageError(f"{path} is a pipe, a device or a socket; expected a file.")
     try:
         return path.read_bytes()
     except FileNotFoundError as error:

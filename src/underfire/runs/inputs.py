@@ -16,6 +16,7 @@ from underfire.runs.selection import logits_of
 from underfire.settings import create, setting, to_values
 
 PANEL = "Details of the classifier that its source does not give"
+DATA_PANEL = "Details of the data that its files do not give"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class Inputs:
 
 def _own(help: str, metavar: str, **described: Any) -> Any:
     return setting(help, metavar, value=None, panel=PANEL, **described)
+
+
+def _of_data(help: str, metavar: str, **described: Any) -> Any:
+    return setting(help, metavar, value=None, panel=DATA_PANEL, **described)
 
 
 def _mean(text: str) -> tuple[float, ...]:
@@ -91,6 +96,22 @@ class InputSettings:
     classes: str | None = _own("The number of classes, or a text file with one class name per line.", "N")
     features: str | None = _own("Name of the module that puts out the last convolutional features: layer4.", "MODULE")
     class_map: str | None = _own("JSON or CSV file: the classifier's class for each class name of the data.", "FILE")
+    file_column: str | None = _of_data(
+        "The column that names the image files, in a table.", "NAME", default="one of the usual names"
+    )
+    label_column: str | None = _of_data(
+        "The column that holds the classes, in a table.", "NAME", default="one of the usual names"
+    )
+    split: str | None = _of_data("The part of the data to take, such as train, val or test.", "NAME")
+    class_level: int | None = _of_data(
+        "How many folders below DATA the class is named: 1 for DATA/class/image.", "N", kind=int, least=1
+    )
+    white: float | None = _of_data(
+        "The value of white in images of more than 8 bits, such as 4095 for 12 bits.",
+        "X",
+        kind=float,
+        default="by the values of the images",
+    )
 
     @classmethod
     def create(cls, **values: Any) -> Self:
@@ -131,13 +152,24 @@ class InputSettings:
         classifier.module.to(device)
         return classifier
 
+    def open_data(self) -> ImageData:
+        """Open the data, with labels in their own order. Errors as in ``underfire.data.open_data``."""
+        return open_data(
+            self.data,
+            file_column=self.file_column,
+            label_column=self.label_column,
+            split=self.split,
+            class_level=self.class_level,
+            white=self.white,
+        )
+
     def open(self, device: torch.device) -> Inputs:
         """Open the classifier on ``device``, and the data with labels in the classifier's order.
 
         Raises:
             UnderfireError: one of them cannot be opened, or the classes cannot be told apart; see the messages.
         """
-        data = open_data(self.data)
+        data = self.open_data()
         classifier = self.load_classifier(device)
         asked = Options(classes=self.classes).class_count
         classes = _class_count(classifier, data, asked)
