@@ -5,12 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 from underfire.data.dataset import ImageData
-from underfire.data.layouts import class_folders, parquet_shards, table_folder
+from underfire.data.layouts import (
+    cifar,
+    class_folders,
+    imagenet_devkit,
+    mnist,
+    npz,
+    parquet_shards,
+    saved_to_disk,
+    table_folder,
+)
 from underfire.data.layouts.layout import Layout
 from underfire.data.options import DataOptions
 from underfire.errors import InputError
 
 LAYOUTS: tuple[Layout, ...] = (
+    npz.LAYOUT,
+    saved_to_disk.LAYOUT,
+    mnist.LAYOUT,
+    cifar.LAYOUT,
+    imagenet_devkit.LAYOUT,
     parquet_shards.LAYOUT,
     table_folder.LAYOUT,
     class_folders.LAYOUT,
@@ -34,7 +48,7 @@ def open_path(path: Path, options: DataOptions) -> ImageData | None:
                     f"{useless[0]} is {getattr(options, useless[0])!r}, but {path} is {data.layout or layout.name}, "
                     "where that means nothing; leave it out."
                 )
-            data.layout = data.layout or layout.name
             data.white = options.white
+            data.layout = data.layout or layout.name
             return data
     return None
