@@ -85,6 +85,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "resize": st.integers(1, 999),
     "interpolation": TEXT,
     "channels": st.integers(),
+    "bounds": st.tuples(NUMBERS, NUMBERS),
+    "channel_order": TEXT,
     "classes": TEXT,
     "features": TEXT,
     "class_map": TEXT,

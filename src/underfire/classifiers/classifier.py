@@ -42,7 +42,7 @@ class Classifier(Pixels):
         std: the divisor after that, one value per channel.
         image_size: height and width that images are resized to, or the side of a square; None keeps their size.
         resizing: how images are resized: length of the short side before the crop, and filter.
-        channels: 1 or 3; if None, the number that the network's first convolution takes.
+        channels: 1 (grey), 3 (RGB) or more; if None, the number that the network's first convolution takes.
         class_names: one name per logit.
         features: name of the module whose output are the last convolutional features. They are found automatically in
             networks that pool or flatten them (ResNet, DenseNet, VGG, MobileNet, EfficientNet, ConvNeXt and similar).
@@ -164,9 +164,9 @@ def _checked(module: nn.Module) -> nn.Module:
 
 
 def first_channels(module: nn.Module) -> int:
-    """Return 1 if the first convolution of ``module`` takes one channel, else 3 (also if there is no convolution)."""
+    """Return the number of channels that the first convolution of ``module`` takes; 3 if there is no convolution."""
     convolution = next((part for part in module.modules() if isinstance(part, nn.Conv2d)), None)
-    return 1 if convolution is not None and convolution.in_channels == 1 else 3
+    return 3 if convolution is None else convolution.in_channels
 
 
 def _sides(size: Any) -> tuple[int, int] | None:
@@ -184,8 +184,8 @@ def _sides(size: Any) -> tuple[int, int] | None:
 
 
 def _check(mean: Sequence[float] | None, std: Sequence[float] | None, channels: int) -> None:
-    if channels not in (1, 3):
-        raise InputError(f"channels is {channels}; expected 1 (grey) or 3 (RGB).")
+    if not isinstance(channels, Integral) or channels < 1:
+        raise InputError(f"channels is {channels!r}; expected a positive whole number, such as 1 (grey) or 3 (RGB).")
     if (mean is None) != (std is None):
         raise InputError("mean and std come together: give both, or neither for a network that takes pixels in [0, 1].")
     if mean is None or std is None:

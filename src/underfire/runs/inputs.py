@@ -10,6 +10,7 @@ import torch
 
 from underfire.classifiers import Classifier, load
 from underfire.classifiers.sources import Options, parse_size, parse_values
+from underfire.classifiers.sources.conventions import parse_bounds
 from underfire.data import ImageData, in_classifier_order, open_data
 from underfire.errors import InputError
 from underfire.runs.selection import logits_of
@@ -93,6 +94,19 @@ class InputSettings:
     channels: int | None = _own(
         "Channels of the images, 1 or 3.", "N", kind=int, default="as many as the first convolution takes"
     )
+    bounds: tuple[float, float] | None = _own(
+        "The smallest and the largest pixel that the network takes: --bounds=-1,1 or 0,255. --mean and --std are in "
+        "these units, then.",
+        "LOW,HIGH",
+        default="0,1",
+        kind=tuple[float, float],
+        parse=parse_bounds,
+    )
+    channel_order: str | None = _own(
+        "The order of colours that the network takes: rgb, or bgr (blue before red, as OpenCV reads images).",
+        "ORDER",
+        default="rgb",
+    )
     classes: str | None = _own("The number of classes, or a text file with one class name per line.", "N")
     features: str | None = _own("Name of the module that puts out the last convolutional features: layer4.", "MODULE")
     class_map: str | None = _own("JSON or CSV file: the classifier's class for each class name of the data.", "FILE")
@@ -146,6 +160,8 @@ class InputSettings:
             resize=self.resize,
             interpolation=self.interpolation,
             channels=self.channels,
+            bounds=self.bounds,
+            channel_order=self.channel_order,
             classes=self.classes,
             features=self.features,
         )
