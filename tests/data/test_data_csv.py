@@ -118,16 +118,19 @@ def test_malformed_rows_name_their_line(table: Table, rows: str, message: str) -
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("file,cls", "no label column; expected one of label, class, target, found .*'cls'"),
+        ("file,cls", "no label column; expected one of label, class, target, .*, found .*'cls'.*--label-column NAME"),
         ("name,label", "no file column; expected one of file, filename, path, image"),
-        ("file;label", "no file column; .* separated by commas"),
+        ("file|label", "no file column; .* separated by commas"),
         ("file,label,label", "2 columns are called 'label'"),
         ("", "no file column"),
     ],
 )
 def test_headers_without_the_columns(table: Table, header: str, message: str) -> None:
+    rows = (
+        "" if not header else "a.png\n" if "|" in header else "a.png,0\n" if header.count(",") == 1 else "a.png,0,0\n"
+    )
     with pytest.raises(DataError, match=f"line 1: {message}"):
-        CsvData(table(header + "\na.png,0\n"))
+        CsvData(table(header + "\n" + rows))
 
 
 def test_files_that_are_not_csv(tmp_path: Path) -> None:

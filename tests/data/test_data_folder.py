@@ -198,8 +198,8 @@ def test_arguments_are_checked_by_the_call(tmp_path: Path, write_image: WriteIma
         data.batches(None, 3, 1, [0, 1])
     with pytest.raises(InputError, match="indices hold -1"):
         data.load(indices=[-1])
-    with pytest.raises(InputError, match="channels is 2"):
-        data.batches(None, 2, 1)
+    with pytest.raises(InputError, match="channels is 0"):
+        data.batches(None, 0, 1)
     for index in (-1, 1):
         with pytest.raises(IndexError):
             data.record(index)

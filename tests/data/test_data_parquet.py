@@ -120,7 +120,7 @@ def test_unreadable_rows_are_skipped_and_named(tmp_path: Path) -> None:
         ([0, -1], None, "row 1 of .* label -1 is negative"),
         ([0, 2], named(["cat", "dog"]), "row 1 of .* label 2 has no class name; expected 0 to 1"),
         ([0, 10**9], None, "row 1 of .* label 1000000000 is too large for a class number"),
-        (["cat", "dog"], None, "column 'label' of .* is of type string; expected integers"),
+        (["cat", ""], None, "row 1 of .* has no label"),
         ([0.0, 1.0], None, "is of type double; expected integers"),
     ],
 )

@@ -142,9 +142,9 @@ def test_missing_paths_suggest_similar_names(
 def test_files_of_another_kind(tmp_path: Path, write_image: WriteImage) -> None:
     with pytest.raises(DataError, match=r"is one image, .*put it into root/class/ .*underfire explain --data"):
         open_data(write_image("1.png"))
-    (tmp_path / "a.npz").touch()
+    (tmp_path / "a.h5").touch()
     with pytest.raises(DataError, match="file of an unknown kind"):
-        open_data(tmp_path / "a.npz")
+        open_data(tmp_path / "a.h5")
 
 
 def test_names_that_no_file_can_have() -> None:

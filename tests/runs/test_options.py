@@ -89,7 +89,12 @@ WORDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"resize": 60, "interpolation": "bicubic", "channels": 3, "classes": "12"},
         {"resize": 60, "interpolation": "bicubic", "channels": 3, "classes": "12"},
     ),
+    ({"bounds": "0,255", "channel_order": "bgr"}, {"bounds": (0.0, 255.0), "channel_order": "bgr"}),
     ({"features": "layer4", "class_map": "map.json"}, {"features": "layer4", "class_map": "map.json"}),
+    (
+        {"file_column": "scan", "label_column": "finding", "split": "val", "class_level": "2", "white": "4095"},
+        {"file_column": "scan", "label_column": "finding", "split": "val", "class_level": 2, "white": 4095.0},
+    ),
 ]
 """Words of the command line, and the settings that they stand for. OWN stands for the user's file."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -124,15 +125,17 @@ def run_check(
 
     try:
         tell("opening classifier and data")
-        inputs, warned = _open(config, device)
-        tell("reading images")
-        batch = _batch(inputs, count)
+        with _noted() as warned:
+            inputs = config.open(device)
+            tell("reading images")
+            batch = _batch(inputs, count)
         tell("classifying images")
         logits = logits_of(inputs.classifier, batch.images)
     except ClassifierError as error:
         return result(CheckLine("output", "problem", str(error)))
     classifier, labels, classes = inputs.classifier, batch.labels, logits.shape[1]
     lines += [CheckLine("source", "hint", text) for text in warned]
+    lines.append(_data(inputs.data, batch))
     lines += [CheckLine("weights", "good", text) for text in classifier.notes]
     lines.append(_preparation(classifier))
     if int(labels.max()) >= classes:
@@ -156,12 +159,14 @@ def run_check(
     return result(trials=trials)
 
 
-def _open(config: InputSettings, device: torch.device) -> tuple[Inputs, list[str]]:
-    """Open classifier and data, and collect our own warnings about them."""
+@contextmanager
+def _noted() -> Iterator[list[str]]:
+    """Collect our own warnings of the block."""
+    texts: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UnderfireWarning)
-        inputs = config.open(device)
-    return inputs, [str(warning.message) for warning in caught if issubclass(warning.category, UnderfireWarning)]
+        yield texts
+    texts += [str(warning.message) for warning in caught if issubclass(warning.category, UnderfireWarning)]
 
 
 def _batch(inputs: Inputs, count: int) -> Batch:
@@ -172,6 +177,16 @@ def _batch(inputs: Inputs, count: int) -> Batch:
     if not batch.records:
         raise DataError(f"none of {len(chosen)} images of {data.name!r} can be read: {batch.unreadable[0][1]}")
     return batch
+
+
+def _data(data: ImageData, batch: Batch) -> CheckLine:
+    """Name the layout of the data, and the images that cannot be read."""
+    text, left = data.describe(), batch.unreadable
+    details = {"layout": data.layout, "images": len(data), "unreadable": len(left)}
+    if not left:
+        return CheckLine("data", "good", text, details)
+    total = len(left) + len(batch.records)
+    return CheckLine("data", "hint", f"{text}; {len(left)} of {total} cannot be read: {left[0][1]}", details)
 
 
 def _preparation(classifier: Classifier) -> CheckLine:

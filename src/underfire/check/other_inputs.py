@@ -84,7 +84,9 @@ def _changes(classifier: Classifier) -> dict[str, Callable[[Tensor], Tensor]]:
     level, zero = ",".join(["0.0039216"] * classifier.channels), ",".join(["0"] * classifier.channels)
     changes[f"pixels in 0..255: --mean {zero} --std {level}"] = lambda images: images * 255
     if classifier.channels == 3:
-        changes["blue before red (BGR), as OpenCV reads images"] = lambda images: classifier.normalise(images).flip(1)
+        changes["blue before red, as OpenCV reads images: --channel-order bgr"] = lambda images: classifier.normalise(
+            images
+        ).flip(1)
     return changes
 
 

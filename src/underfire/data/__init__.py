@@ -2,8 +2,9 @@
 
 from underfire.data.builtin import Digits
 from underfire.data.class_map import read_class_map
+from underfire.data.csv_data import CsvData
 from underfire.data.dataset import Batch, ImageData, Record
-from underfire.data.folder import CsvData, FolderData
+from underfire.data.folder import FolderData
 from underfire.data.parquet import ParquetData
 from underfire.data.prepare import prepare
 from underfire.data.relabelled import RelabelledData, in_classifier_order

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ _LAYOUTS = (
 
 
 def fold(name: str) -> str:
-    """Reduce a name for comparison: case, spaces, underscores and hyphens do not count."""
-    return "".join(name.casefold().replace("_", " ").replace("-", " ").split())
+    """Reduce a name for comparison: case, spaces, underscores, hyphens and the form of Unicode do not count."""
+    return "".join(unicodedata.normalize("NFC", name).casefold().replace("_", " ").replace("-", " ").split())
 
 
 def read_class_map(path: str | Path, classes: Sequence[str] | None = None) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +13,14 @@ from PIL import Image
 from torch import Tensor
 
 from underfire.arguments import check_at_least
+from underfire.data.pixels import Picture, bits_of, highest, is_deep
 from underfire.data.prepare import check_format, prepare
 from underfire.data.resizing import DEFAULT_RESIZING, Resizing
-from underfire.errors import DataError, InputError, UnreadableImageError
+from underfire.data.sampling import evenly_spaced
+from underfire.errors import DataError, InputError, UnderfireWarning, UnreadableImageError
+
+_LOOKED_AT = 32
+"""Images that are looked at to find the value of white of a data set."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +63,15 @@ class ImageData(ABC):
     Attributes:
         name: a short name for tables.
         class_names: one name per class; a label is a position in this tuple.
+        layout: the layout of the files in a few words, such as "HAM10000 metadata"; empty if there is none.
+        white: the value of white in images with more than 8 bits; None if nobody has said it yet (see
+            ``white_level``).
     """
 
     name: str
     class_names: tuple[str, ...]
+    layout: str = ""
+    white: float | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -70,8 +81,12 @@ class ImageData(ABC):
         """Return the record at ``index``. Raises ``IndexError`` outside of 0 .. len - 1."""
 
     @abstractmethod
-    def read(self, index: int) -> Image.Image:
-        """Return the decoded image. Raises ``UnreadableImageError`` if it cannot be decoded."""
+    def read(self, index: int) -> Picture:
+        """Return the decoded image: Pillow's, or an array H x W x C if Pillow has no mode for it.
+
+        Raises:
+            UnreadableImageError: it cannot be decoded.
+        """
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -79,6 +94,49 @@ class ImageData(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {len(self)} images, {len(self.class_names)} classes)"
+
+    def describe(self) -> str:
+        """Describe the data set in one line: layout, number of classes and images."""
+        count = f"{len(self.class_names)} classes" if len(self.class_names) != 1 else "1 class"
+        return f"{self.layout or self.name}, {count}, {len(self)} images"
+
+    def used_labels(self) -> set[int]:
+        """Return the labels that at least one image has."""
+        return {self.record(index).label for index in range(len(self))}
+
+    def white_level(self) -> float | None:
+        """Return the value of white in images with 16 bits; None for 65535, the largest value.
+
+        If ``white`` is not set, it is decided by the largest value of a few images over the whole data set: scanners
+        often store 10, 12 or 14 bits in files of 16 bits, whose images would be nearly black. Warns, if it is so.
+        """
+        if self.white is None:
+            peak = 0.0
+            for index in evenly_spaced(len(self), _LOOKED_AT):
+                try:
+                    picture = self.read(index)
+                except UnreadableImageError:
+                    continue
+                peak = max(peak, highest(picture) if is_deep(picture) else 0.0)
+            bits = bits_of(peak)
+            self.white = float(2**bits - 1) if peak > 0 else 65535.0
+            if self.white < 65535:
+                warnings.warn(
+                    f"the 16-bit images of {self.name!r} have values up to {peak:g} only: they are taken for {bits} "
+                    f"bits with white at {self.white:g}. If white is another value, say so with --white (65535 for "
+                    "16 bits).",
+                    UnderfireWarning,
+                    stacklevel=2,
+                )
+        return self.white
+
+    def prepared(
+        self, index: int, size: tuple[int, int] | None, channels: int, resizing: Resizing = DEFAULT_RESIZING
+    ) -> Tensor:
+        """Read and prepare one image; see ``prepare``. Raises ``UnreadableImageError`` if it cannot be used."""
+        picture = self.read(index)
+        white = self.white_level() if is_deep(picture) else self.white
+        return prepare(picture, size, channels, resizing, white=white)
 
     def batches(
         self,
@@ -92,7 +150,7 @@ class ImageData(ABC):
 
         Args:
             size: height and width of the prepared images; None keeps the sizes of the images.
-            channels: 1 or 3.
+            channels: 1 (grey), 3 (RGB), or the number of bands.
             batch_size: images per batch. The last batch may be smaller, and so may a batch with unreadable images.
             indices: the images to read, in this order; if None, all images.
             resizing: the method of resizing to ``size``.
@@ -126,7 +184,7 @@ class ImageData(ABC):
             for index in chosen[begin : begin + batch_size]:
                 record = self.record(index)
                 try:
-                    image = prepare(self.read(index), size, channels, resizing)
+                    image = self.prepared(index, size, channels, resizing)
                 except UnreadableImageError as error:
                     unreadable.append((record.path, str(error)))
                     continue

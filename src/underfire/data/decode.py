@@ -7,6 +7,9 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from underfire.data import decode_arrays, dicom
+from underfire.data.pixels import Picture
+from underfire.data.places import is_special
 from underfire.errors import UnreadableImageError
 
 # A fixed list, because Pillow looks at the content and not at the suffix: without the list, it would hand an EPS file
@@ -22,14 +25,15 @@ _SUFFIXES = {
     "JPEG2000": (".jp2", ".j2k"),
 }
 
-IMAGE_SUFFIXES = frozenset(suffix for suffixes in _SUFFIXES.values() for suffix in suffixes)
+IMAGE_SUFFIXES = frozenset((".npy", *dicom.SUFFIXES, *(each for suffixes in _SUFFIXES.values() for each in suffixes)))
 
 
-def decode_image(content: bytes, where: str) -> Image.Image:
+def decode_image(content: bytes, where: str) -> Picture:
     """Decode an image with its metadata. Of several frames, take the first.
 
     Args:
-        content: a file in one of the formats JPEG, PNG, WebP, BMP, GIF, TIFF, PPM or JPEG 2000.
+        content: a file in one of the formats JPEG, PNG, WebP, BMP, GIF, TIFF, PPM, JPEG 2000, NumPy's .npy, or DICOM
+            (if pydicom is installed; TIFF files of many bands need tifffile).
         where: the name of the image in error messages, such as its path.
 
     Raises:
@@ -38,12 +42,18 @@ def decode_image(content: bytes, where: str) -> Image.Image:
     """
     if not content:
         raise UnreadableImageError(f"{where} is empty: it holds no bytes of an image.")
+    if decode_arrays.is_npy(content):
+        return decode_arrays.decode_npy(content, where)
+    if dicom.is_dicom(content):
+        return dicom.decode_dicom(content, where)
     try:
         image: Image.Image = Image.open(io.BytesIO(content), formats=list(_SUFFIXES))
         image.load()
     except MemoryError:
         raise
     except UnidentifiedImageError as error:
+        if decode_arrays.is_tiff(content):
+            return decode_arrays.decode_tiff(content, where)
         # Pillow's message contains the address of the buffer, which differs in every run.
         raise UnreadableImageError(
             f"{where} is not an image that can be read: it is broken, or none of {', '.join(_SUFFIXES)}."
@@ -53,8 +63,15 @@ def decode_image(content: bytes, where: str) -> Image.Image:
     return image
 
 
+def decode_file(path: Path) -> Picture:
+    """Read and decode an image file. Raises ``UnreadableImageError`` if it cannot be read or decoded."""
+    return decode_image(read_bytes(path), str(path))
+
+
 def read_bytes(path: Path) -> bytes:
     """Return the content of an image file. Raises ``UnreadableImageError`` if it cannot be read."""
+    if is_special(path):
+        raise UnreadableImageError(f"{path} is a pipe, a device or a socket; expected a file.")
     try:
         return path.read_bytes()
     except FileNotFoundError as error:

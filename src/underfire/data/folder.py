@@ -1,135 +1,120 @@
-"""Image files: in a folder with one subfolder per class, or named by a CSV file with labels."""
+"""A folder with one subfolder of images per class."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
-
-from PIL import Image
+from pathlib import Path, PurePosixPath
 
 from underfire.data.classes import in_order
-from underfire.data.dataset import ImageData, Record
-from underfire.data.decode import IMAGE_SUFFIXES, decode_image, read_bytes
-from underfire.data.labels_csv import read_labels_csv
-from underfire.errors import DataError, UnderfireWarning
+from underfire.data.decode import IMAGE_SUFFIXES
+from underfire.data.file_data import FileData
+from underfire.data.places import files_below, subfolders
+from underfire.data.splits import is_split, named_split
+from underfire.errors import DataError, InputError, UnderfireWarning
 from underfire.text import first_few
 
 
-class _FileData(ImageData):
-    """Image files below one folder. An id is the path relative to the folder, with ``/`` on every system."""
-
-    def __init__(self, name: str, root: Path, files: Sequence[tuple[str, int]], names: Sequence[str]) -> None:
-        self.name = name
-        self.root = root
-        self.class_names = tuple(names)
-        self._files = list(files)
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def record(self, index: int) -> Record:
-        image_id, label = self._files[self._checked(index)]
-        return Record(image_id, str(self.root / image_id), label)
-
-    def read(self, index: int) -> Image.Image:
-        path = Path(self.record(index).path)
-        return decode_image(read_bytes(path), str(path))
-
-    def fingerprint(self) -> str:
-        """Return a SHA-256 over the class names and each image's relative path, label, size and content, in order."""
-        digest = hashlib.sha256(repr(self.class_names).encode("utf-8", "backslashreplace"))
-        for image_id, label in self._files:
-            try:
-                with (self.root / image_id).open("rb") as file:
-                    size = str(os.fstat(file.fileno()).st_size)
-                    content = hashlib.file_digest(file, "sha256").hexdigest()
-            except (OSError, ValueError):
-                size, content = "", "unreadable"
-            digest.update(repr((image_id, label, size, content)).encode("utf-8", "backslashreplace"))
-        return digest.hexdigest()
-
-
-class FolderData(_FileData):
-    """A folder with one subfolder per class (``root/class/**/image``).
+class FolderData(FileData):
+    """A folder with one subfolder per class (``root/class/image``).
 
     A label is the position of the subfolder in sorted order, by value if all names of subfolders are numbers.
     Subfolders without images count too, with a warning. Images are sorted by class, then by path. Left out are names
-    that begin with a dot, files that are not images, and files directly in the root. Links to folders are followed for
-    the root and the class folders only.
+    that begin with a dot, folders of systems such as ``__MACOSX``, files that are not images, pipes and devices, and
+    files directly in the root. Links to folders are followed for the root and the class folders only.
 
     Args:
         root: the folder.
+        class_level: the number of folders from the root to the folder that names the class: 1 for
+            ``root/class/**/image``, 2 for ``root/*/class/**/image``. If None, it is 1, if that is without doubt.
+        split: the subfolder to take as root, such as ``val``, if the subfolders are splits.
 
     Raises:
-        DataError: the folder does not exist, has no subfolders or no images in them, or cannot be listed.
+        DataError: the folder does not exist, has no subfolders or no images in them, or cannot be listed. Or the
+            subfolders look like splits or other groups and not like classes.
+        InputError: there is no such split.
     """
 
-    def __init__(self, root: str | Path) -> None:
+    layout = "a folder per class"
+
+    def __init__(self, root: str | Path, class_level: int | None = None, split: str | None = None) -> None:
         root = Path(root)
         if not root.is_dir():
             problem = "is not a folder" if root.exists() else "does not exist"
             raise DataError(f"{root} {problem}; expected a folder with images in root/class/image.")
-        names = class_folders(root)
-        files = [(path, label) for label, name in enumerate(names) for path in _images(root, name)]
-        if not files:
-            found = f"no images in its subfolders {first_few(names)}" if names else "no subfolders"
+        if split is not None:
+            root = root / named_split(split, subfolders(root), str(root))
+        names = subfolders(root)
+        paths = [PurePosixPath(path) for name in names for path in _images(root, name)]
+        if not paths:
+            found = f"no images in its subfolders {first_few(list(in_order(names)))}" if names else "no subfolders"
             raise DataError(
                 f"{root} has {found}; expected images in root/class/image, with one of the "
                 f"suffixes {', '.join(sorted(IMAGE_SUFFIXES))}."
             )
-        empty = sorted(set(range(len(names))) - {label for _, label in files})
+        if class_level is None:
+            _check_first_level(root, paths)
+        classes = names if class_level in (None, 1) else _names_at(root, paths, class_level)
+        ordered = in_order(classes)
+        level, label = (class_level or 1) - 1, {name: place for place, name in enumerate(ordered)}
+        files = sorted((label[path.parts[level]], path.as_posix()) for path in paths)
+        empty = sorted(set(range(len(ordered))) - {place for place, _ in files})
         if empty:
             warnings.warn(
-                f"{len(empty)} of the {len(names)} subfolders of {root} hold no images; they still count as classes: "
-                f"{first_few([names[label] for label in empty])}.",
+                f"{len(empty)} of the {len(ordered)} subfolders of {root} hold no images: "
+                f"{first_few([ordered[place] for place in empty])}. They count as classes, unless the classifier has "
+                "no such class.",
                 UnderfireWarning,
                 stacklevel=2,
             )
-        super().__init__(root.resolve().name, root, files, names)
-
-
-class CsvData(_FileData):
-    """Images and labels from a CSV file with a header. The CSV file lies in the images' folder or above it.
-
-    Args:
-        path: the CSV file, in UTF-8 and separated by commas. The image files, relative to the CSV's folder, are in the
-            column ``file``, else ``filename``, ``path`` or ``image``. The classes are in the column ``label``, else
-            ``class`` or ``target``: integers from 0, which are the labels, or names, which are numbered in sorted
-            order. Other columns and blank lines are ignored. Image files are opened later, when they are read.
-
-    Raises:
-        DataError: the CSV file is missing, empty or malformed, or names a file twice or outside of its folder. The
-            message gives the line.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        files, names = read_labels_csv(self.path)
-        super().__init__(self.path.stem, self.path.parent, files, names)
-
-
-def class_folders(root: Path) -> tuple[str, ...]:
-    """List the folders in ``root`` in the order of their labels, without names that begin with a dot."""
-    try:
-        return in_order(item.name for item in root.iterdir() if item.is_dir() and not item.name.startswith("."))
-    except OSError as error:
-        raise DataError(f"{root} cannot be listed: {error}") from error
+        super().__init__(root.resolve().name, root, [(path, place) for place, path in files], ordered)
+        if class_level not in (None, 1):
+            self.layout = f"a folder per class, {class_level} folders below the root"
+        elif self.class_names == tuple(map(str, range(1000))):
+            self.layout = "1000 numbered folders, as in ImageNetV2"
 
 
 def _images(root: Path, class_name: str) -> list[str]:
     """List the images below a class folder: POSIX paths relative to the root, sorted."""
+    return sorted(
+        path.relative_to(root).as_posix()
+        for path in files_below(root / class_name)
+        if path.suffix.lower() in IMAGE_SUFFIXES
+    )
 
-    def refuse(error: OSError) -> None:  # os.walk would skip the folder silently
-        raise DataError(f"{error.filename} cannot be listed: {error}") from error
 
-    found = []
-    for folder, subfolders, files in os.walk(root / class_name, onerror=refuse):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        for name in files:
-            path = Path(folder, name)
-            if not name.startswith(".") and path.suffix.lower() in IMAGE_SUFFIXES:
-                found.append(path.relative_to(root).as_posix())
-    return sorted(found)
+def _check_first_level(root: Path, paths: Sequence[PurePosixPath]) -> None:
+    """Raise DataError if the subfolders of ``root`` look like splits or other groups, and not like classes."""
+    groups: dict[str, set[str]] = {}
+    for path in paths:
+        groups.setdefault(path.parts[0], set()).add(path.parts[1] if len(path.parts) > 2 else "")
+    inner = sorted(set().union(*groups.values()) - {""})
+    names = list(in_order(groups))
+    splits = all(map(is_split, names))
+    if splits and (inner or len(names) > 1):
+        choice = " or ".join(str(root / name) for name in names)
+        labels = "" if inner else " There are no folders of classes in them: a table of labels may be missing."
+        raise DataError(
+            f"{root} holds the splits {', '.join(names)}, and not classes: give the path of one ({choice}), or "
+            f"--split {names[-1]}. If they are classes: --class-level 1.{labels}"
+        )
+    direct = any("" in found for found in groups.values())
+    if direct or all(len(found) == 1 for found in groups.values()):
+        return
+    raise DataError(
+        f"the images of {root} lie deeper than one folder, and it is not certain which folders are the classes: "
+        f"{first_few([repr(name) for name in names])}, or the folders in them: "
+        f"{first_few([repr(name) for name in inner])}? Say it with --class-level 1 for the first, --class-level 2 for "
+        f"the second, or give the path of one of the first: {root / names[0]}."
+    )
+
+
+def _names_at(root: Path, paths: Sequence[PurePosixPath], level: int) -> set[str]:
+    """Return the names of the folders at ``level``. Raises InputError if an image lies above it."""
+    shallow = next((path for path in paths if len(path.parts) <= level), None)
+    if shallow is not None:
+        raise InputError(
+            f"class_level is {level}, but {root / shallow} lies {len(shallow.parts) - 1} folders below {root}; "
+            f"expected at most {min(len(path.parts) for path in paths) - 1}."
+        )
+    return {path.parts[level - 1] for path in paths}

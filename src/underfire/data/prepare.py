@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from PIL import ExifTags, Image
 from torch import Tensor
 
+from underfire.data.pixels import Picture
 from underfire.data.resizing import DEFAULT_RESIZING, Resizing
 from underfire.errors import InputError, UnreadableImageError
 
@@ -24,13 +25,18 @@ _UPRIGHT = {
 }
 
 
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+"""Pillow's mode for each number of channels."""
+
+
 def prepare(
-    image: Image.Image,
+    image: Picture,
     size: tuple[int, int] | None,
     channels: int,
     resizing: Resizing = DEFAULT_RESIZING,
     *,
     behind: Literal["white", "black"] = "white",
+    white: float | None = None,
 ) -> Tensor:
     """Turn an image upright, convert its channels, resize it by its short side, and crop it to the centre.
 
@@ -38,14 +44,16 @@ def prepare(
     may begin between two pixels. An image that already has the size keeps its pixels exactly.
 
     Args:
-        image: any PIL image; it is not changed. EXIF rotation is applied. Transparent images are laid over a
-            background. 16-bit grey is scaled by 1/257. CMYK and similar modes are converted by Pillow, without colour
-            profiles. RGB becomes grey by ITU-R 601. Float images are in [0, 1] if no value is larger than 1, else in
-            [0, 255]; 32-bit integers are in [0, 255] if no value is larger than 255, else in [0, 65535].
+        image: any PIL image, or an array H x W x C of bands; it is not changed. EXIF rotation is applied. Transparent
+            images are laid over a background. 16-bit grey is scaled by 1/257. CMYK and similar modes are converted by
+            Pillow, without colour profiles. RGB becomes grey by ITU-R 601. Float images are in [0, 1] if no value is
+            larger than 1, else in [0, 255]; 32-bit integers are in [0, 255] if no value is larger than 255, else in
+            [0, 65535].
         size: height and width; None keeps the size of the image.
-        channels: 1 (grey) or 3 (RGB).
+        channels: 1 (grey), 3 (RGB), 4 (RGB and opacity), or the number of bands. Bands are not converted.
         resizing: the method of resizing to ``size``.
-        behind: the colour of the background behind transparent images.
+        behind: the colour of the background behind transparent images; not with 2 or 4 channels, as opacity is one.
+        white: the value of white in images with more than 8 bits, instead of the ranges above.
 
     Returns:
         uint8 tensor C x H x W. Prepared images are 8-bit, so an attack starts from an image that can be saved.
@@ -55,22 +63,51 @@ def prepare(
         UnreadableImageError: the image has no pixels, or values outside of all ranges above.
     """
     check_format(size, channels)
+    if isinstance(image, np.ndarray):
+        return _bands(image, size, channels, resizing, white)
     if 0 in image.size:
         raise UnreadableImageError(f"the image has no pixels: it is {image.width} wide, {image.height} high.")
-    image = _without_transparency(_eight_bit(_upright(image), image.format, behind), behind)
-    if image.mode == "LAB" and channels == 1:  # Pillow goes from LAB to RGB only
+    if channels not in _MODES:
+        raise UnreadableImageError(
+            f"the image has {len(image.getbands())} channels, and the classifier takes {channels}: expected .npy or "
+            "TIFF files with as many bands."
+        )
+    image = _eight_bit(_upright(image), image.format, behind, white)
+    if channels in (1, 3):
+        image = _without_transparency(image, behind)
+    if image.mode == "LAB" and channels != 3:  # Pillow goes from LAB to RGB only
         image = image.convert("RGB")
-    image = image.convert("L" if channels == 1 else "RGB")
+    image = image.convert(_MODES[channels])
     if size is not None:
         image = resizing.apply(image, size)
     pixels = torch.from_numpy(np.array(image, dtype=np.uint8))
     return pixels.unsqueeze(0) if channels == 1 else pixels.permute(2, 0, 1).contiguous()
 
 
+def _bands(
+    values: np.ndarray[Any, Any], size: tuple[int, int] | None, channels: int, resizing: Resizing, white: float | None
+) -> Tensor:
+    """Prepare an array H x W x C, band by band."""
+    if 0 in values.shape:
+        raise UnreadableImageError(f"the image has no pixels: its shape is {values.shape}.")
+    if values.shape[2] != channels:
+        raise UnreadableImageError(
+            f"the image has {values.shape[2]} channels, and the classifier takes {channels}: expected images with as "
+            "many, or a classifier for as many (--channels says how many it takes)."
+        )
+    if values.dtype != np.uint8:
+        known = white or (65535.0 if values.dtype == np.uint16 else None)
+        values = _levels(values.astype(np.float64), known, f"array of {values.dtype}")
+    bands = [Image.fromarray(np.ascontiguousarray(values[..., band])) for band in range(channels)]
+    if size is not None:
+        bands = [resizing.apply(band, size) for band in bands]
+    return torch.stack([torch.from_numpy(np.array(band, dtype=np.uint8)) for band in bands])
+
+
 def check_format(size: tuple[int, int] | None, channels: int) -> None:
-    """Raise ``InputError`` unless ``size`` is None or a (height, width), and ``channels`` 1 or 3."""
-    if channels not in (1, 3):
-        raise InputError(f"channels is {channels!r}; expected 1 (grey) or 3 (RGB).")
+    """Raise ``InputError`` unless ``size`` is None or a (height, width), and ``channels`` is at least 1."""
+    if not isinstance(channels, Integral) or isinstance(channels, bool) or channels < 1:
+        raise InputError(f"channels is {channels!r}; expected 1 (grey), 3 (RGB), or the number of bands.")
     if size is not None and not (
         isinstance(size, tuple | list)
         and len(size) == 2
@@ -89,28 +126,35 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if method is None else image.transpose(method)
 
 
-def _eight_bit(image: Image.Image, decoded_from: str | None, behind: str) -> Image.Image:
+def _eight_bit(image: Image.Image, decoded_from: str | None, behind: str, white: float | None) -> Image.Image:
     """Scale images with more than 8 bits per channel to 8 bits; return other images unchanged."""
     if image.mode != "F" and not image.mode.startswith("I"):
         return image
     values = np.asarray(image, dtype=np.float64)
-    low, high = float(values.min()), float(values.max())
-    if image.mode == "F":
-        white = 1.0 if high <= 1 + 1e-6 else 255.0
-    elif image.mode == "I" and decoded_from not in ("PNG", "PPM"):
-        white = 255.0 if high <= 255 else 65535.0
-    else:  # the file says 16 bits; a dark image may still have no value above 255
-        white = 65535.0
-    if not (low >= 0 and high <= white * (1 + 1e-6)):  # written so that NaN fails
-        raise UnreadableImageError(
-            f"the values of the image (mode {image.mode}) range over [{low:g}, {high:g}]; expected pixels in "
-            f"[0, {white:g}]: it looks like a measurement and not like a picture; scale it to 8 bits first."
-        )
-    levels = (values * (255.0 / white)).round().clip(0, 255).astype(np.uint8)
+    if white is None and image.mode != "F":
+        # If the file says 16 bits, a dark image may still have no value above 255.
+        known_bits = image.mode != "I" or decoded_from in ("PNG", "PPM")
+        white = 65535.0 if known_bits or float(values.max()) > 255 else 255.0
+    levels = _levels(values, white, f"mode {image.mode}")
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
         levels[values == transparent] = 255 if behind == "white" else 0
     return Image.fromarray(levels)
+
+
+def _levels(values: np.ndarray[Any, Any], white: float | None, kind: str) -> np.ndarray[Any, Any]:
+    """Scale float64 values from [0, white] to 8-bit levels. If ``white`` is None, it is 1 or 255, as the values say."""
+    low, high = float(values.min()), float(values.max())
+    white = white or (1.0 if high <= 1 + 1e-6 else 255.0)
+    if not (low >= 0 and high <= white * (1 + 1e-6)):  # written so that NaN fails
+        deeper = low >= 0 and high < float("inf")
+        cause = f"give the value of white with --white {high:g} or more, or " if deeper else ""
+        raise UnreadableImageError(
+            f"the values of the image ({kind}) range over [{low:g}, {high:g}]; expected pixels in "
+            f"[0, {white:g}]: it looks like a measurement and not like a picture; {cause}scale it to 8 bits first."
+        )
+    levels: np.ndarray[Any, Any] = (values * (255.0 / white)).round().clip(0, 255).astype(np.uint8)
+    return levels
 
 
 def _without_transparency(image: Image.Image, behind: str) -> Image.Image:

@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image
 from torch import Tensor
 
 from underfire.data.class_map import fold, read_class_map
 from underfire.data.classes import is_number
 from underfire.data.dataset import ImageData, Record
+from underfire.data.pixels import Picture
 from underfire.errors import InputError, UnderfireWarning
 from underfire.text import first_few
 
@@ -32,7 +32,7 @@ class RelabelledData(ImageData):
 
     def __init__(self, data: ImageData, labels: Sequence[int], class_names: Sequence[str]) -> None:
         self.data = data
-        self.name = data.name
+        self.name, self.layout, self.white = data.name, data.layout, data.white
         self.labels = tuple(labels)
         self.class_names = tuple(class_names)
 
@@ -43,8 +43,17 @@ class RelabelledData(ImageData):
         record = self.data.record(index)
         return Record(record.image_id, record.path, self.labels[record.label])
 
-    def read(self, index: int) -> Image.Image:
+    def read(self, index: int) -> Picture:
         return self.data.read(index)
+
+    def describe(self) -> str:
+        return self.data.describe()
+
+    def white_level(self) -> float | None:
+        return self.data.white_level()
+
+    def used_labels(self) -> set[int]:
+        return {self.labels[label] for label in self.data.used_labels()}
 
     def mask(self, index: int) -> Tensor | None:
         return self.data.mask(index)
@@ -61,6 +70,8 @@ def in_classifier_order(
     The class names of ``data`` are looked up in ``class_map`` or, without one, in ``imagenet_class_index.json`` in the
     data's folder and among the classifier's ``class_names``. Case, spaces, underscores and hyphens do not count. A name
     such as "tench, Tinca tinca" is also found by each of its parts. Names that are numbers are class numbers.
+
+    Classes of ``data`` without images take no number, if the classifier has no class of their name.
 
     Warns if no name is found; then the data's classes are assumed to be in the classifier's order.
 
@@ -79,12 +90,16 @@ def in_classifier_order(
     count = len(class_names) if class_names else count
     if class_map is not None:
         known = _among(class_names) | read_class_map(class_map, class_names)
+        data = _without_empty_classes(data, known, count)
         return _apply(data, _look_up(data, known, f"class map {class_map}"), class_names, count)
     if _same_names(data.class_names, class_names):
         return data
     if all(map(is_number, data.class_names)):
         return _by_number(data, class_names, count)
     known = _index_beside(data, count) | _among(class_names)
+    data = _without_empty_classes(data, known, count)
+    if _same_names(data.class_names, class_names):
+        return data
     if any(fold(name) in known for name in data.class_names):
         return _apply(data, _look_up(data, known, "the classifier's class names"), class_names, count)
     if class_names:
@@ -96,6 +111,20 @@ def in_classifier_order(
             stacklevel=2,
         )
     return data
+
+
+def _without_empty_classes(data: ImageData, known: Mapping[str, int], count: int | None) -> ImageData:
+    """Take out classes that have no images and no known name; of unknown names, only if there are too many classes."""
+    named = any(fold(name) in known for name in data.class_names)
+    if all(fold(name) in known for name in data.class_names) if named else count in (None, len(data.class_names)):
+        return data
+    used = data.used_labels()
+    kept = [label for label, name in enumerate(data.class_names) if label in used or fold(name) in known]
+    if len(kept) == len(data.class_names):
+        return data
+    position = {label: place for place, label in enumerate(kept)}
+    labels = [position.get(label, -1) for label in range(len(data.class_names))]
+    return RelabelledData(data, labels, [data.class_names[label] for label in kept])
 
 
 def _same_names(names: Sequence[str], class_names: Sequence[str] | None) -> bool:

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from underfire.data.builtin import Digits
+from underfire.data.csv_data import CsvData
 from underfire.data.dataset import ImageData
 from underfire.data.decode import IMAGE_SUFFIXES
-from underfire.data.folder import CsvData, FolderData, class_folders
-from underfire.data.labels_csv import is_labels_csv
-from underfire.data.parquet import ParquetData
+from underfire.data.layouts.known import open_path
+from underfire.data.options import DataOptions
+from underfire.data.places import files_in, is_special
 from underfire.data.scenes import Scenes
 from underfire.errors import DataError, InputError, similar_names, unknown_name
 
@@ -26,38 +27,56 @@ _BUILTIN: dict[str, Callable[[], ImageData]] = {
 }
 
 _ACCEPTED = (
-    "a folder with one subfolder of images per class, a folder with one CSV file of images and labels, a .csv file, or "
-    "a .parquet file"
+    "a folder with one subfolder of images per class, a folder with one CSV file of images and labels, a .csv file, a "
+    ".parquet file, or another of the layouts that the documentation lists"
 )
 
 
-def open_data(spec: str | Path) -> ImageData:
-    """Open a data set.
+def open_data(
+    spec: str | Path,
+    *,
+    file_column: str | None = None,
+    label_column: str | None = None,
+    split: str | None = None,
+    class_level: int | None = None,
+    white: float | None = None,
+) -> ImageData:
+    """Open a data set. The layout of a folder or file is recognised by itself; see ``layouts``.
 
     Args:
         spec: the name of a built-in set: ``digits``, ``digits:test``, ``digits:train`` (see ``Digits``),
             ``scenes:test``, in short ``scenes``, or ``scenes:train`` (see ``Scenes``). Or the path of a folder with one
-            subfolder per class, of a folder with one CSV file of labels (it has precedence over subfolders), of a
-            ``.csv`` file, or of a ``.parquet`` file. ``~`` is the home folder; ``./digits`` is a folder called digits.
+            subfolder per class, of a folder with one table of labels (it has precedence over subfolders), of a table
+            (``.csv``, ``.tsv``, or a list of files ``.txt``), of a ``.parquet`` file, or of data in another layout of
+            the list in ``layouts.known``. ``~`` is the home folder; ``./digits`` is a folder called digits.
+        file_column, label_column: the columns of a table, if they do not have one of the usual names.
+        split: the part of the data to take, such as ``val``, if it has several.
+        class_level: the number of folders from the root to the folder that names the class, if it is not certain.
+        white: the value of white in images with more than 8 bits, such as 4095.
 
     Raises:
-        InputError: neither a path nor a known name; the message suggests the nearest name.
+        InputError: neither a path nor a known name (the message suggests the nearest name), or an option that has no
+            meaning for these data.
         DataError: the path does not exist, or holds no images in any of these layouts.
     """
+    options = DataOptions(file_column, label_column, split, class_level, white)
     if isinstance(spec, str) and spec in _BUILTIN:
+        if options.given():
+            raise InputError(f"{options.given()[0]} is given, but {spec} is a built-in data set; leave it out.")
         return _BUILTIN[spec]()
     if not str(spec).strip():
         raise InputError(f"the name of the data set is empty; expected {', '.join(_BUILTIN)}, or {_ACCEPTED}.")
     path = Path(os.path.expanduser(spec))
     # Unlike the methods of Path, os.path gives False for names that no file can have.
-    if os.path.isdir(path):
-        return _open_folder(path)
     if not os.path.exists(path):
         raise _missing(spec, path)
-    if path.suffix.lower() == ".csv":
-        return CsvData(path)
-    if path.suffix.lower() == ".parquet":
-        return ParquetData(path)
+    if is_special(path):
+        raise DataError(f"{path} is a pipe, a device or a socket; expected {_ACCEPTED}.")
+    data = open_path(path, options)
+    if data is not None:
+        return data
+    if os.path.isdir(path):
+        raise _unusable(path, options)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         raise DataError(
             f"{path} is one image, and its class is not known: put it into root/class/ and give root, or look at its "
@@ -66,21 +85,13 @@ def open_data(spec: str | Path) -> ImageData:
     raise DataError(f"{path} is a file of an unknown kind; expected {_ACCEPTED}.")
 
 
-def _open_folder(path: Path) -> ImageData:
-    folders = class_folders(path)
-    files = sorted(item.name for item in path.iterdir() if item.is_file() and not item.name.startswith("."))
+def _unusable(path: Path, options: DataOptions) -> DataError:
+    """Describe what is missing in a folder that has no known layout."""
+    files = files_in(path)
     tables = [name for name in files if name.lower().endswith(".csv")]
-    # Chosen by their headers: a folder of classes often has CSV files of other things too, such as class names.
-    with_labels = [name for name in tables if is_labels_csv(path / name)]
-    if len(with_labels) > 1:
-        raise DataError(f"{path} holds several CSV files of labels: {', '.join(with_labels)}; give the path of one.")
-    if with_labels:
-        return CsvData(path / with_labels[0])
-    if folders:
-        return FolderData(path)
     if len(tables) == 1:
-        return CsvData(path / tables[0])  # raises an error that names the missing column
-    raise DataError(f"{path} {_contents(files)}; expected {_ACCEPTED}.")
+        CsvData(path / tables[0], options)  # raises an error that names the missing column
+    return DataError(f"{path} {_contents(files)}; expected {_ACCEPTED}.")
 
 
 def _contents(files: list[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -77,7 +78,8 @@ def pixel_id(pixels: Tensor) -> str:
 
 def _eight_bit(images: Tensor) -> Tensor:
     if not isinstance(images, Tensor):
-        raise InputError(f"images are of type {type(images).__name__}; expected a torch.Tensor N x C x H x W.")
+        hint = ": use torch.from_numpy(images)" if isinstance(images, np.ndarray) else ""
+        raise InputError(f"images are of type {type(images).__name__}; expected a torch.Tensor N x C x H x W{hint}.")
     shape = tuple(images.shape)
     if images.ndim != 4:
         raise InputError(f"images have shape {shape}; expected N x C x H x W, also for one image or one channel.")

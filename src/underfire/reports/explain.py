@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from underfire import randomness
 from underfire.classifiers import Classifier, check_images
 from underfire.data import Batch, ImageData, Record
+from underfire.data.saved import visible
 from underfire.errors import DataError, InputError, UnderfireWarning, unknown_name
 from underfire.reports.explained import ExplainedFolder
 from underfire.reports.pictures import Pixels, colour, fitted, overlay
@@ -220,8 +220,7 @@ def _save(
     answer: _Answer,
 ) -> tuple[Explained, Unit]:
     """Write one image and its maps. Return its entry, and its pictures for the sheet."""
-    levels = (image.cpu() * 255).round().to(torch.uint8).numpy()
-    pixels: Pixels = levels[0] if len(levels) == 1 else np.ascontiguousarray(levels.transpose(1, 2, 0))
+    pixels: Pixels = visible((image.cpu() * 255).round().to(torch.uint8))
     # Enlarge small images before the map is laid over them, so that the map is smooth.
     whole = colour(pixels) if max(pixels.shape[:2]) > SIDE else fitted(colour(pixels), SIDE)
     heats = {name: overlay(whole, value.numpy()) for name, value in maps.items()}

@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from underfire.classifiers import Classifier
 from underfire.data import ImageData, Record
-from underfire.data.decode import IMAGE_SUFFIXES, decode_image, read_bytes
+from underfire.data.decode import IMAGE_SUFFIXES, decode_file, read_bytes
+from underfire.data.pixels import Picture
 from underfire.errors import InputError
 from underfire.runs.inputs import InputSettings
 
@@ -34,9 +34,9 @@ class SingleImage(ImageData):
         self._checked(index)
         return Record(self.path.name, str(self.path), NO_LABEL)
 
-    def read(self, index: int) -> Image.Image:
+    def read(self, index: int) -> Picture:
         self._checked(index)
-        return decode_image(read_bytes(self.path), str(self.path))
+        return decode_file(self.path)
 
     def fingerprint(self) -> str:
         return hashlib.sha256(read_bytes(self.path)).hexdigest()
@@ -59,4 +59,6 @@ def open_images(config: InputSettings, device: torch.device) -> tuple[ImageData,
         return inputs.data, inputs.classifier
     if config.class_map is not None:
         raise InputError(f"class-map is {config.class_map!r}, but {path} is one image, which has no class name to map.")
-    return SingleImage(path), config.load_classifier(device)
+    single = SingleImage(path)
+    single.white = config.white
+    return single, config.load_classifier(device)

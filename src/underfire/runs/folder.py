@@ -14,6 +14,7 @@ import numpy.typing as npt
 from underfire.attacks.limits import Flags, Numbers
 from underfire.attacks.measure import Measure
 from underfire.attacks.measures import MEASURES
+from underfire.data.saved import load_png, visible
 from underfire.errors import StoreError
 from underfire.runs.cells import Cell
 from underfire.text import plain
@@ -95,13 +96,10 @@ class Folder(ABC):
         """Read the course of an attack; None if there is none."""
 
     def image(self, row: Row) -> Pixels:
-        """Read the judged image of a row: uint8 H x W, or H x W x 3."""
-        from PIL import Image
-
+        """Read the judged image of a row: uint8 H x W, or H x W x 3 (the first three of more channels)."""
         path = self.path / row["image_file"]
         try:
-            with Image.open(path) as image:
-                return np.array(image.convert("L" if image.mode == "L" else "RGB"), dtype=np.uint8)
+            return visible(load_png(path))
         except OSError as error:
             raise StoreError(f"image {path} of the run cannot be read: {error}") from error
 

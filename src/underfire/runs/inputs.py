@@ -10,12 +10,14 @@ import torch
 
 from underfire.classifiers import Classifier, load
 from underfire.classifiers.sources import Options, parse_size, parse_values
+from underfire.classifiers.sources.conventions import parse_bounds
 from underfire.data import ImageData, in_classifier_order, open_data
 from underfire.errors import InputError
 from underfire.runs.selection import logits_of
 from underfire.settings import create, setting, to_values
 
 PANEL = "Details of the classifier that its source does not give"
+DATA_PANEL = "Details of the data that its files do not give"
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,10 @@ class Inputs:
 
 def _own(help: str, metavar: str, **described: Any) -> Any:
     return setting(help, metavar, value=None, panel=PANEL, **described)
+
+
+def _of_data(help: str, metavar: str, **described: Any) -> Any:
+    return setting(help, metavar, value=None, panel=DATA_PANEL, **described)
 
 
 def _mean(text: str) -> tuple[float, ...]:
@@ -102,6 +108,19 @@ class InputSettings:
         kind=int,
         default="as many as the first convolution takes",
     )
+    bounds: tuple[float, float] | None = _own(
+        "The smallest and the largest pixel that the network takes: --bounds=-1,1 or 0,255. --mean and --std are in "
+        "these units, then.",
+        "LOW,HIGH",
+        default="0,1",
+        kind=tuple[float, float],
+        parse=parse_bounds,
+    )
+    channel_order: str | None = _own(
+        "The order of colours that the network takes: rgb, or bgr (blue before red, as OpenCV reads images).",
+        "ORDER",
+        default="rgb",
+    )
     classes: str | None = _own("The number of classes, or a text file with one class name per line.", "N")
     features: str | None = _own("Name of the module that puts out the last convolutional features: layer4.", "MODULE")
     output: str | None = _own(
@@ -110,6 +129,22 @@ class InputSettings:
         default="found where there is no doubt",
     )
     class_map: str | None = _own("JSON or CSV file: the classifier's class for each class name of the data.", "FILE")
+    file_column: str | None = _of_data(
+        "The column that names the image files, in a table.", "NAME", default="one of the usual names"
+    )
+    label_column: str | None = _of_data(
+        "The column that holds the classes, in a table.", "NAME", default="one of the usual names"
+    )
+    split: str | None = _of_data("The part of the data to take, such as train, val or test.", "NAME")
+    class_level: int | None = _of_data(
+        "How many folders below DATA the class is named: 1 for DATA/class/image.", "N", kind=int, least=1
+    )
+    white: float | None = _of_data(
+        "The value of white in images of more than 8 bits, such as 4095 for 12 bits.",
+        "X",
+        kind=float,
+        default="by the values of the images",
+    )
 
     @classmethod
     def create(cls, **values: Any) -> Self:
@@ -145,6 +180,8 @@ class InputSettings:
             resize=self.resize,
             interpolation=self.interpolation,
             channels=self.channels,
+            bounds=self.bounds,
+            channel_order=self.channel_order,
             classes=self.classes,
             features=self.features,
             output=self.output,
@@ -152,13 +189,24 @@ class InputSettings:
         classifier.module.to(device)
         return classifier
 
+    def open_data(self) -> ImageData:
+        """Open the data, with labels in their own order. Errors as in ``underfire.data.open_data``."""
+        return open_data(
+            self.data,
+            file_column=self.file_column,
+            label_column=self.label_column,
+            split=self.split,
+            class_level=self.class_level,
+            white=self.white,
+        )
+
     def open(self, device: torch.device) -> Inputs:
         """Open the classifier on ``device``, and the data with labels in the classifier's order.
 
         Raises:
             UnderfireError: one of them cannot be opened, or the classes cannot be told apart; see the messages.
         """
-        data = open_data(self.data)
+        data = self.open_data()
         classifier = self.load_classifier(device)
         asked = Options(classes=self.classes).class_count
         classes = _class_count(classifier, data, asked)

@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from PIL import Image
 from torch import Tensor
 
 from underfire import randomness
@@ -23,6 +22,7 @@ from underfire.attacks.judge import Judgement, judge_clean
 from underfire.attacks.outcome import Outcome
 from underfire.classifiers import check_images
 from underfire.data import Batch, ImageData
+from underfire.data.saved import load_png
 from underfire.errors import DataError, InputError
 from underfire.runs.cells import Cell
 from underfire.runs.columns import TRACE, by_position, schema
@@ -162,7 +162,7 @@ class _Part:
         """Read the judged images of an attack of this shard from its files: N x C x H x W in [0, 1]."""
         file = self.plan.store.shard_file(self.plan.cells[label].key, self.index, "parquet")
         names = dict.fromkeys(pq.read_table(file, columns=["image_file"])["image_file"].to_pylist())
-        return torch.stack([_pixels(self.plan.store.folder / name) for name in names])
+        return torch.stack([load_png(self.plan.store.folder / name) for name in names]).float() / 255
 
     def write_clean(self, finding: Finding | None) -> None:
         """Write the clean cell: all images of the shard, attacked or not."""
@@ -284,12 +284,6 @@ def _array(field: pa.Field, values: Sequence[Any]) -> pa.Array:
         raise InputError(
             f"measure {field.name!r} has values such as {values[0]!r}; expected type {field.type}, by its kind."
         ) from error
-
-
-def _pixels(path: Any) -> Tensor:
-    with Image.open(path) as image:
-        values = torch.from_numpy(np.array(image, dtype=np.uint8))
-    return (values.unsqueeze(0) if values.ndim == 2 else values.permute(2, 0, 1)).float() / 255
 
 
 def count_steps(plan: Plan, shards: Sequence[Sequence[int]]) -> Iterator[int]:

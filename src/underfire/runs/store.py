@@ -14,9 +14,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from PIL import Image
 from torch import Tensor
 
+from underfire.data.saved import save_png
 from underfire.errors import StoreError, UnderfireError
 from underfire.runs.differences import differences
 from underfire.runs.replacing import Former, foreign_files
@@ -225,15 +225,13 @@ class Store:
         self._replace(self.folder / name, lambda part: part.write_text(text))
 
     def save_image(self, label: str, position: int, image_id: str, image: Tensor) -> str:
-        """Write an 8-bit image C x H x W in [0, 1] as a lossless PNG. Returns its path in the folder."""
+        """Write an 8-bit image C x H x W in [0, 1] with ``save_png``. Returns its path in the folder."""
         safe = re.sub(r"[^A-Za-z0-9._-]+", "_", image_id).strip("._")[-80:]
         name = f"images/{folder_name(label)}/{position:06d}-{safe}.png"
         path = self.folder / name
-        levels = (image * 255).round().to(torch.uint8)
-        pixels = levels[0] if len(levels) == 1 else levels.permute(1, 2, 0)
         with self._writing():
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels.numpy()).save(path, compress_level=3)
+            save_png(path, (image * 255).round().to(torch.uint8))
         return name
 
     @contextmanager

@@ -14,6 +14,7 @@ from torch import nn
 from underfire import user_files
 from underfire.classifiers.classifier import Classifier
 from underfire.classifiers.sources import hugging_face, shipped, timm_models, torchvision_models
+from underfire.classifiers.sources.conventions import with_bounds, with_order
 from underfire.classifiers.sources.options import Options, Source
 from underfire.classifiers.sources.weights_file import load_weights
 from underfire.data.resizing import Resizing
@@ -51,6 +52,8 @@ def load(
     resize: int | None = None,
     interpolation: str | None = None,
     channels: int | None = None,
+    bounds: tuple[float, float] | None = None,
+    channel_order: str | None = None,
     classes: int | str | None = None,
     features: str | None = None,
     output: str | int | None = None,
@@ -79,7 +82,11 @@ def load(
         resize: length of the short side before the crop to ``image_size``; if None and the source does not say, as
             small as possible.
         interpolation: ``bicubic``, ``bilinear``, ``nearest``, ``lanczos``, ``box`` or ``hamming``.
-        channels: 1, 3 or more; if None, the number that the first convolution takes.
+        channels: 1 (grey), 3 (RGB) or more; if None, the number that the first convolution takes.
+        bounds: the smallest and the largest pixel that the network takes, such as (-1, 1) or (0, 255); (0, 1) if None.
+            ``mean`` and ``std`` are in these units then, and without them the network takes the pixels as they are.
+        channel_order: ``bgr`` for a network that takes blue before red, as OpenCV reads images; ``mean`` and ``std``
+            are in this order, too.
         classes: number of classes, or the path of a text file with one class name per line.
         features: name of the module with the last convolutional features.
         output: the key or number of the logits in what the network returns; see ``Classifier``.
@@ -98,6 +105,8 @@ def load(
         resize=resize,
         interpolation=interpolation,
         channels=channels,
+        bounds=bounds,
+        channel_order=channel_order,
         classes=None if classes is None else str(classes),
         features=features,
         output=None if output is None else str(output),
@@ -120,7 +129,7 @@ def load(
     source = _source(found, name, spec)
     if find is None:
         _check_fixed(source, options, spec)
-    return _finished(source, options)
+    return with_order(_finished(source, with_bounds(options, source)), channel_order)
 
 
 def _with_random(spec: str, options: Options) -> Options:

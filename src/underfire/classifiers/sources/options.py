@@ -25,6 +25,8 @@ class Options:
         resize: length of the short side before the crop to ``image_size``.
         interpolation: the filter for resizing.
         channels: the number of channels.
+        bounds: the smallest and the largest pixel that the network takes, if they are not 0 and 1.
+        channel_order: ``rgb`` or ``bgr``.
         classes: the number of classes, or a file with one class name per line.
         features: name of the module with the last convolutional features.
         output: the entry of the network's output that holds the logits.
@@ -38,6 +40,8 @@ class Options:
     resize: int | None = None
     interpolation: str | None = None
     channels: int | None = None
+    bounds: tuple[float, float] | None = None
+    channel_order: str | None = None
     classes: str | None = None
     features: str | None = None
     output: str | None = None
@@ -48,6 +52,7 @@ class Options:
                 f"weights-key is {self.weights_key!r}, and weights is {self.weights!r}; expected a file of weights, in "
                 "which the key names one of several sets."
             )
+            raise InputError(f"bounds is {self.bounds}; expected the smallest and the largest pixel, such as -1,1.")
         if (self.mean is None) != (self.std is None):
             given, other = ("std", "mean") if self.mean is None else ("mean", "std")
             raise InputError(

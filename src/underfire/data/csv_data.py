@@ -1,0 +1,110 @@
+"""Images and labels from a table: a CSV file, or a list of files."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+from underfire.data.class_texts import labels_of, one_hot_labels
+from underfire.data.columns import Columns
+from underfire.data.file_data import FileData
+from underfire.data.finder import Finder
+from underfire.data.layouts.tables import columns_of
+from underfire.data.options import DataOptions
+from underfire.data.splits import named_split
+from underfire.data.tables import Table, read_table
+from underfire.errors import DataError, UnderfireWarning
+
+NO_OPTIONS = DataOptions()
+
+
+class CsvData(FileData):
+    """Images and labels from a table: a CSV file with a header, or a list of files without one.
+
+    Args:
+        path: the table: UTF-8 text, separated by commas, semicolons or tabs (in ``.txt`` files also by blanks). Its
+            columns are found by their usual names; see ``columns``. Image files are named relative to the table's
+            folder, with or without their suffix, and found below that folder (see ``Finder``). Classes are integers
+            from 0, which are the labels, or names, which are numbered in sorted order, or one column per class with a
+            1 for the class. Other columns and blank lines are ignored. Image files are opened when they are read.
+        options: the columns to take, if their names are others, and the split of a table with a column ``split``.
+
+    Raises:
+        DataError: the table is missing, empty or malformed, or names a file twice or outside of its folder. The
+            message gives the line.
+        InputError: the options name a column or a split that the table does not have.
+    """
+
+    def __init__(self, path: str | Path, options: DataOptions = NO_OPTIONS) -> None:
+        self.path = Path(path)
+        table = read_table(self.path)
+        self.layout, columns = columns_of(table, options)
+        if not table.rows:
+            raise DataError(f"{self.path} holds a header but no rows.")
+        if options.split is not None:
+            table = _of_split(table, options.split, columns)
+        files = _files(table, columns.file)
+        root, ids = _root_and_ids(self.path, files)
+        labels, names = _labels(table, columns)
+        super().__init__(self.path.stem, root, list(zip(ids, labels, strict=True)), names)
+
+
+def _of_split(table: Table, asked: str, columns: Columns) -> Table:
+    """Return the rows of one split."""
+    column = columns.split
+    values = [] if column is None else sorted({cells[column] for _, cells in table.rows})
+    name = named_split(asked, values, str(table.path))
+    return Table(table.path, table.header, [row for row in table.rows if column is None or row[1][column] == name])
+
+
+def _labels(table: Table, columns: Columns) -> tuple[list[int], tuple[str, ...]]:
+    if columns.label is not None:
+        place = columns.label
+        return labels_of(table.path, [(line, cells[place]) for line, cells in table.rows])
+    names = tuple(table.header[place] for place in columns.one_hot)
+    rows = [(line, [cells[place] for place in columns.one_hot]) for line, cells in table.rows]
+    return one_hot_labels(table.path, rows, names), names
+
+
+def _files(table: Table, column: int) -> list[Path]:
+    """Find the image file of each row. Warns of files that are not where the table says, or not in its folder."""
+    finder, found = Finder(table.path.parent), dict[Path, int]()
+    for line, cells in table.rows:
+        if not cells[column]:
+            raise DataError(f"{table.path}, line {line}: the file name is empty.")
+        place = finder.find(cells[column])
+        if place is None:
+            raise DataError(
+                f"{table.path}, line {line}: {cells[column]!r} is not inside the CSV's folder; expected a file below "
+                "it, or the absolute path of one that exists."
+            )
+        if place in found:
+            shown = place.relative_to(finder.folder).as_posix() if finder.folder in place.parents else str(place)
+            raise DataError(f"{table.path}, lines {found[place]} and {line} both name {shown!r}; expected it once.")
+        found[place] = line
+    outside = [place for place in found if finder.folder not in place.parents]
+    if outside:
+        warnings.warn(
+            f"{len(outside)} of the {len(found)} images of {table.path} lie outside of its folder, such as "
+            f"{outside[0]}: they are taken from there.",
+            UnderfireWarning,
+            stacklevel=4,
+        )
+    if finder.elsewhere:
+        warnings.warn(
+            f"{table.path} has absolute paths that do not exist here; images were found below {finder.folder} by the "
+            "last parts of their paths.",
+            UnderfireWarning,
+            stacklevel=4,
+        )
+    return list(found)
+
+
+def _root_and_ids(path: Path, files: list[Path]) -> tuple[Path, list[str]]:
+    """Return the folder of the table, or else the common folder of all images, and each path relative to it."""
+    folder = Path(os.path.abspath(path.parent))
+    root = path.parent
+    if not all(folder in file.parents for file in files):
+        folder = root = Path(os.path.commonpath([file.parent for file in files]))
+    return root, [file.relative_to(folder).as_posix() for file in files]

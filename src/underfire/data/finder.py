@@ -1,0 +1,113 @@
+"""Find the image files that a table names, also if it names them in the way of another machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections import defaultdict
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from underfire.data.decode import IMAGE_SUFFIXES
+from underfire.data.places import files_below
+from underfire.errors import DataError
+
+_DRIVE = re.compile(r"[A-Za-z]:/")
+
+
+class Finder:
+    """Finds image files by the names that a table gives them.
+
+    A name is a path relative to the folder, or else an image anywhere below the folder whose path ends like the name.
+    The suffix of the file may be missing, backslashes are slashes, and any Unicode form of a name is accepted. A name
+    that is an absolute path, or a path relative to the working directory, may lead out of the folder; an absolute path
+    that does not exist is looked up below the folder by its last parts.
+
+    Args:
+        folder: the folder of the table.
+
+    Attributes:
+        elsewhere: True after an absolute path was looked up by its last parts.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(os.path.abspath(folder))
+        self.elsewhere = False
+
+    def find(self, name: str) -> Path | None:
+        """Return the absolute path of the image; the plain place in the folder if it does not exist.
+
+        Returns:
+            The path; None if the name leads out of the folder, and nothing is there.
+
+        Raises:
+            DataError: several files below the folder fit the name.
+        """
+        plain = self._inside(name)
+        if plain is not None and os.path.lexists(plain):
+            return plain
+        name = name.replace("\\", "/")
+        inside = self._inside(name)
+        if inside is not None and os.path.lexists(inside):
+            return inside
+        if ".." not in PurePosixPath(name).parts and os.path.isfile(name):
+            return Path(os.path.abspath(name))
+        if _DRIVE.match(name) or (name.startswith("/") and inside is None):
+            return self._by_last_parts(name)
+        return (self._by_ending(name) if inside is not None else None) or plain
+
+    def _inside(self, name: str) -> Path | None:
+        """Return the place of a path in the folder; None if it leads out of it. Links are not followed."""
+        if "\0" in name:
+            return None
+        place = Path(os.path.normpath(self.folder / name))
+        return place if self.folder in place.parents else None
+
+    @cached_property
+    def _known(self) -> dict[str, list[tuple[str, ...]]]:
+        """Map the normal forms of names, with and without suffix, to the parts of the relative paths that have them."""
+        found: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+        for path in files_below(self.folder):
+            if path.suffix.lower() in IMAGE_SUFFIXES:
+                parts = path.relative_to(self.folder).parts
+                for name in {path.name, path.stem}:
+                    found[_normal(name)].append(parts)
+        return found
+
+    def _by_ending(self, name: str) -> Path | None:
+        """Find the one file whose path ends with all parts of ``name``."""
+        parts = PurePosixPath(os.path.normpath(name)).parts
+        fitting = [found for found in self._candidates(name) if _common_end(found, parts) == len(parts)]
+        return self._only(name, fitting)
+
+    def _by_last_parts(self, name: str) -> Path | None:
+        """Find the one file whose path has the longest end in common with the absolute path ``name``."""
+        parts = PurePosixPath(name).parts
+        lengths = {found: _common_end(found, parts) for found in self._candidates(name)}
+        longest = max(lengths.values(), default=0)
+        # A name alone is not enough in another folder: train/1.jpg is not val/1.jpg.
+        fitting = [found for found, length in lengths.items() if length == longest and (length > 1 or len(found) == 1)]
+        self.elsewhere = self.elsewhere or bool(fitting)
+        return self._only(name, fitting)
+
+    def _candidates(self, name: str) -> list[tuple[str, ...]]:
+        return list(self._known.get(_normal(PurePosixPath(name).name), ()))
+
+    def _only(self, name: str, fitting: list[tuple[str, ...]]) -> Path | None:
+        if len(fitting) > 1:
+            shown = ", ".join(repr("/".join(parts)) for parts in sorted(fitting)[:3])
+            raise DataError(f"{name!r} may be any of {len(fitting)} files below {self.folder}: {shown}.")
+        return self.folder.joinpath(*fitting[0]) if fitting else None
+
+
+def _normal(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _common_end(found: tuple[str, ...], parts: tuple[str, ...]) -> int:
+    """Count the equal parts at the end of two paths. The last ones are equal: a name, with suffix or without."""
+    length = 1
+    while length < min(len(found), len(parts)) and _normal(found[-length - 1]) == _normal(parts[-length - 1]):
+        length += 1
+    return length

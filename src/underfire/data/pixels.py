@@ -1,0 +1,31 @@
+"""Decoded images: Pillow's, or arrays for what Pillow cannot hold, such as five bands or 16-bit colours."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+Picture: TypeAlias = "Image.Image | np.ndarray[Any, Any]"
+"""An image of Pillow, or an array H x W x C of unsigned integers or floats."""
+
+BIT_DEPTHS = (8, 10, 12, 14, 16)
+"""The usual numbers of bits per pixel of cameras, X-ray and CT scanners."""
+
+
+def is_deep(picture: Picture) -> bool:
+    """Return True if an image has 16-bit unsigned integers, so that its value of white is a matter of convention."""
+    if isinstance(picture, np.ndarray):
+        return bool(picture.dtype == np.uint16)
+    return picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM"))
+
+
+def highest(picture: Picture) -> float:
+    """Return the largest value of an image."""
+    return float(np.asarray(picture).max(initial=0))
+
+
+def bits_of(value: float) -> int:
+    """Return the smallest usual number of bits that holds ``value``: 12 for 4000."""
+    return next((bits for bits in BIT_DEPTHS if value < 2**bits), BIT_DEPTHS[-1])

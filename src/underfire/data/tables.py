@@ -1,0 +1,127 @@
+"""Reading of text tables: separated by commas, semicolons, tabs or blanks, with or without a header."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from underfire.data.decode import IMAGE_SUFFIXES
+from underfire.data.places import is_special
+from underfire.errors import DataError
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
+_SEPARATORS = (",", ";", "\t")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A text table.
+
+    Attributes:
+        path: the file.
+        header: the names of the columns; empty if the file has none.
+        rows: the line number of each row (of its last line), and its cells without blanks around them.
+    """
+
+    path: Path
+    header: tuple[str, ...]
+    rows: list[tuple[int, list[str]]]
+
+    def squeezed(self) -> list[str]:
+        """Return the header with small letters and digits only, in which ``Image_ID`` and ``imageid`` are the same."""
+        return [squeeze(name) for name in self.header]
+
+
+def squeeze(name: str) -> str:
+    """Reduce the name of a column to small letters and digits."""
+    return re.sub(r"[\W_]", "", name.casefold())
+
+
+def read_table(path: Path, *, first_rows: int | None = None) -> Table:
+    """Read a table.
+
+    Args:
+        path: a file of UTF-8 text, with or without a byte order mark.
+        first_rows: how many rows to read, without malformed ones; all if None.
+
+    Raises:
+        DataError: the file is missing, empty or malformed; the message gives the line.
+    """
+    with _opened(path) as file:
+        first = file.readline()
+        file.seek(0)
+        separator = _separator(path, first)
+        rows = _by_blanks(file) if separator == " " else _separated(path, file, separator)
+        found: list[tuple[int, list[str]]] = []
+        for line, cells in rows:
+            if any(cells):
+                found.append((line, cells))
+                if first_rows is not None and len(found) > first_rows:
+                    break
+    header: list[str] = []
+    if found and not _is_row(found[0][1]):
+        header = found.pop(0)[1]
+    width = len(header) if header else len(found[0][1]) if found else 0
+    if first_rows is not None:
+        return Table(path, tuple(header), [row for row in found if len(row[1]) == width])
+    for line, cells in found:
+        if len(cells) != width:
+            source = "in the header" if header else "in the first line"
+            raise DataError(
+                f"{path}, line {line}: {len(cells)} fields; expected {width}, as {source}. A separator inside of a "
+                "field needs quotes around the field."
+            )
+    return Table(path, tuple(header), found)
+
+
+def has_image_suffix(name: str) -> bool:
+    """Return True if ``name`` ends like an image file, such as ``a/b.JPEG``."""
+    return PurePosixPath(name.replace("\\", "/")).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _is_row(cells: list[str]) -> bool:
+    """Return True if the first line of a table is a row of it, and not a header: it names an image file."""
+    return any(map(has_image_suffix, cells))
+
+
+def _separator(path: Path, first: str) -> str:
+    """Choose the separator by the first line. Lists of files (``.txt``) may be separated by blanks."""
+    counts = {mark: first.count(mark) for mark in _SEPARATORS}
+    best = max(_SEPARATORS, key=counts.__getitem__)
+    return " " if not counts[best] and path.suffix.lower() == ".txt" else best
+
+
+def _by_blanks(file: Any) -> Iterator[tuple[int, list[str]]]:
+    """Split each line at its last blank, because names of files may have blanks in them."""
+    for line, text in enumerate(file, 1):
+        yield line, text.strip().rsplit(None, 1)
+
+
+def _separated(path: Path, file: Any, separator: str) -> Iterator[tuple[int, list[str]]]:
+    reader: Any = csv.reader(file, strict=True, delimiter=separator)
+    try:
+        for row in reader:
+            yield reader.line_num, [cell.strip() for cell in row]
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}.") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    if is_special(path):
+        raise DataError(f"{path} is a pipe, a device or a socket; expected a file.")
+    try:
+        # utf-8-sig: without it, the byte order mark of spreadsheets would become part of the first column's name.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield file
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text: {error}.") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}") from error

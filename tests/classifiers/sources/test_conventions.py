@@ -1,0 +1,60 @@
+"""``load`` with other bounds and another order of channels: the network gets what it was trained with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from underfire.classifiers import load
+from underfire.errors import InputError
+
+NETWORK = """
+from torch import nn
+
+def seen():
+    "A network whose logits are the means of its input's channels."
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+def grey():
+    return nn.Sequential(nn.Conv2d(1, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+"""
+IMAGES = torch.tensor([[0.0, 0.2, 1.0]]).view(1, 3, 1, 1)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    (tmp_path / "network.py").write_text(NETWORK)
+    return f"{tmp_path / 'network.py'}:seen"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"bounds": (-1, 1)}, [-1, -0.6, 1]),
+        ({"bounds": (0, 255)}, [0, 51, 255]),
+        ({"bounds": (0, 255), "mean": (100, 110, 120), "std": (2, 2, 5)}, [-50, -29.5, 27]),
+        ({"channel_order": "bgr"}, [1, 0.2, 0]),
+        ({"channel_order": "rgb"}, [0, 0.2, 1]),
+        (
+            {"bounds": (0, 255), "channel_order": "bgr", "mean": (104, 117, 123), "std": (1, 1, 1)},
+            [255 - 104, 51 - 117, 0 - 123],
+        ),
+    ],
+)
+def test_what_the_network_sees(file: str, options: dict[str, object], expected: list[float]) -> None:
+    classifier = load(file, **options)  # type: ignore[arg-type]
+    assert classifier.logits(IMAGES)[0].tolist() == pytest.approx(expected, abs=1e-4)
+    assert classifier.prepare(size=(8, 8)).run(IMAGES.expand(1, 3, 8, 8))[0].tolist() == pytest.approx(
+        expected, abs=1e-3
+    )
+
+
+def test_impossible_conventions(file: str) -> None:
+    with pytest.raises(InputError, match=r"bounds is \(1, -1\)"):
+        load(file, bounds=(1, -1))
+    with pytest.raises(InputError, match=r"channel_order is 'grb'; expected one of rgb, bgr"):
+        load(file, channel_order="grb")
+    with pytest.raises(InputError, match=r"takes 1 channels; expected 3"):
+        load(file.replace("seen", "grey"), channel_order="bgr")
