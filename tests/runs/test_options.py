@@ -90,6 +90,7 @@ WORDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"resize": 60, "interpolation": "bicubic", "channels": 3, "classes": "12"},
     ),
     ({"features": "layer4", "class_map": "map.json"}, {"features": "layer4", "class_map": "map.json"}),
+    ({"weights_key": "ema", "output": "pred"}, {"weights_key": "ema", "output": "pred"}),
 ]
 """Words of the command line, and the settings that they stand for. OWN stands for the user's file."""
 
