@@ -84,6 +84,7 @@ def test_the_class_map_puts_labels_in_order(
         ({"weights": "none.pth"}, "weights file 'none.pth' does not exist"),
         ({"classes": "some"}, "classes is 'some'; expected a number, or a text file"),
         ({"channels": 0, "mean": None}, "channels is 0; expected a positive whole number"),
+        ({"weights_key": "ema"}, "weights-key is 'ema', and weights is None; expected a file"),
         ({"class_map": "none.json"}, "class map none.json cannot be read"),
     ],
 )

@@ -79,6 +79,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "data": TEXT,
     "classifier": TEXT,
     "weights": TEXT,
+    "weights_key": TEXT,
+    "output": TEXT,
     "mean": st.lists(NUMBERS, min_size=1).map(tuple),
     "std": st.lists(NUMBERS, min_size=1).map(tuple),
     "image_size": st.tuples(st.integers(1, 999), st.integers(1, 999)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import collections
 import datetime
 import importlib
 import importlib.util
@@ -18,6 +17,9 @@ import torch
 
 Named = tuple[Any, str]
 """A class or function, and the full name under which a file refers to it."""
+
+_BUILTIN = (dict, list, tuple, int, float, str, bool)
+"""Types that containers hold as the type of their values."""
 
 _OMEGACONF = {
     "omegaconf.dictconfig": ("DictConfig",),
@@ -66,9 +68,16 @@ def _python() -> list[Named]:
             ("PureWindowsPath", "PureWindowsPath"),
         )
     ]
-    plain = (argparse.Namespace, types.SimpleNamespace, collections.defaultdict, collections.deque)
+    spaces = (argparse.Namespace, types.SimpleNamespace)
     times = (datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone)
-    return [*paths, *((kind, f"{kind.__module__}.{kind.__qualname__}") for kind in (*plain, *times))]
+    builtin = [(kind, f"{module}.{kind.__name__}") for module in ("builtins", "__builtin__") for kind in _BUILTIN]
+    named = [(kind, f"{kind.__module__}.{kind.__qualname__}") for kind in (*spaces, *times)]
+    return [*paths, *builtin, *named, (_dict, "collections.defaultdict")]
+
+
+def _dict(*_factory: object) -> dict[Any, Any]:
+    """Make a plain dict in the place of a defaultdict, which torch's reader cannot fill."""
+    return {}
 
 
 def _numpy() -> list[Named]:
@@ -93,9 +102,4 @@ def _omegaconf() -> list[Named]:
         for name in names
         if hasattr(importlib.import_module(module), name)
     ]
-    builtin = [(kind, f"{module}.{kind.__name__}") for module in ("builtins", "__builtin__") for kind in _BUILTIN]
-    return [*found, *builtin, (typing.Any, "typing.Any")]
-
-
-_BUILTIN = (dict, list, tuple, int, float, str, bool)
-"""Types that OmegaConf writes as the type of a value."""
+    return [*found, (typing.Any, "typing.Any")]
