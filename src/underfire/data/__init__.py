@@ -5,6 +5,7 @@ from underfire.data.class_map import read_class_map
 from underfire.data.dataset import Batch, ImageData, Record
 from underfire.data.folder import CsvData, FolderData
 from underfire.data.parquet import ParquetData
+from underfire.data.photographs import Photographs
 from underfire.data.prepare import prepare
 from underfire.data.relabelled import RelabelledData, in_classifier_order
 from underfire.data.resizing import Resizing
@@ -19,6 +20,7 @@ __all__ = [
     "FolderData",
     "ImageData",
     "ParquetData",
+    "Photographs",
     "Record",
     "RelabelledData",
     "Resizing",

@@ -13,6 +13,7 @@ from underfire.data.decode import IMAGE_SUFFIXES
 from underfire.data.folder import CsvData, FolderData, class_folders
 from underfire.data.labels_csv import is_labels_csv
 from underfire.data.parquet import ParquetData
+from underfire.data.photographs import Photographs
 from underfire.data.scenes import Scenes
 from underfire.errors import DataError, InputError, similar_names, unknown_name
 
@@ -20,6 +21,7 @@ _BUILTIN: dict[str, Callable[[], ImageData]] = {
     "digits": Digits,
     "digits:test": lambda: Digits("test"),
     "digits:train": lambda: Digits("train"),
+    "photos": Photographs,
     "scenes": lambda: Scenes("test"),
     "scenes:test": lambda: Scenes("test"),
     "scenes:train": lambda: Scenes("train"),
@@ -36,7 +38,8 @@ def open_data(spec: str | Path) -> ImageData:
 
     Args:
         spec: the name of a built-in set: ``digits``, ``digits:test``, ``digits:train`` (see ``Digits``),
-            ``scenes:test``, in short ``scenes``, or ``scenes:train`` (see ``Scenes``). Or the path of a folder with one
+            ``scenes:test``, in short ``scenes``, or ``scenes:train`` (see ``Scenes``), ``photos`` (see
+            ``Photographs``). Or the path of a folder with one
             subfolder per class, of a folder with one CSV file of labels (it has precedence over subfolders), of a
             ``.csv`` file, or of a ``.parquet`` file. ``~`` is the home folder; ``./digits`` is a folder called digits.
 
