@@ -57,11 +57,13 @@ def names() -> dict[str, Any]:
     from underfire.interpreters import REGISTRY
     from underfire.interpreters.rts import files
     from underfire.reports.exports import EXPORTS
+    from underfire.zoo.imagenet import IMAGENET
     from underfire.zoo.recipes import RECIPES
 
+    data = {name: ["photos"] if name in IMAGENET else list(RECIPES[name].sources) for name in names()}
     return {
         "classifiers": names(),
-        "data_of_classifiers": {name: list(RECIPES[name].sources) for name in names()},
+        "data_of_classifiers": data,
         "more_classifiers": MORE_CLASSIFIERS,
         "interpreters": [name for name in REGISTRY if name != "captum"],
         "more_interpreters": MORE_INTERPRETERS,
@@ -75,7 +77,7 @@ def names() -> dict[str, Any]:
         "terms": list(attacks.TERMS),
         "measures": list(attacks.MEASURES),
         "exports": list(EXPORTS),
-        "data": ["digits", "digits:train", "digits:test", "scenes", "scenes:train", "scenes:test"],
+        "data": ["photos", "digits", "digits:train", "digits:test", "scenes", "scenes:train", "scenes:test"],
         "recipes": list(RECIPES),
     }
 
@@ -89,6 +91,7 @@ def shown(known: dict[str, Any]) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
+    from underfire.zoo.imagenet import IMAGENET
     from underfire.zoo.recipes import RECIPES
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
@@ -101,6 +104,8 @@ def shown(known: dict[str, Any]) -> RenderableType:
     groups: dict[str, list[str]] = {}
     for name, sources in known["data_of_classifiers"].items():
         data = f"--data {sources[-1]}" if sources else f"trained on {RECIPES[name].data}; bring --data"
+        if name in IMAGENET:
+            data = "ImageNet, with the extra photos; --data photos, or yours"
         groups.setdefault(data, []).append(name)
     for place, (data, members) in enumerate(groups.items()):
         add("" if place else "classifiers", f"{', '.join(members)}  ({data})")

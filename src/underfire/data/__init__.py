@@ -6,6 +6,7 @@ from underfire.data.csv_data import CsvData
 from underfire.data.dataset import Batch, ImageData, Record
 from underfire.data.folder import FolderData
 from underfire.data.parquet import ParquetData
+from underfire.data.photographs import Photographs
 from underfire.data.prepare import prepare
 from underfire.data.relabelled import RelabelledData, in_classifier_order
 from underfire.data.resizing import Resizing
@@ -20,6 +21,7 @@ __all__ = [
     "FolderData",
     "ImageData",
     "ParquetData",
+    "Photographs",
     "Record",
     "RelabelledData",
     "Resizing",

@@ -14,6 +14,7 @@ from torch import Tensor
 from underfire.data.class_map import fold, read_class_map
 from underfire.data.classes import is_number
 from underfire.data.dataset import ImageData, Record
+from underfire.data.imagenet import CLASS_INDEX, CLASSES, is_wordnet_id
 from underfire.data.pixels import Picture
 from underfire.errors import InputError, UnderfireWarning
 from underfire.text import first_few
@@ -68,8 +69,9 @@ def in_classifier_order(
     """Give ``data`` the class numbers of the classifier as labels.
 
     The class names of ``data`` are looked up in ``class_map`` or, without one, in ``imagenet_class_index.json`` in the
-    data's folder and among the classifier's ``class_names``. Case, spaces, underscores and hyphens do not count. A name
-    such as "tench, Tinca tinca" is also found by each of its parts. Names that are numbers are class numbers.
+    data's folder and among the classifier's ``class_names``; WordNet ids (``n02123159``) are those of ImageNet if the
+    classifier has 1,000 classes. Case, spaces, underscores and hyphens do not count. A name such as "tench, Tinca
+    tinca" is also found by each of its parts. Names that are numbers are class numbers.
 
     Classes of ``data`` without images take no number, if the classifier has no class of their name.
 
@@ -96,7 +98,7 @@ def in_classifier_order(
         return data
     if all(map(is_number, data.class_names)):
         return _by_number(data, class_names, count)
-    known = _index_beside(data, count) | _among(class_names)
+    known = _imagenet_ids(data, count) | _index_beside(data, count) | _among(class_names)
     data = _without_empty_classes(data, known, count)
     if _same_names(data.class_names, class_names):
         return data
@@ -154,6 +156,14 @@ def _index_beside(data: ImageData, count: int | None) -> dict[str, int]:
     file = Path(root) / INDEX_FILE if root is not None else None
     known = read_class_map(file) if file is not None and file.is_file() else {}
     return known if known and count in (None, max(known.values()) + 1) else {}
+
+
+def _imagenet_ids(data: ImageData, count: int | None) -> dict[str, int]:
+    """Return ImageNet's class numbers by WordNet id; empty unless all classes of the data are ids of ImageNet."""
+    if count != CLASSES or not all(map(is_wordnet_id, data.class_names)):
+        return {}
+    known = read_class_map(CLASS_INDEX)
+    return known if known.keys() >= set(data.class_names) else {}
 
 
 def _by_number(data: ImageData, class_names: Sequence[str] | None, count: int | None) -> ImageData:

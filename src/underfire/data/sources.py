@@ -13,6 +13,7 @@ from underfire.data.dataset import ImageData
 from underfire.data.decode import IMAGE_SUFFIXES
 from underfire.data.layouts.known import open_path
 from underfire.data.options import DataOptions
+from underfire.data.photographs import Photographs
 from underfire.data.places import files_in, is_special
 from underfire.data.scenes import Scenes
 from underfire.errors import DataError, InputError, similar_names, unknown_name
@@ -21,6 +22,7 @@ _BUILTIN: dict[str, Callable[[], ImageData]] = {
     "digits": Digits,
     "digits:test": lambda: Digits("test"),
     "digits:train": lambda: Digits("train"),
+    "photos": Photographs,
     "scenes": lambda: Scenes("test"),
     "scenes:test": lambda: Scenes("test"),
     "scenes:train": lambda: Scenes("train"),
@@ -45,7 +47,8 @@ def open_data(
 
     Args:
         spec: the name of a built-in set: ``digits``, ``digits:test``, ``digits:train`` (see ``Digits``),
-            ``scenes:test``, in short ``scenes``, or ``scenes:train`` (see ``Scenes``). Or the path of a folder with one
+            ``scenes:test``, in short ``scenes``, or ``scenes:train`` (see ``Scenes``), ``photos``
+            (see ``Photographs``). Or the path of a folder with one
             subfolder per class, of a folder with one table of labels (it has precedence over subfolders), of a table
             (``.csv``, ``.tsv``, or a list of files ``.txt``), of a ``.parquet`` file, or of data in another layout of
             the list in ``layouts.known``. ``~`` is the home folder; ``./digits`` is a folder called digits.

@@ -1,19 +1,23 @@
-"""The small trained classifiers that ship with the package."""
+"""The trained classifiers that need no file: those that ship with the package, and those of the extra ``photos``."""
 
 from __future__ import annotations
 
 from underfire.checkpoints import read_weights
 from underfire.classifiers.sources.options import Source
+from underfire.data.imagenet import imagenet_class_names
 from underfire.zoo import recipes
+from underfire.zoo.imagenet import IMAGENET, MEAN, STD
 
 
 def names() -> list[str]:
-    """List the names of the shipped classifiers."""
-    return [name for name in recipes.RECIPES if recipes.weights_file(name).exists()]
+    """List the names of the classifiers, those of the extra ``photos`` last, whether it is installed or not."""
+    return [*(name for name in recipes.RECIPES if recipes.weights_file(name).exists()), *IMAGENET]
 
 
 def find(name: str) -> Source:
-    """Load the shipped classifier called ``name``."""
+    """Load the classifier called ``name``. Raises InputError if it needs the extra ``photos``, and that is missing."""
+    if name in IMAGENET:
+        return _imagenet(name)
     recipe = recipes.find(name)
     network = recipe.network()
     network.load_state_dict(read_weights(recipes.weights_file(name)))
@@ -25,4 +29,18 @@ def find(name: str) -> Source:
         image_size=recipe.image_size,
         channels=recipe.channels,
         class_names=tuple(recipe.class_names),
+    )
+
+
+def _imagenet(name: str) -> Source:
+    chosen = IMAGENET[name]
+    return Source(
+        chosen.build(),
+        name=name,
+        mean=MEAN,
+        std=STD,
+        image_size=(chosen.image_size, chosen.image_size),
+        resizing=chosen.resizing,
+        channels=3,
+        class_names=imagenet_class_names(),
     )
