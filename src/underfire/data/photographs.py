@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from PIL import Image
-
 from underfire.data.dataset import ImageData, Record
 from underfire.data.decode import decode_image, read_bytes
+from underfire.data.pixels import Picture
 from underfire.errors import InputError
 
 
@@ -70,7 +69,7 @@ class Photographs(ImageData):
         image_id = f"photos/{PHOTOGRAPHS[self._checked(index)].name}"
         return Record(image_id, image_id, index)
 
-    def read(self, index: int) -> Image.Image:
+    def read(self, index: int) -> Picture:
         """Return the photograph in its own size and mode (RGB, or L for the photographer)."""
         file = self._files[self._checked(index)]
         return decode_image(read_bytes(file), str(file))
