@@ -181,8 +181,10 @@ def test_an_untargeted_attack_has_no_target_class() -> None:
 
 
 def test_a_network_that_returns_more_than_logits() -> None:
-    with pytest.raises(ClassifierError, match=r"returns a tuple.*Wrap it"):
-        uf.Classifier(Pair()).logits(IMAGES)
+    """The logits are found if they come first; ``tests/classifiers/test_outputs.py`` has the other cases."""
+    assert torch.equal(uf.Classifier(Pair()).logits(IMAGES), uf.Classifier(tiny_network()).logits(IMAGES))
+    with pytest.raises(ClassifierError, match=r"returns shape \(8, 3, 16, 16\) for 8 images; expected logits N x K"):
+        uf.Classifier(Pair(), output=1).logits(IMAGES)
 
 
 def test_what_is_kept_goes_with_the_objective() -> None:
