@@ -13,7 +13,7 @@ from underfire.classifiers import Classifier
 from underfire.classifiers.recorded import two_classes
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-HALF = ((0.5,) * 3, (0.5,) * 3)
+HALF = ((0.5,), (0.5,))
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,7 @@ def _changes(classifier: Classifier) -> dict[str, Callable[[Tensor], Tensor]]:
 
     def scaled(mean: tuple[float, ...], std: tuple[float, ...]) -> Callable[[Tensor], Tensor]:
         def change(images: Tensor) -> Tensor:
-            used = slice(0, images.shape[1])
-            first, second = images.new_tensor(mean[used]), images.new_tensor(std[used])
+            first, second = images.new_tensor(mean), images.new_tensor(std)
             return (images - first.view(1, -1, 1, 1)) / second.view(1, -1, 1, 1)
 
         return change
