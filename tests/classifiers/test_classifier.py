@@ -231,7 +231,7 @@ def test_a_part_that_is_compiled_is_unwrapped_in_the_copy(tiny: nn.Module) -> No
         ({"mean": (0.5,), "std": (0.5,)}, "expected 3, one per channel"),
         ({"mean": (0.5,) * 3, "std": (0.5, 0.0, 0.5)}, "positive"),
         ({"mean": (123.7, 116.3, 103.5), "std": (58.4, 57.1, 57.4)}, "divide both by 255"),
-        ({"channels": 4}, "expected 1 .* or 3"),
+        ({"channels": 0}, "expected a positive whole number"),
     ],
 )
 def test_arguments_that_cannot_be(tiny: nn.Module, arguments: dict[str, Any], message: str) -> None:
