@@ -56,8 +56,9 @@ class InputSettings:
     """
 
     data: str = setting(
-        "A folder with one subfolder of images per class, a .csv file with the columns file and label (or the folder "
-        "with it), a .parquet file, or a built-in set: scenes:test, scenes:train, digits:test, digits:train.",
+        "A folder with one subfolder of images per class, a .csv file of images and labels (or the folder with it), a "
+        ".parquet file, the files of a publisher, or a built-in set: scenes:test, scenes:train, digits:test, "
+        "digits:train.",
         "DATA",
     )
     classifier: str = setting(
