@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import underfire as uf
 from tests.classifiers.sources.models import attack, package
@@ -129,3 +132,33 @@ SQUARE = {"height": 224, "width": 224}
 )
 def test_size_and_resizing(processor: dict[str, object], size: object, resizing: Resizing) -> None:
     assert size_and_resizing(processor) == (size, resizing)
+
+
+@pytest.mark.parametrize("safe", [True, False], ids=["safetensors", "bin"])
+def test_a_folder_with_weights_in_pieces(tmp_path: Path, safe: bool) -> None:
+    transformers = write(tmp_path / "whole")
+    network = transformers.AutoModelForImageClassification.from_pretrained(tmp_path / "whole").eval()
+    shutil.copytree(tmp_path / "whole", tmp_path / "pieces")
+    (tmp_path / "pieces" / "model.safetensors").unlink()
+    state, suffix = network.state_dict(), "safetensors" if safe else "bin"
+    kind, names = "model" if safe else "pytorch_model", list(state)
+    where = {name: f"{kind}-0000{1 + index % 2}-of-00002.{suffix}" for index, name in enumerate(names)}
+    for file in set(where.values()):
+        piece = {name: state[name] for name in names if where[name] == file}
+        save = partial(save_file, metadata={"format": "pt"}) if safe else torch.save
+        save(piece, tmp_path / "pieces" / file)
+    index = {"metadata": {"total_size": 1}, "weight_map": where}
+    (tmp_path / "pieces" / f"{kind}.{suffix}.index.json").write_text(json.dumps(index))
+    images = torch.rand(4, 3, 56, 56)
+    whole, pieces = (uf.classifiers.load(f"hf:{tmp_path / name}") for name in ("whole", "pieces"))
+    assert torch.equal(whole.logits(images), pieces.logits(images))
+    other = uf.classifiers.load(f"hf:{tmp_path / 'whole'}", weights=str(tmp_path / "pieces"))
+    assert torch.equal(whole.logits(images), other.logits(images))
+
+
+def test_outputs_without_return_dict(tmp_path: Path) -> None:
+    write(tmp_path, output_hidden_states=True)
+    images = torch.rand(4, 3, 56, 56)
+    expected = uf.classifiers.load(f"hf:{tmp_path}").logits(images)
+    write(tmp_path, output_hidden_states=True, return_dict=False)
+    assert torch.equal(uf.classifiers.load(f"hf:{tmp_path}").logits(images), expected)
