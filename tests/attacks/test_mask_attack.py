@@ -16,6 +16,7 @@ from underfire import attacks
 from underfire.attacks.benign import read_benign
 from underfire.attacks.loop import Loop
 from underfire.attacks.terms import Point
+from underfire.errors import ClassifierError
 from underfire.interpreters import MASK
 
 EPS = 16 / 255
@@ -182,7 +183,7 @@ def test_nothing_changes_when_the_network_fails_in_the_middle(
 
     view.prepared.module.head.register_forward_hook(broken)
     benign = read_benign(system, images, labels)
-    with pytest.raises(RuntimeError, match="injected"):
+    with pytest.raises(ClassifierError, match="injected"):
         run_alone(quick_attack(system), view, benign)
     assert calls[0] > 60
     assert all(part.training for part in module.modules())

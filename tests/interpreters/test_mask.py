@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import underfire as uf
 from tests.conftest import smooth_images, tiny_network
 from underfire import randomness
+from underfire.errors import ClassifierError
 from underfire.interpreters import MASK
 from underfire.interpreters.mask_problem import Problem
 from underfire.interpreters.mask_settings import Settings
@@ -192,7 +193,7 @@ def test_the_network_is_left_as_it_was(classifier: uf.Classifier, images: Tensor
         raise RuntimeError("injected")
 
     handle = module.head.register_forward_hook(broken)
-    with pytest.raises(RuntimeError, match="injected"):
+    with pytest.raises(ClassifierError, match="injected"):
         MASK(iterations=3).maps(classifier, images, labels)
     handle.remove()
     assert all(part.training for part in module.modules())
