@@ -28,7 +28,7 @@ def test_every_row_is_done_once_in_order(count: int) -> None:
     seen: list[int] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        parts = in_parts(limited(16, seen), count, 64)  # type: ignore[arg-type]
+        parts = in_parts(limited(16, seen), count, 64)
     assert [row for part in parts for row in part] == list(range(count))
     assert bool(caught) == (count > 16)
     assert all(issubclass(warning.category, UnderfireWarning) for warning in caught)
@@ -37,13 +37,13 @@ def test_every_row_is_done_once_in_order(count: int) -> None:
 def test_it_halves_and_says_so() -> None:
     seen: list[int] = []
     with pytest.warns(UnderfireWarning, match="out of memory with 64 images at once: going on with 32"):
-        in_parts(limited(40, seen), 100, 64)  # type: ignore[arg-type]
+        in_parts(limited(40, seen), 100, 64)
     assert seen == [64, 32, 32, 32, 4]
 
 
 def test_eight_images_that_do_not_fit_are_an_error() -> None:
     with pytest.warns(UnderfireWarning), pytest.raises(torch.OutOfMemoryError):
-        in_parts(limited(4, []), 20, 16)  # type: ignore[arg-type]
+        in_parts(limited(4, []), 20, 16)
 
 
 def test_tensors_in_batches_that_shrink() -> None:

@@ -50,7 +50,7 @@ def test_tools_have_no_bounds() -> None:
 
 
 def test_packages_without_bounds_are_in_one_version() -> None:
-    """What underfire uses if it is there, without declaring it, and what tests compare it with."""
+    """Optional packages that pyproject.toml does not declare, and libraries that tests compare underfire with."""
     parts = (ROOT / "constraints-lowest.txt").read_text().split("\n\n")
     [undeclared] = [part for part in parts if part.startswith("# Used if they are installed")]
     assert len(versions(undeclared)) >= 5

@@ -64,7 +64,7 @@ def _available() -> int:
 
 
 def _left_in_group() -> int:
-    """What the control group, in which containers run, still allows. Without one: no limit."""
+    """Return the bytes that the container's limit (its control group's) leaves; a huge number if there is none."""
     root = Path("/sys/fs/cgroup")
     for limit, used in (
         ("memory.max", "memory.current"),

@@ -140,7 +140,7 @@ def test_an_experiment_follows_the_network_by_refreshing() -> None:
 
 
 def map_loss(classifier: uf.Classifier, maps: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-    """What maskers are trained on: the map's part of the image keeps the class, and the rest does not."""
+    """A masker's training loss: the marked part of the image keeps its class, and the rest of it does not."""
     mask = F.interpolate(maps.unsqueeze(1), images.shape[2:], mode="bilinear", align_corners=False)
     blurred = F.avg_pool2d(images, 9, 1, 4)
     kept, rest = (classifier.run(m * images + (1 - m) * blurred) for m in (mask, 1 - mask))

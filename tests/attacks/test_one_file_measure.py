@@ -125,4 +125,4 @@ def test_settings_of_measures(wrong: dict[str, Any]) -> None:
 
 def test_measures_that_are_none() -> None:
     with pytest.raises(InputError, match="measure is an object of type int; expected a Measure"):
-        chosen_measures([3])  # type: ignore[list-item]
+        chosen_measures([3])

@@ -101,7 +101,6 @@ def test_a_squeeze_term(classifier: uf.Classifier, squeeze: str) -> None:
     # Warm-up: a pass forward and back. Joint steps: one of the attack, two of the term. And a last look.
     assert watched.forwards.tolist() == [2 + 20 * 3 + 1] * 8
     assert watched.backwards.tolist() == [2 + 20 * 3] * 8
-    assert watched.trace is not None
     course = watched.trace.columns["loss_squeeze"]
     assert bool(course[:2].isnan().all()), "it acts in the joint stage"
     only_warm_up = attacks.preset("adv2", eps=EPS, steps=(2, 0), early_stop=False).build(system)

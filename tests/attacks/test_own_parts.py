@@ -12,61 +12,11 @@ import torch
 from torch import Tensor
 
 import underfire as uf
+from tests.attacks.own_parts import OwnClass, OwnMap, OwnShaping, OwnTerm, attack
 from underfire import attacks
-from underfire.attacks import PGD, Attack, ClassRule, MapRule, Measure, Move, Shaping, Stage, Term, Weighted
+from underfire.attacks import PGD, Attack, ClassRule, MapRule, Move, Shaping, Stage, Term, Weighted
 from underfire.attacks.benign import Benign
-from underfire.errors import InputError, UserCodeError
-from underfire.interpreters import CAM
-from underfire.user_parts import guarded
-
-
-class OwnTerm(Term):
-    name: ClassVar[str] = "own"
-
-    def __init__(self, answer: Callable[[attacks.Point], Any]) -> None:
-        self.answer = answer
-
-    def __call__(self, point: attacks.Point) -> Tensor:
-        found: Tensor = self.answer(point)
-        return found
-
-
-class OwnClass(ClassRule):
-    name: ClassVar[str] = "own"
-
-    def __init__(self, answer: Callable[[Benign], Any]) -> None:
-        self.answer = answer
-
-    def classes(self, view: Any, benign: Benign, seed: int) -> Tensor:
-        found: Tensor = self.answer(benign)
-        return found
-
-
-class OwnMap(MapRule):
-    name: ClassVar[str] = "own"
-
-    def __init__(self, answer: Callable[[dict[str, Tensor]], Any]) -> None:
-        self.answer = answer
-
-    def maps(self, benign: Benign, classes: Tensor, seed: int) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = self.answer(benign.maps)
-        return found
-
-
-class OwnShaping(Shaping):
-    name: ClassVar[str] = "own"
-
-    def __init__(self, answer: Callable[[Tensor], Any]) -> None:
-        self.answer = answer
-
-    def weights(self, images: Tensor) -> Tensor:
-        found: Tensor = self.answer(images)
-        return found
-
-
-def attack(classifier: uf.Classifier, images: Tensor, labels: Tensor, **settings: Any) -> attacks.AttackResult:
-    return uf.attack(classifier, images, labels, **({"attack": "adv2", "steps": (1, 1)} | settings))
-
+from underfire.errors import InputError
 
 CLASSES: dict[str, tuple[Callable[[Benign], Any], str]] = {
     "own classes": (lambda benign: benign.labels, r"'own' is the image's own class for image 0 \(class \d\)"),
@@ -181,7 +131,7 @@ class NoShapingName(Shaping):
 
 
 class NoName(PGD):
-    name = None  # type: ignore[assignment]
+    name = None
 
 
 NAMELESS: list[tuple[str, Callable[[], Any], type]] = [
@@ -209,101 +159,7 @@ def test_parts_without_a_name_in_an_attack_made_by_hand(kind: str, settings: Cal
 @pytest.mark.parametrize("kind", ["shaping", "perturbation", "term"])
 def test_objects_that_are_no_parts(kind: str) -> None:
     with pytest.raises(InputError, match=rf"{kind} is an object of type int; expected an? "):
-        attacks.preset("adv2", **({"terms": [Weighted(3)]} if kind == "term" else {kind: 3}))  # type: ignore[arg-type]
-
-
-def fails(*given: Any, **named: Any) -> Any:
-    raise KeyError("lost")
-
-
-@dataclass(frozen=True)
-class Failing(PGD):
-    name: ClassVar[str] = "failing"
-    method: ClassVar[str] = ""
-
-    def __getattribute__(self, name: str) -> Any:
-        return fails if name == type(self).method else super().__getattribute__(name)
-
-
-@dataclass(frozen=True)
-class FailingMaps(CAM):
-    name: ClassVar[str] = "failing"
-
-    def read(self, *given: Any, **named: Any) -> Tensor:
-        return fails()  # type: ignore[no-any-return]
-
-
-@dataclass(frozen=True)
-class FailingView(CAM):
-    name: ClassVar[str] = "failing"
-
-    def view(self) -> uf.interpreters.View:
-        return BadView()
-
-
-class BadView(uf.interpreters.View):
-    def read(self, *given: Any, **named: Any) -> Any:
-        return fails()
-
-
-OWN_MEASURE = Measure("lost", "image", "float", "lost", "fails", compute=fails)
-FAILING: dict[str, tuple[dict[str, Any], str]] = {
-    "term": ({"terms": [Weighted(OwnTerm(fails))]}, "term 'own'"),
-    "target_class": ({"target_class": OwnClass(fails)}, "target_class 'own'"),
-    "target_map": ({"target_map": OwnMap(fails)}, "target_map 'own'"),
-    "shaping": ({"shaping": OwnShaping(fails)}, "shaping 'own'"),
-    "measure": ({"measures": [OWN_MEASURE]}, "measure 'lost'"),
-    "interpreter": ({"interpreters": FailingMaps()}, "interpreter 'failing'"),
-    "view": ({"interpreters": FailingView()}, "view of interpreter 'failing'"),
-}
-
-
-@pytest.mark.parametrize("kind", FAILING)
-def test_errors_in_the_users_code_name_the_part(
-    classifier: uf.Classifier, images: Tensor, labels: Tensor, kind: str
-) -> None:
-    settings, called = FAILING[kind]
-    with pytest.raises(
-        UserCodeError, match=rf"{called} fails: KeyError: 'lost' \(.*test_own_parts.py, line \d+\)"
-    ) as at:
-        attack(classifier, images, labels, **settings)
-    assert isinstance(at.value.__cause__, KeyError)
-
-
-@pytest.mark.parametrize("method", ["start", "variable", "image", "move", "penalty", "levels", "noise", "completed"])
-def test_errors_in_a_perturbation_name_it(
-    classifier: uf.Classifier, images: Tensor, labels: Tensor, method: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    perturbation = Failing()
-    monkeypatch.setattr(Failing, "method", method)
-    with pytest.raises(UserCodeError, match="perturbation 'failing' fails: KeyError: 'lost'"):
-        attack(classifier, images, labels, perturbation=perturbation)
-
-
-@dataclass(frozen=True)
-class Demanding(PGD):
-    name: ClassVar[str] = "demanding"
-
-    def __init__(self, needed: int) -> None:
-        pass
-
-
-def test_a_perturbation_that_cannot_be_made_is_named() -> None:
-    with pytest.raises(UserCodeError, match=r"perturbation 'demanding' fails: TypeError: .*needed"):
-        attacks.preset("adv2", perturbation=Demanding)
-
-
-def test_our_own_parts_are_called_as_they_are() -> None:
-    for part in (PGD(), attacks.Prediction(), attacks.MEASURES["ssim"].compute):
-        assert guarded(part, "part") is part
-
-
-def test_memory_that_runs_out_is_no_fault_of_the_part() -> None:
-    def full() -> None:
-        raise torch.OutOfMemoryError("full")
-
-    with pytest.raises(torch.OutOfMemoryError):
-        guarded(full, "term", "full")()
+        attacks.preset("adv2", **({"terms": [Weighted(3)]} if kind == "term" else {kind: 3}))
 
 
 PLAIN = """

@@ -169,8 +169,7 @@ def test_the_trials_name_the_part_without_a_second_derivative() -> None:
     images = smooth_images(4)
     classifier = uf.Classifier(Gated())
     heard: list[str] = []
-    parts, tried = try_interpreters(classifier, images, classifier.logits(images).argmax(1), heard.append)
-    assert parts is not None
+    _, tried = try_interpreters(classifier, images, classifier.logits(images).argmax(1), heard.append)
     assert heard == list(uf.interpreters.REGISTRY)
     found = {trial.name: trial for trial in tried}
     assert not found["grad"].works
@@ -194,7 +193,6 @@ def test_an_interpreter_of_a_new_family_is_tried_too(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(trials, "create", lambda _name: Novel())
     _, (trial,) = try_interpreters(classifier, images[:4], classifier.logits(images[:4]).argmax(1))
     assert trial.works
-    assert trial.speed is not None
     assert trial.speed.run_seconds > 0
 
 

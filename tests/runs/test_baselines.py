@@ -72,7 +72,6 @@ def test_a_baseline_wants_what_the_attack_wants(classifier: uf.Classifier) -> No
     system = uf.System(classifier, "cam")
     preset = config.preset([], 4)
     other, asked = running._control(config, preset, system), preset.build(system)
-    assert other is not None
     assert other.name == "torchattacks-pgd"
     assert isinstance(other, attacks.ForeignAttack)
     assert other.iterations == asked.steps == 15

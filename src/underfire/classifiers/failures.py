@@ -76,6 +76,6 @@ def _runs(network: nn.Module, images: Tensor) -> bool:
     try:
         with torch.no_grad():
             network(images)
-    except Exception:
+    except Exception:  # the user's own network, which may raise anything
         return False
     return True

@@ -1,4 +1,4 @@
-"""What a user says about a data set that its files do not say themselves."""
+"""Options of data sets: facts that a user gives because the files do not hold them, such as the column of labels."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 from underfire import user_files
 
 _OF_THE_PROCESS = re.compile(rf" at 0x[0-9a-f]+|\b{user_files.MODULE}\w+\.")
-"""What ``repr`` tells of an object without a ``repr`` of its own: its address, and the module of a user's file."""
+"""Finds the parts of a ``repr`` that differ between processes: memory addresses, and modules made of users' files."""
 
 
 def described(part: Any) -> str:

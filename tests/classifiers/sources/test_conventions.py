@@ -44,7 +44,7 @@ def file(tmp_path: Path) -> str:
     ],
 )
 def test_what_the_network_sees(file: str, options: dict[str, object], expected: list[float]) -> None:
-    classifier = load(file, **options)  # type: ignore[arg-type]
+    classifier = load(file, **options)
     assert classifier.logits(IMAGES)[0].tolist() == pytest.approx(expected, abs=1e-4)
     assert classifier.prepare(size=(8, 8)).run(IMAGES.expand(1, 3, 8, 8))[0].tolist() == pytest.approx(
         expected, abs=1e-3

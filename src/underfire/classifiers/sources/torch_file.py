@@ -129,6 +129,6 @@ def _named_in_pickles(path: Path) -> set[str]:
                         found.add(".".join(texts[-2:]))
                     elif isinstance(argument, str):
                         texts.append(argument)
-            except Exception:  # the end of the pickles
+            except ValueError:  # no pickle begins here: the last one has been read
                 break
     return found

@@ -59,6 +59,7 @@ def _wordnet_ids(path: Path) -> dict[int, str]:
     try:
         entries: Any = loadmat(str(path), squeeze_me=True)["synsets"].reshape(-1)
         return {int(e["ILSVRC2012_ID"]): str(e["WNID"]) for e in entries if int(e["num_children"]) == 0}
+    # scipy raises these for a file that is no MATLAB file, is cut off, has a newer format, or holds other variables.
     except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
         raise DataError(f"{path} cannot be read as the development kit's list of classes: {error}") from error
 
