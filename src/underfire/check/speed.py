@@ -22,6 +22,9 @@ IMAGES = 100
 READINGS = 5
 """The honest maps of each image in a run: clean, with another seed, with noise, and after each of the two attacks."""
 
+COLD = 3.0
+"""The first call is slower than others, and does not count, unless it takes more seconds than this."""
+
 FEW, LONG = (2, 8), 0.5
 """Work is timed on so many images first; if that takes more than ``LONG`` seconds, it is not timed on more of them."""
 
@@ -46,7 +49,9 @@ class Speed:
     run_seconds: float
 
 
-def measure_speed(system: System, view: SystemView, benign: Benign, size: int, known: Speed | None = None) -> Speed:
+def measure_speed(
+    system: System, view: SystemView, benign: Benign, size: int, known: Speed | None = None, most: int | None = None
+) -> Speed:
     """Time the steps of an attack on benign images.
 
     Args:
@@ -54,6 +59,7 @@ def measure_speed(system: System, view: SystemView, benign: Benign, size: int, k
         view: the view of ``system``. The passes of a solver are not timed but counted.
         benign: a few images; they are repeated to fill a batch.
         size: the batch size that an attack would choose.
+        most: the largest number of images to time a joint step on; ``size`` if None.
         known: times with another interpreter; ``forward`` and ``step`` are the same for all interpreters.
     """
     chosen = torch.arange(padded_size(size), device=benign.images.device) % len(benign.images)
@@ -75,7 +81,7 @@ def measure_speed(system: System, view: SystemView, benign: Benign, size: int, k
 
     forwards = known.forward if known else _per_image(forward, batch)
     steps = known.step if known else _per_image(step, batch)
-    reads = _per_image(read, batch)
+    reads = _per_image(read, tuple(part[:most] for part in batch))
 
     def cost(stage: Stage) -> float:
         """Milliseconds of one step of a stage, per image."""
@@ -100,12 +106,12 @@ def _loss(logits: Tensor, classes: Tensor) -> Tensor:
     return torch.nn.functional.cross_entropy(logits, classes, reduction="sum")
 
 
-def _per_image(action: Callable[[Tensor, Tensor, Tensor], None], batch: tuple[Tensor, Tensor, Tensor]) -> float:
+def _per_image(action: Callable[[Tensor, Tensor, Tensor], None], batch: tuple[Tensor, ...]) -> float:
     """Time ``action`` on a batch, in milliseconds per image; on a few images only if these take long already."""
     images, device = batch[0], batch[0].device
     for few in FEW:
         some = tuple(part[:few] for part in batch)
-        seconds = _seconds(partial(action, *some), device, repeats=1, enough=LONG)
+        seconds = _seconds(partial(action, *some), device, repeats=1, enough=COLD)
         if seconds > LONG or len(images) <= few:
             return 1000 * seconds / len(some[0])
     return 1000 * _seconds(lambda: action(*batch), device) / len(images)

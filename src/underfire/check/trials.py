@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from underfire.attacks.batch_size import fitting_batch_size
+from underfire.attacks.batch_size import fitting_batch_size, step_bytes
 from underfire.attacks.benign import Benign, honest_logits, identities
 from underfire.attacks.probe import probe_views
 from underfire.check.network_parts import NetworkParts, find_parts
@@ -17,7 +17,11 @@ from underfire.check.speed import Speed, measure_speed
 from underfire.classifiers import Classifier, Prepared
 from underfire.errors import NoGradientError, UnderfireError, UnderfireWarning
 from underfire.interpreters import REGISTRY, create
+from underfire.numerics import judging
 from underfire.system import System, SystemView, works_in_place
+
+FEWEST, BYTES = 2, 10**9
+"""A joint step is timed on as many images as take so many bytes by the count, and on two at least."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def _try(
     try:
         interpreter = create(name)
         sketch = System(classifier, {name: interpreter.sketch()})
-        sketch.maps(benign.images, benign.labels, benign.ids)
+        _read(sketch, name, benign)
         network = prepared[works_in_place([interpreter.view()])]
         # An attack reads maps for another class than the image's own.
         others = (benign.labels + 1) % benign.logits.shape[1]
@@ -99,7 +103,9 @@ def _try(
         _probe(quick, benign, others)
         size = fitting_batch_size(quick, benign.images.shape[1:], benign.images.device, joint=True, memory=memory)
         view = SystemView(network, {name: interpreter.view()})
-        speed = measure_speed(System(classifier, {name: interpreter}), view, benign, size, known)
+        each = step_bytes(quick, benign.images.shape[1:], benign.images.device, joint=True)
+        most = max(FEWEST, BYTES // each) if each else None
+        speed = measure_speed(System(classifier, {name: interpreter}), view, benign, size, known, most)
         return InterpreterTrial(name, True, speed=speed)
     except NoGradientError as error:
         return InterpreterTrial(name, False, str(error), error.module)
@@ -108,6 +114,23 @@ def _try(
     except torch.OutOfMemoryError:
         problem = f"it does not fit into the memory of {classifier.device}; try a smaller batch size."
         return InterpreterTrial(name, False, problem)
+
+
+def _read(sketch: System, name: str, benign: Benign) -> None:
+    """Read honest maps of two images: a full batch of eight would take four times the memory, and say no more.
+
+    Raises:
+        UnderfireError: the interpreter does not work with the classifier.
+    """
+    classifier = sketch.classifier
+    read, few = sketch.interpreters[name].bound_to(classifier), slice(0, 2)
+    try:
+        with classifier.evaluating(), judging(classifier.device):
+            read(benign.images[few], benign.labels[few], benign.ids[few])
+    except (UnderfireError, torch.OutOfMemoryError):
+        raise
+    except RuntimeError:  # the usual way of reading says in words what is wrong
+        sketch.maps(benign.images, benign.labels, benign.ids)
 
 
 def _probe(view: SystemView, benign: Benign, classes: Tensor) -> None:

@@ -40,12 +40,13 @@ def check(
 
     Exit code 0 if an attack can run, 1 if not, 2 for wrong usage.
     """
-    from underfire.check import run_check
     from underfire.cli.screen import screen
-    from underfire.runs.devices import find_device
 
     config, most = InputSettings.create(**given), None if memory is None else parse_bytes(memory)
-    with screen.status("checking") as status:
+    with screen.status("starting") as status:
+        from underfire.check import run_check  # these take seconds
+        from underfire.runs.devices import find_device
+
         found = run_check(config, count, find_device(device), status.update, most)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False, default=str))
