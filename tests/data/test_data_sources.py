@@ -115,7 +115,7 @@ def test_folders_that_cannot_be_used(tmp_path: Path, write_image: WriteImage) ->
         ("scene", "Did you mean 'scenes'"),
         (
             "qqq",
-            "unknown data set 'qqq'. Known: digits, digits:test, digits:train, scenes, scenes:test, scenes:train. "
+            "unknown data set 'qqq'. Known: digits, digits:test, digits:train, photos, scenes, scenes:test, scenes:train. "
             "Or the path of a folder",
         ),
         ("", "name of the data set is empty"),
@@ -168,6 +168,7 @@ def test_the_public_names() -> None:
         "FolderData",
         "ImageData",
         "ParquetData",
+        "Photographs",
         "Record",
         "RelabelledData",
         "Resizing",

@@ -51,7 +51,7 @@ class InputSettings:
 
     data: str = setting(
         "A folder with one subfolder of images per class, a .csv file with the columns file and label (or the folder "
-        "with it), a .parquet file, or a built-in set: scenes:test, scenes:train, digits:test, digits:train.",
+        "with it), a .parquet file, or a built-in set: photos, scenes:test, scenes:train, digits:test, digits:train.",
         "DATA",
     )
     classifier: str = setting(
