@@ -115,8 +115,8 @@ def test_folders_that_cannot_be_used(tmp_path: Path, write_image: WriteImage) ->
         ("scene", "Did you mean 'scenes'"),
         (
             "qqq",
-            "unknown data set 'qqq'. Known: digits, digits:test, digits:train, photos, scenes, scenes:test, scenes:train. "
-            "Or the path of a folder",
+            "unknown data set 'qqq'. Known: digits, digits:test, digits:train, photos, scenes, scenes:test, "
+            "scenes:train. Or the path of a folder",
         ),
         ("", "name of the data set is empty"),
     ],
