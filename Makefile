@@ -39,8 +39,9 @@ $(VENV)/dev: $(VENV)/base
 
 setup: $(VENV)/dev
 
+# On a machine with other work, threads that wait actively make the demo several times slower.
 demo: $(VENV)/base
-	$(BIN)/underfire demo --out runs/demo
+	OMP_WAIT_POLICY=passive $(BIN)/underfire demo --out runs/demo
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2
