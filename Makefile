@@ -25,7 +25,7 @@ LOWEST_TESTS := \
 
 $(VENV)/base: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[photos]"
 	touch $@
 
 # torchvision, timm, captum, torchattacks, foolbox and ART bring a torch of their own: without their dependencies, ours stays.
@@ -33,15 +33,16 @@ $(VENV)/base: pyproject.toml constraints.txt
 # what foolbox and ART need is named.
 $(VENV)/dev: $(VENV)/base
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,hub,docs]"
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt torchvision timm captum
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt torchvision timm captum efficientnet-lite-pytorch
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt torchattacks foolbox eagerpy adversarial-robustness-toolbox
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt requests GitPython tqdm six
 	touch $@
 
 setup: $(VENV)/dev
 
+# On a machine with other work, threads that wait actively make the demo several times slower.
 demo: $(VENV)/base
-	$(BIN)/underfire demo --out runs/demo
+	OMP_WAIT_POLICY=passive $(BIN)/underfire demo --out runs/demo
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2

@@ -1,8 +1,9 @@
-"""The demo, and where maps point: recomputed from what a run on scenes has written."""
+"""The demos of photographs and of scenes, and where maps point: recomputed from what a run on scenes has written."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,13 @@ from PIL import Image
 
 import underfire as uf
 from tests.runs.runs import Command, Written, options, process, tables
-from underfire.cli.demo import RUNS
+from underfire.cli.demo import PHOTOS, SCENES, Demo, Part, photographs_installed
+from underfire.data.imagenet import imagenet_class_names
 from underfire.metrics import mass_inside, peak_inside
 
-FOLDERS = {name.partition(":")[0]: folder for folder, (names, _, _) in RUNS.items() for name in names}
+FOLDERS = {name.partition(":")[0]: folder for folder, part in SCENES.runs.items() for name in part.interpreters}
 INTERPRETERS = tuple(FOLDERS)
-WORDS = ("demo", "--count", "4")
+WORDS = ("demo", "--scenes", "--count", "4")
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +96,14 @@ def test_where_maps_point(demo: Path) -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A demo of two runs in a few steps."""
-    monkeypatch.setattr(
-        "underfire.cli.demo.RUNS", {"two": (("cam", "grad"), 1.0, (1, 2)), "one": (("cam",), 0.5, (1, 2))}
-    )
-    return ["two", "one"]
+    """A demo of scenes with two runs in a few steps, without the extra ``photos``."""
+    runs = {
+        "two": Part("scenes:test", "scenes-resnet", ("cam", "grad"), "16/255", (1, 2)),
+        "one": Part("scenes:test", "scenes-resnet", ("cam",), "16/255", (1, 2), 0.5),
+    }
+    monkeypatch.setattr("underfire.cli.demo.SCENES", Demo(runs, "a title", count=16, rows=3))
+    monkeypatch.setattr("underfire.cli.demo.photographs_installed", lambda: False)
+    return list(runs)
 
 
 @pytest.mark.usefixtures("quick")
@@ -118,6 +123,32 @@ def test_an_earlier_demo_is_replaced_and_a_strange_folder_is_not(command: Comman
     ended = command("demo", "--count", "1", "--out", str(strange))
     assert ended.code == 2
     assert (strange / "scenes" / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.usefixtures("quick")
+def test_without_the_extra_the_demo_is_of_scenes_and_says_so(command: Command, tmp_path: Path) -> None:
+    ended = command("demo", "--count", "1", "--out", str(tmp_path / "out"))
+    assert "for photographs: pip install 'underfire[photos]'" in " ".join(ended.err.split())
+    asked = command("demo", "--count", "1", "--scenes", "--out", str(tmp_path / "asked"))
+    assert "photographs" not in asked.err
+    for out in ("out", "asked"):
+        assert Written(tmp_path / out / "two").run["configuration"]["data"] == "scenes:test"
+
+
+def test_the_demo_of_photographs(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All five are classified correctly, and the page has names of classes instead of numbers."""
+    if not photographs_installed():
+        pytest.skip("the extra photos is not installed")
+    part = replace(PHOTOS.runs["photos"], steps=(1, 2))
+    monkeypatch.setattr("underfire.cli.demo.PHOTOS", replace(PHOTOS, runs={"photos": part}))
+    ended = command("demo", "--out", str(tmp_path), "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["photos"]["images"]["attacked"] == 5
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert all(name in page for name in ("tiger cat", "espresso", "tripod", "palace", "daisy"))
+    targets = {row["target"] for row in Written(tmp_path / "photos").rows if row["attack"] == "adv2"}
+    assert all(imagenet_class_names()[target] in page for target in targets)
+    assert max(row["linf"] for row in Written(tmp_path / "photos").rows) <= 4 / 255 + 1e-6
 
 
 def test_json(command: Command, tmp_path: Path, quick: list[str]) -> None:

@@ -57,7 +57,7 @@ class InputSettings:
 
     data: str = setting(
         "A folder with one subfolder of images per class, a .csv file of images and labels (or the folder with it), a "
-        ".parquet file, the files of a publisher, or a built-in set: scenes:test, scenes:train, digits:test, "
+        ".parquet file, the files of a publisher, or a built-in set: photos, scenes:test, scenes:train, digits:test, "
         "digits:train.",
         "DATA",
     )

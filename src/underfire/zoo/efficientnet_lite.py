@@ -31,14 +31,15 @@ class ConvNorm(nn.Module):
         self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, activation: bool = True
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
+        even = kernel // 2 if stride == 1 else 0  # zeros that are the same on all sides are left to the convolution
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, even, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(outputs, eps=1e-3)
         self.act = nn.ReLU6(inplace=True) if activation else nn.Identity()
         self.kernel, self.stride = kernel, stride
 
     def forward(self, features: Tensor) -> Tensor:
-        (top, bottom), (left, right) = map(self._padding, features.shape[2:])
-        if top + bottom + left + right:
+        if self.stride > 1:
+            (top, bottom), (left, right) = map(self._padding, features.shape[2:])
             features = F.pad(features, (left, right, top, bottom))
         output: Tensor = self.act(self.norm(self.conv(features)))
         return output

@@ -50,6 +50,11 @@ class ImageNetClassifier:
         """How images are resized."""
         return Resizing(self.resize, "bicubic")
 
+    @property
+    def installed(self) -> bool:
+        """True if the package with the weights is installed."""
+        return find_spec(self.package) is not None
+
     def weights_file(self) -> Path:
         """Find the file of weights. Raises InputError if its package is not installed."""
         spec = find_spec(self.package)
