@@ -1,0 +1,53 @@
+"""Pricing: the weight of the prediction term for each image, which follows how well the image meets the goal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from underfire.errors import InputError
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Pricing:
+    """A price per image on prediction: it falls while the goal is met with some margin, and rises otherwise.
+
+    An objective with a fixed weight on prediction makes the classifier surer of the target class than the goal asks
+    for, at the cost of the map. The price falls until the goal is just met, so that each step serves the map as far as
+    it can. It takes the place of the constant that Carlini & Wagner (2017) search for.
+
+    Args:
+        start: the first price of every image.
+        fall: the factor after a step that met the goal.
+        rise: the factor after a step that did not.
+        margin: how far below 0 the margin must be, in logits, to count as met; see ``Goal.margin``.
+        low, high: the bounds of the price.
+
+    Raises:
+        InputError: a setting has an impossible value.
+    """
+
+    start: float = 1.0
+    fall: float = 0.85
+    rise: float = 1.3
+    margin: float = 0.1
+    low: float = 1e-3
+    high: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.fall <= 1 <= self.rise and 0 < self.low <= self.start <= self.high and self.margin >= 0):
+            raise InputError(f"{self} is impossible: expected 0 < fall <= 1 <= rise, 0 < low <= start <= high, margin >= 0.")
+
+    def begin(self, like: Tensor) -> State:
+        """Make the state for the images ``like`` N x ...; ``price``, N, is for the first step."""
+        return {"price": like.new_full((len(like),), self.start)}
+
+    def update(self, state: Mapping[str, Tensor], margin: Tensor) -> State:
+        """Return the state after a step at whose beginning the images had ``margin`` (N, in logits)."""
+        factor = torch.where(margin < -self.margin, self.fall, self.rise)
+        return {"price": (state["price"] * factor).clamp(self.low, self.high)}
