@@ -98,13 +98,18 @@ def by_cell() -> str:
                 numbers = list(found[name].values())
                 control = name in ("noise", "reseeded")
                 parts = [
-                    "" if control and measure in ("joint", "success") or np.isnan(numbers[0][measure])
+                    ""
+                    if (control and measure in ("joint", "success")) or np.isnan(numbers[0][measure])
                     else interval([row[measure] for row in numbers], measure in ("joint", "success"))
                     for measure in MEASURES
                 ]
                 place = (cell.network.replace("lite", "Lite"), NAMES[cell.interpreter], cell.eps and f"{cell.eps}/255")
                 said = ALONE[cell.perturbation] if name == "alone" else SAID[name]
-                by = "" if cell.perturbation == "pgd" or name in ("noise", "reseeded", "alone") else f" by {ALONE[cell.perturbation]}"
+                by = (
+                    ""
+                    if cell.perturbation == "pgd" or name in ("noise", "reseeded", "alone")
+                    else f" by {ALONE[cell.perturbation]}"
+                )
                 yield (*place, f"{said}{by}", len(numbers), *parts)
 
     return markdown(("network", "map", "eps", "read after", "n", *HEADINGS), lines())

@@ -1,6 +1,6 @@
 """Joint attacks on photographs: ImageNet classifiers, interpreters, perturbations and radii.
 
-    python -m benchmarks.photographs --data FOLDER --out runs/photographs [--only lite0-cam-8] [--minutes 60] [--threads 1]
+    python -m benchmarks.photographs --data FOLDER --out runs/photographs [--only lite0-cam] [--minutes 60]
     python -m benchmarks.photographs --print
 
 ``FOLDER`` has one subfolder of photographs per WordNet id. Photographs are taken in blocks of eight, each block spread

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from underfire.attacks.goal import Goal
 from underfire.attacks.guards import largest
+from underfire.attacks.objective import objective
 from underfire.attacks.outcome import Outcome
 from underfire.attacks.parts import Parts
 from underfire.attacks.perturbations.base import penalty_of
@@ -17,7 +17,7 @@ from underfire.attacks.progress import Progress
 from underfire.attacks.schedule import Move, Stage
 from underfire.attacks.shaping import Uniform, weights_of
 from underfire.attacks.state import Carried
-from underfire.attacks.terms.base import Point, values_of
+from underfire.attacks.terms.base import Point
 from underfire.attacks.trace import Trace
 from underfire.batching import filled_size, padding
 from underfire.classifiers import Recorded
@@ -58,7 +58,7 @@ class Loop:
         progress: Progress | None = None,
         trace_every: int | None = None,
     ) -> None:
-        self.attack, self.view, self.progress = attack, view, progress
+        self.attack, self.view, self.progress, self.goal = attack, view, progress, attack.goal
         self.perturbation = guarded(attack.perturbation, "perturbation")
         self.count, self.batch_size = len(images), batch_size or len(images)
         fill = padding(self.count, filled_size(self.count, self.batch_size, images.device), images.device)
@@ -72,15 +72,12 @@ class Loop:
         self.run_state = Carried(row, images, classes[fill], ids[fill], wanted, price, theta)
         self.run_state.counts = {"steps": zeros, "forwards": zeros, "backwards": zeros}
         self.run_state.best = attack.kept_by.start(images)
+        self.run_state.prices = attack.pricing.begin(images) if attack.pricing else {}
         self.outcome = Outcome.empty(images[: self.count], trace_every)
         self.total = sum(stage.steps for stage in attack.stages)
         self.step = 0
         self.shaped = attack.stages[0].shaped
         self.aside = 0.0  # seconds spent for the trace alone
-
-    @property
-    def goal(self) -> Goal:
-        return self.attack.goal
 
     def __call__(self) -> Outcome:
         started = time.perf_counter()
@@ -166,13 +163,13 @@ class Loop:
         reads = int(index) == stage.reader
         ranks = reads and not (maps and self.view.drifts)
         point, run.views = self._point(image, variable, maps and (ranks or move.reads_maps), graph=True)
-        values = [values_of(weighted.term, point) for weighted in move.terms]
-        weights = [weighted.weight_at(progress) for weighted in move.terms]
-        loss = torch.stack([w * value.sum() for w, value in zip(weights, values, strict=True)]).sum()
+        values, loss = objective(move, point, progress, run.prices)
         (gradient,) = torch.autograd.grad(loss, variable)
         gradient = torch.nan_to_num(gradient, 0.0, 0.0, 0.0)  # an image without a gradient stays as it is, and fails
         if ranks and last:
             self._rank(point, image)
+        if reads and self.attack.pricing is not None:
+            run.prices = self.attack.pricing.update(run.prices, point)
         if reads and self.outcome.trace is not None and self.outcome.trace.wants(self.step):
             self._trace(self.outcome.trace, stage, move, values, point, image.detach())
         direction, run.rules[index] = move.rule.direction(gradient, run.rules[index])

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from underfire.attacks.goal import Goal
 from underfire.attacks.perturbations import PGD, Perturbation
+from underfire.attacks.pricing import Pricing
 from underfire.attacks.ranking import EarlyStop, Ranking
 from underfire.attacks.schedule import Stage
 from underfire.attacks.search import ConstantSearch
@@ -32,6 +33,7 @@ class Parts:
         early_stop: when the attack on an image stops before its last step; never if None.
         search: a search for the weight of the objective against the perturbation's cost, for each image, by several
             runs (the constant c of Carlini & Wagner 2017); one run if None.
+        pricing: the price of each image on the terms that are ``priced``; no price if None.
         exact_prediction_gradient: if an interpreter smooths rectifiers (Grad), take the prediction term's gradient from
             a pass of its own with exact ones: one more forward and backward pass per step.
     """
@@ -47,6 +49,7 @@ class Parts:
     early_stop: EarlyStop | None = None
     search: ConstantSearch | None = None
     exact_prediction_gradient: bool = False
+    pricing: Pricing | None = None
 
     def __post_init__(self) -> None:
         if not self.stages:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from underfire.attacks.terms.base import Point
 from underfire.errors import InputError
 
 State = dict[str, Tensor]
@@ -41,13 +42,16 @@ class Pricing:
 
     def __post_init__(self) -> None:
         if not (0 < self.fall <= 1 <= self.rise and 0 < self.low <= self.start <= self.high and self.margin >= 0):
-            raise InputError(f"{self} is impossible: expected 0 < fall <= 1 <= rise, 0 < low <= start <= high, margin >= 0.")
+            raise InputError(
+                f"{self} is impossible: expected 0 < fall <= 1 <= rise, 0 < low <= start <= high, margin >= 0."
+            )
 
     def begin(self, like: Tensor) -> State:
         """Make the state for the images ``like`` N x ...; ``price``, N, is for the first step."""
         return {"price": like.new_full((len(like),), self.start)}
 
-    def update(self, state: Mapping[str, Tensor], margin: Tensor) -> State:
-        """Return the state after a step at whose beginning the images had ``margin`` (N, in logits)."""
+    def update(self, state: Mapping[str, Tensor], point: Point) -> State:
+        """Return the state after a step from ``point``."""
+        margin = point.goal.margin(point.reading.logits.detach(), point.classes)
         factor = torch.where(margin < -self.margin, self.fall, self.rise)
         return {"price": (state["price"] * factor).clamp(self.low, self.high)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from underfire import adam
@@ -35,6 +36,26 @@ class Sign(Rule):
 
     def direction(self, gradient: Tensor, state: State) -> tuple[Tensor, State]:
         return gradient.sign().neg_(), state
+
+
+@dataclass(frozen=True)
+class SignOfMomentum(Rule):
+    """Minus the sign of the momentum: a decaying sum of gradients, each divided by its L2 norm (Dong et al. 2018).
+
+    Args:
+        decay: the factor of the earlier gradients at each step.
+    """
+
+    decay: float = 0.75
+
+    def start(self, variable: Tensor) -> State:
+        return {"momentum": torch.zeros_like(variable)}
+
+    def direction(self, gradient: Tensor, state: State) -> tuple[Tensor, State]:
+        norm = gradient.flatten(1).norm(dim=1)
+        unit = gradient / per_image(norm.clamp_min(1e-20), gradient)
+        momentum = self.decay * state["momentum"] + unit
+        return momentum.sign().neg_(), {"momentum": momentum}
 
 
 @dataclass(frozen=True)

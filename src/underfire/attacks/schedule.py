@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from underfire.arguments import check_at_least
@@ -34,6 +35,17 @@ class Linear:
 
 
 @dataclass(frozen=True)
+class Cosine:
+    """A weight that falls from ``start`` to ``end`` along half a period of a cosine (Loshchilov & Hutter 2017)."""
+
+    start: float
+    end: float
+
+    def at(self, progress: float) -> float:
+        return self.end + (self.start - self.end) * (1 + math.cos(math.pi * progress)) / 2
+
+
+@dataclass(frozen=True)
 class Phases:
     """A weight that is ``values[i]`` in the i-th part of the stage; parts have the proportions of ``lengths``."""
 
@@ -53,7 +65,7 @@ class Phases:
         return self.values[-1]
 
 
-Weight = Constant | Linear | Phases
+Weight = Constant | Linear | Cosine | Phases
 
 
 def _at(value: Weight | float, progress: float) -> float:
@@ -62,10 +74,17 @@ def _at(value: Weight | float, progress: float) -> float:
 
 @dataclass(frozen=True)
 class Weighted:
-    """A loss term and its weight, which may change over the stage; a number is a constant weight."""
+    """A loss term and its weight, which may change over the stage; a number is a constant weight.
+
+    Args:
+        term: the loss term.
+        weight: the weight of all images.
+        priced: True if the price of each image multiplies the weight; see ``Pricing``. 1 if the attack has no pricing.
+    """
 
     term: Term
     weight: Weight | float = 1.0
+    priced: bool = False
 
     def __post_init__(self) -> None:
         check_part(self.term, Term, "term")

@@ -35,6 +35,7 @@ class Carried:
         ids: int64 N, the images' identities.
         targets: the wanted maps N x h x w, by interpreter.
         price: the factor of the penalty, N.
+        prices: the state of the attack's pricing; empty without one.
         theta: the parameters of the perturbation.
         views: the state of each interpreter's view.
         rules, guards: the state of each move's rule and guard, by the move's index.
@@ -49,6 +50,7 @@ class Carried:
     targets: dict[str, Tensor]
     price: Tensor
     theta: Theta
+    prices: dict[str, Tensor] = field(default_factory=dict)
     views: dict[str, State] = field(default_factory=dict)
     rules: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     guards: dict[str, dict[str, Tensor]] = field(default_factory=dict)

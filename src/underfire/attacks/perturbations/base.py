@@ -13,8 +13,9 @@ from torch import Tensor
 
 from underfire import randomness
 from underfire.attacks.perturbations.eps import eight_bit_box
-from underfire.attacks.rows import Row
-from underfire.attacks.rules import per_image
+from underfire.attacks.rows import PARENT, Row
+from underfire.attacks.rules import Rule, per_image
+from underfire.attacks.schedule import Cosine, Weight
 from underfire.attacks.terms.prediction import Prediction
 from underfire.attacks.variants import Variant
 from underfire.errors import InputError
@@ -89,6 +90,15 @@ class Perturbation(Part, ABC):
     def name_alone(self) -> str:
         """The name of the prediction-only attack with this perturbation."""
         return self.name
+
+    def for_auto(self) -> tuple[Perturbation, Rule, Weight]:
+        """Return the form in which ``auto`` moves the perturbation, its rule, and its step size over the attack.
+
+        By default these are the perturbation itself, and the rule and step size of its schedule for CAM. The step size
+        falls to an eighth.
+        """
+        row = self.rows.get(PARENT) or next(iter(self.rows.values()))
+        return self, row.rule, Cosine(row.size, row.size / 8)
 
     def warmup_factor(self, variant: Variant) -> float:
         """Return the factor of the prediction term in the warm-up of a joint attack."""

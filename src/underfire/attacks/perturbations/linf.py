@@ -16,8 +16,8 @@ from underfire.attacks.perturbations.base import Perturbation, Theta
 from underfire.attacks.perturbations.eps import EPS, check_eps, eight_bit_box
 from underfire.attacks.perturbations.rounding import straight_through
 from underfire.attacks.rows import GROWING, LENGTHS, Row, TwoMoves
-from underfire.attacks.rules import per_image
-from underfire.attacks.schedule import Phases
+from underfire.attacks.rules import Rule, SignOfMomentum, per_image
+from underfire.attacks.schedule import Cosine, Phases, Weight
 from underfire.attacks.variants import Variant
 from underfire.errors import InputError
 
@@ -59,6 +59,8 @@ class PGD(Perturbation):
             attacks begin there and joint attacks at the image, as published.
         rounded: show the image to the network at 8 bits, as it is judged, and pass gradients straight through the
             rounding. If None, shaped attacks do: whole steps of 1/255 lie on the 8-bit grid anyway, shaped ones do not.
+        evened: divide the weights of a shaping by their mean over the pixels that may change. Weights scale steps, not
+            the ball, so that without this a shaped attack moves slowly.
     """
 
     name: ClassVar[str] = "pgd"
@@ -70,6 +72,7 @@ class PGD(Perturbation):
     eps: float = EPS
     random_start: bool | None = None
     rounded: bool | None = None
+    evened: bool = False
 
     def __post_init__(self) -> None:
         check_eps("eps", self.eps)
@@ -80,6 +83,9 @@ class PGD(Perturbation):
             random_start=not joint if self.random_start is None else self.random_start,
             rounded=shaped if self.rounded is None else self.rounded,
         )
+
+    def for_auto(self) -> tuple[Perturbation, Rule, Weight]:
+        return replace(self, rounded=True, evened=True), SignOfMomentum(), Cosine(0.375 * self.eps, 0.03 * self.eps)
 
     def alone(self) -> Perturbation:
         from_image = type(self) is PGD and not self.random_start  # a subclass may move in its own way
@@ -96,11 +102,12 @@ class PGD(Perturbation):
     def start(self, images: Tensor, weights: Tensor, ids: Tensor, seed: int) -> Theta:
         low, high = eight_bit_box(images, self.eps)
         image = images
+        steps = _evened(weights) if self.evened else weights
         if self.random_start:
             drawn = randomness.uniform(seed, ids, "random start", 0, images.shape[1:])
             offset = (2 * drawn - 1) * self.eps * weights
             image = torch.clamp(torch.round((images + offset) * 255) / 255, low, high)
-        return {"image": image, "low": low, "high": high, "weights": weights}
+        return {"image": image, "low": low, "high": high, "weights": steps}
 
     def variable(self, theta: Theta) -> Tensor:
         return theta["image"]
@@ -113,9 +120,18 @@ class PGD(Perturbation):
         moved = torch.addcmul(theta["image"], step, direction)
         return theta | {"image": torch.clamp(moved, theta["low"], theta["high"])}
 
+    def reshaped(self, theta: Theta, weights: Tensor) -> Theta:
+        return super().reshaped(theta, _evened(weights) if self.evened else weights)
+
     def levels(self, images: Tensor, adversarial: Tensor) -> Tensor:
         low, high = eight_bit_box(images, self.eps)
         return torch.clamp(torch.round(adversarial * 255) / 255, low, high)
+
+
+def _evened(weights: Tensor) -> Tensor:
+    """Divide the weights N x ... of each image by their mean over the pixels whose weight is not 0."""
+    total, count = weights.flatten(1).sum(1), (weights != 0).flatten(1).sum(1)
+    return weights / per_image((total / count.clamp_min(1)).clamp_min(1e-20), weights)
 
 
 @dataclass(frozen=True)

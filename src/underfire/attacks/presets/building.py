@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from underfire.attacks.attack import Attack
 from underfire.attacks.goal import Goal
 from underfire.attacks.perturbations import Perturbation
+from underfire.attacks.presets import auto
 from underfire.attacks.ranking import EarlyStop, Ranking
 from underfire.attacks.rows import Row, row_for
 from underfire.attacks.schedule import Move, Stage, Weighted
@@ -35,6 +36,7 @@ class Plan:
     Args:
         name: the attack's name in results.
         joint: True for an attack on prediction and maps.
+        auto: True for the joint attack without a published schedule.
         settings: the settings as the user gave them, checked.
         perturbation: the perturbation, complete.
         shaping: the shaping, before the settings on edges act on it.
@@ -44,6 +46,7 @@ class Plan:
 
     name: str
     joint: bool
+    auto: bool
     settings: AttackSettings
     perturbation: Perturbation
     shaping: Shaping
@@ -68,6 +71,10 @@ def build(plan: Plan, common: dict[str, Any], system: System) -> Attack:
         name: row_for(part.rows, interpreter.families(), part.name, name)
         for name, interpreter in system.attacked.items()
     }
+    if plan.auto:
+        part, parts = auto.parts(part, rows, plan.settings, plan.terms)
+    else:
+        parts = _joint(plan, rows) if plan.joint else _alone(plan, list(rows.values()))
     return Attack(
         name=plan.name,
         perturbation=part,
@@ -75,7 +82,7 @@ def build(plan: Plan, common: dict[str, Any], system: System) -> Attack:
         goal=Goal(settings.targeted),
         search=ConstantSearch(settings.search) if settings.search else None,
         **common,
-        **(_joint(plan, rows) if plan.joint else _alone(plan, list(rows.values()))),
+        **parts,
     )
 
 

@@ -20,11 +20,13 @@ class Kind:
         about: one line for ``underfire list presets``.
         joint: True for attacks on prediction and maps at once, False for those on the prediction alone.
         shaping: the weight of the perturbation per pixel, unless another is asked for.
+        auto: True for the attack without a published schedule, see ``underfire.attacks.presets.auto``.
     """
 
     about: str
     joint: bool
     shaping: Shaping = _UNIFORM
+    auto: bool = False
 
 
 JOINT: Mapping[str, Kind] = MappingProxyType(
@@ -32,6 +34,7 @@ JOINT: Mapping[str, Kind] = MappingProxyType(
         "adv2": Kind("class and map at once (Zhang et al. 2020)", True),
         "advedge": Kind("ADV2, weighted by the image's edges (Abdukhamidov et al. 2022)", True, Edge()),
         "advedge+": Kind("ADV2, on the image's edges alone (Abdukhamidov et al. 2022)", True, EdgeMask()),
+        "auto": Kind("class and map at once, without parameters; the strongest (--budget)", True, auto=True),
     }
 )
 

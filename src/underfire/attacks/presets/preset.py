@@ -9,9 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-from underfire.arguments import check_choice, check_known
+from underfire.arguments import check_at_least, check_choice, check_known
 from underfire.attacks.attack import Attack
 from underfire.attacks.perturbations import PERTURBATIONS, Perturbation, check_eps, parse_eps
+from underfire.attacks.presets.auto import BUDGET
 from underfire.attacks.presets.building import Plan, build
 from underfire.attacks.presets.kinds import KINDS, Kind
 from underfire.attacks.presets.settings import AttackSettings
@@ -51,6 +52,7 @@ class Preset(AttackSettings):
                 f"steps is {self.steps}; expected the numbers of warm-up and joint steps, such as (40, 160)."
             )
         self._check_perturbation()
+        self._check_budget()
         self._check_edges()
         self._check_goal()
         if self.search:
@@ -106,6 +108,20 @@ class Preset(AttackSettings):
         else:
             made = guarded(part, "perturbation").make(eps=self.eps, noise_eps=self.noise_eps)
         self._set(made=made, eps=getattr(made, "eps", None))
+
+    def _check_budget(self) -> None:
+        if not self.kind.auto:
+            if self.budget is not None:
+                raise InputError(
+                    f"budget is {self.budget}, and attack {self.attack!r} has steps instead: only auto has a budget."
+                )
+            return
+        budget = BUDGET if self.budget is None else self.budget
+        check_at_least("budget", budget, 1, " step")
+        self._set(budget=budget)
+        for name, value, none in (("steps", self.steps, None), ("search", self.search, 0)):
+            if value != none:
+                raise InputError(f"{name} is {value}, and auto chooses that by itself: give it a budget, such as 200.")
 
     def _named_by_attack(self) -> type[Perturbation] | Perturbation:
         if self.attack not in PERTURBATIONS and ".py:" not in self.attack:
@@ -197,6 +213,7 @@ class Preset(AttackSettings):
         plan = Plan(
             self.name,
             self.joint,
+            self.kind.auto,
             self,
             self.made_perturbation,
             self.effective_shaping,
@@ -247,6 +264,8 @@ class Preset(AttackSettings):
             noise_eps=None,
             shaping=self.effective_shaping,
             early_stop=None,
+            budget=None,
+            steps=(0, self.budget) if self.kind.auto else self.steps,
             terms=(),
         )
 

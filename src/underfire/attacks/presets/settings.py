@@ -46,6 +46,7 @@ class AttackSettings:
         eps: the radius in L-inf in pixel units, such as ``8 / 255`` or ``"8/255"``, of perturbations that have a ball;
             the published 0.031 if None.
         steps: warm-up and joint steps instead of the published ones; weights are stretched over them.
+        budget: the steps of ``auto``, each of which takes one gradient; 200 if None.
         variant: ``paper``, ``published``, or a ``Variant``. An interpreter's published settings (Grad's normalised
             pixels) are the interpreter's own: ``interpreters.create("grad", "published")``.
         targeted: reach a class (True), or only leave the image's own.
@@ -71,7 +72,9 @@ class AttackSettings:
     """
 
     attack: str = setting(
-        "adv2, advedge and advedge+ are joint; pgd, bim, cw and stadv only change the class.", "NAME", value="adv2"
+        "adv2, advedge, advedge+ and auto are joint; pgd, bim, cw and stadv only change the class.",
+        "NAME",
+        value="adv2",
     )
     eps: float | str | None = setting(
         "L-inf radius of pgd and bim, such as 8/255; also of adv2, advedge and advedge+, which use pgd by default.",
@@ -88,6 +91,14 @@ class AttackSettings:
         kind=tuple[int, int],
         parse=parse_steps,
         default="the published ones, such as 400,1200; see 'underfire list presets'",
+    )
+    budget: int | None = setting(
+        "auto: the number of steps, such as 100, 1000 or 10000. Each takes one gradient.",
+        "N",
+        value=None,
+        kind=int,
+        least=1,
+        default="200",
     )
     variant: str | Variant = setting(
         "paper: settings from the papers' text; published: settings of the authors' code.",

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from underfire.attacks.terms.base import Point, Term
 
+_TINY = 1e-4
+"""A distance between maps that is as good as none, so that the logarithm of no distance is finite."""
+
 
 @dataclass(frozen=True)
 class Interpretation(Term):
@@ -19,14 +22,16 @@ class Interpretation(Term):
     the mean over these maps, which are called looks.
 
     Args:
-        reduction: ``mean`` or ``sum`` over a map's cells; the published setting for Grad sums.
+        reduction: ``mean`` or ``sum`` of the squares over a map's cells; the published setting for Grad sums. Or
+            ``relative``: the logarithm of the root mean square times the mean absolute difference. A step then counts
+            for the share of the distance that it takes away, so that maps of every kind, size and scale weigh the same.
         interpreter: the name of the only interpreter that counts; all of them if None.
     """
 
     name: ClassVar[str] = "interpretation"
     needs_maps: ClassVar[bool] = True
 
-    reduction: Literal["mean", "sum"] = "mean"
+    reduction: Literal["mean", "sum", "relative"] = "mean"
     interpreter: str | None = None
 
     def __call__(self, point: Point) -> Tensor:
@@ -36,5 +41,9 @@ class Interpretation(Term):
 
     def _distance(self, looks: Tensor, targets: Tensor) -> Tensor:
         """Average the distance of looks N x r x h x w to ``targets`` N x h x w over the r looks. N."""
+        if self.reduction == "relative":
+            apart = looks - targets.unsqueeze(1)
+            root = (apart.square().mean((1, 2, 3)) + _TINY**2).sqrt()
+            return (root * (apart.abs().mean((1, 2, 3)) + _TINY)).log()
         squares = (looks - targets.unsqueeze(1)).square()
         return squares.mean((1, 2, 3)) if self.reduction == "mean" else squares.mean(1).sum((1, 2))

@@ -1,0 +1,51 @@
+"""``auto``: a joint attack whose only setting is a budget of steps.
+
+The published schedules have a fixed weight for each interpreter and equal steps. ``auto`` has one stage without a
+warm-up. Each image has a price on prediction, which falls while the goal is met; steps follow a momentum and shrink
+along a cosine; and the distance of a map counts as a share of itself, so that no weight is needed. docs/auto.md says
+what else was tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from underfire.attacks.perturbations import Perturbation
+from underfire.attacks.pricing import Pricing
+from underfire.attacks.ranking import EarlyStop, Ranking
+from underfire.attacks.rows import Row
+from underfire.attacks.schedule import Move, Stage, Weighted
+from underfire.attacks.terms import Interpretation, Penalty, Prediction
+
+if TYPE_CHECKING:
+    from underfire.attacks.presets.settings import AttackSettings
+
+BUDGET = 200
+"""The steps of ``auto`` if nothing else is asked for."""
+
+
+def parts(
+    perturbation: Perturbation, rows: Mapping[str, Row], settings: AttackSettings, terms: tuple[Weighted, ...]
+) -> tuple[Perturbation, dict[str, Any]]:
+    """Make the perturbation of ``auto``, and its stage, pricing and ranking.
+
+    Args:
+        perturbation: the perturbation, complete.
+        rows: the published schedule of each attacked interpreter. Only the weight of the perturbation's own cost is
+            taken from them.
+        settings: the settings of the attack.
+        terms: more loss terms.
+    """
+    moved, rule, size = perturbation.for_auto()
+    maps = [Weighted(Interpretation("relative", name)) for name in rows]
+    cost = max(row.penalty for row in rows.values())
+    penalty = (Weighted(Penalty(), cost),) if cost else ()
+    move = Move((Weighted(Prediction(), priced=True), *maps, *penalty, *terms), size, rule)
+    assert settings.budget is not None
+    return moved, {
+        "stages": (Stage("joint", settings.budget, (move,)),),
+        "pricing": Pricing(),
+        "ranking": Ranking("map"),
+        "early_stop": EarlyStop() if settings.early_stop else None,
+    }
