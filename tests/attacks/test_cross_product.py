@@ -128,6 +128,18 @@ def test_joint_attacks(
 
 
 @pytest.mark.parametrize(
+    ("interpreter", "map_rule", "perturbation", "shaping", "class_rule"),
+    covering(2, list(REGISTRY), [*MAP_RULES, GIVEN], list(PERTURBATIONS), list(SHAPINGS), list(CLASS_RULES)),
+)
+def test_auto(world: World, interpreter: str, map_rule: str, perturbation: str, shaping: str, class_rule: str) -> None:
+    images, labels = images_and_labels(world)
+    settings: dict[str, Any] = {"target_map": world.map_rules[map_rule], "target_class": class_rule}
+    auto = attacks.preset("auto", **by(perturbation, EPS), shaping=shaping, **settings, budget=3)
+    result = check(auto, world.system(interpreter), images, labels)
+    assert bool((result.linf > 0).any()) or shaping != "uniform"
+
+
+@pytest.mark.parametrize(
     ("perturbation", "shaping", "class_rule", "term"),
     covering(2, list(PERTURBATIONS), list(SHAPINGS), list(CLASS_RULES), list(TERMS)),
 )

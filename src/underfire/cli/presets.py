@@ -24,6 +24,10 @@ LEGEND = {
     "most 0.08, or 0.04 at the end, on the map alone (L2 lengths at 224 x 224 pixels)",
 }
 """The columns of a schedule after the family, with their meanings."""
+AUTO = (
+    "auto has one stage of --budget steps, and a weight on the class that follows how well each image meets the goal. "
+    "Of these schedules it takes the cost alone, and under cw and stadv the first step."
+)
 CLASS_ALONE = (
     "Attacks on the class alone run as many steps as both stages together. All else is as in the row of cam, without "
     "the map loss; only cw takes the margin, at least 0, instead of CE."
@@ -172,7 +176,7 @@ def shown(known: dict[str, Any]) -> RenderableType:
         Text(_schedules(known["schedules"])),
         Text(),
         table(LEGEND),
-        Text(f"\n{CLASS_ALONE}"),
+        Text(f"\n{CLASS_ALONE}\n\n{AUTO}"),
         title("Differences between --variant paper and --variant published"),
         Text(ALONE),
         *differences,

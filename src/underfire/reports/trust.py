@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from underfire.attacks import KINDS
+from underfire.attacks.presets import BUDGET
 from underfire.reports.account import Account, accounts_of
 from underfire.reports.words import FEW_IMAGES, OFTEN, UNCLEAR, listed, number, percent, unclear
 from underfire.runs.run import Run
@@ -91,7 +93,13 @@ def _on_images(account: Account) -> list[Remark]:
 
 def _on_attack(account: Account) -> list[Remark]:
     steps, precision = account.setting("steps"), account.setting("precision", "float32")
-    if steps is None:
+    kind = KINDS.get(account.setting("attack", ""))
+    if kind is not None and kind.auto:
+        budget = account.setting("budget") or BUDGET
+        remarks = [
+            _remark(budget < FEW_STEPS, f"The attack had a budget of {budget} gradients. More would reach more.")
+        ]
+    elif steps is None:
         remarks = [_remark(False, "The attack ran its published number of steps.")]
     else:
         short = sum(steps) < FEW_STEPS
