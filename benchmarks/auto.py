@@ -4,8 +4,8 @@
     python -m benchmarks.auto --print
 
 Attacks the same images by ``auto`` with 200 steps, by ADV2 with 200 (``--steps 40,160``), and by ADV2 with all its
-published steps. The rows of each finished run go to ``docs/results/auto/``, so that the script may be stopped and started
-at any time, on any machine. The tables are made of these files alone.
+published steps. The rows of each finished run go to ``docs/results/auto/``, so that the script may be stopped and
+started at any time, on any machine. The tables are made of these files alone.
 """
 
 from __future__ import annotations

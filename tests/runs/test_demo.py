@@ -98,8 +98,8 @@ def test_where_maps_point(demo: Path) -> None:
 def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A demo of scenes with two runs in a few steps, without the extra ``photos``."""
     runs = {
-        "two": Part("scenes:test", "scenes-resnet", ("cam", "grad"), "16/255", (1, 2)),
-        "one": Part("scenes:test", "scenes-resnet", ("cam",), "16/255", (1, 2), 0.5),
+        "two": Part("scenes:test", "scenes-resnet", ("cam", "grad"), "16/255", {"steps": (1, 2)}),
+        "one": Part("scenes:test", "scenes-resnet", ("cam",), "16/255", {"steps": (1, 2)}, 0.5),
     }
     monkeypatch.setattr("underfire.cli.demo.SCENES", Demo(runs, "a title", count=16, rows=3))
     monkeypatch.setattr("underfire.cli.demo.photographs_installed", lambda: False)
@@ -139,14 +139,14 @@ def test_the_demo_of_photographs(command: Command, tmp_path: Path, monkeypatch: 
     """All five are classified correctly, and the page has names of classes instead of numbers."""
     if not photographs_installed():
         pytest.skip("the extra photos is not installed")
-    part = replace(PHOTOS.runs["photos"], steps=(1, 2))
+    part = replace(PHOTOS.runs["photos"], attack={"attack": "auto", "budget": 3})
     monkeypatch.setattr("underfire.cli.demo.PHOTOS", replace(PHOTOS, runs={"photos": part}))
     ended = command("demo", "--out", str(tmp_path), "--json")
     assert ended.code == 0, ended.err
     assert json.loads(ended.out)["photos"]["images"]["attacked"] == 5
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert all(name in page for name in ("tiger cat", "espresso", "tripod", "palace", "daisy"))
-    targets = {row["target"] for row in Written(tmp_path / "photos").rows if row["attack"] == "adv2"}
+    targets = {row["target"] for row in Written(tmp_path / "photos").rows if row["attack"] == "auto"}
     assert all(imagenet_class_names()[target] in page for target in targets)
     assert max(row["linf"] for row in Written(tmp_path / "photos").rows) <= 4 / 255 + 1e-6
 

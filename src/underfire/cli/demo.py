@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -34,7 +34,7 @@ class Part:
         classifier: the name of the classifier.
         interpreters: each is attacked alone.
         eps: the largest change of a pixel.
-        steps: of the two stages of an attack.
+        attack: settings of the attack: its name, and its steps or budget.
         share: the share of the demo's images that this run attacks.
     """
 
@@ -42,7 +42,7 @@ class Part:
     classifier: str
     interpreters: tuple[str, ...]
     eps: str
-    steps: tuple[int, int]
+    attack: Mapping[str, Any]
     share: float = 1.0
 
 
@@ -64,7 +64,7 @@ class Demo:
 
 
 PHOTOS = Demo(
-    {"photos": Part("photos", "imagenet-lite0", ("cam",), "4/255", (20, 80))},
+    {"photos": Part("photos", "imagenet-lite0", ("cam",), "2/255", {"attack": "auto", "budget": 100})},
     "underfire demo: five photographs, and CAM as the explanation",
     count=5,
     rows=5,
@@ -72,8 +72,8 @@ PHOTOS = Demo(
 # MASK's maps are solved for, which takes longer: fewer images and steps.
 SCENES = Demo(
     {
-        "scenes": Part("scenes:test", "scenes-resnet", ("cam", "grad", "rts"), "16/255", (20, 80)),
-        "mask": Part("scenes:test", "scenes-resnet", ("mask:quick",), "16/255", (10, 30), 0.5),
+        "scenes": Part("scenes:test", "scenes-resnet", ("cam", "grad", "rts"), "16/255", {"steps": (20, 80)}),
+        "mask": Part("scenes:test", "scenes-resnet", ("mask:quick",), "16/255", {"steps": (10, 30)}, 0.5),
     },
     "underfire demo: ten kinds of object, four explanations",
     count=16,
@@ -129,7 +129,7 @@ def demo(
                 interpreters=part.interpreters,
                 each=len(part.interpreters) > 1,
                 eps=part.eps,
-                steps=part.steps,
+                **part.attack,
                 count=math.ceil((chosen.count if count is None else count) * part.share),
                 seed=seed,
             )

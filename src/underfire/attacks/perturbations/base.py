@@ -94,11 +94,11 @@ class Perturbation(Part, ABC):
     def for_auto(self) -> tuple[Perturbation, Rule, Weight]:
         """Return the form in which ``auto`` moves the perturbation, its rule, and its step size over the attack.
 
-        By default these are the perturbation itself, and the rule and step size of its schedule for CAM. The step size
-        falls to an eighth.
+        By default these are the perturbation itself, and the rule of its schedule for CAM. The step size falls from
+        three times that of this schedule to a quarter of it.
         """
         row = self.rows.get(PARENT) or next(iter(self.rows.values()))
-        return self, row.rule, Cosine(row.size, row.size / 8)
+        return self, row.rule, Cosine(3 * row.size, row.size / 4)
 
     def warmup_factor(self, variant: Variant) -> float:
         """Return the factor of the prediction term in the warm-up of a joint attack."""

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 BUDGET = 200
 """The steps of ``auto`` if nothing else is asked for."""
 
+COST = 6.0
+"""The factor of the published weight of a perturbation's own cost.
+
+A map's relative distance weighs more than the published squares, so that C&W and StAdv would pay for nearer maps with
+larger changes. With this factor C&W's changes are as large as ADV2's by C&W."""
+
 
 def parts(
     perturbation: Perturbation, rows: Mapping[str, Row], settings: AttackSettings, terms: tuple[Weighted, ...]
@@ -39,7 +45,7 @@ def parts(
     """
     moved, rule, size = perturbation.for_auto()
     maps = [Weighted(Interpretation("relative", name)) for name in rows]
-    cost = max(row.penalty for row in rows.values())
+    cost = COST * max(row.penalty for row in rows.values())
     penalty = (Weighted(Penalty(), cost),) if cost else ()
     move = Move((Weighted(Prediction(), priced=True), *maps, *penalty, *terms), size, rule)
     assert settings.budget is not None
