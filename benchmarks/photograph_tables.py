@@ -16,7 +16,7 @@ from underfire import metrics
 ROWS = Path(__file__).parent.parent / "docs/results/photographs"
 COLUMNS = ("attack", "correct_before", "success", "confidence", "map_l1", "map_iou", "ssim", "edge_energy", "seconds")
 NAMES = {"cam": "CAM", "grad": "Grad", "gradcam": "Grad-CAM", "smoothgrad": "SmoothGrad", "lrp": "LRP", "mask": "MASK"}
-READINGS = ("noise", "reseeded", "alone", "adv2", "advedge", "advedge+")
+READINGS = ("noise", "reseeded", "alone", "adv2", "auto", "advedge", "advedge+")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def by_reading(cell: Cell) -> dict[str, dict[str, dict[str, float]]]:
 MEASURES = ("joint", "success", "map_l1", "map_iou", "ssim", "edge_energy")
 HEADINGS = ("joint success", "success", "map L1", "IoU@0.5", "image SSIM", "on edges")
 ALONE = {"pgd": "PGD", "cw": "C&W", "stadv": "StAdv"}
-SAID = {"adv2": "ADV2", "advedge": "AdvEdge", "advedge+": "AdvEdge+", "noise": "noise", "reseeded": "reseeded"}
+SAID = {"adv2": "ADV2", "auto": "auto", "advedge": "AdvEdge", "advedge+": "AdvEdge+", "noise": "noise", "reseeded": "reseeded"}
 
 
 def interval(values: list[float], share: bool) -> str:
@@ -121,7 +121,7 @@ def against() -> str:
     def lines() -> Iterator[tuple[object, ...]]:
         for cell in cells():
             found = by_reading(cell)
-            for name, other in (("adv2", "alone"), ("advedge", "adv2"), ("advedge+", "adv2")):
+            for name, other in (("adv2", "alone"), ("auto", "adv2"), ("advedge", "adv2"), ("advedge+", "adv2")):
                 if name not in found or other not in found:
                     continue
                 both = [photo for photo in found[name] if photo in found[other]]

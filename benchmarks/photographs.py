@@ -26,13 +26,14 @@ from benchmarks.photograph_tables import COLUMNS, ROWS, Cell, name_of
 from underfire.runs import RunConfig, run_attack
 
 BLOCKS = 25
-ATTACKS = ("adv2", "advedge", "advedge+")
+ATTACKS = ("adv2", "auto", "advedge", "advedge+")
 """The prediction-only attack is the control of ADV2, and the same for all."""
 
 
 def plan() -> Iterator[tuple[Cell, str, int]]:
     """Yield cells, attacks, and the number of blocks that each shall have, what is wanted first first."""
     yield Cell("lite0", "cam", "pgd", "8"), "adv2", 9
+    yield Cell("lite0", "cam", "pgd", "8"), "auto", 5
     for cell, blocks in cells():
         for kind in ATTACKS:
             yield cell, kind, blocks
@@ -78,7 +79,7 @@ def attack(cell: Cell, kind: str, block: int, data: Path, out: Path) -> None:
         interpreters=(cell.interpreter,),
         attack=kind,
         perturbation=cell.perturbation,
-        steps=(40, 160),
+        **({"budget": 200} if kind == "auto" else {"steps": (40, 160)}),
         **settings,
     )
     folder = out / name_of(cell) / f"{block}-{kind}"
