@@ -81,7 +81,7 @@ def by_reading(cell: Cell) -> dict[str, dict[str, dict[str, float]]]:
 MEASURES = ("joint", "success", "map_l1", "map_iou", "ssim", "edge_energy")
 HEADINGS = ("joint success", "success", "map L1", "IoU@0.5", "image SSIM", "on edges")
 ALONE = {"pgd": "PGD", "cw": "C&W", "stadv": "StAdv"}
-SAID = {"adv2": "ADV2", "auto": "auto", "advedge": "AdvEdge", "advedge+": "AdvEdge+", "noise": "noise", "reseeded": "reseeded"}
+SAID = {name: name for name in READINGS} | {"adv2": "ADV2", "advedge": "AdvEdge", "advedge+": "AdvEdge+"}
 
 
 def interval(values: list[float], share: bool) -> str:

@@ -84,6 +84,9 @@ def test_list_explains_the_presets(command: Command) -> None:
     assert "Python: Variant.keep_last" in words
     for part in found["variants"]:
         assert part["alone"].startswith(("--", "Python: ")), part
+    for part in found["departures"]:
+        assert part["topic"].split()[0] in words
+        assert part["theirs"] != part["ours"]
     assert command("list", "nosuch").code == 2
 
 

@@ -124,6 +124,61 @@ DIFFERENCES = (
 )
 """All differences between the variants; see ``docs/concepts.md``."""
 
+
+@dataclass(frozen=True)
+class Departure:
+    """A point in which ``published`` is not what the authors' code does, for ``underfire list presets``.
+
+    Args:
+        topic: the setting.
+        theirs: what the authors' code does.
+        ours: what ``published`` does.
+    """
+
+    topic: str
+    theirs: str
+    ours: str
+
+
+DEPARTURES = (
+    Departure(
+        "the image that is kept for mask",
+        "of every 50th step, the best successful image at 8 bits",
+        "the image of the last step",
+    ),
+    Departure(
+        "warm-up of advedge, advedge+ on CAM under stadv",
+        "cross-entropy with weight 1",
+        "minus the target's raw logit with weight 2",
+    ),
+    Departure(
+        "warm-up of advedge, advedge+ on CAM under cw",
+        "a margin",
+        "minus the target's raw logit",
+    ),
+    Departure(
+        "weight of the cross-entropy under stadv in warm-ups, in the joint stage of grad, and for rts",
+        "1",
+        "2",
+    ),
+    Departure(
+        "weight of the flow's roughness in the warm-up of mask under stadv",
+        "0.0005",
+        "0.004, as in the joint stage",
+    ),
+    Departure(
+        "label smoothing of advedge, advedge+",
+        "in the joint stages of CAM and RTS, too (divided by 9), and not in the warm-up of grad",
+        "in both stages of grad alone",
+    ),
+    Departure(
+        "steps of mask's solver that are differentiated",
+        "the mask is detached between two steps",
+        "the gradient goes through all of these steps",
+    ),
+)
+"""Points in which the published code, as far as it has been read, does something else than ``published``."""
+
 VARIANTS: Mapping[str, Variant] = MappingProxyType(
     {
         "paper": Variant("paper"),

@@ -42,7 +42,7 @@ ALONE = (
 def known() -> dict[str, Any]:
     """Return the presets as JSON values."""
     from underfire.attacks import KINDS, PERTURBATIONS
-    from underfire.attacks.variants import DIFFERENCES
+    from underfire.attacks.variants import DEPARTURES, DIFFERENCES
     from underfire.interpreters import REGISTRY, Captum, create
     from underfire.registry import left_out
 
@@ -60,6 +60,7 @@ def known() -> dict[str, Any]:
             for name, part in PERTURBATIONS.items()
         },
         "variants": [asdict(difference) for difference in DIFFERENCES],
+        "departures": [asdict(departure) for departure in DEPARTURES],
     }
 
 
@@ -165,6 +166,10 @@ def shown(known: dict[str, Any]) -> RenderableType:
     for each in known["variants"]:
         rows = {"paper": each["paper"], "published": each["published"], "only this": each["alone"]}
         differences += [Text(f"\n{each['topic']}"), table(rows)]
+    departures: list[RenderableType] = []
+    for each in known["departures"]:
+        rows = {"authors' code": each["theirs"], "published": each["ours"]}
+        departures += [Text(f"\n{each['topic']}"), table(rows)]
     return Group(
         Text("Attacks (--attack)", style="bold"),
         table({name: kind["about"] for name, kind in known["attacks"].items()}),
@@ -180,4 +185,6 @@ def shown(known: dict[str, Any]) -> RenderableType:
         title("Differences between --variant paper and --variant published"),
         Text(ALONE),
         *differences,
+        title("Where --variant published is still not what the authors' code does"),
+        *departures,
     )
