@@ -114,7 +114,7 @@ def test_the_readmes_first_example_runs() -> None:
     if not photographs_installed():
         pytest.skip("the extra photos is not installed")
     first, *_ = python_blocks(ROOT / "README.md")
-    shorter = first.replace("steps=(20, 80)", "steps=(5, 15)")
+    shorter = first.replace("budget=100", "budget=20")
     assert shorter != first
     space: dict[str, Any] = {}
     exec(compile(shorter, "README.md", "exec"), space)
