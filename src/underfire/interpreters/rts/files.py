@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import torch
+
 from underfire.checkpoints import read_weights, write_weights
 from underfire.classifiers import Classifier, load
 from underfire.classifiers.sources import names
@@ -92,6 +94,12 @@ class Opened:
     def confidence(self) -> float:
         """The evidence that a place must show: the value in the masker's file; 0 for a live masker, as in training."""
         return 0.0 if self.note is None else self.note.confidence
+
+    def check_device(self, device: torch.device) -> None:
+        """Raise InterpreterError if the masker is a live one on another device than the images."""
+        own = self.masker.selector.weight.device
+        if self.live and own != device:
+            raise InterpreterError(f"the masker is on {own}, and the images are on {device}: move it, masker.to(...).")
 
     def check_size(self, size: tuple[int, int]) -> None:
         """Raise InterpreterError if ``size`` is not the height and width of the training images."""
