@@ -27,8 +27,8 @@ def check_shape(maps: Any, count: int, called: str) -> Tensor:
     """
     if not isinstance(maps, Tensor) or maps.ndim != 3 or len(maps) != count or not maps.numel():
         raise InterpreterError(
-            f"interpreter {called} returns {shape_of(maps)} for a batch of {count} images; expected a tensor N x h x w, "
-            f"one map per image: ({count}, h, w).{_hint(maps, count)}"
+            f"interpreter {called} returns {shape_of(maps)} for a batch of {count} images; expected a tensor "
+            f"N x h x w, one map per image: ({count}, h, w).{_hint(maps, count)}"
         )
     return maps
 
@@ -68,7 +68,7 @@ def check_range(maps: Tensor, called: str) -> None:
         called: the maker of the maps, for messages, such as ``interpreter cam``.
     """
     low, high = (float(value) for value in torch.aminmax(maps.detach()))
-    if -TOLERANCE <= low and high <= 1 + TOLERANCE:  # written so that NaN fails
+    if low >= -TOLERANCE and high <= 1 + TOLERANCE:  # written so that NaN fails
         return
     if low != low or high != high:
         cause = "NaN comes from a division by 0 or a logarithm of 0, as in the scaling of a map that is 0 everywhere"

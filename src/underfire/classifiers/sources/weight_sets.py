@@ -175,7 +175,11 @@ def _alone_in_sequential(left_out: Iterable[str], missing: Iterable[str]) -> dic
     for layer, wanted in leaves.items():
         inside = {name[len(layer) + 1 :] for name in left_out if layer and name.startswith(f"{layer}.")}
         numbers = {name.partition(".")[0] for name in inside}
-        if len(numbers) == 1 and (number := numbers.pop()).isdigit() and inside == {f"{number}.{leaf}" for leaf in wanted}:
+        if (
+            len(numbers) == 1
+            and (number := numbers.pop()).isdigit()
+            and inside == {f"{number}.{leaf}" for leaf in wanted}
+        ):
             found[layer] = f"{layer}.{number}"
     return found
 

@@ -36,6 +36,7 @@ class Note:
         shape: channels and classes of the masker.
         confidence: the evidence that a place must show.
         selector_steps, decoder_steps: steps of its training.
+        selector: ``trained`` or ``head``; see ``MaskerRecipe``.
     """
 
     classifier: str
@@ -47,6 +48,7 @@ class Note:
     confidence: float
     selector_steps: int
     decoder_steps: int
+    selector: str = "trained"
 
     @property
     def shared(self) -> bool:
@@ -127,7 +129,7 @@ def read_note(file: Path) -> Note:
             f"masker {file} is no masker that 'underfire train rts' wrote ({type(error).__name__}: {error}); expected "
             "a file rts-NAME.safetensors, or a folder with one."
         ) from error
-    if min(note.selector_steps, note.decoder_steps) < 1:
+    if note.decoder_steps < 1 or (note.selector_steps < 1 and note.selector != "head"):
         raise InterpreterError(
             f"masker {file} is untrained ({note.selector_steps} selector and {note.decoder_steps} decoder steps): its "
             "maps mean nothing. Train it: underfire train rts."
