@@ -65,7 +65,7 @@ def test_a_network_without_a_linear_head_is_refused(tmp_path: Path) -> None:
 
 
 def test_other_words_and_steps_are_refused() -> None:
-    with pytest.raises(InputError, match="unknown selector 'haed'. Did you mean 'head'"):
+    with pytest.raises(InputError, match=r"unknown selector 'haed'\. Did you mean 'head'"):
         MaskerRecipe(selector="haed")
     with pytest.raises(InputError, match="at least 1 for the selector"):
         MaskerRecipe(selector_steps=0)

@@ -142,12 +142,13 @@ def shipped() -> Iterator[Path]:
     yield from sorted(WEIGHTS.glob(f"{PREFIX}*.safetensors"))
 
 
-def find(masker: str | None, classifier_sha256: str) -> tuple[Path, Note]:
+def find(masker: str | None, classifier_sha256: str, name: str = "") -> tuple[Path, Note]:
     """Find the masker file for a classifier.
 
     Args:
         masker: a file, or a folder with one masker; if None, the file that ships for this classifier.
         classifier_sha256: ``Classifier.sha256()`` of the classifier.
+        name: its name, for messages.
 
     Raises:
         InputError: the file does not exist, or the folder does not hold exactly one masker.
@@ -159,10 +160,12 @@ def find(masker: str | None, classifier_sha256: str) -> tuple[Path, Note]:
             if note.classifier_sha256 == classifier_sha256:
                 return file, note
         known = ", ".join(sorted(read_note(file).classifier for file in shipped())) or "no classifier"
+        spec = name if name in names() else "..."
         raise InterpreterError(
-            "RTS needs a masker that was trained for this classifier, and none ships with underfire (there are maskers "
-            f"for {known}). Train one: underfire train rts --classifier ... --data ... --out FOLDER; then give it: "
-            "RTS(masker='FOLDER'), or --interpreter rts:FOLDER."
+            f"RTS needs a masker that was trained for the classifier{f' {name}' if name else ''}, and none ships with "
+            f"underfire (there are maskers for {known}). Train one: underfire train rts --classifier {spec} --data ... "
+            "--out FOLDER (with --selector head for few images per class); then give it: RTS(masker='FOLDER'), or "
+            "--interpreter rts:FOLDER."
         )
     file = _file(Path(masker).expanduser())
     note = read_note(file)
@@ -176,18 +179,18 @@ def find(masker: str | None, classifier_sha256: str) -> tuple[Path, Note]:
     return file, note
 
 
-def open_masker(masker: str | None, encoder: str | None, classifier_sha256: str) -> Opened:
+def open_masker(masker: str | None, encoder: str | None, classifier_sha256: str, name: str = "") -> Opened:
     """Open the masker for a classifier, and its encoder.
 
     Args:
-        masker, classifier_sha256: see ``find``.
+        masker, classifier_sha256, name: see ``find``.
         encoder: the name of the encoder, as ``classifiers.load`` takes it; the name in the masker file if None.
 
     Raises:
         InputError, InterpreterError: see ``find``; also if the file is damaged, or the encoder is not the one that the
             masker was trained with.
     """
-    file, note = find(masker, classifier_sha256)
+    file, note = find(masker, classifier_sha256, name)
     network = Masker(note.shape)
     state = read_weights(file)
     try:

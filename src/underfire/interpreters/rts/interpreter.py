@@ -73,15 +73,19 @@ class RTS(Interpreter):
             )
         return cls(made)
 
-    def open(self, classifier_sha256: str) -> Opened:
+    def open(self, classifier_sha256: str, name: str = "") -> Opened:
         """Open the masker for a classifier, and its encoder.
+
+        Args:
+            classifier_sha256: ``Classifier.sha256()`` of the classifier.
+            name: its name, for messages.
 
         Raises:
             InputError, InterpreterError: there is none, or it cannot be used; see the messages.
         """
         if isinstance(self.masker, Masker):
             return Opened(None, self.masker, None, None if self.encoder is None else load(self.encoder))
-        return open_masker(self.masker, self.encoder, classifier_sha256)
+        return open_masker(self.masker, self.encoder, classifier_sha256, name)
 
     def strictness(self, opened: Opened) -> float:
         """Return the confidence that is used: ``confidence``, or the masker's if that is None."""
@@ -91,7 +95,7 @@ class RTS(Interpreter):
         return self.bound_to(classifier)(images, classes, ids)
 
     def bound_to(self, classifier: Classifier) -> HonestMaps:
-        opened = self.open(classifier.sha256())
+        opened = self.open(classifier.sha256(), classifier.name)
         encoder = classifier if opened.encoder is None else opened.encoder
         encoder.module.to(classifier.device)
         masker = opened.masker if opened.live else opened.masker.to(classifier.device)
@@ -108,7 +112,7 @@ class RTS(Interpreter):
         return read
 
     def identity(self, classifier: Classifier) -> str:
-        opened = self.open(classifier.sha256())
+        opened = self.open(classifier.sha256(), classifier.name)
         weights = state_hash(opened.masker)
         encoder = self.encoder if opened.note is None else opened.note.encoder_sha256
         return f"RTS(confidence={self.strictness(opened)}) with a masker of SHA-256 {weights}, encoder {encoder}"
