@@ -125,6 +125,8 @@ def instances_of(base: Any, called: str) -> Callable[[Any], Any]:
         if not isinstance(value, base) and callable(value):
             try:
                 value = value()
+            except UnderfireError:
+                raise
             except Exception as error:  # a user's own class or function, which may raise anything
                 raise UserCodeError(f"{called} cannot be made: {type(error).__name__}: {error}") from error
         if not isinstance(value, base):

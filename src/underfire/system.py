@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from underfire.classifiers import Attackable, Classifier, Later, Recorded
 from underfire.errors import InputError
 from underfire.interpreters import Interpreter, Smoothing, SmoothRectifiers, State, View, made_of, named
+from underfire.interpreters.map_checks import check_shape_of_view
 from underfire.user_parts import guarded
 
 Choose = Callable[[Recorded], Tensor]
@@ -234,6 +235,9 @@ class SystemView:
 
         Returns:
             The reading, and the states after this step.
+
+        Raises:
+            InterpreterError: a view returns something other than maps.
         """
         apart = exact_prediction and None not in self._groups
         said = self.look(images, graph) if apart else None
@@ -250,7 +254,7 @@ class SystemView:
             for name in names:
                 view, state = self.views[name], states[name]
                 maps, states[name] = view.read(self.prepared, recorded, images, classes, state, graph)
-                looks[name] = maps.unsqueeze(1) if maps.ndim == 3 else maps
+                looks[name] = check_shape_of_view(maps, len(images), name)
                 for term, values in view.terms(recorded, classes, states[name]).items():
                     terms[term] = terms[term] + values if term in terms else values
         assert said is not None

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from underfire.errors import InputError, UserCodeError, unknown_name
+from underfire.errors import InputError, UnderfireError, UserCodeError, unknown_name
 
 INSTALLED = {"site-packages", "dist-packages"}
 MODULE = "underfire_user_"
@@ -59,6 +59,7 @@ def load(file: str, name: str, kind: str, *, call: bool = False) -> Any:
     Raises:
         InputError: there is no such file, or it defines no such name.
         UserCodeError: the file, or the call, raises an error.
+        UnderfireError: the file, or the call, gives underfire something that it refuses; raised as it is.
     """
     path = Path(file).expanduser()
     if not path.is_file():
@@ -73,6 +74,8 @@ def load(file: str, name: str, kind: str, *, call: bool = False) -> Any:
     with importing_from(path.resolve().parent):
         try:
             spec.loader.exec_module(module)
+        except UnderfireError:
+            raise
         except (Exception, SystemExit) as error:
             raise UserCodeError(f"{file} cannot be run: {type(error).__name__}: {error}") from error
         if not hasattr(module, name):
@@ -83,6 +86,8 @@ def load(file: str, name: str, kind: str, *, call: bool = False) -> Any:
             return found
         try:
             return found()
+        except UnderfireError:
+            raise
         except (Exception, SystemExit) as error:
             raise UserCodeError(f"{file}:{name} failed: {type(error).__name__}: {error}") from error
 

@@ -129,6 +129,16 @@ def test_files_that_cannot_be_used(tmp_path: Path, text: str, spec: str, error: 
         uf.classifiers.load(f"{file}{spec}")
 
 
+def test_what_underfire_refuses_in_a_users_file_keeps_its_own_words(tmp_path: Path) -> None:
+    build = "import torch, underfire\ndef build(): return underfire.Classifier(torch.nn.Linear(2, 2), mean=(0.5,))\n"
+    with pytest.raises(InputError) as said:
+        uf.Classifier(torch.nn.Linear(2, 2), mean=(0.5,))
+    for text in (build, f"{build}build()\n"):
+        with pytest.raises(InputError) as met:
+            uf.classifiers.load(f"{write(tmp_path, text)}:build")
+        assert str(met.value) == str(said.value)
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         uf.classifiers.load(f"{tmp_path / 'no.py'}:build")

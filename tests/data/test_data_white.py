@@ -56,3 +56,17 @@ def test_white_as_the_user_says(tmp_path: Path) -> None:
 def test_no_word_of_full_or_black_images(tmp_path: Path, peak: int) -> None:
     batch = open_data(write(tmp_path, peak)).load(channels=1)
     assert float(batch.images.max()) == pytest.approx(round(peak / 65535 * 255) / 255)
+
+
+def test_negative_values_are_refused_with_the_line_that_mends_them(tmp_path: Path) -> None:
+    """As CT scanners write them: Hounsfield units from -1024 on."""
+    tifffile = pytest.importorskip("tifffile")
+    (tmp_path / "a").mkdir()
+    tifffile.imwrite(tmp_path / "a" / "0.tif", np.linspace(-64, 2640, 64).astype(np.int16).reshape(8, 8))
+    np.save(tmp_path / "a" / "1.npy", np.full((8, 8), -5, np.int16))
+    np.save(tmp_path / "a" / "2.npy", np.full((8, 8), -0.5, np.float32))
+    refused = open_data(tmp_path).load(channels=1, indices=[0, 1, 2]).unreadable
+    assert len(refused) == 3
+    for _, reason in refused:
+        assert "255 * np.clip((values - low) / (high - low), 0, 1)" in reason
+    assert "range over [-64, 2640]" in refused[0][1]

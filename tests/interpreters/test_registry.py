@@ -11,10 +11,13 @@ import pytest
 import torch
 
 import underfire as uf
+from tests.conftest import smooth_images
+from tests.interpreters.rts.makers import pyramid
 from underfire import attacks, registry
 from underfire.attacks.rows import row_for
 from underfire.errors import InputError, UserCodeError
 from underfire.interpreters import CAM, LRP, MASK, REGISTRY, RTS, Captum, Grad, canonical, create, named
+from underfire.interpreters.rts import Masker
 
 FILE = """
 from dataclasses import dataclass
@@ -100,6 +103,29 @@ def test_arguments_after_a_colon() -> None:
     for name in ("cam:x", "grad:1", "captum"):
         with pytest.raises(InputError, match="after a colon"):
             create(name)
+
+
+def test_a_masker_of_the_users_code(tmp_path: Path) -> None:
+    file = tmp_path / "masks.py"
+    file.write_text(
+        "from underfire.interpreters.rts import Masker\n"
+        "from underfire.interpreters.rts.network import Shape\n"
+        "def new(): return Masker(Shape(classes=4, top=24, skips=(16, 16)))\n"
+        "def wrong(): return 3\n"
+    )
+    name = f"rts:{file}:new"
+    assert canonical(name) == name
+    made = create(name)
+    assert isinstance(made, RTS)
+    assert isinstance(made.masker, Masker)
+    maps = made.maps(pyramid(), smooth_images(32, 32)[:2], [0, 1])
+    assert maps.shape == (2, 16, 16)
+    with pytest.raises(InputError, match=r"wrong', which returns an object of type int; expected a function"):
+        create(f"rts:{file}:wrong")
+    with pytest.raises(InputError, match=r"masker file '.*no\.py' does not exist"):
+        create(f"rts:{tmp_path / 'no.py'}:new")
+    with pytest.raises(InputError, match="cam takes nothing after a colon"):
+        create(f"cam:{file}:new")
 
 
 @pytest.mark.parametrize("name", REGISTRY)

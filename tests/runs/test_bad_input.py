@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.runs.runs import Command, Written, options, write_digits
 
@@ -232,3 +233,33 @@ def test_classes_that_a_file_s_network_does_not_have(command: Command, tmp_path:
     for classes in ("7", tmp_path / "names.txt"):
         changes = {"classifier": f"{tmp_path / 'model.py'}:build", "image_size": 16, "classes": classes}
         check_refused(command(*options(**changes, out=tmp_path / "out")), "classes is", "has 10 outputs")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            KeyError("lost"),
+            "unexpected KeyError: 'lost'. It should have been said in plain words: please report it with",
+        ),
+        (RuntimeError("a (4) must\nmatch b (2)"), "unexpected RuntimeError: a (4) must match b (2)."),
+        (torch.OutOfMemoryError("full"), "out of memory: full. Fewer images at once need less of it: --batch-size"),
+    ],
+)
+def test_an_error_that_nobody_expected_is_one_paragraph(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    def fails(*given: Any, **named: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("underfire.runs.inputs.InputSettings.create", fails)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    ended = command("train", "rts", "--classifier", "digits-resnet", "--data", "digits", "--out", tmp_path / "out")
+    assert ended.code == 1
+    assert ended.err.startswith("error: ")
+    assert "Traceback" not in ended.err
+    assert said in ended.said
+    for file in tmp_path.glob("underfire-*.txt"):
+        assert file.name in "".join(ended.err.split())  # the terminal breaks long paths
+        assert "Traceback" in file.read_text()
+        assert "train rts --classifier digits-resnet" in file.read_text()

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.runs.runs import Command, Written, content, options, process
+from underfire.data import open_data
 from underfire.reports.losses import read_losses, smoothed, write_losses
 
 WORDS = ["train", "rts", "--classifier", "digits-resnet", "--data", "digits:train"]
@@ -87,6 +88,35 @@ def test_a_finished_training_is_resumed_without_a_change(masker: Path, command: 
     ended = command(*WORDS, "--steps", "9", "--out", masker, "--resume")
     assert ended.code == 2
     assert "holds the checkpoint of another training" in ended.said
+
+
+def test_the_details_of_the_data_hold_for_the_test_images_too(tmp_path: Path, command: Command) -> None:
+    """A table whose columns have unusual names, and a folder with two splits."""
+    digits = open_data("digits:test").load(size=(16, 16), channels=1, indices=range(40))
+    rows: dict[str, list[str]] = {"train": [], "val": []}
+    for number, (image, label) in enumerate(zip(digits.images, digits.labels.tolist(), strict=True)):
+        part = "val" if number % 4 == 0 else "train"
+        file = tmp_path / "split" / part / str(label) / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((image[0] * 255).round().byte().numpy()).save(file)
+        rows[part].append(f"{file},{label}\n")
+    for part, lines in rows.items():
+        (tmp_path / f"{part}.csv").write_text("picture_of,meaning\n" + "".join(lines))
+    names = [str(number) for number in range(10)]
+    (tmp_path / "map.json").write_text(json.dumps(dict(zip(names, range(10), strict=True))))
+    words = ("train", "rts", "--classifier", "digits-resnet", "--steps", "1,1", "--batch", 2, "--json")
+    words = (*words, "--class-map", tmp_path / "map.json")
+    columns = ("--file-column", "picture_of", "--label-column", "meaning")
+    by_column = command(
+        *words, "--data", tmp_path / "train.csv", "--test", tmp_path / "val.csv", *columns, "--out", tmp_path / "a"
+    )
+    by_split = command(
+        *words, "--data", tmp_path / "split", "--split", "train", "--test-split", "val", "--out", tmp_path / "b"
+    )
+    for ended in (by_column, by_split):
+        assert ended.code == 0, ended.err
+        assert json.loads(ended.out)["test_images"] == 10
+    assert "(30 images)" in (tmp_path / "b" / "rts-digits-resnet.md").read_text()
 
 
 @pytest.mark.parametrize(

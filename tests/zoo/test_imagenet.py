@@ -142,8 +142,10 @@ def test_interpreters(interpreter: str) -> None:
     assert float((maps[0] - maps[1]).abs().max()) > 0.01
 
 
-def test_rts_says_how_to_train_a_masker() -> None:
-    installed("imagenet-lite0")
-    classifier = uf.classifiers.load("imagenet-lite0")
-    with pytest.raises(InterpreterError, match=r"none ships.*underfire train rts --classifier"):
-        uf.interpreters.create("rts").maps(classifier, smooth_images(1, 224), torch.tensor([282]))
+@pytest.mark.parametrize("name", IMAGENET)
+def test_rts_says_how_to_train_a_masker(name: str) -> None:
+    installed(name)
+    classifier = uf.classifiers.load(name)
+    images = smooth_images(1, IMAGENET[name].image_size)
+    with pytest.raises(InterpreterError, match=rf"none ships.*underfire train rts --classifier {name} --data"):
+        uf.interpreters.create("rts").maps(classifier, images, torch.tensor([282]))

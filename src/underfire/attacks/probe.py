@@ -11,6 +11,7 @@ from underfire.attacks.benign import Benign
 from underfire.attacks.second_order import without_second_derivative
 from underfire.classifiers import WHY_NO_GRADIENT, Attackable
 from underfire.errors import NoGradientError
+from underfire.interpreters.map_checks import check_range, check_same_size
 from underfire.system import SystemView
 
 
@@ -87,6 +88,7 @@ def probe_views(view: SystemView, benign: Benign, classes: Tensor) -> None:
     Raises:
         NoGradientError: the network has no second derivative, or the gradient of a map is zero everywhere, so that an
             attack would silently do nothing. ``module`` names the part of the network that is to blame, if known.
+        InterpreterError: a view's maps have another size than the honest maps, or values outside of [0, 1].
     """
     chosen = torch.arange(min(8, len(benign.images)), device=benign.images.device)
     passes = view.prepared.forwards, view.prepared.backwards
@@ -122,6 +124,11 @@ def _gradients(view: SystemView, benign: Benign, classes: Tensor, chosen: Tensor
     image, classes = benign.images[chosen].clone().requires_grad_(), classes[chosen]
     states = view.begin(image.detach(), classes, benign.ids[chosen])
     reading, _ = view.read(image, lambda _logits: classes, states, graph=True)
+    for name, looks in reading.looks.items():
+        if name in benign.maps:  # `check` reads no honest maps
+            check_same_size(looks, benign.maps[name], name)
+        if bool(torch.isfinite(looks).all()):  # other values have a message of their own
+            check_range(looks, f"the view of interpreter {name}")
     found = {
         name: torch.autograd.grad(_contrast(looks), image, retain_graph=True, allow_unused=True)[0]
         for name, looks in reading.looks.items()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
+import tempfile
+import traceback
 import warnings
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -69,12 +71,18 @@ _add(train_app, "rts", train_rts.rts, train_rts.EXAMPLES)
 app.add_typer(train_app, name="train")
 
 
+SHOWN_OF_ERROR = 300
+"""Characters of an unexpected error's text that are shown."""
+
 STOPPED = 130
 """The exit code after Ctrl-C. Some versions of typer return it, others raise an exception."""
 
 
 def main() -> None:
-    """Run the command line. Wrong usage and underfire's own errors print one paragraph, with exit code 2."""
+    """Run the command line. Wrong usage and underfire's own errors print one paragraph, with exit code 2.
+
+    Any other error prints one paragraph, too, with exit code 1.
+    """
     warnings.showwarning = show_warning
     try:
         code = app(prog_name="underfire", standalone_mode=False)
@@ -89,6 +97,9 @@ def main() -> None:
             ended = message if message.endswith(("?", "!")) else f"{message.rstrip('.')}."
             say("error", f"{ended} See {_command(error)} --help.", "red")
         sys.exit(2)
+    except Exception as error:  # a fault of ours, or of a package: its traceback is for us, not for the user
+        say("error", _unexpected(error), "red")
+        sys.exit(1)
     if code == STOPPED:
         screen.print("Stopped. Finished parts are kept, and --resume goes on from them.")
     sys.exit(code)
@@ -96,3 +107,22 @@ def main() -> None:
 
 def _command(error: Any) -> str:
     return str(error.ctx.command_path) if error.ctx else "underfire"
+
+
+def _unexpected(error: Exception) -> str:
+    """Describe an error that nobody expected, and write its traceback to a file."""
+    import torch
+
+    said = " ".join(str(error).split())[:SHOWN_OF_ERROR] or "no message"
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return f"out of memory: {said}. Fewer images at once need less of it: --batch-size, or --batch in training."
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="underfire-", suffix=".txt", delete=False) as file:
+            lines = "".join(traceback.format_exception(error))
+            file.write(f"underfire {__version__}: {' '.join(sys.argv[1:])}\n\n{lines}")
+    except OSError:  # such as a full disk
+        return f"unexpected {type(error).__name__}: {said}."
+    return (
+        f"unexpected {type(error).__name__}: {said}. It should have been said in plain words: please report it with "
+        f"{file.name}, which holds the details."
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +30,16 @@ def rts(
     given: Given,
     out: Annotated[Path, option("FOLDER", "Folder for the masker, its card, losses and the checkpoint.", "--out")],
     test: options.TestImages = None,
+    test_split: Annotated[
+        str | None,
+        option(
+            "NAME",
+            "The part of --test to take, such as val; without --test, the part of --data. The other details of the "
+            "data hold for both.",
+            "--test-split",
+            show_default=False,
+        ),
+    ] = None,
     encoder: Annotated[
         str | None,
         option(
@@ -48,6 +59,16 @@ def rts(
             show_default=False,
         ),
     ] = None,
+    selector: Annotated[
+        str,
+        option(
+            "NAME",
+            "trained, or head: take the classifier's own head as the selector. For few images per class, or images "
+            "that do not show all classes.",
+            "--selector",
+        ),
+    ] = "trained",
+    width: Annotated[int, option("N", "Channels of the masker's finest features, a multiple of 8.", "--width")] = 32,
     confidence: Annotated[
         float | None,
         option(
@@ -74,18 +95,27 @@ def rts(
     folder. Use it with --interpreter rts:FOLDER.
     """
     from underfire.classifiers import load
-    from underfire.data import in_classifier_order, open_data
+    from underfire.data import in_classifier_order
     from underfire.interpreters.rts import MaskerRecipe, train_masker
     from underfire.reports.losses import write_losses
     from underfire.runs.devices import find_device
 
     recipe = MaskerRecipe(
-        **_steps(steps), selector_batch=2 * batch, decoder_batch=batch, confidence=confidence, seed=seed
+        **_steps(steps),
+        selector=selector,
+        selector_batch=2 * batch,
+        decoder_batch=batch,
+        width=width,
+        confidence=confidence,
+        seed=seed,
     )
     config = InputSettings.create(**given)
     inputs = config.open(find_device(device))
     names = inputs.classifier.class_names
-    testing = None if test is None else in_classifier_order(open_data(test), names, inputs.classes, config.class_map)
+    testing = None
+    if test is not None or test_split is not None:
+        part = replace(config, data=test or config.data, split=test_split)
+        testing = in_classifier_order(part.open_data(), names, inputs.classes, config.class_map)
     with bars() as progress:
         task = progress.add_task("selector", total=recipe.selector_steps)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from underfire.data.pixels import Picture
+from underfire.data.pixels import HOW_TO_WINDOW, Picture
 from underfire.errors import UnreadableImageError
 
 _NPY, _TIFF = b"\x93NUMPY", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -86,8 +86,9 @@ def _plain_type(values: np.ndarray[Any, Any], where: str) -> np.ndarray[Any, Any
         return values.astype(np.float32)
     low, high = (float(values.min()), float(values.max())) if values.dtype.kind in "iu" else (-1.0, 0.0)
     if low < 0 or high > 65535:
+        advice = HOW_TO_WINDOW if low < 0 and values.dtype.kind == "i" else "scale it to 8 bits first"
         raise UnreadableImageError(
             f"{where} holds {values.dtype} from {low:g} to {high:g}; expected pixels that are not negative, of up to "
-            "16 bits, or floats: it looks like a measurement and not like a picture; scale it to 8 bits first."
+            f"16 bits, or floats: it looks like a measurement and not like a picture; {advice}."
         )
     return values.astype(np.uint16)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from underfire.data.pixels import HOW_TO_WINDOW
 from underfire.errors import UnreadableImageError
 
 SUFFIXES = (".dcm", ".dicom")
@@ -65,7 +66,7 @@ def _windowed(file: Any, values: np.ndarray[Any, Any], where: str) -> np.ndarray
     if values.min() < 0 or values.max() > white:
         raise UnreadableImageError(
             f"{where} has values from {values.min():g} to {values.max():g} and names no window; expected a window, or "
-            f"values in [0, {white:g}]: it looks like a measurement and not like a picture; scale it to 8 bits first."
+            f"values in [0, {white:g}]: it looks like a measurement and not like a picture; {HOW_TO_WINDOW}."
         )
     levels: np.ndarray[Any, Any] = values / white
     return levels

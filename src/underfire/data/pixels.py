@@ -13,6 +13,12 @@ Picture: TypeAlias = "Image.Image | np.ndarray[Any, Any]"
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 """The usual numbers of bits per pixel of cameras, X-ray and CT scanners."""
 
+HOW_TO_WINDOW = (
+    "choose the values of black and white, such as low, high = -160, 240 for soft tissue in CT, and save 8-bit images "
+    "of 255 * np.clip((values - low) / (high - low), 0, 1)"
+)
+"""Advice for measurements with negative values, such as CT in Hounsfield units."""
+
 
 def is_deep(picture: Picture) -> bool:
     """Return True if an image has 16-bit unsigned integers, so that its value of white is a matter of convention."""

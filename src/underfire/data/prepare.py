@@ -10,7 +10,7 @@ import torch
 from PIL import ExifTags, Image
 from torch import Tensor
 
-from underfire.data.pixels import Picture
+from underfire.data.pixels import HOW_TO_WINDOW, Picture
 from underfire.data.resizing import DEFAULT_RESIZING, Resizing
 from underfire.errors import InputError, UnreadableImageError
 
@@ -147,11 +147,14 @@ def _levels(values: np.ndarray[Any, Any], white: float | None, kind: str) -> np.
     low, high = float(values.min()), float(values.max())
     white = white or (1.0 if high <= 1 + 1e-6 else 255.0)
     if not (low >= 0 and high <= white * (1 + 1e-6)):  # written so that NaN fails
-        deeper = low >= 0 and high < float("inf")
-        cause = f"give the value of white with --white {high:g} or more, or " if deeper else ""
+        advice = "scale it to 8 bits first"
+        if low < 0:
+            advice = HOW_TO_WINDOW
+        elif high < float("inf"):
+            advice = f"give the value of white with --white {high:g} or more, or {advice}"
         raise UnreadableImageError(
             f"the values of the image ({kind}) range over [{low:g}, {high:g}]; expected pixels in "
-            f"[0, {white:g}]: it looks like a measurement and not like a picture; {cause}scale it to 8 bits first."
+            f"[0, {white:g}]: it looks like a measurement and not like a picture; {advice}."
         )
     levels: np.ndarray[Any, Any] = (values * (255.0 / white)).round().clip(0, 255).astype(np.uint8)
     return levels

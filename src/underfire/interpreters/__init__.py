@@ -66,8 +66,9 @@ ONLY_WITH_ARGUMENT: dict[str, type[Interpreter]] = {"captum": Captum}
 def create(name: str, variant: str = "paper") -> Interpreter:
     """Make the interpreter called ``name``: a known name in any case of letters, or ``file.py:name``.
 
-    An argument may follow a known name after a colon: ``rts:FOLDER`` for a masker of your own, ``mask:older`` for MASK
-    with the parameters of earlier experiments, ``lrp:z+`` for a rule, ``captum:Lime`` for a method of captum.
+    An argument may follow a known name after a colon: ``rts:FOLDER`` or ``rts:file.py:function`` for a masker of your
+    own, ``mask:older`` for MASK with the parameters of earlier experiments, ``lrp:z+`` for a rule, ``captum:Lime`` for
+    a method of captum.
 
     Args:
         variant: ``paper`` for default parameters, ``published`` for those of the published experiments.
@@ -77,7 +78,7 @@ def create(name: str, variant: str = "paper") -> Interpreter:
         UserCodeError: the user's file raises an error.
     """
     check_known("variant", variant, ("paper", "published"))
-    if user_files.split(name):
+    if _is_file(name):
         maker, argument = REGISTRY.find(name), ""
     else:
         key, argument = _parts(name)
@@ -103,10 +104,21 @@ def canonical(name: str) -> str:
     Raises:
         InputError: there is no such interpreter, or it takes no argument.
     """
-    if user_files.split(name):
+    if _is_file(name):
         return name
     key, argument = _parts(name)
     return f"{key}:{argument}" if argument else key
+
+
+def _is_file(name: str) -> bool:
+    """Return True for ``file.py:name``; False if a known name stands before the file, as in ``rts:file.py:name``."""
+    return user_files.split(name) is not None and _known_as(name.partition(":")[0]) is None
+
+
+def _known_as(kind: str) -> str | None:
+    """Return the registered name that ``kind`` is in any spelling; None if it is unknown."""
+    known = [*REGISTRY, *ONLY_WITH_ARGUMENT]
+    return kind if kind in known else {_plain(each): each for each in known}.get(_plain(kind))
 
 
 def _parts(name: str) -> tuple[str, str]:
@@ -114,10 +126,9 @@ def _parts(name: str) -> tuple[str, str]:
     kind, _, argument = name.partition(":")
     if "," in kind:
         raise InputError(f"interpreter is {name!r}; for several give a list of names: {name.split(',')}.")
-    known = [*REGISTRY, *ONLY_WITH_ARGUMENT]
-    key = kind if kind in known else {_plain(each): each for each in known}.get(_plain(kind))
+    key = _known_as(kind)
     if key is None:
-        raise unknown_name("interpreter", kind, (*known, *_of_captum(_plain(kind))))
+        raise unknown_name("interpreter", kind, (*REGISTRY, *ONLY_WITH_ARGUMENT, *_of_captum(_plain(kind))))
     if key in ONLY_WITH_ARGUMENT:
         if not argument:
             raise InputError(f"interpreter is {name!r}; {key} needs an argument after a colon, such as captum:Lime.")

@@ -14,6 +14,7 @@ from underfire import randomness
 from underfire.batching import in_batches
 from underfire.classifiers import WHY_NO_GRADIENT, Attackable, Classifier, Recorded, check_pixels, one_per_image
 from underfire.errors import InputError, NoGradientError
+from underfire.interpreters.map_checks import check_range, check_shape
 from underfire.interpreters.smoothing import Smoothing
 from underfire.memory import suited_size
 from underfire.numerics import judging
@@ -171,7 +172,8 @@ class Interpreter(Part, ABC):
 
         Raises:
             InputError: images or classes have a wrong type, shape or value.
-            InterpreterError: the classifier lacks something that the interpreter needs.
+            InterpreterError: the classifier lacks something that the interpreter needs, or the interpreter returns
+                something other than maps N x h x w in [0, 1].
             NoGradientError: the interpreter differentiates the network, and the network has no gradient.
         """
         if not isinstance(classifier, Classifier):
@@ -190,12 +192,13 @@ class Interpreter(Part, ABC):
         def run(chunk: Tensor, chunk_classes: Tensor, chunk_ids: Tensor) -> Tensor:
             device = classifier.device
             images, classes = chunk.detach().to(device), chunk_classes.to(device)
-            return read(images, classes, chunk_ids.to(device)).detach().float().to(chunk.device)
+            maps = check_shape(read(images, classes, chunk_ids.to(device)), len(chunk), self.label)
+            return maps.detach().float().to(chunk.device)
 
         size = batch_size or suited_size(images.shape[2], images.shape[3], classifier.device)
         with classifier.evaluating(), judging(classifier.device):
             try:
-                return in_batches(run, images, classes, ids, batch_size=size, device=classifier.device)
+                maps = in_batches(run, images, classes, ids, batch_size=size, device=classifier.device)
             except torch.OutOfMemoryError:
                 raise
             except (IndexError, RuntimeError) as error:
@@ -210,3 +213,5 @@ class Interpreter(Part, ABC):
                         f"{self.label} differentiates the network, which cannot be: {WHY_NO_GRADIENT}"
                     ) from error
                 raise
+        check_range(maps, f"interpreter {self.label}")
+        return maps

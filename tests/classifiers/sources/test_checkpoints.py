@@ -77,6 +77,35 @@ def test_a_file_with_one_set_of_weights_loads_without_a_warning(tmp_path: Path, 
     assert same(fresh, plain())
 
 
+def in_sequential(state: State, layer: str, number: int = 1) -> State:
+    """Name the weights as in a network whose ``layer`` is ``Sequential(Dropout, layer)``."""
+    return {name.replace(f"{layer}.", f"{layer}.{number}."): value for name, value in state.items()}
+
+
+def test_a_head_in_a_sequential_with_dropout_is_loaded_and_said(tmp_path: Path) -> None:
+    fresh = Tiny()
+    with pytest.warns(UnderfireWarning, match=r"head\.1 in .* taken for the layer head .* a ReLU"):
+        load_weights(fresh, saved(tmp_path, {"state_dict": in_sequential(prefixed(plain(), "net."), "head")}))
+    assert same(fresh, plain())
+    both = {"student": in_sequential(plain(), "head"), "teacher": in_sequential(average(), "head")}
+    with (
+        pytest.warns(UnderfireWarning, match=r"head\.1 in"),
+        pytest.warns(UnderfireWarning, match="2 sets of weights"),
+    ):
+        load_weights(fresh, saved(tmp_path, both))
+    assert same(fresh, plain())
+
+
+def test_a_head_of_several_layers_is_refused(tmp_path: Path) -> None:
+    wrapped = in_sequential(plain(), "head")
+    several = wrapped | {"head.0.weight": torch.ones(3, 3)}
+    renamed = {name.replace("head.1", "head.last"): value for name, value in wrapped.items()}
+    half = {name: value for name, value in wrapped.items() if name != "head.1.bias"}
+    for state in (several, renamed, half):
+        with pytest.raises(InputError, match=r"head\.weight.* are missing, and .*head\.\w+\.weight"):
+            load_weights(Tiny(), saved(tmp_path, state))
+
+
 TWO_SETS: dict[str, tuple[Any, str, str]] = {
     "torchvision": ({"model": plain(), "model_ema": prefixed(average(), "module.")}, "model", "model_ema"),
     "timm": ({"state_dict_ema": average(), "state_dict": plain()}, "state_dict", "state_dict_ema"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -46,12 +46,15 @@ class WeightSet:
         state: the tensors under the names of the network, as far as it has them.
         left_out: tensors beside them that the network has no place for.
         size: the number of tensors beside each other.
+        unwrapped: the layers of the network that are alone in a ``Sequential`` in the checkpoint: their names there, by
+            their names in the network, such as ``fc.1`` by ``fc``.
     """
 
     key: str
     state: State
     left_out: State
     size: int
+    unwrapped: Mapping[str, str] = field(default_factory=dict)
 
     def missing(self, own: Mapping[str, Tensor]) -> list[str]:
         """List the network's weights that are not there. Counters of batches need not be there."""
@@ -147,7 +150,38 @@ def _set(entries: list[Entry], leading: str, names: Mapping[str, str]) -> Weight
     state.update({names[entry.full[len(leading) :]]: entry.value for entry in begin})
     used = {id(value) for value in state.values()}
     left_out = {_shown(entry, leading): entry.value for entry in beside if id(entry.value) not in used}
-    return WeightSet(leading.rstrip("."), state, left_out, len(beside))
+    unwrapped = _alone_in_sequential(left_out, [name for name in names if names[name] not in state])
+    for layer, inner in unwrapped.items():
+        for name in [name for name in left_out if name.startswith(f"{inner}.")]:
+            state[names[layer + name[len(inner) :]]] = left_out.pop(name)
+    return WeightSet(leading.rstrip("."), state, left_out, len(beside), unwrapped)
+
+
+def _alone_in_sequential(left_out: Iterable[str], missing: Iterable[str]) -> dict[str, str]:
+    """Find layers that are the only one with weights in a ``Sequential``, as in ``fc = Sequential(Dropout, Linear)``.
+
+    Args:
+        left_out: names in the checkpoint that the network does not have, such as ``fc.1.weight``.
+        missing: names in the network that the checkpoint does not have, such as ``fc.weight``.
+
+    Returns:
+        The names of these layers in the checkpoint, by their names in the network.
+    """
+    leaves: dict[str, set[str]] = {}
+    for name in missing:
+        layer, _, leaf = name.rpartition(".")
+        leaves.setdefault(layer, set()).add(leaf)
+    found = {}
+    for layer, wanted in leaves.items():
+        inside = {name[len(layer) + 1 :] for name in left_out if layer and name.startswith(f"{layer}.")}
+        numbers = {name.partition(".")[0] for name in inside}
+        if (
+            len(numbers) == 1
+            and (number := numbers.pop()).isdigit()
+            and inside == {f"{number}.{leaf}" for leaf in wanted}
+        ):
+            found[layer] = f"{layer}.{number}"
+    return found
 
 
 def _shown(entry: Entry, leading: str) -> str:

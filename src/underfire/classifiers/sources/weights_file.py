@@ -137,6 +137,14 @@ def _warn(chosen: WeightSet, others: Sequence[WeightSet], path: Path) -> None:
             UnderfireWarning,
             stacklevel=5,
         )
+    for layer, inner in chosen.unwrapped.items():
+        warnings.warn(
+            f"the weights {inner} in {path} are taken for the layer {layer} of the network. There it stands in a "
+            f"Sequential with modules that have no weights. If these do more than Dropout, such as a ReLU, the network "
+            "needs them, too: build it like the one that was trained.",
+            UnderfireWarning,
+            stacklevel=5,
+        )
     elsewhere = [f"{found.key}." for found in others if found.key]
     left_out = [
         name

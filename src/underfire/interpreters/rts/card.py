@@ -39,8 +39,7 @@ def masker_card(
         "input": f"features with {shape.top} channels at the top and {list(shape.skips)} at finer scales, of images of "
         f"{note.image_size[0]} x {note.image_size[1]}; {shape.classes} classes",
         "network": f"selector and decoder of width {shape.width}, {reached['parameters']:,} parameters",
-        "recipe": f"selector: {recipe.selector_steps} steps of {recipe.selector_batch} images, "
-        f"{100 * recipe.selector_fakes:.0f} % fake classes; decoder: {recipe.decoder_steps} steps of "
+        "recipe": f"selector: {_selector(recipe)}; decoder: {recipe.decoder_steps} steps of "
         f"{recipe.decoder_batch} images, {100 * recipe.decoder_fakes:.0f} % fake classes; Adam {recipe.rate:g}, weight "
         f"decay {recipe.weight_decay:g}; loss: destroyer + {loss.area:g} area + {loss.roughness:g} roughness + "
         f"{loss.preserver:g} preserver",
@@ -61,6 +60,15 @@ works with the classifier below only.
 |---|---|
 {table}
 """
+
+
+def _selector(recipe: MaskerRecipe) -> str:
+    if recipe.selector == "head":
+        return "the classifier's head, not trained"
+    return (
+        f"{recipe.selector_steps} steps of {recipe.selector_batch} images, {100 * recipe.selector_fakes:.0f} % fake "
+        "classes"
+    )
 
 
 def _measured(reached: Mapping[str, Any]) -> dict[str, str]:

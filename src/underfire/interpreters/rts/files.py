@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import torch
+
 from underfire.checkpoints import read_weights, write_weights
 from underfire.classifiers import Classifier, load
 from underfire.classifiers.sources import names
@@ -34,6 +36,7 @@ class Note:
         shape: channels and classes of the masker.
         confidence: the evidence that a place must show.
         selector_steps, decoder_steps: steps of its training.
+        selector: ``trained`` or ``head``; see ``MaskerRecipe``.
     """
 
     classifier: str
@@ -45,6 +48,7 @@ class Note:
     confidence: float
     selector_steps: int
     decoder_steps: int
+    selector: str = "trained"
 
     @property
     def shared(self) -> bool:
@@ -93,6 +97,12 @@ class Opened:
         """The evidence that a place must show: the value in the masker's file; 0 for a live masker, as in training."""
         return 0.0 if self.note is None else self.note.confidence
 
+    def check_device(self, device: torch.device) -> None:
+        """Raise InterpreterError if the masker is a live one on another device than the images."""
+        own = self.masker.selector.weight.device
+        if self.live and own != device:
+            raise InterpreterError(f"the masker is on {own}, and the images are on {device}: move it, masker.to(...).")
+
     def check_size(self, size: tuple[int, int]) -> None:
         """Raise InterpreterError if ``size`` is not the height and width of the training images."""
         if self.note is not None and size != tuple(self.note.image_size):
@@ -119,7 +129,7 @@ def read_note(file: Path) -> Note:
             f"masker {file} is no masker that 'underfire train rts' wrote ({type(error).__name__}: {error}); expected "
             "a file rts-NAME.safetensors, or a folder with one."
         ) from error
-    if min(note.selector_steps, note.decoder_steps) < 1:
+    if note.decoder_steps < 1 or (note.selector_steps < 1 and note.selector != "head"):
         raise InterpreterError(
             f"masker {file} is untrained ({note.selector_steps} selector and {note.decoder_steps} decoder steps): its "
             "maps mean nothing. Train it: underfire train rts."
@@ -132,12 +142,13 @@ def shipped() -> Iterator[Path]:
     yield from sorted(WEIGHTS.glob(f"{PREFIX}*.safetensors"))
 
 
-def find(masker: str | None, classifier_sha256: str) -> tuple[Path, Note]:
+def find(masker: str | None, classifier_sha256: str, name: str = "") -> tuple[Path, Note]:
     """Find the masker file for a classifier.
 
     Args:
         masker: a file, or a folder with one masker; if None, the file that ships for this classifier.
         classifier_sha256: ``Classifier.sha256()`` of the classifier.
+        name: its name, for messages.
 
     Raises:
         InputError: the file does not exist, or the folder does not hold exactly one masker.
@@ -149,10 +160,12 @@ def find(masker: str | None, classifier_sha256: str) -> tuple[Path, Note]:
             if note.classifier_sha256 == classifier_sha256:
                 return file, note
         known = ", ".join(sorted(read_note(file).classifier for file in shipped())) or "no classifier"
+        spec = name if name in names() else "..."
         raise InterpreterError(
-            "RTS needs a masker that was trained for this classifier, and none ships with underfire (there are maskers "
-            f"for {known}). Train one: underfire train rts --classifier ... --data ... --out FOLDER; then give it: "
-            "RTS(masker='FOLDER'), or --interpreter rts:FOLDER."
+            f"RTS needs a masker that was trained for the classifier{f' {name}' if name else ''}, and none ships with "
+            f"underfire (there are maskers for {known}). Train one: underfire train rts --classifier {spec} --data ... "
+            "--out FOLDER (with --selector head for few images per class); then give it: RTS(masker='FOLDER'), or "
+            "--interpreter rts:FOLDER."
         )
     file = _file(Path(masker).expanduser())
     note = read_note(file)
@@ -166,18 +179,18 @@ def find(masker: str | None, classifier_sha256: str) -> tuple[Path, Note]:
     return file, note
 
 
-def open_masker(masker: str | None, encoder: str | None, classifier_sha256: str) -> Opened:
+def open_masker(masker: str | None, encoder: str | None, classifier_sha256: str, name: str = "") -> Opened:
     """Open the masker for a classifier, and its encoder.
 
     Args:
-        masker, classifier_sha256: see ``find``.
+        masker, classifier_sha256, name: see ``find``.
         encoder: the name of the encoder, as ``classifiers.load`` takes it; the name in the masker file if None.
 
     Raises:
         InputError, InterpreterError: see ``find``; also if the file is damaged, or the encoder is not the one that the
             masker was trained with.
     """
-    file, note = find(masker, classifier_sha256)
+    file, note = find(masker, classifier_sha256, name)
     network = Masker(note.shape)
     state = read_weights(file)
     try:

@@ -11,14 +11,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from underfire import user_files
 from underfire.checkpoints import state_hash
 from underfire.classifiers import Attackable, Classifier, Recorded, load
 from underfire.classifiers.pixels import evaluating
+from underfire.errors import InputError
 from underfire.interpreters.base import HonestMaps, Interpreter, State, View
 from underfire.interpreters.rts.files import Opened, open_masker
 from underfire.interpreters.rts.losses import presence_loss
 from underfire.interpreters.rts.network import Masker
 from underfire.numerics import to_channels_last
+from underfire.user_parts import shown
 
 ENCODER_WEIGHT = 0.1
 """The weight of the encoder's cross-entropy in the presence term, if the encoder is another network."""
@@ -53,18 +56,36 @@ class RTS(Interpreter):
 
     @classmethod
     def from_argument(cls, argument: str) -> RTS:
-        """Make RTS with a masker: its file, or the folder with it."""
-        return cls(argument)
+        """Make RTS with a masker: its file, the folder with it, or ``file.py:function`` for code that returns one.
 
-    def open(self, classifier_sha256: str) -> Opened:
+        Raises:
+            InputError: the code returns something other than a ``Masker``, or does not exist.
+            UserCodeError: the code raises an error.
+        """
+        own = user_files.split(argument)
+        if own is None:
+            return cls(argument)
+        made = user_files.load(*own, "masker", call=True)
+        if not isinstance(made, Masker):
+            raise InputError(
+                f"masker is {argument!r}, which returns {shown(made)}; expected a function without arguments that "
+                "returns a Masker."
+            )
+        return cls(made)
+
+    def open(self, classifier_sha256: str, name: str = "") -> Opened:
         """Open the masker for a classifier, and its encoder.
+
+        Args:
+            classifier_sha256: ``Classifier.sha256()`` of the classifier.
+            name: its name, for messages.
 
         Raises:
             InputError, InterpreterError: there is none, or it cannot be used; see the messages.
         """
         if isinstance(self.masker, Masker):
             return Opened(None, self.masker, None, None if self.encoder is None else load(self.encoder))
-        return open_masker(self.masker, self.encoder, classifier_sha256)
+        return open_masker(self.masker, self.encoder, classifier_sha256, name)
 
     def strictness(self, opened: Opened) -> float:
         """Return the confidence that is used: ``confidence``, or the masker's if that is None."""
@@ -74,10 +95,11 @@ class RTS(Interpreter):
         return self.bound_to(classifier)(images, classes, ids)
 
     def bound_to(self, classifier: Classifier) -> HonestMaps:
-        opened = self.open(classifier.sha256())
+        opened = self.open(classifier.sha256(), classifier.name)
         encoder = classifier if opened.encoder is None else opened.encoder
         encoder.module.to(classifier.device)
         masker = opened.masker if opened.live else opened.masker.to(classifier.device)
+        opened.check_device(classifier.device)
 
         def read(images: Tensor, classes: Tensor, _ids: Tensor) -> Tensor:
             opened.check_size((images.shape[2], images.shape[3]))
@@ -90,7 +112,7 @@ class RTS(Interpreter):
         return read
 
     def identity(self, classifier: Classifier) -> str:
-        opened = self.open(classifier.sha256())
+        opened = self.open(classifier.sha256(), classifier.name)
         weights = state_hash(opened.masker)
         encoder = self.encoder if opened.note is None else opened.note.encoder_sha256
         return f"RTS(confidence={self.strictness(opened)}) with a masker of SHA-256 {weights}, encoder {encoder}"
@@ -145,6 +167,7 @@ class _RTSView(View):
             opened = self.interpreter.open(prepared.sha256())
             precise = torch.float64 if prepared.dtype is torch.float64 else torch.float32
             opened.check_size((images.shape[2], images.shape[3]))
+            opened.check_device(images.device)
             masker = opened.masker
             if not opened.live:
                 masker = to_channels_last(copy.deepcopy(masker), device=images.device, dtype=precise)

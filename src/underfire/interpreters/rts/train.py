@@ -57,7 +57,7 @@ def train_masker(
 
     Raises:
         InputError: the encoder does not fit the classifier.
-        InterpreterError: the encoder has no convolutional features.
+        InterpreterError: the encoder has no convolutional features, or no head that a selector can be made from.
         DataError: the images cannot be read, or have labels beyond the classifier's classes.
         StoreError: the folder holds another training, or cannot be written.
     """
@@ -93,6 +93,7 @@ def train_masker(
         confidence=_confidence(recipe, job.size),
         selector_steps=recipe.selector_steps,
         decoder_steps=recipe.decoder_steps,
+        selector=recipe.selector,
     )
     name = files.PREFIX + (re.sub(r"[^A-Za-z0-9._-]+", "-", classifier.name).strip("-.") or "classifier")
     file = folder / f"{name}.safetensors"

@@ -15,14 +15,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from underfire import training as loop
+from underfire.arguments import check_known
 from underfire.classifiers import Prepared
+from underfire.data.sampling import evenly_spaced
 from underfire.errors import InputError
+from underfire.interpreters.rts.head import HEAD_IMAGES, head_selector
 from underfire.interpreters.rts.losses import MaskLoss, presence_loss
 from underfire.interpreters.rts.network import Masker, Shape
 from underfire.interpreters.rts.replacing import composed, replacements
 from underfire.interpreters.rts.sampling import Pictures, drawn, with_fakes
 from underfire.numerics import to_channels_last
 
+SELECTORS = ("trained", "head")
 CHECKPOINT_EVERY = 50
 """Steps between two checkpoints."""
 
@@ -32,7 +36,10 @@ class MaskerRecipe:
     """All settings of a masker's training.
 
     Args:
-        selector_steps, decoder_steps: steps of the two phases, at least 1 each.
+        selector: ``trained``, or ``head`` for the classifier's own head, which knows all classes already (see
+            ``head_selector``). The selector is not trained then. This is for data with few images per class, or that
+            lack some classes.
+        selector_steps, decoder_steps: steps of the two phases, at least 1 each. With ``head``, the former are 0.
         selector_batch, decoder_batch: images per step.
         selector_fakes, decoder_fakes: the probability, in [0, 1], of asking for another class than the image's own.
         rate, weight_decay: of Adam. The rate is divided by 10 after every ``drop_every`` steps.
@@ -59,9 +66,13 @@ class MaskerRecipe:
     width: int = 32
     confidence: float | None = None
     seed: int = 0
+    selector: str = "trained"
 
     def __post_init__(self) -> None:
-        if min(self.selector_steps, self.decoder_steps) < 1:
+        check_known("selector", self.selector, SELECTORS)
+        if self.selector == "head":
+            object.__setattr__(self, "selector_steps", 0)
+        if self.decoder_steps < 1 or (self.selector == "trained" and self.selector_steps < 1):
             raise InputError(
                 f"steps are {self.selector_steps},{self.decoder_steps}; expected at least 1 for the selector and 1 for "
                 "the decoder: maps of an untrained masker mean nothing."
@@ -99,6 +110,11 @@ class Training:
             shape = Shape.of(encoder.record(grey, scales=True), self.size, recipe.width)
         with loop.initial_weights(recipe.seed):
             masker = Masker(shape)
+        if recipe.selector == "head":
+            images, labels = pictures.load(evenly_spaced(len(pictures), HEAD_IMAGES))
+            with torch.no_grad():
+                recorded = encoder.record(images.to(self.device))
+                masker.selector.weight.copy_(head_selector(recorded, labels.to(self.device)))
         self.masker = to_channels_last(masker, device=self.device)
 
     def run(self) -> loop.Log:
@@ -126,6 +142,7 @@ class Training:
                 ("selector", recipe.selector_steps, selector, self._selector_step),
                 ("decoder", recipe.decoder_steps, decoder, self._decoder_step),
             )
+            if steps
         ]
         log = loop.train(self.masker, phases, self.folder, self.on_step)
         self.masker.eval().cpu().requires_grad_(False)
