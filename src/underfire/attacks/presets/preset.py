@@ -11,6 +11,7 @@ from torch import Tensor
 
 from underfire.arguments import check_choice, check_known
 from underfire.attacks.attack import Attack
+from underfire.attacks.loaders import Images
 from underfire.attacks.perturbations import PERTURBATIONS, Perturbation, check_eps, parse_eps
 from underfire.attacks.presets.building import Plan, build
 from underfire.attacks.presets.kinds import KINDS, Kind
@@ -208,8 +209,8 @@ class Preset(AttackSettings):
     def __call__(
         self,
         system: System,
-        images: Tensor,
-        labels: Tensor | Sequence[int],
+        images: Images,
+        labels: Tensor | Sequence[int] | None = None,
         *,
         control: Runnable | Preset | bool | None = True,
         **options: Any,
