@@ -15,6 +15,7 @@ LOWEST_TESTS := \
 	tests/data/test_data_parquet.py tests/data/test_data_prepare_modes.py tests/data/test_data_prepare_sizes.py \
 	tests/interpreters/test_captum.py tests/interpreters/test_interpreters.py tests/interpreters/test_lrp.py \
 	tests/interpreters/rts/test_interpreter.py tests/interpreters/rts/test_network.py \
+	tests/drawing \
 	tests/metrics \
 	tests/reports \
 	tests/runs/test_bad_input.py tests/runs/test_config_file.py tests/runs/test_help.py \

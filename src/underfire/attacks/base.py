@@ -102,7 +102,8 @@ class BaseAttack(Runnable):
             measures=table,
         )
         found = experiment(benign, progress, trace_every)
-        return AttackResult.build(benign, found, tuple(system.attacked)).to(images.device)
+        result = AttackResult.build(benign, found, tuple(system.attacked), system.classifier.class_names)
+        return result.to(images.device)
 
 
 def _warn_of_size(system: System, images: Tensor) -> None:
