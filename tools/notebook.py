@@ -2,8 +2,8 @@
 
     python -m tools.notebook
 
-It needs no Jupyter: cells are run as Python, and the value of a cell's last line is shown as a notebook shows it. A test
-runs the notebook in the same way, in fewer steps.
+It needs no Jupyter: cells are run as Python, and the value of a cell's last line is shown as a notebook shows it. A
+test runs the notebook in the same way, in fewer steps.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
 
 Output = dict[str, Any]
+VALUE = "_value"
+"""The name that holds the value of a cell's last line."""
 
 
 def code_cells(notebook: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -45,13 +47,13 @@ def run(sources: Sequence[str], space: dict[str, Any]) -> list[list[Output]]:
 
 def _run(source: str, number: int, space: dict[str, Any]) -> list[Output]:
     tree = ast.parse(source)
-    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    last = tree.body[-1] if tree.body else None
+    if isinstance(last, ast.Expr):
+        tree.body[-1] = ast.fix_missing_locations(ast.copy_location(_kept(last.value), last))
     printed = io.StringIO()
-    value = None
     with redirect_stdout(printed):
         exec(compile(tree, f"cell {number}", "exec"), space)
-        if isinstance(last, ast.Expr):
-            value = eval(compile(ast.Expression(last.value), f"cell {number}", "eval"), space)
+    value = space.pop(VALUE, None)
     found: list[Output] = []
     if printed.getvalue():
         found.append({"output_type": "stream", "name": "stdout", "text": _lines(printed.getvalue())})
@@ -59,6 +61,11 @@ def _run(source: str, number: int, space: dict[str, Any]) -> list[Output]:
         shown = {"data": _shown(value), "metadata": {}, "execution_count": number, "output_type": "execute_result"}
         found.append(shown)
     return found
+
+
+def _kept(value: ast.expr) -> ast.Assign:
+    """Make the assignment that keeps the value of a cell's last line."""
+    return ast.Assign(targets=[ast.Name(VALUE, ast.Store())], value=value)
 
 
 def _shown(value: Any) -> dict[str, Any]:
