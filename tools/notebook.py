@@ -25,6 +25,8 @@ NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
 Output = dict[str, Any]
 VALUE = "_value"
 """The name that holds the value of a cell's last line."""
+COLOURS = 128
+"""The number of colours of pictures in the file, which stays small so. Jupyter would write all of them."""
 
 
 def code_cells(notebook: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -71,7 +73,7 @@ def _kept(value: ast.expr) -> ast.Assign:
 def _shown(value: Any) -> dict[str, Any]:
     if isinstance(value, Image.Image):
         file = io.BytesIO()
-        value.save(file, format="PNG", optimize=True)
+        value.quantize(COLOURS).save(file, format="PNG", optimize=True)
         text = f"<PIL.Image.Image image mode={value.mode} size={value.width}x{value.height}>"
         return {"image/png": base64.b64encode(file.getvalue()).decode("ascii"), "text/plain": [text]}
     data: dict[str, Any] = {"text/plain": _lines(repr(value))}

@@ -134,7 +134,7 @@ def test_the_options_that_install_it(command: Command, monkeypatch: pytest.Monke
             [sys.executable, "-m", "underfire", option, "bash"],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             env=environment,
         )
         assert done.returncode == 0, done.stderr
