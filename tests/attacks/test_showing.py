@@ -54,7 +54,7 @@ def test_the_table_has_the_numbers_of_the_summary(result: AttackResult) -> None:
         ]
         for cell, one in zip(rows["noise", name], wanted, strict=True):
             assert cell == pytest.approx((one.mean, one.low, one.high), abs=6e-4)
-    assert any("Means over 5 images" in text for text in shown.texts)
+    assert any("Means over 5 images classified" in text for text in shown.texts)
 
 
 def test_the_pictures_are_the_images_and_their_maps(result: AttackResult) -> None:

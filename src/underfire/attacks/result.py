@@ -204,8 +204,9 @@ class AttackResult(InNotebook):
                 if attack != "clean":
                     rows.append(TableRow(attack, reader, success, distance, joint, attack == self.attack))
         chosen = [self._example(place, name) for place in places(right.tolist(), count)]
-        remark = f"Means over {int(right.sum())} images that were classified correctly before, with 95 % intervals."
-        return Shown(f"{self.attack}: {len(right)} images", rows, chosen, remark)
+        known = _images(int(right.sum()))
+        remark = f"Means over {known} classified correctly before, with 95 % intervals."
+        return Shown(f"{self.attack}: {_images(len(right))}", rows, chosen, remark)
 
     def _example(self, place: int, interpreter: str) -> Example:
         clean, adversarial = _pixels(self.images[place]), _pixels(self.adversarial[place])
@@ -241,6 +242,10 @@ class AttackResult(InNotebook):
 
 def _numbers(values: Tensor) -> Numbers:
     return values.double().numpy()
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
 
 
 def _of(values: Values, measure: str, interpreter: str) -> Tensor:
