@@ -2,6 +2,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 LOWEST ?= .venv-lowest
+# Where to get torch from, if not from the usual index: https://download.pytorch.org/whl/cpu has builds without CUDA.
+TORCH_INDEX ?=
 
 # The fast part of the suite: one file of each room at least, and all that depends on optional packages.
 LOWEST_TESTS := \
@@ -15,6 +17,7 @@ LOWEST_TESTS := \
 	tests/data/test_data_parquet.py tests/data/test_data_prepare_modes.py tests/data/test_data_prepare_sizes.py \
 	tests/interpreters/test_captum.py tests/interpreters/test_interpreters.py tests/interpreters/test_lrp.py \
 	tests/interpreters/rts/test_interpreter.py tests/interpreters/rts/test_network.py \
+	tests/drawing \
 	tests/metrics \
 	tests/reports \
 	tests/runs/test_bad_input.py tests/runs/test_config_file.py tests/runs/test_help.py \
@@ -25,6 +28,7 @@ LOWEST_TESTS := \
 
 $(VENV)/base: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --index-url $(TORCH_INDEX) torch)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[photos]"
 	touch $@
 

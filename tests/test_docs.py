@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 import re
 import shlex
 import sys
@@ -11,9 +14,12 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
 import underfire as uf
+from tests.showing import Display, interval
+from tools.notebook import NOTEBOOK, code_cells, run
 from underfire.cli.demo import photographs_installed
 
 ROOT = Path(__file__).parents[1]
@@ -149,3 +155,50 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_every_python_block_is_python(page: Path) -> None:
     for block in python_blocks(page):
         compile(block, page.name, "exec")
+
+
+def test_the_notebook_runs() -> None:
+    """In fewer steps: from a photograph to a verdict in ten lines, which show a table and pictures."""
+    if not photographs_installed():
+        pytest.skip("the extra photos is not installed")
+    sources = ["".join(cell["source"]) for cell in code_cells(json.loads(NOTEBOOK.read_text(encoding="utf-8")))]
+    assert len([line for source in sources for line in source.splitlines() if line]) <= 10
+    shorter = sources[0].replace("steps=(20, 80)", "steps=(5, 15)")
+    assert shorter != sources[0]
+    space: dict[str, Any] = {}
+    (figure,), (verdict,) = run([shorter, *sources[1:]], space)
+    result = space["result"]
+    assert bool(result.correct_before.all())
+    assert bool(result.success.all())
+    assert result.map_l1["cam"].mean() < result.controls["bim"].map_l1["cam"].mean() / 2
+    check_outputs(figure, verdict)
+    name = result.class_names[int(result.target[0])]
+    assert f"tiger cat -&gt; {name}: reached" in "".join(verdict["data"]["text/html"])
+
+
+def check_outputs(figure: dict[str, Any], verdict: dict[str, Any]) -> None:
+    picture = Image.open(io.BytesIO(base64.b64decode(figure["data"]["image/png"])))
+    assert picture.width > 4 * 128
+    shown = Display("".join(verdict["data"]["text/html"]))
+    assert [row[:2] for row in shown.rows[1:]] == [["bim", "cam"], ["noise", "cam"], ["adv2", "cam"]]
+    assert [name for name, _ in shown.pictures] == ["clean", "adversarial", "map before", "map after"]
+    assert "".join(verdict["data"]["text/plain"]).startswith("AttackResult of 1 images, 1 of them")
+
+
+def test_the_notebooks_outputs_are_those_of_its_cells_and_small() -> None:
+    assert NOTEBOOK.stat().st_size < 300_000
+    notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    (figure,), (verdict,) = (cell["outputs"] for cell in code_cells(notebook))
+    check_outputs(figure, verdict)
+    shown = Display("".join(verdict["data"]["text/html"]))
+    success, _, joint = (interval(cell)[0] for cell in shown.rows[3][2:])
+    assert (success, joint) == (1.0, 1.0)
+    assert interval(shown.rows[1][3])[0] > 2 * interval(shown.rows[3][3])[0]
+
+
+def test_the_runner_of_the_notebook_shows_what_a_notebook_shows() -> None:
+    first, second, third = run(["a = 2\nprint('x')\na", "b = a", "a + b"], {})
+    assert [each["output_type"] for each in first] == ["stream", "execute_result"]
+    assert (first[0]["text"], first[1]["data"]) == (["x\n"], {"text/plain": ["2"]})
+    assert second == []
+    assert third[0]["data"] == {"text/plain": ["4"]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from underfire.reports.sheet import _font, wrapped
+from underfire.drawing.sheet import _font, wrapped
 from underfire.text import ascii_only, first_few, plain, with_article
 
 

@@ -20,7 +20,7 @@ PICTURE = ROOT / "docs" / "pictures" / "rooms.svg"
 GROUND = "ground floor"
 LAYERS = (
     (GROUND,),
-    ("metrics", "transforms", "data"),
+    ("drawing", "metrics", "transforms", "data"),
     ("zoo",),
     ("classifiers",),
     ("interpreters",),

@@ -1,17 +1,22 @@
-"""underfire: can one small change to an image fool the classifier and leave its explanation looking right?"""
+"""underfire: can one small change to an image fool the classifier and leave its explanation looking right?
+
+Importing the package imports nothing else: each public name is imported when it is first asked for. So the command
+line can complete names without waiting for torch.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from underfire import attacks, classifiers, data, errors, interpreters, metrics
-from underfire.attacks.plain import attack
-from underfire.classifiers import Classifier
-from underfire.system import System
 from underfire.version import __version__
 
 if TYPE_CHECKING:
+    from underfire import attacks, classifiers, data, errors, interpreters, metrics, system
+    from underfire.attacks.plain import attack
+    from underfire.classifiers import Classifier
     from underfire.runs.run import Run
+    from underfire.system import System
 
 __all__ = [
     "Classifier",
@@ -25,13 +30,23 @@ __all__ = [
     "errors",
     "interpreters",
     "metrics",
+    "system",
 ]
+
+_MODULES = ("attacks", "classifiers", "data", "errors", "interpreters", "metrics", "system")
+_HOMES = {"Classifier": "classifiers", "Run": "runs.run", "System": "system", "attack": "attacks.plain"}
+"""The modules of the public names that are no modules."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import ``Run`` when it is first asked for: it needs pyarrow."""
-    if name != "Run":
-        raise AttributeError(f"module 'underfire' has no attribute {name!r}")
-    from underfire.runs.run import Run
+    """Import a public name when it is first asked for."""
+    if name in _MODULES:
+        return import_module(f"underfire.{name}")
+    if name in _HOMES:
+        return getattr(import_module(f"underfire.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'underfire' has no attribute {name!r}")
 
-    return Run
+
+def __dir__() -> list[str]:
+    """List the public names, for completion in notebooks."""
+    return sorted({*globals(), *__all__})

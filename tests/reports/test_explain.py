@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 
 import underfire as uf
 from tests.runs.runs import MISLABELLED, Command, make_command, write_digits
+from underfire.drawing.pictures import colour, fitted, overlay
 from underfire.errors import InputError, StoreError
 from underfire.reports.explain import classes_to_explain
 from underfire.reports.explained import ExplainedFolder
-from underfire.reports.pictures import colour, fitted, overlay
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from tests.reports.fakes import NOISE, Fake
+from underfire.drawing.pictures import colour, difference, fitted, overlay
+from underfire.drawing.sheet import GAP, MARGIN, PAPER, UNIT_GAP, Band, Text, Unit, sheet
 from underfire.errors import InputError, StoreError
 from underfire.reports.account import open_accounts
 from underfire.reports.figure import _group, map_picture, write_figure
 from underfire.reports.outline import draw_outline
-from underfire.reports.pictures import colour, difference, fitted, overlay
-from underfire.reports.sheet import GAP, MARGIN, PAPER, UNIT_GAP, Band, Text, Unit, sheet
 
 
 def pixels(path: Path) -> np.ndarray:

@@ -9,8 +9,8 @@ import re
 import numpy as np
 from PIL import Image
 
+from underfire.drawing.pictures import ANCHORS, veil
 from underfire.reports.gallery import data_uri, map_uri
-from underfire.reports.pictures import ANCHORS, veil
 
 
 def decoded(uri: str) -> Image.Image:

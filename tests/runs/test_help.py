@@ -12,7 +12,7 @@ import typer
 
 import underfire as uf
 from tests.runs.runs import Command, Written, options
-from underfire import cli
+from underfire.cli import commands as cli
 from underfire.runs import RunConfig
 
 

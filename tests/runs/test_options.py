@@ -18,9 +18,10 @@ import underfire as uf
 from benchmarks import grid
 from tests.runs.runs import Command, options
 from tests.runs.test_help import COMMANDS
-from underfire import attacks, cli, runs
+from underfire import attacks, runs
 from underfire.attacks import AttackSettings, Preset, preset
 from underfire.attacks.plain import SETTINGS
+from underfire.cli import commands
 from underfire.cli.attack import MODELS
 from underfire.errors import DeprecatedWarning, InputError
 from underfire.runs import RunConfig
@@ -193,7 +194,7 @@ def declared(app: typer.Typer) -> Iterator[tuple[str, inspect.Parameter, Any]]:
 
 def test_nothing_is_left_for_typer_to_name() -> None:
     """typer 0.27.0 to 0.27.2 named the option of a parameter ``data`` ``--DATA`` if the value's word was ``DATA``."""
-    found = list(declared(cli.app))
+    found = list(declared(commands.app))
     assert {name for name, _, _ in found} == {words[-1] for words in COMMANDS if words} - {"train"}
     for command, parameter, (_, made) in found:
         names = (made.default, *(made.param_decls or ()))  # typer keeps the first name as the default

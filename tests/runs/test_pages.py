@@ -16,12 +16,12 @@ import underfire as uf
 from tests.runs.conftest import small_config
 from tests.runs.former import as_before
 from tests.runs.runs import Written, tables, write_digits
+from underfire.drawing.pictures import fitted, overlay
 from underfire.errors import UnderfireWarning
 from underfire.reports.columns import as_text
 from underfire.reports.figure import _maps
 from underfire.reports.gallery import map_uri
 from underfire.reports.page import write_page
-from underfire.reports.pictures import fitted, overlay
 from underfire.reports.table import summary_table
 from underfire.runs import Run, run_attack
 from underfire.system import System

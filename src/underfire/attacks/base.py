@@ -12,6 +12,7 @@ from torch import Tensor
 from underfire.arguments import check_at_least
 from underfire.attacks.benign import read_benign
 from underfire.attacks.experiment import Asked, Experiment, arms_of
+from underfire.attacks.loaders import Images, images_and_labels
 from underfire.attacks.measure import Measure
 from underfire.attacks.measures import chosen_measures
 from underfire.attacks.progress import Progress
@@ -29,9 +30,10 @@ class BaseAttack(Runnable):
     def __call__(
         self,
         system: System,
-        images: Tensor,
-        labels: Tensor | Sequence[int],
+        images: Images,
+        labels: Tensor | Sequence[int] | None = None,
         *,
+        count: int | None = None,
         ids: Tensor | Sequence[str] | None = None,
         seed: int = 0,
         batch_size: int | None = None,
@@ -46,8 +48,13 @@ class BaseAttack(Runnable):
 
         Args:
             system: what is attacked; it is left as it was found.
-            images: N x C x H x W in [0, 1]; rounded to 8 bits first. Not changed.
-            labels: int64 N, the images' own classes.
+            images: N x C x H x W in [0, 1]; rounded to 8 bits first. Not changed. Or a torch ``DataLoader`` (or
+                ``Dataset``) that gives (images, labels), or dicts with the usual names (``image``, ``label``), with
+                floats in [0, 1] or uint8. All its images become one result, which is held in memory with the images of
+                the attack and of each control: about 3 MB for an image of 224 x 224. A loader that shuffles gives
+                each image the same result, in another order.
+            labels: int64 N, the images' own classes; None for a loader, which brings them.
+            count: the largest number of images to take from a loader; all if None.
             ids: stable names (or int64 N) for random draws per image; by default images are known by their pixels.
             seed: of all random numbers. An image's result depends on it, and not on the batch.
             batch_size: images at once; by default as many as suit the device and the image size, and fit into memory.
@@ -76,6 +83,7 @@ class BaseAttack(Runnable):
                 "the prediction alone (preset('pgd').build(system)), or None for no control."
             )
         table = chosen_measures(measures)
+        images, labels = images_and_labels(images, labels, system.classifier, count)
         benign = read_benign(system, images, labels, ids)
         _warn_of_size(system, benign.images)
         if not bool(benign.correct.any()):
@@ -94,7 +102,8 @@ class BaseAttack(Runnable):
             measures=table,
         )
         found = experiment(benign, progress, trace_every)
-        return AttackResult.build(benign, found, tuple(system.attacked)).to(images.device)
+        result = AttackResult.build(benign, found, tuple(system.attacked), system.classifier.class_names)
+        return result.to(images.device)
 
 
 def _warn_of_size(system: System, images: Tensor) -> None:

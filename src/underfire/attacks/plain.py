@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from underfire.attacks.base import BaseAttack
+from underfire.attacks.loaders import Images
 from underfire.attacks.presets import AttackSettings, Preset, preset
 from underfire.attacks.result import AttackResult
 from underfire.attacks.variants import VARIANTS
@@ -19,13 +20,13 @@ from underfire.system import System
 
 SETTINGS = (*(name for name in settings_of(AttackSettings) if name != "attack"), "random_start", "neighbours")
 CLASSIFIERS = ("image_size", "resizing", "channels", "class_names", "features", "output")
-RUNNING = ("ids", "batch_size", "memory", "precision", "progress", "trace_every", "control", "measures")
+RUNNING = ("count", "ids", "batch_size", "memory", "precision", "progress", "trace_every", "control", "measures")
 
 
 def attack(
     model: nn.Module | Classifier | System,
-    images: Tensor,
-    labels: Tensor | Sequence[int],
+    images: Images,
+    labels: Tensor | Sequence[int] | None = None,
     attack: str | Preset | BaseAttack = "adv2",
     interpreters: Interpreter | str | Sequence[Interpreter | str] | Mapping[str, Interpreter] | None = None,
     *,
@@ -40,8 +41,9 @@ def attack(
     Args:
         model: a network that maps images to logits, with ``mean`` and ``std`` unless it takes pixels in [0, 1]; or a
             ``Classifier``, or a ``System``.
-        images: N x C x H x W in [0, 1].
-        labels: int64 N, the images' own classes.
+        images: N x C x H x W in [0, 1]; or a torch ``DataLoader`` or ``Dataset`` of (images, labels), whose images are
+            all held in memory; see ``BaseAttack.__call__``.
+        labels: int64 N, the images' own classes; None for a loader, which brings them.
         attack: a name (``adv2``, ``advedge``, ``advedge+``, ``pgd``, ``bim``, ``cw``, ``stadv``), or an attack made
             before, such as a ``ForeignAttack``.
         interpreters: the interpreters whose maps should look right; ``cam`` if None.
@@ -49,9 +51,9 @@ def attack(
         mean, std: normalisation per channel, if ``model`` is a plain network.
         seed: of all random numbers.
         settings: those of ``AttackSettings`` (``eps``, ``steps``, ``target_class``, ``target_map``, ``perturbation``,
-            ...), and options of calling an attack (``ids``, ``batch_size``, ``memory``, ``precision``, ``progress``,
-            ``trace_every``, ``measures``; ``control=False`` leaves out the prediction-only attack beside it, and an
-            attack as ``control`` takes its place).
+            ...), and options of calling an attack (``count``, ``ids``, ``batch_size``, ``memory``, ``precision``,
+            ``progress``, ``trace_every``, ``measures``; ``control=False`` leaves out the prediction-only attack beside
+            it, and an attack as ``control`` takes its place).
 
     Returns:
         The result; ``result.adversarial`` are the images.

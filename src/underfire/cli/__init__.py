@@ -1,5 +1,24 @@
 """The command line: one module per command."""
 
-from underfire.cli.commands import app, main
+from __future__ import annotations
 
-__all__ = ["app", "main"]
+import os
+
+__all__ = ["main"]
+
+ASKED = "_UNDERFIRE_COMPLETE"
+"""The environment variable with which a shell asks how a line can go on. Its name is click's rule."""
+
+
+def main() -> None:
+    """Run the command line, or answer a shell that asks how a line can go on.
+
+    The answer must come at once, so it is given without importing the commands, which import torch.
+    """
+    if os.environ.get(ASKED):
+        from underfire.cli.completion import answer
+
+        answer()
+    from underfire.cli import commands
+
+    commands.main()

@@ -21,7 +21,6 @@ from underfire.version import __version__
 app = typer.Typer(
     name="underfire",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="Can one small change to an image fool the classifier and leave its explanation looking right?",

@@ -13,9 +13,9 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from underfire.drawing.pictures import Pixels
 from underfire.errors import StoreError
 from underfire.reports.output import storing
-from underfire.reports.pictures import Pixels
 
 MADE_BY = "underfire explain"
 _OURS = re.compile(  # all paths that an explanation may have in its folder

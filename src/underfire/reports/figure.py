@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from underfire.drawing.pictures import Pixels, Values, colour, difference, fitted, overlay
+from underfire.drawing.sheet import Band, Text, Unit, sheet
 from underfire.errors import InputError
 from underfire.reports.account import Account, open_accounts
 from underfire.reports.outline import draw_outline
 from underfire.reports.output import writing
-from underfire.reports.pictures import Pixels, Values, colour, difference, fitted, overlay
-from underfire.reports.sheet import Band, Text, Unit, sheet
 from underfire.reports.wording import wording
 from underfire.reports.words import caution, map_titles, with_interval
 from underfire.runs.comparison import Case, Comparison

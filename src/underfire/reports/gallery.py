@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, features
 
+from underfire.drawing.pictures import Pixels, Values, difference, veil
 from underfire.reports.account import Account
 from underfire.reports.outline import outline_path
-from underfire.reports.pictures import Pixels, Values, difference, veil
 from underfire.reports.words import map_titles
 from underfire.runs.comparison import Case, Comparison, Verdict
 from underfire.text import plain

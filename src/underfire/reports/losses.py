@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from underfire.drawing.sheet import Band, Text, Unit, sheet
 from underfire.errors import StoreError
 from underfire.reports.output import writing
-from underfire.reports.sheet import Band, Text, Unit, sheet
 from underfire.text import plain
 
 WIDTH, HEIGHT, EDGE = 270, 170, 6

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from underfire.reports.pictures import Pixels
+from underfire.drawing.pictures import Pixels
 
 Mask = npt.NDArray[np.bool_]
 

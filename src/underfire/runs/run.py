@@ -12,13 +12,16 @@ import numpy.typing as npt
 
 from underfire.attacks.limits import Flags, Numbers
 from underfire.attacks.measure import Measure
+from underfire.drawing.notebook import InNotebook, Shown
 from underfire.errors import InputError, StoreError
+from underfire.frames import pandas
 from underfire.runs.cell_folder import CellFolder
 from underfire.runs.cells import Cell
 from underfire.runs.columns import AFTER, BEFORE
 from underfire.runs.comparison import Comparison
-from underfire.runs.folder import Folder, Pixels, Row, Values, read_json
+from underfire.runs.folder import Folder, Pixels, Row, Values, read_json, read_table
 from underfire.runs.former import FormerFolder
+from underfire.runs.showing import shown
 from underfire.runs.store import FORMAT
 from underfire.runs.summary import summarise
 from underfire.text import plain
@@ -27,8 +30,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Run:
+class Run(InNotebook):
     """A run that ``underfire attack`` finished, read lazily: rows and maps stay in their files.
+
+    A notebook shows the run as a table with a few images; ``figure()`` gives these as a picture, and ``to_pandas()``
+    all rows.
 
     Args:
         folder: the run's folder.
@@ -113,10 +119,19 @@ class Run:
         return self.files.rows(columns, cell)
 
     def to_pandas(self) -> Any:
-        """Return ``results.parquet`` as a pandas DataFrame. Needs pandas."""
-        import pyarrow.parquet as pq
+        """Return ``results.parquet`` as a pandas DataFrame.
 
-        return pq.read_table(self.path / "results.parquet").to_pandas()
+        Raises:
+            InputError: pandas is not installed.
+            StoreError: the file is missing or broken.
+        """
+        pandas()
+        return read_table(self.path / "results.parquet").to_pandas()
+
+    def _shown(self, count: int, interpreter: str | None) -> Shown:
+        if interpreter is not None:
+            _check_name("interpreter", interpreter, self.interpreters)
+        return shown(self.comparisons, count, interpreter)
 
     def summary(self) -> dict[str, Any]:
         """Compute the content of ``summary.json``."""

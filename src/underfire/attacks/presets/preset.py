@@ -11,6 +11,7 @@ from torch import Tensor
 
 from underfire.arguments import check_at_least, check_choice, check_known
 from underfire.attacks.attack import Attack
+from underfire.attacks.loaders import Images
 from underfire.attacks.perturbations import PERTURBATIONS, Perturbation, check_eps, parse_eps
 from underfire.attacks.presets.auto import BUDGET
 from underfire.attacks.presets.building import Plan, build
@@ -225,8 +226,8 @@ class Preset(AttackSettings):
     def __call__(
         self,
         system: System,
-        images: Tensor,
-        labels: Tensor | Sequence[int],
+        images: Images,
+        labels: Tensor | Sequence[int] | None = None,
         *,
         control: Runnable | Preset | bool | None = True,
         **options: Any,

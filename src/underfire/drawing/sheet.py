@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from underfire.reports.pictures import Pixels, colour
+from underfire.drawing.pictures import Pixels, colour
 from underfire.text import ascii_only
 
 INK, MUTED, PAPER = (28, 30, 38), (98, 103, 116), (255, 255, 255)

@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from skimage.color import rgb2lab
 
-from underfire.errors import InputError
-from underfire.reports.outline import draw_outline, outline_path
-from underfire.reports.pictures import (
+from underfire.drawing.pictures import (
     ANCHORS,
     difference,
     fitted,
@@ -26,6 +24,8 @@ from underfire.reports.pictures import (
     resized,
     veil,
 )
+from underfire.errors import InputError
+from underfire.reports.outline import draw_outline, outline_path
 
 STEPS = np.linspace(0, 1, 101)
 # Viénot, Brettel and Mollon 1999: what is left of linear RGB for a dichromat.
