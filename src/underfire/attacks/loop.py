@@ -86,6 +86,8 @@ class Loop:
         started = time.perf_counter()
         for stage in self.attack.stages:
             self._stage(stage, last=stage is self.attack.stages[-1])
+            if self.outcome.trace is not None:
+                self.outcome.trace.fetch()
             if not len(self.run_state.row):
                 break
         if len(self.run_state.row):

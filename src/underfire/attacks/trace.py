@@ -23,35 +23,47 @@ class Trace:
         self.count, self.every = count, every
         self.steps: list[int] = []
         self.stages: list[str] = []
-        self._rows: list[dict[str, Tensor]] = []
+        self._rows: list[dict[str, Tensor]] = []  # on the CPU, one entry per recorded step
+        self._waiting: list[dict[str, Tensor]] = []  # on the device of the attack, the last recorded steps
 
     def wants(self, step: int) -> bool:
         """Return True if ``step`` is to be recorded."""
         return step % self.every == 0
 
     def add(self, step: int, stage: str, row: Tensor, columns: Mapping[str, Tensor]) -> None:
-        """Record one step.
+        """Record one step. The values stay on their device until ``fetch``: a GPU is not waited for.
 
         Args:
             row: int64 M, the places of the images in the trace; -1 for rows to ignore.
             columns: M values by name.
         """
-        real = row >= 0
+        place = torch.where(row < 0, self.count, row)  # rows to ignore go to one place more, which is cut off
         noted = {}
         for name, values in columns.items():
-            full = values.new_full((self.count,), torch.nan, dtype=torch.float32)
-            full[row[real]] = values.detach().float()[real]
-            noted[name] = full
+            full = values.new_full((self.count + 1,), torch.nan, dtype=torch.float32)
+            noted[name] = full.index_copy(0, place, values.detach().float())[: self.count]
         self.steps.append(step)
         self.stages.append(stage)
-        self._rows.append(noted)
+        self._waiting.append(noted)
+
+    def fetch(self) -> None:
+        """Copy the steps that were recorded since the last call to the CPU, one copy for each column."""
+        fetched: list[dict[str, Tensor]] = [{} for _ in self._waiting]
+        for name in sorted({name for row in self._waiting for name in row}):
+            having = [index for index, row in enumerate(self._waiting) if name in row]
+            together = torch.stack([self._waiting[index][name] for index in having]).cpu()
+            for index, values in zip(having, together, strict=True):
+                fetched[index][name] = values
+        self._rows += fetched
+        self._waiting = []
 
     @property
     def columns(self) -> dict[str, Tensor]:
-        """The recorded values, S x N by name."""
+        """The recorded values, S x N by name, on the CPU."""
+        self.fetch()
         names = sorted({name for row in self._rows for name in row})
-        missing = torch.full((self.count,), torch.nan)
-        return {name: torch.stack([row.get(name, missing).cpu() for row in self._rows]) for name in names}
+        missing = torch.full((self.count,), torch.nan, device="cpu")
+        return {name: torch.stack([row.get(name, missing) for row in self._rows]) for name in names}
 
     @classmethod
     def joined(cls, traces: Sequence[Trace]) -> Trace:
@@ -59,11 +71,13 @@ class Trace:
         longest = max(traces, key=lambda trace: len(trace.steps))
         joint = cls(sum(trace.count for trace in traces), longest.every)
         joint.steps, joint.stages = longest.steps, longest.stages
+        for trace in traces:
+            trace.fetch()
         for index in range(len(longest.steps)):
             names = sorted({name for trace in traces for row in trace._rows[index : index + 1] for name in row})
             joint._rows.append({name: torch.cat([t._values(index, name) for t in traces]) for name in names})
         return joint
 
     def _values(self, index: int, name: str) -> Tensor:
-        missing = torch.full((self.count,), torch.nan)
-        return self._rows[index].get(name, missing).cpu() if index < len(self._rows) else missing
+        missing = torch.full((self.count,), torch.nan, device="cpu")
+        return self._rows[index].get(name, missing) if index < len(self._rows) else missing
