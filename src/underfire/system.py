@@ -169,11 +169,16 @@ class SystemView:
         prepared: the network, with ``run`` and ``record``: a prepared copy, or one that is being trained
             (``Classifier.live``).
         views: the interpreters' views by name.
+
+    Attributes:
+        records_steps: True if the steps of attacks on a GPU may be recorded and repeated, where they are alike; set it
+            to False to make each of them one operation at a time.
     """
 
     def __init__(self, prepared: Attackable, views: Mapping[str, View]) -> None:
         self.prepared = prepared
         self.views = dict(views)
+        self.records_steps = True
         self._groups: dict[Smoothing | None, list[str]] = {}
         # Exact rectifiers come first: the logits are those of the first pass.
         for name, view in sorted(self.views.items(), key=lambda item: item[1].smoothing is not None):

@@ -3,9 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from underfire.attacks.goal import Goal
+from underfire.attacks.schedule import Weighted
+from underfire.attacks.terms.base import Point
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one step of an attack computed, as far as a trace records it; without graphs.
+
+    Args:
+        values: N for each term of the move.
+        logits: N x K.
+        maps: N x h x w by interpreter; empty if the step read none.
+        image: N x C x H x W, if the step read no maps; a copy, since the step's own tensor may be moved.
+    """
+
+    values: tuple[Tensor, ...]
+    logits: Tensor
+    maps: dict[str, Tensor]
+    image: Tensor | None
+
+    @classmethod
+    def of(cls, values: Sequence[Tensor], point: Point) -> Seen:
+        """Take what a trace records from a point and the values of the terms there."""
+        maps = {name: read.detach() for name, read in point.reading.maps.items()}
+        image = None if maps else point.image.detach().clone()
+        return cls(tuple(value.detach() for value in values), point.reading.logits.detach(), maps, image)
+
+    def columns(
+        self,
+        terms: Sequence[Weighted],
+        goal: Goal,
+        classes: Tensor,
+        maps: Mapping[str, Tensor],
+        targets: Mapping[str, Tensor],
+    ) -> dict[str, Tensor]:
+        """Compute the columns of the trace, N values by name.
+
+        Args:
+            terms: the terms of ``values``; the values of terms with one name are added.
+            goal: reach a class, or leave one.
+            classes: int64 N, the classes that ``goal`` is about.
+            maps, targets: the maps of the image and the wanted ones, N x h x w by interpreter.
+        """
+        found: dict[str, Tensor] = {}
+        for weighted, value in zip(terms, self.values, strict=True):
+            name = f"loss_{weighted.term.name}"
+            found[name] = found[name] + value if name in found else value
+        found["success"] = goal.reached(self.logits, classes).float()
+        for name, read in maps.items():
+            found[f"map_l1/{name}"] = (read - targets[name]).abs().mean((1, 2))
+        return found
 
 
 class Trace:

@@ -40,6 +40,9 @@ class View(ABC):
         in_place: True if activations may be changed in place; second derivatives do not survive that.
         refresh_every: steps between two calls of ``refresh``; 0 if the view does not drift.
         refresh_passes: forward and backward passes of one ``refresh``, for estimates of time.
+        steps_alike: True if every ``read`` makes the same operations on tensors, whatever their values, so that one of
+            them can be recorded on a GPU and repeated. Nothing that changes from step to step is kept in Python, and no
+            random numbers are drawn in Python.
     """
 
     smoothing: Smoothing | None = None
@@ -47,6 +50,7 @@ class View(ABC):
     in_place: bool = True
     refresh_every: int = 0
     refresh_passes: int = 0
+    steps_alike: bool = False
 
     def begin(self, prepared: Attackable, images: Tensor, classes: Tensor, ids: Tensor) -> State:
         """Make the state at the start. This must be cheap: costly work belongs in ``refresh``.

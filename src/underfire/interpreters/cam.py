@@ -40,6 +40,8 @@ class ReadsFeatures(Protocol):
 class FeatureView(View):
     """A view that reads the map from the shared forward pass, exactly as the honest map is read."""
 
+    steps_alike = True
+
     def __init__(self, interpreter: ReadsFeatures) -> None:
         self.interpreter = interpreter
 

@@ -97,6 +97,7 @@ class _LRPView(View):
     """A view that makes a pass of its own, whose backward pass follows the rules."""
 
     in_place = False
+    steps_alike = True
 
     def __init__(self, interpreter: LRP) -> None:
         self.interpreter = interpreter

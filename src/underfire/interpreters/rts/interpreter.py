@@ -106,6 +106,7 @@ class _RTSView(View):
     """
 
     scales = True
+    steps_alike = True
 
     def __init__(self, interpreter: RTS) -> None:
         self.interpreter = interpreter
