@@ -19,7 +19,7 @@ from underfire.system import System
 
 SETTINGS = (*(name for name in settings_of(AttackSettings) if name != "attack"), "random_start", "neighbours")
 CLASSIFIERS = ("image_size", "resizing", "channels", "class_names", "features", "output")
-RUNNING = ("ids", "batch_size", "memory", "precision", "progress", "trace_every", "control", "measures")
+RUNNING = ("ids", "batch_size", "memory", "precision", "compile", "progress", "trace_every", "control", "measures")
 
 
 def attack(
@@ -49,9 +49,9 @@ def attack(
         mean, std: normalisation per channel, if ``model`` is a plain network.
         seed: of all random numbers.
         settings: those of ``AttackSettings`` (``eps``, ``steps``, ``target_class``, ``target_map``, ``perturbation``,
-            ...), and options of calling an attack (``ids``, ``batch_size``, ``memory``, ``precision``, ``progress``,
-            ``trace_every``, ``measures``; ``control=False`` leaves out the prediction-only attack beside it, and an
-            attack as ``control`` takes its place).
+            ...), and options of calling an attack (``ids``, ``batch_size``, ``memory``, ``precision``, ``compile``,
+            ``progress``, ``trace_every``, ``measures``; ``control=False`` leaves out the prediction-only attack beside
+            it, and an attack as ``control`` takes its place).
 
     Returns:
         The result; ``result.adversarial`` are the images.

@@ -89,6 +89,7 @@ def probe_views(view: SystemView, benign: Benign, classes: Tensor) -> None:
             attack would silently do nothing. ``module`` names the part of the network that is to blame, if known.
     """
     chosen = torch.arange(min(8, len(benign.images)), device=benign.images.device)
+    view = view.eager()
     passes = view.prepared.forwards, view.prepared.backwards
     try:
         gradients = _gradients(view, benign, classes, chosen)
