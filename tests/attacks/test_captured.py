@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import underfire as uf
-from tests.attacks.imitated_graph import FailingRecorder, ImitatedRecorder
+from tests.attacks.imitated_graph import FailingRecorder, ImitatedRecorder, Tape
 from tests.conftest import smooth_images
 from underfire.attacks import captured
 from underfire.attacks.loop import Loop
@@ -254,6 +254,20 @@ def _stage(steps: int = 7, term: uf.attacks.Term | None = None) -> uf.attacks.St
     weights = uf.attacks.Linear(0.1, 0.7), uf.attacks.Phases((1.0, 0.3), (2, 1))
     terms = tuple(uf.attacks.Weighted(term or uf.attacks.Prediction(), weight) for weight in weights)
     return uf.attacks.Stage("joint", steps, (uf.attacks.Move(terms, 1 / 255), uf.attacks.Move(terms[:1], weights[0])))
+
+
+def test_the_gradient_of_a_flow_needs_no_operation_without_a_deterministic_form() -> None:
+    """StAdv reads pixels by place and weighs them; only the weights are differentiated, and nothing is scattered."""
+    images, tape = smooth_images(2), Tape()
+    perturbation = uf.attacks.StAdv()
+    theta = perturbation.start(images, torch.ones(2, 1, 16, 16), torch.arange(2), 0)
+    flow = theta["flow"].clone().requires_grad_()
+    with tape:
+        image = perturbation.image(theta, flow)
+        torch.autograd.grad(image.square().sum() + perturbation.penalty(theta, flow, image).sum(), flow)
+    made = {str(func) for func, *_ in tape.calls}
+    assert any("gather" in name for name in made)
+    assert not [name for name in made if "scatter" in name or "index_" in name or "grid_sampler" in name]
 
 
 def test_a_loop_has_no_step_of_its_own_for_recordings() -> None:
