@@ -106,21 +106,32 @@ class Normalised(nn.Module):
         return logits
 
 
-def load_subject(name: str, batch: int | None = None, data: str | Path | None = None) -> Subject:
+def load_subject(
+    name: str,
+    batch: int | None = None,
+    data: str | Path | None = None,
+    *,
+    device: str | torch.device = "cpu",
+    side: int | None = None,
+) -> Subject:
     """The network called ``name``, ``cifar`` or ``resnet50``.
 
     Args:
         batch: images at once; by default 128 of 32 x 32 and 8 of 224 x 224 pixels.
         data: where images come from, as for ``underfire attack``; smooth random ones where None.
+        device: where classifier and images are put.
+        side: height and width of the images; those that the classifier is for where None.
     """
     classifier, about = _cifar() if name == "cifar" else _resnet50()
-    size = classifier.image_size
+    classifier.to(device)
+    size = classifier.image_size if side is None else (side, side)
     assert size is not None
     count = batch or (128 if name == "cifar" else 8)
     images = _random_images(count, size) if data is None else open_data(data).load(size, 3, range(count)).images
+    images = images.to(device)
     logits = classifier.logits(images)
     labels = logits.argmax(1)
-    shift = torch.randint(1, logits.shape[1], (count,), generator=torch.Generator().manual_seed(1))
+    shift = torch.randint(1, logits.shape[1], (count,), generator=torch.Generator().manual_seed(1)).to(device)
     targets = (labels + shift) % logits.shape[1]
     about = f"{about}, {count} images of {size[0]} x {size[1]}{'' if data else ' (random)'}"
     return Subject(name, about, classifier, images, labels, targets)

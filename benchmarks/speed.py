@@ -111,7 +111,7 @@ class Ours:
 def with_torchattacks(subject: Subject, steps: int, frozen: bool) -> Call:
     import torchattacks
 
-    network = Normalised(subject.classifier, frozen)
+    network = Normalised(subject.classifier, frozen).to(subject.images.device)
     attack = torchattacks.PGD(network, eps=EPS, alpha=ALPHA, steps=steps, random_start=False)
     attack.set_mode_targeted_by_label(quiet=True)
     return lambda: attack(subject.images, subject.targets)
@@ -120,7 +120,8 @@ def with_torchattacks(subject: Subject, steps: int, frozen: bool) -> Call:
 def with_foolbox(subject: Subject, steps: int, frozen: bool) -> Call:
     import foolbox
 
-    model = foolbox.PyTorchModel(Normalised(subject.classifier, frozen), bounds=(0, 1))
+    device = subject.images.device
+    model = foolbox.PyTorchModel(Normalised(subject.classifier, frozen).to(device), bounds=(0, 1), device=device)
     attack = foolbox.attacks.LinfPGD(abs_stepsize=ALPHA, steps=steps, random_start=False)
     criterion = foolbox.criteria.TargetedMisclassification(subject.targets)
     return lambda: attack.run(model, subject.images, criterion, epsilon=EPS)
@@ -133,10 +134,11 @@ def with_art(subject: Subject, steps: int, frozen: bool) -> Call:
     network, loss, count = Normalised(subject.classifier, frozen), nn.CrossEntropyLoss(), len(subject.images)
     classes = subject.classifier.logits(subject.images[:1]).shape[1]
     shape = tuple(subject.images.shape[1:])
-    estimator = PyTorchClassifier(network, loss, shape, classes, clip_values=(0.0, 1.0), device_type="cpu")
+    where = "gpu" if subject.images.is_cuda else "cpu"
+    estimator = PyTorchClassifier(network, loss, shape, classes, clip_values=(0.0, 1.0), device_type=where)
     options = {"eps": EPS, "eps_step": ALPHA, "max_iter": steps, "batch_size": count}
     attack = ProjectedGradientDescentPyTorch(estimator, **options, targeted=True, verbose=False)
-    images, targets = subject.images.numpy(), subject.targets.numpy()
+    images, targets = subject.images.cpu().numpy(), subject.targets.cpu().numpy()
     return lambda: torch.from_numpy(attack.generate(images, targets))
 
 

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from underfire import numerics
 from underfire.errors import InputError
 from underfire.memory import suited_size
 from underfire.numerics import (
@@ -14,6 +15,7 @@ from underfire.numerics import (
     dtype_of,
     full_precision,
     math_attention,
+    of_class,
     precision_of,
     to_channels_last,
     tolerance,
@@ -61,3 +63,17 @@ def test_attention_has_a_second_derivative_in_the_context() -> None:
 def test_batch_sizes(side: int, cpu: int, gpu: int) -> None:
     assert suited_size(side, side, torch.device("cpu")) == cpu
     assert suited_size(side, side, torch.device("cuda")) == gpu
+
+
+def test_a_value_by_a_mask_is_the_value_by_an_index_bit_for_bit() -> None:
+    generator = torch.Generator().manual_seed(0)
+    values, classes = torch.randn(64, 10, generator=generator), torch.arange(64) % 10
+    values[5, 5], values[6, 7] = -torch.inf, torch.inf
+    results = []
+    for pick in (of_class, numerics._of_class_by_mask):
+        given = values.clone().requires_grad_()
+        picked = pick(given, classes)
+        (gradient,) = torch.autograd.grad(picked.square().nan_to_num(0, 1, 1).sum(), given, create_graph=True)
+        (second,) = torch.autograd.grad(gradient[7:].square().sum(), given)
+        results.append((picked.detach(), gradient.detach()[7:], second[7:]))
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))

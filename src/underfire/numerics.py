@@ -79,6 +79,22 @@ def is_class(classes: Tensor, count: int) -> Tensor:
     return classes.unsqueeze(1) == torch.arange(count, device=classes.device)
 
 
+def of_class(values: Tensor, classes: Tensor) -> Tensor:
+    """Pick the value of each image's class, N, from values N x K."""
+    if values.device.type != "cpu" and values.requires_grad:
+        return _of_class_by_mask(values, classes)
+    return values.gather(1, classes.unsqueeze(1)).squeeze(1)
+
+
+def _of_class_by_mask(values: Tensor, classes: Tensor) -> Tensor:
+    """Pick the value of each image's class without an index, with the same bits.
+
+    On a GPU, the deterministic form of the derivative of an index sorts, and the program may have to wait for that. The
+    derivative of a mask is a mask.
+    """
+    return values.masked_fill(~is_class(classes, values.shape[1]), 0.0).sum(1)
+
+
 @lru_cache(maxsize=64)
 def per_channel(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return one value per channel, 1 x C x 1 x 1. The tensor is copied to the device once, and must not be changed."""

@@ -10,7 +10,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from underfire.classifiers import Attackable, Classifier, Later, Recorded
+from underfire.classifiers import Attackable, Classifier, Compiled, Later, Recorded
 from underfire.errors import InputError
 from underfire.interpreters import Interpreter, Smoothing, SmoothRectifiers, State, View, made_of, named
 from underfire.interpreters.map_checks import check_shape_of_view
@@ -139,18 +139,21 @@ class System:
         system.interpreters = {name: other or self.interpreters[name] for name, other in again.items()}
         return system
 
-    def view(self, precision: str = "float32", size: Sequence[int] | None = None) -> SystemView:
+    def view(self, precision: str = "float32", size: Sequence[int] | None = None, compile: bool = False) -> SystemView:
         """Make the differentiable view of the attacked interpreters, on a prepared copy of the classifier.
 
         Args:
             precision: see ``Classifier.prepare``.
             size: height and width of the images; the classifier's own ``image_size`` if None.
+            compile: compile the passes that are differentiated once. A warning names interpreters that need others.
         """
         views = {
             name: guarded(guarded(interpreter, "interpreter", name).view(), "view of interpreter", name)
             for name, interpreter in self.attacked.items()
         }
-        return SystemView(self.classifier.prepare(precision, in_place=works_in_place(views.values()), size=size), views)
+        prepared = self.classifier.prepare(precision, in_place=works_in_place(views.values()), size=size)
+        eager = [name for name, view in views.items() if not view.compilable]
+        return SystemView(prepared, views, Compiled(prepared, eager) if compile else None)
 
     def __repr__(self) -> str:
         return f"System({self.classifier!r}, {list(self.interpreters.values())})"
@@ -170,16 +173,26 @@ class SystemView:
         prepared: the network, with ``run`` and ``record``: a prepared copy, or one that is being trained
             (``Classifier.live``).
         views: the interpreters' views by name.
+        compiled: the compiled passes of ``prepared``; all passes are eager if None.
+
+    Attributes:
+        records_steps: True if the steps of attacks on a GPU may be recorded and repeated, where they are alike; set it
+            to False to make each of them one operation at a time.
     """
 
-    def __init__(self, prepared: Attackable, views: Mapping[str, View]) -> None:
-        self.prepared = prepared
+    def __init__(self, prepared: Attackable, views: Mapping[str, View], compiled: Compiled | None = None) -> None:
+        self.prepared, self.compiled = prepared, compiled
         self.views = dict(views)
+        self.records_steps = True
         self._groups: dict[Smoothing | None, list[str]] = {}
         # Exact rectifiers come first: the logits are those of the first pass.
         for name, view in sorted(self.views.items(), key=lambda item: item[1].smoothing is not None):
             self._groups.setdefault(view.smoothing, []).append(name)
         self._drifting = {name: view for name, view in self.views.items() if view.refresh_every}
+
+    def eager(self) -> SystemView:
+        """Return the view without compiled passes, for passes that are probed."""
+        return SystemView(self.prepared, self.views)
 
     @property
     def patience(self) -> int:
@@ -205,7 +218,21 @@ class SystemView:
         Args:
             graph: True if it will be differentiated; then a backward pass is counted, too.
         """
-        return self._later(lambda: Recorded(self.prepared.run(images), None, None, None, ()), graph)
+        return self._later(lambda: self._run(images, graph), graph)
+
+    def _run(self, images: Tensor, graph: bool) -> Recorded:
+        found = self.compiled.record(images) if self.compiled and graph else None
+        return found or Recorded(self.prepared.run(images), None, None, None, ())
+
+    def _record(self, images: Tensor, smoothing: Smoothing | None, names: Sequence[str], graph: bool) -> Recorded:
+        """Make the shared pass of some views: compiled if that is enough for all of them."""
+        views = [self.views[name] for name in names]
+        if self.compiled and graph and all(view.compilable for view in views):
+            found = self.compiled.record(images, features=True)
+            if found is not None:
+                return found
+        mode = None if smoothing is None else SmoothRectifiers(smoothing)
+        return self.prepared.record(images, mode, scales=any(view.scales for view in views))
 
     def _later(self, make: Callable[[], Recorded], graph: bool) -> Recorded:
         def counted() -> Recorded:
@@ -215,13 +242,7 @@ class SystemView:
         return Later(counted)
 
     def read(
-        self,
-        images: Tensor,
-        choose: Choose,
-        states: dict[str, State],
-        *,
-        graph: bool,
-        exact_prediction: bool = False,
+        self, images: Tensor, choose: Choose, states: dict[str, State], *, graph: bool, exact_prediction: bool = False
     ) -> tuple[Reading, dict[str, State]]:
         """Read logits and maps.
 
@@ -245,10 +266,7 @@ class SystemView:
         terms: dict[str, Tensor] = {}
         states = dict(states)
         for smoothing, names in self._groups.items():
-            mode = None if smoothing is None else SmoothRectifiers(smoothing)
-            scales = any(self.views[name].scales for name in names)
-            record = partial(self.prepared.record, images, mode, scales=scales)
-            recorded = self._later(record, graph)
+            recorded = self._later(partial(self._record, images, smoothing, names, graph), graph)
             said = said or recorded
             classes = choose(said)
             for name in names:

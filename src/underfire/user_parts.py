@@ -60,6 +60,12 @@ def check_name(part: Any, argument: str) -> None:
         )
 
 
+def is_own(part: object) -> bool:
+    """Return True if ``part`` is the user's own, and False if it ships with underfire."""
+    module = getattr(part, "__module__", None) or ""
+    return str(module).partition(".")[0] != "underfire"
+
+
 def guarded(part: T, kind: str, name: str | None = None) -> T:
     """Return ``part`` so that errors in code of the user's own are UserCodeErrors that name the part.
 
@@ -70,8 +76,7 @@ def guarded(part: T, kind: str, name: str | None = None) -> T:
         kind: what it is, for messages, such as ``term``.
         name: its name; the attribute ``name`` if None.
     """
-    module = getattr(part, "__module__", None) or ""
-    if module.partition(".")[0] == "underfire":
+    if not is_own(part):
         return part
     return cast(T, _Guarded(part, f"{kind} {name or getattr(part, 'name', type(part).__name__)!r}"))
 

@@ -119,8 +119,8 @@ def test_iterates_are_ranked_by_fresh_solutions_of_eight_bit_images(
     kept: dict[int, tuple[Tensor, Tensor]] = {}
     rank = loop._rank
 
-    def watched(point: Point, image: Tensor) -> None:
-        rank(point, image)
+    def watched(point: Point, image: Tensor, step: int) -> None:
+        rank(point, image, step)
         best = loop.run_state.best
         for row, place in enumerate(loop.run_state.row.tolist()):
             if place >= 0 and int(best["level"][row]) > 0:

@@ -75,6 +75,7 @@ WORDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ),
     ({"target_class": "OWN:rule"}, {"target_class": "OWN:rule"}),
     ({"untargeted": True, "precision": "bf16"}, {"targeted": False, "precision": "bf16"}),
+    ({"compile": True}, {"compile": True}),
     ({"early_stop": True}, {"early_stop": True}),
     ({"no_early_stop": True}, {"early_stop": False}),
     (

@@ -39,6 +39,7 @@ class BaseAttack(Runnable):
         batch_size: int | None = None,
         memory: str | int | None = None,
         precision: str = "float32",
+        compile: bool = False,
         progress: Progress | None = None,
         trace_every: int | None = None,
         control: Runnable | bool | None = None,
@@ -61,6 +62,8 @@ class BaseAttack(Runnable):
             memory: the most that the process shall have on the device, such as ``"8GB"`` or a number of bytes; it
                 limits the default batch size. If None, what is free counts.
             precision: ``float32``, ``tf32`` or ``bf16`` for the attack; verdicts are always the original network's own.
+            compile: compile the network by ``torch.compile`` for passes without a second derivative. It takes up to a
+                minute, saves a third of a long attack's time on a GPU, and changes last bits.
             progress: called after each step with the steps done and their number, over all batches and attacks.
             trace_every: record the course every so many steps; see ``Trace``.
             control: an attack on the prediction alone to compare with; none if None or False. ``Preset`` brings its
@@ -98,6 +101,7 @@ class BaseAttack(Runnable):
             batch_size=batch_size,
             memory=parse_bytes(memory) if isinstance(memory, str) else memory,
             precision=precision,
+            compile=compile,
             size=benign.images.shape[2:],
             measures=table,
         )

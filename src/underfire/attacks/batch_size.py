@@ -66,7 +66,7 @@ def step_bytes(view: SystemView, shape: Sequence[int], device: torch.device, *, 
     classes = torch.zeros(PROBED, dtype=torch.int64, device=device)
     try:
         with torch.enable_grad(), counting(prepared.module.parameters()) as kept:
-            _step(view, images.requires_grad_(), classes, joint)
+            _step(view.eager(), images.requires_grad_(), classes, joint)
     except (UnderfireError, RuntimeError):  # torch raises RuntimeError for whatever a network cannot do
         return None
     finally:

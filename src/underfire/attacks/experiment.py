@@ -139,6 +139,7 @@ class Experiment:
         batch_size: images attacked at once; as many as suit the device and fit into its memory if None.
         memory: the largest number of bytes that the process shall have on the device, for a ``batch_size`` of None.
         precision: ``float32``, ``tf32`` or ``bf16``, of the attacks; verdicts are always the original network's.
+        compile: compile the network for the attacks; see ``System.view``.
         size: height and width of the images.
         measures: what is measured.
     """
@@ -152,13 +153,14 @@ class Experiment:
         batch_size: int | None = None,
         memory: int | None = None,
         precision: str = "float32",
+        compile: bool = False,
         size: Sequence[int] | None = None,
         measures: Sequence[Measure] | None = None,
     ) -> None:
         self.system, self.arms = system, tuple(arms)
         self.seed = seed
         self.measures = tuple(chosen_measures() if measures is None else measures)
-        self.view = system.view(precision, size)
+        self.view = system.view(precision, size, compile)
         self.batch_size = batch_size or self._fitting_size(size, memory)
         self._views: dict[tuple[str, ...], SystemView] = {}
 
@@ -175,7 +177,7 @@ class Experiment:
         if key not in self._views:
             same = set(key) == set(self.view.views)
             chosen = {name: view for name, view in self.view.views.items() if name in key}
-            self._views[key] = self.view if same else SystemView(self.view.prepared, chosen)
+            self._views[key] = self.view if same else SystemView(self.view.prepared, chosen, self.view.compiled)
         return self._views[key]
 
     def _steady(self, names: Sequence[str]) -> Sequence[str]:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from underfire.numerics import is_class
+from underfire.numerics import is_class, of_class
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Goal:
 
     def probability(self, logits: Tensor, classes: Tensor) -> Tensor:
         """Compute the probability that the goal is met: p_c if targeted, else 1 - p_c. N in [0, 1]."""
-        chosen = logits.softmax(1).gather(1, classes.unsqueeze(1)).squeeze(1)
+        chosen = of_class(logits.softmax(1), classes)
         return chosen if self.targeted else 1 - chosen
 
     def explained(self, logits: Tensor, classes: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class Goal:
 
     def margin(self, logits: Tensor, classes: Tensor) -> Tensor:
         """Compute the distance to the goal in logits, N; negative if the goal is met."""
-        chosen = logits.gather(1, classes.unsqueeze(1)).squeeze(1)
+        chosen = of_class(logits, classes)
         gap = without(logits, classes).amax(1) - chosen
         return gap if self.targeted else -gap
 
@@ -55,14 +55,14 @@ class Goal:
         """
         if self.targeted:
             log_p = F.log_softmax(logits, 1)
-            wanted = log_p.gather(1, classes.unsqueeze(1)).squeeze(1)
+            wanted = of_class(log_p, classes)
             if not smoothing:
                 return -wanted
             share = smoothing / (logits.shape[1] - 1) if share is None else share
             return -(1 - smoothing) * wanted - share * (log_p.sum(1) - wanted)
         total = logits.logsumexp(1)
         wanted = without(logits, classes).logsumexp(1) - total
-        kept = logits.gather(1, classes.unsqueeze(1)).squeeze(1) - total
+        kept = of_class(logits, classes) - total
         return -(1 - smoothing) * wanted - smoothing * kept
 
 

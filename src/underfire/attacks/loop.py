@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from underfire.attacks.captured import steps_of
 from underfire.attacks.guards import largest
+from underfire.attacks.numbers import StepNumbers, per_row
 from underfire.attacks.objective import objective
 from underfire.attacks.outcome import Outcome
 from underfire.attacks.parts import Parts
 from underfire.attacks.perturbations.base import penalty_of
+from underfire.attacks.pricing import repriced
 from underfire.attacks.progress import Progress
 from underfire.attacks.schedule import Move, Stage
 from underfire.attacks.shaping import Uniform, weights_of
 from underfire.attacks.state import Carried
 from underfire.attacks.terms.base import Point
-from underfire.attacks.trace import Trace
+from underfire.attacks.trace import Seen, Trace
 from underfire.batching import filled_size, padding
 from underfire.classifiers import Recorded
 from underfire.interpreters import State
@@ -58,7 +62,7 @@ class Loop:
         progress: Progress | None = None,
         trace_every: int | None = None,
     ) -> None:
-        self.attack, self.view, self.progress, self.goal = attack, view, progress, attack.goal
+        self.attack, self.goal, self.view, self.progress = attack, attack.goal, view, progress
         self.perturbation = guarded(attack.perturbation, "perturbation")
         self.count, self.batch_size = len(images), batch_size or len(images)
         fill = padding(self.count, filled_size(self.count, self.batch_size, images.device), images.device)
@@ -74,8 +78,7 @@ class Loop:
         self.run_state.best = attack.kept_by.start(images)
         self.run_state.prices = attack.pricing.begin(images) if attack.pricing else {}
         self.outcome = Outcome.empty(images[: self.count], trace_every)
-        self.total = sum(stage.steps for stage in attack.stages)
-        self.step = 0
+        self.step, self.total = 0, attack.steps
         self.shaped = attack.stages[0].shaped
         self.aside = 0.0  # seconds spent for the trace alone
 
@@ -96,7 +99,7 @@ class Loop:
         return weights_of(self.attack.shaping if stage.shaped else Uniform(), images)
 
     def _stage(self, stage: Stage, last: bool) -> None:
-        run, attack = self.run_state, self.attack
+        run, attack, trace = self.run_state, self.attack, self.outcome.trace
         if stage.shaped != self.shaped:
             run.theta = self.perturbation.reshaped(run.theta, self._weights(stage, run.images))
             self.shaped = stage.shaped
@@ -114,21 +117,33 @@ class Loop:
             }
         stop = attack.early_stop if last else None
         check = max(1, stage.steps // 50)
+        step_of = partial(self._step, stage, last, maps)
+        make = steps_of(step_of, stage, self.step, run, self.view, maps, attack.perturbation, trace)
         for step in range(stage.steps):
-            progress = stage.progress(step)
-            before = self._passes()
             if maps and (due := self.view.due(step)):
+                before = self._passes()
                 self._refresh(due, ranks=last)
-            for index, move in enumerate(stage.moves):
-                self._move(stage, move, str(index), progress, last, maps)
-            self._count(before, steps=1)
+                self._count(before, steps=0)
+            seen = make(step)
+            if seen is not None and trace is not None and trace.wants(self.step):
+                self._trace(trace, stage, seen)
             self.step += 1
             if self.progress is not None:
                 self.progress(self.step, self.total)
             if stop is not None and step >= stop.after * stage.steps and step % check == 0:
                 self._let_go(max(self.view.patience, round(stop.patience * stage.steps)))
                 if not len(run.row):
-                    return
+                    break
+        if trace is not None:
+            trace.fetch()
+
+    def _step(self, stage: Stage, last: bool, maps: bool, traced: bool, numbers: StepNumbers) -> Seen | None:
+        """Make all moves of one step, and return what the trace needs if ``traced``."""
+        before, seen = self._passes(), None
+        for index, move in enumerate(stage.moves):
+            seen = self._move(stage, move, str(index), numbers, last, maps, traced) or seen
+        self._count(before, steps=1)
+        return seen
 
     def _refresh(self, names: Iterable[str] | None, ranks: bool) -> None:
         """Refresh the drifting views on the image at 8 bits, and rank this image by their maps.
@@ -144,39 +159,40 @@ class Loop:
         variable = self.perturbation.variable(run.theta)
         with torch.enable_grad():
             point, _ = self._point(image.requires_grad_(), variable, maps=True, graph=False)
-        self._rank(point, image)
+        self._rank(point, image, self.step)
 
-    def _rank(self, point: Point, image: Tensor) -> None:
+    def _rank(self, point: Point, image: Tensor, step: int | Tensor) -> None:
         run, stop = self.run_state, self.attack.early_stop
         tolerance = stop.tolerance if stop else 0.0
-        run.best = self.attack.kept_by.update(run.best, point, image.detach(), self.step, tolerance)
+        run.best = self.attack.kept_by.update(run.best, point, image.detach(), step, tolerance)
 
     def _choose(self, recorded: Recorded) -> Tensor:
         """Choose the classes that the maps explain. A targeted goal does not need the forward pass for that."""
         classes = self.run_state.classes
         return classes if self.goal.targeted else self.goal.explained(recorded.logits.detach(), classes)
 
-    def _move(self, stage: Stage, move: Move, index: str, progress: float, last: bool, maps: bool) -> None:
+    def _move(
+        self, stage: Stage, move: Move, index: str, numbers: StepNumbers, last: bool, maps: bool, traced: bool
+    ) -> Seen | None:
         run, perturbation = self.run_state, self.perturbation
         variable = perturbation.variable(run.theta).detach().requires_grad_()
         image = perturbation.image(run.theta, variable)
         reads = int(index) == stage.reader
         ranks = reads and not (maps and self.view.drifts)
         point, run.views = self._point(image, variable, maps and (ranks or move.reads_maps), graph=True)
-        values, loss = objective(move, point, progress, run.prices)
+        values, loss = objective(move, point, numbers.weights[int(index)], run.prices)
         (gradient,) = torch.autograd.grad(loss, variable)
         gradient = torch.nan_to_num(gradient, 0.0, 0.0, 0.0)  # an image without a gradient stays as it is, and fails
         if ranks and last:
-            self._rank(point, image)
-        if reads and self.attack.pricing is not None:
-            run.prices = self.attack.pricing.update(run.prices, point)
-        if reads and self.outcome.trace is not None and self.outcome.trace.wants(self.step):
-            self._trace(self.outcome.trace, stage, move, values, point, image.detach())
+            self._rank(point, image, numbers.step)
+        run.prices = repriced(self.attack.pricing, run.prices, point) if reads else run.prices
+        seen = self._note(values, point) if reads and traced else None
         direction, run.rules[index] = move.rule.direction(gradient, run.rules[index])
-        size = gradient.new_full((len(gradient),), move.size_at(progress))
+        size = per_row(numbers.sizes[int(index)], gradient)
         if move.guard is not None:
             size = self._largest(move, index, direction, size)
         run.theta = perturbation.move(run.theta, direction, size)
+        return seen
 
     def _point(
         self, image: Tensor, variable: Tensor, maps: bool, graph: bool, states: dict[str, State] | None = None
@@ -230,7 +246,7 @@ class Loop:
         finished = (run.row >= 0) & (run.best["level"] > 0) & (self.step - run.best["improved"] > patience)
         if not bool(finished.any()):
             return
-        self._write(finished)
+        self.outcome.write(run, finished, self._image())
         run.row = torch.where(finished, -1, run.row)
         active = (run.row >= 0).nonzero().squeeze(1)
         size = filled_size(len(active), self.batch_size, run.row.device)
@@ -252,37 +268,23 @@ class Loop:
         else:
             with torch.set_grad_enabled(maps):
                 point, _ = self._point(image, variable, maps, graph=False)
-            self._rank(point, image)
+            self._rank(point, image, self.step)
         self._count(before, steps=0)
-        self._write(run.row >= 0)
+        self.outcome.write(run, run.row >= 0, self._image())
 
-    def _write(self, rows: Tensor) -> None:
-        run, out = self.run_state, self.outcome
-        place = run.row[rows]
-        last = self._image().detach()[rows]
-        found = (run.best["level"] > 0)[rows]
-        out.last[place] = last
-        out.images[place] = torch.where(found.view(-1, 1, 1, 1), run.best["image"][rows], last)
-        out.best_step[place] = torch.where(found, run.best["step"][rows], -1)
-        out.level[place] = run.best["level"][rows]
-        out.value[place] = torch.where(found, run.best["value"][rows], torch.inf)
-        for name in ("steps", "forwards", "backwards"):
-            getattr(out, name)[place] = run.counts[name][rows]
+    def _note(self, values: Sequence[Tensor], point: Point) -> Seen:
+        """Keep what the trace needs of a point. A pass that is made for the trace alone does not count."""
+        before = self._passes()
+        seen = Seen.of(values, point)
+        self.view.prepared.forwards, self.view.prepared.backwards = before
+        return seen
 
-    def _trace(
-        self, trace: Trace, stage: Stage, move: Move, values: Sequence[Tensor], point: Point, image: Tensor
-    ) -> None:
+    def _trace(self, trace: Trace, stage: Stage, seen: Seen) -> None:
         """Record the state of the attack. Passes for the trace alone count neither as passes nor as seconds."""
         prepared, before, started = self.view.prepared, self._passes(), time.perf_counter()
-        columns: dict[str, Tensor] = {}
-        for weighted, value in zip(move.terms, values, strict=True):
-            name = f"loss_{weighted.term.name}"
-            columns[name] = columns[name] + value if name in columns else value
-        columns["success"] = self.goal.reached(point.reading.logits, point.classes).float()
-        maps = point.reading.maps or self._maps_aside(image)
-        for name, read in maps.items():
-            columns[f"map_l1/{name}"] = (read - point.target_maps[name]).abs().mean((1, 2))
-        trace.add(self.step, stage.name, self.run_state.row, columns)
+        maps, run = seen.maps if seen.image is None else self._maps_aside(seen.image), self.run_state
+        columns = seen.columns(stage.moves[stage.reader].terms, self.goal, run.classes, maps, run.targets)
+        trace.add(self.step, stage.name, run.row, columns)
         prepared.forwards, prepared.backwards = before
         self.aside += time.perf_counter() - started
 
@@ -292,5 +294,6 @@ class Loop:
             return {}
         run = self.run_state
         states = run.views or self.view.begin(image, run.classes, run.ids)
-        point, _ = self._point(image.requires_grad_(), image, maps=True, graph=False, states=states)
+        image = image.detach().requires_grad_()
+        point, _ = self._point(image, image, maps=True, graph=False, states=states)
         return {name: maps.detach() for name, maps in point.reading.maps.items()}

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from underfire.attacks.numbers import Number, scaled
 from underfire.attacks.schedule import Move
 from underfire.attacks.terms.base import Point, values_of
 
 
-def objective(move: Move, point: Point, progress: float, prices: Mapping[str, Tensor]) -> tuple[list[Tensor], Tensor]:
+def objective(
+    move: Move, point: Point, weights: Sequence[Number], prices: Mapping[str, Tensor]
+) -> tuple[list[Tensor], Tensor]:
     """Evaluate the terms of a move, and their weighted sum.
 
     Args:
-        move: its terms and weights.
+        move: its terms.
         point: the reading of the images, and all else that terms look at.
-        progress: of the stage, in [0, 1].
+        weights: the weight of each term.
         prices: the state of the attack's ``Pricing``; empty without one.
 
     Returns:
@@ -28,5 +31,4 @@ def objective(move: Move, point: Point, progress: float, prices: Mapping[str, Te
         (value * prices["price"] if weighted.priced and prices else value).sum()
         for weighted, value in zip(move.terms, values, strict=True)
     ]
-    weights = [weighted.weight_at(progress) for weighted in move.terms]
-    return values, torch.stack([weight * total for weight, total in zip(weights, sums, strict=True)]).sum()
+    return values, torch.stack([scaled(weight, total) for weight, total in zip(weights, sums, strict=True)]).sum()

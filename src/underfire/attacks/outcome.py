@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from underfire.attacks.state import Carried
 from underfire.attacks.trace import Trace
 
 
@@ -47,6 +48,24 @@ class Outcome:
         )
         value = images.new_full((len(images),), torch.inf)
         return cls(images.clone(), images.clone(), steps, best_step, level, value, forwards, backwards, trace=trace)
+
+    def write(self, run: Carried, rows: Tensor, last: Tensor) -> None:
+        """Write down the state of some images of a batch.
+
+        Args:
+            run: the state of the M images of the batch.
+            rows: bool M, the images to write.
+            last: their last iterates, M x C x H x W.
+        """
+        place, found = run.row[rows], (run.best["level"] > 0)[rows]
+        last = last.detach()[rows]
+        self.last[place] = last
+        self.images[place] = torch.where(found.view(-1, 1, 1, 1), run.best["image"][rows], last)
+        self.best_step[place] = torch.where(found, run.best["step"][rows], -1)
+        self.level[place] = run.best["level"][rows]
+        self.value[place] = torch.where(found, run.best["value"][rows], torch.inf)
+        for name in ("steps", "forwards", "backwards"):
+            getattr(self, name)[place] = run.counts[name][rows]
 
     def better(self, other: Outcome) -> Outcome:
         """Merge the outcomes of two runs on the same images.

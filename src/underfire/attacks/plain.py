@@ -20,7 +20,10 @@ from underfire.system import System
 
 SETTINGS = (*(name for name in settings_of(AttackSettings) if name != "attack"), "random_start", "neighbours")
 CLASSIFIERS = ("image_size", "resizing", "channels", "class_names", "features", "output")
-RUNNING = ("count", "ids", "batch_size", "memory", "precision", "progress", "trace_every", "control", "measures")
+RUNNING = (
+    *("count", "ids", "batch_size", "memory", "precision", "compile"),
+    *("progress", "trace_every", "control", "measures"),
+)
 
 
 def attack(
@@ -52,8 +55,8 @@ def attack(
         seed: of all random numbers.
         settings: those of ``AttackSettings`` (``eps``, ``steps``, ``target_class``, ``target_map``, ``perturbation``,
             ...), and options of calling an attack (``count``, ``ids``, ``batch_size``, ``memory``, ``precision``,
-            ``progress``, ``trace_every``, ``measures``; ``control=False`` leaves out the prediction-only attack beside
-            it, and an attack as ``control`` takes its place).
+            ``compile``, ``progress``, ``trace_every``, ``measures``; ``control=False`` leaves out the prediction-only
+            attack beside it, and an attack as ``control`` takes its place).
 
     Returns:
         The result; ``result.adversarial`` are the images.

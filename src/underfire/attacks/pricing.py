@@ -55,3 +55,8 @@ class Pricing:
         margin = point.goal.margin(point.reading.logits.detach(), point.classes)
         factor = torch.where(margin < -self.margin, self.fall, self.rise)
         return {"price": (state["price"] * factor).clamp(self.low, self.high)}
+
+
+def repriced(pricing: Pricing | None, state: State, point: Point) -> State:
+    """Return the state after a step from ``point``; the same state if there is no pricing."""
+    return state if pricing is None else pricing.update(state, point)

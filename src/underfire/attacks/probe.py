@@ -91,6 +91,7 @@ def probe_views(view: SystemView, benign: Benign, classes: Tensor) -> None:
         InterpreterError: a view's maps have another size than the honest maps, or values outside of [0, 1].
     """
     chosen = torch.arange(min(8, len(benign.images)), device=benign.images.device)
+    view = view.eager()
     passes = view.prepared.forwards, view.prepared.backwards
     try:
         gradients = _gradients(view, benign, classes, chosen)

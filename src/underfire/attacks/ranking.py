@@ -54,14 +54,14 @@ class Ranking:
             "reference": images.new_full((count,), torch.inf),
         }
 
-    def update(self, best: State, point: Point, images: Tensor, step: int, tolerance: float = 0.0) -> State:
+    def update(self, best: State, point: Point, images: Tensor, step: int | Tensor, tolerance: float = 0.0) -> State:
         """Return the state after an iterate, which replaces the best one of each image that it beats.
 
         Args:
             best: the state so far.
             point: the reading of the iterate.
             images: the iterate, N x C x H x W.
-            step: the number of the step.
+            step: the number of the step; an int64 tensor without dimensions if it is known on the device alone.
             tolerance: improvements by a smaller share of the criterion count as none: they do not change ``improved``,
                 the step of the last improvement, or ``reference``, the criterion at that step.
         """

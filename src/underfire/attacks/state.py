@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, overload
 
@@ -10,18 +11,30 @@ from torch import Tensor
 from underfire.attacks.perturbations.base import Theta
 from underfire.interpreters import State
 
+Change = Callable[[str, Tensor], Tensor]
+
 
 @overload
-def take(tree: Tensor, keep: Tensor) -> Tensor: ...
+def mapped(tree: Tensor, change: Change, path: str = "") -> Tensor: ...
 @overload
-def take(tree: dict[str, Any], keep: Tensor) -> dict[str, Any]: ...
-def take(tree: Tensor | dict[str, Any], keep: Tensor) -> Tensor | dict[str, Any]:
-    """Select the rows at the indices ``keep`` of all tensors in ``tree``, a tensor or dicts of tensors at any depth."""
+def mapped(tree: dict[str, Any], change: Change, path: str = "") -> dict[str, Any]: ...
+def mapped(tree: Tensor | dict[str, Any], change: Change, path: str = "") -> Tensor | dict[str, Any]:
+    """Replace all tensors in ``tree``, a tensor or dicts of tensors at any depth.
+
+    Args:
+        change: takes a tensor's path, such as ``theta/image``, and the tensor; returns the new one.
+        path: the path of ``tree`` itself.
+    """
     if isinstance(tree, Tensor):
-        return tree[keep]
+        return change(path, tree)
     if isinstance(tree, dict):
-        return {name: take(value, keep) for name, value in tree.items()}
+        return {name: mapped(value, change, f"{path}/{name}") for name, value in tree.items()}
     raise TypeError(f"attack state holds a {type(tree).__name__}; expected tensors with leading dimension N in dicts")
+
+
+def take(tree: Any, keep: Tensor) -> Any:
+    """Select the rows at the indices ``keep`` of all tensors in ``tree``, a tensor or dicts of tensors at any depth."""
+    return mapped(tree, lambda _path, tensor: tensor[keep])
 
 
 @dataclass
@@ -61,3 +74,26 @@ class Carried:
         """Keep the images at the indices ``keep`` alone."""
         for name, value in vars(self).items():
             setattr(self, name, take(value, keep))
+
+    def leaves(self) -> dict[str, Tensor]:
+        """Return all tensors by their path, such as ``theta/image``."""
+        found: dict[str, Tensor] = {}
+        for name, value in vars(self).items():
+            mapped(value, lambda path, tensor: found.setdefault(path, tensor), name)
+        return found
+
+    def replace(self, leaves: Mapping[str, Tensor]) -> None:
+        """Replace the whole state by tensors with their paths, as ``leaves`` returns them."""
+        tree: dict[str, Any] = {name: _empty(value) for name, value in vars(self).items() if isinstance(value, dict)}
+        for path, tensor in leaves.items():
+            *above, name = path.split("/")
+            place = tree
+            for step in above:
+                place = place.setdefault(step, {})
+            place[name] = tensor
+        vars(self).update(tree)
+
+
+def _empty(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return the dicts of a tree without its tensors: a rule without state has an empty one."""
+    return {name: _empty(value) for name, value in tree.items() if isinstance(value, dict)}

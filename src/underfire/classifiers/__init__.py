@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from underfire.classifiers.classifier import WHY_NO_GRADIENT, Classifier
+from underfire.classifiers.compiled import Compiled
 from underfire.classifiers.inputs import check_images, check_labels, check_pixels, label_tensor, one_per_image
 from underfire.classifiers.live import Live
 from underfire.classifiers.pixels import Attackable
@@ -14,6 +15,7 @@ __all__ = [
     "WHY_NO_GRADIENT",
     "Attackable",
     "Classifier",
+    "Compiled",
     "Later",
     "Live",
     "Prepared",

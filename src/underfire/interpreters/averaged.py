@@ -123,6 +123,7 @@ class _AveragedView(View):
     """
 
     in_place = False
+    steps_alike = True
 
     def __init__(self, interpreter: Averaged) -> None:
         self.interpreter = interpreter

@@ -41,6 +41,11 @@ class View(ABC):
         in_place: True if activations may be changed in place; second derivatives do not survive that.
         refresh_every: steps between two calls of ``refresh``; 0 if the view does not drift.
         refresh_passes: forward and backward passes of one ``refresh``, for estimates of time.
+        steps_alike: True if every ``read`` makes the same operations on tensors, whatever their values, so that one of
+            them can be recorded on a GPU and repeated. Nothing that changes from step to step is kept in Python, and no
+            random numbers are drawn in Python.
+        compilable: True if the view reads nothing but logits, features and head of the shared pass, and does not
+            differentiate it: compiled passes, which have no second derivative, are enough for it.
     """
 
     smoothing: Smoothing | None = None
@@ -48,6 +53,8 @@ class View(ABC):
     in_place: bool = True
     refresh_every: int = 0
     refresh_passes: int = 0
+    steps_alike: bool = False
+    compilable: bool = False
 
     def begin(self, prepared: Attackable, images: Tensor, classes: Tensor, ids: Tensor) -> State:
         """Make the state at the start. This must be cheap: costly work belongs in ``refresh``.

@@ -40,8 +40,10 @@ class ReadsFeatures(Protocol):
 class FeatureView(View):
     """A view that reads the map from the shared forward pass, exactly as the honest map is read."""
 
-    def __init__(self, interpreter: ReadsFeatures) -> None:
-        self.interpreter = interpreter
+    steps_alike = True
+
+    def __init__(self, interpreter: ReadsFeatures, compilable: bool = False) -> None:
+        self.interpreter, self.compilable = interpreter, compilable
 
     def read(
         self, prepared: Attackable, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool
@@ -81,4 +83,4 @@ class CAM(Interpreter):
         return min_max(torch.einsum("nc,nchw->nhw", weight[classes], features))
 
     def view(self) -> View:
-        return FeatureView(self)
+        return FeatureView(self, compilable=type(self).map_of is CAM.map_of)

@@ -63,6 +63,8 @@ class Grad(Interpreter):
 class _GradView(View):
     """A view that differentiates the shared forward pass to get the map."""
 
+    steps_alike = True
+
     def __init__(self, interpreter: Grad) -> None:
         self.interpreter = interpreter
         self.smoothing = interpreter.smoothing

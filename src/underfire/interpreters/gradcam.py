@@ -12,7 +12,7 @@ from underfire.classifiers import Classifier, Recorded
 from underfire.interpreters.base import Interpreter, View
 from underfire.interpreters.cam import FeatureView, features_of
 from underfire.interpreters.maps import min_max
-from underfire.numerics import full_precision
+from underfire.numerics import full_precision, of_class
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class GradCAM(Interpreter):
             graph: True if the maps will be differentiated.
         """
         features = features_of(recorded, type(self).__name__)
-        total = recorded.logits.gather(1, classes.unsqueeze(1)).sum()
+        total = of_class(recorded.logits, classes).sum()
         (gradient,) = torch.autograd.grad(total, features, create_graph=graph, retain_graph=True)
         return min_max(self.combine(full_precision(features), full_precision(gradient)).clamp_min(0))
 

@@ -15,7 +15,7 @@ from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.maps import pooled_map
 from underfire.interpreters.propagation import Propagation, Rule
 from underfire.interpreters.smoothing import Smoothing
-from underfire.numerics import per_channel
+from underfire.numerics import of_class, per_channel
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class LRP(Interpreter):
         with torch.enable_grad():
             with Propagation(self.rule, self.epsilon, smoothing) as rules:
                 logits = pixels.run(images)
-            chosen = logits.gather(1, classes.unsqueeze(1)).sum()
+            chosen = of_class(logits, classes).sum()
             with rules.propagating():
                 (gradient,) = torch.autograd.grad(chosen, images, create_graph=graph)
             if pixels.std is not None:
@@ -97,6 +97,7 @@ class _LRPView(View):
     """A view that makes a pass of its own, whose backward pass follows the rules."""
 
     in_place = False
+    steps_alike = True
 
     def __init__(self, interpreter: LRP) -> None:
         self.interpreter = interpreter

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from underfire.numerics import is_class
+from underfire.numerics import is_class, of_class
 
 
 def min_max(maps: Tensor) -> Tensor:
@@ -42,4 +42,4 @@ def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
         The log-odds, N.
     """
     others = logits.masked_fill(is_class(classes, logits.shape[1]), -torch.inf).logsumexp(1)
-    return logits.gather(1, classes.unsqueeze(1)).squeeze(1) - others
+    return of_class(logits, classes) - others

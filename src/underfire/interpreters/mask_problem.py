@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from underfire.interpreters.mask_settings import Settings
+from underfire.numerics import of_class
 
 TV_EPSILON = 1e-8
 ALIGNED = 16
@@ -126,7 +127,7 @@ class Problem:
 
     def loss(self, logits: Tensor, classes: Tensor, masks: Tensor) -> Tensor:
         """Compute the probability of the class plus the penalty, N, from the logits N x K of the blends."""
-        chosen = logits.softmax(1).gather(1, classes.unsqueeze(1)).squeeze(1)
+        chosen = of_class(logits.softmax(1), classes)
         return chosen + self.penalty(masks)
 
 

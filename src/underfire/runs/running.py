@@ -169,6 +169,7 @@ def _prepare(
         batch_size=batch_size,
         memory=memory,
         precision=config.precision,
+        compile=config.compile,
         size=selection.size,
         measures=measures,
     )
@@ -179,6 +180,7 @@ def _prepare(
         "weights_sha256": state_hash(classifier.module),
         "preparation": classifier.preparation(),
         "precision": config.precision,
+        **({"compile": True} if config.compile else {}),
         **_code(config),
     }
     cells = cells_of(experiment.arms, system, depends, config.seed, measures)

@@ -10,6 +10,7 @@ from torch import Tensor
 from underfire.arguments import check_choice
 from underfire.attacks.terms.base import Point, Term
 from underfire.errors import InputError
+from underfire.numerics import of_class
 
 LOSSES = ("cross_entropy", "margin", "logit")
 
@@ -43,6 +44,6 @@ class Prediction(Term):
         if self.loss == "margin":
             return point.goal.margin(logits, classes).clamp_min(-self.kappa)
         if self.loss == "logit":
-            chosen = logits.gather(1, classes.unsqueeze(1)).squeeze(1)
+            chosen = of_class(logits, classes)
             return -chosen if point.goal.targeted else chosen
         return point.goal.cross_entropy(logits, classes, self.smoothing, self.share)

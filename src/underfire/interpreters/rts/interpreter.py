@@ -128,6 +128,7 @@ class _RTSView(View):
     """
 
     scales = True
+    steps_alike = True
 
     def __init__(self, interpreter: RTS) -> None:
         self.interpreter = interpreter
