@@ -77,6 +77,8 @@ CASES: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "adv2 on two": (["cam", "grad"], "adv2", {"eps": EPS, "steps": (3, 6)}),
     "advedge": ("cam", "advedge", {"eps": EPS, "steps": (4, 9)}),
     "advedge+": ("cam", "advedge+", {"eps": EPS, "steps": (4, 9)}),
+    "auto": ("cam", "auto", {"eps": EPS, "budget": 9}),
+    "auto by stadv": ("grad", "auto", {"perturbation": "stadv", "budget": 7}),
     **{f"adv2 on {name}": (name, "adv2", {"eps": EPS, "steps": (3, 6)}) for name in ("gradcam", "lrp", "smoothgrad")},
 }
 
@@ -91,7 +93,7 @@ def test_recorded_steps_give_the_bits_of_eager_steps(
     recorded = attacked(classifier, interpreters, name, **settings)
     check_equal(eager, recorded)
     assert recorder.tapes
-    steps = sum(settings["steps"])
+    steps = sum(settings.get("steps") or [settings["budget"]])
     assert recorder.repeats >= steps - len(settings["steps"])  # all but the first step of each stage
 
 
