@@ -50,7 +50,7 @@ def test_two_attacks_with_one_name(classifier: uf.Classifier) -> None:
     system = uf.System(classifier, "cam")
     built = attacks.preset("adv2", steps=(1, 1)).build(system)
     asked = [attacks.Asked(one, ("cam",)) for one in (built, replace(built, early_stop=attacks.EarlyStop()))]
-    with pytest.raises(InputError, match="would be called 'adv2-cam'"):
+    with pytest.raises(InputError, match="would be called 'adv2'"):
         attacks.arms_of(system, asked)
 
 

@@ -15,8 +15,8 @@ from tests.attacks.running import run_alone
 from tests.conftest import Tiny, smooth_images, tiny_network
 from tests.interpreters.rts.makers import pyramid, shape_of
 from underfire import attacks
+from underfire.attacks.arms import Asked
 from underfire.attacks.benign import read_benign
-from underfire.attacks.experiment import Asked
 from underfire.interpreters import CAM, RTS
 from underfire.interpreters.rts.losses import MaskLoss
 from underfire.interpreters.rts.network import Masker

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from underfire.attacks.aim import Aim
+from underfire.attacks.arms import Arm, Asked, arms_of
 from underfire.attacks.attack import Attack
 from underfire.attacks.base import BaseAttack
-from underfire.attacks.experiment import Arm, Asked, Experiment, Finding, arms_of
+from underfire.attacks.experiment import Experiment, Finding
 from underfire.attacks.foreign import ForeignAttack
 from underfire.attacks.goal import Goal
 from underfire.attacks.guards import MarginGuard

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from underfire.arguments import check_at_least
+from underfire.attacks.arms import Asked, arms_of
 from underfire.attacks.benign import read_benign
-from underfire.attacks.experiment import Asked, Experiment, arms_of
+from underfire.attacks.experiment import Experiment
 from underfire.attacks.loaders import Images, images_and_labels
 from underfire.attacks.measure import Measure
 from underfire.attacks.measures import chosen_measures

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor
 
 from underfire.attacks.aim import Aim, merged
+from underfire.attacks.arms import Arm
 from underfire.attacks.batch_size import fitting_batch_size
 from underfire.attacks.benign import Benign
 from underfire.attacks.judge import Judgement, judge, judge_clean
@@ -20,103 +20,9 @@ from underfire.attacks.measure import Measure
 from underfire.attacks.measures import chosen_measures
 from underfire.attacks.outcome import Outcome
 from underfire.attacks.progress import Progress
-from underfire.attacks.runnable import Runnable
-from underfire.errors import InputError
 from underfire.numerics import attacking
 from underfire.system import System, SystemView
 from underfire.user_parts import guarded
-
-RESERVED = ("clean", "reseeded", "noise")
-"""Labels of controls that are no attacks."""
-Kind = Literal["clean", "reseeded", "noise", "control", "attack"]
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One arm of an experiment: an attack, or a control.
-
-    Args:
-        label: its unique name in the experiment: ``clean``, ``noise``, ``bim``, ``adv2``, ``adv2-cam``.
-        kind: ``clean`` (the benign images), ``reseeded`` (they, read with other random numbers), ``noise``, ``control``
-            (an attack on the prediction alone, beside another attack) or ``attack``.
-        read_by: the interpreters that read its images.
-        attack: the attack, for kinds ``control`` and ``attack``.
-        targets: the interpreters that the attack is about; it reads their views.
-        beside: for ``noise``: the label of the attack whose change it is as large as.
-    """
-
-    label: str
-    kind: Kind
-    read_by: tuple[str, ...]
-    attack: Runnable | None = None
-    targets: tuple[str, ...] = ()
-    beside: str | None = None
-
-    @property
-    def name(self) -> str:
-        """The attack's or the control's name: what the column ``attack`` of results holds."""
-        return self.label if self.attack is None else self.attack.name
-
-    @property
-    def attacked(self) -> tuple[str, ...]:
-        """The interpreters whose maps are part of the objective."""
-        return self.targets if self.attack is not None and self.attack.joint else ()
-
-
-@dataclass(frozen=True)
-class Asked:
-    """An attack that is asked for.
-
-    Args:
-        attack: the attack.
-        about: the interpreters that it is about: all that the system attacks, or one of them.
-        control: the attack on the prediction alone that it is compared with; none if None.
-    """
-
-    attack: Runnable
-    about: tuple[str, ...]
-    control: Runnable | None = None
-
-
-def arms_of(system: System, asked: Sequence[Asked]) -> tuple[Arm, ...]:
-    """List the arms of an experiment, in the order in which they run.
-
-    Attacks with equal controls share one, and all attacks share the noise control if its size is given.
-
-    Raises:
-        InputError: an attack has the name of another attack or of a control.
-    """
-    every, several = tuple(system.interpreters), len(asked) > 1
-    arms = [Arm("clean", "clean", every)]
-    controls = [each.control for each in asked if each.control is not None]
-    different = [control for place, control in enumerate(controls) if control not in controls[:place]]
-    for control in different:
-        about = tuple(dict.fromkeys(name for each in asked if each.control == control for name in each.about))
-        label = control.name if len(different) == 1 else f"{control.name}-{'+'.join(about)}"
-        arms.append(Arm(label, "control", (*about, *system.readers), control, about))
-    for each in asked:
-        label = f"{each.attack.name}-{'+'.join(each.about)}" if several else each.attack.name
-        arms.append(Arm(label, "attack", (*each.about, *system.readers), each.attack, each.about))
-    if system.reseeded() is not None:
-        arms.append(Arm("reseeded", "reseeded", every))
-    attacks = [arm for arm in arms if arm.kind == "attack"]
-    if not several or all(each.attack.perturbation.noise_size is not None for each in asked):
-        arms.append(Arm("noise", "noise", every, beside=attacks[0].label))
-    else:
-        arms += [Arm(f"noise-{arm.label}", "noise", arm.read_by, beside=arm.label) for arm in attacks]
-    _check_labels(arms)
-    return tuple(arms)
-
-
-def _check_labels(arms: Sequence[Arm]) -> None:
-    """Raise InputError if an attack has the label of another attack or of a control."""
-    labels = [arm.label for arm in arms]
-    for arm in arms:
-        if arm.attack is not None and (arm.name in RESERVED or labels.count(arm.label) > 1):
-            raise InputError(
-                f"two parts of the experiment would be called {arm.label!r}: an attack, and another attack or a "
-                f"control ({', '.join(RESERVED)} are controls). Give the attack, or its perturbation, another name."
-            )
 
 
 @dataclass(frozen=True)
@@ -195,8 +101,9 @@ class Experiment:
                 with attacking(self.view.prepared.precision, benign.images.device):
                     own[arm.label] = arm.attack.aim(self.view, some, self.seed)
         together = merged(list(own.values()))
-        # Noise that all attacks share has the aims of all.
-        beside = {arm.label: arm.beside for arm in self.arms if arm.beside is not None and arm.label != "noise"}
+        # Noise of one attack has the aim of that attack; noise that several attacks share has the aims of all.
+        read_by = {arm.label: arm.read_by for arm in self.arms}
+        beside = {arm.label: arm.beside for arm in self.arms if arm.beside and read_by[arm.beside] == arm.read_by}
         return {arm.label: own.get(beside.get(arm.label, arm.label), together) for arm in self.arms}
 
     def perform(

@@ -203,7 +203,7 @@ TAKEN = frozenset(
     (
         # columns of a run's results
         *("position", "image_id", "path", "image_file", "label", "target", "classifier", "attack", "cell"),
-        *("perturbation", "shaping", "attacked_interpreters", "interpreter", "correct_before", "seed"),
+        *("perturbation", "shaping", "eps", "attacked_interpreters", "interpreter", "correct_before", "seed"),
         # attributes of judgements and results
         *("images", "adversarial", "labels", "logits", "explained", "maps", "benign_maps", "target_maps"),
         *("map_limit", "values", "controls", "best_step", "trace", "build", "to", "summary", "map_threshold"),

@@ -9,12 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from underfire.attacks import AttackSettings
 from underfire.cli.configuration import read_configuration, written
 from underfire.cli.options import USAGE_ERROR, Given, flag, option, takes
 from underfire.cli.screen import RunBars, bars, say
 from underfire.runs.inputs import InputSettings
-from underfire.runs.settings import ExecutionSettings, RunConfig, RunSettings
+from underfire.runs.settings import ExecutionSettings, RunAttackSettings, RunConfig, RunSettings
 from underfire.settings import Problems, create, required, settings_of, to_values
 
 EXAMPLES = """[bold]Examples[/bold]
@@ -25,12 +24,15 @@ underfire attack --data scenes:test --classifier scenes-resnet --interpreter cam
 underfire attack --data photos/ --classifier my_model.py:build --interpreter grad --attack adv2 --eps 8/255
 --count 100 --out runs/mine --resume
 
+underfire attack --data photos/ --classifier torchvision:resnet50 --interpreter cam,grad --each
+--eps 2/255,4/255,8/255 --count 100 --out runs/radii
+
 underfire attack --config run.toml --seed 1 --out runs/seed1"""
 
 
-MODELS = (RunSettings, AttackSettings, InputSettings, ExecutionSettings)
+MODELS = (RunSettings, RunAttackSettings, InputSettings, ExecutionSettings)
 """All settings that the command line and the file of ``--config`` may hold, in the order of the help text."""
-PANELS: Mapping[type, str] = {AttackSettings: "The attack", RunSettings: "The run"}
+PANELS: Mapping[type, str] = {RunAttackSettings: "The attack", RunSettings: "The run"}
 
 
 @takes(*MODELS, demand=False, panels=PANELS)

@@ -37,8 +37,10 @@ def cautions(run: Run) -> list[str]:
 def trust(accounts: Sequence[Account]) -> list[Remark]:
     """List all remarks on the comparisons of one run, without repetitions. Only what the run recorded is judged."""
     remarks = _on_images(accounts[0])
+    several = len({account.part.attack for account in accounts}) > 1
     for account in accounts:
-        remarks += on_comparison(account)
+        about = f"{plain(account.part.attack)}: " if several else ""
+        remarks += [Remark(remark.kind, about + remark.text) for remark in on_comparison(account)]
     return list(dict.fromkeys([*remarks, *_on_attack(accounts[0])]))
 
 

@@ -32,6 +32,7 @@ class CellFolder(Folder):
         super().__init__(path, record)
         made = [Cell.from_dict(values) for values in record["cells"]]
         self.cells = {cell.label: cell for cell in made}
+        self._has_eps = all("eps" in values for values in record["cells"])
         self._open: OrderedDict[Path, Any] = OrderedDict()
         self._columns: dict[tuple[str, str], pa.Table] = {}
 
@@ -62,8 +63,16 @@ class CellFolder(Folder):
         return path
 
     def shard_rows(self, cell: str, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read the rows of one shard of a cell."""
-        return read_table(self._complete(cell, shard), columns)
+        """Read the rows of one shard of a cell. ``eps`` is null if an earlier version wrote them."""
+        import pyarrow as pa
+
+        path = self._complete(cell, shard)
+        if self._has_eps:
+            return read_table(path, columns)
+        stored = None if columns is None else [name for name in columns if name != "eps"]
+        table = read_table(path, stored)
+        table = table.append_column("eps", pa.nulls(len(table), pa.float64()))
+        return table if columns is None else table.select(list(columns))
 
     def rows(self, columns: Sequence[str] | None, cell: str | None) -> pa.Table:
         import pyarrow as pa

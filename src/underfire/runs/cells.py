@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from underfire.attacks.experiment import Arm, Kind
+from underfire.attacks.arms import Arm, Kind
 from underfire.attacks.measure import Measure
 from underfire.runs.identity import described
 from underfire.system import System
@@ -34,6 +34,7 @@ class Cell:
         keeps_benign: True if the wanted maps are the benign maps.
         joint: True for an attack on prediction and maps.
         noise_size: for noise: its size in pixel units; None if it is as large as the attack's change.
+        eps: the radius of an attack that has a ball, and of the controls beside it; None for runs of earlier versions.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Cell:
     keeps_benign: bool = True
     joint: bool = False
     noise_size: float | None = None
+    eps: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the cell as JSON values."""
@@ -107,5 +109,6 @@ def cells_of(
             keeps_benign=all(each.target_map.benign for each in asked.values()),
             joint=arm.attack is not None and arm.attack.joint,
             noise_size=noise_size,
+            eps=arm.eps,
         )
     return found

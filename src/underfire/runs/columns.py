@@ -18,11 +18,13 @@ BEFORE = (
     ("label", _COUNT),
     ("target", _COUNT),
     *((name, _TEXT) for name in ("classifier", "attack", "cell", "perturbation", "shaping")),
+    ("eps", _NUMBER),
     *((name, _TEXT) for name in ("attacked_interpreters", "interpreter")),
     ("correct_before", _FLAG),
 )
 """Columns before the measures. ``position`` is the image's place in the data's order, among the images that were looked
-at; ``cell`` is the unique label of the attack or control in the run, and ``attack`` its name."""
+at; ``cell`` is the unique label of the attack or control in the run, and ``attack`` its name; ``eps`` is the radius of
+the attack, or of the attack that a control stands beside."""
 AFTER = (("seed", _COUNT),)
 
 # One row per image, attack, checked step and interpreter: was the goal reached, and how far was the attack's own map

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from underfire.attacks.limits import WHY_KEPT, WHY_REACHED, Flags, Numbers, all_at_once, joint_success, limits
+from underfire.attacks.perturbations import eps_text
 from underfire.runs.cells import Cell
 from underfire.runs.folder import Folder, Pixels, Row, Values
 from underfire.text import plain
@@ -70,27 +71,38 @@ class Comparison:
         self.labels = {"clean": "clean"}
         beside = {
             "reseeded": [other for other in cells if other.kind == "reseeded"],
-            "noise": [c for c in cells if c.kind == "noise" and c.label in ("noise", f"noise-{cell.label}")],
-            "control": [c for c in cells if c.kind == "control" and set(cell.about) <= set(c.about)],
+            "noise": [other for other in cells if other.kind == "noise" and self._is_beside(other)],
+            "control": [other for other in cells if other.kind == "control" and self._is_beside(other)],
         }
         self.labels |= {role: found[0].label for role, found in beside.items() if found}
         self.labels["attack"] = cell.label
 
+    def _is_beside(self, control: Cell) -> bool:
+        """Return True if a noise or prediction-only control stands beside this attack, perhaps beside others, too."""
+        if control.kind == "noise" and control.noise_size is None:
+            return control.beside == self.cell.label
+        return control.eps == self.cell.eps and set(self.cell.about) <= set(control.about or control.read_by)
+
+    def _name(self, cell: Cell) -> str:
+        """Return the name of an attack or control, with its eps if the attacks of the run have several."""
+        radii = {other.eps for other in self.files.cells.values() if other.kind == "attack"}
+        return f"{cell.attack} at {eps_text(cell.eps)}" if len(radii) > 1 and cell.eps is not None else cell.attack
+
     @property
     def attack(self) -> str:
-        """The attack's name."""
-        return self.cell.attack
+        """The attack's name, with its eps if the attacks of the run have several: ``adv2``, ``adv2 at 8/255``."""
+        return self._name(self.cell)
 
     @property
     def control(self) -> str | None:
         """The name of the attack on the prediction alone; None if there is none."""
         label = self.labels.get("control")
-        return None if label is None else self.files.cells[label].attack
+        return None if label is None else self._name(self.files.cells[label])
 
     @property
     def names(self) -> dict[str, str]:
         """The names of attack and controls by role, in the order of tables."""
-        return {role: self.files.cells[label].attack for role, label in self.labels.items()}
+        return {role: self._name(self.files.cells[label]) for role, label in self.labels.items()}
 
     @property
     def interpreters(self) -> list[str]:

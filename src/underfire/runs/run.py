@@ -149,8 +149,12 @@ class Run(InNotebook):
         settled = ("joint_success", "joint_success_all")
         _check_name("measure", measure, [*(known.name for known in self.measures), "correct_before", *settled])
         if measure in settled:
-            part = next(part for part in self.comparisons if interpreter in part.interpreters)
-            role = next(role for role, label in part.labels.items() if label == cell)
+            role, part = next(
+                (role, part)
+                for part in self.comparisons
+                for role, label in part.labels.items()
+                if label == cell and interpreter in part.interpreters
+            )
             return part.column(role, interpreter, measure)
         return self.files.column(cell, interpreter, measure)
 

@@ -149,18 +149,20 @@ def _prepare(
     data, classifier = inputs.data, inputs.classifier
     system = System(classifier, config.interpreters, str(config.variant), readers=config.readers)
     names = classifier.class_names or data.class_names
-    preset = config.preset(names, inputs.classes)  # refused here if it is impossible
+    presets = config.presets(names, inputs.classes)  # refused here if they are impossible
+    preset = presets[0]  # they differ in eps alone
     selection = select(data, classifier, config.count, _excluded(preset), lambda n: reporter.selecting(n, len(data)))
     measures = chosen_measures(config.measures)
     if preset.map_rule.name == "class":
         reporter.reading("maps of classes")
         view = system.view(config.precision, selection.size)
         pool, rule = read_pool(system, view, data, selection, preset.class_rule, config.seed)
-        preset = preset.replace(target_map=ClassMap(pool), target_class=rule)
+        presets = [each.replace(target_map=ClassMap(pool), target_class=rule) for each in presets]
     about = [(name,) for name in system.attacked] if config.each else [tuple(system.attacked)]
     asked = [
         Asked(preset.build(part), about_names, _control(config, preset, part))
         for about_names, part in ((each, system.only(each)) for each in about)
+        for preset in presets
     ]
     experiment = Experiment(
         system,

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from underfire.attacks import CLASS_RULES, AttackSettings, BenignMap, ForeignAttack, GivenClass, Preset, RandomClass
 from underfire.attacks.measures import chosen_measures
+from underfire.attacks.perturbations import eps_text, parse_several_eps
 from underfire.attacks.targets import ClassRule
 from underfire.errors import InputError, unknown_name
 from underfire.interpreters import canonical
@@ -112,8 +113,29 @@ class RunSettings:
     )
 
 
+@dataclass(frozen=True)
+class RunAttackSettings(AttackSettings):
+    """The settings of a run's attack. In contrast to a single attack, a run may have several eps.
+
+    Args:
+        eps: the radii in L-inf in pixel units, such as ``"2/255,4/255"`` or ``(2 / 255, 4 / 255)``. The attack is made
+            once for each, beside controls of the same eps, on the same images with the same benign maps.
+    """
+
+    eps: tuple[float, ...] | None = setting(  # type: ignore[assignment]  # one attack has one eps, a run has several
+        "L-inf radius of pgd and bim, such as 8/255; also of adv2, advedge and advedge+, which use pgd by default. "
+        "Several, such as 2/255,4/255,8/255, make the attack once for each.",
+        "EPS,...",
+        value=None,
+        kind=tuple[float, ...],
+        parse=parse_several_eps,
+        default="0.031",
+        many=True,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
-class RunConfig(RunSettings, InputSettings, AttackSettings):
+class RunConfig(RunSettings, InputSettings, RunAttackSettings):
     """One attack on one system over one set of images.
 
     Batch size, device, and what a run shows do not belong here, so that a run may be resumed with others: batches do
@@ -158,8 +180,21 @@ class RunConfig(RunSettings, InputSettings, AttackSettings):
             raise InputError(
                 f"target_class is {self.target_class!r}, and the attack is untargeted: it has no target class."
             )
+        self._check_eps()
         own = split(str(self.target_class))  # the user's file is looked at now; a class is known with the classifier
-        self._set(eps=self._preset(CLASS_RULES.find(str(self.target_class)) if own else GivenClass(0)).eps)
+        presets = self._presets(CLASS_RULES.find(str(self.target_class)) if own else GivenClass(0))
+        self._set(eps=tuple(float(each.eps) for each in presets if each.eps is not None) or None)
+
+    def _check_eps(self) -> None:
+        """Raise InputError if ``eps`` is empty, or has a radius twice."""
+        if self.eps is None:
+            return
+        if not self.eps:
+            raise InputError("eps is empty; expected at least one radius, such as 8/255.")
+        texts = [eps_text(eps) for eps in self.eps]
+        for place, text in enumerate(texts):
+            if text in texts[:place]:
+                raise InputError(f"eps has {text} twice in {', '.join(texts)}; each can be given once.")
 
     def _check_baseline(self) -> None:
         if self.baseline in (None, NO_BASELINE):
@@ -174,8 +209,8 @@ class RunConfig(RunSettings, InputSettings, AttackSettings):
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
-    def preset(self, names: Sequence[str], classes: int) -> Preset:
-        """Make the attack that is asked for.
+    def presets(self, names: Sequence[str], classes: int) -> list[Preset]:
+        """Make the attacks that are asked for: one for each eps.
 
         Maps of classes have no pool yet; see ``read_pool``.
 
@@ -183,11 +218,12 @@ class RunConfig(RunSettings, InputSettings, AttackSettings):
             names: the names of the classifier's classes.
             classes: the number of classes.
         """
-        return self._preset(parse_target(str(self.target_class), names, classes))
+        return self._presets(parse_target(str(self.target_class), names, classes))
 
-    def _preset(self, rule: ClassRule) -> Preset:
+    def _presets(self, rule: ClassRule) -> list[Preset]:
         values = {name: getattr(self, name) for name in settings_of(AttackSettings)}
-        return Preset(**values | {"target_class": rule if self.targeted else None})
+        values["target_class"] = rule if self.targeted else None
+        return [Preset(**values | {"eps": eps}) for eps in self.eps or (None,)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -225,6 +225,7 @@ class _Part:
             "cell": [label] * count,
             "perturbation": [cell.perturbation] * count,
             "shaping": [cell.shaping] * count,
+            "eps": [cell.eps] * count,
             "attacked_interpreters": ["+".join(cell.attacked)] * count,
             "correct_before": [selection.correct[position] for position in positions],
             "seed": [plan.config.seed] * count,

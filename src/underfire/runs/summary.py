@@ -27,8 +27,29 @@ def interval(values: Any) -> dict[str, float | int | None]:
 
 
 def summarise(files: Folder, comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    """Make the content of ``summary.json``: for each interpreter, the attack on it beside its controls."""
+    """Make the content of ``summary.json``: for each interpreter, the attack on it beside its controls.
+
+    If the attacks have several eps, ``by_eps`` holds such results for each of them.
+    """
     first = comparisons[0]
+    radii: dict[float | None, list[Comparison]] = {}
+    for part in comparisons:
+        radii.setdefault(part.cell.eps, []).append(part)
+    found = [{"eps": eps} | _results(files, parts) for eps, parts in radii.items()]
+    results: dict[str, Any] = {"by_eps": found} if len(found) > 1 else _results(files, comparisons)
+    return results | {
+        "format": FORMAT,
+        "attack": first.cell.attack,
+        "control": None if first.control is None else files.cells[first.labels["control"]].attack,
+        "each": len({part.cell.about for part in comparisons}) > 1,
+        "target_map": "benign" if first.keeps else "other",
+        "images": files.images,
+        **({"readers": first.readers} if first.readers else {}),
+    }
+
+
+def _results(files: Folder, comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """Summarise attacks on different interpreters."""
     found: dict[str, Any] = {
         "joint_success": {
             name: interval(part.joint("attack", name)) for part in comparisons for name in part.interpreters
@@ -37,16 +58,11 @@ def summarise(files: Folder, comparisons: Sequence[Comparison]) -> dict[str, Any
     for part in comparisons:
         if len(part.attacked) > 1:
             roles = [role for role in ("attack", "control") if part.has(role)]
-            found["joint_success_all"] = {part.names[role]: interval(part.joint_all(role)) for role in roles}
-        if part.readers:
-            found["readers"] = part.readers
+            cells = files.cells
+            found["joint_success_all"] = {
+                cells[part.labels[role]].attack: interval(part.joint_all(role)) for role in roles
+            }
     return found | {
-        "format": FORMAT,
-        "attack": first.attack,
-        "control": first.control,
-        "each": len(comparisons) > 1,
-        "target_map": "benign" if first.keeps else "other",
-        "images": files.images,
         "joint_success_threshold": {
             name: {"map_l1_below": part.mean_limit(name), "why": part.why}
             for part in comparisons
@@ -55,8 +71,8 @@ def summarise(files: Folder, comparisons: Sequence[Comparison]) -> dict[str, Any
         "interpreters": {
             name: {
                 "attacks": {
-                    part.names[role]: group(part, role, name, files.measures, files.images["considered"])
-                    for role in part.labels
+                    files.cells[label].attack: group(part, role, name, files.measures, files.images["considered"])
+                    for role, label in part.labels.items()
                 },
                 "against_prediction_only": against_control(part, name),
             }

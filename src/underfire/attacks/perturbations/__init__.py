@@ -6,7 +6,7 @@ from typing import Any
 
 from underfire.attacks.perturbations.base import Perturbation, Theta
 from underfire.attacks.perturbations.cw import CW
-from underfire.attacks.perturbations.eps import EPS, check_eps, eight_bit_box, parse_eps
+from underfire.attacks.perturbations.eps import EPS, check_eps, eight_bit_box, eps_text, parse_eps, parse_several_eps
 from underfire.attacks.perturbations.linf import BIM, PGD
 from underfire.attacks.perturbations.stadv import StAdv
 from underfire.registry import Registry
@@ -40,5 +40,7 @@ __all__ = [
     "Theta",
     "check_eps",
     "eight_bit_box",
+    "eps_text",
     "parse_eps",
+    "parse_several_eps",
 ]

@@ -22,6 +22,20 @@ def parse_eps(text: str, name: str = "eps") -> float:
         raise InputError(f"{name} is {text!r}; expected a number or a fraction, such as 0.031 or 8/255.") from error
 
 
+def parse_several_eps(text: str) -> tuple[float, ...]:
+    """Parse radii with commas between them, such as ``2/255,4/255``; one radius is fine, too."""
+    return tuple(parse_eps(part) for part in text.split(","))
+
+
+def eps_text(eps: float) -> str:
+    """Write a radius as users do, in the shorter way: ``8/255`` or ``0.031``.
+
+    Different radii get different texts, and ``parse_eps`` gives back the same number.
+    """
+    levels, number = round(eps * 255), repr(float(eps))
+    return min(number, f"{levels}/255", key=len) if levels / 255 == eps else number
+
+
 def check_eps(name: str, eps: float) -> None:
     """Raise InputError if ``eps`` is no radius in pixel units, or holds no whole 8-bit level."""
     if not isinstance(eps, Real):
