@@ -14,6 +14,8 @@ REPORT_EXAMPLES = """[bold]Examples[/bold]
 
 underfire report runs/mine
 
+underfire report runs/mine --by-class
+
 underfire report runs/cam runs/grad --out both/page.html --title "Two explanations\""""
 
 EXPORT_EXAMPLES = """[bold]Examples[/bold]
@@ -41,6 +43,9 @@ def report(
         str | None, option("TEXT", "Title of the page. [default: made from the runs]", "--title", show_default=False)
     ] = None,
     gallery: Annotated[int, option("N", "The largest number of images in the gallery.", "--gallery")] = 60,
+    by_class: Annotated[
+        bool, flag("--by-class", "Print success, joint success and map distance by true class, too.")
+    ] = False,
     tables: Annotated[bool, flag("--tables", "Make results.parquet, trace.parquet and summary.json again.")] = False,
 ) -> None:
     """Make the page and the figure of finished runs again, and print their tables.
@@ -50,6 +55,7 @@ def report(
     from rich.console import Console
     from rich.text import Text
 
+    from underfire.reports.classes import class_tables
     from underfire.reports.figure import write_figure
     from underfire.reports.page import write_page
     from underfire.reports.table import summary_table
@@ -71,6 +77,8 @@ def report(
     figure = write_figure(folders, page.parent / ("figure.png" if out is None else f"{page.stem}.png"))
     console = Console()
     console.print(summary_table(*runs))
+    if by_class:
+        console.print(class_tables(*runs))
     console.print(Text.assemble("Written to ", (str(page), "bold"), " and ", (str(figure), "bold")))
 
 

@@ -16,6 +16,7 @@ from underfire.attacks.measure import Measure
 from underfire.errors import InputError
 from underfire.reports import curves, trust, words
 from underfire.reports.account import Account, Interval, labels_of, open_accounts
+from underfire.reports.classes import class_columns, class_rows, worth_a_section
 from underfire.reports.columns import ARROWS, as_text, page_columns
 from underfire.reports.gallery import cards
 from underfire.reports.output import writing
@@ -119,12 +120,18 @@ def _part(account: Account, number: int, label: str, share: int) -> dict[str, An
         "paragraph": words.paragraph(account),
         "headlines": [_headline(account, *headline) for headline in account.headlines],
         "first": plain(names[0]),
-        "columns": [{**vars(measure), "arrow": ARROWS[measure.better]} for measure in columns],
+        "columns": _headings(columns),
         "tables": [_table(account, name, columns) for name in names],
+        "class_columns": _headings(class_columns(account)),
+        "class_tables": [_class_table(account, name) for name in names] if worth_a_section(account) else [],
         "charts": [*thresholds, *curves.step_charts(account)],
         "cards": cards(account, number, share),
         "images": account.attacked,
     }
+
+
+def _headings(columns: Sequence[Measure]) -> list[dict[str, Any]]:
+    return [{**vars(measure), "arrow": ARROWS[measure.better]} for measure in columns]
 
 
 def _trust(accounts: Sequence[Account], labels: Sequence[str]) -> list[tuple[str, list[trust.Remark]]]:
@@ -180,8 +187,20 @@ def _table(account: Account, interpreter: str, columns: Sequence[Measure]) -> di
     if difference is not None:
         what = f"{plain(part.attack)} - {plain(part.control)}, paired"
         rows.append(_row("difference", what, "paired", difference, columns))
-    caption = f"Maps of {plain(interpreter)}" + (", not attacked" if interpreter in part.readers else "")
-    return {"caption": caption, "rows": rows}
+    return {"caption": _caption(account, interpreter), "rows": rows}
+
+
+def _caption(account: Account, interpreter: str) -> str:
+    return f"Maps of {plain(interpreter)}" + (", not attacked" if interpreter in account.part.readers else "")
+
+
+def _class_table(account: Account, interpreter: str) -> dict[str, Any]:
+    """Make the table of one interpreter with a row for each true class."""
+    rows = [
+        {"name": row["name"], "what": "", "kind": "", "n": row["n"], "cells": [_shown(cell) for cell in row["cells"]]}
+        for row in class_rows(account, interpreter)
+    ]
+    return {"caption": _caption(account, interpreter), "rows": rows}
 
 
 def _row(name: str, what: str, kind: str, group: Mapping[str, Any], columns: Sequence[Measure]) -> dict[str, Any]:
@@ -190,7 +209,10 @@ def _row(name: str, what: str, kind: str, group: Mapping[str, Any], columns: Seq
 
 
 def _cell(interval: Interval | None, digits: int, signed: bool) -> dict[str, str] | None:
-    found = as_text(interval, digits, signed)
+    return _shown(as_text(interval, digits, signed), signed)
+
+
+def _shown(found: tuple[str, str, str] | None, signed: bool = False) -> dict[str, str] | None:
     if found is None:
         return None
     mean, low, high = (text.replace("-", "−") for text in found)

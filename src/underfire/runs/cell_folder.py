@@ -121,7 +121,7 @@ class CellFolder(Folder):
             import pyarrow as pa
             import pyarrow.compute as pc
 
-            wanted = ["image_id", "interpreter", "correct_before", *(m.name for m in self.measures)]
+            wanted = ["image_id", "interpreter", "label", "correct_before", *(m.name for m in self.measures)]
             attacked = pa.array(self.image_ids)
             parts = []
             for shard in range(self.shards):

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from underfire.attacks.limits import WHY_KEPT, WHY_REACHED, Flags, Numbers, all_at_once, joint_success, limits
 from underfire.attacks.perturbations import eps_text
@@ -138,6 +139,11 @@ class Comparison:
     def image_ids(self) -> list[str]:
         """The ids of the attacked images, in the data's order."""
         return self.files.image_ids
+
+    @cached_property
+    def true_classes(self) -> npt.NDArray[np.int64]:
+        """The numbers of the true classes of the attacked images, N, in the data's order."""
+        return np.asarray(self.files.column(self.cell.label, self.interpreters[0], "label")).astype(np.int64)
 
     def has(self, role: str) -> bool:
         """Return True if there is a cell of this role."""

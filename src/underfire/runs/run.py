@@ -15,6 +15,7 @@ from underfire.attacks.measure import Measure
 from underfire.drawing.notebook import InNotebook, Shown
 from underfire.errors import InputError, StoreError
 from underfire.frames import pandas
+from underfire.runs.by_class import rows_by_class
 from underfire.runs.cell_folder import CellFolder
 from underfire.runs.cells import Cell
 from underfire.runs.columns import AFTER, BEFORE
@@ -136,6 +137,16 @@ class Run(InNotebook):
     def summary(self) -> dict[str, Any]:
         """Compute the content of ``summary.json``."""
         return summarise(self.files, self.comparisons)
+
+    def by_class(self) -> list[dict[str, Any]]:
+        """Compute the results by true class: one entry for each attack, interpreter and class that was attacked.
+
+        Returns:
+            Entries with ``cell``, ``attack``, ``interpreter``, ``label`` (the class's number), ``class_name``, ``n``
+            (the number of its attacked images), and ``joint_success``, ``joint_success_all``, ``success``, ``map_l1``
+            and ``map_l1_target``: means with 95 % intervals, as in ``summary.json``.
+        """
+        return rows_by_class(self.comparisons)
 
     def column(self, cell: str, interpreter: str, measure: str) -> Numbers | Flags:
         """Return N values of a measure under one cell, read by one interpreter; NaN for unknown ones.

@@ -22,6 +22,7 @@ from underfire.runs.devices import find_device
 from underfire.runs.differences import differences
 from underfire.runs.environment import environment
 from underfire.runs.identity import code_of, described
+from underfire.runs.looking import Balanced
 from underfire.runs.map_pool import read_pool
 from underfire.runs.results import write_results
 from underfire.runs.run import Run
@@ -151,7 +152,15 @@ def _prepare(
     names = classifier.class_names or data.class_names
     presets = config.presets(names, inputs.classes)  # refused here if they are impossible
     preset = presets[0]  # they differ in eps alone
-    selection = select(data, classifier, config.count, _excluded(preset), lambda n: reporter.selecting(n, len(data)))
+    excluded = _excluded(preset)
+    selection = select(
+        data,
+        classifier,
+        config.count,
+        excluded,
+        lambda looked_at: reporter.selecting(looked_at, len(data)),
+        Balanced(data, config.seed, excluded) if config.balance else None,
+    )
     measures = chosen_measures(config.measures)
     if preset.map_rule.name == "class":
         reporter.reading("maps of classes")

@@ -1,10 +1,10 @@
-"""Selection: the images of a run, which are the first ones that the classifier gets right."""
+"""Selection: the images of a run, which are the first ones that the classifier gets right, in some order."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from underfire.attacks.benign import honest_logits, warn_near_chance
 from underfire.classifiers import Classifier, check_images, check_labels
 from underfire.data import ImageData
 from underfire.errors import ClassifierError, DataError, InputError, UnderfireError, UnderfireWarning
+from underfire.runs.looking import InOrder, Order
 from underfire.text import first_few
 
 
@@ -48,6 +49,16 @@ class Selection:
             held += attacked
         return parts
 
+    def in_data_order(self) -> Selection:
+        """Sort the images by their indices."""
+        places = sorted(range(len(self.considered)), key=self.considered.__getitem__)
+        return replace(
+            self,
+            considered=[self.considered[place] for place in places],
+            correct=[self.correct[place] for place in places],
+            attacked=[self.attacked[place] for place in places],
+        )
+
 
 def select(
     data: ImageData,
@@ -55,6 +66,7 @@ def select(
     count: int | None,
     excluded_class: int | None = None,
     on_batch: Callable[[int], None] | None = None,
+    order: Order | None = None,
 ) -> Selection:
     """Select the first ``count`` images of ``data`` that the classifier gets right.
 
@@ -62,36 +74,42 @@ def select(
         count: the number of images to attack; all that can be if None.
         excluded_class: images of this class are not attacked (a target class cannot be an image's own).
         on_batch: called with the number of images that were looked at.
+        order: the order in which images are looked at; the order of the data if None.
+
+    Returns:
+        The selection, in the order of the data.
 
     Raises:
         DataError: no image can be read, or none is classified correctly.
         InputError: a label does not fit the classifier.
     """
-    selection, found = Selection(), 0
-    size = 64 if count is None else max(8, min(64, count))
-    for begin in range(0, len(data), size):
-        indices = range(begin, min(begin + size, len(data)))
-        batch = next(data.batches(classifier.image_size, classifier.channels, size, indices, classifier.resizing))
+    order = order or InOrder(data, count)
+    selection, found, looked_at = Selection(), 0, 0
+    while found != count and (indices := order.propose(None if count is None else count - found)):
+        batch = next(
+            data.batches(classifier.image_size, classifier.channels, len(indices), indices, classifier.resizing)
+        )
         if batch.records:
             right = _right(classifier, batch.images, batch.labels, data, selection)
             place = {data.record(index).image_id: index for index in indices}
             for record, correct in zip(batch.records, right.tolist(), strict=True):
-                attacked = correct and record.label != excluded_class
-                selection.considered.append(place[record.image_id])
+                index, attacked = place[record.image_id], correct and record.label != excluded_class
+                selection.considered.append(index)
                 selection.correct.append(correct)
                 selection.attacked.append(attacked)
-                found += attacked
+                if attacked:
+                    found += 1
+                    order.hear(index)
                 if found == count:
                     break
-        until = selection.considered[-1] if found == count else indices[-1]
-        paths = {data.record(index).path for index in range(begin, until + 1)}
+        until = indices.index(selection.considered[-1]) + 1 if found == count else len(indices)
+        paths = {data.record(index).path for index in indices[:until]}
         selection.unreadable += [(path, why) for path, why in batch.unreadable if path in paths]
+        looked_at += len(indices)
         if on_batch is not None:
-            on_batch(begin + len(indices))
-        if found == count:
-            break
+            on_batch(looked_at)
     _check(selection, data, found, count)
-    return selection
+    return selection.in_data_order()
 
 
 def _right(
@@ -124,6 +142,8 @@ def logits_of(classifier: Classifier, images: Tensor) -> Tensor:
 def _check(selection: Selection, data: ImageData, found: int, count: int | None) -> None:
     reasons = [reason for _, reason in selection.unreadable]
     some = first_few(reasons, separator="; ")
+    if not selection.considered and not reasons:
+        raise DataError(f"every image of {data.name!r} already belongs to the target class.")
     if not selection.considered:
         raise DataError(f"none of the {len(reasons)} images of {data.name!r} can be read: {some}")
     seen, correct = len(selection.considered), sum(selection.correct)

@@ -46,6 +46,8 @@ class RunSettings:
         baseline: another library's attack as prediction-only control, or ``none``. If None: the same perturbation
             without the map terms, such as ``bim`` for adv2.
         count: attack the first ``count`` correctly classified images; all if None.
+        balance: take as equal a number of these as possible from each true class, instead of the first ones. The images
+            of a class come in an order that depends on the seed; a class with few images gives all that it has.
         seed: of all random numbers.
         precision: of the attacks; results are judged in the network's own precision.
         compile: compile the network for passes without a second derivative; it changes the last bits of attacks.
@@ -89,6 +91,13 @@ class RunSettings:
     )
     count: int | None = setting(
         "Attack the first N correctly classified images.", "N", value=None, kind=int, least=1, default="all"
+    )
+    balance: bool = setting(
+        "With --count: take as equal a number of images as possible from each true class, in an order drawn from "
+        "--seed. A class with few correctly classified images gives all of them, and the other classes give more.",
+        value=False,
+        kind=bool,
+        flags=("--balance", "--no-balance"),
     )
     seed: int = setting("Seed of all random numbers.", "N", value=0, kind=int, least=-(2**63), most=2**63 - 1)
     precision: Literal["float32", "tf32", "bf16"] = setting(
@@ -152,6 +161,8 @@ class RunConfig(RunSettings, InputSettings, RunAttackSettings):
         with problems.noted():
             self._check_baseline()
         with problems.noted():
+            self._check_balance()
+        with problems.noted():
             chosen_measures(self.measures)
         problems.report()
 
@@ -204,6 +215,13 @@ class RunConfig(RunSettings, InputSettings, RunAttackSettings):
                 f"baseline is {self.baseline!r}; expected torchattacks:NAME, foolbox:NAME, art:NAME or {NO_BASELINE}."
             )
         ForeignAttack(self.baseline)
+
+    def _check_balance(self) -> None:
+        if self.balance and self.count is None:
+            raise InputError(
+                "balance is set, and count is not: without a number of images, all are attacked, and there is nothing "
+                "to choose. Give count, too, such as --count 70."
+            )
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
