@@ -11,7 +11,7 @@ from torch import Tensor
 
 from underfire.arguments import check_at_least
 from underfire.attacks.benign import read_benign
-from underfire.attacks.experiment import Asked, Experiment, arms_of
+from underfire.attacks.experiment import NOISE_DRAWS, Asked, Experiment, arms_of
 from underfire.attacks.measure import Measure
 from underfire.attacks.measures import chosen_measures
 from underfire.attacks.progress import Progress
@@ -41,6 +41,7 @@ class BaseAttack(Runnable):
         trace_every: int | None = None,
         control: Runnable | bool | None = None,
         measures: Sequence[Measure | str] = (),
+        noise_draws: int = NOISE_DRAWS,
     ) -> AttackResult:
         """Attack ``images``, and judge the outcome beside its controls, as a run does.
 
@@ -59,6 +60,7 @@ class BaseAttack(Runnable):
             control: an attack on the prediction alone to compare with; none if None or False. ``Preset`` brings its
                 own.
             measures: more measures than those of the table ``MEASURES``: objects, or ``file.py:name``.
+            noise_draws: the number of times that each image's map is read under random noise, for the limit of "kept".
 
         Raises:
             InputError, ClassifierError, InterpreterError: see the messages; nothing has been attacked then. If not
@@ -92,6 +94,7 @@ class BaseAttack(Runnable):
             precision=precision,
             size=benign.images.shape[2:],
             measures=table,
+            noise_draws=noise_draws,
         )
         found = experiment(benign, progress, trace_every)
         return AttackResult.build(benign, found, tuple(system.attacked)).to(images.device)

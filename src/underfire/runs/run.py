@@ -16,7 +16,7 @@ from underfire.errors import InputError, StoreError
 from underfire.runs.cell_folder import CellFolder
 from underfire.runs.cells import Cell
 from underfire.runs.columns import AFTER, BEFORE
-from underfire.runs.comparison import Comparison
+from underfire.runs.comparison import SETTLED, Comparison
 from underfire.runs.folder import Folder, Pixels, Row, Values, read_json
 from underfire.runs.former import FormerFolder
 from underfire.runs.store import FORMAT
@@ -131,9 +131,8 @@ class Run:
             InputError: there is no such cell or measure, or the interpreter did not read the cell's images.
         """
         self._check(cell, interpreter)
-        settled = ("joint_success", "joint_success_all")
-        _check_name("measure", measure, [*(known.name for known in self.measures), "correct_before", *settled])
-        if measure in settled:
+        _check_name("measure", measure, [*(known.name for known in self.measures), "correct_before", *SETTLED])
+        if measure in SETTLED:
             part = next(part for part in self.comparisons if interpreter in part.interpreters)
             role = next(role for role, label in part.labels.items() if label == cell)
             return part.column(role, interpreter, measure)

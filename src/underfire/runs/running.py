@@ -171,6 +171,7 @@ def _prepare(
         precision=config.precision,
         size=selection.size,
         measures=measures,
+        noise_draws=config.noise_draws,
     )
     depends = {
         "data_sha256": data.fingerprint(),
@@ -181,7 +182,7 @@ def _prepare(
         "precision": config.precision,
         **_code(config),
     }
-    cells = cells_of(experiment.arms, system, depends, config.seed, measures)
+    cells = cells_of(experiment.arms, system, depends, config.seed, measures, config.noise_draws)
     attacks = {arm.label: described(arm.attack) for arm in experiment.arms if arm.attack is not None}
     record = {
         **depends,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from underfire.attacks import CLASS_RULES, AttackSettings, BenignMap, ForeignAttack, GivenClass, Preset, RandomClass
+from underfire.attacks.experiment import NOISE_DRAWS
 from underfire.attacks.measures import chosen_measures
 from underfire.attacks.targets import ClassRule
 from underfire.errors import InputError, unknown_name
@@ -46,6 +47,7 @@ class RunSettings:
             without the map terms, such as ``bim`` for adv2.
         count: attack the first ``count`` correctly classified images; all if None.
         seed: of all random numbers.
+        noise_draws: the number of times that each image's map is read under random noise, for the limit of "kept".
         precision: of the attacks; results are judged in the network's own precision.
         measures: more measures, as ``file.py:name``.
     """
@@ -89,6 +91,13 @@ class RunSettings:
         "Attack the first N correctly classified images.", "N", value=None, kind=int, least=1, default="all"
     )
     seed: int = setting("Seed of all random numbers.", "N", value=0, kind=int, least=-(2**63), most=2**63 - 1)
+    noise_draws: int = setting(
+        "Times that each image's map is read under random noise, for the largest map distance that counts as kept.",
+        "N",
+        value=NOISE_DRAWS,
+        kind=int,
+        least=1,
+    )
     precision: Literal["float32", "tf32", "bf16"] = setting(
         "Precision of the attack: float32, or tf32 or bf16, which are faster on a GPU. Results are judged in float32.",
         "TYPE",
