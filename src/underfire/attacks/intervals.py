@@ -33,7 +33,8 @@ class JointIntervals:
     """Intervals of joint success for the images of one comparison.
 
     Each bootstrap sample draws images with replacement. The limit is made again from the noise draws and the chance
-    control of the drawn images, and joint success is decided by it. Means are over images that were correct before.
+    control of the drawn images, and joint success is decided by it, so that the limit's own uncertainty is inside.
+    Means are over images that were correct before.
 
     Args:
         limits: the limits of all N images, by interpreter.
@@ -75,29 +76,28 @@ class JointIntervals:
             }
         )
 
-    def shares(self, outcome: Outcome) -> Numbers:
-        """Compute the share of joint success in each sample, R."""
+    def shares(self, outcome: Outcome, fixed: bool = False) -> Numbers:
+        """Compute the share of joint success in each sample, R; with ``fixed``, by the limits of all images."""
         passed = outcome.success[self.correct][:, None]
         for name, distance in outcome.distances.items():
-            passed = passed & (distance[self.correct][:, None] < self.resampled(name))
+            limit = self.limits[name].values[self.correct][:, None] if fixed else self.resampled(name)
+            passed = passed & (distance[self.correct][:, None] < limit)
         found: Numbers = (self.drawn * passed).sum(axis=0) / self.count
         return found
 
     def joint(self, outcome: Outcome) -> Interval:
-        """Compute joint success with its interval: the wider bounds of the bootstrap and of the score interval.
+        """Compute joint success with its interval: the score interval (Wilson 1927), widened for the limit.
 
-        A bootstrap of equal values has no width. The score interval (Wilson 1927), which holds the limit fixed, has.
+        A bootstrap of equal values would have no width.
         """
         alone = metrics.rate(self.flags(outcome)[self.correct])
-        if not any(self.limits[name].keeps for name in outcome.distances) or alone.low is None or alone.high is None:
-            return alone
-        low, high = np.quantile(self.shares(outcome), BOUNDS)
-        return Interval(alone.mean, min(alone.low, float(low)), max(alone.high, float(high)), alone.n)
+        return _widened(alone, self.shares(outcome, fixed=True), self.shares(outcome), least=0.0)
 
     def gap(self, first: Outcome, second: Outcome) -> Interval:
         """Compute joint success of ``first`` minus that of ``second``, paired: both use the same samples and limits."""
-        differences = self.flags(first)[self.correct].astype(np.float64) - self.flags(second)[self.correct]
-        return self._interval(differences, self.shares(first) - self.shares(second))
+        alone = metrics.paired_difference(self.flags(first)[self.correct], self.flags(second)[self.correct])
+        fixed, free = (self.shares(first, fixed=each) - self.shares(second, fixed=each) for each in (True, False))
+        return _widened(alone, fixed, free, least=-1.0)
 
     def limit(self, name: str) -> Interval:
         """Compute the mean limit with its interval."""
@@ -115,12 +115,12 @@ class JointIntervals:
 
     def _chance(self, name: str, limit: Limit) -> dict[str, Interval]:
         resampled, found = self.resampled(name), limit.chance
+        if not len(found.distance):
+            nothing = Interval(None, None, None, 0)
+            return {"other": nothing, "average": nothing}
         own = limit.values[self.correct]
         pairs = (found.distance < own[found.first]).astype(np.float64)
         near = found.average < own
-        if not len(pairs):
-            nothing = Interval(None, None, None, 0)
-            return {"other": nothing, "average": nothing}
         average = (self.drawn * (found.average[:, None] < resampled)).sum(axis=0) / self.count
         return {
             "other": self._interval(pairs, samples.pair_shares(found, self.drawn, resampled)),
@@ -128,10 +128,24 @@ class JointIntervals:
         }
 
     def _interval(self, values: Numbers, resampled: Numbers) -> Interval:
-        if not len(values):
-            return Interval(None, None, None, 0)
         low, high = np.nanquantile(resampled, BOUNDS)
         return Interval(float(values.mean()), float(low), float(high), self.count)
+
+
+def _widened(alone: Interval, fixed: Numbers, free: Numbers, least: float) -> Interval:
+    """Widen an interval that holds the limit fixed by what a resampled limit adds to the bounds of a bootstrap.
+
+    Args:
+        alone: the interval.
+        fixed: the bootstrap with fixed limits, R.
+        free: the bootstrap of the same samples with the limits of the samples, R.
+        least: the smallest possible value; the largest is 1.
+    """
+    if alone.low is None or alone.high is None:
+        return alone
+    below, above = np.quantile(free, BOUNDS) - np.quantile(fixed, BOUNDS)
+    low, high = alone.low + min(0.0, float(below)), alone.high + max(0.0, float(above))
+    return Interval(alone.mean, max(least, low), min(1.0, high), alone.n)
 
 
 def _finite(value: float) -> float | None:
