@@ -94,6 +94,8 @@ class Fake:
         return picture if self.channels == 1 else np.stack([picture, picture, 255 - picture], axis=-1)
 
     def map(self, i: int, attack: str) -> np.ndarray:
+        if attack == "clean":  # far from those of other images, so that chance does not lower the limit
+            return np.random.default_rng(i).integers(0, 2, (4, 6)).astype(np.float32)
         values = np.zeros((4, 6), dtype=np.float32)
         values[self.attacks.index(attack) % 4, i % 6] = 1
         return values
@@ -170,6 +172,8 @@ class Fake:
             tensors["masks"] = torch.from_numpy(np.stack([self.mask()] * count).astype(np.uint8))
         if attack == self.attack and not self.keeps:
             tensors |= {f"wanted/{name}": torch.ones(self.count, 4, 6) for name in cell.read_by}
+        if cell.kind == "noise":
+            tensors |= {f"noise/{name}": torch.full((count, 4), NOISE, dtype=torch.float64) for name in cell.read_by}
         trace = self._trace(cell) if self.trace and attack in ("pgd", self.attack) else []
         own = [Measure(name, "map", "float", name, name, compute=lambda *_: None) for name in self.own]
         measured = schema([*BUILT_IN, *own], settled=False)

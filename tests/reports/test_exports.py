@@ -116,10 +116,18 @@ def test_latex_has_the_summary_and_cautions(tmp_path: Path) -> None:
         r"image SSIM $\uparrow$ \\" in lines
     )
     rows = [line for line in lines if line.startswith(("cam &", r"mask:quick\_1 &"))]
-    asked = [(name, role) for name in account.part.interpreters for role in account.part.labels]
-    for row, (name, role) in zip(rows, asked, strict=True):
-        group = account.group(role, name)
-        expected = [tuple(f"{group[measure.name][key]:.3f}" for key in ("mean", "low", "high")) for measure in columns]
+    asked = [
+        group
+        for name in account.part.interpreters
+        for group in (
+            *(account.group(role, name) for role in account.part.labels),
+            *({"joint_success": share} for share in account.chance(name).values()),
+        )
+    ]
+    assert sum("another image's map &" in row for row in rows) == sum("the average map &" in row for row in rows) == 2
+    for row, group in zip(rows, asked, strict=True):
+        known = [group[measure.name] for measure in columns if measure.name in group]
+        expected = [tuple(f"{value[key]:.3f}" for key in ("mean", "low", "high")) for value in known]
         assert re.findall(r"(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\]", row) == expected
     assert any(
         line.startswith(r"\multicolumn{7}{l}{adv2, cam and mask:quick\_1 at once: few images; no clear difference")

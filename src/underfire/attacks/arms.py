@@ -74,7 +74,7 @@ class Asked:
 def arms_of(system: System, asked: Sequence[Asked]) -> tuple[Arm, ...]:
     """List the arms of an experiment, in the order in which they run.
 
-    Attacks with equal controls share one, and attacks with the same eps share the noise control if its size is given.
+    Attacks with equal controls share one, and attacks with the same size of noise share the noise control.
     Labels hold what tells several attacks apart: the interpreters (``adv2-cam``), the radius (``adv2-eps8of255``).
 
     Raises:
@@ -117,13 +117,11 @@ def _controls(system: System, asked: Sequence[Asked]) -> list[Arm]:
 
 
 def _noises(attacks: Sequence[Arm], every: tuple[str, ...]) -> list[Arm]:
-    """Make one arm for each size of noise, or one for each attack if the noise is as large as the attack's change."""
-    sizes = [arm.attack.perturbation.noise_size for arm in attacks if arm.attack is not None]
-    if None in sizes and len(attacks) > 1:
-        return [Arm(f"noise-{arm.label}", "noise", arm.read_by, beside=arm.label, eps=arm.eps) for arm in attacks]
-    first: dict[float | None, Arm] = {}
-    for size, arm in zip(sizes, attacks, strict=True):
-        first.setdefault(size, arm)
+    """Make one arm for each size of noise."""
+    first: dict[float, Arm] = {}
+    for arm in attacks:
+        if arm.attack is not None:
+            first.setdefault(arm.attack.perturbation.noise_size, arm)
     labels = _labels([("noise", every, size) for size in first])
     return [
         Arm(label, "noise", every, beside=arm.label, eps=arm.eps)

@@ -12,7 +12,7 @@ from torch import Tensor
 from underfire.arguments import check_at_least
 from underfire.attacks.arms import Asked, arms_of
 from underfire.attacks.benign import read_benign
-from underfire.attacks.experiment import Experiment
+from underfire.attacks.experiment import NOISE_DRAWS, Experiment
 from underfire.attacks.loaders import Images, images_and_labels
 from underfire.attacks.measure import Measure
 from underfire.attacks.measures import chosen_measures
@@ -45,6 +45,7 @@ class BaseAttack(Runnable):
         trace_every: int | None = None,
         control: Runnable | bool | None = None,
         measures: Sequence[Measure | str] = (),
+        noise_draws: int = NOISE_DRAWS,
     ) -> AttackResult:
         """Attack ``images``, and judge the outcome beside its controls, as a run does.
 
@@ -70,6 +71,7 @@ class BaseAttack(Runnable):
             control: an attack on the prediction alone to compare with; none if None or False. ``Preset`` brings its
                 own.
             measures: more measures than those of the table ``MEASURES``: objects, or ``file.py:name``.
+            noise_draws: the number of times that each image's map is read under random noise, for the limit of "kept".
 
         Raises:
             InputError, ClassifierError, InterpreterError: see the messages; nothing has been attacked then. If not
@@ -105,6 +107,7 @@ class BaseAttack(Runnable):
             compile=compile,
             size=benign.images.shape[2:],
             measures=table,
+            noise_draws=noise_draws,
         )
         found = experiment(benign, progress, trace_every)
         result = AttackResult.build(benign, found, tuple(system.attacked), system.classifier.class_names)

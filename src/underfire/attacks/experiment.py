@@ -6,11 +6,15 @@ them have the same controls under the same names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
+import torch
 from torch import Tensor
 
+from underfire import metrics
+from underfire.arguments import check_at_least
 from underfire.attacks.aim import Aim, merged
 from underfire.attacks.arms import Arm
 from underfire.attacks.batch_size import fitting_batch_size
@@ -24,15 +28,27 @@ from underfire.numerics import attacking
 from underfire.system import System, SystemView
 from underfire.user_parts import guarded
 
+NOISE_DRAWS = 5
+"""The default number of noise draws of each image: with one draw, its seed alone moves the limit by a quarter."""
+
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one arm on some images: its aim, the judgement, and for attacks the costs and the course."""
+    """The result of one arm on some images.
+
+    Args:
+        arm: the attack or control.
+        aim: its aim.
+        judgement: what was measured.
+        outcome: for attacks: the costs and the course.
+        more_noise: for noise: the distances (``map_l1``) under further noise draws, N x (draws - 1), by interpreter.
+    """
 
     arm: Arm
     aim: Aim
     judgement: Judgement
     outcome: Outcome | None = None
+    more_noise: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Experiment:
@@ -48,6 +64,7 @@ class Experiment:
         compile: compile the network for the attacks; see ``System.view``.
         size: height and width of the images.
         measures: what is measured.
+        noise_draws: the number of times that each image's map is read under random noise, for the limit of "kept".
     """
 
     def __init__(
@@ -62,7 +79,10 @@ class Experiment:
         compile: bool = False,
         size: Sequence[int] | None = None,
         measures: Sequence[Measure] | None = None,
+        noise_draws: int = NOISE_DRAWS,
     ) -> None:
+        check_at_least("noise_draws", noise_draws, 1)
+        self.noise_draws = noise_draws
         self.system, self.arms = system, tuple(arms)
         self.seed = seed
         self.measures = tuple(chosen_measures() if measures is None else measures)
@@ -112,7 +132,6 @@ class Experiment:
         benign: Benign,
         aim: Aim,
         *,
-        attacked: Callable[[str], Tensor],
         progress: Progress | None = None,
         trace_every: int | None = None,
         masks: Tensor | None = None,
@@ -123,7 +142,6 @@ class Experiment:
         Args:
             benign: the images, and what the system honestly says about them.
             aim: this arm's aim; see ``aims``.
-            attacked: returns the judged images of an attack by its label, for the noise that is as large.
             masks: the objects' true masks, bool N x H x W.
             reading: called before the maps of the arm's images are read, which takes long if they are solved for.
         """
@@ -140,12 +158,11 @@ class Experiment:
             assert arm.beside is not None
             attack = next(other.attack for other in self.arms if other.label == arm.beside)
             assert attack is not None
-            adversarial = attacked(arm.beside).to(benign.images)
-            perturbation = guarded(attack.perturbation, "perturbation")
-            noisy = perturbation.noise(benign.images, adversarial, benign.ids, self.seed)
+            noisy = partial(guarded(attack.perturbation, "perturbation").noise, benign.images, benign.ids, self.seed)
             part = system.only(arm.read_by)
             reading()
-            return Finding(arm, aim, judge(part, benign, noisy, aim, measures, own=True, masks=masks))
+            judged = judge(part, benign, noisy(0), aim, measures, own=True, masks=masks)
+            return Finding(arm, aim, judged, more_noise=self._more_noise(part, benign, noisy))
         assert arm.attack is not None
         with attacking(self.view.prepared.precision, benign.images.device):
             outcome = arm.attack.run(
@@ -162,6 +179,15 @@ class Experiment:
         judged = judge(part, benign, outcome.images, aim, measures, outcome=outcome, masks=masks)
         return Finding(arm, aim, judged, outcome)
 
+    def _more_noise(self, system: System, benign: Benign, noisy: Callable[[int], Tensor]) -> dict[str, Tensor]:
+        """Read the maps under all noise draws but the first. Returns their distances N x (draws - 1)."""
+        found: dict[str, list[Tensor]] = {name: [] for name in system.interpreters}
+        for draw in range(1, self.noise_draws):
+            maps = system.maps(noisy(draw), benign.labels, benign.ids)
+            for name, values in found.items():
+                values.append(metrics.map_l1(maps[name].cpu(), benign.maps[name].cpu()))
+        return {name: torch.stack(values, dim=1).double() for name, values in found.items() if values}
+
     def __call__(
         self, benign: Benign, progress: Progress | None = None, trace_every: int | None = None
     ) -> dict[str, Finding]:
@@ -176,15 +202,10 @@ class Experiment:
         total = batches * sum(arm.attack.steps for arm in self.arms if arm.attack is not None)
         done = 0
 
-        def images_of(label: str) -> Tensor:
-            return found[label].judgement.images
-
         for arm in self.arms:
             steps = 0 if arm.attack is None else batches * arm.attack.steps
             step = None if progress is None else _part_of(progress, done, steps, total)
-            found[arm.label] = self.perform(
-                arm, benign, aims[arm.label], attacked=images_of, progress=step, trace_every=trace_every
-            )
+            found[arm.label] = self.perform(arm, benign, aims[arm.label], progress=step, trace_every=trace_every)
             done += steps
         return found
 

@@ -60,6 +60,16 @@ BUILT_IN = (
     Measure(
         "joint_success_all", "image", "bool", "joint, all", "class reached and all maps as wanted", better="higher"
     ),
+    Measure(
+        "joint_success_own_limit",
+        "map",
+        "bool",
+        "joint, own limit",
+        "as joint success, with the limit of each image's own noise",
+        better="higher",
+    ),
+    Measure("chance_other_map", "map", "float", "chance, other", "share of other images' maps that would pass"),
+    Measure("chance_average_map", "map", "bool", "chance, average", "the average map would pass"),
     Measure("success", "image", "bool", "success", "class reached", better="higher", compute=_success),
     Measure(
         "untargeted_success",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ import torch
 from torch import Tensor
 
 from underfire import metrics
+from underfire.attacks.aim import Aim
 from underfire.attacks.benign import Benign
 from underfire.attacks.experiment import Finding
+from underfire.attacks.intervals import JointIntervals, Outcome
 from underfire.attacks.judge import Judgement
-from underfire.attacks.limits import Numbers, all_at_once, joint_success, limits
+from underfire.attacks.limits import Limit, Numbers, all_at_once, joint_success, kept_limit, reached_limit
 from underfire.attacks.measures import Values
 from underfire.attacks.trace import Trace
 from underfire.data.saved import visible
@@ -48,16 +51,20 @@ class AttackResult(InNotebook):
         maps: honest maps of the adversarial images for the target.
         target_maps: the wanted maps N x h x w in [0, 1]: the benign ones unless ``target_map`` asks for others.
         map_limit: the largest ``map_l1_target`` that joint success allows, N. If the wanted map is the benign one, the
-            95th percentile of the distances that random noise causes on the images that were correct before; for
-            another one, half of the benign map's distance to it.
+            95th percentile of the distances that random noise causes on the images that were correct before, capped so
+            that at most 5 % of other images' maps are nearer; for another one, half of the benign map's distance to it.
+        limits: the origin of ``map_limit`` by interpreter, with the chance control; see ``Limit``.
         joint_success: bool N by interpreter: correct before, success, and map nearer to its target than ``map_limit``.
             ``joint_success["cam"]`` is what a run's results call ``joint_success`` of the interpreter ``cam``.
+        joint_success_own_limit: the same with the limit of each image's own noise draws.
         joint_success_all: bool N: joint success of all attacked interpreters (no reader) at once.
         values: all measures of the attack.
         controls: the same of each control (``clean``, ``noise``, ``reseeded`` and the prediction-only attack), by name.
         best_step: the step whose iterate was kept; -1 if none succeeded.
         trace: losses, success and map distances at regular steps, if asked for.
         class_names: one name per class, if the classifier has names; for pictures.
+        prediction_only: the name of the prediction-only attack in ``controls``; None if there is none.
+        attacked: the attacked interpreters (no readers).
     """
 
     attack: str
@@ -70,13 +77,17 @@ class AttackResult(InNotebook):
     maps: dict[str, Tensor]
     target_maps: dict[str, Tensor]
     map_limit: dict[str, Tensor]
+    limits: dict[str, Limit]
     joint_success: dict[str, Tensor]
+    joint_success_own_limit: dict[str, Tensor]
     joint_success_all: Tensor
     values: Values
     controls: dict[str, Judgement]
     best_step: Tensor
     trace: Trace | None = None
     class_names: tuple[str, ...] = ()
+    prediction_only: str | None = None
+    attacked: tuple[str, ...] = ()
 
     def __getattr__(self, name: str) -> Any:
         values = vars(self).get("values", {})
@@ -103,14 +114,14 @@ class AttackResult(InNotebook):
         aim, judged, outcome = asked.aim, asked.judgement, asked.outcome
         assert outcome is not None
         correct = benign.correct.cpu()
-        map_limit: dict[str, Tensor] = {}
+        limits: dict[str, Limit] = {name: _limit(name, benign, found, aim) for name in judged.maps}
         joint: dict[str, Tensor] = {}
-        for name in judged.maps:
-            noise, clean = found["noise"].judgement.map_l1[name], found["clean"].judgement.map_l1_target[name]
-            limit = limits(_numbers(noise), _numbers(clean), correct.numpy(), aim.keeps_benign)
+        own: dict[str, Tensor] = {}
+        for name, limit in limits.items():
+            decide = partial(joint_success, judged.success.numpy(), correct.numpy())
             distance = _numbers(judged.map_l1_target[name])
-            map_limit[name] = torch.from_numpy(limit)
-            joint[name] = torch.from_numpy(joint_success(judged.success.numpy(), correct.numpy(), distance, limit))
+            joint[name] = torch.from_numpy(decide(distance, limit.values))
+            own[name] = torch.from_numpy(decide(distance, limit.own))
         return cls(
             attack=asked.arm.name,
             images=benign.images.cpu(),
@@ -121,14 +132,18 @@ class AttackResult(InNotebook):
             benign_maps={name: value.cpu() for name, value in benign.maps.items()},
             maps=judged.maps,
             target_maps={name: value.cpu() for name, value in aim.maps.items()},
-            map_limit=map_limit,
+            map_limit={name: torch.from_numpy(limit.values) for name, limit in limits.items()},
+            limits=limits,
             joint_success=joint,
+            joint_success_own_limit=own,
             joint_success_all=torch.from_numpy(all_at_once({name: joint[name].numpy() for name in attacked})),
             values=judged.values,
             controls={label: finding.judgement for label, finding in found.items() if finding is not asked},
             best_step=outcome.best_step.cpu(),
             trace=outcome.trace,
             class_names=tuple(class_names or ()),
+            prediction_only=next((label for label, each in found.items() if each.arm.kind == "control"), None),
+            attacked=tuple(attacked),
         )
 
     def to(self, device: torch.device | str) -> AttackResult:
@@ -138,12 +153,11 @@ class AttackResult(InNotebook):
     def summary(self) -> dict[str, Interval]:
         """Compute means with 95 % intervals over the images that were classified correctly before.
 
-        Joint success comes first. ``success_over_all_images`` counts misclassified images as failures.
+        Joint success comes first, then the chance control: how often a map that has nothing to do with the image would
+        count as kept (another image's map, and the average map). ``success_over_all_images`` counts misclassified
+        images as failures.
         """
         rows: dict[str, Tensor] = {}
-        if len(self.joint_success) > 1:
-            rows["joint_success_all"] = self.joint_success_all
-        rows |= {f"joint_success/{name}": values for name, values in self.joint_success.items()}
         for name in ("success", "untargeted_success"):
             rows[name] = getattr(self, name)
         rows |= {f"map_l1/{name}": values for name, values in self.map_l1.items()}
@@ -151,7 +165,7 @@ class AttackResult(InNotebook):
             if label != "clean":
                 rows |= {f"map_l1/{name} under {label}": values for name, values in judged.map_l1.items()}
         right = self.correct_before
-        summary = {name: metrics.interval(values[right]) for name, values in rows.items()}
+        summary = self._joint_summary() | {name: metrics.interval(values[right]) for name, values in rows.items()}
         return summary | {"success_over_all_images": metrics.interval(self.success & right)}
 
     def to_pandas(self) -> Any:
@@ -230,6 +244,23 @@ class AttackResult(InNotebook):
     def _class_name(self, number: int) -> str:
         return self.class_names[number] if number < len(self.class_names) else f"class {number}"
 
+    def _joint_summary(self) -> dict[str, Interval]:
+        intervals = JointIntervals(self.limits)
+        asked = {name: [name] for name in self.joint_success}
+        if len(asked) > 1:
+            asked = {"": list(self.attacked)} | asked
+        found = {}
+        for name, together in asked.items():
+            key = f"joint_success/{name}" if name else "joint_success_all"
+            attack = _outcome(self, together)
+            found[key] = intervals.joint(attack)
+            control = None if self.prediction_only is None else self.controls[self.prediction_only]
+            if control is not None and set(together) <= set(control.maps):
+                found[f"{key} minus {self.prediction_only}"] = intervals.gap(attack, _outcome(control, together))
+        for name, passed in intervals.chance.items():
+            found |= {f"chance/{name}/{what} map": share for what, share in passed.items()}
+        return found
+
     def __repr__(self) -> str:
         right = int(self.correct_before.sum())
         lines = [f"AttackResult of {len(self.success)} images, {right} of them classified correctly before"]
@@ -238,6 +269,23 @@ class AttackResult(InNotebook):
         for name, interval in summary.items():
             lines.append(f"  {name:<{width}}{interval.mean:.3f}  [{interval.low:.3f}, {interval.high:.3f}]")
         return "\n".join(lines)
+
+
+def _limit(name: str, benign: Benign, found: Mapping[str, Finding], aim: Aim) -> Limit:
+    maps, correct = benign.maps[name], benign.correct.cpu().numpy()
+    if not aim.keeps_benign:
+        wanted = aim.maps[name]
+        to_target = _numbers(found["clean"].judgement.map_l1_target[name])
+        return reached_limit(to_target, correct, lambda rows: maps[list(rows)], lambda rows: wanted[list(rows)])
+    noise = found["noise"]
+    first = noise.judgement.map_l1[name].double().unsqueeze(1)
+    draws = [first, *(noise.more_noise[key] for key in [name] if key in noise.more_noise)]
+    return kept_limit(_numbers(torch.cat(draws, dim=1)), correct, lambda rows: maps[list(rows)])
+
+
+def _outcome(judged: AttackResult | Judgement, names: Sequence[str]) -> Outcome:
+    distances = {name: _numbers(judged.map_l1_target[name].cpu()) for name in names}
+    return Outcome(judged.success.cpu().numpy(), distances)
 
 
 def _numbers(values: Tensor) -> Numbers:

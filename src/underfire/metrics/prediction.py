@@ -64,8 +64,12 @@ HALFWAY = 0.5
 """A map has reached a target map if its distance is below this share of the benign map's distance."""
 
 
-def noise_threshold(noise_distances: Tensor, quantile: float = 0.95) -> float:
-    """Compute the threshold of `joint_success`: the `quantile` of the map distances that benign noise causes.
+QUANTILE = 0.95
+"""The share of maps under noise that a limit lets pass."""
+
+
+def noise_threshold(noise_distances: Tensor, quantile: float = QUANTILE) -> float:
+    """Compute the `quantile` of the map distances that benign noise causes: the largest limit for `joint_success`.
 
     Random noise moves some maps as much as attacks do, so this threshold tells the two apart.
 

@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from underfire import metrics
 from underfire.errors import InputError
 from underfire.reports.wording import Wording, wording
 from underfire.runs.comparison import Comparison
 from underfire.runs.folder import read_json
 from underfire.runs.run import Run
 from underfire.runs.store import FORMAT
-from underfire.runs.summary import against_control, group, interval
+from underfire.runs.summary import against_control, chance, gap, group, joint
 from underfire.text import plain
 
 Interval = Mapping[str, Any]
@@ -37,11 +36,15 @@ class Account:
         run: the run.
         part: the comparison: the attack and its controls.
         stored: the intervals by interpreter, as in ``summary.json``. Intervals that are missing there are computed.
+        chances: the chance control by interpreter, likewise.
     """
 
-    def __init__(self, run: Run, part: Comparison, stored: Mapping[str, Any]) -> None:
+    def __init__(
+        self, run: Run, part: Comparison, stored: Mapping[str, Any], chances: Mapping[str, Any] | None = None
+    ) -> None:
         self.run, self.part = run, part
-        self._stored = stored
+        self._stored, self._chances = stored, chances or {}
+        self._chance: dict[str, dict[str, Any]] = {}
         self._groups: dict[tuple[str, str], dict[str, Any]] = {}
         self._differences: dict[str, dict[str, Any] | None] = {}
 
@@ -99,11 +102,18 @@ class Account:
     @cached_property
     def all_at_once(self) -> dict[str, Interval]:
         """Joint success of all attacked interpreters at once, by role. ``lead`` is the attack's minus the control's."""
-        flags = {role: self.part.joint_all(role) for role in ("attack", "control") if self.part.has(role)}
-        found: dict[str, Interval] = {role: interval(values) for role, values in flags.items()}
-        if "control" in flags:
-            found["lead"] = metrics.paired_difference(flags["attack"], flags["control"]).to_dict()
+        roles = [role for role in ("attack", "control") if self.part.has(role)]
+        found: dict[str, Interval] = {role: joint(self.part, role, self.part.attacked) for role in roles}
+        if "control" in roles:
+            found["lead"] = gap(self.part, self.part.attacked)
         return found
+
+    def chance(self, interpreter: str) -> dict[str, Interval]:
+        """Return how often maps pass that have nothing to do with the image: ``other_map`` and ``average_map``."""
+        if interpreter not in self._chance:
+            held = self._chances.get(interpreter)
+            self._chance[interpreter] = held or chance(self.part, interpreter)
+        return self._chance[interpreter]
 
     @property
     def headlines(self) -> list[tuple[str, str | None]]:
@@ -149,11 +159,14 @@ def accounts_of(run: Run) -> list[Account]:
     """
     path = run.path / "summary.json"
     held = read_json(path) if run.format == FORMAT and path.exists() else {}
-    stored = held.get("interpreters", {}) if held.get("format") == FORMAT else {}
+    # Without a chance control, an earlier version wrote the summary, by another limit.
+    current = held.get("format") == FORMAT and "chance" in held
+    stored, chances = (held[key] if current else {} for key in ("interpreters", "chance"))
     names = [name for part in run.comparisons for name in part.interpreters]
     once = {name: groups for name, groups in stored.items() if names.count(name) == 1}
     return [
-        Account(run, part, once if len(set(part.names.values())) == len(part.names) else {}) for part in run.comparisons
+        Account(run, part, once if len(set(part.names.values())) == len(part.names) else {}, chances)
+        for part in run.comparisons
     ]
 
 

@@ -19,7 +19,7 @@ CONFIDENCE = replace(
 
 ON_PAGE = (
     *("joint_success", "success", "map_l1", "map_l1_target", "map_iou", "map_ssim", "map_mass_inside"),
-    *("map_peak_inside", "map_spearman", "ssim", "l2", CONFIDENCE.name),
+    *("map_peak_inside", "map_spearman", "ssim", "l2", CONFIDENCE.name, "joint_success_own_limit"),
 )
 ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 """An arrow for the direction that is better for the attack."""
@@ -56,6 +56,19 @@ def summary_columns(accounts: Sequence[Account]) -> list[Measure]:
     masks = all(account.run.has_masks for account in accounts)
     distance, where = "map_l1" if benign else "map_l1_target", "map_peak_inside" if masks else "map_iou"
     return [MEASURES[name] for name in ("joint_success", "success", distance, where, "ssim")]
+
+
+CHANCE = {"other_map": "another image's map", "average_map": "the average map"}
+"""The rows of the chance control in tables: maps that have nothing to do with the image, read against its limit."""
+
+
+def chance_rows(account: Account, interpreter: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """List the rows of the chance control: a name, and the intervals by measure.
+
+    Their only value stands below joint success: the share of maps that would pass if the class was reached.
+    """
+    found = account.chance(interpreter)
+    return [(name, {"joint_success": found[key]}) for key, name in CHANCE.items()]
 
 
 def as_text(interval: Mapping[str, Any] | None, digits: int, signed: bool = False) -> tuple[str, str, str] | None:

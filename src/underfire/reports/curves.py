@@ -10,6 +10,7 @@ import numpy as np
 
 from underfire.attacks.limits import Numbers
 from underfire.reports.account import Account, spread
+from underfire.reports.words import origin
 from underfire.runs.folder import numbers
 from underfire.text import plain
 
@@ -134,7 +135,7 @@ def threshold_chart(account: Account, interpreter: str) -> Chart:
     return Chart(
         title=_title(account, "Joint success by threshold", interpreter),
         about="Share of images whose class was reached and whose map is nearer to the wanted one than the threshold. "
-        f"The dotted line at {limit:.3f} is {words.limit}.",
+        f"The dotted line at {limit:.3f} is {words.limit.format(why=origin(account, interpreter))}.",
         x_title="threshold on map distance",
         y_title="joint success",
         lines=tuple(lines),

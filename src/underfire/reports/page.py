@@ -17,7 +17,7 @@ from underfire.errors import InputError
 from underfire.reports import curves, trust, words
 from underfire.reports.account import Account, Interval, labels_of, open_accounts
 from underfire.reports.classes import class_columns, class_rows, worth_a_section
-from underfire.reports.columns import ARROWS, as_text, page_columns
+from underfire.reports.columns import ARROWS, as_text, chance_rows, page_columns
 from underfire.reports.gallery import cards
 from underfire.reports.output import writing
 from underfire.text import plain
@@ -154,10 +154,12 @@ def _records(accounts: Sequence[Account]) -> list[tuple[str, list[tuple[str, str
 
 
 def _headline(account: Account, asked: str, interpreter: str | None) -> dict[str, Any]:
+    lead = account.lead(interpreter)
     return {
         "asked": asked if len(account.headlines) > 1 else "",
         "joint": _share(account.joint("attack", interpreter)),
         "control": _share(account.joint("control", interpreter)) if account.part.has("control") else None,
+        "lead": words.points(lead) if lead is not None else None,
         "caution": words.caution(account, interpreter),
     }
 
@@ -183,6 +185,7 @@ def _table(account: Account, interpreter: str, columns: Sequence[Measure]) -> di
         group = account.group(role, interpreter)
         kind = "asked" if role == "attack" else ""
         rows.append(_row(plain(name), CONTROLS.get(role, ""), kind, group, columns))
+    rows += [_row(name, "chance", "", group, columns) for name, group in chance_rows(account, interpreter)]
     difference = account.difference(interpreter)
     if difference is not None:
         what = f"{plain(part.attack)} - {plain(part.control)}, paired"
@@ -205,7 +208,7 @@ def _class_table(account: Account, interpreter: str) -> dict[str, Any]:
 
 def _row(name: str, what: str, kind: str, group: Mapping[str, Any], columns: Sequence[Measure]) -> dict[str, Any]:
     cells = [_cell(group.get(measure.name), measure.digits, kind == "paired") for measure in columns]
-    return {"name": name, "what": what, "kind": kind, "cells": cells, "n": group["success"]["n"]}
+    return {"name": name, "what": what, "kind": kind, "cells": cells, "n": group["joint_success"]["n"]}
 
 
 def _cell(interval: Interval | None, digits: int, signed: bool) -> dict[str, str] | None:

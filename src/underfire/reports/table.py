@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group
@@ -12,8 +12,8 @@ from rich.text import Text
 
 from underfire.attacks.measure import Measure
 from underfire.reports.account import Account, accounts_of, labels_of
-from underfire.reports.columns import as_text, legend, summary_columns
-from underfire.reports.words import caution, with_interval
+from underfire.reports.columns import CHANCE, as_text, chance_rows, legend, summary_columns
+from underfire.reports.words import caution, points, with_interval
 from underfire.runs.run import Run
 from underfire.text import plain
 
@@ -28,7 +28,7 @@ def summary_table(*runs: Run) -> Group:
     parts: list[Text | Table] = []
     for account in accounts:
         parts += [_headline(account, interpreter) for _, interpreter in account.headlines]
-    names = [plain(name) for account in accounts for name in account.part.names.values()]
+    names = [plain(name) for account in accounts for name in account.part.names.values()] + list(CHANCE.values())
     width = min(_WIDTH - len(columns) * (_NUMBERS + 1), max(map(len, names)))
     for account, label in zip(accounts, labels_of(accounts), strict=True):
         for name in account.part.interpreters:
@@ -40,7 +40,8 @@ def summary_table(*runs: Run) -> Group:
     parts.append(Text())
     beside = any(account.part.cell.joint and account.part.has("control") for account in accounts)
     on_control = " The attack on the prediction alone stands beside the joint one." if beside else ""
-    parts.append(Text(f"{legend(columns)}.{on_control}", style="dim"))
+    on_chance = " Maps that have nothing to do with the image stand below: the share of them that would pass as wanted."
+    parts.append(Text(f"{legend(columns)}.{on_control}{on_chance}", style="dim"))
     return Group(*parts, *(Text(remark, style="dim") for remark in dict.fromkeys(_remark(run) for run in runs)))
 
 
@@ -59,7 +60,9 @@ def _headline(account: Account, interpreter: str | None) -> Text:
         if interpreter in part.readers:
             line.append(", which was not attacked")
     if part.control is not None:
-        line.append(f" ({plain(part.control)}: {with_interval(account.joint('control', interpreter))})")
+        lead = account.lead(interpreter)
+        line.append(f" ({plain(part.control)}: {with_interval(account.joint('control', interpreter))}")
+        line.append(f"; difference {points(lead)})" if lead is not None else ")")
     warning = caution(account, interpreter)
     return line.append(": ").append(warning, style="bold yellow").append(".") if warning else line.append(".")
 
@@ -71,9 +74,11 @@ def _table(account: Account, interpreter: str, columns: Sequence[Measure], width
         heading = textwrap.fill(measure.heading, _NUMBERS)
         table.add_column(heading, justify="right", no_wrap=True, min_width=_NUMBERS)
     for role, name in account.part.names.items():
-        group = account.group(role, interpreter)
+        group: Mapping[str, Any] = account.group(role, interpreter)
         cells = [_cell(group.get(measure.name), measure) for measure in columns]
         table.add_row(plain(name), *cells, style="bold" if role == "attack" else "")
+    for name, group in chance_rows(account, interpreter):
+        table.add_row(name, *(_cell(group.get(measure.name), measure) for measure in columns), style="dim")
     return table
 
 

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from underfire.attacks import KINDS
 from underfire.attacks.presets import BUDGET
 from underfire.reports.account import Account, accounts_of
-from underfire.reports.words import FEW_IMAGES, OFTEN, UNCLEAR, listed, number, percent, unclear
+from underfire.reports.words import FEW_IMAGES, OFTEN, UNCLEAR, listed, number, origin, percent, unclear
 from underfire.runs.run import Run
 from underfire.text import plain
 
@@ -54,7 +56,8 @@ def on_comparison(account: Account) -> list[Remark]:
     part = account.part
     remarks = []
     for name in part.interpreters:
-        remarks += [_on_noise_control(account, name), *_on_reseeded(account, name), *_on_control(account, name)]
+        remarks += [_on_noise_control(account, name), *_on_chance(account, name), *_on_draws(account, name)]
+        remarks += [*_on_reseeded(account, name), *_on_control(account, name)]
     if part.readers:
         names, were = listed([plain(name) for name in part.readers]), "was" if len(part.readers) == 1 else "were"
         remarks.append(
@@ -118,11 +121,44 @@ def _on_attack(account: Account) -> list[Remark]:
 def _on_noise_control(account: Account, name: str) -> Remark:
     size, limit = account.noise_size, account.part.mean_limit(name)
     if size is None:
-        noise = "Random noise as large as the attack's own change (--noise-eps sets another size)"
+        noise = "Random noise as large as the attack's own change (an earlier version of underfire wrote this run)"
     else:
         noise = f"Random noise of plus and minus {size * 255:.3g}/255"
     moved = f"{noise} moves the {plain(name)} map by {number(account.group('noise', name)['map_l1'])} on average. "
-    return _remark(False, moved + account.wording.rule.format(limit=limit))
+    return _remark(False, moved + account.wording.rule.format(limit=limit, why=origin(account, name)))
+
+
+def _on_chance(account: Account, name: str) -> list[Remark]:
+    """Say how often maps pass that have nothing to do with the image, and if that set the limit."""
+    limit, found = account.part.limits[name], account.chance(name)
+    other, average = found["other_map"], found["average_map"]
+    if other["mean"] is None:
+        return []
+    share = f"in {percent(other['mean'])} of pairs, and the average map on {percent(average['mean'])} of images"
+    passes = f"Another image's {plain(name)} map passes this limit {share}"
+    if not limit.keeps:
+        often = max(other["mean"], average["mean"]) > OFTEN
+        return [_remark(often, f"{passes}{': a reached map says little here.' if often else '.'}")]
+    if limit.mean <= 0:
+        return [_remark(True, f"The {plain(name)} maps of different images are equal: no map counts as kept.")]
+    if limit.set_by == "noise":
+        return [_remark(False, f"{passes}.")]
+    others, averages = limit.chance.passing(np.full(limit.chance.average.shape, limit.by_noise))
+    text = (
+        f"Below {limit.by_noise:.3f}, which noise would allow, {percent(float(np.nanmean(others)))} of other images' "
+        f"{plain(name)} maps and the average map on {percent(float(averages.mean()))} of images would pass: the limit "
+        f"is lowered to {limit.mean:.3f}, so that at most 5 % do."
+    )
+    return [_remark(True, text)]
+
+
+def _on_draws(account: Account, name: str) -> list[Remark]:
+    limit = account.part.limits[name]
+    if not limit.keeps or limit.draws > 1:
+        return []
+    return [
+        _remark(True, f"The limit of {plain(name)} maps rests on one noise draw per image: its seed alone moves it.")
+    ]
 
 
 def _on_reseeded(account: Account, name: str) -> list[Remark]:

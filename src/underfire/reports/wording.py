@@ -18,9 +18,9 @@ class Wording:
         success: the meaning of joint success for someone who looks at the explanation.
         most: the same, after "For most images, ".
         otherwise: the outcome if the class was reached without joint success.
-        limit: the origin of the limit on the map distance, for captions.
+        limit: the origin of the limit on the map distance, for captions; it may have the field ``why``.
         mark: the limit in one word, for curves.
-        rule: a sentence that says when a map counts; it has the field ``limit``.
+        rule: a sentence that says when a map counts; it has the fields ``limit`` and ``why``.
         doubt: a sentence for a prediction-only attack that often has joint success, too; it has the fields ``name`` and
             ``share``.
     """
@@ -55,11 +55,11 @@ KEPT = Wording(
     success="the explanation does not show the attack",
     most="someone who checks the explanation would notice nothing",
     otherwise="the map showed the attack",
-    limit="the distance that 95 % of the maps under random noise stay below",
-    mark="noise",
-    rule="A map counts as kept below {limit:.3f}: 95 % of the noisy images stay below it.",
-    doubt="Noise moves the {name} map so far that even the attack on the prediction alone stays below the limit on "
-    "{share}: a kept map says little here.",
+    limit="the distance below which a map counts as kept: {why}",
+    mark="kept",
+    rule="A map counts as kept below {limit:.3f}: {why}.",
+    doubt="Even the attack on the prediction alone leaves the {name} map below the limit on {share}: a kept map says "
+    "little here.",
 )
 REACHED = Wording(
     done="reached",

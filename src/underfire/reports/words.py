@@ -31,6 +31,14 @@ def with_interval(interval: Interval) -> str:
     return f"{percent(interval['mean'])} [{low}, {high}]"
 
 
+def points(interval: Interval) -> str:
+    """Format a difference of shares in percentage points, such as ``+52 points [+40, +64]``."""
+    if interval["mean"] is None:
+        return "unknown"
+    mean, low, high = (f"{round(100 * interval[key]) + 0:+d}" for key in ("mean", "low", "high"))
+    return f"{mean} points [{low}, {high}]"
+
+
 def number(interval: Interval, digits: int = 3) -> str:
     """Format the mean without its interval, such as ``0.049``; ``unknown`` if there is no image."""
     return "unknown" if interval["mean"] is None else f"{interval['mean'] + 0.0:.{digits}f}"
@@ -62,6 +70,16 @@ def caution(account: Account, interpreter: str | None) -> str:
         if (control["mean"] or 0) > OFTEN:
             said.append(f"the prediction-only attack alone has {percent(control['mean'])}")
     return "; ".join(said)
+
+
+def origin(account: Account, interpreter: str) -> str:
+    """Name what set the limit of kept maps, as a phrase."""
+    return {
+        "noise": "95 % of the noisy images stay below it",
+        "other": "at a larger limit, more than 5 % of other images' maps would pass",
+        "average": "at a larger limit, the average map would pass on more than 5 % of the images",
+        "halfway": "for each image, half as far from the wanted map as its benign map is",
+    }[account.part.limits[interpreter].set_by]
 
 
 def map_titles(part: Comparison) -> dict[str, str]:
@@ -101,6 +119,9 @@ def paragraph(account: Account) -> str:
             f"{with_interval(account.joint('control', None))}, although it reached the class on "
             f"{with_interval(reached)}{alone}."
         )
+        lead = account.lead(None)
+        if lead is not None:
+            sentences.append(f"The difference is {points(lead)}, compared image by image.")
     sentences.append(f"No pixel value was changed by more than {account.largest_change} of 255 levels.")
     sentences.append(_verdict(account, joint))
     return " ".join(sentences)
@@ -118,6 +139,6 @@ def _verdict(account: Account, joint: Interval) -> str:
         return f"There is {UNCLEAR}."
     if low >= 0.5:
         return f"For most images, {words.most}."
-    if low == 0:
+    if not joint["mean"]:
         return "It worked on none of these images; they are too few to conclude that it works on no others."
     return f"For some of the images, {words.most}."

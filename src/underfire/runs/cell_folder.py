@@ -133,6 +133,14 @@ class CellFolder(Folder):
             self._columns[key] = pa.concat_tables(parts)
         return self._columns[key]
 
+    def more_noise(self, cell: str, interpreter: str) -> Numbers:
+        parts = []
+        for shard in range(self.shards):
+            tensors, name = self._tensors(cell, shard), f"noise/{interpreter}"
+            if name in tensor_names(tensors):
+                parts.append(np.asarray(tensors.get_tensor(name), dtype=np.float64))
+        return np.concatenate(parts) if parts else super().more_noise(cell, interpreter)
+
     def row(self, cell: str, interpreter: str, image_id: str) -> Row:
         shard, _ = self._place(cell, image_id)
         table = read_table(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from underfire.attacks.arms import Arm, Kind
+from underfire.attacks.experiment import NOISE_DRAWS
 from underfire.attacks.measure import Measure
 from underfire.runs.identity import described
 from underfire.system import System
@@ -29,11 +30,12 @@ class Cell:
         read_by: the interpreters that read its images.
         attacked: the interpreters whose maps are part of the objective.
         about: the interpreters that an attack is about.
-        beside: for noise: the label of the attack whose change it is as large as.
+        beside: for noise: the label of an attack that says how large it is.
         perturbation, shaping: names; empty for controls that are no attack.
         keeps_benign: True if the wanted maps are the benign maps.
         joint: True for an attack on prediction and maps.
-        noise_size: for noise: its size in pixel units; None if it is as large as the attack's change.
+        noise_size: for noise: its size in pixel units; None in runs of earlier versions whose noise was as large as the
+            attack's change.
         eps: the radius of an attack that has a ball, and of the controls beside it; None for runs of earlier versions.
     """
 
@@ -66,7 +68,12 @@ class Cell:
 
 
 def cells_of(
-    arms: Sequence[Arm], system: System, inputs: Mapping[str, Any], seed: int, measures: Sequence[Measure]
+    arms: Sequence[Arm],
+    system: System,
+    inputs: Mapping[str, Any],
+    seed: int,
+    measures: Sequence[Measure],
+    noise_draws: int = NOISE_DRAWS,
 ) -> dict[str, Cell]:
     """Make the cell of each arm of an experiment, by label.
 
@@ -74,6 +81,7 @@ def cells_of(
         inputs: JSON values that all cells depend on: the images, the classifier, the precision.
         seed: of all random numbers.
         measures: what is measured.
+        noise_draws: the number of noise draws of each image.
     """
     identities = {name: described(part.identity(system.classifier)) for name, part in system.interpreters.items()}
     asked = {arm.label: arm.attack for arm in arms if arm.kind == "attack" and arm.attack is not None}
@@ -83,6 +91,7 @@ def cells_of(
     for arm in arms:
         beside = None if arm.beside is None else asked[arm.beside]
         noise_size = None if beside is None else beside.perturbation.noise_size
+        noise = {} if beside is None else {"noise": noise_size, "noise_draws": noise_draws}
         depends = {
             **inputs,
             "kind": arm.kind,
@@ -90,7 +99,7 @@ def cells_of(
             "targets": list(arm.targets),
             "read_by": {name: identities[name] for name in arm.read_by},
             "aim": aim,
-            "noise": noise_size if noise_size is not None else described(beside),
+            **noise,
             "seed": seed,
             "measures": [measure.name for measure in measures],
         }

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from underfire.attacks.limits import WHY_KEPT, WHY_REACHED, Flags, Numbers, all_at_once, joint_success, limits
+from underfire.attacks.intervals import JointIntervals, Outcome
+from underfire.attacks.limits import Flags, Limit, Numbers, all_at_once, joint_success, kept_limit, reached_limit
+from underfire.attacks.measures import MEASURES
 from underfire.attacks.perturbations import eps_text
 from underfire.runs.cells import Cell
 from underfire.runs.folder import Folder, Pixels, Row, Values
 from underfire.text import plain
+
+SETTLED = tuple(name for name, measure in MEASURES.items() if measure.compute is None)
+"""Measures that depend on the limit, so that they are settled when results are read."""
+CHANCE_MEASURES = ("chance_other_map", "chance_average_map")
+"""Measures of the chance control, which are the same for all attacks and controls."""
 
 Verdict = Literal["joint", "class", "failed"]
 
@@ -153,38 +163,54 @@ class Comparison:
         """Return N values of a measure, for attacked images in the data's order; joint success is settled here."""
         if measure == "joint_success":
             return self.joint(role, interpreter)
+        if measure == "joint_success_own_limit":
+            return self.joint(role, interpreter, own=True)
+        if measure.startswith("chance_"):
+            return self.limits[interpreter].passing[CHANCE_MEASURES.index(measure)]
         if measure == "joint_success_all":
             return self.joint_all(role)
         return self.files.column(self.labels[role], interpreter, measure)
 
     @cached_property
-    def limit(self) -> dict[str, Numbers]:
-        """The limit of each image by interpreter, N: a nearer map counts as kept, or as reached."""
-        return {
-            name: limits(
-                np.asarray(self.files.column(self.labels["noise"], name, "map_l1"), dtype=np.float64),
-                np.asarray(self.files.column("clean", name, "map_l1_target"), dtype=np.float64),
-                self.files.correct,
-                self.keeps,
-            )
-            for name in self.interpreters
-        }
+    def limits(self) -> dict[str, Limit]:
+        """The limits of the images by interpreter: a nearer map counts as kept, or as reached."""
+        return {name: self._limit(name) for name in self.interpreters}
+
+    def _limit(self, name: str) -> Limit:
+        files, correct = self.files, self.files.correct
+        benign = partial(self._maps, lambda image_id: files.map("clean", name, image_id))
+        if not self.keeps:
+            wanted = partial(self._maps, lambda image_id: self.wanted(name, image_id))
+            known = self.wanted(name, self.image_ids[0]) is not None
+            to_target = np.asarray(files.column("clean", name, "map_l1_target"), dtype=np.float64)
+            return reached_limit(to_target, correct, benign, wanted if known else None)
+        label = self.labels["noise"]
+        noise = np.asarray(files.column(label, name, "map_l1"), dtype=np.float64)[:, None]
+        return kept_limit(np.concatenate([noise, files.more_noise(label, name)], axis=1), correct, benign)
+
+    def _maps(self, read: Callable[[str], Values | None], places: Sequence[int]) -> Tensor:
+        found = [read(self.image_ids[place]) for place in places]
+        return torch.from_numpy(np.stack([np.asarray(values) for values in found]))
+
+    @cached_property
+    def intervals(self) -> JointIntervals:
+        """The intervals of joint success, for which images and limits are resampled together."""
+        return JointIntervals(self.limits)
+
+    def outcome(self, role: str, interpreters: Sequence[str]) -> Outcome:
+        """Return what joint success of all ``interpreters`` at once needs to know."""
+        success = np.asarray(self.column(role, interpreters[0], "success"), dtype=bool)
+        return Outcome(success, {name: self.distances(name, role) for name in interpreters})
 
     def mean_limit(self, interpreter: str) -> float:
         """The mean of the limits of one interpreter, over images that were classified correctly before."""
-        if self.keeps:
-            return float(self.limit[interpreter][0])
-        return float(self.limit[interpreter][self.files.correct].mean())
+        return self.limits[interpreter].mean
 
-    @property
-    def why(self) -> str:
-        """A phrase that says how the limit is made."""
-        return WHY_KEPT if self.keeps else WHY_REACHED
-
-    def joint(self, role: str, interpreter: str) -> Flags:
-        """Decide joint success, bool N."""
+    def joint(self, role: str, interpreter: str, own: bool = False) -> Flags:
+        """Decide joint success, bool N; with ``own``, by the limit of each image's own noise draws."""
         success = np.asarray(self.column(role, interpreter, "success"), dtype=bool)
-        return joint_success(success, self.files.correct, self.distances(interpreter, role), self.limit[interpreter])
+        limit = self.limits[interpreter].own if own else self.limits[interpreter].values
+        return joint_success(success, self.files.correct, self.distances(interpreter, role), limit)
 
     def joint_all(self, role: str) -> Flags:
         """Decide joint success of all attacked interpreters at once, bool N."""

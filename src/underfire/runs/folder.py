@@ -70,6 +70,10 @@ class Folder(ABC):
     def column(self, cell: str, interpreter: str, measure: str) -> Numbers | Flags:
         """Return N values of a measure, for attacked images in the data's order."""
 
+    def more_noise(self, cell: str, interpreter: str) -> Numbers:
+        """Return the map distances under further noise draws, N x draws; N x 0 if the run has one draw only."""
+        return np.zeros((len(self.image_ids), 0))
+
     @abstractmethod
     def row(self, cell: str, interpreter: str, image_id: str) -> Row:
         """Read the row of one image."""

@@ -15,6 +15,7 @@ from underfire.attacks.measure import Measure
 from underfire.errors import StoreError
 from underfire.runs.cells import Cell
 from underfire.runs.columns import AFTER, BEFORE
+from underfire.runs.comparison import SETTLED
 from underfire.runs.folder import (
     Folder,
     Row,
@@ -93,7 +94,7 @@ class FormerFolder(Folder):
 
     @cached_property
     def measures(self) -> list[Measure]:
-        skip = [name for name, _ in (*BEFORE, *AFTER)] + ["joint_success"]
+        skip = [name for name, _ in (*BEFORE, *AFTER)] + list(SETTLED)
         return known_measures(self._table.schema, skip)
 
     def rows(self, columns: Sequence[str] | None, cell: str | None) -> pa.Table:

@@ -11,7 +11,7 @@ from underfire.attacks.measures import MEASURES
 from underfire.errors import StoreError
 from underfire.runs.cell_folder import CellFolder
 from underfire.runs.columns import TRACE, by_position, schema
-from underfire.runs.comparison import Comparison
+from underfire.runs.comparison import SETTLED, Comparison
 from underfire.runs.folder import read_table
 from underfire.runs.run import Run
 from underfire.runs.store import Store
@@ -52,25 +52,26 @@ def _results(files: CellFolder, comparisons: list[Comparison], wanted: pa.Schema
             table = files.shard_rows(label, shard)
             ids, names = table["image_id"].to_pylist(), table["interpreter"].to_pylist()
             rows = [place.get(image_id, -1) for image_id in ids]
-            for column in ("joint_success", "joint_success_all"):
+            for column in SETTLED:
+                unknown = False if column.startswith("joint_success") else None
                 values = [
-                    bool(joint[column, label, name][row]) if row >= 0 and (column, label, name) in joint else False
+                    joint[column, label, name][row].item() if row >= 0 and (column, label, name) in joint else unknown
                     for name, row in zip(names, rows, strict=True)
                 ]
-                table = table.append_column(column, pa.array(values, pa.bool_()))
+                array = pa.array(values, wanted.field(column).type, from_pandas=True)
+                table = table.append_column(column, array)
             tables.append(table.select(wanted.names).cast(wanted))
         yield by_position(pa.concat_tables(tables))
 
 
 def _settled(comparisons: list[Comparison]) -> dict[tuple[str, str, str], Any]:
-    """Settle joint success of every cell and interpreter, bool N."""
+    """Settle joint success and the chance control of every cell and interpreter, N values each."""
     found: dict[tuple[str, str, str], Any] = {}
     for part in comparisons:
         for role, label in part.labels.items():
-            together = part.joint_all(role)
             for name in part.interpreters:
-                found["joint_success", label, name] = part.joint(role, name)
-                found["joint_success_all", label, name] = together
+                for column in SETTLED:
+                    found[column, label, name] = part.column(role, name, column)
     return found
 
 

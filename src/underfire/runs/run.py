@@ -19,7 +19,7 @@ from underfire.runs.by_class import rows_by_class
 from underfire.runs.cell_folder import CellFolder
 from underfire.runs.cells import Cell
 from underfire.runs.columns import AFTER, BEFORE
-from underfire.runs.comparison import Comparison
+from underfire.runs.comparison import SETTLED, Comparison
 from underfire.runs.folder import Folder, Pixels, Row, Values, read_json, read_table
 from underfire.runs.former import FormerFolder
 from underfire.runs.showing import shown
@@ -157,9 +157,8 @@ class Run(InNotebook):
             InputError: there is no such cell or measure, or the interpreter did not read the cell's images.
         """
         self._check(cell, interpreter)
-        settled = ("joint_success", "joint_success_all")
-        _check_name("measure", measure, [*(known.name for known in self.measures), "correct_before", *settled])
-        if measure in settled:
+        _check_name("measure", measure, [*(known.name for known in self.measures), "correct_before", *SETTLED])
+        if measure in SETTLED:
             role, part = next(
                 (role, part)
                 for part in self.comparisons

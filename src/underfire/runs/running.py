@@ -183,6 +183,7 @@ def _prepare(
         compile=config.compile,
         size=selection.size,
         measures=measures,
+        noise_draws=config.noise_draws,
     )
     depends = {
         "data_sha256": data.fingerprint(),
@@ -194,7 +195,7 @@ def _prepare(
         **({"compile": True} if config.compile else {}),
         **_code(config),
     }
-    cells = cells_of(experiment.arms, system, depends, config.seed, measures)
+    cells = cells_of(experiment.arms, system, depends, config.seed, measures, config.noise_draws)
     attacks = {arm.label: described(arm.attack) for arm in experiment.arms if arm.attack is not None}
     record = {
         **depends,

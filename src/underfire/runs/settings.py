@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from underfire.attacks import CLASS_RULES, AttackSettings, BenignMap, ForeignAttack, GivenClass, Preset, RandomClass
+from underfire.attacks.experiment import NOISE_DRAWS
 from underfire.attacks.measures import chosen_measures
 from underfire.attacks.perturbations import eps_text, parse_several_eps
 from underfire.attacks.targets import ClassRule
@@ -49,6 +50,7 @@ class RunSettings:
         balance: take as equal a number of these as possible from each true class, instead of the first ones. The images
             of a class come in an order that depends on the seed; a class with few images gives all that it has.
         seed: of all random numbers.
+        noise_draws: the number of times that each image's map is read under random noise, for the limit of "kept".
         precision: of the attacks; results are judged in the network's own precision.
         compile: compile the network for passes without a second derivative; it changes the last bits of attacks.
         measures: more measures, as ``file.py:name``.
@@ -100,6 +102,13 @@ class RunSettings:
         flags=("--balance", "--no-balance"),
     )
     seed: int = setting("Seed of all random numbers.", "N", value=0, kind=int, least=-(2**63), most=2**63 - 1)
+    noise_draws: int = setting(
+        "Times that each image's map is read under random noise, for the largest map distance that counts as kept.",
+        "N",
+        value=NOISE_DRAWS,
+        kind=int,
+        least=1,
+    )
     precision: Literal["float32", "tf32", "bf16"] = setting(
         "Precision of the attack: float32, or tf32 or bf16, which are faster on a GPU. Results are judged in float32.",
         "TYPE",

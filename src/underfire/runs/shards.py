@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
@@ -22,7 +21,6 @@ from underfire.attacks.judge import Judgement, judge_clean
 from underfire.attacks.outcome import Outcome
 from underfire.classifiers import check_images
 from underfire.data import Batch, ImageData
-from underfire.data.saved import load_png
 from underfire.errors import DataError, InputError
 from underfire.runs.cells import Cell
 from underfire.runs.columns import TRACE, by_position, schema
@@ -90,7 +88,6 @@ def attack_shard(
                 arm,
                 benign.only(arm.read_by),
                 aims[arm.label],
-                attacked=part.attacked_images,
                 progress=partial(_advance, advance, done, steps),
                 trace_every=None if arm.attack is None else max(1, arm.attack.steps // TRACED),
                 masks=part.masks_of(rows),
@@ -158,12 +155,6 @@ class _Part:
         """The attacked images."""
         return self.everyone.take(torch.tensor(self.attacked, dtype=torch.int64, device=self.everyone.images.device))
 
-    def attacked_images(self, label: str) -> Tensor:
-        """Read the judged images of an attack of this shard from its files: N x C x H x W in [0, 1]."""
-        file = self.plan.store.shard_file(self.plan.cells[label].key, self.index, "parquet")
-        names = dict.fromkeys(pq.read_table(file, columns=["image_file"])["image_file"].to_pylist())
-        return torch.stack([load_png(self.plan.store.folder / name) for name in names]).float() / 255
-
     def write_clean(self, finding: Finding | None) -> None:
         """Write the clean cell: all images of the shard, attacked or not."""
         system = self.plan.experiment.system
@@ -190,6 +181,7 @@ class _Part:
         """Write the shard of any cell except the clean one; ``rows`` are the attacked images' places in the shard."""
         judged = finding.judgement
         tensors = {f"maps/{name}": maps for name, maps in judged.maps.items()} | {"logits": judged.logits}
+        tensors |= {f"noise/{name}": distances for name, distances in finding.more_noise.items()}
         if not finding.aim.keeps_benign and finding.arm.kind == "attack":
             tensors |= {f"wanted/{name}": finding.aim.maps[name].cpu() for name in judged.maps}
         table = self._rows(label, judged, rows, finding.aim)

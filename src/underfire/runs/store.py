@@ -34,7 +34,7 @@ class Shard:
         rows: one row per image and interpreter.
         trace: the course of an attack.
         tensors: ``maps/INTERPRETER`` N x h x w and ``logits`` N x K; if there are any, also ``wanted/INTERPRETER``
-            N x h x w and ``masks`` N x H x W. Images are in the order of ``rows``.
+            N x h x w, ``masks`` N x H x W and ``noise/INTERPRETER`` N x draws. Images are in the order of ``rows``.
     """
 
     rows: pa.Table

@@ -15,7 +15,7 @@ from underfire.runs.folder import Folder
 from underfire.runs.store import FORMAT
 
 THRESHOLDS = [round(0.01 * step, 2) for step in range(51)]
-PAIRED = ("joint_success", "success", "map_l1", "map_l1_target", "map_iou", "ssim")
+PAIRED = ("success", "map_l1", "map_l1_target", "map_iou", "ssim")
 
 
 def interval(values: Any) -> dict[str, float | int | None]:
@@ -51,23 +51,19 @@ def summarise(files: Folder, comparisons: Sequence[Comparison]) -> dict[str, Any
 def _results(files: Folder, comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """Summarise attacks on different interpreters."""
     found: dict[str, Any] = {
-        "joint_success": {
-            name: interval(part.joint("attack", name)) for part in comparisons for name in part.interpreters
+        "joint_success": {name: joint(part, "attack", [name]) for part in comparisons for name in part.interpreters},
+        "joint_success_gap": {
+            name: gap(part, [name]) for part in comparisons for name in part.interpreters if part.has("control")
         },
+        "chance": {name: chance(part, name) for part in comparisons for name in part.interpreters},
     }
     for part in comparisons:
         if len(part.attacked) > 1:
             roles = [role for role in ("attack", "control") if part.has(role)]
-            cells = files.cells
-            found["joint_success_all"] = {
-                cells[part.labels[role]].attack: interval(part.joint_all(role)) for role in roles
-            }
+            names = {role: files.cells[part.labels[role]].attack for role in roles}
+            found["joint_success_all"] = {names[role]: joint(part, role, part.attacked) for role in roles}
     return found | {
-        "joint_success_threshold": {
-            name: {"map_l1_below": part.mean_limit(name), "why": part.why}
-            for part in comparisons
-            for name in part.interpreters
-        },
+        "joint_success_threshold": {name: limit(part, name) for part in comparisons for name in part.interpreters},
         "interpreters": {
             name: {
                 "attacks": {
@@ -80,6 +76,42 @@ def _results(files: Folder, comparisons: Sequence[Comparison]) -> dict[str, Any]
             for name in part.interpreters
         },
     }
+
+
+def joint(part: Comparison, role: str, interpreters: Sequence[str]) -> dict[str, Any]:
+    """Compute joint success of all ``interpreters`` at once; images and limit are resampled together."""
+    return part.intervals.joint(part.outcome(role, interpreters)).to_dict()
+
+
+def gap(part: Comparison, interpreters: Sequence[str]) -> dict[str, Any]:
+    """Compute joint success of the attack minus that of the prediction-only control, paired per image."""
+    outcomes = (part.outcome(role, interpreters) for role in ("attack", "control"))
+    return part.intervals.gap(*outcomes).to_dict()
+
+
+def chance(part: Comparison, interpreter: str) -> dict[str, Any]:
+    """Compute how often maps pass that have nothing to do with the image: ``other_map`` and ``average_map``."""
+    return {f"{what}_map": share.to_dict() for what, share in part.intervals.chance[interpreter].items()}
+
+
+def limit(part: Comparison, interpreter: str) -> dict[str, Any]:
+    """Describe the limit of an interpreter: its mean, its origin, and what each origin would allow."""
+    settled = part.limits[interpreter]
+    found: dict[str, Any] = {"map_l1_below": settled.mean, "why": settled.why, "set_by": settled.set_by}
+    if settled.keeps:
+        found |= {
+            "interval": part.intervals.limit(interpreter).to_dict(),
+            "noise_draws": settled.draws,
+            "by_noise": settled.by_noise,
+            "by_other_map": known(settled.by_other),
+            "by_average_map": known(settled.by_average),
+        }
+    return found
+
+
+def known(value: float) -> float | None:
+    """Return the value; None if it is infinite, because there was nothing to make it from."""
+    return value if np.isfinite(value) else None
 
 
 def group(
@@ -96,7 +128,8 @@ def group(
         if not measure.name.startswith("joint_success") and measure.name != "confidence"
     }
     return {
-        "joint_success": interval(part.joint(role, interpreter)),
+        "joint_success": joint(part, role, [interpreter]),
+        "joint_success_own_limit": interval(part.joint(role, interpreter, own=True)),
         **means,
         "success_over_all_images": interval(overall),
         "confidence_of_successes": interval(np.asarray(part.column(role, interpreter, "confidence"))[success]),
@@ -116,7 +149,7 @@ def against_control(part: Comparison, interpreter: str) -> dict[str, Any] | None
     """Compare the attack with the prediction-only control, paired per image."""
     if not part.has("control"):
         return None
-    difference = {
+    difference = {"joint_success": gap(part, [interpreter])} | {
         name: metrics.paired_difference(
             np.asarray(part.column("attack", interpreter, name), dtype=np.float64),
             np.asarray(part.column("control", interpreter, name), dtype=np.float64),
@@ -131,5 +164,5 @@ def against_control(part: Comparison, interpreter: str) -> dict[str, Any] | None
         )
         for role in ("attack", "control")
     ]
-    gap = metrics.prediction_interpretation_gap(curves[0], curves[1], THRESHOLDS)
-    return {"paired_difference": difference, "prediction_interpretation_gap": float(gap)}
+    area = metrics.prediction_interpretation_gap(curves[0], curves[1], THRESHOLDS)
+    return {"paired_difference": difference, "prediction_interpretation_gap": float(area)}

@@ -38,8 +38,8 @@ class Ball(PGD):
     name: ClassVar[str] = "foreign"
 
     @property
-    def noise_size(self) -> float | None:
-        return self.eps if self.eps < 1 else None
+    def noise_size(self) -> float:
+        return self.eps if self.eps < 1 else EPS
 
 
 @contextmanager

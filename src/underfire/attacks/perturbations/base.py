@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from underfire import randomness
-from underfire.attacks.perturbations.eps import eight_bit_box
+from underfire.attacks.perturbations.eps import EPS, eight_bit_box
 from underfire.attacks.rows import PARENT, Row
-from underfire.attacks.rules import Rule, per_image
+from underfire.attacks.rules import Rule
 from underfire.attacks.schedule import Cosine, Weight
 from underfire.attacks.terms.prediction import Prediction
 from underfire.attacks.variants import Variant
@@ -139,27 +139,27 @@ class Perturbation(Part, ABC):
         return (adversarial * 255).round().clamp(0, 255) / 255
 
     @property
-    def noise_size(self) -> float | None:
-        """The size of the noise control in pixel units; None for noise as large as the attack's own change."""
-        value: float | None = getattr(self, "noise_eps", None)
-        return value
+    def noise_size(self) -> float:
+        """The size of the noise control in pixel units: ``noise_eps``, or the default radius without such a setting.
 
-    def noise(self, images: Tensor, adversarial: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """Make the noise control of ``adversarial``, at 8 bits.
-
-        Every value moves up or down at random by ``noise_size`` (by the whole levels in it). If that is None, values
-        move by a whole number of levels each, so that the root mean square over the image is the attack's.
+        It does not depend on the attack's change: otherwise, a larger change would allow the map to move farther.
         """
-        drawn = randomness.uniform(seed, ids, "noise control", 0, images.shape[1:])
-        if self.noise_size is not None:
-            low, high = eight_bit_box(images, self.noise_size)
-            return torch.where(drawn < 0.5, high, low)
-        size = ((adversarial - images) * 255).flatten(1).square().mean(1).sqrt()
-        low = size.floor()
-        more = per_image((size.square() - low.square()) / (2 * low + 1), images)  # share of values that move one more
-        levels = per_image(low, images) + ((2 * drawn) % 1 < more)
-        moved = images * 255 + torch.where(drawn < 0.5, levels, -levels)
-        return moved.round().clamp(0, 255) / 255
+        value: float | None = getattr(self, "noise_eps", None)
+        return EPS if value is None else value
+
+    def noise(self, images: Tensor, ids: Tensor, seed: int, draw: int = 0) -> Tensor:
+        """Make noisy images at 8 bits: every value moves up or down at random, by the whole levels in ``noise_size``.
+
+        Args:
+            images: the benign images.
+            ids: int64 N.
+            seed: of all random numbers.
+            draw: the number of the noise draw. Draw 0 is shown and measured as the noise control; all draws make the
+                limit of "kept".
+        """
+        drawn = randomness.uniform(seed, ids, "noise control", draw, images.shape[1:])
+        low, high = eight_bit_box(images, self.noise_size)
+        return torch.where(drawn < 0.5, high, low)
 
 
 def penalty_of(perturbation: Perturbation, theta: Theta, variable: Tensor, image: Tensor) -> Tensor:

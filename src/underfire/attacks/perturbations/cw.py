@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from underfire.attacks.perturbations.base import Perturbation, Theta
-from underfire.attacks.perturbations.eps import check_eps
+from underfire.attacks.perturbations.eps import EPS, check_eps
 from underfire.attacks.perturbations.rounding import straight_through
 from underfire.attacks.rows import GROWING, LENGTHS, Row
 from underfire.attacks.rules import Adam, per_image
@@ -48,7 +48,7 @@ class CW(Perturbation):
 
     Args:
         rounded: show the image to the network at 8 bits, as it is judged, and pass gradients straight through.
-        noise_eps: the size of the noise control, in pixel units; as large as the attack's own change if None.
+        noise_eps: the size of the noise control, in pixel units; by default as large as the default radius of PGD.
     """
 
     name: ClassVar[str] = "cw"
@@ -58,11 +58,10 @@ class CW(Perturbation):
     prediction: ClassVar[Prediction] = Prediction("margin")
 
     rounded: bool = True
-    noise_eps: float | None = None
+    noise_eps: float = EPS
 
     def __post_init__(self) -> None:
-        if self.noise_eps is not None:
-            check_eps("noise_eps", self.noise_eps)
+        check_eps("noise_eps", self.noise_eps)
 
     def warmup_factor(self, variant: Variant) -> float:
         return variant.warmup_constant

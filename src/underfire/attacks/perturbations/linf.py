@@ -96,7 +96,7 @@ class PGD(Perturbation):
         return BIM.name if type(self) is PGD and self.random_start is False else self.name
 
     @property
-    def noise_size(self) -> float | None:
+    def noise_size(self) -> float:
         return self.eps
 
     def start(self, images: Tensor, weights: Tensor, ids: Tensor, seed: int) -> Theta:

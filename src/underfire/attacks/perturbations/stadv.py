@@ -14,7 +14,7 @@ from underfire import randomness
 from underfire.arguments import check_at_least, check_choice
 from underfire.attacks.perturbations.base import Perturbation, Theta
 from underfire.attacks.perturbations.cw import ADAM, ADAM_GRAD, ADAM_MASK
-from underfire.attacks.perturbations.eps import check_eps
+from underfire.attacks.perturbations.eps import EPS, check_eps
 from underfire.attacks.perturbations.rounding import straight_through
 from underfire.attacks.rows import Row
 from underfire.attacks.rules import per_image
@@ -49,7 +49,7 @@ class StAdv(Perturbation):
         neighbours: ``adjacent``, the paper's four, or the four ``diagonal`` ones of published experiments. If None, the
             attack's variant decides, and ``adjacent`` counts outside of presets.
         rounded: show the image to the network at 8 bits, as it is judged, and pass gradients straight through.
-        noise_eps: the size of the noise control, in pixel units; as large as the attack's own change if None.
+        noise_eps: the size of the noise control, in pixel units; by default as large as the default radius of PGD.
     """
 
     name: ClassVar[str] = "stadv"
@@ -60,14 +60,13 @@ class StAdv(Perturbation):
     spread: float = 0.1
     neighbours: Literal["adjacent", "diagonal"] | None = None
     rounded: bool = True
-    noise_eps: float | None = None
+    noise_eps: float = EPS
 
     def __post_init__(self) -> None:
         check_at_least("spread", self.spread, 0, " pixels")
         if self.neighbours is not None:
             check_choice("neighbours", self.neighbours, _PAIRS)
-        if self.noise_eps is not None:
-            check_eps("noise_eps", self.noise_eps)
+        check_eps("noise_eps", self.noise_eps)
 
     def completed(self, joint: bool, shaped: bool, variant: Variant) -> Self:
         return replace(self, neighbours=self.neighbours or variant.neighbours)

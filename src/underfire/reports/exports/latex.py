@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from underfire.reports.account import accounts_of
-from underfire.reports.columns import as_text, legend, summary_columns
+from underfire.reports.columns import as_text, chance_rows, legend, summary_columns
 from underfire.reports.words import caution
 from underfire.runs.run import Run
 from underfire.text import plain
@@ -29,7 +31,11 @@ def write_latex(run: Run, out: Path) -> None:
     for account in accounts:
         for interpreter in account.part.interpreters:
             for role, name in account.part.names.items():
-                group = account.group(role, interpreter)
+                group: Mapping[str, Any] = account.group(role, interpreter)
+                found = [as_text(group.get(measure.name), measure.digits) for measure in columns]
+                cells = ["--" if each is None else "{} [{}, {}]".format(*each) for each in found]
+                lines.append(_line([escaped(interpreter), escaped(name), *cells]))
+            for name, group in chance_rows(account, interpreter):
                 found = [as_text(group.get(measure.name), measure.digits) for measure in columns]
                 cells = ["--" if each is None else "{} [{}, {}]".format(*each) for each in found]
                 lines.append(_line([escaped(interpreter), escaped(name), *cells]))

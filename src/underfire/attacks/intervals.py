@@ -1,0 +1,152 @@
+"""Intervals of joint success: images and limits are resampled together, because the limit is made from the images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from underfire import metrics
+from underfire.attacks.limits import Flags, Limit, Numbers, all_at_once, joint_success
+from underfire.metrics import Interval
+from underfire.metrics import resampling as samples
+
+BOUNDS = (0.025, 0.975)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The outcome of one attack or control: what joint success needs to know.
+
+    Args:
+        success: bool N, class reached.
+        distances: N distances to the wanted map, by interpreter. Joint success asks for all of them at once.
+    """
+
+    success: Flags
+    distances: Mapping[str, Numbers]
+
+
+class JointIntervals:
+    """Intervals of joint success for the images of one comparison.
+
+    Each bootstrap sample draws images with replacement. The limit is made again from the noise draws and the chance
+    control of the drawn images, and joint success is decided by it, so that the limit's own uncertainty is inside.
+    Means are over images that were correct before.
+
+    Args:
+        limits: the limits of all N images, by interpreter.
+        rounds: the number of samples.
+        seed: of the samples.
+    """
+
+    def __init__(self, limits: Mapping[str, Limit], rounds: int = samples.ROUNDS, seed: int = 0) -> None:
+        self.limits = dict(limits)
+        self.correct: Flags = next(iter(limits.values())).correct
+        self.count = int(self.correct.sum())
+        self.drawn = samples.draw(self.count, rounds, seed)
+        self._resampled: dict[str, Numbers] = {}
+
+    def resampled(self, name: str) -> Numbers:
+        """Return the limits of each sample: R, or n x 1 if each image has its own limit, which stays as it is."""
+        if name not in self._resampled:
+            self._resampled[name] = self._resample(self.limits[name])
+        return self._resampled[name]
+
+    def _resample(self, limit: Limit) -> Numbers:
+        if limit.noise is None:
+            return limit.values[self.correct][:, None]
+        bounds = [
+            samples.noise_limits(limit.noise, self.drawn),
+            samples.pair_limits(limit.chance, self.drawn),
+            samples.average_limits(limit.chance, self.drawn),
+        ]
+        lowest: Numbers = np.minimum.reduce(bounds)
+        return lowest
+
+    def flags(self, outcome: Outcome) -> Flags:
+        """Decide joint success of all interpreters of ``outcome`` at once, bool N."""
+        parts = outcome.distances.items()
+        return all_at_once(
+            {
+                name: joint_success(outcome.success, self.correct, distance, self.limits[name].values)
+                for name, distance in parts
+            }
+        )
+
+    def shares(self, outcome: Outcome, fixed: bool = False) -> Numbers:
+        """Compute the share of joint success in each sample, R; with ``fixed``, by the limits of all images."""
+        passed = outcome.success[self.correct][:, None]
+        for name, distance in outcome.distances.items():
+            limit = self.limits[name].values[self.correct][:, None] if fixed else self.resampled(name)
+            passed = passed & (distance[self.correct][:, None] < limit)
+        found: Numbers = (self.drawn * passed).sum(axis=0) / self.count
+        return found
+
+    def joint(self, outcome: Outcome) -> Interval:
+        """Compute joint success with its interval: the score interval (Wilson 1927), widened for the limit.
+
+        A bootstrap of equal values would have no width.
+        """
+        alone = metrics.rate(self.flags(outcome)[self.correct])
+        return _widened(alone, self.shares(outcome, fixed=True), self.shares(outcome), least=0.0)
+
+    def gap(self, first: Outcome, second: Outcome) -> Interval:
+        """Compute joint success of ``first`` minus that of ``second``, paired: both use the same samples and limits."""
+        alone = metrics.paired_difference(self.flags(first)[self.correct], self.flags(second)[self.correct])
+        fixed, free = (self.shares(first, fixed=each) - self.shares(second, fixed=each) for each in (True, False))
+        return _widened(alone, fixed, free, least=-1.0)
+
+    def limit(self, name: str) -> Interval:
+        """Compute the mean limit with its interval."""
+        resampled = self.resampled(name)
+        if resampled.ndim == 2:
+            return metrics.interval(self.limits[name].values[self.correct])
+        low, high = (_finite(value) for value in np.quantile(resampled, BOUNDS, method="nearest"))
+        return Interval(self.limits[name].mean, low, high, self.count)
+
+    @cached_property
+    def chance(self) -> dict[str, dict[str, Interval]]:
+        """The chance control by interpreter: the share of pairs in which another image's map passes (``other``), and
+        the share of images on which the average map passes (``average``)."""
+        return {name: self._chance(name, limit) for name, limit in self.limits.items()}
+
+    def _chance(self, name: str, limit: Limit) -> dict[str, Interval]:
+        resampled, found = self.resampled(name), limit.chance
+        if not len(found.distance):
+            nothing = Interval(None, None, None, 0)
+            return {"other": nothing, "average": nothing}
+        own = limit.values[self.correct]
+        pairs = (found.distance < own[found.first]).astype(np.float64)
+        near = found.average < own
+        average = (self.drawn * (found.average[:, None] < resampled)).sum(axis=0) / self.count
+        return {
+            "other": self._interval(pairs, samples.pair_shares(found, self.drawn, resampled)),
+            "average": self._interval(near.astype(np.float64), average),
+        }
+
+    def _interval(self, values: Numbers, resampled: Numbers) -> Interval:
+        low, high = np.nanquantile(resampled, BOUNDS)
+        return Interval(float(values.mean()), float(low), float(high), self.count)
+
+
+def _widened(alone: Interval, fixed: Numbers, free: Numbers, least: float) -> Interval:
+    """Widen an interval that holds the limit fixed by what a resampled limit adds to the bounds of a bootstrap.
+
+    Args:
+        alone: the interval.
+        fixed: the bootstrap with fixed limits, R.
+        free: the bootstrap of the same samples with the limits of the samples, R.
+        least: the smallest possible value; the largest is 1.
+    """
+    if alone.low is None or alone.high is None:
+        return alone
+    below, above = np.quantile(free, BOUNDS) - np.quantile(fixed, BOUNDS)
+    low, high = alone.low + min(0.0, float(below)), alone.high + max(0.0, float(above))
+    return Interval(alone.mean, max(least, low), min(1.0, high), alone.n)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
