@@ -38,6 +38,7 @@ class Written:
     maps: dict[str, Tensor] = field(default_factory=dict)
     logits: dict[str, Tensor] = field(default_factory=dict)
     masks: dict[str, Tensor] = field(default_factory=dict)
+    noise: dict[str, Tensor] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     run: dict[str, Any] = field(default_factory=dict)
 
@@ -60,6 +61,8 @@ class Written:
                     self.maps[f"{label}/{interpreter}/{image_id}"] = value
                 elif kind == "wanted":
                     self.maps[f"wanted/{interpreter}/{image_id}"] = value
+                elif kind == "noise":
+                    self.noise[f"{label}/{interpreter}/{image_id}"] = value
                 else:
                     found = {"logits": self.logits, "masks": self.masks}[kind]
                     found[image_id if kind == "masks" else f"{label}/{image_id}"] = value

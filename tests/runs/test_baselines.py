@@ -70,7 +70,7 @@ def test_a_baseline_wants_what_the_attack_wants(classifier: uf.Classifier) -> No
     where = {"data": "digits:test", "classifier": "digits-resnet", "baseline": "torchattacks:PGD"}
     config = RunConfig.create(**where, target_class="least-likely", target_map="patch", steps=(7, 8), eps=0.2)
     system = uf.System(classifier, "cam")
-    preset = config.preset([], 4)
+    preset = config.presets([], 4)[0]
     other, asked = running._control(config, preset, system), preset.build(system)
     assert other.name == "torchattacks-pgd"
     assert isinstance(other, attacks.ForeignAttack)
@@ -78,6 +78,6 @@ def test_a_baseline_wants_what_the_attack_wants(classifier: uf.Classifier) -> No
     assert other.eps == 0.2
     assert (other.target_class, other.target_map, other.goal) == (asked.target_class, asked.target_map, asked.goal)
     free = RunConfig.create(**where, targeted=False, eps=0.2)
-    untargeted = running._control(free, free.preset([], 4), system)
+    untargeted = running._control(free, free.presets([], 4)[0], system)
     assert untargeted is not None
     assert not untargeted.goal.targeted

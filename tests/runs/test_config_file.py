@@ -100,10 +100,11 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "interpreters": st.lists(st.sampled_from(["cam", "grad", "lrp:z+", "rts:my,folder"]), min_size=1, unique=True),
     "each": st.booleans(),
     "baseline": st.just("none"),
+    "balance": st.just(False),
     "count": st.integers(1, 10**9),
     "seed": st.integers(-(2**63), 2**63 - 1),
     "precision": st.sampled_from(["float32", "bf16"]),
-    "eps": st.floats(1 / 255, 1),
+    "eps": st.lists(st.floats(1 / 255, 1), min_size=1, max_size=3, unique=True),
     "steps": st.tuples(st.integers(0, 99), st.integers(1, 99)),
     "variant": st.sampled_from(["paper", "published"]),
     "target_class": TEXT.filter(lambda text: ".py:" not in text and text != ""),
@@ -164,7 +165,7 @@ def test_a_dumped_default_does_not_bind(command: Command, tmp_path: Path, monkey
     command("attack", "--config", tmp_path / "run.toml", "--untargeted")
     assert not seen[3].targeted
     given = command(*options(eps="8/255", target_class="random", out=tmp_path / "out", dump_config=True)).out
-    assert f"\neps = {8 / 255!r}\n" in given
+    assert f"\neps = [{8 / 255!r}]\n" in given
     assert '\ntarget_class = "random"\n' in given
 
 

@@ -71,9 +71,10 @@ WORDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ),
     (
         {"baseline": "none", "eps": "16/255", "target_class": "least-likely"},
-        {"baseline": "none", "eps": 16 / 255, "target_class": "least-likely"},
+        {"baseline": "none", "eps": (16 / 255,), "target_class": "least-likely"},
     ),
     ({"target_class": "OWN:rule"}, {"target_class": "OWN:rule"}),
+    ({"eps": ["2/255, 4/255", "0.1"], "balance": True}, {"eps": (2 / 255, 4 / 255, 0.1), "balance": True}),
     ({"untargeted": True, "precision": "bf16"}, {"targeted": False, "precision": "bf16"}),
     ({"compile": True}, {"compile": True}),
     ({"early_stop": True}, {"early_stop": True}),
@@ -282,13 +283,13 @@ def test_it_runs_as_a_module(module: str) -> None:
 )
 def test_the_configuration_is_the_attack(settings: dict[str, Any]) -> None:
     for variant in ("paper", "published"):
-        found = RunConfig.create(**WHERE, **settings, variant=variant).preset([], 10)
+        found = RunConfig.create(**WHERE, **settings, variant=variant).presets([], 10)[0]
         name, others = settings["attack"].lower(), {key: value for key, value in settings.items() if key != "attack"}
         assert found == preset(name, **others, variant=variant)
         written = RunConfig.create(**WHERE, **settings, variant=variant).to_dict()
-        assert RunConfig.create(**written).preset([], 10) == found, "from the file and back"
+        assert RunConfig.create(**written).presets([], 10)[0] == found, "from the file and back"
         assert (written["eps"] is None) is bool({name, settings.get("perturbation")} & {"cw", "stadv"})
-    given = RunConfig.create(**WHERE, target_class="3").preset([], 10)
+    given = RunConfig.create(**WHERE, target_class="3").presets([], 10)[0]
     assert given == preset("adv2", target_class=attacks.GivenClass(3))
 
 
@@ -299,4 +300,4 @@ def test_the_cells_of_the_grid_can_be_run() -> None:
     joint = {(one.classifier, one.perturbation, one.attack, one.interpreters) for one in cells}
     assert len(joint) == 2 * 3 * 3 * 4
     assert len(found) == 2 * 3 * 3 * 4 + 2 * 2 * 4 + len(grid.THRESHOLDS)
-    assert {config.eps for config in found.values()} == {None, 8 / 255}
+    assert {config.eps for config in found.values()} == {None, (8 / 255,)}

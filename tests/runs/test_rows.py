@@ -179,7 +179,7 @@ def test_costs_and_settings_of_each_attack(full: Written) -> None:
 def test_run_json_says_what_the_results_depend_on(full: Written, digits_table: Path) -> None:
     run = full.run
     assert run["finished"] is True
-    assert run["configuration"]["eps"] == EPS
+    assert run["configuration"]["eps"] == [EPS]
     assert run["configuration"]["steps"] == [10, 30]
     assert run["configuration"]["interpreters"] == ["cam", "grad"]
     classifier = uf.classifiers.load("digits-resnet")

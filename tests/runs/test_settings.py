@@ -95,7 +95,7 @@ def test_a_configuration_takes_texts_however_it_is_made() -> None:
     }
     made = RunConfig(**(HERE | values))
     assert made == RunConfig.create(**(HERE | values)) == RunConfig(**made.to_dict())
-    assert (made.eps, made.steps, made.interpreters) == (8 / 255, (1, 2), ("cam", "grad"))
+    assert (made.eps, made.steps, made.interpreters) == ((8 / 255,), (1, 2), ("cam", "grad"))
     assert (made.image_size, made.count, made.seed) == ((24, 24), 3, 0)
 
 
