@@ -223,9 +223,9 @@ def test_a_good_classifier(command: Command) -> None:
     # The published schedule: 300 steps on the prediction, 704 jointly, 1004 of the control; 100 images.
     expected = (300 * times["step"] + 704 * times["joint"] + 1004 * times["step"]) * 100 / 1000
     assert times["run_seconds"] == pytest.approx(expected)
-    # MASK: solutions of 300 passes both ways, before every 50th joint step, after the last, and five of each image.
+    # MASK: solutions of 300 passes both ways, before every 50th joint step, after the last, and nine of each image.
     times = found["interpreters"]["mask"]["speed"]
-    solved = (1000 / 50 + 1 + 5) * 300 * times["step"]
+    solved = (1000 / 50 + 1 + 9) * 300 * times["step"]
     expected = ((400 + 1400) * times["step"] + 1000 * times["joint"] + solved) * 100 / 1000
     assert times["run_seconds"] == pytest.approx(expected)
 

@@ -30,7 +30,8 @@ MISLABELLED = 25  # an image that write_digits gives the next class, so that no 
 @dataclass
 class Written:
     """An output folder, read back from its files. ``maps`` are by ``cell/interpreter/image``, wanted ones by
-    ``wanted/interpreter/image``; ``logits`` by ``cell/image``; ``masks`` by image."""
+    ``wanted/interpreter/image``; ``logits`` by ``cell/image``; ``masks`` by image. ``noise`` has the
+    distances under more noise draws, as maps."""
 
     folder: Path
     rows: list[Row] = field(default_factory=list)
@@ -117,7 +118,7 @@ def assert_same_run(one: Written, other: Written) -> None:
     """Equal in everything but time, and how images were cut into shards."""
     assert without_seconds(one.rows) == without_seconds(other.rows)
     assert one.trace == other.trace
-    for name in ("maps", "logits", "masks"):
+    for name in ("maps", "logits", "masks", "noise"):
         ours, theirs = getattr(one, name), getattr(other, name)
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(value, theirs[key]) for key, value in ours.items())

@@ -20,6 +20,7 @@ from underfire.runs.summary import interval as summary_interval
 
 MEANS = [
     "joint_success",
+    "joint_success_own_limit",
     "success",
     "untargeted_success",
     "map_l1",
@@ -61,12 +62,20 @@ def check_interval(interval: dict[str, Any], values: list[float]) -> None:
     assert interval["high"] == pytest.approx(np.quantile(draws, 0.975), abs=tolerance)
 
 
+def check_joint(interval: dict[str, Any], values: list[float]) -> None:
+    """Mean and n exactly; the interval holds the one that takes the limit as fixed, since the limit moves, too."""
+    fixed = summary_interval(np.asarray(values))
+    assert (interval["mean"], interval["n"]) == (pytest.approx(np.mean(values)), len(values))
+    assert -1 <= interval["low"] <= fixed["low"] + 1e-9
+    assert fixed["high"] - 1e-9 <= interval["high"] <= 1
+
+
 def test_joint_success_comes_first(full: Written) -> None:
     text = (full.folder / "summary.json").read_text()
     assert next(iter(json.loads(text))) == "joint_success"
     for interpreter in ("cam", "grad"):
         rows = full.of("adv2", interpreter)
-        check_interval(full.summary["joint_success"][interpreter], [row["joint_success"] for row in rows])
+        check_joint(full.summary["joint_success"][interpreter], [row["joint_success"] for row in rows])
     for part in full.summary["interpreters"].values():
         assert all(next(iter(group)) == "joint_success" for group in part["attacks"].values())
 
@@ -79,7 +88,7 @@ def test_of_several_interpreters_all_maps_must_be_kept(full: Written, small: Wri
         for row in full.of(attack, "cam"):
             (other,) = [r for r in full.of(attack, "grad") if r["image_id"] == row["image_id"]]
             kept.append(row["joint_success"] and other["joint_success"])
-        check_interval(found, kept)
+        check_joint(found, kept)
     assert "joint_success_all" not in small.summary
 
 
@@ -96,7 +105,8 @@ def test_every_mean(full: Written, interpreter: str, attack: str) -> None:
     rows = full.of(attack, interpreter)
     group = full.summary["interpreters"][interpreter]["attacks"][attack]
     for column in MEANS:
-        check_interval(group[column], [row[column] for row in rows if row[column] is not None])
+        check = check_joint if column == "joint_success" else check_interval
+        check(group[column], [row[column] for row in rows if row[column] is not None])
     successes = [row for row in rows if row["success"]]
     check_interval(group["confidence_of_successes"], [row["confidence"] for row in successes])
     check_interval(group["map_l1_of_successes"], [row["map_l1"] for row in successes])
@@ -114,10 +124,44 @@ def test_the_comparison_with_the_control_is_paired(full: Written) -> None:
             differences = [
                 float(row[column]) - float(control[row["image_id"]][column]) for row in full.of("adv2", interpreter)
             ]
-            check_interval(found["paired_difference"][column], differences)
+            check = check_joint if column == "joint_success" else check_interval
+            check(found["paired_difference"][column], differences)
+        assert full.summary["joint_success_gap"][interpreter] == found["paired_difference"]["joint_success"]
     nearer = full.summary["interpreters"]["cam"]["against_prediction_only"]
     assert nearer["paired_difference"]["map_l1"]["high"] < 0  # the joint attack keeps maps, its control does not
     assert nearer["prediction_interpretation_gap"] > 0
+
+
+def test_the_limit_and_its_chance_from_the_files(full: Written) -> None:
+    """The noise of five draws, and all other images' maps, as a slow look at the files finds them."""
+    for name in ("cam", "grad"):
+        rows = full.of("noise", name)
+        ids = [row["image_id"] for row in rows]
+        noise = [[row["map_l1"], *full.noise[f"noise/{name}/{row['image_id']}"].tolist()] for row in rows]
+        maps = [full.maps[f"clean/{name}/{image_id}"].double() for image_id in ids]
+        others = sorted(float((a - b).abs().mean()) for i, a in enumerate(maps) for b in maps[:i])
+        total = torch.stack(maps).sum(0)
+        average = [float((one - (total - one) / (len(maps) - 1)).abs().mean()) for one in maps]
+        found = full.summary["joint_success_threshold"][name]
+        bounds = {"noise": np.quantile(noise, 0.95), "other": others[len(others) // 20], "average": min(average)}
+        assert found["noise_draws"] == len(noise[0]) == 5
+        for key, entry in {"noise": "by_noise", "other": "by_other_map", "average": "by_average_map"}.items():
+            assert found[entry] == pytest.approx(bounds[key])
+        assert found["map_l1_below"] == pytest.approx(min(bounds.values()))
+        assert bounds[found["set_by"]] == min(bounds.values())
+        assert found["interval"]["low"] <= found["map_l1_below"] <= found["interval"]["high"]
+        chance = full.summary["chance"][name]
+        assert chance["other_map"]["mean"] == pytest.approx(
+            np.mean([d < found["map_l1_below"] - 1e-12 for d in others])
+        )
+        assert chance["average_map"]["mean"] == 0
+        shown = full.of("adv2", name)
+        assert np.mean([row["chance_other_map"] for row in shown]) == pytest.approx(chance["other_map"]["mean"])
+        assert not any(row["chance_average_map"] for row in shown)
+        own = dict(zip(ids, np.minimum(np.max(noise, axis=1), found["by_average_map"]), strict=True))
+        for row in shown:
+            limit = min(own[row["image_id"]], found["by_other_map"])
+            assert row["joint_success_own_limit"] == (row["success"] and row["map_l1_target"] < limit)
 
 
 def test_the_images_are_counted(full: Written) -> None:
@@ -160,7 +204,7 @@ def test_readers_see_what_others_made(tmp_path: Path) -> None:
     ]
     assert two.summary["joint_success_all"]["adv2"]["mean"] == pytest.approx(sum(kept) / 5)
     record = json.loads((tmp_path / "plain" / "run.json").read_text())
-    for new in ("readers", "noise_eps"):
+    for new in ("readers", "noise_eps", "noise_draws"):
         del record["configuration"][new]  # a run of a version that had fewer settings
     (tmp_path / "plain" / "run.json").write_text(json.dumps(record))
     run_attack(small_config(**settings, interpreters=("grad",)), tmp_path / "plain", resume=True)

@@ -12,10 +12,11 @@ from torch import Tensor
 from underfire.arguments import check_at_least
 from underfire.attacks.arms import Asked, arms_of
 from underfire.attacks.benign import read_benign
-from underfire.attacks.experiment import NOISE_DRAWS, Experiment
+from underfire.attacks.experiment import Experiment
 from underfire.attacks.loaders import Images, images_and_labels
 from underfire.attacks.measure import Measure
 from underfire.attacks.measures import chosen_measures
+from underfire.attacks.noise import NOISE_DRAWS
 from underfire.attacks.progress import Progress
 from underfire.attacks.result import AttackResult
 from underfire.attacks.runnable import Runnable

@@ -156,6 +156,7 @@ def run_check(
     if parts is not None:
         where = f"features: {parts.features or 'none found'}; head: {parts.head or 'none found'}"
         lines.append(CheckLine("parts", "good", where, asdict(parts)))
+    lines += [CheckLine("sanity", "hint", text) for trial in trials if (text := trial.doubts)]
     return result(trials=trials)
 
 

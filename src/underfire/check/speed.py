@@ -12,6 +12,7 @@ from torch import Tensor
 
 from underfire.attacks import preset
 from underfire.attacks.benign import Benign
+from underfire.attacks.noise import NOISE_DRAWS
 from underfire.attacks.schedule import Stage
 from underfire.batching import padded_size
 from underfire.system import System, SystemView
@@ -19,8 +20,8 @@ from underfire.system import System, SystemView
 IMAGES = 100
 """The number of images that a run's time is estimated for."""
 
-READINGS = 5
-"""The honest maps of each image in a run: clean, with another seed, with noise, and after each of the two attacks."""
+READINGS = 4 + NOISE_DRAWS
+"""The honest maps of each image in a run: clean, with another seed, with each noise draw, and after two attacks."""
 
 COLD = 3.0
 """The first call is slower than others, and does not count, unless it takes more seconds than this."""

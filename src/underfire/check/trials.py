@@ -13,6 +13,7 @@ from underfire.attacks.batch_size import fitting_batch_size, step_bytes
 from underfire.attacks.benign import Benign, honest_logits, identities
 from underfire.attacks.probe import probe_views
 from underfire.check.network_parts import NetworkParts, find_parts
+from underfire.check.sanity import Sanity, look_at, shuffled_copy
 from underfire.check.speed import Speed, measure_speed
 from underfire.classifiers import Classifier, Prepared
 from underfire.errors import NoGradientError, UnderfireError, UnderfireWarning
@@ -34,6 +35,7 @@ class InterpreterTrial:
         problem: the reason if it does not work.
         module: the part of the network that has no second derivative, if that is the reason and it is known.
         speed: times, if it works.
+        sanity: the dependence of its maps on the class and the weights, if it works and is quick.
     """
 
     name: str
@@ -41,6 +43,18 @@ class InterpreterTrial:
     problem: str | None = None
     module: str | None = None
     speed: Speed | None = None
+    sanity: Sanity | None = None
+
+    @property
+    def doubts(self) -> str:
+        """A sentence that warns of maps that depend on no class, or on no weights; empty if there is no reason."""
+        doubts = [] if self.sanity is None else self.sanity.doubts
+        if not doubts:
+            return ""
+        return (
+            f"{self.name} maps hardly depend on {', nor on '.join(doubts)}: they say little about what the classifier "
+            "saw, and an attack that keeps them proves little"
+        )
 
 
 def try_interpreters(
@@ -76,11 +90,12 @@ def try_interpreters(
         ids = identities(images, None).to(images.device)
         benign = Benign(images, classes.to(images.device), ids, logits, {})
         trials: list[InterpreterTrial] = []
+        shuffled = shuffled_copy(classifier)
         for name in REGISTRY:
             if progress is not None:
                 progress(name)
             known = next((trial.speed for trial in trials if trial.speed), None)
-            trials.append(_try(classifier, prepared, name, benign, known, memory))
+            trials.append(_try(classifier, prepared, name, benign, known, memory, shuffled))
         return parts, trials
 
 
@@ -91,6 +106,7 @@ def _try(
     benign: Benign,
     known: Speed | None,
     memory: int | None,
+    shuffled: Classifier | None,
 ) -> InterpreterTrial:
     try:
         interpreter = create(name)
@@ -106,7 +122,8 @@ def _try(
         each = step_bytes(quick, benign.images.shape[1:], benign.images.device, joint=True)
         most = max(FEWEST, BYTES // each) if each else None
         speed = measure_speed(System(classifier, {name: interpreter}), view, benign, size, known, most)
-        return InterpreterTrial(name, True, speed=speed)
+        sanity = look_at(interpreter, classifier, shuffled, benign.images, benign.labels)
+        return InterpreterTrial(name, True, speed=speed, sanity=sanity)
     except NoGradientError as error:
         return InterpreterTrial(name, False, str(error), error.module)
     except UnderfireError as error:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from underfire.attacks.arms import Arm, Kind
-from underfire.attacks.experiment import NOISE_DRAWS
 from underfire.attacks.measure import Measure
+from underfire.attacks.noise import NOISE_DRAWS
 from underfire.runs.identity import described
 from underfire.system import System
 

@@ -52,17 +52,19 @@ def _results(files: Folder, comparisons: Sequence[Comparison]) -> dict[str, Any]
     """Summarise attacks on different interpreters."""
     found: dict[str, Any] = {
         "joint_success": {name: joint(part, "attack", [name]) for part in comparisons for name in part.interpreters},
-        "joint_success_gap": {
-            name: gap(part, [name]) for part in comparisons for name in part.interpreters if part.has("control")
-        },
-        "chance": {name: chance(part, name) for part in comparisons for name in part.interpreters},
     }
     for part in comparisons:
         if len(part.attacked) > 1:
             roles = [role for role in ("attack", "control") if part.has(role)]
             names = {role: files.cells[part.labels[role]].attack for role in roles}
             found["joint_success_all"] = {names[role]: joint(part, role, part.attacked) for role in roles}
+            if part.has("control"):
+                found["joint_success_all_gap"] = gap(part, part.attacked)
     return found | {
+        "joint_success_gap": {
+            name: gap(part, [name]) for part in comparisons for name in part.interpreters if part.has("control")
+        },
+        "chance": {name: chance(part, name) for part in comparisons for name in part.interpreters},
         "joint_success_threshold": {name: limit(part, name) for part in comparisons for name in part.interpreters},
         "interpreters": {
             name: {

@@ -60,8 +60,8 @@ class AttackSettings:
             advedge+, else ``uniform``.
         edge_threshold: the Sobel magnitude, in [0, 0.79), above which ``advedge+`` may change a pixel.
         edge_scope: edges act in ``all`` stages or in the ``warmup`` alone; the variant decides if None.
-        noise_eps: the size of the noise control of perturbations without a ball, in pixel units; as large as the
-            attack's own change if None.
+        noise_eps: the size of the noise control of perturbations without a ball, in pixel units; 0.031, the default of
+            ``eps``, if None.
         search: the number of rounds of a search for the weight of the objective against the perturbation's cost, for
             each image (the constant c of Carlini & Wagner 2017); 0 for none.
         early_stop: stop the attack on an image once it has succeeded and its map gets no nearer to its target. If None,
@@ -153,12 +153,12 @@ class AttackSettings:
         default="all; with --variant published, warmup",
     )
     noise_eps: float | str | None = setting(
-        "cw, stadv: size of the random noise that serves as a control.",
+        "cw, stadv: size of the random noise that sets how far a kept map may move.",
         "EPS",
         value=None,
         kind=float,
         parse=parse_noise_eps,
-        default="as large as the attack's own change, in root mean square",
+        default="0.031, as for pgd",
     )
     search: int = setting(
         "cw, stadv: rounds of a search, per image, for the best balance of success and small change; 0 for no search.",

@@ -1,0 +1,92 @@
+"""Sanity checks of interpreters: do maps depend on the class, and on the weights (Adebayo et al. 2018)?
+
+A map that depends on neither says nothing about the classifier. Such a map is easy to keep under attack, and an
+interpreter that shows it deserves no praise for that.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from underfire import metrics
+from underfire.classifiers import Classifier
+from underfire.errors import UnderfireError
+from underfire.interpreters import Interpreter
+
+SAME = 0.9
+"""Maps with a higher rank correlation than this count as the same."""
+
+IMAGES = 2
+"""The number of images whose maps are compared: more would take longer, and a map that never changes shows on two."""
+
+
+@dataclass(frozen=True)
+class Sanity:
+    """Mean rank correlations (Spearman) of an interpreter's maps with maps that should differ, in [-1, 1].
+
+    Args:
+        other_class: with the maps of the same images for another class.
+        other_weights: with the maps of a copy of the network whose weights are shuffled; None if it has no copy, or the
+            interpreter does not work with it.
+    """
+
+    other_class: float
+    other_weights: float | None = None
+
+    @property
+    def doubts(self) -> list[str]:
+        """Phrases that say on what the maps do not depend; empty if nothing is wrong."""
+        found = []
+        if self.other_class > SAME:
+            found.append(f"the class (rank correlation {self.other_class:.2f} with the map of another class)")
+        if self.other_weights is not None and self.other_weights > SAME:
+            found.append(f"the weights (rank correlation {self.other_weights:.2f} with shuffled weights)")
+        return found
+
+
+def shuffled_copy(classifier: Classifier, seed: int = 0) -> Classifier | None:
+    """Copy the classifier, and shuffle the values within each of its weights; None if it cannot be copied."""
+    try:
+        other = copy.deepcopy(classifier)
+    except Exception:  # a user's network may refuse in any way; the sanity check is left out then
+        return None
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for values in other.module.parameters():
+            order = torch.randperm(values.numel(), generator=generator).to(values.device)
+            values.copy_(values.flatten()[order].view_as(values))
+    return other
+
+
+def look_at(
+    interpreter: Interpreter, classifier: Classifier, other: Classifier | None, images: Tensor, classes: Tensor
+) -> Sanity | None:
+    """Compare the maps of a few images with maps for another class, and of another network.
+
+    Args:
+        other: a classifier with other weights; see ``shuffled_copy``.
+        images: N x C x H x W in [0, 1]; the first two are read.
+        classes: int64 N, the classes to explain.
+
+    Returns:
+        The correlations; None for an interpreter that is slow, because its maps would take as long as the whole check.
+    """
+    if interpreter.sketch() is not interpreter:
+        return None
+    images, classes = images[:IMAGES], classes[:IMAGES]
+    own = interpreter.maps(classifier, images, classes)
+    count = classifier.logits(images[:1]).shape[1]
+    by_class = _correlation(own, interpreter.maps(classifier, images, (classes + 1) % count))
+    try:
+        by_weights = None if other is None else _correlation(own, interpreter.maps(other, images, classes))
+    except (UnderfireError, RuntimeError):  # such as a masker that knows the weights it was trained for
+        by_weights = None
+    return Sanity(by_class, by_weights)
+
+
+def _correlation(one: Tensor, other: Tensor) -> float:
+    return float(metrics.map_spearman(one, other).double().mean())

@@ -1,0 +1,92 @@
+"""Interpreters whose maps depend on no class, or on no weights, are flagged and not praised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+import underfire as uf
+from tests.conftest import smooth_images, tiny_network
+from underfire.check import run_check, sanity, trials
+from underfire.interpreters import CAM, MASK, Grad, Interpreter, View
+from underfire.runs.inputs import InputSettings
+
+
+@dataclass(frozen=True)
+class Brightness(Interpreter):
+    """The image itself, whatever the classifier sees: neither the class nor the weights matter."""
+
+    name: ClassVar[str] = "brightness"
+    family: ClassVar[str] = "cam"
+
+    def read(self, classifier: uf.Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
+        return images.mean(1)
+
+    def view(self) -> View:
+        return CAM().view()
+
+
+@dataclass(frozen=True)
+class ClassBlind(CAM):
+    """CAM for class 0, whatever class is asked for."""
+
+    name: ClassVar[str] = "blind"
+
+    def read(self, classifier: uf.Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
+        return super().read(classifier, images, torch.zeros_like(classes), ids)
+
+
+def look(interpreter: Interpreter) -> sanity.Sanity | None:
+    classifier = uf.Classifier(tiny_network(), image_size=16)
+    before = {name: values.clone() for name, values in classifier.module.state_dict().items()}
+    other, images = sanity.shuffled_copy(classifier), smooth_images(2, seed=1)
+    assert other is not None
+    found = sanity.look_at(interpreter, classifier, other, images, torch.tensor([0, 1]))
+    assert all(torch.equal(before[name], values) for name, values in classifier.module.state_dict().items())
+    for name, values in other.module.named_parameters():
+        assert torch.equal(values.flatten().sort().values, before[name].flatten().sort().values), "the same values"
+    return found
+
+
+def test_maps_of_the_image_alone_are_flagged() -> None:
+    found = look(Brightness())
+    assert found is not None
+    assert (found.other_class, found.other_weights) == (pytest.approx(1), pytest.approx(1))
+    assert [doubt.split(" (")[0] for doubt in found.doubts] == ["the class", "the weights"]
+
+
+def test_maps_of_one_class_are_flagged_for_the_class() -> None:
+    found = look(ClassBlind())
+    assert found is not None
+    assert found.other_class == pytest.approx(1)
+    assert [doubt.split(" (")[0] for doubt in found.doubts] == ["the class"]
+
+
+@pytest.mark.parametrize("interpreter", [CAM(), Grad()])
+def test_honest_maps_are_not_flagged(interpreter: Interpreter) -> None:
+    classifier = uf.classifiers.load("digits-resnet")
+    images, classes = uf.data.open_data("digits:test").load((16, 16), 1, [0, 1]).images, torch.tensor([4, 9])
+    found = sanity.look_at(interpreter, classifier, sanity.shuffled_copy(classifier), images, classes)
+    assert found is not None
+    assert found.doubts == []
+    assert max(found.other_class, found.other_weights or 0) < 0.8
+
+
+def test_slow_interpreters_are_not_looked_at() -> None:
+    assert look(MASK()) is None
+
+
+def test_a_check_says_it_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "REGISTRY", {"cam": CAM, "brightness": Brightness})
+    monkeypatch.setattr(trials, "create", lambda name: {"cam": CAM, "brightness": Brightness}[name]())
+    found = run_check(InputSettings.create(data="digits:test", classifier="digits-resnet"), 8, torch.device("cpu"))
+    (line,) = [line for line in found.lines if line.topic == "sanity"]
+    assert line.state == "hint"
+    assert line.text.startswith("brightness maps hardly depend on the class (rank correlation 1.00 with the map of")
+    assert "nor on the weights" in line.text
+    assert found.verdict == "ready: 2 of 2 interpreters work; but see sanity"
+    assert found.to_dict()["interpreters"]["cam"]["sanity"]["other_class"] < 0.9
