@@ -16,7 +16,7 @@ from underfire.cli.attack import MODELS
 from underfire.cli.configuration import read_configuration, written
 from underfire.errors import InputError
 from underfire.runs import RunConfig
-from underfire.runs.settings import ExecutionSettings
+from underfire.runs.execution import ExecutionSettings
 from underfire.settings import create, settings_of, to_values
 
 WHERE = {"data": "digits:test", "classifier": "digits-resnet"}

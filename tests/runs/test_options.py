@@ -25,8 +25,8 @@ from underfire.cli import commands
 from underfire.cli.attack import MODELS
 from underfire.errors import DeprecatedWarning, InputError
 from underfire.runs import RunConfig
+from underfire.runs.execution import ExecutionSettings
 from underfire.runs.inputs import InputSettings
-from underfire.runs.settings import ExecutionSettings
 from underfire.settings import former_names, settings_of, to_values
 
 WHERE = {"data": "digits:test", "classifier": "digits-resnet"}

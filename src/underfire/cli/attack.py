@@ -12,8 +12,9 @@ import typer
 from underfire.cli.configuration import read_configuration, written
 from underfire.cli.options import USAGE_ERROR, Given, flag, option, takes
 from underfire.cli.screen import RunBars, bars, say
+from underfire.runs.execution import ExecutionSettings
 from underfire.runs.inputs import InputSettings
-from underfire.runs.settings import ExecutionSettings, RunAttackSettings, RunConfig, RunSettings
+from underfire.runs.settings import RunAttackSettings, RunConfig, RunSettings
 from underfire.settings import Problems, create, required, settings_of, to_values
 
 EXAMPLES = """[bold]Examples[/bold]

@@ -14,7 +14,6 @@ from underfire.attacks.perturbations import eps_text, parse_several_eps
 from underfire.attacks.targets import ClassRule
 from underfire.errors import InputError, unknown_name
 from underfire.interpreters import canonical
-from underfire.memory import parse_bytes
 from underfire.runs.inputs import InputSettings
 from underfire.settings import Problems, setting, settings_of, settle
 from underfire.user_files import split
@@ -29,11 +28,6 @@ NO_BASELINE = "none"
 def parse_interpreters(text: str) -> tuple[str, ...]:
     """Split names at commas. The name of a masker's folder (``rts:FOLDER``) may hold commas, and is not split."""
     return (text,) if text.startswith("rts:") else tuple(name.strip() for name in text.split(","))
-
-
-def parse_batch_size(text: str) -> str | None:
-    """Return None for ``auto``, and any other text as it is."""
-    return None if text == "auto" else text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,40 +245,6 @@ class RunConfig(RunSettings, InputSettings, RunAttackSettings):
         values = {name: getattr(self, name) for name in settings_of(AttackSettings)}
         values["target_class"] = rule if self.targeted else None
         return [Preset(**values | {"eps": eps}) for eps in self.eps or (None,)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExecutionSettings:
-    """Settings of a run that its results do not depend on. A run may be resumed with others.
-
-    Args:
-        out: the output folder.
-        batch_size: images at once; as many as suit the device and fit into its memory if None.
-        memory: the largest number of bytes that the process shall have on the device; what is free counts if None.
-        device: ``auto``, ``cpu``, ``cuda``, or ``cuda:1``.
-    """
-
-    out: str = setting("Folder for results, images and maps.", "FOLDER")
-    batch_size: int | None = setting(
-        "Images at once; does not change results on a CPU; on a GPU it changes their last bits.",
-        "N",
-        value=None,
-        kind=int,
-        least=1,
-        parse=parse_batch_size,
-        default="auto",
-        panel="The run",
-    )
-    memory: int | None = setting(
-        "The most memory that this process shall have on the device; limits --batch-size auto.",
-        "SIZE",
-        value=None,
-        kind=int,
-        parse=parse_bytes,
-        default="what is free",
-        panel="The run",
-    )
-    device: str = setting("Device: auto, cpu, cuda, cuda:1.", "NAME", value="auto", panel="The run")
 
 
 def parse_target(text: str, names: Sequence[str], classes: int) -> ClassRule:

@@ -1,0 +1,128 @@
+"""The display of a call's result: its table and pictures in a notebook, and its rows as a DataFrame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from underfire.attacks.judge import Judgement
+from underfire.attacks.measures import Values
+from underfire.data.saved import visible
+from underfire.drawing.notebook import Example, InNotebook, Shown, TableRow, caption, example, places
+from underfire.drawing.pictures import Pixels
+from underfire.errors import InputError
+from underfire.frames import pandas
+
+
+class Showing(InNotebook):
+    """What a result shows of itself. See ``AttackResult`` for the attributes."""
+
+    attack: str
+    images: Tensor
+    labels: Tensor
+    target: Tensor | None
+    adversarial: Tensor
+    success: Tensor
+    joint_success: dict[str, Tensor]
+    correct_before: Tensor
+    maps: dict[str, Tensor]
+    benign_maps: dict[str, Tensor]
+    target_maps: dict[str, Tensor]
+    map_limit: dict[str, Tensor]
+    values: Values
+    controls: dict[str, Judgement]
+    class_names: tuple[str, ...]
+
+    def to_pandas(self) -> Any:
+        """Return a pandas DataFrame: one row per attack or control, interpreter, and image.
+
+        Its columns are those of ``results.parquet`` that a call has: ``position`` (the image's place in the call),
+        ``label``, ``target``, ``attack``, ``interpreter``, ``correct_before``, every measure, and joint success.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        frame = pandas()
+        tables = []
+        for attack, values in self._measured().items():
+            for name in self.maps:
+                columns: dict[str, Any] = {
+                    "position": range(len(self.labels)),
+                    "label": self.labels,
+                    "target": self.target,
+                    "attack": attack,
+                    "interpreter": name,
+                    "correct_before": self.correct_before,
+                }
+                by_map = {key: value.get(name) if isinstance(value, dict) else value for key, value in values.items()}
+                columns |= {key: value for key, value in by_map.items() if value is not None}
+                columns["joint_success"] = self._joint(values, name)
+                numbers = {k: v.cpu().numpy() if isinstance(v, Tensor) else v for k, v in columns.items()}
+                tables.append(frame.DataFrame(numbers))
+        return frame.concat(tables, ignore_index=True)
+
+    def _measured(self) -> dict[str, Values]:
+        """Return the measures of the controls and of the attack, by name."""
+        return {**{name: judged.values for name, judged in self.controls.items()}, self.attack: self.values}
+
+    def _joint(self, values: Values, interpreter: str) -> Tensor:
+        """Decide joint success of the attack or of a control, bool N."""
+        near = _of(values, "map_l1_target", interpreter).double() < self.map_limit[interpreter].cpu()
+        return _of(values, "success", interpreter) & self.correct_before.cpu() & near
+
+    def _shown(self, count: int, interpreter: str | None) -> Shown:
+        name = next(iter(self.maps)) if interpreter is None else interpreter
+        if name not in self.maps:
+            raise InputError(f"interpreter is {name!r}; the result has {', '.join(self.maps)}.")
+        right = self.correct_before.cpu()
+        rows = []
+        for reader in self.maps:
+            for attack, values in self._measured().items():
+                success, distance = _of(values, "success", reader)[right], _of(values, "map_l1_target", reader)[right]
+                joint = self._joint(values, reader)[right]
+                if attack != "clean":
+                    rows.append(TableRow(attack, reader, success, distance, joint, attack == self.attack))
+        chosen = [self._example(place, name) for place in places(right.tolist(), count)]
+        known = _images(int(right.sum()))
+        remark = f"Means over {known} classified correctly before, with 95 % intervals."
+        return Shown(f"{self.attack}: {_images(len(right))}", rows, chosen, remark)
+
+    def _example(self, place: int, interpreter: str) -> Example:
+        clean, adversarial = _pixels(self.images[place]), _pixels(self.adversarial[place])
+        benign, wanted, found = (
+            maps[interpreter][place].float().cpu().numpy() for maps in (self.benign_maps, self.target_maps, self.maps)
+        )
+        maps = {"map before": (clean, benign)}
+        if not np.array_equal(benign, wanted):
+            maps["wanted map"] = (clean, wanted)
+        maps["map after"] = (adversarial, found)
+        target = "any other" if self.target is None else self._class_name(int(self.target[place]))
+        said = caption(
+            self._class_name(int(self.labels[place])),
+            target,
+            success=bool(self.success[place]),
+            joint=bool(self.joint_success[interpreter][place]),
+            keeps="wanted map" not in maps,
+        )
+        return example(said, clean, adversarial, maps)
+
+    def _class_name(self, number: int) -> str:
+        return self.class_names[number] if number < len(self.class_names) else f"class {number}"
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
+
+
+def _of(values: Values, measure: str, interpreter: str) -> Tensor:
+    """Return the N values of a measure, for one interpreter if it has values per map, on the CPU."""
+    found = values[measure]
+    return (found[interpreter] if isinstance(found, dict) else found).cpu()
+
+
+def _pixels(image: Tensor) -> Pixels:
+    """Return an image C x H x W in [0, 1] as uint8 H x W, or H x W x 3 of the first three channels."""
+    return visible((image.float() * 255).round().to("cpu", torch.uint8))
