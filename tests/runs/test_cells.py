@@ -53,6 +53,11 @@ def keys(tmp_path: Path) -> Keys:
     return find
 
 
+def length(attack: str) -> dict[str, Any]:
+    """Settings that make an attack short: ``auto`` has a budget instead of steps."""
+    return {"steps": None, "budget": 2} if KINDS[attack].auto else {}
+
+
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
     assert before.keys() == after.keys()
     return {label for label in before if before[label] != after[label]}
@@ -136,7 +141,7 @@ def test_a_key_holds_nothing_of_the_process(keys: Keys, monkeypatch: pytest.Monk
     monkeypatch.setattr("underfire.runs.cells.json.dumps", watched)
     for attack in KINDS:
         for target_map in ("benign", "class", "patch"):
-            keys(attack=attack, target_map=target_map)
+            keys(attack=attack, target_map=target_map, **length(attack))
     keys(interpreters=tuple(name for name in REGISTRY if name != "rts"))
     assert len(texts) > 50
     assert not any(" at 0x" in text or "object at" in text for text in texts)
@@ -241,8 +246,7 @@ def test_attacks_without_a_ball_share_the_noise(tmp_path: Path) -> None:
 @pytest.mark.parametrize("attack", [*KINDS])
 def test_no_two_attacks_share_a_name(tmp_path: Path, attack: str) -> None:
     """``pgd`` begins at a random image, wherever the name stands; what begins at the image is ``bim``."""
-    config = small_config(attack=attack)
-    run_attack(config, tmp_path)
+    run_attack(small_config(attack=attack, **length(attack)), tmp_path)
     written = Written(tmp_path)
     names = [row["attack"] for row in written.rows if row["cell"] not in ("clean", "noise")]
     assert set(names) == set(written.run["attacks"])

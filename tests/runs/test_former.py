@@ -143,7 +143,7 @@ def test_a_finished_run_resumes_to_its_summary(small: Written, tmp_path: Path) -
     before = content(folder)
     assert run_attack(small_config(), folder, resume=True) == json.loads((folder / "summary.json").read_text())
     assert content(folder) == before
-    with pytest.raises(StoreError, match=r"another run: eps was 0\.2, is 0\.1"):
+    with pytest.raises(StoreError, match=r"another run: eps was \[0\.2\], is \[0\.1\]"):
         run_attack(small_config(eps=0.1), folder, resume=True)
 
 

@@ -14,6 +14,7 @@ from benchmarks.grid_tables import Cell
 from tests.runs.conftest import small_config
 from tests.runs.runs import Command, Written
 from underfire import randomness
+from underfire.attacks.noise import NOISE_DRAWS
 from underfire.interpreters import MASK
 from underfire.reports.page import write_page
 from underfire.runs import run_attack
@@ -90,7 +91,7 @@ def test_every_honest_map_is_solved_for_once(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(mask, "solve", counted)
     run_attack(small_config(interpreters=("mask",), count=3, steps=(2, 2)), tmp_path / "run")
-    assert solved[0] == 4 + 5, "five of them under noise"
+    assert solved[0] == 4 + NOISE_DRAWS
 
 
 def test_what_takes_long_between_steps_is_said(tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ WORDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"eps": ["2/255, 4/255", "0.1"], "balance": True}, {"eps": (2 / 255, 4 / 255, 0.1), "balance": True}),
     ({"untargeted": True, "precision": "bf16"}, {"targeted": False, "precision": "bf16"}),
     ({"compile": True}, {"compile": True}),
+    ({"attack": "auto", "budget": 50, "steps": None}, {"attack": "auto", "budget": 50}),
     ({"early_stop": True, "noise_draws": 2}, {"early_stop": True, "noise_draws": 2}),
     ({"no_early_stop": True}, {"early_stop": False}),
     (
@@ -255,8 +256,8 @@ def test_each_has_no_readers() -> None:
 
 def test_a_class_may_be_called_as_a_rule() -> None:
     names = ["random", "cat"]
-    assert RunConfig.create(**WHERE).preset(names, 2).class_rule == attacks.RandomClass()
-    assert RunConfig.create(**WHERE, target_class="cat").preset(names, 2).class_rule == attacks.GivenClass(1)
+    assert RunConfig.create(**WHERE).presets(names, 2)[0].class_rule == attacks.RandomClass()
+    assert RunConfig.create(**WHERE, target_class="cat").presets(names, 2)[0].class_rule == attacks.GivenClass(1)
 
 
 @pytest.mark.parametrize("module", ["underfire", "underfire.cli"])

@@ -208,7 +208,7 @@ def test_a_killed_process(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"eps": 0.1}, "eps was 0.2, is 0.1"),
+        ({"eps": 0.1}, "eps was [0.2], is [0.1]"),
         ({"seed": 1}, "seed was 0, is 1"),
         ({"count": 3}, "count was 2, is 3"),
         ({"steps": (1, 2)}, "steps was"),

@@ -42,7 +42,7 @@ def test_every_attack_is_read_by_every_interpreter_on_every_image(full: Written)
     expected += Counter((i, "clean", r) for i in missed for r in INTERPRETERS)
     assert Counter((row["image_id"], row["attack"], row["interpreter"]) for row in full.rows) == expected
     assert " ".join(full.rows[0]) == (
-        "position image_id path image_file label target classifier attack cell perturbation shaping "
+        "position image_id path image_file label target classifier attack cell perturbation shaping eps "
         "attacked_interpreters interpreter correct_before joint_success joint_success_all "
         "joint_success_own_limit chance_other_map chance_average_map success untargeted_success confidence "
         "map_l1 map_l2 map_iou map_ssim map_spearman map_l1_target ssim linf l2 edge_energy steps forwards "

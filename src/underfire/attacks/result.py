@@ -187,7 +187,9 @@ class AttackResult(Showing):
         summary = self.summary()
         width = max(map(len, summary)) + 2
         for name, interval in summary.items():
-            lines.append(f"  {name:<{width}}{interval.mean:.3f}  [{interval.low:.3f}, {interval.high:.3f}]")
+            known = interval.mean is not None
+            said = f"{interval.mean:.3f}  [{interval.low:.3f}, {interval.high:.3f}]" if known else "unknown"
+            lines.append(f"  {name:<{width}}{said}")
         return "\n".join(lines)
 
 

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from underfire.attacks.intervals import JointIntervals, Outcome
 from underfire.attacks.judge import Judgement
+from underfire.attacks.limits import Limit, Numbers
 from underfire.attacks.measures import Values
 from underfire.data.saved import visible
 from underfire.drawing.notebook import Example, InNotebook, Shown, TableRow, caption, example, places
@@ -32,6 +34,7 @@ class Showing(InNotebook):
     benign_maps: dict[str, Tensor]
     target_maps: dict[str, Tensor]
     map_limit: dict[str, Tensor]
+    limits: dict[str, Limit]
     values: Values
     controls: dict[str, Judgement]
     class_names: tuple[str, ...]
@@ -78,11 +81,12 @@ class Showing(InNotebook):
         if name not in self.maps:
             raise InputError(f"interpreter is {name!r}; the result has {', '.join(self.maps)}.")
         right = self.correct_before.cpu()
-        rows = []
+        rows, intervals = [], JointIntervals(self.limits)
         for reader in self.maps:
             for attack, values in self._measured().items():
                 success, distance = _of(values, "success", reader)[right], _of(values, "map_l1_target", reader)[right]
-                joint = self._joint(values, reader)[right]
+                outcome = Outcome(_of(values, "success", reader).numpy(), {reader: _distances(values, reader)})
+                joint = intervals.joint(outcome)
                 if attack != "clean":
                     rows.append(TableRow(attack, reader, success, distance, joint, attack == self.attack))
         chosen = [self._example(place, name) for place in places(right.tolist(), count)]
@@ -121,6 +125,11 @@ def _of(values: Values, measure: str, interpreter: str) -> Tensor:
     """Return the N values of a measure, for one interpreter if it has values per map, on the CPU."""
     found = values[measure]
     return (found[interpreter] if isinstance(found, dict) else found).cpu()
+
+
+def _distances(values: Values, interpreter: str) -> Numbers:
+    numbers: Numbers = _of(values, "map_l1_target", interpreter).double().numpy()
+    return numbers
 
 
 def _pixels(image: Tensor) -> Pixels:

@@ -16,6 +16,7 @@ from underfire import metrics
 from underfire.arguments import check_at_least
 from underfire.drawing.pictures import Pixels, Values, colour, fitted, overlay
 from underfire.drawing.sheet import Band, Text, Unit, sheet
+from underfire.metrics import Interval
 from underfire.metrics.statistics import Values as PerImage
 from underfire.text import plain
 
@@ -41,7 +42,7 @@ class TableRow:
         interpreter: the name of the interpreter.
         success: one flag per image: the class was reached.
         distance: the distance of each map to the wanted map.
-        joint: one flag per image: joint success.
+        joint: the mean of joint success, with its interval.
         is_attack: True for the attack, whose row is bold.
     """
 
@@ -49,13 +50,13 @@ class TableRow:
     interpreter: str
     success: PerImage
     distance: PerImage
-    joint: PerImage
+    joint: Interval
     is_attack: bool = False
 
     @property
     def cells(self) -> tuple[str, ...]:
         """The texts of the row, in the order of ``HEADINGS``."""
-        numbers = (_interval(values) for values in (self.success, self.distance, self.joint))
+        numbers = map(_interval, (metrics.interval(self.success), metrics.interval(self.distance), self.joint))
         return (plain(self.attack), plain(self.interpreter), *numbers)
 
 
@@ -180,8 +181,7 @@ def _figure(title: str, pixels: Pixels) -> str:
     )
 
 
-def _interval(values: PerImage) -> str:
-    found = metrics.interval(values)
+def _interval(found: Interval) -> str:
     if found.mean is None:
         return "-"
     return f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]"

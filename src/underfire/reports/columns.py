@@ -19,7 +19,7 @@ CONFIDENCE = replace(
 
 ON_PAGE = (
     *("joint_success", "success", "map_l1", "map_l1_target", "map_iou", "map_ssim", "map_mass_inside"),
-    *("map_peak_inside", "map_spearman", "ssim", "l2", CONFIDENCE.name, "joint_success_own_limit"),
+    *("map_peak_inside", "map_spearman", "ssim", "l2", CONFIDENCE.name),
 )
 ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 """An arrow for the direction that is better for the attack."""

@@ -84,8 +84,9 @@ class FormerFolder(Folder):
         held = self.configuration
         chosen = held.get("noise_eps")
         without_ball = {held.get("attack"), held.get("perturbation")} & {"cw", "stadv"}
-        value: float | None = chosen if chosen is not None else None if without_ball else held.get("eps")
-        return value
+        eps = held.get("eps")
+        value: float | None = chosen if chosen is not None else None if without_ball else eps
+        return value[0] if isinstance(value, list) else value
 
     @property
     def images(self) -> dict[str, Any]:

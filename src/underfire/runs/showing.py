@@ -33,7 +33,7 @@ def _rows(part: Comparison) -> list[TableRow]:
             reader,
             np.asarray(part.column(role, reader, "success"), dtype=bool),
             part.distances(reader, role),
-            part.joint(role, reader),
+            part.intervals.joint(part.outcome(role, [reader])),
             is_attack=role == "attack",
         )
         for reader in part.interpreters
