@@ -119,9 +119,17 @@ def test_images_that_were_wrong_before_are_no_successes() -> None:
     assert summary["success"].mean == float(result.success[:2].float().mean())
     assert summary["success_over_all_images"].mean == float(result.success[:2].float().sum()) / 4
     assert "4 images, 2 of them" in repr(result)
-    noise = result.controls["noise"].map_l1["cam"]
-    assert float(result.map_limit["cam"][0]) == pytest.approx(float(noise[:2].quantile(0.95)))
+    limit, noise = result.limits["cam"], result.controls["noise"].map_l1["cam"]
+    assert limit.noise is not None
+    assert limit.noise.shape == (2, 5)
+    assert limit.noise[:, 0].tolist() == noise[:2].tolist(), "of the two correct images alone"
+    assert limit.by_noise == pytest.approx(float(np.quantile(limit.noise, 0.95)))
+    assert len(limit.chance.average) == 2
+    one = attack(uf.System(network, "cam"), IMAGES, mixed, noise_draws=1).limits["cam"]
+    assert one.by_noise == pytest.approx(float(noise[:2].double().quantile(0.95)))
     assert not torch.isclose(noise[:2].quantile(0.95), noise.quantile(0.95)), "the others would have moved it"
+    with pytest.raises(InputError, match="noise_draws is 0; expected at least 1"):
+        attack(uf.System(network, "cam"), IMAGES, mixed, noise_draws=0)
     with pytest.raises(InputError, match="none of the 4 images is classified correctly"):
         attack(uf.System(network, "cam"), IMAGES, (labels + 1) % 4)
 

@@ -136,7 +136,7 @@ def test_without_a_ball(system: uf.System) -> None:
     assert float(found.linf.max()) > 0
     attack = ForeignAttack("torchattacks:CW", eps=None)
     noise = attack.perturbation.noise(found.images, torch.arange(6), 0)
-    assert float((noise - found.images).abs().max()) <= attacks.EPS, "not of every pixel to 0 or 1"
+    assert float((noise - found.images).abs().max()) <= attacks.perturbations.EPS, "not of every pixel to 0 or 1"
     with pytest.raises(InputError, match="eps is 0"):
         ForeignAttack("torchattacks:PGD", eps=0.0)
 

@@ -152,6 +152,16 @@ def test_a_larger_change_does_not_loosen_the_limit(classifier: uf.Classifier, pe
     assert torch.equal(large.controls["noise"].images, noisy)
 
 
+def test_attacks_with_other_sizes_of_noise_have_noise_of_their_own(classifier: uf.Classifier) -> None:
+    system = uf.System(classifier, ["cam", "grad"])
+    one, other = (attacks.preset("adv2", eps=eps).build(system) for eps in (0.1, 0.2))
+    cam, grad = (attacks.Asked(each, (name,)) for each, name in ((one, "cam"), (other, "grad")))
+    labels = [arm.label for arm in attacks.arms_of(system, [cam, grad])]
+    assert labels == ["clean", "adv2-cam", "adv2-grad", "noise-adv2-cam", "noise-adv2-grad"]
+    same = attacks.Asked(one, ("grad",))
+    assert [arm.label for arm in attacks.arms_of(system, [cam, same])][-1] == "noise"
+
+
 def test_control_false_leaves_out_the_control_alone(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
     preset = attacks.preset("adv2", eps=EPS, steps=(2, 4))
     system = uf.System(classifier, "cam")

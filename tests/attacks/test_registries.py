@@ -167,7 +167,7 @@ def test_replacing_keeps_or_drops_the_radius(
     found = attacks.preset(**settings).replace(**changes)
     assert (found.eps, found.noise_eps) == (eps, noise_eps)
     assert getattr(found.made, "eps", None) == eps
-    assert getattr(found.made, "noise_eps", None) == noise_eps
+    assert found.made.noise_size == (noise_eps or eps or attacks.perturbations.EPS)
     for name in ("target_class", "target_map", "terms", "variant"):
         assert getattr(found, name) == getattr(attacks.preset(**settings), name)
 

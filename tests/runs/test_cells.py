@@ -224,16 +224,16 @@ def shorten_schedules(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(part, "rows", rows)
 
 
-def test_noise_as_large_as_each_attack_is_one_per_attack(tmp_path: Path) -> None:
-    """C&W has no ball: the noise beside it is as large as its own change."""
+def test_attacks_without_a_ball_share_the_noise(tmp_path: Path) -> None:
+    """Its size does not follow the attack's change, so that one noise control serves all attacks of a run."""
     config = small_config(interpreters=("cam", "grad"), each=True, perturbation="cw", steps=(2, 4))
     run_attack(config, tmp_path / "each")
     written = Written(tmp_path / "each")
-    assert list(written.keys) == ["clean", "cw", "adv2-cam", "adv2-grad", "noise-adv2-cam", "noise-adv2-grad"]
+    assert list(written.keys) == ["clean", "cw", "adv2-cam", "adv2-grad", "noise"]
     for name in ("cam", "grad"):
         alone = small_config(interpreters=(name,), perturbation="cw", steps=(2, 4))
         run_attack(alone, tmp_path / name)
-        assert written.pictures(f"noise-adv2-{name}") == Written(tmp_path / name).pictures("noise")
+        assert written.pictures("noise") == Written(tmp_path / name).pictures("noise")
         limits = (w["joint_success_threshold"][name] for w in (written.summary, Written(tmp_path / name).summary))
         assert next(limits) == next(limits)
 

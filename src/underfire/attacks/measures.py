@@ -217,6 +217,7 @@ TAKEN = frozenset(
         # attributes of judgements and results
         *("images", "adversarial", "labels", "logits", "explained", "maps", "benign_maps", "target_maps"),
         *("map_limit", "values", "controls", "best_step", "trace", "build", "to", "summary", "map_threshold"),
+        *("limits", "attacked", "prediction_only"),
         "noise_map_l1",
         # entries of summaries
         *("success_over_all_images", "confidence_of_successes", "map_l1_of_successes"),

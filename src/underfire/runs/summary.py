@@ -31,10 +31,6 @@ def summarise(files: Folder, comparisons: Sequence[Comparison]) -> dict[str, Any
     first = comparisons[0]
     found: dict[str, Any] = {
         "joint_success": {name: joint(part, "attack", [name]) for part in comparisons for name in part.interpreters},
-        "joint_success_gap": {
-            name: gap(part, [name]) for part in comparisons for name in part.interpreters if part.has("control")
-        },
-        "chance": {name: chance(part, name) for part in comparisons for name in part.interpreters},
     }
     for part in comparisons:
         if len(part.attacked) > 1:
@@ -43,6 +39,10 @@ def summarise(files: Folder, comparisons: Sequence[Comparison]) -> dict[str, Any
         if part.readers:
             found["readers"] = part.readers
     return found | {
+        "joint_success_gap": {
+            name: gap(part, [name]) for part in comparisons for name in part.interpreters if part.has("control")
+        },
+        "chance": {name: chance(part, name) for part in comparisons for name in part.interpreters},
         "format": FORMAT,
         "attack": first.attack,
         "control": first.control,
