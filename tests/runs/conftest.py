@@ -31,7 +31,7 @@ def full(tmp_path_factory: pytest.TempPathFactory, digits_table: Path) -> Writte
         classifier="digits-resnet",
         interpreters=("cam", "grad"),
         eps=0.2,
-        steps=(10, 90),
+        steps=(10, 30),
         seed=3,
     )
     folder = tmp_path_factory.mktemp("full")

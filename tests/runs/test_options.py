@@ -60,6 +60,7 @@ WORDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"interpreters": ("cam", "grad"), "readers": ("lrp", "gradcam")},
     ),
     ({"interpreter": "cam, grad", "each": True}, {"interpreters": ("cam", "grad"), "each": True}),
+    ({"untargeted": True, "precision": "bf16"}, {"targeted": False, "precision": "bf16"}),
     (
         {"attack": "advedge+", "edge_threshold": 0.3, "edge_scope": "warmup", "target_map": "patch"},
         {"attack": "advedge+", "edge_threshold": 0.3, "edge_scope": "warmup", "target_map": "patch"},
@@ -73,8 +74,7 @@ WORDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"baseline": "none", "eps": 16 / 255, "target_class": "least-likely"},
     ),
     ({"target_class": "OWN:rule"}, {"target_class": "OWN:rule"}),
-    ({"untargeted": True, "precision": "bf16"}, {"targeted": False, "precision": "bf16"}),
-    ({"early_stop": True}, {"early_stop": True}),
+    ({"early_stop": True, "noise_draws": 2}, {"early_stop": True, "noise_draws": 2}),
     ({"no_early_stop": True}, {"early_stop": False}),
     (
         {"shaping": "edge", "term": ["penalty=0.5", "OWN:Far=2"]},

@@ -15,7 +15,7 @@ import underfire as uf
 from tests.runs.conftest import small_config
 from tests.runs.runs import Command, Written, options, process, tables
 from underfire.reports.table import summary_table
-from underfire.reports.words import with_interval
+from underfire.reports.words import points, with_interval
 from underfire.runs import Run, run_attack
 
 
@@ -180,7 +180,11 @@ def test_of_several_maps_the_table_begins_with_all(full: Written, capsys: pytest
     shown = " ".join(capsys.readouterr().out.split())
     ours, control = (with_interval(full.summary["joint_success_all"][attack]) for attack in ("adv2", "bim"))
     line = f"Joint success: {ours} of 13 images got another class from adv2 and kept the maps of cam and grad at once"
-    assert shown.startswith(f"{line} (bim: {control}): few images")
+    gap = points(full.summary["joint_success_all_gap"])
+    assert shown.startswith(f"{line} (bim: {control}; difference {gap}): few images")
+    assert shown.count("another image's map") == shown.count("the average map") == 2
+    for name in ("cam", "grad"):
+        assert f"another image's map {full.summary['chance'][name]['other_map']['mean']:.3f}" in shown
 
 
 @pytest.mark.parametrize(("attack", "control"), [("adv2", "bim"), ("bim", "pgd"), ("pgd", None)])

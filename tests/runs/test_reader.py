@@ -189,10 +189,18 @@ class Opened:
         monkeypatch.setattr(pq.ParquetWriter, "write_table", written)
 
 
-def test_finishing_opens_no_maps_and_writes_shard_by_shard(large: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+def of_the_limit(large: Written) -> set[Path]:
+    """The files that the limit is made from: benign maps, and noise distances."""
+    folders = [large.folder / "cells" / large.keys[label] for label in ("clean", "noise")]
+    return {file for folder in folders for file in folder.glob("*.safetensors")}
+
+
+def test_finishing_opens_benign_maps_alone_and_writes_shard_by_shard(
+    large: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened = Opened(monkeypatch)
     assert write_results(Run(large.folder)) == large.summary
-    assert opened.files == []
+    assert set(opened.files) == of_the_limit(large), "and no maps of attacks"
     assert max(opened.rows) <= 20 * 3 + 20
     assert pq.ParquetFile(large.folder / "results.parquet").num_row_groups == large.run["shards"] == 15
     assert Written(large.folder).rows == large.rows
@@ -203,7 +211,9 @@ def test_maps_are_read_when_they_are_looked_at(large: Written, monkeypatch: pyte
     run.summary()
     (part,) = run.comparisons
     assert part.joint("attack", "cam").shape == (300,)
-    assert opened.files == []
+    assert set(opened.files) == of_the_limit(large)
+    assert len(run.files._open) <= cell_folder.OPEN
+    opened, run = Opened(monkeypatch), Run(large.folder)
     for image_id in run.image_ids:
         for label in ("clean", "pgd"):
             run.map(label, "cam", image_id)

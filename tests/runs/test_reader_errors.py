@@ -31,7 +31,9 @@ def test_unknown_names_are_refused(full: Written, tmp_path: Path) -> None:
                 read("adv2", "gradcam", last)
         with pytest.raises(InputError, match=r"cell is 'nosuch'"):
             run.rows(cell="nosuch")
-        with pytest.raises(InputError, match=r"measure is 'l3'; the run has success, .*, joint_success_all\."):
+        with pytest.raises(
+            InputError, match=r"measure is 'l3'; the run has success, .*, joint_success_all, .*, chance_average_map\."
+        ):
             run.column("adv2", "cam", "l3")
         with pytest.raises(InputError, match=r"column is 'l3'; the run has position, image_id, .*"):
             run.rows(["l2", "l3"])

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from underfire.arguments import check_at_least
 from underfire.attacks.benign import read_benign
-from underfire.attacks.experiment import NOISE_DRAWS, Asked, Experiment, arms_of
+from underfire.attacks.experiment import Asked, Experiment, arms_of
 from underfire.attacks.measure import Measure
 from underfire.attacks.measures import chosen_measures
+from underfire.attacks.noise import NOISE_DRAWS
 from underfire.attacks.progress import Progress
 from underfire.attacks.result import AttackResult
 from underfire.attacks.runnable import Runnable

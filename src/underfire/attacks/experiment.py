@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
-import torch
 from torch import Tensor
 
-from underfire import metrics
 from underfire.arguments import check_at_least
 from underfire.attacks.aim import Aim, merged
 from underfire.attacks.batch_size import fitting_batch_size
@@ -22,6 +20,7 @@ from underfire.attacks.benign import Benign
 from underfire.attacks.judge import Judgement, judge, judge_clean
 from underfire.attacks.measure import Measure
 from underfire.attacks.measures import chosen_measures
+from underfire.attacks.noise import NOISE_DRAWS, more_noise
 from underfire.attacks.outcome import Outcome
 from underfire.attacks.progress import Progress
 from underfire.attacks.runnable import Runnable
@@ -29,9 +28,6 @@ from underfire.errors import InputError
 from underfire.numerics import attacking
 from underfire.system import System, SystemView
 from underfire.user_parts import guarded
-
-NOISE_DRAWS = 5
-"""The default number of noise draws of each image: with one draw, its seed alone moves the limit by a quarter."""
 
 RESERVED = ("clean", "reseeded", "noise")
 """Labels of controls that are no attacks."""
@@ -253,7 +249,7 @@ class Experiment:
             part = system.only(arm.read_by)
             reading()
             judged = judge(part, benign, noisy(0), aim, measures, own=True, masks=masks)
-            return Finding(arm, aim, judged, more_noise=self._more_noise(part, benign, noisy))
+            return Finding(arm, aim, judged, more_noise=more_noise(part, benign, noisy, self.noise_draws))
         assert arm.attack is not None
         with attacking(self.view.prepared.precision, benign.images.device):
             outcome = arm.attack.run(
@@ -269,15 +265,6 @@ class Experiment:
         reading()
         judged = judge(part, benign, outcome.images, aim, measures, outcome=outcome, masks=masks)
         return Finding(arm, aim, judged, outcome)
-
-    def _more_noise(self, system: System, benign: Benign, noisy: Callable[[int], Tensor]) -> dict[str, Tensor]:
-        """Read the maps under all noise draws but the first. Returns their distances N x (draws - 1)."""
-        found: dict[str, list[Tensor]] = {name: [] for name in system.interpreters}
-        for draw in range(1, self.noise_draws):
-            maps = system.maps(noisy(draw), benign.labels, benign.ids)
-            for name, values in found.items():
-                values.append(metrics.map_l1(maps[name].cpu(), benign.maps[name].cpu()))
-        return {name: torch.stack(values, dim=1).double() for name, values in found.items() if values}
 
     def __call__(
         self, benign: Benign, progress: Progress | None = None, trace_every: int | None = None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from underfire.attacks import preset
 from underfire.attacks.benign import Benign
-from underfire.attacks.experiment import NOISE_DRAWS
+from underfire.attacks.noise import NOISE_DRAWS
 from underfire.attacks.schedule import Stage
 from underfire.batching import padded_size
 from underfire.system import System, SystemView

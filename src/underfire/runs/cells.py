@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from underfire.attacks.experiment import NOISE_DRAWS, Arm, Kind
+from underfire.attacks.experiment import Arm, Kind
 from underfire.attacks.measure import Measure
+from underfire.attacks.noise import NOISE_DRAWS
 from underfire.runs.identity import described
 from underfire.system import System
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from underfire.attacks import CLASS_RULES, AttackSettings, BenignMap, ForeignAttack, GivenClass, Preset, RandomClass
-from underfire.attacks.experiment import NOISE_DRAWS
 from underfire.attacks.measures import chosen_measures
+from underfire.attacks.noise import NOISE_DRAWS
 from underfire.attacks.targets import ClassRule
 from underfire.errors import InputError, unknown_name
 from underfire.interpreters import canonical

@@ -36,6 +36,8 @@ def summarise(files: Folder, comparisons: Sequence[Comparison]) -> dict[str, Any
         if len(part.attacked) > 1:
             roles = [role for role in ("attack", "control") if part.has(role)]
             found["joint_success_all"] = {part.names[role]: joint(part, role, part.attacked) for role in roles}
+            if part.has("control"):
+                found["joint_success_all_gap"] = gap(part, part.attacked)
         if part.readers:
             found["readers"] = part.readers
     return found | {
