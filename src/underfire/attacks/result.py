@@ -186,7 +186,7 @@ def _limit(name: str, benign: Benign, found: Mapping[str, Finding], aim: Aim) ->
         return reached_limit(to_target, correct, lambda rows: maps[list(rows)], lambda rows: wanted[list(rows)])
     noise = found["noise"]
     first = noise.judgement.map_l1[name].double().unsqueeze(1)
-    draws = [first, *(noise.more_noise[key] for key in [name] if key in noise.more_noise)]
+    draws = [first, noise.more_noise[name]] if name in noise.more_noise else [first]
     return kept_limit(_numbers(torch.cat(draws, dim=1)), correct, lambda rows: maps[list(rows)])
 
 

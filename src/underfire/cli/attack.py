@@ -59,7 +59,8 @@ def attack(
     Writes a page to look at, results.parquet, trace.parquet, summary.json, run.json, the judged images, and cells/ (one
     folder for each attack or control, with its maps) to the output folder. The controls are the clean images, random
     noise, the attack on the prediction alone, and, if an interpreter draws random numbers (mask, smoothgrad,
-    captum:Lime and the like), the clean images read with other random numbers.
+    captum:Lime and the like), the clean images read with other random numbers. A map counts as kept below a limit that
+    random noise sets, lowered until other images' maps seldom pass; the chance control shows how often they do.
     """
     values = ({} if config is None else read_configuration(config, MODELS)) | given
     if dump_config:
