@@ -72,8 +72,9 @@ def tables(found: list[Cell]) -> str:
 
 
 def _table(found: list[Cell], pointing: bool) -> str:
-    """A row per cell and reading: the controls, the prediction-only attack, and ADV2.
+    """A row per cell and reading: the controls, the prediction-only attack, ADV2, and the chance control.
 
+    The number of the chance control is the share of maps that pass the limit.
     ``reseeded`` is MASK's noise floor: how far another seed moves the clean images' maps. ``pointing``: also where maps
     point.
     """
@@ -90,10 +91,11 @@ def _lines(cell: Cell, pointing: bool) -> Iterator[tuple[object, ...]]:
         if not rows or (attack == "clean" and not pointing):
             continue
         ours, changed = attack in (cell.control, "adv2"), attack not in ("clean", "reseeded")
-        values = [
+        groups = cell.summary["interpreters"][cell.interpreter]["attacks"]
+        values = [shown(metrics.Interval(**groups[attack]["joint_success"])) if ours else ""]
+        values += [
             shown(metrics.interval([row[name] for row in rows])) if there else ""
             for name, there in (
-                ("joint_success", ours),
                 ("success", ours),
                 ("map_l1", attack != "clean"),
                 ("map_iou", attack != "clean"),
@@ -107,6 +109,10 @@ def _lines(cell: Cell, pointing: bool) -> Iterator[tuple[object, ...]]:
         steps, seconds = (sum(row[name] for row in rows) / len(rows) for name in ("steps", "seconds"))
         costs = (f"{steps:.0f}", f"{seconds:.1f}") if ours else ("", "")
         yield (explanation, network, len(rows), f"**{attack}**" if attack == "adv2" else attack, *values, *costs)
+    for what, share in cell.summary["chance"][cell.interpreter].items():
+        found = metrics.Interval(**share)
+        blanks = [""] * (8 if pointing else 6)
+        yield (explanation, network, found.n, f"{what.replace('_', ' ')} (chance)", shown(found), *blanks)
 
 
 def main() -> None:
