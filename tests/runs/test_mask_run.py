@@ -79,7 +79,7 @@ def test_explain_shows_the_maps_of_a_run(run: Written, command: Command, tmp_pat
 
 
 def test_every_honest_map_is_solved_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clean, other seed, noise and two attacks: what takes minutes on photos is not done a sixth time."""
+    """Clean, other seed, noise and two attacks: what takes minutes on photos is not done twice."""
     from underfire.interpreters import mask
 
     solved, solve = [0], mask.solve

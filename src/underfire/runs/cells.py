@@ -16,6 +16,9 @@ from underfire.system import System
 
 KEY_DIGITS = 16
 
+SETTLED_IN_KEYS = ("joint_success", "joint_success_all")
+"""Measures that are settled when results are read, and part of keys: keys of earlier versions hold them."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -89,7 +92,6 @@ def cells_of(
     for arm in arms:
         beside = None if arm.beside is None else asked[arm.beside]
         noise_size = None if beside is None else beside.perturbation.noise_size
-        noise = {} if beside is None else {"noise": noise_size, "noise_draws": noise_draws}
         depends = {
             **inputs,
             "kind": arm.kind,
@@ -97,9 +99,10 @@ def cells_of(
             "targets": list(arm.targets),
             "read_by": {name: identities[name] for name in arm.read_by},
             "aim": aim,
-            **noise,
+            "noise": described(None) if noise_size is None else noise_size,
+            **({} if beside is None else {"noise_draws": noise_draws}),
             "seed": seed,
-            "measures": [measure.name for measure in measures],
+            "measures": [each.name for each in measures if each.compute is not None or each.name in SETTLED_IN_KEYS],
         }
         digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
         found[arm.label] = Cell(
