@@ -157,7 +157,7 @@ def test_attacks_with_other_sizes_of_noise_have_noise_of_their_own(classifier: u
     one, other = (attacks.preset("adv2", eps=eps).build(system) for eps in (0.1, 0.2))
     cam, grad = (attacks.Asked(each, (name,)) for each, name in ((one, "cam"), (other, "grad")))
     labels = [arm.label for arm in attacks.arms_of(system, [cam, grad])]
-    assert labels == ["clean", "adv2-cam", "adv2-grad", "noise-adv2-cam", "noise-adv2-grad"]
+    assert labels == ["clean", "adv2-cam-eps0.1", "adv2-grad-eps0.2", "noise-eps0.1", "noise-eps0.2"]
     same = attacks.Asked(one, ("grad",))
     assert [arm.label for arm in attacks.arms_of(system, [cam, same])][-1] == "noise"
 
