@@ -164,6 +164,29 @@ def test_the_control_has_as_many_steps(classifier: uf.Classifier) -> None:
     assert attacks.preset("auto").build(system).steps == 200
 
 
+def test_a_budget_does_not_follow_to_another_attack() -> None:
+    """Regression: ``replace`` handed the default budget to an attack that has none."""
+    assert attacks.preset("auto").replace(attack="adv2").budget is None
+    assert attacks.preset("adv2").replace(attack="auto").budget == 200
+    assert attacks.preset("auto", budget=7).replace(eps=0.1).budget == 7
+
+
+@pytest.mark.parametrize("variant", ["paper", "published"])
+def test_the_control_has_the_same_edges(classifier: uf.Classifier, variant: str) -> None:
+    """Regression: with the published scope of edges, the control of ``auto`` had none."""
+    system = uf.System(classifier, uf.interpreters.CAM())
+    auto = attacks.preset("auto", eps=EPS, shaping="edge", variant=variant, budget=5)
+    for attack in (auto.build(system), auto.control().build(system)):
+        assert attack.shaping == attacks.Edge()
+        assert all(stage.shaped for stage in attack.stages)
+    assert attacks.PGD(EPS, random_start=False, evened=True).alone() == attacks.BIM(EPS, evened=True)
+
+
+def test_noise_draws_in_one_call(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
+    result = uf.attack(classifier, images, labels, "auto", eps=EPS, budget=2, noise_draws=1)
+    assert result.limits["cam"].draws == 1
+
+
 def test_evened_weights_have_the_mean_of_no_shaping() -> None:
     torch.manual_seed(0)
     weights = torch.rand(3, 1, 6, 6) * (torch.rand(3, 1, 6, 6) > 0.5)
@@ -189,6 +212,9 @@ def test_evened_weights_have_the_mean_of_no_shaping() -> None:
         ({"attack": "auto", "steps": (4, 5)}, r"steps is \(4, 5\), and auto chooses that by itself.*budget"),
         ({"attack": "auto", "perturbation": "cw", "search": 3}, "search is 3, and auto chooses"),
         ({"attack": "auto", "budget": 0}, "budget is 0; expected at least 1"),
+        ({"attack": "auto", "budget": "200"}, "budget is '200'; expected a whole number"),
+        ({"attack": "auto", "budget": 200.5}, "budget is 200.5; expected a whole number"),
+        ({"attack": "auto", "shaping": "edge", "edge_scope": "warmup"}, "edge_scope is warmup, and auto chooses"),
         ({"attack": "adv2", "budget": 100}, "budget is 100, and attack 'adv2' has steps instead"),
         ({"attack": "pgd", "budget": 100}, "only auto has a budget"),
     ],

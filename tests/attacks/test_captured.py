@@ -16,6 +16,7 @@ from tests.conftest import smooth_images
 from underfire.attacks import captured
 from underfire.attacks.loop import Loop
 from underfire.attacks.numbers import NumberTable, StepNumbers
+from underfire.attacks.pricing import Pricing
 from underfire.errors import UnderfireWarning
 from underfire.system import SystemView
 
@@ -218,8 +219,8 @@ def test_parts_of_the_users_own_are_eager(classifier: uf.Classifier, monkeypatch
     for interpreter in (OwnCAM(), OwnMap(), uf.interpreters.CAM()):
         view = uf.System(classifier, {"a": interpreter}).view()
         shipped = type(interpreter) is uf.interpreters.CAM
-        assert captured.may_be_recorded(stage, view, True, uf.attacks.PGD()) == shipped
-        assert captured.may_be_recorded(stage, view, False, uf.attacks.PGD())
+        assert captured.may_be_recorded(stage, view, True, [uf.attacks.PGD()]) == shipped
+        assert captured.may_be_recorded(stage, view, False, [uf.attacks.PGD()])
 
 
 def test_recording_can_be_turned_off(classifier: uf.Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,3 +276,16 @@ def test_the_gradient_of_a_flow_needs_no_operation_without_a_deterministic_form(
 def test_a_loop_has_no_step_of_its_own_for_recordings() -> None:
     """The recorded step is the eager one: there is one function that makes moves."""
     assert [name for name in vars(Loop) if "step" in name.lower()] == ["_step"]
+
+
+def test_pricings_of_the_users_own_are_not_recorded(classifier: uf.Classifier) -> None:
+    """Regression: a recording copied a price over the one that the user's pricing had kept from before."""
+
+    class OwnPricing(Pricing):
+        pass
+
+    system = uf.System(classifier, "cam")
+    auto = uf.attacks.preset("auto", eps=EPS, budget=captured.LEAST_STEPS).build(system)
+    view = system.view()
+    for attack, recorded in ((auto, True), (replace(auto, pricing=OwnPricing()), False)):
+        assert captured.may_be_recorded(attack.stages[0], view, True, attack.acting) is recorded

@@ -11,12 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from tests.runs.conftest import small_config
 from tests.runs.runs import Command, Written, assert_same_run, options, without_seconds
 from underfire.attacks.perturbations import eps_text, parse_eps
 from underfire.errors import InputError
 from underfire.reports.account import accounts_of, labels_of
+from underfire.reports.exports.maps import write_maps
 from underfire.reports.page import write_page
 from underfire.runs import Run, RunConfig, run_attack
 
@@ -160,3 +162,31 @@ def test_the_text_of_an_eps_is_its_own(eps: float) -> None:
 
 def test_texts_of_usual_eps() -> None:
     assert [eps_text(eps) for eps in (8 / 255, 0.031, 0.2, 1.0)] == ["8/255", "0.031", "0.2", "1.0"]
+
+
+def test_a_noise_that_does_not_follow_the_eps(tmp_path: Path) -> None:
+    """Regression: two radii with one size of noise shared a control, and the second was not found at the end."""
+    (tmp_path / "own.py").write_text(
+        "from dataclasses import dataclass\n"
+        "import underfire as uf\n"
+        "@dataclass(frozen=True)\n"
+        "class Own(uf.attacks.BIM):\n"
+        "    name = 'own'\n"
+        "    noise_size = 0.1\n"
+        "    def alone(self):\n"
+        "        return self\n"
+    )
+    config = small_config(perturbation=f"{tmp_path / 'own.py'}:Own", eps="8/255,0.2", count=2, steps=(1, 2))
+    run_attack(config, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    assert [part.labels["noise"] for part in run.comparisons] == ["noise-eps8of255", "noise-eps0.2"]
+    first, second = (run.column(part.labels["noise"], "cam", "map_l1") for part in run.comparisons)
+    assert list(first) == list(second)
+
+
+def test_maps_that_several_eps_want_are_exported_once(tmp_path: Path) -> None:
+    """Regression: the file held each wanted map twice under one name, and could not be read."""
+    run_attack(small_config(target_map="patch", eps="8/255,0.2", count=2, steps=(1, 2)), tmp_path / "run")
+    write_maps(Run(tmp_path / "run"), tmp_path / "maps.safetensors")
+    written = load_file(tmp_path / "maps.safetensors")
+    assert len([name for name in written if name.startswith("wanted/cam/")]) == 2

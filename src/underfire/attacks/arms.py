@@ -117,12 +117,12 @@ def _controls(system: System, asked: Sequence[Asked]) -> list[Arm]:
 
 
 def _noises(attacks: Sequence[Arm], every: tuple[str, ...]) -> list[Arm]:
-    """Make one arm for each size of noise."""
-    first: dict[float, Arm] = {}
+    """Make one arm for each size of noise and radius of the attacks; the size need not follow the radius."""
+    first: dict[tuple[float, float | None], Arm] = {}
     for arm in attacks:
         if arm.attack is not None:
-            first.setdefault(arm.attack.perturbation.noise_size, arm)
-    labels = _labels([("noise", every, size) for size in first])
+            first.setdefault((arm.attack.perturbation.noise_size, arm.eps), arm)
+    labels = _labels([("noise", every, size if eps is None else eps) for size, eps in first])
     return [
         Arm(label, "noise", every, beside=arm.label, eps=arm.eps)
         for arm, label in zip(first.values(), labels, strict=True)

@@ -11,7 +11,7 @@ outside of it: refreshes, traces, early stop, progress.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Protocol
@@ -85,7 +85,7 @@ def recorder_for(device: torch.device) -> Recorder | None:
     return CudaRecorder(device) if device.type == "cuda" else None
 
 
-def may_be_recorded(stage: Stage, view: SystemView, maps: bool, perturbation: object) -> bool:
+def may_be_recorded(stage: Stage, view: SystemView, maps: bool, parts: Sequence[object]) -> bool:
     """Return True if all steps of a stage are the same operations, so that one recording stands for all of them.
 
     Guards search for a step size, and drifting views are refreshed. Parts and views of the user's own may do anything
@@ -95,9 +95,9 @@ def may_be_recorded(stage: Stage, view: SystemView, maps: bool, perturbation: ob
         stage: the stage.
         view: the system.
         maps: True if the stage reads maps.
-        perturbation: the perturbation of the attack.
+        parts: the parts of the attack that act in every step.
     """
-    used = [perturbation, *(part for move in stage.moves for part in (move.rule, *(w.term for w in move.terms)))]
+    used = [*parts, *(part for move in stage.moves for part in (move.rule, *(w.term for w in move.terms)))]
     views = view.views.values() if maps else ()
     return (
         view.records_steps
@@ -123,7 +123,7 @@ def steps_of(
     carried: Carried,
     view: SystemView,
     maps: bool,
-    perturbation: object,
+    parts: Sequence[object],
     trace: Trace | None,
 ) -> Callable[[int], Seen | None]:
     """Return a function that makes a step of a stage, by its number in the stage.
@@ -135,11 +135,11 @@ def steps_of(
         carried: the state of the attack.
         view: the system.
         maps: True if the stage reads maps.
-        perturbation: the perturbation of the attack.
+        parts: the parts of the attack that act in every step.
         trace: the trace of the attack; None if there is none.
     """
     recorder = recorder_for(carried.images.device)
-    if recorder is not None and may_be_recorded(stage, view, maps, perturbation):
+    if recorder is not None and may_be_recorded(stage, view, maps, parts):
         return RecordedStep(partial(step, trace is not None), carried, stage, before, view, recorder)
 
     def eager(index: int) -> Seen | None:

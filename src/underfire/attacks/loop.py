@@ -118,7 +118,7 @@ class Loop:
         stop = attack.early_stop if last else None
         check = max(1, stage.steps // 50)
         step_of = partial(self._step, stage, last, maps)
-        make = steps_of(step_of, stage, self.step, run, self.view, maps, attack.perturbation, trace)
+        make = steps_of(step_of, stage, self.step, run, self.view, maps, attack.acting, trace)
         for step in range(stage.steps):
             if maps and (due := self.view.due(step)):
                 before = self._passes()

@@ -70,6 +70,11 @@ class Parts:
         return self.ranking or Ranking("map" if self.joint else "prediction")
 
     @property
+    def acting(self) -> tuple[object, ...]:
+        """The parts that act in every step, besides moves and their terms."""
+        return (self.perturbation, self.kept_by, *([self.pricing] if self.pricing else []))
+
+    @property
     def steps(self) -> int:
         """The number of steps of all stages."""
         return sum(stage.steps for stage in self.stages)

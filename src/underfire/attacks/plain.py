@@ -22,7 +22,7 @@ SETTINGS = (*(name for name in settings_of(AttackSettings) if name != "attack"),
 CLASSIFIERS = ("image_size", "resizing", "channels", "class_names", "features", "output")
 RUNNING = (
     *("count", "ids", "batch_size", "memory", "precision", "compile"),
-    *("progress", "trace_every", "control", "measures"),
+    *("progress", "trace_every", "control", "measures", "noise_draws"),
 )
 
 
@@ -55,8 +55,8 @@ def attack(
         seed: of all random numbers.
         settings: those of ``AttackSettings`` (``eps``, ``steps``, ``target_class``, ``target_map``, ``perturbation``,
             ...), and options of calling an attack (``count``, ``ids``, ``batch_size``, ``memory``, ``precision``,
-            ``compile``, ``progress``, ``trace_every``, ``measures``; ``control=False`` leaves out the prediction-only
-            attack beside it, and an attack as ``control`` takes its place).
+            ``compile``, ``progress``, ``trace_every``, ``measures``, ``noise_draws``; ``control=False`` leaves out the
+            prediction-only attack beside it, and an attack as ``control`` takes its place).
 
     Returns:
         The result; ``result.adversarial`` are the images.

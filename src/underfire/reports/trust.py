@@ -98,7 +98,7 @@ def _on_images(account: Account) -> list[Remark]:
 
 def _on_attack(account: Account) -> list[Remark]:
     steps, precision = account.setting("steps"), account.setting("precision", "float32")
-    kind = KINDS.get(account.setting("attack", ""))
+    kind = KINDS.get(str(account.setting("attack", "")).lower())
     if kind is not None and kind.auto:
         budget = account.setting("budget") or BUDGET
         remarks = [

@@ -89,7 +89,7 @@ class PGD(Perturbation):
 
     def alone(self) -> Perturbation:
         from_image = type(self) is PGD and not self.random_start  # a subclass may move in its own way
-        return BIM(self.eps, rounded=self.rounded) if from_image else self
+        return BIM(self.eps, rounded=self.rounded, evened=self.evened) if from_image else self
 
     @property
     def name_alone(self) -> str:

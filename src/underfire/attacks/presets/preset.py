@@ -118,9 +118,12 @@ class Preset(AttackSettings):
                 )
             return
         budget = BUDGET if self.budget is None else self.budget
+        if isinstance(budget, bool) or not isinstance(budget, Integral):
+            raise InputError(f"budget is {budget!r}; expected a whole number of steps, such as 200.")
         check_at_least("budget", budget, 1, " step")
         self._set(budget=budget)
-        for name, value, none in (("steps", self.steps, None), ("search", self.search, 0)):
+        chosen = (("steps", self.steps, None), ("search", self.search, 0), ("edge_scope", self.edge_scope, None))
+        for name, value, none in chosen:
             if value != none:
                 raise InputError(f"{name} is {value}, and auto chooses that by itself: give it a budget, such as 200.")
 
@@ -266,6 +269,7 @@ class Preset(AttackSettings):
             shaping=self.effective_shaping,
             early_stop=None,
             budget=None,
+            edge_scope="all" if self.kind.auto and not isinstance(self.effective_shaping, Uniform) else self.edge_scope,
             steps=(0, self.budget) if self.kind.auto else self.steps,
             terms=(),
         )
@@ -273,6 +277,8 @@ class Preset(AttackSettings):
     def replace(self, **changes: Any) -> Preset:
         """Return the preset with some settings changed. The radius stays if the new perturbation has one."""
         values = {name: getattr(self, name) for name in settings_of(AttackSettings)} | changes
+        if "attack" in changes and "budget" not in changes:
+            values["budget"] = None
         if {"perturbation", "attack"} & changes.keys():
             bare = Preset(**{**values, "eps": changes.get("eps"), "noise_eps": changes.get("noise_eps")})
             brings = isinstance(values["perturbation"], Perturbation)

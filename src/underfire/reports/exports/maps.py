@@ -67,13 +67,15 @@ class _Group:
 
 def _groups(run: Run) -> Iterator[_Group]:
     first = run.image_ids[0]
+    yielded: set[str] = set()  # attacks of several eps want the same maps
     for label, cell in run.cells.items():
         clean = cell.kind == "clean"
         ids = list(dict.fromkeys(run.rows(["image_id"], label)["image_id"].to_pylist())) if clean else run.image_ids
         for name in cell.read_by:
             yield _Group(f"{label}/{name}", label, name, ids, run.map(label, name, first).shape)
             wanted = run.wanted(label, name, first) if cell.kind == "attack" and not cell.keeps_benign else None
-            if wanted is not None:
+            if wanted is not None and name not in yielded:
+                yielded.add(name)
                 yield _Group(f"wanted/{name}", label, name, ids, wanted.shape, wanted=True)
 
 
