@@ -124,7 +124,7 @@ def test_latex_has_the_summary_and_cautions(tmp_path: Path) -> None:
             *({"joint_success": share} for share in account.chance(name).values()),
         )
     ]
-    assert sum("another image's map &" in row for row in rows) == sum("the average map &" in row for row in rows) == 2
+    assert sum("other map &" in row for row in rows) == sum("average map &" in row for row in rows) == 2
     for row, group in zip(rows, asked, strict=True):
         known = [group[measure.name] for measure in columns if measure.name in group]
         expected = [tuple(f"{value[key]:.3f}" for key in ("mean", "low", "high")) for value in known]

@@ -58,7 +58,7 @@ def summary_columns(accounts: Sequence[Account]) -> list[Measure]:
     return [MEASURES[name] for name in ("joint_success", "success", distance, where, "ssim")]
 
 
-CHANCE = {"other_map": "another image's map", "average_map": "the average map"}
+CHANCE = {"other_map": "other map", "average_map": "average map"}
 """The rows of the chance control in tables: maps that have nothing to do with the image, read against its limit."""
 
 
