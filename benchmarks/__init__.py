@@ -118,9 +118,9 @@ def load_subject(
 
     Args:
         batch: images at once; by default 128 of 32 x 32 and 8 of 224 x 224 pixels.
-        data: where images come from, as for ``underfire attack``; smooth random ones where None.
+        data: where images come from, as for ``underfire attack``; smooth random ones if None.
         device: where classifier and images are put.
-        side: height and width of the images; those that the classifier is for where None.
+        side: height and width of the images; those that the classifier is for if None.
     """
     classifier, about = _cifar() if name == "cifar" else _resnet50()
     classifier.to(device)

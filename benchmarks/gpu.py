@@ -1,4 +1,4 @@
-"""What issue 16 asks of a GPU, on one CUDA device, in under 8 minutes: one table, and one JSON file.
+"""Measure speed and memory on one CUDA device in under 8 minutes: one table, and one JSON file.
 
     python -m benchmarks.gpu [--quick] [--rows a,d-foolbox] [--out runs/gpu] [--again]
     python -m benchmarks.gpu --device cpu --tiny        # does every row still run? The numbers mean nothing

@@ -25,7 +25,7 @@ class FakeStream:
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was called; ``torch.cuda`` is an imitation, whose failing recordings leave their stream in force."""
+    """The calls made; ``torch.cuda`` is an imitation, whose failing recordings leave their stream in force."""
     log: list[str] = []
     present, beside = FakeStream("present", log), FakeStream("beside", log)
 

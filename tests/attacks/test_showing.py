@@ -1,4 +1,4 @@
-"""What a result shows in a notebook."""
+"""The display of a result in a notebook."""
 
 from __future__ import annotations
 

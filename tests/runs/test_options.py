@@ -254,12 +254,6 @@ def test_each_has_no_readers() -> None:
         RunConfig.create(**WHERE, each=True, readers=("lrp",))
 
 
-def test_a_class_may_be_called_as_a_rule() -> None:
-    names = ["random", "cat"]
-    assert RunConfig.create(**WHERE).presets(names, 2)[0].class_rule == attacks.RandomClass()
-    assert RunConfig.create(**WHERE, target_class="cat").presets(names, 2)[0].class_rule == attacks.GivenClass(1)
-
-
 @pytest.mark.parametrize("module", ["underfire", "underfire.cli"])
 def test_it_runs_as_a_module(module: str) -> None:
     def ran(*words: str) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,7 @@ import pytest
 import underfire as uf
 from tests.runs.runs import Command
 from underfire import campaigns
-from underfire.attacks import AttackSettings, Preset
+from underfire.attacks import AttackSettings, GivenClass, Preset, RandomClass
 from underfire.attacks.perturbations import parse_eps
 from underfire.attacks.plain import SETTINGS
 from underfire.errors import DeprecatedWarning, InputError
@@ -121,3 +121,10 @@ def test_former_settings_of_presets_warn() -> None:
     with pytest.warns(DeprecatedWarning, match="neighbours"):
         made = uf.attacks.preset("stadv", neighbours="diagonal")
     assert made.made_perturbation == uf.attacks.StAdv(neighbours="diagonal")
+
+
+def test_a_class_may_be_called_as_a_rule() -> None:
+    where: dict[str, Any] = {"data": "digits:test", "classifier": "digits-resnet"}
+    names = ["random", "cat"]
+    assert RunConfig.create(**where).presets(names, 2)[0].class_rule == RandomClass()
+    assert RunConfig.create(**where, target_class="cat").presets(names, 2)[0].class_rule == GivenClass(1)

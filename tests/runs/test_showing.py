@@ -1,4 +1,4 @@
-"""What a run shows in a notebook."""
+"""The display of a run in a notebook."""
 
 from __future__ import annotations
 

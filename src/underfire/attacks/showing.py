@@ -20,7 +20,7 @@ from underfire.frames import pandas
 
 
 class Showing(InNotebook):
-    """What a result shows of itself. See ``AttackResult`` for the attributes."""
+    """The table, pictures and rows of a result. See ``AttackResult`` for the attributes."""
 
     attack: str
     images: Tensor

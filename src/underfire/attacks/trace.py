@@ -15,7 +15,7 @@ from underfire.attacks.terms.base import Point
 
 @dataclass(frozen=True)
 class Seen:
-    """What one step of an attack computed, as far as a trace records it; without graphs.
+    """The values of one step of an attack that a trace records, without graphs.
 
     Args:
         values: N for each term of the move.
