@@ -4,16 +4,19 @@
     python -m benchmarks.auto --print
 
 Attacks the same images by ``auto`` with 200 steps, by ADV2 with 200 (``--steps 40,160``), and by ADV2 with all its
-published steps. The rows of each finished run go to ``docs/results/auto/``, so that the script may be stopped and
-started at any time, on any machine. The tables are made of these files alone.
+published steps, and ``auto`` on some cells with other budgets. The rows of each finished run go to
+``docs/results/auto/``, with the limit of a kept map (``NAME-limit.json``) and the course of the attack
+(``NAME-KIND-course.csv``), so that the script may be stopped and started at any time, on any machine. The tables are
+made of these files alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,94 +24,87 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from benchmarks.grid_tables import NAMES, markdown, shown
-from underfire import metrics
+from benchmarks import auto_tables
+from benchmarks.auto_tables import COLUMNS, ROWS, limit_of, read
 from underfire.runs import RunConfig, run_attack
 
-ROWS = Path(__file__).parent.parent / "docs/results/auto"
-COLUMNS = ("attack", "success", "confidence", "map_l1", "map_iou", "ssim", "steps", "seconds")
 ATTACKS: dict[str, dict[str, Any]] = {
     "auto": {"attack": "auto", "budget": 200},
-    "short": {"attack": "adv2", "steps": (40, 160), "baseline": "none"},
     "full": {"attack": "adv2", "baseline": "none"},
+    "short": {"attack": "adv2", "steps": (40, 160), "baseline": "none"},
+    "auto-50": {"attack": "auto", "budget": 50, "baseline": "none"},
+    "auto-100": {"attack": "auto", "budget": 100, "baseline": "none"},
+    "auto-1000": {"attack": "auto", "budget": 1000, "baseline": "none"},
+    "advedge": {"attack": "auto", "shaping": "edge", "budget": 200, "baseline": "none"},
+    "advedge+": {"attack": "auto", "shaping": "edge-mask", "budget": 200, "baseline": "none"},
 }
 """The prediction-only attack is the control of ``auto``."""
+EVERYWHERE, MORE = ("auto", "full"), ("short", "auto-50", "auto-100", "auto-1000", "advedge", "advedge+")
+"""What every cell has, and what the cells ``DETAILED`` have as well."""
+DETAILED = ("resnet20-cam-4", "resnet20-cam-8", "resnet20-grad-4")
 COUNTS = {"cam": 32, "grad": 32, "gradcam": 32, "rts": 32, "lrp": 16, "smoothgrad": 8, "mask": 8}
+"""Images on the ResNet; the DenseNet, several times as slow, has half as many."""
 
 
-def cells() -> Iterator[tuple[str, str, int]]:
-    """Yield networks, interpreters and radii, what is quick first."""
-    for quick in (True, False):
-        for network in ("resnet20", "densenet"):
-            for interpreter, count in COUNTS.items():
-                for eps in (4, 8) if quick is (count == 32) else ():
-                    yield network, interpreter, eps
+def plan() -> Iterator[tuple[str, int, str]]:
+    """Yield the names of cells, their numbers of images, and the kinds of attack, what is wanted first first."""
+    quick = [name for name, count in COUNTS.items() if count == 32]
+    slow = [name for name, count in COUNTS.items() if count != 32]
+    for network, interpreters in (("resnet20", quick), ("resnet20", slow), ("densenet", quick), ("densenet", slow)):
+        for interpreter in interpreters:
+            for eps in (4, 8):
+                name = f"{network}-{interpreter}-{eps}"
+                for kind in EVERYWHERE:
+                    yield name, COUNTS[interpreter] // (1 if network == "resnet20" else 2), kind
+        for name in DETAILED if network == "resnet20" and interpreters is quick else ():
+            for kind in MORE:
+                yield name, 32, kind
 
 
 def attack(name: str, settings: dict[str, Any], kind: str, out: Path) -> None:
-    """Make one run, and write its rows."""
+    """Make one run, and write its rows, its course, and if it is the first of its cell the limit of a kept map."""
     folder = out / f"{name}-{kind}"
     run_attack(RunConfig.create(**settings | ATTACKS[kind]), folder, resume=folder.exists())
     found = pq.read_table(folder / "results.parquet").to_pylist()
     wanted = [row for row in found if row["correct_before"] and row["attack"] != "clean"]
     ROWS.mkdir(parents=True, exist_ok=True)
-    with (ROWS / f"{name}-{kind}.csv").open("w", newline="") as file:
+    if kind == "auto":
+        summary = json.loads((folder / "summary.json").read_text())
+        limit = {key: next(iter(summary[key].values())) for key in ("joint_success_threshold", "chance")}
+        (ROWS / f"{name}-limit.json").write_text(json.dumps(limit, indent=1) + "\n")
+    write(ROWS / f"{name}-{kind}-course.csv", ("step", "success", "map_l1", "joint"), course(name, folder))
+    write(
+        ROWS / f"{name}-{kind}.csv",
+        ("image", *COLUMNS),
+        ([row["image_id"], *(row[column] for column in COLUMNS)] for row in wanted),
+    )
+
+
+def write(path: Path, head: tuple[str, ...], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table, with five digits."""
+    with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("image", *COLUMNS))
-        for row in wanted:
-            values = (row[column] for column in COLUMNS)
-            writer.writerow((row["image_id"], *(f"{v:.5g}" if isinstance(v, float) else v for v in values)))
+        writer.writerow(head)
+        writer.writerows([f"{v:.5g}" if isinstance(v, float) else v for v in row] for row in rows)
 
 
-def read(name: str, kind: str) -> dict[str, dict[str, dict[str, float]]]:
-    """Read the rows of a run, by attack or control and by image; empty if it has not been made."""
-    path = ROWS / f"{name}-{kind}.csv"
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    if path.exists():
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                image = {c: {"True": 1.0, "False": 0.0, "": np.nan}.get(row[c], row[c]) for c in COLUMNS[1:]}
-                found.setdefault(row["attack"], {})[row["image"]] = {c: float(v) for c, v in image.items()}
-    return found
-
-
-SAID = {"bim": "prediction alone, 200", "auto": "**auto**, 200", "short": "ADV2, 200", "full": "ADV2, all steps"}
-
-
-def tables() -> str:
-    """Lay out all finished cells."""
-
-    def lines() -> Iterator[tuple[object, ...]]:
-        for network, interpreter, eps in cells():
-            name = f"{network}-{interpreter}-{eps}"
-            auto = read(name, "auto")
-            if not auto:
-                continue
-            limit = np.percentile([row["map_l1"] for row in auto["noise"].values()], 95)
-            runs = {"bim": auto["bim"], "auto": auto["auto"]}
-            runs |= {kind: found["adv2"] for kind in ("short", "full") if (found := read(name, kind))}
-            for kind, rows in runs.items():
-                joint = [row["success"] == 1 and row["map_l1"] < limit for row in rows.values()]
-                less = ""
-                if kind in ("short", "full"):
-                    pairs = [[side[image]["map_l1"] for image in rows] for side in (auto["auto"], rows)]
-                    less = shown(metrics.paired_difference(*pairs), sign="+")
-                yield (
-                    network,
-                    NAMES.get(interpreter, {"smoothgrad": "SmoothGrad", "lrp": "LRP"}.get(interpreter)),
-                    f"{eps}/255",
-                    SAID[kind],
-                    len(rows),
-                    f"{np.mean([row['steps'] for row in rows.values()]):.0f}",
-                    shown(metrics.interval([row["success"] == 1 for row in rows.values()])),
-                    shown(metrics.interval([row["map_l1"] for row in rows.values()])),
-                    less,
-                    shown(metrics.interval(joint)),
-                    f"{np.mean([row['confidence'] for row in rows.values()]):.2f}",
-                )
-
-    head = ("network", "map", "eps", "attack", "n", "steps", "success", "map L1", "auto's map L1 less this")
-    return markdown((*head, "joint success", "confidence"), lines())
+def course(name: str, folder: Path) -> Iterator[tuple[int, float, float, float]]:
+    """Read the trace of a run: shares of success and of joint success so far, and the best map L1 of successes."""
+    limit = limit_of(name)
+    rows: dict[int, list[tuple[str, bool, float]]] = {}
+    for row in pq.read_table(folder / "trace.parquet").to_pylist():
+        if row["attack"] in ("auto", "adv2", "advedge", "advedge+"):
+            rows.setdefault(row["step"], []).append((row["image_id"], row["success"] == 1, row["map_l1"]))
+    best: dict[str, float] = {}
+    count = len({image for found in rows.values() for image, _, _ in found})
+    for step, found in sorted(rows.items()):
+        for image, success, distance in found:
+            if success:
+                read = np.inf if distance is None or np.isnan(distance) else distance
+                best[image] = min(best.get(image, np.inf), read)
+        known = [value for value in best.values() if np.isfinite(value)]
+        kept = sum(value < limit for value in known)
+        yield step, len(best) / count, float(np.mean(known)) if known else np.nan, kept / count
 
 
 def main() -> None:
@@ -123,25 +119,22 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     started = time.monotonic()
-    for network, interpreter, eps in () if arguments.show else cells():
-        name = f"{network}-{interpreter}-{eps}"
-        if not name.startswith(tuple(arguments.only)):
+    for name, count, kind in () if arguments.show else plan():
+        if not f"{name}-{kind}".startswith(tuple(arguments.only)) or read(name, kind):
             continue
+        if time.monotonic() - started > 60 * arguments.minutes:
+            break
+        network, interpreter, eps = name.split("-")
         settings = {
             "data": arguments.data,
             "classifier": f"cifar10-{network}",
             "interpreters": (interpreter,),
             "eps": f"{eps}/255",
-            "count": COUNTS[interpreter],
+            "count": count,
         }
-        for kind in ATTACKS:
-            if read(name, kind):
-                continue
-            if time.monotonic() - started > 60 * arguments.minutes:
-                return
-            attack(name, settings, kind, arguments.out)
-            print(name, kind, f"{(time.monotonic() - started) / 60:.1f} minutes", flush=True)
-    print(tables())
+        attack(name, settings, kind, arguments.out)
+        print(name, kind, f"{(time.monotonic() - started) / 60:.1f} minutes", flush=True)
+    print(auto_tables.tables())
 
 
 if __name__ == "__main__":
