@@ -35,13 +35,14 @@ ATTACKS: dict[str, dict[str, Any]] = {
     "auto-50": {"attack": "auto", "budget": 50, "baseline": "none"},
     "auto-100": {"attack": "auto", "budget": 100, "baseline": "none"},
     "auto-1000": {"attack": "auto", "budget": 1000, "baseline": "none"},
+    "auto-10000": {"attack": "auto", "budget": 10000, "baseline": "none"},
     "advedge": {"attack": "auto", "shaping": "edge", "budget": 200, "baseline": "none"},
     "advedge+": {"attack": "auto", "shaping": "edge-mask", "budget": 200, "baseline": "none"},
 }
 """The prediction-only attack is the control of ``auto``."""
-EVERYWHERE, MORE = ("auto", "full"), ("short", "auto-50", "auto-100", "auto-1000", "advedge", "advedge+")
+EVERYWHERE, MORE = ("auto", "full"), ("short", "auto-50", "auto-100", "auto-1000", "auto-10000", "advedge", "advedge+")
 """What every cell has, and what the cells ``DETAILED`` have as well."""
-DETAILED = ("resnet20-cam-4", "resnet20-cam-8", "resnet20-grad-4")
+DETAILED = ("resnet20-cam-4", "resnet20-cam-8", "resnet20-grad-4", "resnet20-grad-8")
 COUNTS = {"cam": 32, "grad": 32, "gradcam": 32, "rts": 32, "lrp": 16, "smoothgrad": 8, "mask": 8}
 """Images on the ResNet; the DenseNet, several times as slow, has half as many."""
 

@@ -23,6 +23,7 @@ SAID = {
     "auto-50": "auto, 50",
     "auto-100": "auto, 100",
     "auto-1000": "auto, 1,000",
+    "auto-10000": "auto, 10,000",
     "advedge": "AdvEdge by auto, 200",
     "advedge+": "AdvEdge+ by auto, 200",
 }
@@ -120,7 +121,7 @@ def budgets() -> str:
 
     def lines() -> Iterator[tuple[object, ...]]:
         for name in names():
-            for kind in ("auto-50", "auto-100", "auto", "auto-1000", "short", "full"):
+            for kind in ("auto-50", "auto-100", "auto", "auto-1000", "auto-10000", "short", "full"):
                 rows = of_attack(name, kind)
                 if rows and of_attack(name, "auto-50"):
                     yield (
