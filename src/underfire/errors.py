@@ -51,6 +51,10 @@ class StoreError(UnderfireError):
     """The output folder cannot be used."""
 
 
+class StoppedError(UnderfireError):
+    """The user asked to stop. The parts in hand were finished, and everything that is finished is kept."""
+
+
 class UnderfireWarning(UserWarning):
     """Something that a reader of the results should know."""
 

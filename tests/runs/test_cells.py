@@ -14,7 +14,8 @@ from tests.runs.conftest import small_config
 from tests.runs.runs import Written, assert_same_run, without_seconds, write_digits
 from underfire.attacks import KINDS
 from underfire.interpreters import REGISTRY
-from underfire.runs import run_attack, running
+from underfire.runs import planning, run_attack
+from underfire.runs.execution import Execution
 from underfire.runs.store import Store
 
 Keys = Callable[..., dict[str, str]]
@@ -47,7 +48,9 @@ def keys(tmp_path: Path) -> Keys:
     def find(batch_size: int | None = None, device: str = "auto", **changes: Any) -> dict[str, str]:
         config = small_config(**changes)
         store = Store(tmp_path / f"store{len(list(tmp_path.iterdir()))}", config.to_dict())
-        plan, _ = running._prepare(config, store, device, batch_size, running._Silent())
+        plan, _ = planning.prepare(
+            config, store, Execution(batch_size, None, device), planning.Silent(), planning.Opened()
+        )
         return {label: cell.key for label, cell in plan.cells.items()}
 
     return find
@@ -132,7 +135,7 @@ def test_keys_change_with_nothing_else(keys: Keys, changes: dict[str, Any]) -> N
 def test_a_key_holds_nothing_of_the_process(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     """No address of an object, whatever the attack: keys must be the same tomorrow."""
     texts: list[str] = []
-    dumps = running.json.dumps
+    dumps = planning.json.dumps
 
     def watched(value: Any, **options: Any) -> str:
         texts.append(dumps(value, **options))

@@ -17,7 +17,8 @@ from tests.runs.runs import Written, assert_same_run, content
 from tests.runs.test_resume import Watched
 from underfire import user_files
 from underfire.errors import StoreError
-from underfire.runs import run_attack, running
+from underfire.runs import planning, run_attack
+from underfire.runs.execution import Execution
 from underfire.runs.store import Store
 
 PARTS = """
@@ -101,7 +102,9 @@ def config_with(parts: Path, use: str) -> Any:
 
 def keys(parts: Path, use: str, folder: Path) -> dict[str, str]:
     config = config_with(parts, use)
-    plan, _ = running._prepare(config, Store(folder, config.to_dict()), "auto", None, running._Silent())
+    plan, _ = planning.prepare(
+        config, Store(folder, config.to_dict()), Execution(), planning.Silent(), planning.Opened()
+    )
     return {label: cell.key for label, cell in plan.cells.items()}
 
 

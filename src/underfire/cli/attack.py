@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from underfire.cli.configuration import read_configuration, written
 from underfire.cli.options import USAGE_ERROR, Given, flag, option, takes
-from underfire.cli.screen import RunBars, bars, say
-from underfire.runs.execution import ExecutionSettings
+from underfire.cli.run import Workers
+from underfire.cli.screen import OneRun, bars, say
+from underfire.cli.stopping import stopping
+from underfire.runs.execution import Execution, ExecutionSettings
 from underfire.runs.inputs import InputSettings
 from underfire.runs.settings import RunAttackSettings, RunConfig, RunSettings
 from underfire.settings import Problems, create, required, settings_of, to_values
+
+if TYPE_CHECKING:
+    from underfire.campaigns.engines import Engine
 
 EXAMPLES = """[bold]Examples[/bold]
 
@@ -54,6 +59,7 @@ def attack(
     ] = False,
     resume: Annotated[bool, flag("--resume", "Go on with the run in the output folder, if there is one.")] = False,
     overwrite: Annotated[bool, flag("--overwrite", "Replace the run in the output folder.")] = False,
+    workers: Workers = None,
     no_page: Annotated[bool, flag("--no-page", "Do not write page.html and figure.png.")] = False,
     as_json: Annotated[bool, flag("--json", "Print the summary as JSON.")] = False,
 ) -> None:
@@ -77,7 +83,7 @@ def attack(
         shown |= dict.fromkeys(_settled(values))
         typer.echo(written(shown, MODELS), nl=False)
         return
-    _run(settings, execution, resume, overwrite, page=not no_page, json_=as_json)
+    _run(settings, execution, resume, overwrite, workers, page=not no_page, json_=as_json)
 
 
 def _checked(values: Mapping[str, Any]) -> tuple[RunConfig, ExecutionSettings]:
@@ -102,26 +108,36 @@ def _settled(values: Mapping[str, Any]) -> list[str]:
 
 
 def _run(
-    settings: RunConfig, execution: ExecutionSettings, resume: bool, overwrite: bool, *, page: bool, json_: bool
+    settings: RunConfig,
+    given: ExecutionSettings,
+    resume: bool,
+    overwrite: bool,
+    workers: int | None,
+    *,
+    page: bool,
+    json_: bool,
 ) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from underfire.runs import run_attack
+    from underfire.campaigns.engines import Inline, Processes
+    from underfire.campaigns.runner import Job, perform
 
-    out = Path(execution.out).expanduser()
+    out = Path(given.out).expanduser()
     if resume and not (out / "run.json").exists():
         say("note", f"there is no run in {out} to go on with: this one begins there.", "cyan")
-    with bars() as progress:
-        summary = run_attack(
-            settings,
-            out,
-            resume=resume,
-            overwrite=overwrite,
-            batch_size=execution.batch_size,
-            memory=execution.memory,
-            device=execution.device,
-            reporter=RunBars(progress),
+    execution = Execution(given.batch_size, given.memory, given.device)
+    engine: Engine = Processes(workers) if workers and workers > 1 else Inline()
+    summary: dict[str, Any] = {}
+    with bars() as progress, stopping() as stop:
+        perform(
+            [Job(out.name, settings, out, resume, overwrite)],
+            engine=engine,
+            execution=execution,
+            keep_going=False,
+            stop=stop,
+            listener=OneRun(progress),
+            after=lambda job, found: summary.update(found),
         )
     files = "results.parquet, trace.parquet, summary.json, run.json, cells/, images/"
     if page:

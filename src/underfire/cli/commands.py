@@ -12,10 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
-from underfire.cli import attack, check, demo, explain, names, report, train, train_rts
+from underfire.cli import attack, check, demo, explain, names, report, run, status, train, train_rts
 from underfire.cli.options import USAGE_ERROR, flag
 from underfire.cli.screen import say, screen, show_warning
-from underfire.errors import UnderfireError, plain_words
+from underfire.errors import StoppedError, UnderfireError, plain_words
 from underfire.version import __version__
 
 app = typer.Typer(
@@ -56,6 +56,8 @@ def _paragraphs(text: str) -> str:
 
 _add(app, "demo", demo.demo, demo.EXAMPLES)
 _add(app, "attack", attack.attack, attack.EXAMPLES)
+_add(app, "run", run.run, run.RUN_EXAMPLES)
+_add(app, "status", status.status, status.STATUS_EXAMPLES)
 _add(app, "explain", explain.explain, explain.EXAMPLES)
 _add(app, "check", check.check, check.EXAMPLES)
 _add(app, "report", report.report, report.REPORT_EXAMPLES)
@@ -87,6 +89,9 @@ def main() -> None:
         code = app(prog_name="underfire", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = STOPPED
+    except StoppedError as error:
+        say("stopped", str(error), "yellow")
+        sys.exit(STOPPED)
     except UnderfireError as error:
         say("error", str(error), "red")
         sys.exit(2)

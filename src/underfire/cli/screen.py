@@ -42,6 +42,51 @@ class RunBars:
         self.progress.update(self.looking if self.attacking is None else self.attacking, description=what + self.about)
 
 
+class OneRun:
+    """Hears of a campaign with one run, and shows it as ``RunBars`` does."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.bars = RunBars(progress)
+
+    def begun(self, job: Any) -> None:
+        pass
+
+    def finished(self, job: Any) -> None:
+        pass
+
+    def failed(self, job: Any, failure: Any) -> None:
+        pass
+
+    def worked(self, done: int, total: int) -> None:
+        self.bars.running(done, total)
+
+    def reporter(self, job: Any) -> RunBars:
+        return self.bars
+
+
+class ManyRuns:
+    """Hears of a campaign with many runs, and shows how far it is."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.task = progress.add_task("beginning", total=None)
+
+    def begun(self, job: Any) -> None:
+        self.progress.update(self.task, description=f"begun {job.name}"[:17])
+
+    def finished(self, job: Any) -> None:
+        self.progress.print(f"finished {job.name}")
+
+    def failed(self, job: Any, failure: Any) -> None:
+        say("failed", f"{job.name}: {failure.said}", "red")
+
+    def worked(self, done: int, total: int) -> None:
+        self.progress.update(self.task, completed=done, total=total, description="attacking")
+
+    def reporter(self, job: Any) -> None:
+        return None
+
+
 class _Bars(Progress):
     def stop(self) -> None:
         """Stop the display, if there is one: older versions of rich end a hidden one with an empty line."""

@@ -6,11 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from underfire.runs.planning import Reporter
     from underfire.runs.run import Run
-    from underfire.runs.running import Reporter, run_attack
+    from underfire.runs.running import run_attack
     from underfire.runs.settings import RunConfig
 
-_WHERE = {"Reporter": "running", "Run": "run", "RunConfig": "settings", "run_attack": "running"}
+_WHERE = {"Reporter": "planning", "Run": "run", "RunConfig": "settings", "run_attack": "running"}
 """The modules of public names. They are imported when first asked for, so that a command's help is quick."""
 
 __all__ = ["Reporter", "Run", "RunConfig", "run_attack"]

@@ -45,3 +45,18 @@ class ExecutionSettings:
         panel="The run",
     )
     device: str = setting("Device: auto, cpu, cuda, cuda:1.", "NAME", value="auto", panel="The run")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a run is carried out: values that its results do not depend on, apart from a GPU's last bits.
+
+    Args:
+        batch_size: images at once; as many as suit the device and fit into its memory if None.
+        memory: the largest number of bytes that the process shall have on the device; what is free counts if None.
+        device: ``auto``, ``cpu``, ``cuda``, or ``cuda:1``.
+    """
+
+    batch_size: int | None = None
+    memory: int | None = None
+    device: str = "auto"

@@ -2,57 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
-from collections.abc import Mapping
-from itertools import accumulate
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
-from underfire.attacks import Asked, BaseAttack, ClassMap, Experiment, ForeignAttack, GivenClass, Preset, arms_of
-from underfire.attacks.measures import chosen_measures
 from underfire.batching import depends_on_batch
-from underfire.checkpoints import state_hash
-from underfire.errors import UnderfireWarning
-from underfire.runs.cells import cells_of
-from underfire.runs.devices import find_device
+from underfire.errors import StoreError, UnderfireWarning
 from underfire.runs.differences import differences
 from underfire.runs.environment import environment
-from underfire.runs.identity import code_of, described
-from underfire.runs.looking import Balanced
-from underfire.runs.map_pool import read_pool
+from underfire.runs.execution import Execution
+from underfire.runs.planning import Opened, Reporter, Silent, code_hashes, prepare
 from underfire.runs.results import write_results
 from underfire.runs.run import Run
-from underfire.runs.selection import Selection, select
-from underfire.runs.settings import NO_BASELINE, RunConfig
+from underfire.runs.settings import RunConfig
 from underfire.runs.shards import Plan, attack_shard, count_steps
 from underfire.runs.store import Store
-from underfire.system import System
 
 
-class Reporter(Protocol):
-    """Receives the progress of a run: images looked at, steps done, and the maps that are being read."""
-
-    def selecting(self, looked_at: int, total: int) -> None: ...
-    def running(self, done: int, total: int) -> None: ...
-    def reading(self, what: str) -> None: ...
-
-
-class _Silent:
-    def selecting(self, looked_at: int, total: int) -> None:
-        pass
-
-    def running(self, done: int, total: int) -> None:
-        pass
-
-    def reading(self, what: str) -> None:
-        pass
-
-
-@torch.inference_mode(False)
 def run_attack(
     config: RunConfig,
     folder: Path,
@@ -88,33 +58,143 @@ def run_attack(
     Raises:
         UnderfireError: one readable paragraph. Finished shards stay.
     """
-    reporter = reporter or _Silent()
-    store = Store(folder, config.to_dict(), resume, overwrite, _changed)
-    if store.finished:
-        store.check_record(_code(config), known_only=True)
-        return store.summary()
-    with store.working():
-        plan, record = _prepare(config, store, device, batch_size, reporter, memory)
-        store.begin(record)
-        size = store.shard_size(plan.experiment.batch_size)
+    execution = Execution(batch_size, memory, device)
+    hand = RunInHand(config, folder, execution, resume=resume, overwrite=overwrite, reporter=reporter)
+    if hand.finished:
+        return hand.store.summary()
+    with hand.working():
+        hand.begin()
+        for index in range(len(hand.shards)):
+            hand.attack(index)
+        return hand.finish()
+
+
+class RunInHand:
+    """A run that is worked on: it is begun, its shards are attacked in any order, and it is finished.
+
+    Everything that makes runs goes through this class: ``run_attack``, and the engines of campaigns, whose workers
+    attack the shards of a run that another process has begun.
+
+    Args:
+        config: what to run.
+        folder: where everything is written; see ``Store`` and ``Run``.
+        execution: the settings that results do not depend on.
+        resume, overwrite: see ``run_attack``.
+        reporter: hears how the run goes on.
+        opened: inputs that other runs opened already.
+        siblings: folders of runs whose cells may be taken over instead of being computed again.
+
+    Attributes:
+        store: the folder.
+        plan: everything that the run works with, from ``begin`` or ``join`` until ``release``.
+        shards: the places of each shard's images among those that the run looked at.
+        steps: the number of steps of each shard.
+
+    Raises:
+        StoreError: the folder holds something else, or cannot be written.
+    """
+
+    plan: Plan | None = None
+    shards: list[list[int]]
+    steps: list[int]
+
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: Path,
+        execution: Execution,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+        reporter: Reporter | None = None,
+        opened: Opened | None = None,
+        siblings: Sequence[Path] = (),
+    ) -> None:
+        self.config, self.execution, self.siblings = config, execution, tuple(siblings)
+        self.reporter, self.opened = reporter or Silent(), opened or Opened()
+        self.store = Store(folder, config.to_dict(), resume, overwrite, _changed)
+
+    @property
+    def finished(self) -> bool:
+        """True if the folder holds all of the run already, and it is the run that is asked for."""
+        if not self.store.finished:
+            return False
+        self.store.check_record(code_hashes(self.config), known_only=True)
+        return True
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Context that locks the folder; see ``Store.working``."""
+        with self.store.working():
+            yield
+
+    @torch.inference_mode(False)
+    def begin(self) -> None:
+        """Settle the plan, and make the folder ready for shards.
+
+        Raises:
+            UnderfireError: the run is impossible, or the folder holds another run.
+        """
+        self.plan, record = prepare(self.config, self.store, self.execution, self.reporter, self.opened)
+        self.store.begin(record)
+        plan = self.ready()
+        self.store.write_selection(plan.selection)
+        self._settle(self.store.shard_size(plan.experiment.batch_size))
+        self.store.update_run(shards=len(self.shards))
+
+    def ready(self) -> Plan:
+        """Return the plan. Raises ValueError if the run is neither begun nor joined."""
+        if self.plan is None:
+            raise ValueError("the run is not begun: call begin or join first.")
+        return self.plan
+
+    def release(self) -> None:
+        """Give the plan's memory free, with the networks in it. ``join`` makes it again."""
+        self.plan = None
+
+    @torch.inference_mode(False)
+    def join(self) -> None:
+        """Settle the plan of a run that another process has begun. Nothing is written."""
+        begun = self.store.read_run()
+        if "shards" not in begun:
+            raise StoreError(f"the run in {self.store.folder} is not begun.")
+        self.plan, _ = prepare(self.config, self.store, self.execution, self.reporter, self.opened, begun)
+        self._settle(int(begun["shard_size"]))
+
+    def _settle(self, size: int) -> None:
+        plan, asked = self.ready(), self.execution.batch_size
+        plan.siblings = self.siblings
         if depends_on_batch(plan.experiment.system.classifier.device):
-            plan.experiment.batch_size = _same_batch_size(size, batch_size)
-        shards = plan.selection.shards(size)
-        store.update_run(shards=len(shards))
-        work = list(count_steps(plan, shards))
-        total = sum(work)
-        for index, (positions, before) in enumerate(zip(shards, accumulate([0, *work]), strict=False)):
+            plan.experiment.batch_size = _same_batch_size(size, asked)
+        self.shards = plan.selection.shards(size)
+        self.steps = list(count_steps(plan, self.shards))
 
-            def advance(part: int, before: int = before) -> None:
-                reporter.running(before + part, total)
+    @torch.inference_mode(False)
+    def attack(self, index: int) -> None:
+        """Attack and judge shard ``index`` for every cell that does not have it yet.
 
-            attack_shard(plan, index, positions, advance, reporter.reading)
-            store.keep_new()
-            reporter.running(before + work[index], total)
-        notes = list(plan.experiment.system.classifier.notes)
-        store.update_run(classifier_notes=notes, **environment(plan.experiment.view.prepared, config.precision))
-        summary = write_results(Run(folder, finished=False))
-        store.update_run(finished=True)
+        Raises:
+            UnderfireError: an attack fails, or the folder cannot be written. Finished shards stay.
+        """
+        before, total = sum(self.steps[:index]), sum(self.steps)
+
+        def advance(part: int) -> None:
+            self.reporter.running(before + part, total)
+
+        attack_shard(self.ready(), index, self.shards[index], advance, self.reporter.reading)
+        self.store.keep_new()
+        self.reporter.running(before + self.steps[index], total)
+
+    @torch.inference_mode(False)
+    def finish(self) -> dict[str, Any]:
+        """Write the tables and the summary of a run whose shards are all there. Returns ``summary.json``'s content."""
+        if self.plan is None:
+            self.join()
+        experiment = self.ready().experiment
+        notes = list(experiment.system.classifier.notes)
+        self.store.update_run(classifier_notes=notes, **environment(experiment.view.prepared, self.config.precision))
+        summary = write_results(Run(self.store.folder, finished=False))
+        self.store.update_run(finished=True)
         return summary
 
 
@@ -135,123 +215,3 @@ def _changed(held: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     if now["eps"] is None:  # earlier versions wrote a radius down for attacks without a ball, too
         held = {name: value for name, value in held.items() if name != "eps"}
     return differences(RunConfig.from_values(held).to_dict(), dict(now))
-
-
-def _prepare(
-    config: RunConfig,
-    store: Store,
-    device: str,
-    batch_size: int | None,
-    reporter: Reporter,
-    memory: int | None = None,
-) -> tuple[Plan, dict[str, Any]]:
-    """Open everything, select images, and settle the cells. Returns the plan, and what results depend on."""
-    inputs = config.open(find_device(device))
-    data, classifier = inputs.data, inputs.classifier
-    system = System(classifier, config.interpreters, str(config.variant), readers=config.readers)
-    names = classifier.class_names or data.class_names
-    presets = config.presets(names, inputs.classes)  # refused here if they are impossible
-    preset = presets[0]  # they differ in eps alone
-    excluded = _excluded(preset)
-    selection = select(
-        data,
-        classifier,
-        config.count,
-        excluded,
-        lambda looked_at: reporter.selecting(looked_at, len(data)),
-        Balanced(data, config.seed, excluded) if config.balance else None,
-    )
-    measures = chosen_measures(config.measures)
-    if preset.map_rule.name == "class":
-        reporter.reading("maps of classes")
-        view = system.view(config.precision, selection.size)
-        pool, rule = read_pool(system, view, data, selection, preset.class_rule, config.seed)
-        presets = [each.replace(target_map=ClassMap(pool), target_class=rule) for each in presets]
-    about = [(name,) for name in system.attacked] if config.each else [tuple(system.attacked)]
-    asked = [
-        Asked(preset.build(part), about_names, _control(config, preset, part))
-        for about_names, part in ((each, system.only(each)) for each in about)
-        for preset in presets
-    ]
-    experiment = Experiment(
-        system,
-        arms_of(system, asked),
-        seed=config.seed,
-        batch_size=batch_size,
-        memory=memory,
-        precision=config.precision,
-        compile=config.compile,
-        size=selection.size,
-        measures=measures,
-        noise_draws=config.noise_draws,
-    )
-    depends = {
-        "data_sha256": data.fingerprint(),
-        "selection_sha256": _selection_hash(selection),
-        "classifier_sha256": classifier.sha256(),
-        "weights_sha256": state_hash(classifier.module),
-        "preparation": classifier.preparation(),
-        "precision": config.precision,
-        **({"compile": True} if config.compile else {}),
-        **_code(config),
-    }
-    cells = cells_of(experiment.arms, system, depends, config.seed, measures, config.noise_draws)
-    attacks = {arm.label: described(arm.attack) for arm in experiment.arms if arm.attack is not None}
-    record = {
-        **depends,
-        "class_names": list(names) or None,
-        "images": _counts(selection),
-        "attacks": attacks,
-        "interpreters": {name: described(part.identity(classifier)) for name, part in system.interpreters.items()},
-        "readers": list(system.readers),
-        "cells": [cell.to_dict() for cell in cells.values()],
-    }
-    return Plan(config, data, selection, experiment, cells, store), record
-
-
-def _code(config: RunConfig) -> dict[str, Any]:
-    """Return the hashes of the user's files, as an entry of run.json; empty if the run uses none."""
-    found = code_of(config.to_dict())
-    return {"code_sha256": found} if found else {}
-
-
-def _excluded(preset: Preset) -> int | None:
-    """Return the target class, if there is one for all images: an image of that class cannot be attacked."""
-    rule = preset.class_rule
-    if preset.targeted and isinstance(rule, GivenClass) and isinstance(rule.target, int):
-        return rule.target
-    return None
-
-
-def _control(config: RunConfig, preset: Preset, system: System) -> BaseAttack | None:
-    """Make the attack on the prediction alone that stands beside the one asked for.
-
-    It has the same start and as many steps, unless the configuration names a baseline of another library, or none.
-    """
-    if config.baseline == NO_BASELINE:
-        return None
-    if config.baseline is not None:
-        asked = preset.build(system)
-        return ForeignAttack(
-            config.baseline,
-            eps=getattr(preset.made, "eps", None),
-            iterations=asked.steps,
-            goal=asked.goal,
-            target_class=asked.target_class,
-            target_map=asked.target_map,
-        )
-    return preset.control().build(system) if preset.has_control else None
-
-
-def _selection_hash(selection: Selection) -> str:
-    text = json.dumps([selection.considered, selection.correct, selection.attacked])
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _counts(selection: Selection) -> dict[str, Any]:
-    return {
-        "attacked": sum(selection.attacked),
-        "considered": len(selection.considered),
-        "correctly_classified": sum(selection.correct),
-        "unreadable": [{"path": path, "why": why} for path, why in selection.unreadable],
-    }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,6 +52,22 @@ class Selection:
             held += attacked
         return parts
 
+    def sha256(self) -> str:
+        """Hash which images were looked at, which were right, and which are attacked."""
+        text = json.dumps([self.considered, self.correct, self.attacked])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the selection as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Selection:
+        """Make the selection from JSON values."""
+        unreadable = [(path, why) for path, why in values["unreadable"]]
+        size = None if values["size"] is None else (values["size"][0], values["size"][1])
+        return cls(**{**values, "unreadable": unreadable, "size": size})
+
     def in_data_order(self) -> Selection:
         """Sort the images by their indices."""
         places = sorted(range(len(self.considered)), key=self.considered.__getitem__)
@@ -67,6 +86,7 @@ def select(
     excluded_class: int | None = None,
     on_batch: Callable[[int], None] | None = None,
     order: Order | None = None,
+    also_right: Sequence[tuple[Classifier, ImageData]] = (),
 ) -> Selection:
     """Select the first ``count`` images of ``data`` that the classifier gets right.
 
@@ -75,6 +95,8 @@ def select(
         excluded_class: images of this class are not attacked (a target class cannot be an image's own).
         on_batch: called with the number of images that were looked at.
         order: the order in which images are looked at; the order of the data if None.
+        also_right: classifiers that must get an attacked image right, too, each with the data in the order of its
+            classes.
 
     Returns:
         The selection, in the order of the data.
@@ -92,8 +114,12 @@ def select(
         if batch.records:
             right = _right(classifier, batch.images, batch.labels, data, selection)
             place = {data.record(index).image_id: index for index in indices}
+            agreed = set(place.values())
+            for other, same_data in also_right:
+                agreed &= _right_places(other, same_data, indices)
             for record, correct in zip(batch.records, right.tolist(), strict=True):
                 index, attacked = place[record.image_id], correct and record.label != excluded_class
+                attacked = attacked and index in agreed
                 selection.considered.append(index)
                 selection.correct.append(correct)
                 selection.attacked.append(attacked)
@@ -108,7 +134,7 @@ def select(
         looked_at += len(indices)
         if on_batch is not None:
             on_batch(looked_at)
-    _check(selection, data, found, count)
+    _check(selection, data, found, count, first_few([other.name for other, _ in also_right]))
     return selection.in_data_order()
 
 
@@ -126,6 +152,17 @@ def _right(
     return logits.argmax(1).cpu() == labels
 
 
+def _right_places(classifier: Classifier, data: ImageData, indices: Sequence[int]) -> set[int]:
+    """Return those of some places in the data whose images another classifier gets right."""
+    size, channels = classifier.image_size, classifier.channels
+    batch = next(data.batches(size, channels, len(indices), list(indices), classifier.resizing))
+    if not batch.records:
+        return set()
+    place = {data.record(index).image_id: index for index in indices}
+    right = _right(classifier, batch.images, batch.labels, data, Selection())
+    return {place[record.image_id] for record, good in zip(batch.records, right.tolist(), strict=True) if good}
+
+
 def logits_of(classifier: Classifier, images: Tensor) -> Tensor:
     """Compute honest logits N x K. Raises ClassifierError if the classifier fails on images of this shape."""
     try:
@@ -139,7 +176,7 @@ def logits_of(classifier: Classifier, images: Tensor) -> Tensor:
         ) from error
 
 
-def _check(selection: Selection, data: ImageData, found: int, count: int | None) -> None:
+def _check(selection: Selection, data: ImageData, found: int, count: int | None, agreed: str) -> None:
     reasons = [reason for _, reason in selection.unreadable]
     some = first_few(reasons, separator="; ")
     if not selection.considered and not reasons:
@@ -152,6 +189,8 @@ def _check(selection: Selection, data: ImageData, found: int, count: int | None)
             f"none of the {seen} images of {data.name!r} is classified correctly, so there is nothing to attack. Are "
             "the classes in the classifier's order, and is its normalisation right?"
         )
+    if not found and agreed:
+        raise DataError(f"no image of {data.name!r} is classified correctly by {agreed}, too.")
     if not found:
         raise DataError(f"every correctly classified image of {data.name!r} already belongs to the target class.")
     if count is not None and found < count:

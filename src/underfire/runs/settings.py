@@ -43,6 +43,8 @@ class RunSettings:
         count: attack the first ``count`` correctly classified images; all if None.
         balance: take as equal a number of these as possible from each true class, instead of the first ones. The images
             of a class come in an order that depends on the seed; a class with few images gives all that it has.
+        also_right: attack only images that these classifiers get right, too: each is opened with the options of this
+            run's classifier.
         seed: of all random numbers.
         noise_draws: the number of times that each image's map is read under random noise, for the limit of "kept".
         precision: of the attacks; results are judged in the network's own precision.
@@ -94,6 +96,13 @@ class RunSettings:
         value=False,
         kind=bool,
         flags=("--balance", "--no-balance"),
+    )
+    also_right: tuple[str, ...] = setting(
+        "Attack only images that this classifier gets right, too. Can be repeated.",
+        "NAME",
+        value=(),
+        kind=tuple[str, ...],
+        many=True,
     )
     seed: int = setting("Seed of all random numbers.", "N", value=0, kind=int, least=-(2**63), most=2**63 - 1)
     noise_draws: int = setting(

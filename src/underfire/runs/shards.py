@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from underfire.attacks.outcome import Outcome
 from underfire.classifiers import check_images
 from underfire.data import Batch, ImageData
 from underfire.errors import DataError, InputError
+from underfire.runs.borrowing import borrow
 from underfire.runs.cells import Cell
 from underfire.runs.columns import TRACE, by_position, schema
 from underfire.runs.selection import Selection
@@ -38,7 +40,14 @@ CONTROL_MAPS = {"noise": "maps under noise", "reseeded": "reseeded maps"}
 
 @dataclass
 class Plan:
-    """Everything that a run works with; ``cells`` are in the order in which they run."""
+    """Everything that a run works with.
+
+    Args:
+        config, data, selection, experiment: what is attacked, and how.
+        cells: by label, in the order in which they run.
+        store: the run's folder.
+        siblings: folders of runs whose cells may be taken over instead of being computed again.
+    """
 
     config: RunConfig
     data: ImageData
@@ -46,6 +55,7 @@ class Plan:
     experiment: Experiment
     cells: dict[str, Cell]
     store: Store
+    siblings: tuple[Path, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -64,7 +74,12 @@ def attack_shard(
         advance: called with the number of steps done, over all of the shard's images and attacks.
         reading: called with a few words before maps are read, which takes long if they are solved for.
     """
-    missing = [arm for arm in plan.experiment.arms if not plan.store.has_shard(plan.cells[arm.label].key, index)]
+    missing = [
+        arm
+        for arm in plan.experiment.arms
+        if not plan.store.has_shard(plan.cells[arm.label].key, index)
+        and not borrow(plan.store, plan.cells[arm.label], index, plan.siblings)
+    ]
     if not missing:
         return
     part = _Part(plan, index, list(positions))

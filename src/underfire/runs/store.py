@@ -20,6 +20,7 @@ from underfire.data.saved import save_png
 from underfire.errors import StoreError, UnderfireError
 from underfire.runs.differences import differences
 from underfire.runs.replacing import Former, foreign_files
+from underfire.runs.selection import Selection
 from underfire.text import first_few
 
 FORMAT = 2
@@ -175,6 +176,20 @@ class Store:
             ) from error
         return summary
 
+    def read_selection(self) -> Selection | None:
+        """Read which images the run looks at and attacks; None if it has not begun, or the file is not the run's."""
+        try:
+            values = json.loads((self.folder / "selection.json").read_text())
+            found = Selection.from_dict(values)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return found if found.sha256() == self.read_run().get("selection_sha256") else None
+
+    def write_selection(self, selection: Selection) -> None:
+        """Write ``selection.json``, so that a resumed run, and every worker, need not classify all images again."""
+        if self.read_selection() is None:
+            self.write_json("selection.json", selection.to_dict())
+
     def update_run(self, **values: Any) -> None:
         """Change entries of ``run.json``."""
         self.write_json("run.json", self.read_run() | values)
@@ -256,7 +271,7 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
             probe = self.folder / ".writable"
             probe.touch()
-            probe.unlink()
+            probe.unlink(missing_ok=True)  # several workers may try at once
 
     def _unmake(self) -> None:
         """Remove the folders made for this run, if they are empty."""

@@ -1,0 +1,104 @@
+"""The engine that does units in several processes of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from underfire.campaigns.engines.base import Done, Queue, Stop
+from underfire.campaigns.units import Failure, Hands, Unit
+
+TRIES = 3
+"""How often a unit is begun whose process dies, as when the system has no memory left."""
+
+PAUSE = 0.5
+"""Seconds between looks at whether a stop was asked for."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Does units in processes that share the machine: each has its part of the cores, or a GPU of its own.
+
+    A process that dies costs the unit in its hand, which another one begins again.
+
+    Args:
+        workers: the number of processes.
+        threads: of each process; the machine's cores divided by ``workers`` if None.
+    """
+
+    workers: int
+    threads: int | None = None
+
+    def perform(self, units: Sequence[Unit], done: Done, stop: Stop, hands: Hands) -> None:
+        queue, begun = Queue(units), Counter[int]()
+        pool, running = self._pool(), dict[Future[Failure | None], Unit]()
+        try:
+            while True:
+                while len(running) < self.workers and not stop.asked and (unit := queue.take()) is not None:
+                    begun[unit.number] += 1
+                    running[pool.submit(_do, unit)] = unit
+                if not running:
+                    return
+                for future in wait(running, PAUSE, FIRST_COMPLETED).done:
+                    unit = running.pop(future)
+                    error = future.exception()
+                    if isinstance(error, BrokenProcessPool):
+                        # All processes of a broken pool are gone, and nobody knows whose unit was at fault.
+                        lost = [unit, *running.values()]
+                        pool.shutdown(cancel_futures=True)
+                        pool, running = self._pool(), {}
+                        self._begin_again(lost, begun, queue, done)
+                        break
+                    queue.finish(unit)
+                    failure = future.result() if error is None else Failure(str(error))
+                    if failure is not None:
+                        queue.drop(unit.run)
+                    done(unit, failure)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _begin_again(self, lost: Sequence[Unit], begun: Counter[int], queue: Queue, done: Done) -> None:
+        for unit in reversed(lost):
+            if begun[unit.number] < TRIES:
+                queue.put_back(unit)
+                continue
+            queue.finish(unit)
+            queue.drop(unit.run)
+            done(unit, Failure(f"the worker process died {TRIES} times at this part: was it out of memory?"))
+
+    def _pool(self) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("spawn")
+        devices = context.Queue()
+        gpus = torch.cuda.device_count()
+        for number in range(self.workers):
+            devices.put(f"cuda:{number % gpus}" if gpus else None)
+        threads = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
+        return ProcessPoolExecutor(self.workers, context, _begin, (threads, devices))
+
+
+_hands = Hands()
+_device: str | None = None
+
+
+def _begin(threads: int, devices: Any) -> None:
+    """Make a process ready: its cores, its GPU, and no ear for Ctrl-C, which the first process hears for all."""
+    global _device
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(threads)
+    _device = devices.get()
+
+
+def _do(unit: Unit) -> Failure | None:
+    if _device is not None and unit.execution.device in ("auto", "cuda"):
+        unit = replace(unit, execution=replace(unit.execution, device=_device))
+    failure = _hands.do(unit)
+    return None if failure is None else replace(failure, error=None)  # not every error can be sent

@@ -1,0 +1,100 @@
+"""Campaign files: TOML whose keys are the fields of a grid and the settings of ``underfire attack``."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from underfire.campaigns.grid import Grid
+from underfire.errors import InputError, plain_words, unknown_name
+from underfire.runs.settings import RunConfig
+from underfire.settings import Problems, former_names, settings_of
+
+SECTIONS = ("settings", "grid", "include", "exclude", "change")
+
+
+def read_grid(path: Path) -> Grid:
+    """Read a campaign file.
+
+    Args:
+        path: a TOML file; see ``Grid`` for its content.
+
+    Raises:
+        InputError: it cannot be read, is no TOML, has unknown keys (the message gives the line and the nearest known
+            key), or describes impossible runs.
+    """
+    try:
+        text = path.expanduser().read_text(encoding="utf-8")
+        content = tomllib.loads(text)
+    except OSError as error:
+        raise InputError(f"campaign is {str(path)!r}, which cannot be read: {error.strerror or error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"campaign is {str(path)!r}, which is no TOML: {error}.") from error
+    problems = Problems()
+    for key in content:
+        if key not in Grid.model_fields:
+            problems.append(_at(path, text, key, unknown_name("key", key, Grid.model_fields)))
+    for section, values in _settings(content):
+        _rename(section, values, path, text, problems)
+    problems.report()
+    try:
+        return Grid.model_validate(content)
+    except ValidationError as error:
+        for problem in error.errors():
+            place = ".".join(str(part) for part in problem["loc"] if not isinstance(part, int))
+            said = InputError(f"{place}: {plain_words(problem['msg'])}.")
+            problems.append(_at(path, text, str(problem["loc"][0]), said))
+        problems.report()
+        raise
+
+
+def _settings(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every table of the file whose keys are settings, with the name of its section."""
+    for section in SECTIONS:
+        found = content.get(section)
+        for each in found if isinstance(found, list) else [found]:
+            if not isinstance(each, dict):
+                continue
+            if section == "change":
+                parts = [each.get(part) for part in ("where", "set")]
+                yield from ((section, part) for part in parts if isinstance(part, dict))
+            else:
+                yield section, each
+
+
+def _rename(section: str, values: dict[str, Any], path: Path, text: str, problems: Problems) -> None:
+    """Check the names of settings, and give them their present names: ``interpreter`` means ``interpreters``."""
+    known = settings_of(RunConfig)
+    others = former_names(RunConfig)
+    for name, (_, described) in known.items():
+        others |= {flag.removeprefix("--").replace("-", "_"): name for flag in described.names(name)}
+    for key in list(values):
+        name = key if key in known else others.get(key, key)
+        if name not in known:
+            problems.append(_at(path, text, key, unknown_name("setting", key, known), section))
+        elif name != key and name in values:
+            problems.append(
+                _at(path, text, key, InputError(f"{key} and {name} are one setting; give {name}."), section)
+            )
+        elif name != key:
+            values[name] = values.pop(key)
+
+
+def _at(path: Path, text: str, key: str, error: InputError, section: str | None = None) -> InputError:
+    """Put the file and the line of a key before an error."""
+    return InputError(f"{path}, line {_line(text, key, section)}: {error}")
+
+
+def _line(text: str, key: str, section: str | None) -> int:
+    """Find the line of a key, after the head of its section; 1 if it is written in an unusual way."""
+    lines, begin = text.splitlines(), 0
+    if section is not None:
+        heads = [n for n, line in enumerate(lines) if re.match(rf"\s*\[+{re.escape(section)}[\].]", line)]
+        begin = heads[0] if heads else 0
+    wanted = re.compile(rf"""\s*\[*\s*["']?{re.escape(key)}["']?\s*[=\].]|.*[{{,]\s*{re.escape(key)}\s*=""")
+    return next((n for n, line in enumerate(lines[begin:], begin + 1) if wanted.match(line)), 1)

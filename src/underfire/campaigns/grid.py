@@ -1,0 +1,186 @@
+"""The grid of a campaign: which runs it consists of."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from underfire.errors import InputError
+from underfire.runs.settings import RunConfig
+from underfire.settings import Problems
+
+Values = dict[str, Any]
+"""Settings by name, as they stand in a campaign file."""
+
+
+class Change(BaseModel):
+    """Settings for those runs of a grid whose values are as ``where`` says.
+
+    Args:
+        where: values that a run must have.
+        set: the settings that such a run gets. An empty text takes a setting away.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    where: Values = Field(min_length=1)
+    set: Values = Field(min_length=1)
+
+
+class Grid(BaseModel):
+    """The content of a campaign file.
+
+    Args:
+        name: a title for pages and tables.
+        settings: settings of every run, named as in ``underfire attack --dump-config``.
+        grid: lists of values by the name of a setting; every combination is a run. A list in a list is one value of a
+            setting that may have several, such as two interpreters that are attacked at once.
+        include: further runs, each on top of ``settings``.
+        exclude: values; the runs of the grid that have all of them are left out.
+        change: other settings for a part of the runs.
+        agreed: attack only images that all classifiers of the campaign get right.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    name: str = "campaign"
+    settings: Values = {}
+    grid: dict[str, list[Any]] = {}
+    include: list[Values] = []
+    exclude: list[Values] = []
+    change: list[Change] = []
+    agreed: bool = False
+
+    def points(self) -> list[Point]:
+        """List the runs of the campaign.
+
+        Raises:
+            InputError: the grid is empty, one of its values is impossible, or two runs are the same.
+        """
+        problems, found = Problems(), list[Point]()
+        chosen = list(self._chosen())
+        if not chosen:
+            raise InputError(
+                "the campaign has no runs: its [grid] is empty, or [[exclude]] leaves all of it out. Expected lists of "
+                'values in [grid], such as interpreters = ["cam", "grad"].'
+            )
+        self._check_used([values for values, _ in chosen], problems)
+        classifiers = list(dict.fromkeys(str(values["classifier"]) for values, _ in chosen if "classifier" in values))
+        for values, own in chosen:
+            varying = {name: values[name] for name in own if name in values}
+            if self.agreed:
+                values = {**values, "also_right": [name for name in classifiers if name != values.get("classifier")]}
+            with problems.noted():
+                try:
+                    config = RunConfig.from_values(values)
+                except InputError as error:
+                    raise InputError(f"run {_spoken(varying)}: {error}") from error
+                found.append(Point("", varying, config))
+        problems.report()
+        return _named(found)
+
+    def _chosen(self) -> Iterator[tuple[Values, list[str]]]:
+        """Yield the settings of each run, and the names of those that set it apart."""
+        axes = [[(name, value) for value in values] for name, values in self.grid.items()]
+        for combination in itertools.product(*axes) if axes else ():
+            values = self.settings | dict(combination)
+            if not any(_matches(values, each) for each in self.exclude):
+                yield self._changed(values), list(self.grid)
+        for each in self.include:
+            yield self._changed(self.settings | each), list(each)
+
+    def _changed(self, values: Values) -> Values:
+        for change in self.change:
+            if _matches(values, change.where):
+                values = values | change.set
+        return {name: value for name, value in values.items() if value != ""}
+
+    def _check_used(self, chosen: list[Values], problems: Problems) -> None:
+        """Note every [[exclude]] and [[change]] that fits no run: it is most likely misspelt."""
+        axes = [[(name, value) for value in values] for name, values in self.grid.items()]
+        everything = [self.settings | dict(each) for each in itertools.product(*axes)] if axes else []
+        for kind, many, wanted in (
+            ("exclude", everything, self.exclude),
+            ("change", everything + [self.settings | each for each in self.include], [c.where for c in self.change]),
+        ):
+            for each in wanted:
+                if not any(_matches(values, each) for values in many):
+                    problems.append(InputError(f"[[{kind}]] with {_spoken(each)} fits no run of the grid."))
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run of a campaign.
+
+    Args:
+        name: the name of its folder.
+        values: the settings that set it apart from the other runs.
+        config: all of its settings.
+    """
+
+    name: str
+    values: Values
+    config: RunConfig
+
+
+def _matches(values: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Return True if all wanted values are there; a list of wanted values fits any of them."""
+    return all(
+        name in values and (values[name] == value or (isinstance(value, list) and values[name] in value))
+        for name, value in wanted.items()
+    )
+
+
+def _spoken(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in values.items()) or "without values of its own"
+
+
+def _named(points: list[Point]) -> list[Point]:
+    """Give each run a name made of the values in which runs differ.
+
+    Raises:
+        InputError: two runs have the same settings.
+    """
+    known: dict[str, int] = {}
+    for number, point in enumerate(points):
+        text = repr(point.config)
+        if text in known:
+            raise InputError(
+                f"two runs of the campaign are the same: {_spoken(points[known[text]].values)}; and "
+                f"{_spoken(point.values)}."
+            )
+        known[text] = number
+    differ = [
+        name
+        for name in dict.fromkeys(name for point in points for name in point.values)
+        if len({repr(point.values.get(name)) for point in points}) > 1
+    ]
+    made, taken = [], set[str]()
+    for point in points:
+        parts = [_slug(point.values[name]) for name in differ if name in point.values]
+        name = "-".join(part for part in parts if part)[:80] or "run"
+        while name.lower() in taken:
+            name = _next(name)
+        taken.add(name.lower())
+        made.append(Point(name, point.values, point.config))
+    return made
+
+
+def _slug(value: Any) -> str:
+    """Turn a value into a part of a folder's name: the last part of a path, and a radius without its denominator."""
+    text = "+".join(map(str, value)) if isinstance(value, list) else str(value)
+    radius = re.fullmatch(r"(\d+(?:\.\d+)?)/255", text)
+    if radius:
+        return f"eps{radius[1]}"
+    text = text.rstrip("/").rsplit("/", 1)[-1]
+    text = re.sub(r"\.(parquet|npz|csv|py)\b", "", text)
+    return re.sub(r"[^A-Za-z0-9.+]+", "_", text).strip("._")[:40]
+
+
+def _next(name: str) -> str:
+    """Count a name up: ``a``, ``a_2``, ``a_3``."""
+    found = re.fullmatch(r"(.*)_(\d+)", name)
+    return f"{found[1]}_{int(found[2]) + 1}" if found else f"{name}_2"

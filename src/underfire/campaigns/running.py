@@ -1,0 +1,98 @@
+"""Running a campaign in its folder, and trying out how long it will take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from underfire.campaigns.engines import Engine, Stop
+from underfire.campaigns.folder import Campaign, CampaignStore
+from underfire.campaigns.grid import Grid
+from underfire.campaigns.runner import Job, Listener, Quiet, perform
+from underfire.campaigns.units import Failure
+from underfire.errors import StoreError
+from underfire.runs.execution import Execution
+from underfire.runs.planning import Reporter
+
+
+def run_campaign(
+    grid: Grid,
+    folder: Path | str,
+    *,
+    resume: bool = False,
+    engine: Engine | None = None,
+    execution: Execution | None = None,
+    keep_going: bool = True,
+    stop: Stop | None = None,
+    listener: Listener | None = None,
+    part: tuple[int, int] | None = None,
+    begin_only: bool = False,
+    after: Callable[[Job, dict[str, Any]], None] | None = None,
+) -> Campaign:
+    """Run a campaign: each of its runs in a folder of its own below ``folder/runs``.
+
+    Args:
+        grid: the runs.
+        folder: made if it does not exist.
+        resume: go on with the campaign that the folder holds. Finished runs are checked, and not made again.
+        engine, execution, keep_going, stop, listener, part, begin_only, after: see ``perform``.
+
+    Returns:
+        The campaign, to be read.
+
+    Raises:
+        InputError: a run of the grid is impossible.
+        StoreError: the folder holds something else, or cannot be written.
+        StoppedError: ``stop`` was asked.
+        UnderfireError: a run failed, and ``keep_going`` is not set.
+    """
+    folder, points = Path(folder), grid.points()
+    store = CampaignStore(folder, resume or part is not None)
+    jobs = [Job(point.name, point.config, folder / "runs" / point.name, resume=True) for point in points]
+    others = {"engine": engine, "execution": execution, "keep_going": keep_going, "stop": stop}
+    if part is not None:
+        _check_part(folder, part)
+        perform(jobs, listener=listener, part=part, **others)  # type: ignore[arg-type]  # a dict of several types
+        return Campaign(folder)
+    with store.working():
+        store.begin(grid, points)
+        noted = _Noted(store, listener or Quiet())
+        perform(jobs, listener=noted, begin_only=begin_only, after=after, **others)  # type: ignore[arg-type]
+    return Campaign(folder)
+
+
+def _check_part(folder: Path, part: tuple[int, int]) -> None:
+    waiting = [entry.name for entry in Campaign(folder) if entry.state == "waiting"]
+    if waiting:
+        raise StoreError(
+            f"run {waiting[0]} of the campaign in {folder} is not begun: parts {part[0]}/{part[1]} needs runs that "
+            "are. Give --begin once, alone, before the parts."
+        )
+
+
+class _Noted:
+    """Writes down how far each run is, and passes everything on to another listener."""
+
+    def __init__(self, store: CampaignStore, listener: Listener) -> None:
+        self.store, self.listener = store, listener
+
+    def begun(self, job: Job) -> None:
+        self.store.note(job.name, "begun")
+        self.listener.begun(job)
+
+    def finished(self, job: Job) -> None:
+        self.store.note(job.name, "finished")
+        self.listener.finished(job)
+
+    def failed(self, job: Job, failure: Failure) -> None:
+        self.store.note(job.name, "failed", failure.said)
+        if failure.details:
+            (self.store.folder / f"{job.name}.error.txt").write_text(failure.details, encoding="utf-8")
+        self.listener.failed(job, failure)
+
+    def worked(self, done: int, total: int) -> None:
+        self.listener.worked(done, total)
+
+    def reporter(self, job: Job) -> Reporter | None:
+        return self.listener.reporter(job)

@@ -1,0 +1,107 @@
+"""Units of work: one shard of one run, which any process that sees the campaign's folder can do."""
+
+from __future__ import annotations
+
+import traceback
+import warnings
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from underfire.errors import UnderfireError
+from underfire.runs.execution import Execution
+from underfire.runs.planning import Opened
+from underfire.runs.running import RunInHand
+from underfire.runs.settings import RunConfig
+
+HELD = 2
+"""Runs that a worker keeps open for the next unit."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One shard of one run.
+
+    Doing it twice does no harm: the cells that are complete are kept, and a file appears whole or not at all.
+
+    Args:
+        number: its place in the campaign.
+        run: the name of its run.
+        shard: the shard's number.
+        config: the run's settings, as JSON values.
+        folder: the run's folder, which is begun.
+        execution: the settings that results do not depend on.
+        siblings: folders of runs whose cells may be taken over.
+        after: numbers of units that compute a cell that this one needs, too: they come first.
+        steps: the number of steps of its attacks, as a measure of its length.
+    """
+
+    number: int
+    run: str
+    shard: int
+    config: dict[str, Any] = field(repr=False, compare=False)
+    folder: str = field(repr=False)
+    execution: Execution = field(repr=False)
+    siblings: tuple[str, ...] = field(default=(), repr=False)
+    after: tuple[int, ...] = ()
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The reason why a unit failed.
+
+    Args:
+        said: one paragraph.
+        details: a traceback for errors that nobody expected; empty for others.
+        error: the error itself, in the process that it was raised in.
+    """
+
+    said: str
+    details: str = ""
+    error: Exception | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, error: Exception) -> Failure:
+        """Describe an error."""
+        if isinstance(error, UnderfireError):
+            return cls(str(error), error=error)
+        said = " ".join(str(error).split()) or "no message"
+        return cls(f"unexpected {type(error).__name__}: {said}", "".join(traceback.format_exception(error)), error)
+
+
+class Hands:
+    """The runs that a process works on, opened when their first unit comes."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[str, RunInHand] = OrderedDict()
+        self._opened = Opened()
+
+    def add(self, folder: str, hand: RunInHand) -> None:
+        """Keep a run that this process has begun itself."""
+        self._held[folder] = hand
+        self._held.move_to_end(folder)
+        while len(self._held) > HELD:
+            self._held.popitem(last=False)[1].release()
+
+    def do(self, unit: Unit) -> Failure | None:
+        """Do one unit. Returns the reason if it fails; only an interruption is raised."""
+        try:
+            with warnings.catch_warnings():
+                if unit.folder not in self._held:
+                    warnings.simplefilter("ignore")  # the process that has begun the run has shown them
+                    self.add(unit.folder, self._join(unit))
+            self._held.move_to_end(unit.folder)
+            self._held[unit.folder].attack(unit.shard)
+        except Exception as error:  # everything that a user's own code raises fails this run alone
+            self._held.pop(unit.folder, None)
+            return Failure.of(error)
+        return None
+
+    def _join(self, unit: Unit) -> RunInHand:
+        config = RunConfig.from_values(unit.config)
+        siblings = [Path(folder) for folder in unit.siblings]
+        hand = RunInHand(config, Path(unit.folder), unit.execution, resume=True, opened=self._opened, siblings=siblings)
+        hand.join()
+        return hand

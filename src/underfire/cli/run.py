@@ -1,0 +1,132 @@
+"""``underfire run``: campaigns."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from underfire.cli.dry_run import show_estimate
+from underfire.cli.options import Given, flag, option, takes
+from underfire.cli.screen import ManyRuns, bars
+from underfire.cli.status import show
+from underfire.cli.stopping import stopping
+from underfire.errors import InputError, StoppedError, UnderfireError
+from underfire.runs.execution import ExecutionSettings
+from underfire.settings import create
+
+RUN_EXAMPLES = """[bold]Examples[/bold]
+
+underfire run campaign.toml --out runs/grid --dry-run
+
+underfire run campaign.toml --out runs/grid --workers 2
+
+underfire run campaign.toml --out runs/grid --resume
+
+[bold]A campaign file[/bold]
+
+See docs/campaigns.md: [settings] for all runs, lists in [grid], then [[include]], [[exclude]] and [[change]]."""
+
+Workers = Annotated[
+    int | None, option("N", "Processes of this machine that share the work.", "--workers", min=1, show_default=False)
+]
+
+
+@takes(ExecutionSettings)
+def run(
+    given: Given,
+    campaign: Annotated[Path, typer.Argument(metavar="FILE", help="The campaign file (TOML).", show_default=False)],
+    resume: Annotated[bool, flag("--resume", "Go on with the campaign in the output folder.")] = False,
+    workers: Workers = None,
+    ray: Annotated[
+        str | None,
+        option(
+            "ADDRESS", "Use a Ray cluster: its address, auto, or local for this machine.", "--ray", show_default=False
+        ),
+    ] = None,
+    fail_fast: Annotated[
+        bool, flag("--fail-fast/--keep-going", "Stop at the first run that fails, or go on with the others.")
+    ] = False,
+    part: Annotated[
+        str | None,
+        option(
+            "I/N", "Do the I-th of N parts beside other processes, and finish no run.", "--part", show_default=False
+        ),
+    ] = None,
+    begin: Annotated[bool, flag("--begin", "Only begin all runs, for processes that do parts.")] = False,
+    dry_run: Annotated[
+        bool, flag("--dry-run", "Print the runs, their time and their size, and do nothing else.")
+    ] = False,
+    no_page: Annotated[bool, flag("--no-page", "Write no page.html and figure.png.")] = False,
+) -> None:
+    """Run a campaign: a grid of attacks, each in a folder of its own below FOLDER/runs.
+
+    The file has [settings] for all runs, named as in 'underfire attack --dump-config'; lists in [grid], of which every
+    combination is a run; [[include]] and [[exclude]] for further and fewer runs; and [[change]] with where and set for
+    other settings of some runs. agreed = true attacks only images that all classifiers get right.
+
+    Parts that several runs share are computed once. A run that fails is noted, and the others go on. Ctrl-C finishes
+    the part in hand; --resume goes on, checks all files, and does damaged parts again.
+    """
+    from underfire.campaigns.engines import Inline, Processes
+    from underfire.campaigns.file import read_grid
+    from underfire.campaigns.running import run_campaign
+    from underfire.runs.execution import Execution
+
+    settings = create(ExecutionSettings, given)
+    execution = Execution(settings.batch_size, settings.memory, settings.device)
+    grid, out = read_grid(campaign), Path(settings.out).expanduser()
+    if dry_run:
+        show_estimate(grid, execution, workers or 1)
+        return
+    engine: Any = Processes(workers) if workers and workers > 1 else Inline()
+    if ray is not None:
+        from underfire.campaigns.engines.on_ray import OnRay
+
+        engine = OnRay(None if ray == "local" else ray, workers)
+    with bars() as progress, stopping() as stop:
+        listener = ManyRuns(progress)
+        try:
+            ended = run_campaign(
+                grid,
+                out,
+                resume=resume,
+                engine=engine,
+                execution=execution,
+                keep_going=not fail_fast,
+                stop=stop,
+                listener=listener,
+                part=_part(part),
+                begin_only=begin,
+                after=None if no_page else _write_page,
+            )
+        except StoppedError as error:
+            again = ["underfire", "run", str(campaign), "--out", str(out), "--resume"]
+            raise StoppedError(f"{error} Go on with: {shlex.join(again)}") from error
+    show(out)
+    failed = [entry for entry in ended if entry.state == "failed"]
+    if failed:
+        raise UnderfireError(
+            f"{len(failed)} of {len(ended)} runs failed; the others are as shown. Mend what the table says, and go on "
+            "with --resume."
+        )
+
+
+def _write_page(job: Any, summary: Any) -> None:
+    from underfire.reports.figure import write_figure
+    from underfire.reports.page import write_page
+
+    write_page([job.folder], job.folder / "page.html")
+    write_figure([job.folder], job.folder / "figure.png")
+
+
+def _part(text: str | None) -> tuple[int, int] | None:
+    """Parse ``I/N``."""
+    if text is None:
+        return None
+    first, _, count = text.partition("/")
+    if not (first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
+        raise InputError(f"part is {text!r}; expected I/N with 1 <= I <= N, such as 3/50.")
+    return int(first), int(count)

@@ -1,0 +1,54 @@
+"""``underfire status``: how far a campaign is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+STATUS_EXAMPLES = """[bold]Examples[/bold]
+
+underfire status runs/grid"""
+
+
+def status(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The campaign's folder.", show_default=False)],
+) -> None:
+    """Show how far the runs of a campaign are, while it runs or afterwards."""
+    show(folder.expanduser())
+
+
+def show(folder: Path) -> None:
+    """Print a table of a campaign's runs."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from underfire.campaigns.folder import Campaign
+
+    campaign = Campaign(folder)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("run", "state", "parts", "joint success, by interpreter"):
+        table.add_column(heading, overflow="fold")
+    for entry in campaign:
+        done, total = campaign.progress(entry.name)
+        said = entry.error
+        if entry.state == "finished":
+            said = _joint(campaign, entry.name)
+        style = {"finished": "green", "failed": "red"}.get(entry.state, "")
+        parts = f"{done}/{total}" if total else ""
+        table.add_row(Text(entry.name), Text(entry.state, style), Text(parts), Text(said))
+    console = Console()
+    console.print(table)
+    console.print(Text(f"{len(campaign.finished)} of {len(campaign)} runs are finished. Folder: {folder}"))
+
+
+def _joint(campaign: Any, name: str) -> str:
+    summary = json.loads((campaign.folder_of(name) / "summary.json").read_text(encoding="utf-8"))
+    shown = [
+        f"{interpreter} {100 * found['mean']:.0f} % [{100 * found['low']:.0f}, {100 * found['high']:.0f}]"
+        for interpreter, found in summary["joint_success"].items()
+    ]
+    return ", ".join(shown)
