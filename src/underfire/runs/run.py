@@ -61,7 +61,7 @@ class Run(InNotebook):
                 f"up to {FORMAT}: update underfire."
             )
         self.files: Folder = (
-            CellFolder(self.path, self.record) if self.format == FORMAT else FormerFolder(self.path, self.record)
+            CellFolder(self.path, self.record) if self.format > 1 else FormerFolder(self.path, self.record)
         )
         self.cells: dict[str, Cell] = self.files.cells
 

@@ -21,14 +21,17 @@ from underfire.runs.cells import cells_of
 from underfire.runs.devices import find_device
 from underfire.runs.differences import differences
 from underfire.runs.environment import environment
+from underfire.runs.finished import is_whole
 from underfire.runs.identity import code_of, described
 from underfire.runs.looking import Balanced
 from underfire.runs.map_pool import read_pool
+from underfire.runs.repair import drop_damaged
 from underfire.runs.results import write_results
 from underfire.runs.run import Run
 from underfire.runs.selection import Selection, select
 from underfire.runs.settings import NO_BASELINE, RunConfig
 from underfire.runs.shards import Plan, attack_shard, count_steps
+from underfire.runs.starts import note_start
 from underfire.runs.store import Store
 from underfire.system import System
 
@@ -72,7 +75,8 @@ def run_attack(
     Args:
         config: what to run.
         folder: where everything is written; see ``Store`` and ``Run``.
-        resume: go on with the run that the folder holds; at most one shard is done again.
+        resume: go on with the run that the folder holds. Its files are hashed first: a damaged shard is done again,
+            with a warning, and an interruption costs the shard in hand.
         overwrite: replace the run that the folder holds. It is removed once every cell of the new run has a complete
             shard; a new run that ends before gives the folder back to it.
         batch_size: images at once, and per shard of a new run; it does not change results. On a GPU
@@ -92,15 +96,18 @@ def run_attack(
     store = Store(folder, config.to_dict(), resume, overwrite, _changed)
     if store.finished:
         store.check_record(_code(config), known_only=True)
-        return store.summary()
+        if is_whole(config, store, device):
+            return store.summary()
     with store.working():
         plan, record = _prepare(config, store, device, batch_size, reporter, memory)
         store.begin(record)
+        note_start(store, plan.experiment.system.classifier.device)
         size = store.shard_size(plan.experiment.batch_size)
         if depends_on_batch(plan.experiment.system.classifier.device):
             plan.experiment.batch_size = _same_batch_size(size, batch_size)
         shards = plan.selection.shards(size)
         store.update_run(shards=len(shards))
+        drop_damaged(store, plan.cells, shards, plan.selection.attacked)
         work = list(count_steps(plan, shards))
         total = sum(work)
         for index, (positions, before) in enumerate(zip(shards, accumulate([0, *work]), strict=False)):
