@@ -88,7 +88,8 @@ class Run(InNotebook):
 
     @property
     def images(self) -> dict[str, Any]:
-        """Numbers of images: ``attacked``, ``considered``, ``correctly_classified``, and a list of ``unreadable``."""
+        """Numbers of images: ``attacked``, ``considered``, ``correctly_classified``, and lists of ``unreadable`` and
+        ``unusable`` ones."""
         return self.files.images
 
     @cached_property

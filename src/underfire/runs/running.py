@@ -17,6 +17,7 @@ from underfire.attacks.measures import chosen_measures
 from underfire.batching import depends_on_batch
 from underfire.checkpoints import state_hash
 from underfire.errors import UnderfireWarning
+from underfire.flags import without_autocast
 from underfire.runs.cells import cells_of
 from underfire.runs.devices import find_device
 from underfire.runs.differences import differences
@@ -55,6 +56,7 @@ class _Silent:
         pass
 
 
+@without_autocast()
 @torch.inference_mode(False)
 def run_attack(
     config: RunConfig,
@@ -261,4 +263,5 @@ def _counts(selection: Selection) -> dict[str, Any]:
         "considered": len(selection.considered),
         "correctly_classified": sum(selection.correct),
         "unreadable": [{"path": path, "why": why} for path, why in selection.unreadable],
+        "unusable": [{"image_id": image_id, "why": why} for image_id, why in selection.unusable],
     }
