@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -110,7 +111,7 @@ def _run(
     from underfire.runs import run_attack
 
     out = Path(execution.out).expanduser()
-    if resume and not (out / "run.json").exists():
+    if resume and not os.path.exists(out / "run.json"):
         say("note", f"there is no run in {out} to go on with: this one begins there.", "cyan")
     with bars() as progress:
         summary = run_attack(

@@ -42,7 +42,10 @@ def write(folder: Path, key: str, index: int, files: Sequence[str], positions: S
     for name in files:
         sync(folder / name)
     path = manifest_file(folder, key, index)
-    for parent in sorted({(folder / name).parent for name in files} | {path.parent, path.parent.parent, folder}):
+    parents = {(folder / name).parent for name in files} | {path.parent}
+    if not any(path.parent.glob(f"*.{SUFFIX}")):  # the first shard of the cell: its folders are new
+        parents |= {parent.parent for parent in parents} | {folder}
+    for parent in sorted(parents):
         sync_folder(parent)
     content = {"cell": key, "shard": index, "positions": list(positions), "files": entries}
     text = json.dumps({**content, "sha256": _digest(content)}, indent=1) + "\n"

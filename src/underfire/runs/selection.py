@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -100,7 +100,7 @@ def select(
         )
         if batch.records:
             right, usable = _right(classifier, batch.images, batch.labels, data, selection)
-            place = {data.record(index).image_id: index for index in indices}
+            place = _places(data, indices)
             for record, correct, finite in zip(batch.records, right.tolist(), usable.tolist(), strict=True):
                 if not finite:
                     selection.unusable.append((record.image_id, NOT_FINITE))
@@ -124,6 +124,20 @@ def select(
             on_batch(looked_at)
     _check(selection, data, found, count)
     return selection.in_data_order()
+
+
+def _places(data: ImageData, indices: Sequence[int]) -> dict[str, int]:
+    """Return the index of each image by its id. Raises DataError if two images have one id."""
+    found: dict[str, int] = {}
+    for index in indices:
+        image_id = data.record(index).image_id
+        if image_id in found:
+            raise DataError(
+                f"images {found[image_id]} and {index} of {data.name!r} have the same id {plain(image_id)!r}; expected "
+                "distinct ids, by which results are told apart."
+            )
+        found[image_id] = index
+    return found
 
 
 def _right(

@@ -6,7 +6,6 @@ import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,11 @@ from torch import Tensor
 
 from underfire.data.saved import save_png
 from underfire.errors import StoreError, UnderfireError, UnderfireWarning
-from underfire.runs import manifest, places
+from underfire.runs import manifest, places, shard_files
 from underfire.runs.differences import another_run, differences
-from underfire.runs.disk import replace, sync_folder, writing
+from underfire.runs.disk import replace, writing
 from underfire.runs.replacing import Former, foreign_files
+from underfire.runs.shard_files import Shard
 from underfire.text import first_few
 
 FORMAT = 3
@@ -29,22 +29,6 @@ FORMAT = 3
 Version 1 had one file of maps and one table for the whole run. Version 2 had no manifests: a shard was
 complete if its file of rows was there.
 """
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A part of a cell's images, as it is written.
-
-    Args:
-        rows: one row per image and interpreter.
-        trace: the course of an attack.
-        tensors: ``maps/INTERPRETER`` N x h x w and ``logits`` N x K; if there are any, also ``wanted/INTERPRETER``
-            N x h x w, ``masks`` N x H x W and ``noise/INTERPRETER`` N x draws. Images are in the order of ``rows``.
-    """
-
-    rows: pa.Table
-    trace: pa.Table
-    tensors: dict[str, Tensor]
 
 
 class Store:
@@ -208,7 +192,7 @@ class Store:
         Args:
             suffix: ``parquet``, ``trace``, ``safetensors``, or ``json`` for the manifest.
         """
-        return self.folder / "cells" / key / f"{index:06d}.{suffix}"
+        return shard_files.path_of(self.folder, key, index, suffix)
 
     def shard_files(self, key: str, index: int) -> list[Path]:
         """List the files of a complete shard by its manifest, saved images included; the manifest is not among them.
@@ -222,28 +206,14 @@ class Store:
             raise StoreError(f"output folder {self.folder} has no such part: {error}.") from error
         return [self.folder / entry["file"] for entry in entries]
 
+    def read_tensors(self, key: str, index: int) -> dict[str, Tensor]:
+        """Read the tensors of a complete shard. Raises StoreError if their file is missing or broken."""
+        return shard_files.read_tensors(self.folder, key, index)
+
     def write_shard(self, key: str, index: int, shard: Shard) -> None:
         """Write a shard whose images are saved already. Its manifest comes last, and shows that it is complete."""
-        from safetensors.torch import save_file
-
-        tensors = {name: value.contiguous() for name, value in shard.tensors.items()}
-        writers: dict[str, Callable[[Path], object]] = {
-            "safetensors": lambda part: save_file(tensors, part),
-            "trace": lambda part: pq.write_table(shard.trace, part),
-            "parquet": lambda part: pq.write_table(shard.rows, part),
-        }
-        if not len(shard.trace):
-            del writers["trace"]
-        files = list(dict.fromkeys(shard.rows["image_file"].to_pylist()))
         with writing(self.folder):
-            self.shard_file(key, index, manifest.SUFFIX).unlink(missing_ok=True)
-            (self.folder / "cells" / key).mkdir(parents=True, exist_ok=True)
-            for suffix, write in writers.items():
-                path = self.shard_file(key, index, suffix)
-                replace(path, write)
-                files.append(path.relative_to(self.folder).as_posix())
-            positions = sorted(set(shard.rows["position"].to_pylist()))
-            manifest.write(self.folder, key, index, files, positions)
+            shard_files.write(self.folder, key, index, shard)
 
     def write_tables(self, name: str, tables: Iterator[pa.Table], schema: pa.Schema) -> None:
         """Write tables of one schema to one parquet file, one after the other."""
@@ -261,16 +231,18 @@ class Store:
         text = json.dumps(value, indent=2, allow_nan=False) + "\n"
         with writing(self.folder):
             replace(self.folder / name, lambda part: part.write_text(text))
-            sync_folder(self.folder)
 
     def save_image(self, label: str, position: int, image_id: str, image: Tensor) -> str:
-        """Write an 8-bit image C x H x W in [0, 1] with ``save_png``. Returns its path in the folder."""
+        """Write an 8-bit image C x H x W in [0, 1] with ``save_png``. Returns its path in the folder.
+
+        It is safely on the disk only after ``write_shard``.
+        """
         name = places.image_file(label, position, image_id)
         path = self.folder / name
         with writing(self.folder):
             path.parent.mkdir(parents=True, exist_ok=True)
             levels = (image * 255).round().to(torch.uint8)
-            replace(path, lambda part: save_png(part, levels), synced=False)  # the manifest comes after that
+            replace(path, lambda part: save_png(part, levels), synced=False)
         return name
 
     def _check_ours(self) -> None:
