@@ -18,7 +18,8 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        name = f" ({Path(error.filename).name})" if isinstance(error.filename, str) else ""
+        place = error.filename2 or error.filename  # of a file that cannot be renamed, the second name counts
+        name = f" ({Path(place).name})" if isinstance(place, str) else ""
         raise StoreError(f"output folder {folder} cannot be written: {error.strerror or error}{name}.") from error
     except SafetensorError as error:  # its writer has no OSError of its own, also on a full disk
         raise StoreError(f"output folder {folder} cannot be written: {error}.") from error

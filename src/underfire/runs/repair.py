@@ -29,7 +29,8 @@ def drop_damaged(
     """
     order = list(product(range(len(shards)), cells.values()))
     complete = [place for place, (index, cell) in enumerate(order) if store.has_shard(cell.key, index)]
-    problems: list[str] = []
+    counted = store.read_run().get("shards", len(shards))
+    problems = [f"run.json counts {counted} parts instead of {len(shards)}"] if counted != len(shards) else []
     for place, (index, cell) in enumerate(order):
         path = manifest_file(store.folder, cell.key, index)
         name = f"part {index + 1} of {cell.label}"

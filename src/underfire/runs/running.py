@@ -108,8 +108,8 @@ def run_attack(
         if depends_on_batch(plan.experiment.system.classifier.device):
             plan.experiment.batch_size = _same_batch_size(size, batch_size)
         shards = plan.selection.shards(size)
-        store.update_run(shards=len(shards))
         drop_damaged(store, plan.cells, shards, plan.selection.attacked)
+        store.update_run(shards=len(shards))
         work = list(count_steps(plan, shards))
         total = sum(work)
         for index, (positions, before) in enumerate(zip(shards, accumulate([0, *work]), strict=False)):

@@ -26,7 +26,8 @@ from underfire.runs.cells import Cell
 from underfire.runs.columns import TRACE, by_position, schema
 from underfire.runs.selection import Selection
 from underfire.runs.settings import RunConfig
-from underfire.runs.store import Shard, Store
+from underfire.runs.shard_files import Shard
+from underfire.runs.store import Store
 from underfire.runs.trial import try_measures
 
 TRACED = 40

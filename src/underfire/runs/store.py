@@ -257,7 +257,9 @@ class Store:
     def _check_resumable(self) -> None:
         held = self.read_run()
         if not held:
-            raise StoreError(f"output folder {self.folder} holds no run that could be resumed.")
+            broken = (self.folder / "run.json").exists()
+            damaged = " Its run.json is damaged: bring it back, or choose another folder." if broken else ""
+            raise StoreError(f"output folder {self.folder} holds no run that could be resumed.{damaged}")
         changed = self._same(held["configuration"], self.config)
         if changed:
             raise another_run(self.folder, changed)
