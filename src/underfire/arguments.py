@@ -13,6 +13,12 @@ def check_at_least(name: str, value: float, least: float, note: str = "") -> Non
         raise InputError(f"{name} is {value}; expected at least {least}{note}.")
 
 
+def check_at_most(name: str, value: float, most: float, note: str = "") -> None:
+    """Raise InputError if ``value`` is larger than ``most``, or NaN. ``note`` follows the limit in the message."""
+    if not value <= most:
+        raise InputError(f"{name} is {value}; expected at most {most}{note}.")
+
+
 def check_choice(name: str, value: object, choices: Collection[object]) -> None:
     """Raise InputError if ``value`` is none of a few ``choices``, which the message lists all."""
     if value not in choices:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Literal
 
 import torch
@@ -82,6 +82,16 @@ def deterministic_kernels(device: torch.device) -> Iterator[None]:
         cudnn.deterministic, cudnn.benchmark = before[:2]
         setattr(filling, FILLS, before[2])
         torch.use_deterministic_algorithms(mode, warn_only=only_warns)
+
+
+@contextmanager
+def without_autocast() -> Iterator[None]:
+    """Context in which no ``torch.autocast`` around it counts: all is computed in the dtypes that the code says."""
+    with ExitStack() as stack:
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        yield
 
 
 def in_force() -> dict[str, str | bool]:

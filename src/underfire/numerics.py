@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from underfire.arguments import check_choice
 from underfire.errors import UnderfireWarning
-from underfire.flags import deterministic_kernels, float32_arithmetic
+from underfire.flags import Arithmetic, deterministic_kernels, float32_arithmetic, without_autocast
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -41,16 +41,20 @@ def dtype_of(precision: str) -> torch.dtype:
 def judging(device: torch.device) -> Iterator[None]:
     """Context for all that is judged or compared: IEEE float32 and deterministic kernels, whatever the user's flags.
 
-    The flags are as they were afterwards, also after an error.
+    A ``torch.autocast`` around it does not count. The flags are as they were afterwards, also after an error.
     """
-    with float32_arithmetic("ieee"), deterministic_kernels(device):
+    with without_autocast(), float32_arithmetic("ieee"), deterministic_kernels(device):
         yield
 
 
 @contextmanager
 def attacking(precision: str, device: torch.device) -> Iterator[None]:
-    """Context for the steps of an attack: the arithmetic of ``precision``, and deterministic kernels."""
-    with float32_arithmetic("tf32" if precision == "tf32" else "ieee"), deterministic_kernels(device):
+    """Context for the steps of an attack: the arithmetic of ``precision``, and deterministic kernels.
+
+    A ``torch.autocast`` around it does not count.
+    """
+    arithmetic: Arithmetic = "tf32" if precision == "tf32" else "ieee"
+    with without_autocast(), float32_arithmetic(arithmetic), deterministic_kernels(device):
         yield
 
 

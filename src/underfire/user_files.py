@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,7 +63,7 @@ def load(file: str, name: str, kind: str, *, call: bool = False) -> Any:
         UnderfireError: the file, or the call, gives underfire something that it refuses; raised as it is.
     """
     path = Path(file).expanduser()
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"{kind} file {file!r} does not exist (looked in {Path.cwd()}).")
     # The module's name is made from the whole path, so that two files with one name do not replace each other.
     name_of_path = hashlib.sha256(str(path.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]

@@ -19,7 +19,8 @@ from underfire.runs import Run
 from underfire.runs.cells import Cell
 from underfire.runs.columns import TRACE, schema
 from underfire.runs.results import write_results
-from underfire.runs.store import Shard, Store
+from underfire.runs.shard_files import Shard
+from underfire.runs.store import Store
 
 HEIGHT, WIDTH = 8, 12
 NOISE = 0.1

@@ -13,6 +13,7 @@ import torch
 from tests.runs.conftest import small_config
 from tests.runs.runs import Written, assert_same_run, without_seconds, write_digits
 from underfire.attacks import KINDS
+from underfire.errors import UnderfireWarning
 from underfire.interpreters import REGISTRY
 from underfire.runs import planning, run_attack
 from underfire.runs.execution import Execution
@@ -297,5 +298,6 @@ def test_a_shard_without_attacked_images(tmp_path: Path, table: Path) -> None:
         (tmp_path / "three" / name).unlink()
     record = (tmp_path / "three" / "run.json").read_text().replace('"finished": true', '"finished": false')
     (tmp_path / "three" / "run.json").write_text(record)
-    run_attack(config, tmp_path / "three", resume=True)
+    with pytest.warns(UnderfireWarning, match=r"000001\.parquet is missing .*and 1 more"):
+        run_attack(config, tmp_path / "three", resume=True)
     assert_same_run(many, Written(tmp_path / "three"))

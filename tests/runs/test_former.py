@@ -49,7 +49,7 @@ def test_the_numbers_are_the_same(
     monkeypatch.setattr(CellFolder, "more_noise", Folder.more_noise)
     now, before = Run(written.folder), former(written, tmp_path)
     control = now.comparisons[0].control
-    assert (now.format, before.format) == (2, 1)
+    assert (now.format, before.format) == (3, 1)
     assert before.interpreters == now.interpreters
     assert before.image_ids == now.image_ids
     assert before.images == now.images
@@ -163,18 +163,18 @@ def test_an_unfinished_run_is_refused_and_can_be_overwritten(small: Written, tmp
     assert content(folder) == before
     run_attack(small_config(), folder, overwrite=True)
     assert not (folder / "shards").exists()
-    assert Written(folder).run["format"] == 2
+    assert Written(folder).run["format"] == 3
 
 
 def test_a_later_format_is_refused(small: Written, tmp_path: Path) -> None:
     folder = as_before(small, tmp_path / "later")
     record = json.loads((folder / "run.json").read_text())
-    (folder / "run.json").write_text(json.dumps(record | {"format": 3}))
+    (folder / "run.json").write_text(json.dumps(record | {"format": 4}))
     expected = re.escape(
-        f"the run in {folder} has folder format 3, and this version of underfire reads formats up to 2"
+        f"the run in {folder} has folder format 4, and this version of underfire reads formats up to 3"
     )
     with pytest.raises(StoreError, match=f"{expected}: update underfire"):
         Run(folder)
-    (folder / "run.json").write_text(json.dumps(record | {"format": 3, "finished": False}))
-    with pytest.raises(StoreError, match="folder format 3, expected 2"):
+    (folder / "run.json").write_text(json.dumps(record | {"format": 4, "finished": False}))
+    with pytest.raises(StoreError, match="folder format 4, expected 3"):
         run_attack(small_config(), folder, resume=True)

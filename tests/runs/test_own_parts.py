@@ -17,7 +17,7 @@ from tests.runs.runs import Written
 from underfire.attacks import Experiment
 from underfire.errors import InputError, UserCodeError
 from underfire.runs import Run, run_attack
-from underfire.runs.store import folder_name
+from underfire.runs.places import folder_name
 from underfire.system import System
 
 MEASURES = """

@@ -14,7 +14,7 @@ import pytest
 from tests.runs.conftest import small_config
 from tests.runs.runs import Command, Written, assert_same_run, content, options, process
 from underfire.attacks import Experiment
-from underfire.errors import ClassifierError, StoreError
+from underfire.errors import ClassifierError, StoreError, UnderfireWarning
 from underfire.runs import Run, RunConfig, run_attack, running
 from underfire.runs.store import Store
 from underfire.system import System
@@ -137,7 +137,8 @@ def test_any_cell_of_a_shard_can_be_lost(
     for file in folder.glob(f"cells/{few.keys[lost]}/000001.*"):
         file.unlink()
     watched = Watched(monkeypatch)
-    run_attack(FEW, folder, resume=True)
+    with pytest.warns(UnderfireWarning, match=f"000001.json is missing .part 2 of {lost}.. The parts"):
+        run_attack(FEW, folder, resume=True)
     assert watched.written == [(1, lost)]
     assert watched.performed == [lost]
     # Of the clean images, or of the cell's own; of noise, five draws.
@@ -146,11 +147,12 @@ def test_any_cell_of_a_shard_can_be_lost(
 
 
 def test_a_shard_without_its_tensors_is_not_taken_for_complete(few: Written, tmp_path: Path) -> None:
-    """The file of rows comes last, so that it is the one that counts."""
+    """The manifest comes last, so that it is the one that counts."""
     folder = unfinished(few.folder, tmp_path / "run")
-    (folder / "cells" / few.keys["adv2"] / "000002.parquet").unlink()
+    (folder / "cells" / few.keys["adv2"] / "000002.json").unlink()
     (folder / "cells" / few.keys["adv2"] / "000002.safetensors").write_bytes(b"half")
-    run_attack(FEW, folder, resume=True)
+    with pytest.warns(UnderfireWarning, match="000002.json is missing .part 3 of adv2."):
+        run_attack(FEW, folder, resume=True)
     assert_same_run(few, Written(folder))
 
 

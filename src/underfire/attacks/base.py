@@ -21,6 +21,7 @@ from underfire.attacks.progress import Progress
 from underfire.attacks.result import AttackResult
 from underfire.attacks.runnable import Runnable
 from underfire.errors import InputError, UnderfireWarning
+from underfire.flags import without_autocast
 from underfire.memory import parse_bytes
 from underfire.system import System
 
@@ -28,6 +29,7 @@ from underfire.system import System
 class BaseAttack(Runnable):
     """An attack is a frozen value; calling it attacks images and judges the outcome. See ``Runnable`` for its parts."""
 
+    @without_autocast()
     @torch.inference_mode(False)
     def __call__(
         self,

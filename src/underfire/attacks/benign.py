@@ -14,8 +14,10 @@ from underfire.attacks.state import take
 from underfire.classifiers import Classifier, check_images, check_labels, label_tensor
 from underfire.classifiers.sigmoid import ends_in_sigmoid
 from underfire.errors import ClassifierError, InputError, UnderfireWarning
+from underfire.flags import without_autocast
 from underfire.numerics import scale
 from underfire.system import System
+from underfire.text import first_few
 
 MIXED = 8
 """The number of images that are classified again, to see if they get the same logits."""
@@ -70,6 +72,7 @@ class Benign:
         return replace(self, **rows)
 
 
+@without_autocast()
 def read_benign(
     system: System, images: Tensor, labels: Tensor | Sequence[int], ids: Tensor | Sequence[str] | None = None
 ) -> Benign:
@@ -110,16 +113,45 @@ def identities(images: Tensor, ids: Tensor | Sequence[str] | None) -> Tensor:
 
 
 def honest_logits(classifier: Classifier, images: Tensor) -> Tensor:
-    """Compute the logits, and check that they can carry a verdict: no NaN, no probabilities, not random."""
+    """Compute the logits, and check that they can carry a verdict: no NaN, no probabilities, not random.
+
+    Raises:
+        ClassifierError: they cannot, for any of the images.
+    """
+    logits, usable = read_logits(classifier, images)
+    broken = (~usable).nonzero().squeeze(1).tolist()
+    if broken:
+        some = "" if len(broken) == len(images) else f" for {len(broken)} of {len(images)} images ({first_few(broken)})"
+        raise ClassifierError(
+            f"the classifier returns NaN or infinite logits{some}: its weights or its normalisation are broken."
+        )
+    return logits
+
+
+def read_logits(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute the logits, and check the finite ones: no probabilities, not random.
+
+    Returns:
+        The logits N x K, and True for each image whose logits are all finite, bool N.
+
+    Raises:
+        ClassifierError: the finite logits cannot carry a verdict, or it is no tensor N x K.
+    """
     logits = classifier.logits(images)
     if logits.ndim != 2 or len(logits) != len(images):
         raise ClassifierError(
             f"the classifier returns shape {tuple(logits.shape)} for {len(images)} images; expected logits N x K."
         )
-    if not bool(torch.isfinite(logits).all()):
-        raise ClassifierError(
-            "the classifier returns NaN or infinite logits: its weights or its normalisation are broken."
-        )
+    usable = torch.isfinite(logits).all(1)
+    if bool(usable.all()):
+        _check_values(classifier, images, logits)
+    elif bool(usable.any()):
+        _check_values(classifier, images[usable], logits[usable])
+    return logits, usable
+
+
+def _check_values(classifier: Classifier, images: Tensor, logits: Tensor) -> None:
+    """Raise ClassifierError if finite logits are probabilities, or if the network is random."""
     if bool((logits >= 0).all()) and bool(((logits.sum(1) - 1).abs() < 1e-4).all()):
         raise ClassifierError(
             "the classifier returns probabilities (rows in [0, 1] that sum to 1); expected logits. Attacks on "
@@ -132,7 +164,6 @@ def honest_logits(classifier: Classifier, images: Tensor) -> Tensor:
             "sigmoid: a single logit is enough."
         )
     _check_repeats(classifier, images, logits)
-    return logits
 
 
 def _check_repeats(classifier: Classifier, images: Tensor, logits: Tensor) -> None:

@@ -23,8 +23,8 @@ class Goal:
     targeted: bool = True
 
     def reached(self, logits: Tensor, classes: Tensor) -> Tensor:
-        """Return True for images that meet the goal, bool N."""
-        return (logits.argmax(1) == classes) == self.targeted
+        """Return True for images that meet the goal, bool N. An image with NaN or infinite logits never does."""
+        return ((logits.argmax(1) == classes) == self.targeted) & torch.isfinite(logits).all(1)
 
     def probability(self, logits: Tensor, classes: Tensor) -> Tensor:
         """Compute the probability that the goal is met: p_c if targeted, else 1 - p_c. N in [0, 1]."""

@@ -16,6 +16,7 @@ from underfire.attacks.benign import Benign
 from underfire.attacks.measure import Measure, Seen
 from underfire.attacks.measures import Values, measure_all
 from underfire.attacks.outcome import Outcome
+from underfire.attacks.unsound import sound
 from underfire.system import System
 
 
@@ -59,6 +60,8 @@ def judge(
 ) -> Judgement:
     """Read 8-bit ``images`` honestly, and measure them against the benign ones.
 
+    An image with NaN or infinite logits counts as failed; see ``unsound.sound``.
+
     Args:
         aim: what success means.
         own: read the maps for the images' own classes, as for controls that attack nothing; otherwise for the class
@@ -66,7 +69,7 @@ def judge(
         outcome: costs of the attack.
         masks: the objects' true masks, bool N x H x W.
     """
-    logits = system.classifier.logits(images)
+    images, logits = sound(benign, images, system.classifier.logits(images))
     explained = benign.labels if own else aim.goal.explained(logits, aim.classes)
     maps = system.maps(images, explained, benign.ids)
     return measured(benign, images, logits, explained, maps, aim, measures, outcome, masks)

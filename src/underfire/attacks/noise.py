@@ -9,6 +9,8 @@ from torch import Tensor
 
 from underfire import metrics
 from underfire.attacks.benign import Benign
+from underfire.attacks.unsound import sound
+from underfire.errors import InterpreterError
 from underfire.system import System
 
 NOISE_DRAWS = 5
@@ -29,7 +31,14 @@ def more_noise(system: System, benign: Benign, noisy: Callable[[int], Tensor], d
     """
     found: dict[str, list[Tensor]] = {name: [] for name in system.interpreters}
     for draw in range(1, draws):
-        maps = system.maps(noisy(draw), benign.labels, benign.ids)
+        images = noisy(draw)
+        try:
+            maps = system.maps(images, benign.labels, benign.ids)
+        except InterpreterError:
+            finite, _ = sound(benign, images, system.classifier.logits(images))
+            if finite is images:
+                raise
+            maps = system.maps(finite, benign.labels, benign.ids)
         for name, values in found.items():
             values.append(metrics.map_l1(maps[name].cpu(), benign.maps[name].cpu()))
     return {name: torch.stack(values, dim=1).double() for name, values in found.items() if values}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -124,7 +125,7 @@ def _run(
     from underfire.campaigns.runner import Job, perform
 
     out = Path(given.out).expanduser()
-    if resume and not (out / "run.json").exists():
+    if resume and not os.path.exists(out / "run.json"):
         say("note", f"there is no run in {out} to go on with: this one begins there.", "cyan")
     execution = Execution(given.batch_size, given.memory, given.device)
     engine: Engine = Processes(workers) if workers and workers > 1 else Inline()

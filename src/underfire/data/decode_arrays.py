@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from underfire.data.npy_header import check_header
 from underfire.data.pixels import HOW_TO_WINDOW, Picture
 from underfire.errors import UnreadableImageError
 
@@ -28,7 +29,9 @@ def is_tiff(content: bytes) -> bool:
 def decode_npy(content: bytes, where: str) -> Picture:
     """Decode an ``.npy`` file: H x W, H x W x C, or C x H x W. Raises UnreadableImageError if it is something else."""
     try:
-        values = np.load(io.BytesIO(content))
+        file = io.BytesIO(content)
+        check_header(file, len(content))
+        values = np.load(file)
     except (OSError, ValueError, EOFError) as error:
         raise UnreadableImageError(f"{where} cannot be decoded: {error}") from error
     return as_picture(values, where)

@@ -15,7 +15,6 @@ from underfire.reports.wording import Wording, wording
 from underfire.runs.comparison import Comparison
 from underfire.runs.folder import read_json
 from underfire.runs.run import Run
-from underfire.runs.store import FORMAT
 from underfire.runs.summary import against_control, chance, gap, group, joint
 from underfire.text import plain
 
@@ -154,13 +153,13 @@ class Account:
 def accounts_of(run: Run) -> list[Account]:
     """Make the accounts of all comparisons of a run.
 
-    Intervals are taken from ``summary.json`` if it has the current format, and if it cannot mix up two comparisons:
+    Intervals are taken from ``summary.json`` if a run with cells wrote it, and if it cannot mix up two comparisons:
     the interpreter belongs to one comparison only, and the attack and its controls have different names.
     """
     path = run.path / "summary.json"
-    held = read_json(path) if run.format == FORMAT and path.exists() else {}
+    held = read_json(path) if run.format > 1 and path.exists() else {}
     # Without a chance control, an earlier version wrote the summary, by another limit.
-    current = held.get("format") == FORMAT and "chance" in held
+    current = held.get("format", 1) > 1 and "chance" in held
     stored, chances = (held[key] if current else {} for key in ("interpreters", "chance"))
     names = [name for part in run.comparisons for name in part.interpreters]
     once = {name: groups for name, groups in stored.items() if names.count(name) == 1}

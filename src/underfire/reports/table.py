@@ -95,4 +95,5 @@ def _remark(run: Run) -> str:
         f"at, {images['correctly_classified']} of them classified correctly."
         + (f" {skipped} of those belong to the target class already." if skipped else "")
         + (f" {len(images['unreadable'])} could not be read." if images["unreadable"] else "")
+        + (f" {len(images['unusable'])} got no finite logits." if images.get("unusable") else "")
     )

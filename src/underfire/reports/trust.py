@@ -13,7 +13,7 @@ from underfire.attacks.presets import BUDGET
 from underfire.reports.account import Account, accounts_of
 from underfire.reports.words import FEW_IMAGES, OFTEN, UNCLEAR, listed, number, origin, percent, unclear
 from underfire.runs.run import Run
-from underfire.text import plain
+from underfire.text import first_few, plain
 
 MANY_IMAGES = 100
 FEW_STEPS = 100
@@ -90,6 +90,11 @@ def _on_images(account: Account) -> list[Remark]:
     if unreadable:
         some = "; ".join(plain(entry["path"]) for entry in unreadable[:3]) + (" ..." if len(unreadable) > 3 else "")
         remarks.append(_remark(True, f"{len(unreadable)} files could not be read and are left out: {some}"))
+    unusable = images.get("unusable", ())
+    if unusable:
+        some = first_few([plain(entry["image_id"]) for entry in unusable])
+        text = f"The classifier returns NaN or infinite logits for {len(unusable)} images, which are left out: {some}"
+        remarks.append(_remark(True, text))
     if run.lacks:
         text = f"An earlier version of underfire wrote this run. It does not hold: {'; '.join(run.lacks)}."
         remarks.append(_remark(True, text))

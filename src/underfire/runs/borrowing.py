@@ -20,7 +20,10 @@ from safetensors.torch import load_file
 from underfire.errors import StoreError
 from underfire.runs.cells import Cell
 from underfire.runs.folder import read_table
-from underfire.runs.store import Shard, Store, folder_name
+from underfire.runs.manifest import verify
+from underfire.runs.places import folder_name
+from underfire.runs.shard_files import Shard
+from underfire.runs.store import Store
 
 
 def borrow(store: Store, cell: Cell, index: int, siblings: Sequence[Path]) -> bool:
@@ -44,12 +47,11 @@ def borrow(store: Store, cell: Cell, index: int, siblings: Sequence[Path]) -> bo
         label = next((each["label"] for each in record.get("cells", ()) if each["key"] == cell.key), None)
         if label is None or sibling == store.folder or record.get("shard_size") != size:
             continue
-        place = sibling / "cells" / cell.key / f"{index:06d}.parquet"
-        if not place.exists():
+        if verify(sibling, cell.key, index):  # not complete yet, or damaged
             continue
         try:
-            _take(store, cell, index, sibling, place)
-        except (StoreError, OSError):  # damaged, or removed at this moment: compute it
+            _take(store, cell, index, sibling, sibling / "cells" / cell.key / f"{index:06d}.parquet")
+        except (StoreError, OSError):  # removed at this moment: compute it
             continue
         return True
     return False

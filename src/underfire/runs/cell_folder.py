@@ -1,4 +1,4 @@
-"""Reading folders of format 2: every cell has shards of rows and tensors, which are opened when they are looked at."""
+"""Reading folders of formats 2 and 3: every cell has shards of rows and tensors, which are opened when needed."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ from underfire.runs.folder import Folder, Row, Values, known_measures, numbers, 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+WITHOUT_MANIFESTS = 2
+"""The folder format without manifests: a shard's file of rows came last."""
+
 OPEN = 4
 """Tensor files that are kept open at a time."""
 
 
 class CellFolder(Folder):
-    """A folder of format 2. Files are read when they are needed, and maps never all at once."""
+    """A folder of format 2 or 3. Files are read when they are needed, and maps never all at once."""
 
     def __init__(self, path: Path, record: dict[str, Any]) -> None:
         super().__init__(path, record)
@@ -53,9 +56,10 @@ class CellFolder(Folder):
         return self.path / "cells" / self.cells[cell].key / f"{shard:06d}.{suffix}"
 
     def _complete(self, cell: str, shard: int) -> Path:
-        """Return the path of the rows of a cell's shard, whose file is written last. Raises StoreError if it is not."""
+        """Return the path of the rows of a cell's shard. Raises StoreError if the shard is not complete."""
         path = self.file(cell, shard, "parquet")
-        if not path.exists() and not self.record.get("finished"):
+        last = self.file(cell, shard, "json") if self.record["format"] > WITHOUT_MANIFESTS else path
+        if not last.exists() and not self.record.get("finished"):
             raise StoreError(
                 f"the run in {self.path} is not finished: part {shard + 1} of {self.shards} of {cell} is missing. "
                 "Finish it with --resume."

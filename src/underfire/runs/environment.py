@@ -24,13 +24,6 @@ def environment(prepared: Attackable, precision: str) -> dict[str, Any]:
     """
     assert isinstance(prepared, Prepared)  # a run attacks a copy
     device = prepared.device
-    versions: dict[str, str] = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed as a package"
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     with attacking(precision, device):
         flags = in_force()
     return {
@@ -40,7 +33,26 @@ def environment(prepared: Attackable, precision: str) -> dict[str, Any]:
             "memory_format": str(prepared.memory_format).removeprefix("torch."),
             "flags_of_the_attack": flags,
         },
-        "device": {"type": device.type, "name": name, "threads": torch.get_num_threads()},
-        "versions": {"python": platform.python_version(), **versions},
+        "device": {**device_of(device), "threads": torch.get_num_threads()},
+        "versions": versions(),
         "torch_build": torch.__config__.show().splitlines(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that compute results, by name."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed as a package"
+    return found
+
+
+def device_of(device: torch.device) -> dict[str, str]:
+    """Describe a device: its ``type``, its ``name``, and for a CPU the ``instructions`` that torch uses."""
+    if device.type == "cuda":
+        return {"type": device.type, "name": torch.cuda.get_device_name(device)}
+    name = platform.processor() or platform.machine()
+    return {"type": device.type, "name": name, "instructions": torch.backends.cpu.get_cpu_capability()}

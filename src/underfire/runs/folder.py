@@ -45,7 +45,7 @@ class Folder(ABC):
     @property
     @abstractmethod
     def images(self) -> dict[str, Any]:
-        """Numbers of images: attacked, considered, correctly classified, and unreadable ones with reasons."""
+        """Numbers of images: attacked, considered, correctly classified, unreadable or unusable with reasons."""
 
     @property
     @abstractmethod

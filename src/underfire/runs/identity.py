@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,7 +31,7 @@ def code_of(configuration: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, set[str]] = {}
     for text in _texts(configuration.values()):
         own = user_files.split(text)
-        if own is not None and Path(own[0]).expanduser().is_file():
+        if own is not None and os.path.isfile(Path(own[0]).expanduser()):
             file, name = own
             found.setdefault(f"{Path(file).name}:{name}", set()).add(user_files.fingerprint(file))
     return {name: " ".join(sorted(hashes)) for name, hashes in sorted(found.items())}

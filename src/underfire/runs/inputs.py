@@ -13,7 +13,7 @@ from underfire.classifiers.sources import Options, parse_size, parse_values
 from underfire.classifiers.sources.conventions import parse_bounds
 from underfire.data import ImageData, in_classifier_order, open_data
 from underfire.errors import InputError
-from underfire.runs.selection import logits_of
+from underfire.runs.selection import read_logits_of
 from underfire.settings import create, setting, to_values
 
 PANEL = "Details of the classifier that its source does not give"
@@ -225,6 +225,6 @@ def _class_count(classifier: Classifier, data: ImageData, asked: int | None) -> 
         return len(classifier.class_names)
     for batch in data.batches(classifier.image_size, classifier.channels, 8, None, classifier.resizing):
         if batch.records:
-            logits = logits_of(classifier, batch.images)
+            logits, _ = read_logits_of(classifier, batch.images)
             return int(logits.shape[1])
     return asked or len(data.class_names)  # nothing can be read; the selection of images gives the reasons

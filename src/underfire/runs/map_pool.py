@@ -15,7 +15,7 @@ from underfire.classifiers import Classifier, check_images
 from underfire.data import Batch, ImageData
 from underfire.errors import InputError
 from underfire.memory import suited_size
-from underfire.runs.selection import Selection, logits_of
+from underfire.runs.selection import Selection, logits_of, read_logits_of
 from underfire.system import System, SystemView
 from underfire.text import first_few
 
@@ -124,7 +124,8 @@ class _Examples:
     def _look(self, places: Sequence[int]) -> None:
         unknown = {self._data.record(place).image_id: place for place in places if place not in self._known}
         for batch, images in _batches(self._classifier, self._data, list(unknown.values())):
-            right = logits_of(self._classifier, images).argmax(1).cpu() == batch.labels
+            logits, usable = read_logits_of(self._classifier, images)
+            right = ((logits.argmax(1) == batch.labels.to(logits.device)) & usable).cpu()
             self._known |= {unknown[name]: bool(one) for name, one in zip(batch.ids, right, strict=True)}
 
     def read(self, system: System, classes: Sequence[int]) -> MapPool:

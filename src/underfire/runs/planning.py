@@ -247,4 +247,5 @@ def _counts(selection: Selection) -> dict[str, Any]:
         "considered": len(selection.considered),
         "correctly_classified": sum(selection.correct),
         "unreadable": [{"path": path, "why": why} for path, why in selection.unreadable],
+        "unusable": [{"image_id": image_id, "why": why} for image_id, why in selection.unusable],
     }

@@ -13,15 +13,19 @@ from underfire.runs.cell_folder import CellFolder
 from underfire.runs.columns import TRACE, by_position, schema
 from underfire.runs.comparison import SETTLED, Comparison
 from underfire.runs.folder import read_table
+from underfire.runs.manifest import entries_of
 from underfire.runs.run import Run
 from underfire.runs.store import Store
+
+MADE = ("results.parquet", "trace.parquet", "summary.json")
+"""The files of a run that are made from its shards."""
 
 
 def write_results(run: Run) -> dict[str, Any]:
     """Write ``results.parquet``, ``trace.parquet`` and ``summary.json`` of a run whose cells are complete.
 
     They hold nothing that the cells do not, apart from joint success, and can be made again at any time. Only one shard
-    is in memory at a time.
+    is in memory at a time. Their hashes go into ``run.json``, under ``made``.
 
     Returns:
         The content of ``summary.json``.
@@ -39,6 +43,7 @@ def write_results(run: Run) -> dict[str, Any]:
     store.write_tables("trace.parquet", _traces(files), TRACE)
     summary = run.summary()
     store.write_json("summary.json", summary)
+    store.update_run(made=entries_of(run.path, MADE))
     return summary
 
 

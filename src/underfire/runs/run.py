@@ -61,7 +61,7 @@ class Run(InNotebook):
                 f"up to {FORMAT}: update underfire."
             )
         self.files: Folder = (
-            CellFolder(self.path, self.record) if self.format == FORMAT else FormerFolder(self.path, self.record)
+            CellFolder(self.path, self.record) if self.format > 1 else FormerFolder(self.path, self.record)
         )
         self.cells: dict[str, Cell] = self.files.cells
 
@@ -88,7 +88,8 @@ class Run(InNotebook):
 
     @property
     def images(self) -> dict[str, Any]:
-        """Numbers of images: ``attacked``, ``considered``, ``correctly_classified``, and a list of ``unreadable``."""
+        """Numbers of images: ``attacked``, ``considered``, ``correctly_classified``, and lists of ``unreadable`` and
+        ``unusable`` ones."""
         return self.files.images
 
     @cached_property

@@ -12,17 +12,22 @@ import torch
 
 from underfire.batching import depends_on_batch
 from underfire.errors import StoreError, UnderfireWarning
+from underfire.flags import without_autocast
 from underfire.runs.differences import differences
 from underfire.runs.environment import environment
 from underfire.runs.execution import Execution
+from underfire.runs.finished import is_whole
 from underfire.runs.planning import Opened, Reporter, Silent, code_hashes, prepare
+from underfire.runs.repair import drop_damaged
 from underfire.runs.results import write_results
 from underfire.runs.run import Run
 from underfire.runs.settings import RunConfig
 from underfire.runs.shards import Plan, attack_shard, count_steps
+from underfire.runs.starts import note_start
 from underfire.runs.store import Store
 
 
+@without_autocast()
 def run_attack(
     config: RunConfig,
     folder: Path,
@@ -42,7 +47,8 @@ def run_attack(
     Args:
         config: what to run.
         folder: where everything is written; see ``Store`` and ``Run``.
-        resume: go on with the run that the folder holds; at most one shard is done again.
+        resume: go on with the run that the folder holds. Its files are hashed first: a damaged shard is done again,
+            with a warning, and an interruption costs the shard in hand.
         overwrite: replace the run that the folder holds. It is removed once every cell of the new run has a complete
             shard; a new run that ends before gives the folder back to it.
         batch_size: images at once, and per shard of a new run; it does not change results. On a GPU
@@ -116,11 +122,11 @@ class RunInHand:
 
     @property
     def finished(self) -> bool:
-        """True if the folder holds all of the run already, and it is the run that is asked for."""
+        """True if the folder holds all of the run already, undamaged, and it is the run that is asked for."""
         if not self.store.finished:
             return False
         self.store.check_record(code_hashes(self.config), known_only=True)
-        return True
+        return is_whole(self.store, lambda: self.opened.depends(self.config, self.execution.device))
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -128,6 +134,7 @@ class RunInHand:
         with self.store.working():
             yield
 
+    @without_autocast()
     @torch.inference_mode(False)
     def begin(self) -> None:
         """Settle the plan, and make the folder ready for shards.
@@ -138,8 +145,10 @@ class RunInHand:
         self.plan, record = prepare(self.config, self.store, self.execution, self.reporter, self.opened)
         self.store.begin(record)
         plan = self.ready()
+        note_start(self.store, plan.experiment.system.classifier.device)
         self.store.write_selection(plan.selection)
         self._settle(self.store.shard_size(plan.experiment.batch_size))
+        drop_damaged(self.store, plan.cells, self.shards, plan.selection.attacked)
         self.store.update_run(shards=len(self.shards))
 
     def ready(self) -> Plan:
@@ -152,6 +161,7 @@ class RunInHand:
         """Give the plan's memory free, with the networks in it. ``join`` makes it again."""
         self.plan = None
 
+    @without_autocast()
     @torch.inference_mode(False)
     def join(self) -> None:
         """Settle the plan of a run that another process has begun. Nothing is written."""
@@ -169,6 +179,7 @@ class RunInHand:
         self.shards = plan.selection.shards(size)
         self.steps = list(count_steps(plan, self.shards))
 
+    @without_autocast()
     @torch.inference_mode(False)
     def attack(self, index: int) -> None:
         """Attack and judge shard ``index`` for every cell that does not have it yet.
@@ -185,6 +196,7 @@ class RunInHand:
         self.store.keep_new()
         self.reporter.running(before + self.steps[index], total)
 
+    @without_autocast()
     @torch.inference_mode(False)
     def finish(self) -> dict[str, Any]:
         """Write the tables and the summary of a run whose shards are all there. Returns ``summary.json``'s content."""

@@ -7,17 +7,21 @@ import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 
-from underfire.attacks.benign import honest_logits, warn_near_chance
+from underfire.attacks.benign import honest_logits, read_logits, warn_near_chance
 from underfire.classifiers import Classifier, check_images, check_labels
 from underfire.data import ImageData
 from underfire.errors import ClassifierError, DataError, InputError, UnderfireError, UnderfireWarning
-from underfire.runs.looking import InOrder, Order
-from underfire.text import first_few
+from underfire.runs.looking import BATCH, InOrder, Order
+from underfire.text import first_few, plain
+
+Result = TypeVar("Result")
+
+NOT_FINITE = "the classifier returns NaN or infinite logits"
+"""The reason why an image is unusable."""
 
 
 @dataclass
@@ -29,6 +33,8 @@ class Selection:
         correct: for each of them, True if it was classified correctly.
         attacked: for each of them, True if it is attacked: it was classified correctly, and is not of the target class.
         unreadable: paths of images that could not be read, with the reason.
+        unusable: ids of images for which the classifier returns NaN or infinite logits, with that reason. They are left
+            out like unreadable ones.
         classes: the number of classes.
         size: height and width of the images.
     """
@@ -37,6 +43,7 @@ class Selection:
     correct: list[bool] = field(default_factory=list)
     attacked: list[bool] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
+    unusable: list[tuple[str, str]] = field(default_factory=list)
     classes: int = 0
     size: tuple[int, int] | None = None
 
@@ -64,9 +71,9 @@ class Selection:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Selection:
         """Make the selection from JSON values."""
-        unreadable = [(path, why) for path, why in values["unreadable"]]
+        pairs = {name: [(path, why) for path, why in values[name]] for name in ("unreadable", "unusable")}
         size = None if values["size"] is None else (values["size"][0], values["size"][1])
-        return cls(**{**values, "unreadable": unreadable, "size": size})
+        return cls(**{**values, **pairs, "size": size})
 
     def in_data_order(self) -> Selection:
         """Sort the images by their indices."""
@@ -103,6 +110,7 @@ def select(
 
     Raises:
         DataError: no image can be read, or none is classified correctly.
+        ClassifierError: the classifier returns NaN or infinite logits for all images.
         InputError: a label does not fit the classifier.
     """
     order = order or InOrder(data, count)
@@ -112,12 +120,15 @@ def select(
             data.batches(classifier.image_size, classifier.channels, len(indices), indices, classifier.resizing)
         )
         if batch.records:
-            right = _right(classifier, batch.images, batch.labels, data, selection)
-            place = {data.record(index).image_id: index for index in indices}
+            right, usable = _right(classifier, batch.images, batch.labels, data, selection)
+            place = _places(data, indices)
             agreed = set(place.values())
             for other, same_data in also_right:
                 agreed &= _right_places(other, same_data, indices)
-            for record, correct in zip(batch.records, right.tolist(), strict=True):
+            for record, correct, finite in zip(batch.records, right.tolist(), usable.tolist(), strict=True):
+                if not finite:
+                    selection.unusable.append((record.image_id, NOT_FINITE))
+                    continue
                 index, attacked = place[record.image_id], correct and record.label != excluded_class
                 attacked = attacked and index in agreed
                 selection.considered.append(index)
@@ -132,24 +143,42 @@ def select(
         paths = {data.record(index).path for index in indices[:until]}
         selection.unreadable += [(path, why) for path, why in batch.unreadable if path in paths]
         looked_at += len(indices)
+        if len(selection.unusable) >= BATCH and not selection.considered:
+            break  # the network is broken, and further images would only take time
         if on_batch is not None:
             on_batch(looked_at)
     _check(selection, data, found, count, first_few([other.name for other, _ in also_right]))
     return selection.in_data_order()
 
 
+def _places(data: ImageData, indices: Sequence[int]) -> dict[str, int]:
+    """Return the index of each image by its id. Raises DataError if two images have one id."""
+    found: dict[str, int] = {}
+    for index in indices:
+        image_id = data.record(index).image_id
+        if image_id in found:
+            raise DataError(
+                f"images {found[image_id]} and {index} of {data.name!r} have the same id {plain(image_id)!r}; expected "
+                "distinct ids, by which results are told apart."
+            )
+        found[image_id] = index
+    return found
+
+
 def _right(
     classifier: Classifier, images: Tensor, labels: Tensor, data: ImageData, selection: Selection
-) -> torch.Tensor:
+) -> tuple[Tensor, Tensor]:
+    """Return True for images that are classified correctly, and True for images with finite logits, bool N each."""
     images = check_images(images, classifier)
-    logits = logits_of(classifier, images)
+    logits, usable = read_logits_of(classifier, images)
     selection.classes = logits.shape[1]
     selection.size = (images.shape[2], images.shape[3])
     try:
         labels = check_labels(labels, len(images), logits.shape[1])
     except InputError as error:
         raise InputError(f"{error} The data set {data.name!r} has {len(data.class_names)} classes.") from error
-    return logits.argmax(1).cpu() == labels
+    usable = usable.cpu()
+    return (logits.argmax(1).cpu() == labels) & usable, usable
 
 
 def _right_places(classifier: Classifier, data: ImageData, indices: Sequence[int]) -> set[int]:
@@ -158,15 +187,24 @@ def _right_places(classifier: Classifier, data: ImageData, indices: Sequence[int
     batch = next(data.batches(size, channels, len(indices), list(indices), classifier.resizing))
     if not batch.records:
         return set()
-    place = {data.record(index).image_id: index for index in indices}
-    right = _right(classifier, batch.images, batch.labels, data, Selection())
+    place = _places(data, indices)
+    right, _ = _right(classifier, batch.images, batch.labels, data, Selection())
     return {place[record.image_id] for record, good in zip(batch.records, right.tolist(), strict=True) if good}
 
 
 def logits_of(classifier: Classifier, images: Tensor) -> Tensor:
     """Compute honest logits N x K. Raises ClassifierError if the classifier fails on images of this shape."""
+    return _guarded(honest_logits, classifier, images)
+
+
+def read_logits_of(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute logits N x K, and which images have finite ones, bool N. Raises ClassifierError as ``logits_of``."""
+    return _guarded(read_logits, classifier, images)
+
+
+def _guarded(read: Callable[[Classifier, Tensor], Result], classifier: Classifier, images: Tensor) -> Result:
     try:
-        return honest_logits(classifier, images)
+        return read(classifier, images)
     except UnderfireError:
         raise
     except Exception as error:  # the user's own code runs here, and may raise anything
@@ -179,6 +217,11 @@ def logits_of(classifier: Classifier, images: Tensor) -> Tensor:
 def _check(selection: Selection, data: ImageData, found: int, count: int | None, agreed: str) -> None:
     reasons = [reason for _, reason in selection.unreadable]
     some = first_few(reasons, separator="; ")
+    if selection.unusable and not selection.considered:
+        raise ClassifierError(
+            f"{NOT_FINITE} for all of the first {len(selection.unusable)} images: its weights or its normalisation are "
+            "broken."
+        )
     if not selection.considered and not reasons:
         raise DataError(f"every image of {data.name!r} already belongs to the target class.")
     if not selection.considered:
@@ -202,6 +245,13 @@ def _check(selection: Selection, data: ImageData, found: int, count: int | None,
     if reasons:
         warnings.warn(
             f"{len(reasons)} of the images of {data.name!r} cannot be read and are left out: {some}",
+            UnderfireWarning,
+            stacklevel=3,
+        )
+    if selection.unusable:
+        named = first_few([plain(name) for name, _ in selection.unusable])
+        warnings.warn(
+            f"{NOT_FINITE} for {len(selection.unusable)} of the images of {data.name!r}, which are left out: {named}",
             UnderfireWarning,
             stacklevel=3,
         )

@@ -111,6 +111,7 @@ class RunSettings:
         value=NOISE_DRAWS,
         kind=int,
         least=1,
+        most=1000,
     )
     precision: Literal["float32", "tf32", "bf16"] = setting(
         "Precision of the attack: float32, or tf32 or bf16, which are faster on a GPU. Results are judged in float32.",

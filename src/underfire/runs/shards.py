@@ -28,7 +28,8 @@ from underfire.runs.cells import Cell
 from underfire.runs.columns import TRACE, by_position, schema
 from underfire.runs.selection import Selection
 from underfire.runs.settings import RunConfig
-from underfire.runs.store import Shard, Store
+from underfire.runs.shard_files import Shard
+from underfire.runs.store import Store
 from underfire.runs.trial import try_measures
 
 TRACED = 40
@@ -156,10 +157,8 @@ class _Part:
         system, cell = plan.experiment.system, plan.cells["clean"]
         if not plan.store.has_shard(cell.key, self.index):
             return read_benign(system, batch.images, batch.labels, batch.ids)
-        from safetensors.torch import load_file
-
         device = system.classifier.device
-        stored = load_file(plan.store.shard_file(cell.key, self.index, "safetensors"))
+        stored = plan.store.read_tensors(cell.key, self.index)
         images, labels = check_images(batch.images, system.classifier).to(device), batch.labels.to(device)
         ids, logits = randomness.identify(batch.images, batch.ids).to(device), stored["logits"].to(device)
         maps = {name: stored[f"maps/{name}"].to(device) for name in system.interpreters}

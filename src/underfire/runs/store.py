@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +16,21 @@ import torch
 from torch import Tensor
 
 from underfire.data.saved import save_png
-from underfire.errors import StoreError, UnderfireError
-from underfire.runs.differences import differences
+from underfire.errors import StoreError, UnderfireError, UnderfireWarning
+from underfire.runs import manifest, places, shard_files
+from underfire.runs.differences import another_run, differences
+from underfire.runs.disk import replace, writing
 from underfire.runs.replacing import Former, foreign_files
 from underfire.runs.selection import Selection
+from underfire.runs.shard_files import Shard
 from underfire.text import first_few
 
-FORMAT = 2
-"""The version of a run's folder. Version 1 had one file of maps and one table for the whole run."""
+FORMAT = 3
+"""The version of a run's folder.
 
-
-@dataclass(frozen=True)
-class Shard:
-    """A part of a cell's images, as it is written.
-
-    Args:
-        rows: one row per image and interpreter.
-        trace: the course of an attack.
-        tensors: ``maps/INTERPRETER`` N x h x w and ``logits`` N x K; if there are any, also ``wanted/INTERPRETER``
-            N x h x w, ``masks`` N x H x W and ``noise/INTERPRETER`` N x draws. Images are in the order of ``rows``.
-    """
-
-    rows: pa.Table
-    trace: pa.Table
-    tensors: dict[str, Tensor]
+Version 1 had one file of maps and one table for the whole run. Version 2 had no manifests: a shard was
+complete if its file of rows was there.
+"""
 
 
 class Store:
@@ -72,7 +62,7 @@ class Store:
         self._former = Former(folder)
         if resume and overwrite:
             raise StoreError("--resume and --overwrite contradict each other; give one of them.")
-        self._make()
+        self._new = places.make(folder)
         held = sorted(entry.name for entry in folder.iterdir() if entry.name != ".lock")
         if held and overwrite:
             self._check_ours()
@@ -95,10 +85,11 @@ class Store:
         from filelock import FileLock, Timeout
 
         lock = FileLock(self.folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise StoreError(f"output folder {self.folder} is in use: another process runs in it.") from error
+        with writing(self.folder):
+            try:
+                lock.acquire(timeout=0)
+            except Timeout as error:
+                raise StoreError(f"output folder {self.folder} is in use: another process runs in it.") from error
         before, nothing = self.read_run(), False
         try:
             yield
@@ -114,12 +105,12 @@ class Store:
             lock.release()
             (self.folder / ".lock").unlink(missing_ok=True)
             if nothing:
-                self._unmake()
+                places.unmake(self._new)
 
     def _holds(self, kind: str | None) -> bool:
         """Return True if a shard of any cell, or of one of this kind, is complete."""
         keys = {cell["key"] for cell in self.read_run().get("cells", ()) if kind in (None, cell["kind"])}
-        return any(file.parent.name in keys for file in (self.folder / "cells").glob("*/*.parquet"))
+        return any(file.parent.name in keys for file in (self.folder / "cells").glob(f"*/*.{manifest.SUFFIX}"))
 
     def begin(self, record: Mapping[str, Any]) -> None:
         """Make the folder ready for shards.
@@ -128,13 +119,20 @@ class Store:
             record: what the results depend on beside the configuration: hashes of the data and the classifier, the
                 attacks in full, the cells. A resumed run must have the same.
         """
-        with self._writing():
+        with writing(self.folder):
             if self.overwrite:
                 self._former.set_aside()
             if not self.read_run():
                 begun = {"format": FORMAT, "configuration": self.config, **record, "finished": False}
                 self.write_json("run.json", begun)
             self.check_record(record)
+            held = bool(self.read_run().get("shards"))
+            if held and not (self.folder / "cells").exists():
+                warnings.warn(
+                    f"output folder {self.folder} was damaged: cells/ is missing. All parts are done again.",
+                    UnderfireWarning,
+                    stacklevel=3,
+                )
             (self.folder / "cells").mkdir(exist_ok=True)
 
     def check_record(self, record: Mapping[str, Any], known_only: bool = False) -> None:
@@ -146,7 +144,7 @@ class Store:
         asked = {key: value for key, value in record.items() if key in held or not known_only}
         changed = differences({key: held.get(key) for key in asked}, json.loads(json.dumps(asked)))
         if changed:
-            raise self._another(changed)
+            raise another_run(self.folder, changed)
 
     def keep_new(self) -> None:
         """Remove the run that this one replaces: every cell has a complete shard, so that the new one works."""
@@ -179,8 +177,10 @@ class Store:
     def read_selection(self) -> Selection | None:
         """Read which images the run looks at and attacks; None if it has not begun, or the file is not the run's."""
         try:
-            values = json.loads((self.folder / "selection.json").read_text())
-            found = Selection.from_dict(values)
+            content = json.loads((self.folder / "selection.json").read_text())
+            found = Selection.from_dict(content["selection"])
+            if content["sha256"] != _hash(content["selection"]):
+                return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return found if found.sha256() == self.read_run().get("selection_sha256") else None
@@ -188,7 +188,8 @@ class Store:
     def write_selection(self, selection: Selection) -> None:
         """Write ``selection.json``, so that a resumed run, and every worker, need not classify all images again."""
         if self.read_selection() is None:
-            self.write_json("selection.json", selection.to_dict())
+            values = json.loads(json.dumps(selection.to_dict()))
+            self.write_json("selection.json", {"selection": values, "sha256": _hash(values)})
 
     def update_run(self, **values: Any) -> None:
         """Change entries of ``run.json``."""
@@ -201,28 +202,37 @@ class Store:
         return int(self.read_run()["shard_size"])
 
     def has_shard(self, key: str, index: int) -> bool:
-        """Return True if a shard of a cell is complete."""
-        return self.shard_file(key, index, "parquet").exists()
+        """Return True if a shard of a cell is complete: its manifest is there. See ``repair.drop_damaged``."""
+        return manifest.manifest_file(self.folder, key, index).exists()
 
     def shard_file(self, key: str, index: int, suffix: str) -> Path:
         """Return the path of a file of shard ``index`` of the cell ``key``.
 
         Args:
-            suffix: ``parquet``, ``trace`` or ``safetensors``.
+            suffix: ``parquet``, ``trace``, ``safetensors``, or ``json`` for the manifest.
         """
-        return self.folder / "cells" / key / f"{index:06d}.{suffix}"
+        return shard_files.path_of(self.folder, key, index, suffix)
+
+    def shard_files(self, key: str, index: int) -> list[Path]:
+        """List the files of a complete shard by its manifest, saved images included; the manifest is not among them.
+
+        Raises:
+            StoreError: the manifest is missing or broken.
+        """
+        try:
+            entries = manifest.read(self.folder, key, index)["files"]
+        except StoreError as error:
+            raise StoreError(f"output folder {self.folder} has no such part: {error}.") from error
+        return [self.folder / entry["file"] for entry in entries]
+
+    def read_tensors(self, key: str, index: int) -> dict[str, Tensor]:
+        """Read the tensors of a complete shard. Raises StoreError if their file is missing or broken."""
+        return shard_files.read_tensors(self.folder, key, index)
 
     def write_shard(self, key: str, index: int, shard: Shard) -> None:
-        """Write a shard. Its parquet file comes last, and shows that the shard is complete."""
-        from safetensors.torch import save_file
-
-        with self._writing():
-            (self.folder / "cells" / key).mkdir(parents=True, exist_ok=True)
-        tensors = {name: value.contiguous() for name, value in shard.tensors.items()}
-        self._replace(self.shard_file(key, index, "safetensors"), lambda part: save_file(tensors, part))
-        if len(shard.trace):
-            self._replace(self.shard_file(key, index, "trace"), lambda part: pq.write_table(shard.trace, part))
-        self._replace(self.shard_file(key, index, "parquet"), lambda part: pq.write_table(shard.rows, part))
+        """Write a shard whose images are saved already. Its manifest comes last, and shows that it is complete."""
+        with writing(self.folder):
+            shard_files.write(self.folder, key, index, shard)
 
     def write_tables(self, name: str, tables: Iterator[pa.Table], schema: pa.Schema) -> None:
         """Write tables of one schema to one parquet file, one after the other."""
@@ -232,52 +242,27 @@ class Store:
                 for table in tables:
                     writer.write_table(table)
 
-        self._replace(self.folder / name, write)
+        with writing(self.folder):
+            replace(self.folder / name, write)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file of the run."""
         text = json.dumps(value, indent=2, allow_nan=False) + "\n"
-        self._replace(self.folder / name, lambda part: part.write_text(text))
+        with writing(self.folder):
+            replace(self.folder / name, lambda part: part.write_text(text))
 
     def save_image(self, label: str, position: int, image_id: str, image: Tensor) -> str:
-        """Write an 8-bit image C x H x W in [0, 1] with ``save_png``. Returns its path in the folder."""
-        safe = re.sub(r"[^A-Za-z0-9._-]+", "_", image_id).strip("._")[-80:]
-        name = f"images/{folder_name(label)}/{position:06d}-{safe}.png"
+        """Write an 8-bit image C x H x W in [0, 1] with ``save_png``. Returns its path in the folder.
+
+        It is safely on the disk only after ``write_shard``.
+        """
+        name = places.image_file(label, position, image_id)
         path = self.folder / name
-        with self._writing():
+        with writing(self.folder):
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_png(path, (image * 255).round().to(torch.uint8))
+            levels = (image * 255).round().to(torch.uint8)
+            replace(path, lambda part: save_png(part, levels), synced=False)
         return name
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StoreError(f"output folder {self.folder} cannot be written: {error.strerror or error}.") from error
-
-    def _replace(self, path: Path, write: Callable[[Path], object]) -> None:
-        """Write a file beside ``path``, then rename it to ``path``, so that nobody sees a half-written file."""
-        part = path.with_name(f"{path.name}.part")
-        with self._writing():
-            write(part)
-            part.replace(path)
-
-    def _make(self) -> None:
-        if self.folder.exists() and not self.folder.is_dir():
-            raise StoreError(f"output folder {self.folder} is a file; give a folder.")
-        self._new = [place for place in (self.folder, *self.folder.parents) if not place.exists()]
-        with self._writing():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            probe = self.folder / ".writable"
-            probe.touch()
-            probe.unlink(missing_ok=True)  # several workers may try at once
-
-    def _unmake(self) -> None:
-        """Remove the folders made for this run, if they are empty."""
-        with suppress(OSError):
-            for place in self._new:
-                place.rmdir()
 
     def _check_ours(self) -> None:
         foreign = foreign_files(self.folder)
@@ -291,10 +276,12 @@ class Store:
     def _check_resumable(self) -> None:
         held = self.read_run()
         if not held:
-            raise StoreError(f"output folder {self.folder} holds no run that could be resumed.")
+            broken = (self.folder / "run.json").exists()
+            damaged = " Its run.json is damaged: bring it back, or choose another folder." if broken else ""
+            raise StoreError(f"output folder {self.folder} holds no run that could be resumed.{damaged}")
         changed = self._same(held["configuration"], self.config)
         if changed:
-            raise self._another(changed)
+            raise another_run(self.folder, changed)
         if held.get("format", 1) != FORMAT and not held.get("finished"):
             raise StoreError(
                 f"output folder {self.folder} holds an unfinished run of another version of underfire (folder format "
@@ -302,11 +289,7 @@ class Store:
                 "begin again."
             )
 
-    def _another(self, changed: Sequence[str]) -> StoreError:
-        return StoreError(f"output folder {self.folder} holds another run: {'; '.join(changed)}. Nothing was changed.")
 
-
-def folder_name(label: str) -> str:
-    """Turn a cell's label into the name of the folder of its images; different labels get different names."""
-    safe = re.sub(r"[^\w+-]+", "_", label, flags=re.ASCII)[:100]
-    return safe if safe == label else f"{safe}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
+def _hash(values: Any) -> str:
+    """Hash JSON values."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -9,14 +9,14 @@ from typing import Any
 
 from torch import Tensor
 
-from underfire.arguments import check_at_least, check_choice, check_known
+from underfire.arguments import check_at_least, check_at_most, check_choice, check_known
 from underfire.attacks.attack import Attack
 from underfire.attacks.loaders import Images
 from underfire.attacks.perturbations import PERTURBATIONS, Perturbation, check_eps, parse_eps
 from underfire.attacks.presets.auto import BUDGET
 from underfire.attacks.presets.building import Plan, build
 from underfire.attacks.presets.kinds import KINDS, Kind
-from underfire.attacks.presets.settings import AttackSettings
+from underfire.attacks.presets.settings import MOST_STEPS, AttackSettings
 from underfire.attacks.presets.terms import weighted
 from underfire.attacks.result import AttackResult
 from underfire.attacks.runnable import Runnable
@@ -50,7 +50,8 @@ class Preset(AttackSettings):
             check_known("variant", self.variant, VARIANTS)
         if self.steps is not None and not _two_counts(self.steps):
             raise InputError(
-                f"steps is {self.steps}; expected the numbers of warm-up and joint steps, such as (40, 160)."
+                f"steps is {self.steps}; expected the numbers of warm-up and joint steps, such as (40, 160), of which "
+                f"there are at most {MOST_STEPS} in all."
             )
         self._check_perturbation()
         self._check_budget()
@@ -121,6 +122,7 @@ class Preset(AttackSettings):
         if isinstance(budget, bool) or not isinstance(budget, Integral):
             raise InputError(f"budget is {budget!r}; expected a whole number of steps, such as 200.")
         check_at_least("budget", budget, 1, " step")
+        check_at_most("budget", budget, MOST_STEPS, " steps")
         self._set(budget=budget)
         chosen = (("steps", self.steps, None), ("search", self.search, 0), ("edge_scope", self.edge_scope, None))
         for name, value, none in chosen:
@@ -290,4 +292,4 @@ class Preset(AttackSettings):
 
 def _two_counts(steps: Any) -> bool:
     two = isinstance(steps, tuple | list) and len(steps) == 2 and all(isinstance(count, Integral) for count in steps)
-    return two and min(steps) >= 0 and sum(steps) > 0
+    return two and min(steps) >= 0 and 0 < sum(steps) <= MOST_STEPS

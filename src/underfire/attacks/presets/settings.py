@@ -21,6 +21,9 @@ from underfire.settings import setting
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+MOST_STEPS = 1_000_000
+"""The largest number of steps of an attack. More are a slip of the keyboard: that run would never end."""
+
 
 def parse_steps(text: str) -> tuple[int, int]:
     """Parse ``WARMUP,JOINT``, such as ``40,160``."""
@@ -166,6 +169,7 @@ class AttackSettings:
         value=0,
         kind=int,
         least=0,
+        most=1000,
     )
     terms: Sequence[Weighted | str] | Mapping[str, float] = setting(
         "One more loss term: a name or file.py:name, with =WEIGHT unless the weight is 1. Can be repeated.",

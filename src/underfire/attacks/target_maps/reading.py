@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from underfire.data.decode import decode_image, read_bytes
+from underfire.data.npy_header import check_header
 from underfire.data.prepare import prepare
 from underfire.errors import InputError, UnreadableImageError
 
@@ -48,7 +49,9 @@ def _array(content: bytes, called: str) -> Tensor:
         what = "holds something else, such as text" if content else "is empty"
         raise InputError(f"{called} {what}; expected a .npy array h x w, as numpy.save writes it.")
     try:
-        values = np.load(io.BytesIO(content))
+        file = io.BytesIO(content)
+        check_header(file, len(content))
+        values = np.load(file)
     except MemoryError:
         raise
     except Exception as error:  # on broken content, numpy raises nearly anything

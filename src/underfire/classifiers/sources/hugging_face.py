@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def find(name: str, options: Options) -> Source:
         raise InputError(
             f"weights is {options.weights!r}; a checkpoint has its own weights: expected a file or 'random'."
         )
-    local = Path(name).expanduser().is_dir()
+    local = os.path.isdir(Path(name).expanduser())
     where = str(Path(name).expanduser()) if local else name
     if not local:
         _check_reachable(name)

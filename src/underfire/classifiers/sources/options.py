@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,9 +68,9 @@ class Options:
         if self.weights is None:
             return None
         path = Path(self.weights).expanduser()
-        if not self.weights.lower().endswith(WEIGHTS_SUFFIXES) and not path.exists():
+        if not self.weights.lower().endswith(WEIGHTS_SUFFIXES) and not os.path.exists(path):
             return None
-        if not path.exists():
+        if not os.path.exists(path):
             raise InputError(f"weights file {self.weights!r} does not exist (looked in {Path.cwd()}).")
         return path
 

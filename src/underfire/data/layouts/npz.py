@@ -6,6 +6,7 @@ MedMNIST: Yang et al. 2023, https://medmnist.com.
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,20 @@ import numpy as np
 from underfire.data.arrays import array_data, chosen_split
 from underfire.data.dataset import ImageData
 from underfire.data.layouts.layout import Layout
+from underfire.data.npy_header import check_header
 from underfire.data.options import DataOptions
 from underfire.errors import DataError
 
 _PAIRS = (("{}_images", "{}_labels", "MedMNIST"), ("x_{}", "y_{}", "arrays in an .npz file"))
 _SPLITS = ("train", "val", "test")
+
+
+def _check_members(path: Path, names: Sequence[str]) -> None:
+    """Raise ValueError if the header of an array claims more values than the file holds."""
+    with zipfile.ZipFile(path) as archive:
+        for name in names:
+            with archive.open(f"{name}.npy") as member:
+                check_header(member, archive.getinfo(f"{name}.npy").file_size)
 
 
 def _open(path: Path, options: DataOptions) -> ImageData | None:
@@ -31,6 +41,7 @@ def _open(path: Path, options: DataOptions) -> ImageData | None:
                 ]
                 if splits:
                     split = chosen_split(options.split, splits, path)
+                    _check_members(path, (images.format(split), labels.format(split)))
                     return array_data(
                         path,
                         content[images.format(split)],

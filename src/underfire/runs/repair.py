@@ -1,0 +1,69 @@
+"""Repair: a resumed run checks what its folder holds before it believes it, and does again what is damaged."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from itertools import product
+
+from underfire.errors import UnderfireWarning
+from underfire.runs.cells import Cell
+from underfire.runs.disk import writing
+from underfire.runs.manifest import SUFFIX, manifest_file, verify
+from underfire.runs.store import Store
+from underfire.text import first_few
+
+
+def drop_damaged(
+    store: Store, cells: Mapping[str, Cell], shards: Sequence[Sequence[int]], attacked: Sequence[bool]
+) -> None:
+    """Hash every file of every complete shard, and remove the manifests of damaged shards, so that they are done again.
+
+    One warning names the damage. A run that has just begun holds nothing, so that there is nothing to do.
+
+    Args:
+        store: the run's folder.
+        cells: the cells by label, in the order in which they run.
+        shards: the places of the images of each shard among those that the run looked at.
+        attacked: for each image that the run looked at, True if it is attacked.
+    """
+    order = list(product(range(len(shards)), cells.values()))
+    complete = [place for place, (index, cell) in enumerate(order) if store.has_shard(cell.key, index)]
+    counted = store.read_run().get("shards", len(shards))
+    problems = [f"run.json counts {counted} parts instead of {len(shards)}"] if counted != len(shards) else []
+    for place, (index, cell) in enumerate(order):
+        path = manifest_file(store.folder, cell.key, index)
+        name = f"part {index + 1} of {cell.label}"
+        if place not in complete:
+            later = complete and place < complete[-1]
+            if later or store.shard_file(cell.key, index, "parquet").exists():
+                problems.append(f"{path.relative_to(store.folder).as_posix()} is missing ({name})")
+            continue
+        expected = [spot for spot in shards[index] if attacked[spot] or cell.kind == "clean"]
+        found = verify(store.folder, cell.key, index, expected)
+        if found:
+            problems += [f"{problem} ({name})" for problem in found]
+            with writing(store.folder):
+                path.unlink()
+    if problems:
+        store.update_run(finished=False)
+        warnings.warn(
+            f"output folder {store.folder} was damaged: {first_few(problems, separator='; ')}. The parts that are "
+            "concerned are done again.",
+            UnderfireWarning,
+            stacklevel=3,
+        )
+
+
+def damage(store: Store) -> list[str]:
+    """List in words what is wrong with the shards of a finished run, by its ``run.json``; empty if all is well."""
+    record = store.read_run()
+    count = int(record["shards"])
+    found: list[str] = []
+    for cell in record["cells"]:
+        for index in range(count):
+            found += verify(store.folder, cell["key"], index)
+        held = sum(1 for _ in (store.folder / "cells" / cell["key"]).glob(f"*.{SUFFIX}"))
+        if held > count:
+            found.append(f"run.json counts {count} parts of {cell['label']}, and {held} are there")
+    return found
