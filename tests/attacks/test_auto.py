@@ -182,6 +182,29 @@ def test_the_control_has_the_same_edges(classifier: uf.Classifier, variant: str)
     assert attacks.PGD(EPS, random_start=False, evened=True).alone() == attacks.BIM(EPS, evened=True)
 
 
+@pytest.mark.parametrize("shaping", ["edge", "edge-mask"])
+def test_the_control_moves_as_far_along_edges(
+    classifier: uf.Classifier, images: Tensor, labels: Tensor, shaping: str
+) -> None:
+    """Regression: the steps of the control were weighted by edges, and so shorter than those of ``auto``."""
+    system = uf.System(classifier, uf.interpreters.CAM())
+    auto = attacks.preset("auto", eps=EPS, shaping=shaping, budget=5)
+    attack, control = auto.build(system), auto.control().build(system)
+    assert control.perturbation == attacks.BIM(EPS, rounded=True, evened=True)
+    assert control.perturbation == attack.perturbation.alone()
+    ids = torch.arange(len(images))
+    weights = auto.effective_shaping.weights(images)
+    steps = [part.perturbation.start(images, weights, ids, 0)["weights"] for part in (attack, control)]
+    assert torch.equal(*steps)
+    assert auto(system, images, labels).prediction_only == f"bim-{shaping}"
+
+
+def test_the_control_without_edges_is_that_of_adv2(classifier: uf.Classifier) -> None:
+    system = uf.System(classifier, uf.interpreters.CAM())
+    control = attacks.preset("auto", eps=EPS, budget=5).control().build(system)
+    assert control == attacks.preset("adv2", eps=EPS, steps=(0, 5)).control().build(system)
+
+
 def test_noise_draws_in_one_call(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
     result = uf.attack(classifier, images, labels, "auto", eps=EPS, budget=2, noise_draws=1)
     assert result.limits["cam"].draws == 1
