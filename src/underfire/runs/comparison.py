@@ -245,3 +245,23 @@ class Comparison:
     def class_name(self, number: int | None) -> str:
         """Return the name of a class."""
         return self.files.class_name(number)
+
+
+def settled(parts: Sequence[Comparison], cell: str, interpreter: str, measure: str) -> Numbers | Flags:
+    """Settle a measure that depends on limits for one cell and interpreter, N values.
+
+    Args:
+        parts: all comparisons of the run. Several of them may share a cell: the clean images stand beside the attacks
+            of every eps. The chance control of such a cell is NaN if they have different limits.
+        cell: the label of a cell.
+        interpreter: an interpreter that read the cell's images.
+        measure: one of ``SETTLED``.
+    """
+    found = [
+        part.column(role, interpreter, measure)
+        for part in parts
+        for role, label in part.labels.items()
+        if label == cell and interpreter in part.interpreters
+    ]
+    one = measure not in CHANCE_MEASURES or all(np.array_equal(found[0], each, equal_nan=True) for each in found[1:])
+    return found[0] if one else np.full(len(found[0]), np.nan)

@@ -11,7 +11,7 @@ from underfire.attacks.measures import MEASURES
 from underfire.errors import StoreError
 from underfire.runs.cell_folder import CellFolder
 from underfire.runs.columns import TRACE, by_position, schema
-from underfire.runs.comparison import SETTLED, Comparison
+from underfire.runs.comparison import SETTLED, Comparison, settled
 from underfire.runs.folder import read_table
 from underfire.runs.run import Run
 from underfire.runs.store import Store
@@ -58,7 +58,8 @@ def _results(files: CellFolder, comparisons: list[Comparison], wanted: pa.Schema
                     joint[column, label, name][row].item() if row >= 0 and (column, label, name) in joint else unknown
                     for name, row in zip(names, rows, strict=True)
                 ]
-                array = pa.array(values, wanted.field(column).type, from_pandas=True)
+                known = [None if value != value else value for value in values]  # NaN: null
+                array = pa.array(known, wanted.field(column).type)
                 table = table.append_column(column, array)
             tables.append(table.select(wanted.names).cast(wanted))
         yield by_position(pa.concat_tables(tables))
@@ -66,13 +67,10 @@ def _results(files: CellFolder, comparisons: list[Comparison], wanted: pa.Schema
 
 def _settled(comparisons: list[Comparison]) -> dict[tuple[str, str, str], Any]:
     """Settle joint success and the chance control of every cell and interpreter, N values each."""
-    found: dict[tuple[str, str, str], Any] = {}
-    for part in comparisons:
-        for role, label in part.labels.items():
-            for name in part.interpreters:
-                for column in SETTLED:
-                    found[column, label, name] = part.column(role, name, column)
-    return found
+    keys = {(label, name) for part in comparisons for label in part.labels.values() for name in part.interpreters}
+    return {
+        (column, label, name): settled(comparisons, label, name, column) for label, name in keys for column in SETTLED
+    }
 
 
 def _traces(files: CellFolder) -> Iterator[pa.Table]:

@@ -19,7 +19,7 @@ from underfire.runs.by_class import rows_by_class
 from underfire.runs.cell_folder import CellFolder
 from underfire.runs.cells import Cell
 from underfire.runs.columns import AFTER, BEFORE
-from underfire.runs.comparison import SETTLED, Comparison
+from underfire.runs.comparison import SETTLED, Comparison, settled
 from underfire.runs.folder import Folder, Pixels, Row, Values, read_json, read_table
 from underfire.runs.former import FormerFolder
 from underfire.runs.showing import shown
@@ -151,7 +151,8 @@ class Run(InNotebook):
     def column(self, cell: str, interpreter: str, measure: str) -> Numbers | Flags:
         """Return N values of a measure under one cell, read by one interpreter; NaN for unknown ones.
 
-        Images are the attacked ones, in the data's order. Joint success is settled here.
+        Images are the attacked ones, in the data's order. Joint success is settled here. The chance control is NaN for
+        a cell that attacks with different limits share: the clean images beside several eps.
 
         Raises:
             InputError: there is no such cell or measure, or the interpreter did not read the cell's images.
@@ -159,13 +160,7 @@ class Run(InNotebook):
         self._check(cell, interpreter)
         _check_name("measure", measure, [*(known.name for known in self.measures), "correct_before", *SETTLED])
         if measure in SETTLED:
-            role, part = next(
-                (role, part)
-                for part in self.comparisons
-                for role, label in part.labels.items()
-                if label == cell and interpreter in part.interpreters
-            )
-            return part.column(role, interpreter, measure)
+            return settled(self.comparisons, cell, interpreter, measure)
         return self.files.column(cell, interpreter, measure)
 
     @property
