@@ -288,7 +288,8 @@ class Store:
             )
 
     def _another(self, changed: Sequence[str]) -> StoreError:
-        return StoreError(f"output folder {self.folder} holds another run: {'; '.join(changed)}. Nothing was changed.")
+        said = first_few(changed, 5, "; ")
+        return StoreError(f"output folder {self.folder} holds another run: {said}. Nothing was changed.")
 
 
 def folder_name(label: str) -> str:
