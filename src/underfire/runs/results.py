@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from underfire.attacks.measures import MEASURES
-from underfire.errors import StoreError
+from underfire.errors import StoreError, UnderfireWarning
 from underfire.runs.cell_folder import CellFolder
 from underfire.runs.columns import TRACE, by_position, schema
 from underfire.runs.comparison import SETTLED, Comparison, settled
 from underfire.runs.folder import read_table
+from underfire.runs.outdated import is_outdated, warn_if_outdated
 from underfire.runs.run import Run
 from underfire.runs.store import Store
 
@@ -40,6 +42,30 @@ def write_results(run: Run) -> dict[str, Any]:
     summary = run.summary()
     store.write_json("summary.json", summary)
     return summary
+
+
+def current_summary(run: Run, held: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the summary of a finished run by today's limit of a kept map.
+
+    If an earlier version made the tables, by another limit, they are made again, with a warning. Those of a folder of
+    format 1 stay as they are, and a warning says that they differ from the summary that is returned.
+
+    Args:
+        run: the run.
+        held: the content of its ``summary.json``.
+    """
+    if not is_outdated(held):
+        return dict(held)
+    if not isinstance(run.files, CellFolder):
+        warn_if_outdated(run.path, cells=False)
+        return run.summary()
+    warnings.warn(
+        f"the tables of the run in {run.path} were of an earlier version, and counted joint success by another limit "
+        "of a kept map: results.parquet, trace.parquet and summary.json are made again.",
+        UnderfireWarning,
+        stacklevel=2,
+    )
+    return write_results(run)
 
 
 def _results(files: CellFolder, comparisons: list[Comparison], wanted: pa.Schema) -> Iterator[pa.Table]:

@@ -22,6 +22,7 @@ from underfire.runs.columns import AFTER, BEFORE
 from underfire.runs.comparison import SETTLED, Comparison, settled
 from underfire.runs.folder import Folder, Pixels, Row, Values, read_json, read_table
 from underfire.runs.former import FormerFolder
+from underfire.runs.outdated import warn_if_outdated
 from underfire.runs.showing import shown
 from underfire.runs.store import FORMAT
 from underfire.runs.summary import summarise
@@ -127,7 +128,12 @@ class Run(InNotebook):
             StoreError: the file is missing or broken.
         """
         pandas()
+        self.warn_if_outdated()
         return read_table(self.path / "results.parquet").to_pandas()
+
+    def warn_if_outdated(self) -> None:
+        """Warn if an earlier version wrote ``results.parquet`` and ``summary.json``, by another limit of a kept map."""
+        warn_if_outdated(self.path, cells=self.format == FORMAT)
 
     def _shown(self, count: int, interpreter: str | None) -> Shown:
         if interpreter is not None:

@@ -24,7 +24,7 @@ from underfire.runs.environment import environment
 from underfire.runs.identity import code_of, described
 from underfire.runs.looking import Balanced
 from underfire.runs.map_pool import read_pool
-from underfire.runs.results import write_results
+from underfire.runs.results import current_summary, write_results
 from underfire.runs.run import Run
 from underfire.runs.selection import Selection, select
 from underfire.runs.settings import NO_BASELINE, RunConfig
@@ -92,7 +92,7 @@ def run_attack(
     store = Store(folder, config.to_dict(), resume, overwrite, _changed)
     if store.finished:
         store.check_record(_code(config), known_only=True)
-        return store.summary()
+        return current_summary(Run(folder), store.summary())
     with store.working():
         plan, record = _prepare(config, store, device, batch_size, reporter, memory)
         store.begin(record)
