@@ -107,7 +107,7 @@ def _run(
     from rich.console import Console
     from rich.text import Text
 
-    from underfire.runs import run_attack
+    from underfire.runs import Run, run_attack
 
     out = Path(execution.out).expanduser()
     if resume and not (out / "run.json").exists():
@@ -123,21 +123,22 @@ def _run(
             device=execution.device,
             reporter=RunBars(progress),
         )
+    finished = Run(out)  # one for all reports: its limits are made once
     files = "results.parquet, trace.parquet, summary.json, run.json, cells/, images/"
     if page:
         from underfire.reports.figure import write_figure
         from underfire.reports.page import write_page
 
-        files = f"{write_page([out], out / 'page.html').name}, {write_figure([out], out / 'figure.png').name}, {files}"
+        page_file = write_page([finished], out / "page.html")
+        figure_file = write_figure([finished], out / "figure.png")
+        files = f"{page_file.name}, {figure_file.name}, {files}"
     if json_:
         typer.echo(json.dumps(summary, indent=2))
         return
     from underfire.reports.table import summary_table
     from underfire.reports.trust import cautions
-    from underfire.runs import Run
 
     console = Console()
-    finished = Run(out)
     console.print(summary_table(finished))
     for text in cautions(finished):
         console.print(Text.assemble(("!", "bold yellow"), " ", text))

@@ -74,8 +74,8 @@ def report(
         if tables:
             write_results(run)
         run.warn_if_outdated()
-    page = write_page(folders, out or folders[0] / "page.html", title, gallery)
-    figure = write_figure(folders, page.parent / ("figure.png" if out is None else f"{page.stem}.png"))
+    page = write_page(runs, out or folders[0] / "page.html", title, gallery)
+    figure = write_figure(runs, page.parent / ("figure.png" if out is None else f"{page.stem}.png"))
     console = Console()
     console.print(summary_table(*runs))
     if by_class:

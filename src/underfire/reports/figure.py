@@ -8,7 +8,7 @@ from pathlib import Path
 from underfire.drawing.pictures import Pixels, Values, colour, difference, fitted, overlay
 from underfire.drawing.sheet import Band, Text, Unit, sheet
 from underfire.errors import InputError
-from underfire.reports.account import Account, open_accounts
+from underfire.reports.account import Account, Source, open_accounts
 from underfire.reports.outline import draw_outline
 from underfire.reports.output import writing
 from underfire.reports.wording import wording
@@ -20,14 +20,14 @@ SIDE, SIDE_OF_MANY = 128, 96
 """The size of pictures in pixels, with one pair of attack and interpreter, and with several."""
 
 
-def write_figure(runs: Sequence[Path], out: Path, rows: int = 6) -> Path:
+def write_figure(runs: Sequence[Source], out: Path, rows: int = 6) -> Path:
     """Draw a figure: images, ten times their change, and their maps, benign and under the attacks.
 
     Attacks on the same images and classifier share the rows, with columns for each attack and interpreter. Attacks on
     other images or classifiers follow below.
 
     Args:
-        runs: folders that ``underfire attack`` wrote.
+        runs: runs, or folders that ``underfire attack`` wrote.
         out: the PNG file. Its folder is made if it does not exist.
         rows: the number of images for attacks that share rows, at least 1. They are spread evenly over the map
             distances, the smallest and the largest included.

@@ -13,7 +13,16 @@ import torch
 from torch import Tensor
 
 from underfire.attacks.intervals import JointIntervals, Outcome
-from underfire.attacks.limits import Flags, Limit, Numbers, all_at_once, joint_success, kept_limit, reached_limit
+from underfire.attacks.limits import (
+    Flags,
+    Limit,
+    Numbers,
+    all_at_once,
+    chance_of,
+    joint_success,
+    kept_limit,
+    reached_limit,
+)
 from underfire.attacks.measures import MEASURES
 from underfire.attacks.perturbations import eps_text
 from underfire.runs.cells import Cell
@@ -186,7 +195,9 @@ class Comparison:
             return reached_limit(to_target, correct, benign, wanted if known else None)
         label = self.labels["noise"]
         noise = np.asarray(files.column(label, name, "map_l1"), dtype=np.float64)[:, None]
-        return kept_limit(np.concatenate([noise, files.more_noise(label, name)], axis=1), correct, benign)
+        if name not in files.chances:
+            files.chances[name] = chance_of(correct, benign)
+        return kept_limit(np.concatenate([noise, files.more_noise(label, name)], axis=1), correct, files.chances[name])
 
     def _maps(self, read: Callable[[str], Values | None], places: Sequence[int]) -> Tensor:
         found = [read(self.image_ids[place]) for place in places]
