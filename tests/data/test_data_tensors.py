@@ -193,7 +193,7 @@ def test_it_can_be_sent_to_a_worker() -> None:
     data = TensorData(noise(), [0] * 4)
     copy = pickle.loads(pickle.dumps(data))
     assert copy.fingerprint() == data.fingerprint()
-    assert repr(copy) == "TensorData('tensor', 4 images, 1 classes)"
+    assert repr(copy) == "TensorData('tensor', 4 images, 1 class)"
 
 
 @pytest.mark.parametrize("indices", [5, [0.5], ["a"], "01"])

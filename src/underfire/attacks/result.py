@@ -22,6 +22,7 @@ from underfire.attacks.showing import Showing
 from underfire.attacks.trace import Trace
 from underfire.errors import warn_deprecated
 from underfire.metrics import Interval
+from underfire.text import counted
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,7 @@ class AttackResult(Showing):
 
     def __repr__(self) -> str:
         right = int(self.correct_before.sum())
-        lines = [f"AttackResult of {len(self.success)} images, {right} of them classified correctly before"]
+        lines = [f"AttackResult of {counted(len(self.success), 'image')}, {right} of them classified correctly before"]
         summary = self.summary()
         width = max(map(len, summary)) + 2
         for name, interval in summary.items():

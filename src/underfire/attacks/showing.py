@@ -17,6 +17,7 @@ from underfire.drawing.notebook import Example, InNotebook, Shown, TableRow, cap
 from underfire.drawing.pictures import Pixels
 from underfire.errors import InputError
 from underfire.frames import pandas
+from underfire.text import counted
 
 
 class Showing(InNotebook):
@@ -102,9 +103,9 @@ class Showing(InNotebook):
                 if attack != "clean":
                     rows.append(TableRow(attack, reader, success, distance, joint, attack == self.attack))
         chosen = [self._example(place, name) for place in places(right.tolist(), count)]
-        known = _images(int(right.sum()))
+        known = counted(int(right.sum()), "image")
         remark = f"Means over {known} classified correctly before, with 95 % intervals."
-        return Shown(f"{self.attack}: {_images(len(right))}", rows, chosen, remark)
+        return Shown(f"{self.attack}: {counted(len(right), 'image')}", rows, chosen, remark)
 
     def _example(self, place: int, interpreter: str) -> Example:
         clean, adversarial = _pixels(self.images[place]), _pixels(self.adversarial[place])
@@ -127,10 +128,6 @@ class Showing(InNotebook):
 
     def _class_name(self, number: int) -> str:
         return self.class_names[number] if number < len(self.class_names) else f"class {number}"
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"
 
 
 def _of(values: Values, measure: str, interpreter: str) -> Tensor:

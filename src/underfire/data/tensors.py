@@ -91,7 +91,9 @@ def _eight_bit(images: Tensor) -> Tensor:
         raise InputError(f"images have shape {shape}; expected at least one image of at least one pixel.")
     last = shape[3] < min(shape[1:3])
     if shape[1] not in (1, 3) and (last or shape[1] > MOST_BANDS):
-        advice = "the channels seem to be last: use images.permute(0, 3, 1, 2)" if last else f"at most {MOST_BANDS} work"
+        advice = (
+            "the channels seem to be last: use images.permute(0, 3, 1, 2)" if last else f"at most {MOST_BANDS} work"
+        )
         raise InputError(f"images have shape {shape}, so {shape[1]} channels; {advice}.")
     images = images.detach().cpu()
     if images.dtype == torch.uint8:

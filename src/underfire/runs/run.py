@@ -26,7 +26,7 @@ from underfire.runs.outdated import warn_if_outdated
 from underfire.runs.showing import shown
 from underfire.runs.store import FORMAT
 from underfire.runs.summary import summarise
-from underfire.text import plain
+from underfire.text import counted, plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -218,7 +218,7 @@ class Run(InNotebook):
             _check_name("interpreter", interpreter, self.cells[cell].read_by, f"cell {cell!r}")
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r}, {self.images['attacked']} images, cells {', '.join(self.cells)})"
+        return f"Run({str(self.path)!r}, {counted(self.images['attacked'], 'image')}, cells {', '.join(self.cells)})"
 
 
 def _check_name(kind: str, name: str, known: Collection[str], owner: str = "the run") -> None:
