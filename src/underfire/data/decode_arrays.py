@@ -41,7 +41,8 @@ def decode_tiff(content: bytes, where: str) -> Picture:
         import tifffile
     except ImportError as error:
         raise UnreadableImageError(
-            f"{where} is a TIFF file that Pillow cannot read, such as one of more than 4 bands: pip install tifffile."
+            f"{where} is a TIFF file that Pillow cannot read, such as one of more than 4 bands; tifffile can: "
+            "pip install 'underfire[formats]'."
         ) from error
     try:
         values = tifffile.imread(io.BytesIO(content))
