@@ -14,7 +14,7 @@ from torch import Tensor
 
 import underfire as uf
 from tests.attacks.test_parts import no_passes
-from tests.attacks.test_replicas import eight_bit, targets_of
+from tests.attacks.test_replicas import eight_bit, slow_cam, targets_of
 from underfire import attacks
 from underfire.attacks.pricing import Pricing
 from underfire.attacks.rules import SignOfMomentum
@@ -99,20 +99,12 @@ def test_a_relative_distance_does_not_depend_on_the_scale() -> None:
 
 def slow_auto(classifier: uf.Classifier, image: Tensor, label: int, target: int, steps: int) -> tuple[Tensor, float]:
     """``auto`` on CAM for one image, and the map distance of the iterate that is kept."""
-
-    def read(x: Tensor, c: int) -> tuple[Tensor, Tensor]:
-        network = classifier.module
-        inner = torch.relu(network.norm(network.first(classifier.normalise(x.unsqueeze(0)))))
-        features = torch.relu(network.second(inner))
-        raw = (network.head.weight[c].detach().view(-1, 1, 1) * features[0]).sum(0)
-        return network.head(features.mean((2, 3))), (raw - raw.min()) / (raw.max() - raw.min())
-
-    goal = read(image, label)[1].detach()
+    goal = slow_cam(classifier, image, label)[1].detach()
     eps = eight_bit(EPS)
     x, best, lowest, price, momentum = image.clone(), None, float("inf"), 1.0, torch.zeros_like(image)
     for step in range(steps + 1):
         y = x.mul(255).round().div(255).requires_grad_()
-        logits, cam = read(y, target)
+        logits, cam = slow_cam(classifier, y, target)
         distance = float((cam - goal).detach().abs().mean())
         if int(logits.argmax()) == target and distance < lowest:
             best, lowest = y.detach().clone(), distance

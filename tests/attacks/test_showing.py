@@ -12,11 +12,10 @@ import torch
 
 import underfire as uf
 from tests.conftest import smooth_images, tiny_network
-from tests.showing import Display, interval
+from tests.showing import Display, interval, pictures_of
 from underfire import metrics
 from underfire.attacks import MEASURES, AttackResult
 from underfire.drawing.notebook import HEADINGS, SIDE, places
-from underfire.drawing.pictures import colour, fitted, overlay
 from underfire.errors import InputError
 
 EVIL = '</td><script>alert(1)</script>"\'><img src=x onerror="alert(1)">\u202e'
@@ -64,12 +63,7 @@ def test_the_pictures_are_the_images_and_their_maps(result: AttackResult) -> Non
             for images in (result.images, result.adversarial)
         )
         before, after = (maps["cam"][place].numpy() for maps in (result.benign_maps, result.maps))
-        expected = [
-            colour(fitted(clean, SIDE)),
-            colour(fitted(adversarial, SIDE)),
-            overlay(fitted(clean, SIDE), before),
-            overlay(fitted(adversarial, SIDE), after),
-        ]
+        expected = pictures_of(clean, adversarial, before, after)
         for (_, found), wanted in zip(shown.pictures[4 * number :], expected, strict=False):
             assert np.array_equal(found, wanted)
 
