@@ -137,7 +137,10 @@ class Account:
 
     @property
     def noise_size(self) -> float | None:
-        """The size of the noise control, for pixels in [0, 1]; None if it is as large as the attack's change."""
+        """The size of the noise control, for pixels in [0, 1]: the attack's eps, or ``noise_eps`` if it has no ball.
+
+        None for runs of an earlier version without a ball, whose noise was as large as each attack's change.
+        """
         return self.part.files.cells[self.part.labels["noise"]].noise_size
 
     def setting(self, name: str, default: Any = None) -> Any:

@@ -150,7 +150,8 @@ class Run(InNotebook):
         Returns:
             Entries with ``cell``, ``attack``, ``interpreter``, ``label`` (the class's number), ``class_name``, ``n``
             (the number of its attacked images), and ``joint_success``, ``joint_success_all``, ``success``, ``map_l1``
-            and ``map_l1_target``: means with 95 % intervals, as in ``summary.json``.
+            and ``map_l1_target``: means with 95 % intervals. The limits of joint success are held fixed; the intervals
+            of ``summary.json`` have their uncertainty, too.
         """
         return rows_by_class(self.comparisons)
 
