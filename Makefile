@@ -36,7 +36,7 @@ $(VENV)/base: pyproject.toml constraints.txt
 # What timm needs beside torch (huggingface_hub, pyyaml, safetensors) comes with transformers, which does not depend on torch;
 # what foolbox and ART need is named.
 $(VENV)/dev: $(VENV)/base
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,hub,docs]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,hub,docs,formats]"
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt torchvision timm captum efficientnet-lite-pytorch
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt torchattacks foolbox eagerpy adversarial-robustness-toolbox
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt requests GitPython tqdm six

@@ -109,7 +109,8 @@ def _lines(cell: Cell, pointing: bool) -> Iterator[tuple[object, ...]]:
         steps, seconds = (sum(row[name] for row in rows) / len(rows) for name in ("steps", "seconds"))
         costs = (f"{steps:.0f}", f"{seconds:.1f}") if ours else ("", "")
         yield (explanation, network, len(rows), f"**{attack}**" if attack == "adv2" else attack, *values, *costs)
-    for what, share in cell.summary["chance"][cell.interpreter].items():
+    # Cells of an earlier version have no chance control, until they are run again, which makes their tables anew.
+    for what, share in cell.summary.get("chance", {}).get(cell.interpreter, {}).items():
         found = metrics.Interval(**share)
         blanks = [""] * (8 if pointing else 6)
         yield (explanation, network, found.n, f"{what.replace('_', ' ')} (chance)", shown(found), *blanks)

@@ -10,7 +10,8 @@ from html.parser import HTMLParser
 import numpy as np
 from PIL import Image
 
-from underfire.drawing.pictures import Pixels
+from underfire.drawing.notebook import SIDE
+from underfire.drawing.pictures import Pixels, Values, colour, fitted, overlay
 
 
 class Display(HTMLParser):
@@ -52,3 +53,10 @@ class Display(HTMLParser):
 def interval(text: str) -> tuple[float, ...]:
     """Reads ``0.920 [0.800, 1.000]``."""
     return tuple(float(number) for number in re.fullmatch(r"(\S+) \[(\S+), (\S+)\]", text).groups())  # type: ignore[union-attr]
+
+
+def pictures_of(clean: Pixels, adversarial: Pixels, before: Values, after: Values) -> list[Pixels]:
+    """The four pictures of one image: clean, adversarial, and the maps before and after over them."""
+    small = [fitted(picture, SIDE) for picture in (clean, adversarial)]
+    maps = [overlay(picture, values) for picture, values in zip(small, (before, after), strict=True)]
+    return [*map(colour, small), *maps]

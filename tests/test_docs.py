@@ -182,7 +182,7 @@ def check_outputs(figure: dict[str, Any], verdict: dict[str, Any]) -> None:
     shown = Display("".join(verdict["data"]["text/html"]))
     assert [row[:2] for row in shown.rows[1:]] == [["bim", "cam"], ["noise", "cam"], ["adv2", "cam"]]
     assert [name for name, _ in shown.pictures] == ["clean", "adversarial", "map before", "map after"]
-    assert "".join(verdict["data"]["text/plain"]).startswith("AttackResult of 1 images, 1 of them")
+    assert "".join(verdict["data"]["text/plain"]).startswith("AttackResult of 1 image, 1 of them")
 
 
 def test_the_notebooks_outputs_are_those_of_its_cells_and_small() -> None:

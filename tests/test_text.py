@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from underfire.drawing.sheet import _font, wrapped
-from underfire.text import ascii_only, first_few, plain, with_article
+from underfire.text import ascii_only, counted, first_few, plain, with_article
 
 
 def test_what_cannot_be_seen_is_spelled_out() -> None:
@@ -34,6 +34,11 @@ def test_first_few_says_how_many_more() -> None:
     assert first_few([]) == ""
     assert first_few([1, 2, 3]) == "1, 2, 3"
     assert first_few("abcde", 2, "; ") == "a; b and 3 more"
+
+
+def test_one_thing_and_several() -> None:
+    assert [counted(count, "image") for count in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
+    assert [counted(count, "class", "es") for count in (1, 3)] == ["1 class", "3 classes"]
 
 
 def test_articles_fit_the_noun() -> None:

@@ -24,6 +24,17 @@ def first_few(items: Sequence[object], shown: int = 3, separator: str = ", ") ->
     return separator.join(map(str, items[:shown])) + (f" and {more} more" if more > 0 else "")
 
 
+def counted(count: int, noun: str, ending: str = "s") -> str:
+    """Write a number of things: ``1 image``, ``2 images``.
+
+    Args:
+        count: the number.
+        noun: one thing.
+        ending: the ending of the noun for all other numbers than 1.
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}{ending}"
+
+
 def with_article(noun: str) -> str:
     """Put "a" or "an" before a noun that is spelled as it sounds: ``a Term``, ``an Export``."""
     return f"{'an' if noun[:1].lower() in tuple('aeiou') else 'a'} {noun}"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import underfire as uf
 from tests.attacks.test_parts import no_passes
-from tests.attacks.test_replicas import eight_bit, targets_of
+from tests.attacks.test_replicas import eight_bit, slow_cam, targets_of
 from underfire import attacks
 from underfire.attacks.pricing import Pricing
 from underfire.attacks.rules import SignOfMomentum
@@ -99,20 +99,12 @@ def test_a_relative_distance_does_not_depend_on_the_scale() -> None:
 
 def slow_auto(classifier: uf.Classifier, image: Tensor, label: int, target: int, steps: int) -> tuple[Tensor, float]:
     """``auto`` on CAM for one image, and the map distance of the iterate that is kept."""
-
-    def read(x: Tensor, c: int) -> tuple[Tensor, Tensor]:
-        network = classifier.module
-        inner = torch.relu(network.norm(network.first(classifier.normalise(x.unsqueeze(0)))))
-        features = torch.relu(network.second(inner))
-        raw = (network.head.weight[c].detach().view(-1, 1, 1) * features[0]).sum(0)
-        return network.head(features.mean((2, 3))), (raw - raw.min()) / (raw.max() - raw.min())
-
-    goal = read(image, label)[1].detach()
+    goal = slow_cam(classifier, image, label)[1].detach()
     eps = eight_bit(EPS)
     x, best, lowest, price, momentum = image.clone(), None, float("inf"), 1.0, torch.zeros_like(image)
     for step in range(steps + 1):
         y = x.mul(255).round().div(255).requires_grad_()
-        logits, cam = read(y, target)
+        logits, cam = slow_cam(classifier, y, target)
         distance = float((cam - goal).detach().abs().mean())
         if int(logits.argmax()) == target and distance < lowest:
             best, lowest = y.detach().clone(), distance
@@ -180,6 +172,29 @@ def test_the_control_has_the_same_edges(classifier: uf.Classifier, variant: str)
         assert attack.shaping == attacks.Edge()
         assert all(stage.shaped for stage in attack.stages)
     assert attacks.PGD(EPS, random_start=False, evened=True).alone() == attacks.BIM(EPS, evened=True)
+
+
+@pytest.mark.parametrize("shaping", ["edge", "edge-mask"])
+def test_the_control_moves_as_far_along_edges(
+    classifier: uf.Classifier, images: Tensor, labels: Tensor, shaping: str
+) -> None:
+    """Regression: the steps of the control were weighted by edges, and so shorter than those of ``auto``."""
+    system = uf.System(classifier, uf.interpreters.CAM())
+    auto = attacks.preset("auto", eps=EPS, shaping=shaping, budget=5)
+    attack, control = auto.build(system), auto.control().build(system)
+    assert control.perturbation == attacks.BIM(EPS, rounded=True, evened=True)
+    assert control.perturbation == attack.perturbation.alone()
+    ids = torch.arange(len(images))
+    weights = auto.effective_shaping.weights(images)
+    steps = [part.perturbation.start(images, weights, ids, 0)["weights"] for part in (attack, control)]
+    assert torch.equal(*steps)
+    assert auto(system, images, labels).prediction_only == f"bim-{shaping}"
+
+
+def test_the_control_without_edges_is_that_of_adv2(classifier: uf.Classifier) -> None:
+    system = uf.System(classifier, uf.interpreters.CAM())
+    control = attacks.preset("auto", eps=EPS, budget=5).control().build(system)
+    assert control == attacks.preset("adv2", eps=EPS, steps=(0, 5)).control().build(system)
 
 
 def test_noise_draws_in_one_call(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:

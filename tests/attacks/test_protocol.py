@@ -279,3 +279,13 @@ def test_limits_of_a_call_follow_the_functions() -> None:
         assert found.joint_success[name].tolist() == joint.tolist()
     each = {name: values.numpy() for name, values in found.joint_success.items()}
     assert found.joint_success_all.tolist() == all_at_once(each).tolist()
+
+
+def test_parts_of_a_view_are_not_recorded_either(classifier: uf.Classifier) -> None:
+    """Regression: attacks on one of two interpreters were recorded, although this was turned off."""
+    preset, system = uf.attacks.preset("adv2", eps=EPS), uf.System(classifier, ["cam", "grad"])
+    about = [uf.attacks.Asked(preset.build(system.only([name])), (name,)) for name in ("cam", "grad")]
+    experiment = uf.attacks.Experiment(system, uf.attacks.arms_of(system, about), seed=0, size=(16, 16))
+    assert experiment.view_of(["cam"]).records_steps
+    experiment.view.records_steps = False
+    assert not any(experiment.view_of(names).records_steps for names in (["cam"], ["grad"], ["cam", "grad"]))

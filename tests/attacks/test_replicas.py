@@ -55,23 +55,24 @@ def test_pgd_against_a_slow_replica(classifier: uf.Classifier, images: Tensor, l
     assert bool(result.success.any())
 
 
+def slow_cam(classifier: uf.Classifier, image: Tensor, label: int) -> tuple[Tensor, Tensor]:
+    """The logits 1 x K of the tiny network for one image C x H x W, and the CAM h x w of a class (Zhou et al. 2016)."""
+    network = classifier.module
+    inner = torch.relu(network.norm(network.first(classifier.normalise(image.unsqueeze(0)))))
+    features = torch.relu(network.second(inner))
+    raw = (network.head.weight[label].detach().view(-1, 1, 1) * features[0]).sum(0)
+    return network.head(features.mean((2, 3))), (raw - raw.min()) / (raw.max() - raw.min())
+
+
 def slow_adv2(
     classifier: uf.Classifier, image: Tensor, label: int, target: int, eps: float, warmup: int, joint: int
 ) -> tuple[Tensor, float]:
     """ADV2 on CAM for one image ([ADV2] eq. 4-9), and the map distance of the iterate that is kept."""
-
-    def read(x: Tensor, c: int) -> tuple[Tensor, Tensor]:
-        network = classifier.module
-        inner = torch.relu(network.norm(network.first(classifier.normalise(x.unsqueeze(0)))))
-        features = torch.relu(network.second(inner))
-        raw = (network.head.weight[c].detach().view(-1, 1, 1) * features[0]).sum(0)
-        return network.head(features.mean((2, 3))), (raw - raw.min()) / (raw.max() - raw.min())
-
-    goal = read(image, label)[1].detach()
+    goal = slow_cam(classifier, image, label)[1].detach()
     x, best, lowest = image.clone(), None, float("inf")
     for step in range(warmup + joint + 1):
         y = x.clone().requires_grad_()
-        logits, cam = read(y, target)
+        logits, cam = slow_cam(classifier, y, target)
         loss = F.cross_entropy(logits, torch.tensor([target]))
         if step >= warmup:
             distance = float((cam - goal).abs().mean())

@@ -12,11 +12,10 @@ import torch
 
 import underfire as uf
 from tests.conftest import smooth_images, tiny_network
-from tests.showing import Display, interval
+from tests.showing import Display, interval, pictures_of
 from underfire import metrics
-from underfire.attacks import AttackResult
+from underfire.attacks import MEASURES, AttackResult
 from underfire.drawing.notebook import HEADINGS, SIDE, places
-from underfire.drawing.pictures import colour, fitted, overlay
 from underfire.errors import InputError
 
 EVIL = '</td><script>alert(1)</script>"\'><img src=x onerror="alert(1)">\u202e'
@@ -64,12 +63,7 @@ def test_the_pictures_are_the_images_and_their_maps(result: AttackResult) -> Non
             for images in (result.images, result.adversarial)
         )
         before, after = (maps["cam"][place].numpy() for maps in (result.benign_maps, result.maps))
-        expected = [
-            colour(fitted(clean, SIDE)),
-            colour(fitted(adversarial, SIDE)),
-            overlay(fitted(clean, SIDE), before),
-            overlay(fitted(adversarial, SIDE), after),
-        ]
+        expected = pictures_of(clean, adversarial, before, after)
         for (_, found), wanted in zip(shown.pictures[4 * number :], expected, strict=False):
             assert np.array_equal(found, wanted)
 
@@ -129,6 +123,16 @@ def test_places_are_spread_over_the_images_that_were_right() -> None:
     assert places([False], 2) == []
 
 
+def test_the_chance_control_of_each_image_is_an_attribute(result: AttackResult) -> None:
+    right, summary = result.correct_before, result.summary()
+    for name in ("cam", "grad"):
+        other, average = result.chance_other_map[name], result.chance_average_map[name]
+        assert other.isnan().tolist() == (~right).tolist()
+        assert float(other[right].mean()) == pytest.approx(summary[f"chance/{name}/other map"].mean)
+        assert float(average[right].double().mean()) == pytest.approx(summary[f"chance/{name}/average map"].mean)
+        assert not average[~right].any()
+
+
 def rows_of(tables: list[dict[str, Any]], attack: str, interpreter: str) -> dict[str, Any]:
     (found,) = (table for table in tables if (table["attack"], table["interpreter"]) == (attack, interpreter))
     return found
@@ -148,6 +152,15 @@ def test_to_pandas_has_a_row_per_attack_interpreter_and_image(
     assert np.array_equal(row["success"], result.success.numpy())
     assert np.array_equal(row["joint_success"], result.joint_success["grad"].numpy())
     assert np.array_equal(row["target"], result.target)  # type: ignore[arg-type]
+    control = rows_of(tables, "bim", "cam")
+    for name in MEASURES:
+        assert name in row or name.endswith("_inside"), "data without true masks"
+        if name.startswith("chance_"):
+            assert np.array_equal(row[name], getattr(result, name)["grad"].numpy(), equal_nan=True)
+    assert np.array_equal(row["joint_success_all"], result.joint_success_all.numpy())
+    assert np.array_equal(row["joint_success_own_limit"], result.joint_success_own_limit["grad"].numpy())
+    near = result.controls["bim"].map_l1_target["cam"].double().numpy() < result.limits["cam"].own
+    assert np.array_equal(control["joint_success_own_limit"], near & control["success"] & control["correct_before"])
     clean = rows_of(tables, "clean", "cam")
     assert not clean["map_l1"].any()
     assert not clean["joint_success"].any()

@@ -92,7 +92,7 @@ def test_arrays_that_are_no_images(content: bytes, message: str) -> None:
 def test_bands_without_tifffile_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     content = tiff(BANDS)
     monkeypatch.setitem(sys.modules, "tifffile", None)
-    with pytest.raises(UnreadableImageError, match=r"pip install tifffile"):
+    with pytest.raises(UnreadableImageError, match=r"tifffile can: pip install 'underfire\[formats\]'"):
         decode_image(content, "x")
 
 
@@ -153,4 +153,4 @@ def test_dicom_without_pydicom_says_what_to_install(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "pydicom", None)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\0" * 64)
-    assert "pip install pydicom" in open_data(tmp_path).load().unreadable[0][1]
+    assert "needs pydicom: pip install 'underfire[formats]'" in open_data(tmp_path).load().unreadable[0][1]

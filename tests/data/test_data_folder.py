@@ -272,4 +272,4 @@ def test_it_can_be_sent_to_a_worker(tmp_path: Path, write_image: WriteImage) -> 
     copy = pickle.loads(pickle.dumps(FolderData(tmp_path)))
     assert records(copy) == [("a/1.png", 0)]
     assert copy.load(channels=1).images.mul(255).unique().tolist() == [5]
-    assert repr(copy) == f"FolderData({tmp_path.name!r}, 1 images, 1 classes)"
+    assert repr(copy) == f"FolderData({tmp_path.name!r}, 1 image, 1 class)"

@@ -76,8 +76,9 @@ def test_values_out_of_range(low: float, high: float, message: str) -> None:
     ("images", "message"),
     [
         (torch.zeros(3, 4, 4), r"shape \(3, 4, 4\); expected N x C x H x W"),
-        (torch.zeros(2, 4, 4, 3), r"4 channels; expected 1 or 3.*permute\(0, 3, 1, 2\)"),
-        (torch.zeros(2, 2, 4, 4), "2 channels; expected 1 or 3"),
+        (torch.zeros(2, 4, 4, 3), r"4 channels; the channels seem to be last: use images.permute\(0, 3, 1, 2\)"),
+        (torch.zeros(2, 8, 8, 5), r"8 channels; the channels seem to be last"),
+        (torch.zeros(2, 65, 70, 70), "65 channels; at most 64 work"),
         (torch.zeros(0, 3, 4, 4), "at least one image"),
         (torch.zeros(1, 3, 0, 4), "at least one pixel"),
         (torch.zeros(1, 3, 4, 4, dtype=torch.int64), "type torch.int64; expected torch.uint8"),
@@ -192,7 +193,7 @@ def test_it_can_be_sent_to_a_worker() -> None:
     data = TensorData(noise(), [0] * 4)
     copy = pickle.loads(pickle.dumps(data))
     assert copy.fingerprint() == data.fingerprint()
-    assert repr(copy) == "TensorData('tensor', 4 images, 1 classes)"
+    assert repr(copy) == "TensorData('tensor', 4 images, 1 class)"
 
 
 @pytest.mark.parametrize("indices", [5, [0.5], ["a"], "01"])
@@ -202,3 +203,14 @@ def test_indices_that_are_none(indices: Any) -> None:
         with pytest.raises(InputError, match=r"indices is .*; expected whole numbers"):
             ask()
     assert len(data.load(indices=iter([3, 1])).images) == 2
+
+
+@pytest.mark.parametrize("channels", [2, 4, 5])
+def test_bands_are_not_converted(channels: int) -> None:
+    """Regression: only one or three channels were taken, although networks for five bands work."""
+    pixels = torch.arange(3 * channels * 6 * 8).reshape(3, channels, 6, 8).mul(7).remainder(256).to(torch.uint8)
+    data = TensorData(pixels, [0, 1, 2])
+    assert torch.equal(data.load(channels=channels).images, pixels / 255)
+    assert data.load((3, 4), channels).images.shape == (3, channels, 3, 4)
+    unreadable = data.load(channels=3).unreadable
+    assert f"has {channels} channels, and the classifier takes 3" in unreadable[0][1]

@@ -16,6 +16,7 @@ from underfire.errors import InputError, StoreError
 from underfire.reports.account import open_accounts
 from underfire.reports.figure import _group, map_picture, write_figure
 from underfire.reports.outline import draw_outline
+from underfire.reports.words import percent, points
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -65,6 +66,22 @@ def test_the_limit_for_kept_maps_is_given(tmp_path: Path) -> None:
         assert sum(text.startswith(beginning) for text in said) == 1
     assert sum(text.startswith("cam and grad at once: 75 % [30, 95], prediction only") for text in said) == 1
     assert "Class reached and map kept, of 4 images:" in said
+
+
+def test_the_gap_and_chance_are_below_the_pictures(tmp_path: Path) -> None:
+    """Regression: from the figure alone, nobody could tell what joint success must be compared with."""
+    accounts = [Fake(count=4, interpreters=("cam", "grad")).account(tmp_path / "run")]
+    accounts.append(Fake(count=1, attack="pgd").account(tmp_path / "alone"))
+    said = [[part.text for part in _group([account], 1, 0) if isinstance(part, Text)] for account in accounts]
+    for name in ("cam", "grad"):
+        gap, other = accounts[0].lead(name), accounts[0].chance(name)["other_map"]
+        assert gap is not None
+        assert (
+            f"{name}: {points(gap)} more than prediction only; by chance, {percent(other['mean'])} of other images' "
+            "maps and 0 % of average maps would pass."
+        ) in said[0]
+    assert points(gap).startswith("+75 points")
+    assert "cam: nothing to compare with." in said[1], "one image, and no other attack"
 
 
 def test_rows_are_spread_over_the_distances(tmp_path: Path) -> None:

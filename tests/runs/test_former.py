@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from safetensors.torch import load_file, save_file
 
@@ -95,6 +96,17 @@ def test_what_a_former_run_lacks_is_named(full: Written, tmp_path: Path) -> None
     assert any("logits" in phrase for phrase in run.lacks)
     with pytest.raises(StoreError, match="written by an earlier version"):
         write_results(run)
+
+
+def test_columns_of_later_versions_are_null(full: Written, tmp_path: Path) -> None:
+    """Regression: a column that format 1 does not have was a KeyError of pyarrow."""
+    run = former(full, tmp_path)
+    found = run.rows(["eps", "position", "cell", "attack"], cell="adv2")
+    assert found.column_names == ["eps", "position", "cell", "attack"]
+    assert found["eps"].type == pa.float64()
+    assert (found["eps"].null_count, found["position"].null_count) == (len(found), len(found))
+    assert set(found["cell"].to_pylist()) == {"adv2"}
+    assert set(Run(full.folder).rows().column_names) <= {*run.rows().column_names}
 
 
 @pytest.mark.parametrize("lost", ["all", "one"])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,12 +18,15 @@ from safetensors.torch import load_file
 
 from tests.runs.conftest import small_config
 from tests.runs.runs import Command, Written, assert_same_run, options, without_seconds
+from underfire.attacks.limits import chance_of
 from underfire.attacks.perturbations import eps_text, parse_eps
 from underfire.errors import InputError
 from underfire.reports.account import accounts_of, labels_of
 from underfire.reports.exports.maps import write_maps
+from underfire.reports.figure import write_figure
 from underfire.reports.page import write_page
-from underfire.runs import Run, RunConfig, run_attack
+from underfire.runs import Run, RunConfig, comparison, run_attack
+from underfire.runs.results import write_results
 
 RADII = {"8/255": 8 / 255, "0.2": 0.2}
 
@@ -90,6 +96,37 @@ def test_tables_and_pages_tell_the_eps_apart(several: Written, tmp_path: Path) -
     text = write_page([several.folder], tmp_path / "page.html").read_text()
     for name in names:
         assert f"<bdi>{name}</bdi></h2>" in text
+
+
+def test_a_shared_cell_has_no_chance_control_of_one_eps(several: Written, tmp_path: Path) -> None:
+    """Regression: clean rows had the chance control of the eps that came last."""
+    run = Run(Path(shutil.copytree(several.folder, tmp_path / "run")))
+    first, second, *_ = run.comparisons
+    for part, limit in ((first, 0.0), (second, 2.0)):  # nothing passes, and everything does
+        part.limits = {"cam": replace(part.limits["cam"], values=np.full(4, limit))}
+    write_results(run)
+    rows = [row for row in pq.read_table(run.path / "results.parquet").to_pylist() if row["interpreter"] == "cam"]
+    for label, expected in (("clean", None), (first.cell.label, 0), (second.cell.label, 1)):
+        found = [row for row in rows if row["cell"] == label and row["correct_before"]]
+        assert [row["chance_other_map"] for row in found] == [expected] * 4
+        assert [row["chance_average_map"] for row in found] == [expected] * 4
+        assert not any(row["joint_success"] for row in found if label == "clean")
+        values = run.column(label, "cam", "chance_average_map")
+        assert np.isnan(values).all() if expected is None else (values == expected).all()
+
+
+def test_the_chance_control_is_made_once(several: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For all eps, and for the page, the figure and the tables of one run."""
+    made: list[Any] = []
+    monkeypatch.setattr(comparison, "chance_of", lambda *given: made.append(given) or chance_of(*given))
+    run = Run(several.folder)
+    first = write_page([run], tmp_path / "first.html").read_text()
+    assert len(made) == len(run.interpreters) == 2
+    write_figure([run], tmp_path / "figure.png")
+    assert run.summary() == several.summary
+    assert len(made) == 2
+    assert write_page([several.folder], tmp_path / "second.html").read_text() == first
+    assert len(made) == 4
 
 
 def test_several_eps_against_all_interpreters_at_once(tmp_path: Path, command: Command) -> None:

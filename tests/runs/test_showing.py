@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 
 from tests.runs.runs import Written
-from tests.showing import Display, interval
-from underfire.drawing.notebook import SIDE
-from underfire.drawing.pictures import colour, fitted, overlay
+from tests.showing import Display, interval, pictures_of
 from underfire.errors import InputError
 from underfire.runs import Run
 
@@ -37,12 +35,7 @@ def test_the_pictures_are_the_images_and_their_maps(full: Written) -> None:
         image_id = run.image_ids[place]
         clean, adversarial = (run.image(run.row(cell, "cam", image_id)) for cell in ("clean", "adv2"))
         before, after = (run.map(cell, "cam", image_id) for cell in ("clean", "adv2"))
-        expected = [
-            colour(fitted(clean, SIDE)),
-            colour(fitted(adversarial, SIDE)),
-            overlay(fitted(clean, SIDE), before),
-            overlay(fitted(adversarial, SIDE), after),
-        ]
+        expected = pictures_of(clean, adversarial, before, after)
         for (_, found), wanted in zip(shown.pictures[4 * number :], expected, strict=False):
             assert np.array_equal(found, wanted)
 

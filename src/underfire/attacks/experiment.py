@@ -94,13 +94,18 @@ class Experiment:
             return fitting_batch_size(self.view, shape, classifier.device, joint=joint, memory=memory)
 
     def view_of(self, names: Sequence[str]) -> SystemView:
-        """Return the differentiable view of the interpreters called ``names``; all share one prepared network."""
+        """Return the differentiable view of the interpreters called ``names``; all share one prepared network.
+
+        If the steps of ``view`` are not recorded, neither are those of its parts.
+        """
         key = tuple(names)
         if key not in self._views:
             same = set(key) == set(self.view.views)
             chosen = {name: view for name, view in self.view.views.items() if name in key}
             self._views[key] = self.view if same else SystemView(self.view.prepared, chosen, self.view.compiled)
-        return self._views[key]
+        part = self._views[key]
+        part.records_steps = part.records_steps and self.view.records_steps
+        return part
 
     def _steady(self, names: Sequence[str]) -> Sequence[str]:
         """Leave out interpreters whose views drift, if others remain: only a trace reads maps beside a control."""

@@ -98,7 +98,23 @@ class Limit:
         return every, flags
 
 
-def kept_limit(noise: Numbers, correct: Flags, benign: ReadMaps) -> Limit:
+def chance_of(correct: Flags, benign: ReadMaps, wanted: ReadMaps | None = None) -> Chance:
+    """Make the chance control of the images that were classified correctly.
+
+    Args:
+        correct: bool N.
+        benign: reads the benign maps of images by their places among all N.
+        wanted: reads the wanted maps; if None, they are the benign maps.
+    """
+    places = np.flatnonzero(correct)
+
+    def reader(read: ReadMaps) -> ReadMaps:
+        return lambda rows: read(places[list(rows)].tolist())
+
+    return chance(len(places), reader(benign), None if wanted is None else reader(wanted))
+
+
+def kept_limit(noise: Numbers, correct: Flags, benign: ReadMaps | Chance) -> Limit:
     """Settle the limit below which a benign map counts as kept.
 
     It is the 95th percentile of the distances that random noise causes, over all images that were classified correctly
@@ -108,10 +124,10 @@ def kept_limit(noise: Numbers, correct: Flags, benign: ReadMaps) -> Limit:
     Args:
         noise: N x K distances (``map_l1``) under K noise draws.
         correct: bool N.
-        benign: reads the benign maps of images by their places among all N.
+        benign: reads the benign maps of images by their places among all N; or what ``chance_of`` makes of them.
     """
-    drawn, places = noise[correct], np.flatnonzero(correct)
-    found = chance(len(places), lambda rows: benign(places[list(rows)].tolist()))
+    drawn = noise[correct]
+    found = benign if isinstance(benign, Chance) else chance_of(correct, benign)
     bounds: dict[SetBy, float] = {
         "noise": metrics.noise_threshold(torch.from_numpy(np.ascontiguousarray(drawn.reshape(-1)))),
         "other": largest_limit(found.distance),
@@ -134,15 +150,10 @@ def reached_limit(to_target: Numbers, correct: Flags, benign: ReadMaps, wanted: 
         benign, wanted: read the benign and the wanted maps of images by their places among all N. Without wanted
             maps there is no chance control.
     """
-    values, places = metrics.HALFWAY * to_target, np.flatnonzero(correct)
+    values = metrics.HALFWAY * to_target
     if wanted is None:
         return Limit(values, values, "halfway", correct, NO_CHANCE)
-
-    def reader(read: ReadMaps) -> ReadMaps:
-        return lambda rows: read(places[list(rows)].tolist())
-
-    found = chance(len(places), reader(benign), reader(wanted))
-    return Limit(values, values, "halfway", correct, found)
+    return Limit(values, values, "halfway", correct, chance_of(correct, benign, wanted))
 
 
 def joint_success(success: Flags, correct: Flags, distance: Numbers, limit: Numbers) -> Flags:

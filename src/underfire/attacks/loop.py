@@ -16,7 +16,7 @@ from underfire.attacks.objective import objective
 from underfire.attacks.outcome import Outcome
 from underfire.attacks.parts import Parts
 from underfire.attacks.perturbations.base import penalty_of
-from underfire.attacks.pricing import repriced
+from underfire.attacks.pricing import first_prices, repriced
 from underfire.attacks.progress import Progress
 from underfire.attacks.schedule import Move, Stage
 from underfire.attacks.shaping import Uniform, weights_of
@@ -76,7 +76,7 @@ class Loop:
         self.run_state = Carried(row, images, classes[fill], ids[fill], wanted, price, theta)
         self.run_state.counts = {"steps": zeros, "forwards": zeros, "backwards": zeros}
         self.run_state.best = attack.kept_by.start(images)
-        self.run_state.prices = attack.pricing.begin(images) if attack.pricing else {}
+        self.run_state.prices = first_prices(attack.pricing, images)
         self.outcome = Outcome.empty(images[: self.count], trace_every)
         self.step, self.total = 0, attack.steps
         self.shaped = attack.stages[0].shaped

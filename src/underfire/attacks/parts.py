@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from underfire.attacks.goal import Goal
 from underfire.attacks.perturbations import PGD, Perturbation
-from underfire.attacks.pricing import Pricing
+from underfire.attacks.pricing import Pricing, check_pricing
 from underfire.attacks.ranking import EarlyStop, Ranking
 from underfire.attacks.schedule import Stage
 from underfire.attacks.search import ConstantSearch
@@ -58,6 +58,7 @@ class Parts:
         check_part(self.shaping, Shaping, "shaping")
         check_part(self.target_class, ClassRule, "target_class")
         check_part(self.target_map, MapRule, "target_map")
+        check_pricing(self.pricing)
 
     @property
     def joint(self) -> bool:

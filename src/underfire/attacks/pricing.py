@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from underfire.attacks.terms.base import Point
 from underfire.errors import InputError
+from underfire.user_parts import guarded, shape_of, shown
 
 State = dict[str, Tensor]
 
@@ -57,6 +59,34 @@ class Pricing:
         return {"price": (state["price"] * factor).clamp(self.low, self.high)}
 
 
+def check_pricing(pricing: object) -> None:
+    """Raise InputError if ``pricing`` is neither a ``Pricing`` nor None."""
+    if pricing is not None and not isinstance(pricing, Pricing):
+        raise InputError(f"pricing is {shown(pricing)}; expected a Pricing, or None for no price.")
+
+
+def first_prices(pricing: Pricing | None, images: Tensor) -> State:
+    """Return the state before the first step on ``images`` N x ...; empty if there is no pricing.
+
+    Raises:
+        InputError: a pricing of the user's own gives no price per image.
+        UserCodeError: it raises an error.
+    """
+    return {} if pricing is None else _checked(guarded(pricing, "pricing").begin(images), len(images))
+
+
 def repriced(pricing: Pricing | None, state: State, point: Point) -> State:
-    """Return the state after a step from ``point``; the same state if there is no pricing."""
-    return state if pricing is None else pricing.update(state, point)
+    """Return the state after a step from ``point``; the same state if there is no pricing.
+
+    Raises as ``first_prices`` does.
+    """
+    return state if pricing is None else _checked(guarded(pricing, "pricing").update(state, point), len(point.image))
+
+
+def _checked(state: Any, count: int) -> State:
+    """Return ``state`` if it has a price for each of ``count`` images."""
+    price = state.get("price") if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not isinstance(price, Tensor) or price.shape != (count,):
+        found = f"'price' as {shape_of(price)}" if isinstance(state, dict) else shape_of(state)
+        raise InputError(f"the pricing returns {found}; expected a dict with 'price', a tensor of {count} values.")
+    return state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -16,12 +16,13 @@ from underfire.attacks.benign import Benign
 from underfire.attacks.experiment import Finding
 from underfire.attacks.intervals import JointIntervals, Outcome
 from underfire.attacks.judge import Judgement
-from underfire.attacks.limits import Limit, Numbers, all_at_once, joint_success, kept_limit, reached_limit
+from underfire.attacks.limits import Flags, Limit, Numbers, all_at_once, joint_success, kept_limit, reached_limit
 from underfire.attacks.measures import Values
 from underfire.attacks.showing import Showing
 from underfire.attacks.trace import Trace
 from underfire.errors import warn_deprecated
 from underfire.metrics import Interval
+from underfire.text import counted
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class AttackResult(Showing):
     """The outcome of an attack on N images. Tensors have leading dimension N; dicts are by interpreter.
 
     Every measure of the table ``underfire.attacks.MEASURES`` is also an attribute: ``result.success`` and
-    ``result.ssim`` have N values, ``result.map_l1["cam"]`` has N values of one interpreter.
+    ``result.ssim`` have N values, ``result.map_l1["cam"]`` has N values of one interpreter. Those of the chance control
+    (``chance_other_map``, ``chance_average_map``) belong to the limits, and are equal for attack and controls.
 
     A notebook shows the result as a table with a few images; ``figure()`` gives these as a picture, and ``to_pandas()``
     all values.
@@ -96,6 +98,20 @@ class AttackResult(Showing):
             warn_deprecated("result.noise_map_l1", "result.controls['noise'].map_l1")
             return self.controls["noise"].map_l1
         raise AttributeError(f"there is no measure {name!r}; known: {', '.join(values)}")
+
+    @cached_property
+    def chance_other_map(self) -> dict[str, Tensor]:
+        """The chance control with another image's map: the share of other images' maps that each image's limit lets
+        pass, N by interpreter; NaN for images that were not classified correctly."""
+        return {name: self._per_image(limit.passing[0]) for name, limit in self.limits.items()}
+
+    @cached_property
+    def chance_average_map(self) -> dict[str, Tensor]:
+        """The chance control with the average map: True if each image's limit lets it pass, bool N by interpreter."""
+        return {name: self._per_image(limit.passing[1]) for name, limit in self.limits.items()}
+
+    def _per_image(self, values: Numbers | Flags) -> Tensor:
+        return torch.from_numpy(values).to(self.labels.device)
 
     @classmethod
     def build(
@@ -183,7 +199,7 @@ class AttackResult(Showing):
 
     def __repr__(self) -> str:
         right = int(self.correct_before.sum())
-        lines = [f"AttackResult of {len(self.success)} images, {right} of them classified correctly before"]
+        lines = [f"AttackResult of {counted(len(self.success), 'image')}, {right} of them classified correctly before"]
         summary = self.summary()
         width = max(map(len, summary)) + 2
         for name, interval in summary.items():

@@ -17,6 +17,7 @@ from underfire.drawing.notebook import Example, InNotebook, Shown, TableRow, cap
 from underfire.drawing.pictures import Pixels
 from underfire.errors import InputError
 from underfire.frames import pandas
+from underfire.text import counted
 
 
 class Showing(InNotebook):
@@ -33,8 +34,8 @@ class Showing(InNotebook):
     maps: dict[str, Tensor]
     benign_maps: dict[str, Tensor]
     target_maps: dict[str, Tensor]
-    map_limit: dict[str, Tensor]
     limits: dict[str, Limit]
+    attacked: tuple[str, ...]
     values: Values
     controls: dict[str, Judgement]
     class_names: tuple[str, ...]
@@ -43,7 +44,7 @@ class Showing(InNotebook):
         """Return a pandas DataFrame: one row per attack or control, interpreter, and image.
 
         Its columns are those of ``results.parquet`` that a call has: ``position`` (the image's place in the call),
-        ``label``, ``target``, ``attack``, ``interpreter``, ``correct_before``, every measure, and joint success.
+        ``label``, ``target``, ``attack``, ``interpreter``, ``correct_before``, and every measure.
 
         Raises:
             InputError: pandas is not installed.
@@ -62,7 +63,7 @@ class Showing(InNotebook):
                 }
                 by_map = {key: value.get(name) if isinstance(value, dict) else value for key, value in values.items()}
                 columns |= {key: value for key, value in by_map.items() if value is not None}
-                columns["joint_success"] = self._joint(values, name)
+                columns |= self._settled(values, name)
                 numbers = {k: v.cpu().numpy() if isinstance(v, Tensor) else v for k, v in columns.items()}
                 tables.append(frame.DataFrame(numbers))
         return frame.concat(tables, ignore_index=True)
@@ -71,10 +72,22 @@ class Showing(InNotebook):
         """Return the measures of the controls and of the attack, by name."""
         return {**{name: judged.values for name, judged in self.controls.items()}, self.attack: self.values}
 
-    def _joint(self, values: Values, interpreter: str) -> Tensor:
-        """Decide joint success of the attack or of a control, bool N."""
-        near = _of(values, "map_l1_target", interpreter).double() < self.map_limit[interpreter].cpu()
-        return _of(values, "success", interpreter) & self.correct_before.cpu() & near
+    def _settled(self, values: Values, interpreter: str) -> dict[str, Tensor]:
+        """Return the measures of the attack or of a control that depend on the limits, N values each."""
+        other, average = self.limits[interpreter].passing
+        return {
+            "joint_success": self._joint(values, interpreter),
+            "joint_success_all": torch.stack([self._joint(values, name) for name in self.attacked]).all(0),
+            "joint_success_own_limit": self._joint(values, interpreter, own=True),
+            "chance_other_map": torch.from_numpy(other),
+            "chance_average_map": torch.from_numpy(average),
+        }
+
+    def _joint(self, values: Values, interpreter: str, own: bool = False) -> Tensor:
+        """Decide joint success of the attack or of a control, bool N; ``own``: by each image's own noise draws."""
+        limit = self.limits[interpreter]
+        near = _distances(values, interpreter) < (limit.own if own else limit.values)
+        return _of(values, "success", interpreter) & self.correct_before.cpu() & torch.from_numpy(near)
 
     def _shown(self, count: int, interpreter: str | None) -> Shown:
         name = next(iter(self.maps)) if interpreter is None else interpreter
@@ -90,9 +103,9 @@ class Showing(InNotebook):
                 if attack != "clean":
                     rows.append(TableRow(attack, reader, success, distance, joint, attack == self.attack))
         chosen = [self._example(place, name) for place in places(right.tolist(), count)]
-        known = _images(int(right.sum()))
+        known = counted(int(right.sum()), "image")
         remark = f"Means over {known} classified correctly before, with 95 % intervals."
-        return Shown(f"{self.attack}: {_images(len(right))}", rows, chosen, remark)
+        return Shown(f"{self.attack}: {counted(len(right), 'image')}", rows, chosen, remark)
 
     def _example(self, place: int, interpreter: str) -> Example:
         clean, adversarial = _pixels(self.images[place]), _pixels(self.adversarial[place])
@@ -115,10 +128,6 @@ class Showing(InNotebook):
 
     def _class_name(self, number: int) -> str:
         return self.class_names[number] if number < len(self.class_names) else f"class {number}"
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"
 
 
 def _of(values: Values, measure: str, interpreter: str) -> Tensor:

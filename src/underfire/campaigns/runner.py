@@ -205,7 +205,7 @@ class _Work:
                 siblings=others,
             )
             if hand.finished:
-                self._finished(job, hand.store.summary())
+                self._finished(job, hand.summary())
                 return None
             if self.part is None:
                 lock.enter_context(hand.working())

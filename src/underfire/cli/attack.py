@@ -123,6 +123,7 @@ def _run(
 
     from underfire.campaigns.engines import Inline, Processes
     from underfire.campaigns.runner import Job, perform
+    from underfire.runs import Run
 
     out = Path(given.out).expanduser()
     if resume and not os.path.exists(out / "run.json"):
@@ -140,21 +141,22 @@ def _run(
             listener=OneRun(progress),
             after=lambda job, found: summary.update(found),
         )
+    finished = Run(out)  # one for all reports: its limits are made once
     files = "results.parquet, trace.parquet, summary.json, run.json, cells/, images/"
     if page:
         from underfire.reports.figure import write_figure
         from underfire.reports.page import write_page
 
-        files = f"{write_page([out], out / 'page.html').name}, {write_figure([out], out / 'figure.png').name}, {files}"
+        page_file = write_page([finished], out / "page.html")
+        figure_file = write_figure([finished], out / "figure.png")
+        files = f"{page_file.name}, {figure_file.name}, {files}"
     if json_:
         typer.echo(json.dumps(summary, indent=2))
         return
     from underfire.reports.table import summary_table
     from underfire.reports.trust import cautions
-    from underfire.runs import Run
 
     console = Console()
-    finished = Run(out)
     console.print(summary_table(finished))
     for text in cautions(finished):
         console.print(Text.assemble(("!", "bold yellow"), " ", text))

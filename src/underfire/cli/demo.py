@@ -138,15 +138,16 @@ def demo(
                 run_attack(config, folder, overwrite=folder.exists(), device=device, reporter=RunBars(progress, name))
             )
             folders.append(folder)
-    page = write_page(folders, out / "page.html", chosen.title)
-    figure = write_figure(folders, out / "figure.png", rows=chosen.rows)
+    runs = [Run(folder) for folder in folders]
+    page = write_page(runs, out / "page.html", chosen.title)
+    figure = write_figure(runs, out / "figure.png", rows=chosen.rows)
     if as_json:
         typer.echo(
             json.dumps({folder.name: summary for folder, summary in zip(folders, summaries, strict=True)}, indent=2)
         )
         return
     console = Console()
-    console.print(summary_table(*map(Run, folders)))
+    console.print(summary_table(*runs))
     console.print(Text.assemble("Picture: ", (str(figure), "bold")))
     console.print(Text.assemble("Page:    ", (str(page), "bold"), "  (open it in a browser)"))
 

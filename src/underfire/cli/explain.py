@@ -9,6 +9,7 @@ from underfire.cli import options
 from underfire.cli.options import Given, flag, option, takes
 from underfire.cli.screen import bars
 from underfire.runs.inputs import InputSettings
+from underfire.text import counted
 
 EXAMPLES = """[bold]Examples[/bold]
 
@@ -75,7 +76,7 @@ def explain(
     right = sum(entry.predicted == entry.label for entry in labelled)
     console = Console()
     if labelled:
-        console.print(f"{len(found)} images, {right} of them classified correctly.")
+        console.print(f"{counted(len(found), 'image')}, {right} of them classified correctly.")
     else:
         names, entry = network.class_names, found[0]
         said = names[entry.predicted] if names else f"class {entry.predicted}"

@@ -70,11 +70,12 @@ def report(
     if out is not None and out.suffix.lower() == ".png":
         raise InputError(f"out is {str(out)!r}, the name of a picture; expected the page's, such as {out.stem}.html.")
     runs = [Run(folder) for folder in folders]
-    if tables:
-        for run in runs:
+    for run in runs:
+        if tables:
             write_results(run)
-    page = write_page(folders, out or folders[0] / "page.html", title, gallery)
-    figure = write_figure(folders, page.parent / ("figure.png" if out is None else f"{page.stem}.png"))
+        run.warn_if_outdated()
+    page = write_page(runs, out or folders[0] / "page.html", title, gallery)
+    figure = write_figure(runs, page.parent / ("figure.png" if out is None else f"{page.stem}.png"))
     console = Console()
     console.print(summary_table(*runs))
     if by_class:

@@ -18,6 +18,7 @@ from underfire.data.prepare import check_format, prepare
 from underfire.data.resizing import DEFAULT_RESIZING, Resizing
 from underfire.data.sampling import evenly_spaced
 from underfire.errors import DataError, InputError, UnderfireWarning, UnreadableImageError
+from underfire.text import counted
 
 _LOOKED_AT = 32
 """Images that are looked at to find the value of white of a data set."""
@@ -93,12 +94,17 @@ class ImageData(ABC):
         """Return a SHA-256 over the content of the data set, by which a run records its data."""
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, {len(self)} images, {len(self.class_names)} classes)"
+        return f"{type(self).__name__}({self.name!r}, {self._counts[0]}, {self._counts[1]})"
+
+    @property
+    def _counts(self) -> tuple[str, str]:
+        """The numbers of images and classes, in words."""
+        return counted(len(self), "image"), counted(len(self.class_names), "class", "es")
 
     def describe(self) -> str:
         """Describe the data set in one line: layout, number of classes and images."""
-        count = f"{len(self.class_names)} classes" if len(self.class_names) != 1 else "1 class"
-        return f"{self.layout or self.name}, {count}, {len(self)} images"
+        images, classes = self._counts
+        return f"{self.layout or self.name}, {classes}, {images}"
 
     def used_labels(self) -> set[int]:
         """Return the labels that at least one image has."""

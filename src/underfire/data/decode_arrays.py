@@ -13,7 +13,8 @@ from underfire.data.pixels import HOW_TO_WINDOW, Picture
 from underfire.errors import UnreadableImageError
 
 _NPY, _TIFF = b"\x93NUMPY", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_MOST_BANDS = 64
+MOST_BANDS = 64
+"""The largest number of bands that an image may have."""
 
 
 def is_npy(content: bytes) -> bool:
@@ -43,7 +44,8 @@ def decode_tiff(content: bytes, where: str) -> Picture:
         import tifffile
     except ImportError as error:
         raise UnreadableImageError(
-            f"{where} is a TIFF file that Pillow cannot read, such as one of more than 4 bands: pip install tifffile."
+            f"{where} is a TIFF file that Pillow cannot read, such as one of more than 4 bands; tifffile can: "
+            "pip install 'underfire[formats]'."
         ) from error
     try:
         values = tifffile.imread(io.BytesIO(content))
@@ -73,7 +75,7 @@ def as_picture(values: np.ndarray[Any, Any], where: str) -> Picture:
                 f"{where} holds an array of shape {values.shape}, in which the channels cannot be told from the sides; "
                 "expected H x W x C or C x H x W with fewer channels than rows and columns."
             )
-    if values.ndim not in (2, 3) or 0 in values.shape or (values.ndim == 3 and values.shape[2] > _MOST_BANDS):
+    if values.ndim not in (2, 3) or 0 in values.shape or (values.ndim == 3 and values.shape[2] > MOST_BANDS):
         raise UnreadableImageError(f"{where} holds an array of shape {values.shape}; expected H x W or H x W x C.")
     values = _plain_type(values, where)
     if values.ndim == 2 or (values.dtype == np.uint8 and values.shape[2] == 3):

@@ -38,7 +38,9 @@ def decode_dicom(content: bytes, where: str) -> Image.Image:
     try:
         pydicom: Any = importlib.import_module("pydicom")
     except ImportError as error:
-        raise UnreadableImageError(f"{where} is a DICOM file, which needs pydicom: pip install pydicom.") from error
+        raise UnreadableImageError(
+            f"{where} is a DICOM file, which needs pydicom: pip install 'underfire[formats]'."
+        ) from error
     try:
         file: Any = pydicom.dcmread(io.BytesIO(content))
         values = np.asarray(file.pixel_array)

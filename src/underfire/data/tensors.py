@@ -12,6 +12,8 @@ from torch import Tensor
 
 from underfire.data.classes import label_problem, numbered
 from underfire.data.dataset import ImageData, Record
+from underfire.data.decode_arrays import MOST_BANDS
+from underfire.data.pixels import Picture
 from underfire.errors import InputError
 
 _TOLERANCE = 1e-6
@@ -21,7 +23,8 @@ class TensorData(ImageData):
     """Images of a tensor, copied to the CPU as 8-bit pixels. The tensor itself is not changed.
 
     Args:
-        images: N x C x H x W with C 1 or 3; uint8, or float in [0, 1] (rounded to the nearest 8-bit level).
+        images: N x C x H x W; uint8, or float in [0, 1] (rounded to the nearest 8-bit level). One channel is grey and
+            three are RGB; others are bands, which are never converted.
         labels: N integers from 0.
         ids: N distinct names; if None, each image's ``pixel_id``, so equal images get equal ids.
         class_names: one name per class; if None, the numbers up to the largest label.
@@ -54,10 +57,11 @@ class TensorData(ImageData):
         image_id = self._ids[self._checked(index)]
         return Record(image_id, image_id, self._labels[index])
 
-    def read(self, index: int) -> Image.Image:
-        """Return the image: mode L for one channel, RGB for three."""
+    def read(self, index: int) -> Picture:
+        """Return the image: mode L for one channel, RGB for three, else an array H x W x C."""
         pixels = self._pixels[self._checked(index)]
-        return Image.fromarray((pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0)).contiguous().numpy())
+        values = (pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0)).contiguous().numpy()
+        return Image.fromarray(values) if len(pixels) in (1, 3) else values
 
     def fingerprint(self) -> str:
         described = repr((tuple(self._pixels.shape), self._labels, self._ids, self.class_names))
@@ -83,11 +87,14 @@ def _eight_bit(images: Tensor) -> Tensor:
     shape = tuple(images.shape)
     if images.ndim != 4:
         raise InputError(f"images have shape {shape}; expected N x C x H x W, also for one image or one channel.")
-    if shape[1] not in (1, 3):
-        last = "; the channels seem to be last: use images.permute(0, 3, 1, 2)" if shape[3] in (1, 3) else ""
-        raise InputError(f"images have shape {shape}, so {shape[1]} channels; expected 1 or 3{last}.")
     if 0 in shape:
         raise InputError(f"images have shape {shape}; expected at least one image of at least one pixel.")
+    last = shape[3] < min(shape[1:3])
+    if shape[1] not in (1, 3) and (last or shape[1] > MOST_BANDS):
+        advice = (
+            "the channels seem to be last: use images.permute(0, 3, 1, 2)" if last else f"at most {MOST_BANDS} work"
+        )
+        raise InputError(f"images have shape {shape}, so {shape[1]} channels; {advice}.")
     images = images.detach().cpu()
     if images.dtype == torch.uint8:
         return images.clone(memory_format=torch.contiguous_format)

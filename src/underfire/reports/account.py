@@ -18,6 +18,9 @@ from underfire.runs.run import Run
 from underfire.runs.summary import against_control, chance, gap, group, joint
 from underfire.text import plain
 
+Source = Path | Run
+"""A finished run, or its folder. A ``Run`` that is given to several reports makes its limits once."""
+
 Interval = Mapping[str, Any]
 """A mean over images with its 95 % interval, as in ``summary.json``.
 
@@ -133,7 +136,10 @@ class Account:
 
     @property
     def noise_size(self) -> float | None:
-        """The size of the noise control, for pixels in [0, 1]; None if it is as large as the attack's change."""
+        """The size of the noise control, for pixels in [0, 1]: the attack's eps, or ``noise_eps`` if it has no ball.
+
+        None for runs of an earlier version without a ball, whose noise was as large as each attack's change.
+        """
         return self.part.files.cells[self.part.labels["noise"]].noise_size
 
     def setting(self, name: str, default: Any = None) -> Any:
@@ -169,16 +175,16 @@ def accounts_of(run: Run) -> list[Account]:
     ]
 
 
-def open_accounts(folders: Sequence[Path]) -> list[Account]:
-    """Read runs, and make the accounts of all their comparisons.
+def open_accounts(runs: Sequence[Source]) -> list[Account]:
+    """Make the accounts of all comparisons of runs.
 
     Raises:
-        InputError: ``folders`` is empty.
+        InputError: ``runs`` is empty.
         StoreError: a folder holds no finished run.
     """
-    if not folders:
+    if not runs:
         raise InputError("runs is empty; expected at least one folder that 'underfire attack' wrote.")
-    return [account for folder in folders for account in accounts_of(Run(folder))]
+    return [account for run in runs for account in accounts_of(run if isinstance(run, Run) else Run(run))]
 
 
 def labels_of(accounts: Sequence[Account]) -> list[str]:

@@ -8,11 +8,11 @@ from pathlib import Path
 from underfire.drawing.pictures import Pixels, Values, colour, difference, fitted, overlay
 from underfire.drawing.sheet import Band, Text, Unit, sheet
 from underfire.errors import InputError
-from underfire.reports.account import Account, open_accounts
+from underfire.reports.account import Account, Source, open_accounts
 from underfire.reports.outline import draw_outline
 from underfire.reports.output import writing
 from underfire.reports.wording import wording
-from underfire.reports.words import caution, map_titles, with_interval
+from underfire.reports.words import caution, map_titles, percent, points, with_interval
 from underfire.runs.comparison import Case, Comparison
 from underfire.text import plain
 
@@ -20,14 +20,14 @@ SIDE, SIDE_OF_MANY = 128, 96
 """The size of pictures in pixels, with one pair of attack and interpreter, and with several."""
 
 
-def write_figure(runs: Sequence[Path], out: Path, rows: int = 6) -> Path:
+def write_figure(runs: Sequence[Source], out: Path, rows: int = 6) -> Path:
     """Draw a figure: images, ten times their change, and their maps, benign and under the attacks.
 
     Attacks on the same images and classifier share the rows, with columns for each attack and interpreter. Attacks on
     other images or classifiers follow below.
 
     Args:
-        runs: folders that ``underfire attack`` wrote.
+        runs: runs, or folders that ``underfire attack`` wrote.
         out: the PNG file. Its folder is made if it does not exist.
         rows: the number of images for attacks that share rows, at least 1. They are spread evenly over the map
             distances, the smallest and the largest included.
@@ -78,6 +78,9 @@ def _group(accounts: Sequence[Account], rows: int, above: int) -> list[Text | Ba
         units = [_images(part, part.case(part.interpreters[0], order), side, titled)]
         units += [_maps(other, other.case(name, order), side, titled) for other, name in pairs]
         parts.append(Band(tuple(units)))
+    for account in accounts:
+        prefix = f"{plain(account.part.attack)}, " if len(attacks) > 1 else ""
+        parts += [Text(prefix + _beside(account, name), tone="muted", size=13) for name in account.part.interpreters]
     return [*parts, Text(_caption(accounts, len(chosen)), tone="muted", size=13, above=4)]
 
 
@@ -90,6 +93,17 @@ def _headline(account: Account, asked: str, interpreter: str | None) -> str:
         said += f", prediction only {with_interval(account.joint('control', interpreter))}"
     warning = caution(account, interpreter)
     return f"{said} - {warning}" if warning else said
+
+
+def _beside(account: Account, interpreter: str) -> str:
+    """Write what joint success must be compared with: the prediction-only attack, and maps of other images."""
+    lead, found = account.lead(interpreter), account.chance(interpreter)
+    passed = {name: found[name]["mean"] for name in ("other_map", "average_map")}
+    said = [] if lead is None else [f"{points(lead)} more than prediction only"]
+    if None not in passed.values():
+        other, average = (percent(share) for share in passed.values())
+        said.append(f"by chance, {other} of other images' maps and {average} of average maps would pass")
+    return f"{plain(interpreter)}: {'; '.join(said) or 'nothing to compare with'}."
 
 
 def _caption(accounts: Sequence[Account], count: int) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from underfire.attacks.measure import Measure
 from underfire.errors import InputError
 from underfire.reports import curves, trust, words
-from underfire.reports.account import Account, Interval, labels_of, open_accounts
+from underfire.reports.account import Account, Interval, Source, labels_of, open_accounts
 from underfire.reports.classes import class_columns, class_rows, worth_a_section
 from underfire.reports.columns import ARROWS, as_text, chance_rows, page_columns
 from underfire.reports.gallery import cards
@@ -33,11 +33,11 @@ CONTROLS = {
 """The change of the images, by the role of a control."""
 
 
-def write_page(runs: Sequence[Path], out: Path, title: str | None = None, gallery: int = 60) -> Path:
+def write_page(runs: Sequence[Source], out: Path, title: str | None = None, gallery: int = 60) -> Path:
     """Write the page of one or more runs.
 
     Args:
-        runs: folders that ``underfire attack`` wrote.
+        runs: runs, or folders that ``underfire attack`` wrote.
         out: the HTML file. Its folder is made if it does not exist.
         title: the page's title; if None, the attacks, classifiers and interpreters.
         gallery: the largest number of images in the gallery, for all runs together, at least 0. They are spread evenly

@@ -23,7 +23,8 @@ class ClassResult:
         label: the number of the true class.
         name: its name.
         n: the number of attacked images of this class.
-        measures: the mean of each measure of ``BY_CLASS`` with its 95 % interval, as in ``summary.json``.
+        measures: the mean of each measure of ``BY_CLASS`` with its 95 % interval. The limits of joint success are held
+            fixed: they come from the images of all classes. ``summary.json`` adds their uncertainty, these do not.
     """
 
     label: int

@@ -13,7 +13,16 @@ import torch
 from torch import Tensor
 
 from underfire.attacks.intervals import JointIntervals, Outcome
-from underfire.attacks.limits import Flags, Limit, Numbers, all_at_once, joint_success, kept_limit, reached_limit
+from underfire.attacks.limits import (
+    Flags,
+    Limit,
+    Numbers,
+    all_at_once,
+    chance_of,
+    joint_success,
+    kept_limit,
+    reached_limit,
+)
 from underfire.attacks.measures import MEASURES
 from underfire.attacks.perturbations import eps_text
 from underfire.runs.cells import Cell
@@ -186,7 +195,9 @@ class Comparison:
             return reached_limit(to_target, correct, benign, wanted if known else None)
         label = self.labels["noise"]
         noise = np.asarray(files.column(label, name, "map_l1"), dtype=np.float64)[:, None]
-        return kept_limit(np.concatenate([noise, files.more_noise(label, name)], axis=1), correct, benign)
+        if name not in files.chances:
+            files.chances[name] = chance_of(correct, benign)
+        return kept_limit(np.concatenate([noise, files.more_noise(label, name)], axis=1), correct, files.chances[name])
 
     def _maps(self, read: Callable[[str], Values | None], places: Sequence[int]) -> Tensor:
         found = [read(self.image_ids[place]) for place in places]
@@ -245,3 +256,23 @@ class Comparison:
     def class_name(self, number: int | None) -> str:
         """Return the name of a class."""
         return self.files.class_name(number)
+
+
+def settled(parts: Sequence[Comparison], cell: str, interpreter: str, measure: str) -> Numbers | Flags:
+    """Settle a measure that depends on limits for one cell and interpreter, N values.
+
+    Args:
+        parts: all comparisons of the run. Several of them may share a cell: the clean images stand beside the attacks
+            of every eps. The chance control of such a cell is NaN if they have different limits.
+        cell: the label of a cell.
+        interpreter: an interpreter that read the cell's images.
+        measure: one of ``SETTLED``.
+    """
+    found = [
+        part.column(role, interpreter, measure)
+        for part in parts
+        for role, label in part.labels.items()
+        if label == cell and interpreter in part.interpreters
+    ]
+    one = measure not in CHANCE_MEASURES or all(np.array_equal(found[0], each, equal_nan=True) for each in found[1:])
+    return found[0] if one else np.full(len(found[0]), np.nan)

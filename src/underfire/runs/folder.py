@@ -16,6 +16,7 @@ from underfire.attacks.measure import Measure
 from underfire.attacks.measures import MEASURES
 from underfire.data.saved import load_png, visible
 from underfire.errors import StoreError
+from underfire.metrics.chance import Chance
 from underfire.runs.cells import Cell
 from underfire.text import plain
 
@@ -28,13 +29,19 @@ Values = npt.NDArray[np.float32]
 
 
 class Folder(ABC):
-    """The files of one run. Attributes and methods are those of ``Run``, which uses it."""
+    """The files of one run. Methods, and most attributes, are those of ``Run``, which uses it.
+
+    Attributes:
+        chances: the chance control of the benign maps by interpreter, made when first asked for. All attacks of the run
+            that keep these maps have the same.
+    """
 
     lacks: tuple[str, ...] = ()
     cells: dict[str, Cell]
 
     def __init__(self, path: Path, record: dict[str, Any]) -> None:
         self.path, self.record = path, record
+        self.chances: dict[str, Chance] = {}
 
     @property
     def configuration(self) -> dict[str, Any]:

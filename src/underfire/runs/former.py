@@ -51,7 +51,16 @@ class FormerFolder(Folder):
 
     @cached_property
     def _table(self) -> pa.Table:
-        return read_table(self.path / "results.parquet")
+        """The rows. Columns that only later versions write are null; ``cell`` is the attack's name."""
+        import pyarrow as pa
+
+        table = read_table(self.path / "results.parquet")
+        if "cell" not in table.column_names:
+            table = table.append_column("cell", table["attack"])
+        for name, kind in (*BEFORE, *AFTER):
+            if name not in table.column_names:
+                table = table.append_column(name, pa.nulls(len(table), kind))
+        return table
 
     def _cell(self, name: str) -> Cell:
         import pyarrow.compute as pc

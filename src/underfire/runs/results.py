@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from underfire.attacks.measures import MEASURES
-from underfire.errors import StoreError
+from underfire.errors import StoreError, UnderfireWarning
 from underfire.runs.cell_folder import CellFolder
 from underfire.runs.columns import TRACE, by_position, schema
-from underfire.runs.comparison import SETTLED, Comparison
+from underfire.runs.comparison import SETTLED, Comparison, settled
 from underfire.runs.folder import read_table
 from underfire.runs.manifest import entries_of
+from underfire.runs.outdated import is_outdated, warn_if_outdated
 from underfire.runs.run import Run
 from underfire.runs.store import Store
 
@@ -47,6 +49,30 @@ def write_results(run: Run) -> dict[str, Any]:
     return summary
 
 
+def current_summary(run: Run, held: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the summary of a finished run by today's limit of a kept map.
+
+    If an earlier version made the tables, by another limit, they are made again, with a warning. Those of a folder of
+    format 1 stay as they are, and a warning says that they differ from the summary that is returned.
+
+    Args:
+        run: the run.
+        held: the content of its ``summary.json``.
+    """
+    if not is_outdated(held):
+        return dict(held)
+    if not isinstance(run.files, CellFolder):
+        warn_if_outdated(run.path, cells=False)
+        return run.summary()
+    warnings.warn(
+        f"the tables of the run in {run.path} were of an earlier version, and counted joint success by another limit "
+        "of a kept map: results.parquet, trace.parquet and summary.json are made again.",
+        UnderfireWarning,
+        stacklevel=2,
+    )
+    return write_results(run)
+
+
 def _results(files: CellFolder, comparisons: list[Comparison], wanted: pa.Schema) -> Iterator[pa.Table]:
     """Yield the rows of each shard with joint success, image by image in the data's order."""
     joint = _settled(comparisons)
@@ -63,7 +89,8 @@ def _results(files: CellFolder, comparisons: list[Comparison], wanted: pa.Schema
                     joint[column, label, name][row].item() if row >= 0 and (column, label, name) in joint else unknown
                     for name, row in zip(names, rows, strict=True)
                 ]
-                array = pa.array(values, wanted.field(column).type, from_pandas=True)
+                known = [None if value != value else value for value in values]  # NaN: null
+                array = pa.array(known, wanted.field(column).type)
                 table = table.append_column(column, array)
             tables.append(table.select(wanted.names).cast(wanted))
         yield by_position(pa.concat_tables(tables))
@@ -71,13 +98,10 @@ def _results(files: CellFolder, comparisons: list[Comparison], wanted: pa.Schema
 
 def _settled(comparisons: list[Comparison]) -> dict[tuple[str, str, str], Any]:
     """Settle joint success and the chance control of every cell and interpreter, N values each."""
-    found: dict[tuple[str, str, str], Any] = {}
-    for part in comparisons:
-        for role, label in part.labels.items():
-            for name in part.interpreters:
-                for column in SETTLED:
-                    found[column, label, name] = part.column(role, name, column)
-    return found
+    keys = {(label, name) for part in comparisons for label in part.labels.values() for name in part.interpreters}
+    return {
+        (column, label, name): settled(comparisons, label, name, column) for label, name in keys for column in SETTLED
+    }
 
 
 def _traces(files: CellFolder) -> Iterator[pa.Table]:

@@ -19,13 +19,14 @@ from underfire.runs.by_class import rows_by_class
 from underfire.runs.cell_folder import CellFolder
 from underfire.runs.cells import Cell
 from underfire.runs.columns import AFTER, BEFORE
-from underfire.runs.comparison import SETTLED, Comparison
+from underfire.runs.comparison import SETTLED, Comparison, settled
 from underfire.runs.folder import Folder, Pixels, Row, Values, read_json, read_table
 from underfire.runs.former import FormerFolder
+from underfire.runs.outdated import warn_if_outdated
 from underfire.runs.showing import shown
 from underfire.runs.store import FORMAT
 from underfire.runs.summary import summarise
-from underfire.text import plain
+from underfire.text import counted, plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -128,7 +129,12 @@ class Run(InNotebook):
             StoreError: the file is missing or broken.
         """
         pandas()
+        self.warn_if_outdated()
         return read_table(self.path / "results.parquet").to_pandas()
+
+    def warn_if_outdated(self) -> None:
+        """Warn if an earlier version wrote ``results.parquet`` and ``summary.json``, by another limit of a kept map."""
+        warn_if_outdated(self.path, cells=self.format == FORMAT)
 
     def _shown(self, count: int, interpreter: str | None) -> Shown:
         if interpreter is not None:
@@ -145,14 +151,16 @@ class Run(InNotebook):
         Returns:
             Entries with ``cell``, ``attack``, ``interpreter``, ``label`` (the class's number), ``class_name``, ``n``
             (the number of its attacked images), and ``joint_success``, ``joint_success_all``, ``success``, ``map_l1``
-            and ``map_l1_target``: means with 95 % intervals, as in ``summary.json``.
+            and ``map_l1_target``: means with 95 % intervals. The limits of joint success are held fixed; the intervals
+            of ``summary.json`` have their uncertainty, too.
         """
         return rows_by_class(self.comparisons)
 
     def column(self, cell: str, interpreter: str, measure: str) -> Numbers | Flags:
         """Return N values of a measure under one cell, read by one interpreter; NaN for unknown ones.
 
-        Images are the attacked ones, in the data's order. Joint success is settled here.
+        Images are the attacked ones, in the data's order. Joint success is settled here. The chance control is NaN for
+        a cell that attacks with different limits share: the clean images beside several eps.
 
         Raises:
             InputError: there is no such cell or measure, or the interpreter did not read the cell's images.
@@ -160,13 +168,7 @@ class Run(InNotebook):
         self._check(cell, interpreter)
         _check_name("measure", measure, [*(known.name for known in self.measures), "correct_before", *SETTLED])
         if measure in SETTLED:
-            role, part = next(
-                (role, part)
-                for part in self.comparisons
-                for role, label in part.labels.items()
-                if label == cell and interpreter in part.interpreters
-            )
-            return part.column(role, interpreter, measure)
+            return settled(self.comparisons, cell, interpreter, measure)
         return self.files.column(cell, interpreter, measure)
 
     @property
@@ -218,7 +220,7 @@ class Run(InNotebook):
             _check_name("interpreter", interpreter, self.cells[cell].read_by, f"cell {cell!r}")
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r}, {self.images['attacked']} images, cells {', '.join(self.cells)})"
+        return f"Run({str(self.path)!r}, {counted(self.images['attacked'], 'image')}, cells {', '.join(self.cells)})"
 
 
 def _check_name(kind: str, name: str, known: Collection[str], owner: str = "the run") -> None:

@@ -19,7 +19,7 @@ from underfire.runs.execution import Execution
 from underfire.runs.finished import is_whole
 from underfire.runs.planning import Opened, Reporter, Silent, code_hashes, prepare
 from underfire.runs.repair import drop_damaged
-from underfire.runs.results import write_results
+from underfire.runs.results import current_summary, write_results
 from underfire.runs.run import Run
 from underfire.runs.settings import RunConfig
 from underfire.runs.shards import Plan, attack_shard, count_steps
@@ -67,7 +67,7 @@ def run_attack(
     execution = Execution(batch_size, memory, device)
     hand = RunInHand(config, folder, execution, resume=resume, overwrite=overwrite, reporter=reporter)
     if hand.finished:
-        return hand.store.summary()
+        return hand.summary()
     with hand.working():
         hand.begin()
         for index in range(len(hand.shards)):
@@ -127,6 +127,10 @@ class RunInHand:
             return False
         self.store.check_record(code_hashes(self.config), known_only=True)
         return is_whole(self.store, lambda: self.opened.depends(self.config, self.execution.device))
+
+    def summary(self) -> dict[str, Any]:
+        """Return the content of ``summary.json`` of a finished run, by today's limit of a kept map."""
+        return current_summary(Run(self.store.folder), self.store.summary())
 
     @contextmanager
     def working(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ import collections
 import datetime
 import json
 import pathlib
+import sys
 import types
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,22 @@ def test_containers_of_omegaconf(tmp_path: Path) -> None:
     torch.save({"state_dict": trained.state_dict(), "hyper_parameters": made}, tmp_path / "a.ckpt")
     load_weights(fresh, tmp_path / "a.ckpt")
     assert torch.equal(trained.head.weight, fresh.head.weight)
+
+
+def test_without_omegaconf_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an imitation of it, which is gone when the file is read."""
+    module = types.ModuleType("omegaconf.dictconfig")
+    module.DictConfig = type("DictConfig", (), {"__module__": module.__name__})  # type: ignore[attr-defined]
+    content = {"state_dict": tiny_network().state_dict(), "hyper_parameters": module.DictConfig()}
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "omegaconf", types.ModuleType("omegaconf"))
+        patch.setitem(sys.modules, module.__name__, module)
+        torch.save(content, tmp_path / "a.ckpt")
+    monkeypatch.setattr("underfire.classifiers.sources.torch_file.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    said = refusal(tmp_path / "a.ckpt")
+    assert "holds settings of OmegaConf beside the tensors (omegaconf.dictconfig.DictConfig)" in said
+    assert "pip install 'underfire[formats]'" in said
 
 
 class Own:

@@ -262,7 +262,11 @@ class Preset(AttackSettings):
         """
         if self.attack == "bim":
             return self.replace(attack="pgd", perturbation=None, terms=())
-        part = guarded(self.made_perturbation, "perturbation").alone()
+        shaped = not isinstance(self.effective_shaping, Uniform)
+        moved = guarded(self.made_perturbation, "perturbation")
+        if self.kind.auto and shaped:  # its edges weigh steps as those of auto do
+            moved = guarded(moved.for_auto()[0], "perturbation")
+        part = moved.alone()
         return self.replace(
             attack=part.name,
             perturbation=part,
@@ -271,7 +275,7 @@ class Preset(AttackSettings):
             shaping=self.effective_shaping,
             early_stop=None,
             budget=None,
-            edge_scope="all" if self.kind.auto and not isinstance(self.effective_shaping, Uniform) else self.edge_scope,
+            edge_scope="all" if self.kind.auto and shaped else self.edge_scope,
             steps=(0, self.budget) if self.kind.auto else self.steps,
             terms=(),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickletools
 import tarfile
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,12 @@ def check_torch_file(path: Path) -> None:
             "run code when read. Save the state dict alone, if you trust the file:\n"
             + _lines(read, "content.state_dict()")
             + '\nIf content is a dict that holds the network, take content["model"].state_dict() or the like.'
+        )
+    others = [name for name in unsafe if not name.startswith("omegaconf.") and name != "typing.Any"]
+    if not others and find_spec("omegaconf") is None:
+        raise InputError(
+            f"weights file {path} holds settings of OmegaConf beside the tensors ({first_few(unsafe)}), which can be "
+            "read if it is installed: pip install 'underfire[formats]'."
         )
     raise InputError(
         f"weights file {path} holds more than tensors, objects of the training script ({first_few(unsafe)}), which "

@@ -18,6 +18,7 @@ def write_csv(run: Run, out: Path) -> None:
     import pyarrow.csv
     import pyarrow.parquet as pq
 
+    run.warn_if_outdated()
     path = run.path / "results.parquet"
     try:
         with pq.ParquetFile(path) as results, pyarrow.csv.CSVWriter(out, results.schema_arrow) as writer:

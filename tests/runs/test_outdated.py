@@ -1,0 +1,83 @@
+"""Finished runs whose tables an earlier version made by another limit of a kept map: never mixed with today's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks import core_tables, grid_tables
+from tests.runs.conftest import small_config
+from tests.runs.former import as_before
+from tests.runs.runs import Command, Written, content
+from underfire.errors import UnderfireWarning
+from underfire.reports.exports import export
+from underfire.runs import Run, run_attack
+
+JOINT = 0.123
+
+
+def by_another_limit(folder: Path) -> Path:
+    """Change the tables to those of a version without a chance control, whose limit gave other numbers."""
+    summary = json.loads((folder / "summary.json").read_text())
+    for name, share in summary["joint_success"].items():
+        summary["joint_success"][name] = share | {"mean": JOINT}
+    del summary["chance"]
+    (folder / "summary.json").write_text(json.dumps(summary))
+    rows = pq.read_table(folder / "results.parquet")
+    kept = [name for name in rows.column_names if not name.startswith("chance_")]
+    pq.write_table(rows.select(kept), folder / "results.parquet")
+    return folder
+
+
+@pytest.fixture
+def old(small: Written, tmp_path: Path) -> Path:
+    return by_another_limit(Path(shutil.copytree(small.folder, tmp_path / "old")))
+
+
+def test_resuming_makes_the_tables_again(small: Written, old: Path) -> None:
+    """Regression: the summary was that of the former limit, and the page and the terminal had today's numbers."""
+    with pytest.warns(UnderfireWarning, match="counted joint success by another limit of a kept map: results"):
+        found = run_attack(small_config(), old, resume=True)
+    assert found == small.summary
+    written = Written(old)
+    assert written.summary == small.summary
+    assert written.rows == small.rows
+    before = content(old)
+    assert run_attack(small_config(), old, resume=True) == small.summary
+    assert content(old) == before
+
+
+def test_resuming_format_1_says_that_the_tables_stay(small: Written, tmp_path: Path) -> None:
+    folder = by_another_limit(as_before(small, tmp_path / "former"))
+    before = content(folder)
+    with pytest.warns(UnderfireWarning, match=r"by another limit .* They cannot be made again"):
+        found = run_attack(small_config(), folder, resume=True)
+    assert found == Run(folder).summary()
+    assert found["joint_success"]["cam"]["mean"] != JOINT
+    assert content(folder) == before
+
+
+def test_report_and_export_say_that_the_tables_are_of_another_limit(
+    command: Command, old: Path, tmp_path: Path
+) -> None:
+    said = "count joint success by another limit of a kept map than today's page"
+    ended = command("report", old)
+    assert (ended.code, said in ended.said) == (0, True)
+    with pytest.warns(UnderfireWarning, match=f"{said}.*report .* --tables"):
+        export(old, "csv", tmp_path / "rows.csv")
+    ended = command("report", old, "--tables")
+    assert (ended.code, said in ended.said) == (0, False)
+    export(old, "csv", tmp_path / "rows.csv")
+
+
+def test_the_core_tables_leave_out_a_chance_control_that_is_not_there(small: Written, old: Path) -> None:
+    """Regression: KeyError."""
+    config = small.run["configuration"]
+    today, before = (core_tables.tables([grid_tables.Cell("c", config, folder)]) for folder in (small.folder, old))
+    assert "average map (chance)" in today
+    assert "(chance)" not in before
+    assert before.count("\n") == today.count("\n") - 2
