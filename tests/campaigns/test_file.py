@@ -1,0 +1,70 @@
+"""Campaign files: what is read, and what is said of mistakes, with the line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from underfire.campaigns.file import read_grid
+from underfire.errors import InputError
+
+GOOD = """name = "small"
+[settings]
+data = "scenes:test"
+classifier = "scenes-resnet"
+count = 4
+[grid]
+interpreter = ["cam", "grad"]
+attack = ["adv2", "auto"]
+[[change]]
+where = {attack = "adv2"}
+set = {steps = [2, 3]}
+[[exclude]]
+attack = "auto"
+interpreters = "grad"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "campaign.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_file_is_read_with_names_of_options(tmp_path: Path) -> None:
+    grid = read_grid(write(tmp_path, GOOD))
+    assert grid.name == "small"
+    assert [(p.config.interpreters, p.config.attack, p.config.steps) for p in grid.points()] == [
+        (("cam",), "adv2", (2, 3)),
+        (("grad",), "adv2", (2, 3)),
+        (("cam",), "auto", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("[grid]", "[grids]", r"line 6: .*'grids'.*grid"),
+        ("count = 4", "cuont = 4", r"line 5: .*'cuont'.*count"),
+        ("attack = [", "atack = [", r"line 8: .*'atack'.*attack"),
+        ("where = {attack", "where = {atack", r"line 10: .*'atack'.*attack"),
+        ("set = {steps", "set = {stpes", r"line 11: .*'stpes'.*steps"),
+        ('interpreters = "grad"\n', 'interpretters = "grad"\n', r"line 14: .*'interpretters'.*interpreters"),
+        ('attack = ["adv2", "auto"]', 'attack = "adv2"', r"line 6: grid.attack: .*list"),
+        ("where = {attack", "were = {attack", r"line 9: change.*where"),
+        ("[[exclude]]", "[exclude]", r"exclude: .*list"),
+        ('interpreter = ["cam", "grad"]', 'interpreter = ["cam"]\ninterpreters = ["cam"]', "line 7: .*one setting"),
+        ("count = 4", "count = ", "no TOML.*line 5"),
+    ],
+)
+def test_mistakes_are_named_with_their_line(tmp_path: Path, before: str, after: str, said: str) -> None:
+    assert before in GOOD
+    path = write(tmp_path, GOOD.replace(before, after, 1))
+    with pytest.raises(InputError, match=said):
+        read_grid(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.toml'.*cannot be read"):
+        read_grid(tmp_path / "none.toml")
