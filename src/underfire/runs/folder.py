@@ -28,9 +28,14 @@ Values = npt.NDArray[np.float32]
 
 
 class Folder(ABC):
-    """The files of one run. Attributes and methods are those of ``Run``, which uses it."""
+    """The files of one run. Attributes and methods are those of ``Run``, which uses it.
+
+    Attributes:
+        keeps: an object that lives as long as the files are read, such as a temporary folder that holds them.
+    """
 
     lacks: tuple[str, ...] = ()
+    keeps: object = None
     cells: dict[str, Cell]
 
     def __init__(self, path: Path, record: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,6 @@ from underfire.errors import DataError, InputError
 from underfire.runs.cells import Cell
 from underfire.runs.columns import TRACE, by_position, schema
 from underfire.runs.selection import Selection
-from underfire.runs.settings import RunConfig
 from underfire.runs.store import Shard, Store
 from underfire.runs.trial import try_measures
 
@@ -36,11 +35,20 @@ CONTROL_MAPS = {"noise": "maps under noise", "reseeded": "reseeded maps"}
 """Words for the maps of controls that are no attacks, for progress bars."""
 
 
+class Described(Protocol):
+    """The settings that rows of results hold: a ``RunConfig``, or those of a transfer."""
+
+    @property
+    def classifier(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+
+
 @dataclass
 class Plan:
     """Everything that a run works with; ``cells`` are in the order in which they run."""
 
-    config: RunConfig
+    config: Described
     data: ImageData
     selection: Selection
     experiment: Experiment

@@ -29,14 +29,21 @@ def interval(values: Any) -> dict[str, float | int | None]:
 def summarise(files: Folder, comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """Make the content of ``summary.json``: for each interpreter, the attack on it beside its controls.
 
-    If the attacks have several eps, ``by_eps`` holds such results for each of them.
+    If the attacks have several eps, ``by_eps`` holds such results for each of them. If one interpreter reads several
+    attacks of one eps, as in a transfer, ``by_attack`` holds such results for each attack.
     """
     first = comparisons[0]
     radii: dict[float | None, list[Comparison]] = {}
     for part in comparisons:
         radii.setdefault(part.cell.eps, []).append(part)
-    found = [{"eps": eps} | _results(files, parts) for eps, parts in radii.items()]
-    results: dict[str, Any] = {"by_eps": found} if len(found) > 1 else _results(files, comparisons)
+    results: dict[str, Any]
+    if any(_share_interpreters(parts) for parts in radii.values()):
+        entries = [{"cell": part.cell.label, "eps": part.cell.eps} | _results(files, [part]) for part in comparisons]
+        results = {"by_attack": entries}
+    elif len(radii) > 1:
+        results = {"by_eps": [{"eps": eps} | _results(files, parts) for eps, parts in radii.items()]}
+    else:
+        results = _results(files, comparisons)
     return results | {
         "format": FORMAT,
         "attack": first.cell.attack,
@@ -46,6 +53,12 @@ def summarise(files: Folder, comparisons: Sequence[Comparison]) -> dict[str, Any
         "images": files.images,
         **({"readers": first.readers} if first.readers else {}),
     }
+
+
+def _share_interpreters(comparisons: Sequence[Comparison]) -> bool:
+    """Return True if one interpreter reads several of these attacks."""
+    names = [name for part in comparisons for name in part.interpreters]
+    return len(set(names)) < len(names)
 
 
 def _results(files: Folder, comparisons: Sequence[Comparison]) -> dict[str, Any]:
