@@ -22,7 +22,9 @@ from underfire.runs.columns import AFTER, BEFORE
 from underfire.runs.comparison import SETTLED, Comparison
 from underfire.runs.folder import Folder, Pixels, Row, Values, read_json, read_table
 from underfire.runs.former import FormerFolder
+from underfire.runs.outliers import Outliers, outliers
 from underfire.runs.showing import shown
+from underfire.runs.significance import PValues, p_values
 from underfire.runs.store import FORMAT
 from underfire.runs.summary import summarise
 from underfire.text import plain
@@ -138,6 +140,12 @@ class Run(InNotebook):
         """Compute the content of ``summary.json``."""
         return summarise(self.files, self.comparisons)
 
+    @cached_property
+    def p_values(self) -> PValues:
+        """The p-values of each attack against the attack on the prediction alone, by (label, interpreter) and measure:
+        ``p``, and ``p_holm``, corrected for all such comparisons of the run; see ``significance.p_values``."""
+        return p_values(self.comparisons)
+
     def by_class(self) -> list[dict[str, Any]]:
         """Compute the results by true class: one entry for each attack, interpreter and class that was attacked.
 
@@ -147,6 +155,18 @@ class Run(InNotebook):
             and ``map_l1_target``: means with 95 % intervals, as in ``summary.json``.
         """
         return rows_by_class(self.comparisons)
+
+    def outliers(self) -> list[Outliers]:
+        """Analyse which images keep their maps badly: one entry for each attack and interpreter; see ``Outliers``.
+
+        Each has the attacked ``images`` (how scattered the benign map is, how near a decision boundary the clean image
+        lies, the distance that the map ends at), ``correlations``, and a plain ``sentence``.
+        """
+        return list(self._outliers)
+
+    @cached_property
+    def _outliers(self) -> list[Outliers]:
+        return outliers(self.comparisons)
 
     def column(self, cell: str, interpreter: str, measure: str) -> Numbers | Flags:
         """Return N values of a measure under one cell, read by one interpreter; NaN for unknown ones.

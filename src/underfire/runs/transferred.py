@@ -73,7 +73,8 @@ class Transfer:
             reached) with ``limit_set_by``, and means with 95 % intervals, as in ``summary.json``: ``success`` (target
             class reached), ``untargeted_success`` (the image's own class left), ``source_success`` (of the same images
             on the run's own classifier), ``joint_success``, ``map_l1``, ``map_l1_target``, ``map_iou`` and
-            ``chance_other_map`` (the share of other images' maps that pass the limit).
+            ``chance_other_map`` (the share of other images' maps that pass the limit). For attacks beside a
+            prediction-only control also ``joint_success_p_holm`` and ``map_l1_p_holm``: see ``Run.p_values``.
         """
         return [dict(row) for row in self._rows]
 
@@ -175,7 +176,9 @@ def _row(source: Run, name: str, run: Run, label: str, role: str, part: Comparis
     means["source_success"] = _source_success(source, run, label)
     means["joint_success"] = joint(part, role, [interpreter])
     means["chance_other_map"] = chance(part, interpreter)["other_map"]
-    return found | {each: means[each] for each in INTERVALS}
+    tested = run.p_values.get((label, interpreter), {})
+    corrected = {f"{each}_p_holm": tested.get(each, {}).get("p_holm") for each in ("joint_success", "map_l1")}
+    return found | {each: means[each] for each in INTERVALS} | corrected
 
 
 def _source_success(source: Run, run: Run, label: str) -> dict[str, Any]:
