@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from underfire.attacks.plain import attack
     from underfire.classifiers import Classifier
     from underfire.runs.run import Run
+    from underfire.runs.transfer import transfer
     from underfire.system import System
 
 __all__ = [
@@ -31,10 +32,17 @@ __all__ = [
     "interpreters",
     "metrics",
     "system",
+    "transfer",
 ]
 
 _MODULES = ("attacks", "classifiers", "data", "errors", "interpreters", "metrics", "system")
-_HOMES = {"Classifier": "classifiers", "Run": "runs.run", "System": "system", "attack": "attacks.plain"}
+_HOMES = {
+    "Classifier": "classifiers",
+    "Run": "runs.run",
+    "System": "system",
+    "attack": "attacks.plain",
+    "transfer": "runs.transfer",
+}
 """The modules of the public names that are no modules."""
 
 

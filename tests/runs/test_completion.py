@@ -47,8 +47,8 @@ def test_the_file_of_names_is_up_to_date() -> None:
 
 
 ANSWERS = {
-    "underfire ": ["demo", "attack", "explain", "check", "report", "export", "list", "train"],
-    "underfire tr": ["train"],
+    "underfire ": ["demo", "attack", "explain", "check", "report", "export", "transfer", "list", "train"],
+    "underfire tr": ["transfer", "train"],
     "underfire train ": ["classifier", "rts"],
     "underfire list ": ["names", "presets"],
     "underfire attack --classi": ["--classifier"],

@@ -46,6 +46,14 @@ def report(
     by_class: Annotated[
         bool, flag("--by-class", "Print success, joint success and map distance by true class, too.")
     ] = False,
+    outliers: Annotated[
+        bool,
+        flag(
+            "--outliers",
+            "Print if scattered maps or near decision boundaries go with maps that are kept badly, and write "
+            "outliers.csv into each run's folder.",
+        ),
+    ] = False,
     tables: Annotated[bool, flag("--tables", "Make results.parquet, trace.parquet and summary.json again.")] = False,
 ) -> None:
     """Make the page and the figure of finished runs again, and print their tables.
@@ -57,6 +65,7 @@ def report(
 
     from underfire.reports.classes import class_tables
     from underfire.reports.figure import write_figure
+    from underfire.reports.outliers import outlier_tables, write_outliers
     from underfire.reports.page import write_page
     from underfire.reports.table import summary_table
     from underfire.runs import Run
@@ -76,11 +85,16 @@ def report(
         run.warn_if_outdated()
     page = write_page(runs, out or folders[0] / "page.html", title, gallery)
     figure = write_figure(runs, page.parent / ("figure.png" if out is None else f"{page.stem}.png"))
-    console = Console()
+    console, written = Console(), [page, figure]
     console.print(summary_table(*runs))
     if by_class:
         console.print(class_tables(*runs))
-    console.print(Text.assemble("Written to ", (str(page), "bold"), " and ", (str(figure), "bold")))
+    if outliers:
+        console.print(outlier_tables(*runs))
+        written += [write_outliers(run) for run in runs]
+    names = [part for path in written for part in (", ", (str(path), "bold"))][1:]
+    names[-2] = " and "
+    console.print(Text.assemble("Written to ", *names))
 
 
 def export(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from underfire.metrics.comparing import holm, sign_flip_test
 from underfire.metrics.images import changed_fraction, edge_energy, l2, linf, noise, ssim
 from underfire.metrics.keeping import most_important
 from underfire.metrics.maps import (
@@ -29,6 +30,7 @@ from underfire.metrics.prediction import (
     success,
     untargeted_success,
 )
+from underfire.metrics.scatter import half_mass_area, mass_spread, rank_correlation
 from underfire.metrics.statistics import Interval, bootstrap_mean, interval, paired_difference, rate
 
 __all__ = [
@@ -40,6 +42,8 @@ __all__ = [
     "changed_fraction",
     "confidence",
     "edge_energy",
+    "half_mass_area",
+    "holm",
     "interval",
     "joint_success",
     "joint_success_curve",
@@ -55,13 +59,16 @@ __all__ = [
     "map_spearman",
     "map_ssim",
     "mass_inside",
+    "mass_spread",
     "most_important",
     "noise",
     "noise_threshold",
     "paired_difference",
     "peak_inside",
     "prediction_interpretation_gap",
+    "rank_correlation",
     "rate",
+    "sign_flip_test",
     "ssim",
     "success",
     "top_k_intersection",

@@ -101,6 +101,11 @@ class Account:
         found = self.difference(interpreter or self.part.attacked[0])
         return None if found is None else found["joint_success"]
 
+    def p_value(self, interpreter: str) -> float | None:
+        """Return the p-value of the lead in joint success, corrected by Holm's method; None without a control."""
+        found = self.run.p_values.get((self.part.cell.label, interpreter), {})
+        return found.get("joint_success", {}).get("p_holm")
+
     @cached_property
     def all_at_once(self) -> dict[str, Interval]:
         """Joint success of all attacked interpreters at once, by role. ``lead`` is the attack's minus the control's."""

@@ -13,7 +13,7 @@ from rich.text import Text
 from underfire.attacks.measure import Measure
 from underfire.reports.account import Account, accounts_of, labels_of
 from underfire.reports.columns import CHANCE, as_text, chance_rows, legend, summary_columns
-from underfire.reports.words import caution, points, with_interval
+from underfire.reports.words import caution, p_value, points, with_interval
 from underfire.runs.run import Run
 from underfire.text import plain
 
@@ -41,8 +41,15 @@ def summary_table(*runs: Run) -> Group:
     beside = any(account.part.cell.joint and account.part.has("control") for account in accounts)
     on_control = " The attack on the prediction alone stands beside the joint one." if beside else ""
     on_chance = " Maps that have nothing to do with the image stand below: the share of them that would pass as wanted."
-    parts.append(Text(f"{legend(columns)}.{on_control}{on_chance}", style="dim"))
+    parts.append(Text(f"{legend(columns)}.{on_control}{on_chance}{_on_p_values(runs)}", style="dim"))
     return Group(*parts, *(Text(remark, style="dim") for remark in dict.fromkeys(_remark(run) for run in runs)))
+
+
+def _on_p_values(runs: Sequence[Run]) -> str:
+    """Explain the p-values of the headlines, if there are any."""
+    most = max(len(run.p_values) for run in runs)
+    corrected = f", with Holm's correction for the {most} comparisons of a run" if most > 1 else ""
+    return f" p: sign-flip test of the differences by image{corrected}." if most else ""
 
 
 def _headline(account: Account, interpreter: str | None) -> Text:
@@ -62,7 +69,8 @@ def _headline(account: Account, interpreter: str | None) -> Text:
     if part.control is not None:
         lead = account.lead(interpreter)
         line.append(f" ({plain(part.control)}: {with_interval(account.joint('control', interpreter))}")
-        line.append(f"; difference {points(lead)})" if lead is not None else ")")
+        tested = p_value(account.p_value(interpreter)) if interpreter is not None else ""
+        line.append(f"; difference {points(lead)}{tested and ', '}{tested})" if lead is not None else ")")
     warning = caution(account, interpreter)
     return line.append(": ").append(warning, style="bold yellow").append(".") if warning else line.append(".")
 

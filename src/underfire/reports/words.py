@@ -39,6 +39,13 @@ def points(interval: Interval) -> str:
     return f"{mean} points [{low}, {high}]"
 
 
+def p_value(p: float | None) -> str:
+    """Format a p-value, such as ``p = 0.012`` or ``p < 0.001``; empty if it is not known."""
+    if p is None:
+        return ""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
 def number(interval: Interval, digits: int = 3) -> str:
     """Format the mean without its interval, such as ``0.049``; ``unknown`` if there is no image."""
     return "unknown" if interval["mean"] is None else f"{interval['mean'] + 0.0:.{digits}f}"

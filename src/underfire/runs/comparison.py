@@ -152,7 +152,10 @@ class Comparison:
     @property
     def title(self) -> str:
         """A heading: the attack, the classifier, and the interpreters."""
-        return f"{plain(self.attack)} on {self.classifier}, {' + '.join(plain(name) for name in self.attacked)}"
+        source = self.files.record.get("transfer", {}).get("classifier", self.files.configuration["classifier"])
+        made = "" if source == self.files.configuration["classifier"] else f" made against {plain(source)}"
+        interpreters = " + ".join(plain(name) for name in self.attacked)
+        return f"{plain(self.attack)}{made} on {self.classifier}, {interpreters}"
 
     @property
     def image_ids(self) -> list[str]:

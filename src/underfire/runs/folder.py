@@ -34,9 +34,11 @@ class Folder(ABC):
     Attributes:
         chances: the chance control of the benign maps by interpreter, made when first asked for. All attacks of the run
             that keep these maps have the same.
+        keeps: an object that lives as long as the files are read, such as a temporary folder that holds them.
     """
 
     lacks: tuple[str, ...] = ()
+    keeps: object = None
     cells: dict[str, Cell]
 
     def __init__(self, path: Path, record: dict[str, Any]) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 _OURS = re.compile(
     r"\.replaced(\.gone)?|(\.replaced(\.gone)?/)?"
-    r"((run\.json|selection\.json|summary\.json|results\.parquet|trace\.parquet|ma(p|sk)s\.safetensors)(\.part)?|\.writable|\.lock"
-    r"|(page\.html|page\.png|figure\.png)(\.part)?"
+    r"((run\.json|selection\.json|summary\.json|results\.parquet|trace\.parquet|ma(p|sk)s\.safetensors)(\.part)?"
+    r"|\.writable|\.lock|(page\.html|page\.png|figure\.png|outliers\.csv)(\.part)?"
     r"|images(/[\w+-]+(/\d{6,}-[\w.-]*\.png(\.part)?)?)?"
     r"|cells(/[0-9a-f]{16}(/\d{6,}\.(parquet|trace|safetensors|json)(\.part)?)?)?"
     r"|shards(/\d{6,}\.(parquet|trace|safetensors)(\.part)?)?)",

@@ -23,7 +23,9 @@ from underfire.runs.comparison import SETTLED, Comparison, settled
 from underfire.runs.folder import Folder, Pixels, Row, Values, read_json, read_table
 from underfire.runs.former import FormerFolder
 from underfire.runs.outdated import warn_if_outdated
+from underfire.runs.outliers import Outliers, outliers
 from underfire.runs.showing import shown
+from underfire.runs.significance import PValues, p_values
 from underfire.runs.store import FORMAT
 from underfire.runs.summary import summarise
 from underfire.text import counted, plain
@@ -145,6 +147,12 @@ class Run(InNotebook):
         """Compute the content of ``summary.json``."""
         return summarise(self.files, self.comparisons)
 
+    @cached_property
+    def p_values(self) -> PValues:
+        """The p-values of each attack against the attack on the prediction alone, by (label, interpreter) and measure:
+        ``p``, and ``p_holm``, corrected for all such comparisons of the run; see ``significance.p_values``."""
+        return p_values(self.comparisons)
+
     def by_class(self) -> list[dict[str, Any]]:
         """Compute the results by true class: one entry for each attack, interpreter and class that was attacked.
 
@@ -155,6 +163,18 @@ class Run(InNotebook):
             of ``summary.json`` have their uncertainty, too.
         """
         return rows_by_class(self.comparisons)
+
+    def outliers(self) -> list[Outliers]:
+        """Analyse which images keep their maps badly: one entry for each attack and interpreter; see ``Outliers``.
+
+        Each has the attacked ``images`` (how scattered the benign map is, how near a decision boundary the clean image
+        lies, the distance that the map ends at), ``correlations``, and a plain ``sentence``.
+        """
+        return list(self._outliers)
+
+    @cached_property
+    def _outliers(self) -> list[Outliers]:
+        return outliers(self.comparisons)
 
     def column(self, cell: str, interpreter: str, measure: str) -> Numbers | Flags:
         """Return N values of a measure under one cell, read by one interpreter; NaN for unknown ones.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +27,6 @@ from underfire.runs.borrowing import borrow
 from underfire.runs.cells import Cell
 from underfire.runs.columns import TRACE, by_position, schema
 from underfire.runs.selection import Selection
-from underfire.runs.settings import RunConfig
 from underfire.runs.shard_files import Shard
 from underfire.runs.store import Store
 from underfire.runs.trial import try_measures
@@ -37,6 +36,15 @@ TRACED = 40
 
 CONTROL_MAPS = {"noise": "maps under noise", "reseeded": "reseeded maps"}
 """Words for the maps of controls that are no attacks, for progress bars."""
+
+
+class Described(Protocol):
+    """The settings that rows of results hold: a ``RunConfig``, or those of a transfer."""
+
+    @property
+    def classifier(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
 
 
 @dataclass
@@ -50,7 +58,7 @@ class Plan:
         siblings: folders of runs whose cells may be taken over instead of being computed again.
     """
 
-    config: RunConfig
+    config: Described
     data: ImageData
     selection: Selection
     experiment: Experiment

@@ -12,10 +12,10 @@ from underfire import metrics
 from underfire.attacks.measure import Measure
 from underfire.runs.comparison import Comparison
 from underfire.runs.folder import Folder
+from underfire.runs.significance import PAIRED, PValues, p_values
 from underfire.runs.store import FORMAT
 
 THRESHOLDS = [round(0.01 * step, 2) for step in range(51)]
-PAIRED = ("success", "map_l1", "map_l1_target", "map_iou", "ssim")
 
 
 def interval(values: Any) -> dict[str, float | int | None]:
@@ -29,14 +29,21 @@ def interval(values: Any) -> dict[str, float | int | None]:
 def summarise(files: Folder, comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """Make the content of ``summary.json``: for each interpreter, the attack on it beside its controls.
 
-    If the attacks have several eps, ``by_eps`` holds such results for each of them.
+    If the attacks have several eps, ``by_eps`` holds such results for each of them. If one interpreter reads several
+    attacks of one eps, as in a transfer, ``by_attack`` holds such results for each attack.
     """
-    first = comparisons[0]
+    first, tested = comparisons[0], p_values(comparisons)
     radii: dict[float | None, list[Comparison]] = {}
     for part in comparisons:
         radii.setdefault(part.cell.eps, []).append(part)
-    found = [{"eps": eps} | _results(files, parts) for eps, parts in radii.items()]
-    results: dict[str, Any] = {"by_eps": found} if len(found) > 1 else _results(files, comparisons)
+    results: dict[str, Any]
+    if any(_share_interpreters(parts) for parts in radii.values()):
+        entries = [(part, {"cell": part.cell.label, "eps": part.cell.eps}) for part in comparisons]
+        results = {"by_attack": [entry | _results(files, [part], tested) for part, entry in entries]}
+    elif len(radii) > 1:
+        results = {"by_eps": [{"eps": eps} | _results(files, parts, tested) for eps, parts in radii.items()]}
+    else:
+        results = _results(files, comparisons, tested)
     return results | {
         "format": FORMAT,
         "attack": first.cell.attack,
@@ -48,8 +55,18 @@ def summarise(files: Folder, comparisons: Sequence[Comparison]) -> dict[str, Any
     }
 
 
-def _results(files: Folder, comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    """Summarise attacks on different interpreters."""
+def _share_interpreters(comparisons: Sequence[Comparison]) -> bool:
+    """Return True if one interpreter reads several of these attacks."""
+    names = [name for part in comparisons for name in part.interpreters]
+    return len(set(names)) < len(names)
+
+
+def _results(files: Folder, comparisons: Sequence[Comparison], tested: PValues) -> dict[str, Any]:
+    """Summarise attacks on different interpreters.
+
+    Args:
+        tested: the p-values of all attacks of the run.
+    """
     found: dict[str, Any] = {
         "joint_success": {name: joint(part, "attack", [name]) for part in comparisons for name in part.interpreters},
     }
@@ -72,12 +89,16 @@ def _results(files: Folder, comparisons: Sequence[Comparison]) -> dict[str, Any]
                     files.cells[label].attack: group(part, role, name, files.measures, files.images["considered"])
                     for role, label in part.labels.items()
                 },
-                "against_prediction_only": against_control(part, name),
+                "against_prediction_only": _with_p_values(against_control(part, name), tested, part, name),
             }
             for part in comparisons
             for name in part.interpreters
         },
     }
+
+
+def _with_p_values(found: dict[str, Any] | None, tested: PValues, part: Comparison, name: str) -> dict[str, Any] | None:
+    return None if found is None else found | {"p_values": tested[part.cell.label, name]}
 
 
 def joint(part: Comparison, role: str, interpreters: Sequence[str]) -> dict[str, Any]:
