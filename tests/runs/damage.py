@@ -202,6 +202,9 @@ UNFINISHED = [
     Kind("record cut", at("run.json", cut), r"run\.json is damaged", False),
     Kind("record is a folder", at("run.json", folder_instead), r"run\.json is damaged", False),
     Kind("record of larger shards", record(lambda run: run.update(shard_size=3)), "counts 4 parts instead of 2"),
+    Kind("record with a text as size", record(lambda run: run.update(shard_size="x")), "shard_size is 'x'", False),
+    Kind("record with no size", record(lambda run: run.update(shard_size=0)), "shard_size is 0", False),
+    Kind("record without cells", record(lambda run: run.pop("cells")), "another run: cells was None", False),
     Kind("record of another cell", record(other_key), "another run: cells was", False),
     Kind("record of other data", record(lambda run: run.update(data_sha256="0")), "data were changed", False),
     Kind("record of an earlier format", record(lambda run: run.update(format=2)), "folder format 2", False),
@@ -228,6 +231,8 @@ FINISHED = [
     Kind("finished, last shard of a cell deleted", of("noise", 3, MANIFEST, delete), r"000003\.json is missing"),
     Kind("finished, cells deleted", at("cells", delete), "cells/ is missing"),
     Kind("finished, fewer shards counted", record(lambda run: run.update(shards=2)), "counts 2 parts instead of 4"),
+    Kind("finished, record without cells", record(lambda run: run.pop("cells")), "cells was None", False),
+    Kind("finished, hashes of results lost", record(lambda run: run.update(made=[1])), "entry 1 describes no file"),
     Kind("finished, other weights", record(lambda run: run.update(weights_sha256="0")), "weights were changed", False),
 ]
 """Damage to a run that was finished."""

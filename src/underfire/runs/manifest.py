@@ -122,7 +122,9 @@ def changes(folder: Path, entries: Iterable[Any]) -> list[str]:
     return problems
 
 
-def _problem(folder: Path, entry: dict[str, Any]) -> str | None:
+def _problem(folder: Path, entry: Any) -> str | None:
+    if not isinstance(entry, dict) or not {"file", "bytes", "sha256"} <= entry.keys():
+        return f"the entry {entry!r:.60} describes no file"
     name = str(entry["file"])
     relative = PurePosixPath(name)
     if relative.is_absolute() or ".." in relative.parts:

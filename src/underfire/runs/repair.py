@@ -58,9 +58,12 @@ def drop_damaged(
 def damage(store: Store) -> list[str]:
     """List in words what is wrong with the shards of a finished run, by its ``run.json``; empty if all is well."""
     record = store.read_run()
-    count = int(record["shards"])
+    cells = record.get("cells") or [None]
+    if "shards" not in record or not all(isinstance(cell, dict) and {"key", "label"} <= cell.keys() for cell in cells):
+        return ["run.json lacks its shards or cells"]
+    count = record["shards"]
     found: list[str] = []
-    for cell in record["cells"]:
+    for cell in cells:
         for index in range(count):
             found += verify(store.folder, cell["key"], index)
         held = sum(1 for _ in (store.folder / "cells" / cell["key"]).glob(f"*.{SUFFIX}"))

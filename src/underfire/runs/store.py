@@ -20,6 +20,7 @@ from underfire.errors import StoreError, UnderfireError, UnderfireWarning
 from underfire.runs import manifest, places, shard_files
 from underfire.runs.differences import another_run, differences
 from underfire.runs.disk import replace, writing
+from underfire.runs.record import check_types
 from underfire.runs.replacing import Former, foreign_files
 from underfire.runs.selection import Selection
 from underfire.runs.shard_files import Shard
@@ -279,6 +280,7 @@ class Store:
             broken = (self.folder / "run.json").exists()
             damaged = " Its run.json is damaged: bring it back, or choose another folder." if broken else ""
             raise StoreError(f"output folder {self.folder} holds no run that could be resumed.{damaged}")
+        check_types(self.folder, held)
         changed = self._same(held["configuration"], self.config)
         if changed:
             raise another_run(self.folder, changed)
