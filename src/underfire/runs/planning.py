@@ -19,9 +19,9 @@ from underfire.runs.identity import code_of, described
 from underfire.runs.inputs import Inputs, InputSettings
 from underfire.runs.looking import Balanced
 from underfire.runs.map_pool import read_pool
+from underfire.runs.plan import Plan
 from underfire.runs.selection import Selection, select
 from underfire.runs.settings import NO_BASELINE, RunConfig
-from underfire.runs.shards import Plan
 from underfire.runs.store import Store
 from underfire.settings import settings_of
 from underfire.system import System

@@ -17,12 +17,13 @@ from underfire.runs.differences import differences
 from underfire.runs.environment import environment
 from underfire.runs.execution import Execution
 from underfire.runs.finished import is_whole
+from underfire.runs.plan import Plan, count_steps
 from underfire.runs.planning import Opened, Reporter, Silent, code_hashes, prepare
 from underfire.runs.repair import drop_damaged
 from underfire.runs.results import current_summary, write_results
 from underfire.runs.run import Run
 from underfire.runs.settings import RunConfig
-from underfire.runs.shards import Plan, attack_shard, count_steps
+from underfire.runs.shards import attack_shard
 from underfire.runs.starts import note_start
 from underfire.runs.store import Store
 

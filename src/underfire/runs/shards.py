@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,18 +15,16 @@ from torch import Tensor
 from underfire import randomness
 from underfire.attacks.aim import Aim
 from underfire.attacks.benign import Benign, read_benign
-from underfire.attacks.experiment import Experiment, Finding
+from underfire.attacks.experiment import Finding
 from underfire.attacks.judge import Judgement, judge_clean
 from underfire.attacks.outcome import Outcome
 from underfire.classifiers import check_images
-from underfire.data import Batch, ImageData
+from underfire.data import Batch
 from underfire.errors import DataError, InputError
 from underfire.runs.borrowing import borrow
-from underfire.runs.cells import Cell
 from underfire.runs.columns import TRACE, by_position, schema
-from underfire.runs.selection import Selection
+from underfire.runs.plan import Plan
 from underfire.runs.shard_files import Shard
-from underfire.runs.store import Store
 from underfire.runs.trial import try_measures
 
 TRACED = 40
@@ -36,40 +32,6 @@ TRACED = 40
 
 CONTROL_MAPS = {"noise": "maps under noise", "reseeded": "reseeded maps"}
 """Words for the maps of controls that are no attacks, for progress bars."""
-
-
-class Described(Protocol):
-    """The settings that rows of results hold: a ``RunConfig``, or those of a transfer."""
-
-    @property
-    def classifier(self) -> str: ...
-    @property
-    def seed(self) -> int: ...
-
-
-@dataclass
-class Plan:
-    """Everything that a run works with.
-
-    Args:
-        config, data, selection, experiment: what is attacked, and how.
-        cells: by label, in the order in which they run.
-        store: the run's folder.
-        siblings: folders of runs whose cells may be taken over instead of being computed again.
-    """
-
-    config: Described
-    data: ImageData
-    selection: Selection
-    experiment: Experiment
-    cells: dict[str, Cell]
-    store: Store
-    siblings: tuple[Path, ...] = ()
-
-    @property
-    def steps(self) -> int:
-        """The number of steps of all attacks together."""
-        return sum(arm.attack.steps for arm in self.experiment.arms if arm.attack is not None)
 
 
 def attack_shard(
@@ -299,9 +261,3 @@ def _array(field: pa.Field, values: Sequence[Any]) -> pa.Array:
         raise InputError(
             f"measure {field.name!r} has values such as {values[0]!r}; expected type {field.type}, by its kind."
         ) from error
-
-
-def count_steps(plan: Plan, shards: Sequence[Sequence[int]]) -> Iterator[int]:
-    """Yield the number of steps of each shard: those of all attacks for each attacked image."""
-    for positions in shards:
-        yield plan.steps * sum(plan.selection.attacked[position] for position in positions)

@@ -29,11 +29,12 @@ from underfire.runs.environment import environment
 from underfire.runs.identity import described
 from underfire.runs.inputs import InputSettings
 from underfire.runs.places import folder_name
+from underfire.runs.plan import Plan, count_steps
+from underfire.runs.planning import Reporter, Silent
 from underfire.runs.results import write_results
 from underfire.runs.run import Run
-from underfire.runs.running import Reporter
 from underfire.runs.selection import logits_of, select
-from underfire.runs.shards import Plan, attack_shard, count_steps
+from underfire.runs.shards import attack_shard
 from underfire.runs.source import Source
 from underfire.runs.store import Store
 from underfire.runs.transferred import Transfer, write_tables
@@ -196,17 +197,6 @@ class _Described:
     seed: int
 
 
-class _Silent:
-    def selecting(self, looked_at: int, total: int) -> None:
-        pass
-
-    def running(self, done: int, total: int) -> None:
-        pass
-
-    def reading(self, what: str) -> None:
-        pass
-
-
 class _Reading:
     """The reading of a run's images by one classifier and its interpreters."""
 
@@ -220,14 +210,14 @@ class _Reading:
             store.check_record(depends, known_only=True)
             return Run(store.folder)
         with store.working():
-            plan, record = self._plan(depends, batch_size, memory, reporter or _Silent())
+            plan, record = self._plan(depends, batch_size, memory, reporter or Silent())
             store.begin(depends | record)
             size = store.shard_size(plan.experiment.batch_size)
             if depends_on_batch(classifier.device):
                 plan.experiment.batch_size = size
             shards = plan.selection.shards(size)
             store.update_run(shards=len(shards))
-            self._attack(plan, shards, reporter or _Silent())
+            self._attack(plan, shards, reporter or Silent())
             notes = list(classifier.notes)
             store.update_run(classifier_notes=notes, **environment(plan.experiment.view.prepared, "float32"))
             write_results(Run(store.folder, finished=False))
