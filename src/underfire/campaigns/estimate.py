@@ -16,9 +16,9 @@ from underfire.attacks.benign import Benign, read_benign
 from underfire.campaigns.grid import Point
 from underfire.errors import UnderfireError
 from underfire.runs.execution import Execution
+from underfire.runs.plan import Plan
 from underfire.runs.planning import Opened, Silent, prepare
 from underfire.runs.running import RunInHand
-from underfire.runs.shards import Plan
 
 STEPS = 3
 """Steps of an attack that are timed, after one that is not."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -153,7 +154,7 @@ class _Work:
 
     def begin(self) -> list[Unit]:
         """Begin all runs, and return their units."""
-        units: list[Unit] = []
+        units, numbers = list[Unit](), count()
         owners: dict[tuple[str, int], int] = {}
         folders = [job.folder for job in self.jobs]
         for job in self.jobs:
@@ -165,7 +166,9 @@ class _Work:
                 continue
             hand = begun.hand
             for shard, steps in enumerate(hand.steps):
-                number = len(units)
+                number = next(numbers)  # complete shards count, so that parts stay the same parts
+                if hand.has(shard):
+                    continue
                 after = {owners.setdefault((key, shard), number) for key in begun.keys} - {number}
                 units.append(
                     Unit(
@@ -185,8 +188,10 @@ class _Work:
             chosen = {unit.number for unit in units if unit.number % parts == mine - 1}
             units = [unit for unit in units if unit.number in chosen]
         counts = Counter(unit.run for unit in units)
-        for name, begun in self.open.items():
+        for name, begun in list(self.open.items()):
             begun.left = counts[name]
+            if begun.left == 0 and self.part is None and not self.begin_only:
+                self._finish(begun)
         self.total, self.left = sum(unit.steps for unit in units), len(units)
         return [] if self.begin_only else units
 
@@ -240,13 +245,17 @@ class _Work:
             return
         begun.left -= 1
         if begun.left == 0 and self.part is None:
-            del self.open[unit.run]
-            try:
-                with begun.lock:
-                    summary = begun.hand.finish()
-                self._finished(begun.job, summary)
-            except Exception as error:
-                self._failed(begun.job, error)
+            self._finish(begun)
+
+    def _finish(self, begun: _Open) -> None:
+        """Finish a run whose shards are all there."""
+        del self.open[begun.job.name]
+        try:
+            with begun.lock:
+                summary = begun.hand.finish()
+            self._finished(begun.job, summary)
+        except Exception as error:
+            self._failed(begun.job, error)
 
     def _finished(self, job: Job, summary: dict[str, Any]) -> None:
         if self.after is not None:

@@ -184,6 +184,10 @@ class RunInHand:
         self.shards = plan.selection.shards(size)
         self.steps = list(count_steps(plan, self.shards))
 
+    def has(self, index: int) -> bool:
+        """Return True if shard ``index`` is complete for every cell."""
+        return all(self.store.has_shard(cell.key, index) for cell in self.ready().cells.values())
+
     @without_autocast()
     @torch.inference_mode(False)
     def attack(self, index: int) -> None:
