@@ -14,12 +14,14 @@ from underfire.version import __version__
 if TYPE_CHECKING:
     from underfire import attacks, classifiers, data, errors, interpreters, metrics, system
     from underfire.attacks.plain import attack
+    from underfire.campaigns.folder import Campaign
     from underfire.classifiers import Classifier
     from underfire.runs.run import Run
     from underfire.runs.transfer import transfer
     from underfire.system import System
 
 __all__ = [
+    "Campaign",
     "Classifier",
     "Run",
     "System",
@@ -37,6 +39,7 @@ __all__ = [
 
 _MODULES = ("attacks", "classifiers", "data", "errors", "interpreters", "metrics", "system")
 _HOMES = {
+    "Campaign": "campaigns.folder",
     "Classifier": "classifiers",
     "Run": "runs.run",
     "System": "system",
