@@ -10,6 +10,7 @@ _OURS = re.compile(
     r"\.replaced(\.gone)?|(\.replaced(\.gone)?/)?"
     r"((run\.json|summary\.json|results\.parquet|trace\.parquet|ma(p|sk)s\.safetensors)(\.part)?|\.writable|\.lock"
     r"|(page\.html|page\.png|figure\.png)(\.part)?"
+    r"|page_files(/\d+-\d{6}-[a-z0-9]+\.(webp|png|jpeg|svg))?"
     r"|images(/[\w+-]+(/\d{6,}-[\w.-]*\.png)?)?"
     r"|cells(/[0-9a-f]{16}(/\d{6,}\.(parquet|trace|safetensors)(\.part)?)?)?"
     r"|shards(/\d{6,}\.(parquet|trace|safetensors)(\.part)?)?)",
