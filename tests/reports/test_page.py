@@ -114,7 +114,10 @@ def test_the_first_screen_has_one_paragraph_one_picture_and_one_comparison(tmp_p
     assert first.count('class="lead"') == first.count('class="hero') - first.count("hero-tiles") == 1
     assert re.search(r"adv2 tried to change the class of 8 images, which toy had classified correctly", first)
     assert "Both held" not in first
-    assert re.search(r"It did both on 38\u00a0% \[\d+,\u00a0\d+\] \(cam\) and 38\u00a0% \[\d+,\u00a0\d+\] \(grad\)\.", first)
+    assert re.search(
+        r"It did both on 38\u00a0%\u00a0\[\d+,\u00a0\d+\] \(cam\) and 38\u00a0%\u00a0\[\d+,\u00a0\d+\] \(grad\)\.",
+        first,
+    )
     assert "The attack on the prediction alone (pgd) did both on 0\u00a0%" in first
     assert "By chance, the map of another image would pass in" in first
     tiles = [image for image in parsed.all("img") if image.get("src", "").startswith("data:")]
