@@ -97,7 +97,7 @@ def test_an_opened_image_shows_predictions_maps_and_a_slider(browser: Any, addre
     assert (opened.text("label"), opened.text("after-class")) == ("bee", "cat")
     assert opened.text("outcome") == "class reached, map not kept"
     assert opened.text("distance") == "cam: map distance 0.100, limit 0.100"
-    assert opened.text("after") == "probability of cat: 75 %"
+    assert opened.text("after") == "probability of cat: 75\u00a0%"
     captions = page.eval_on_selector_all(".pictures figcaption", "all => all.map(c => c.textContent)")
     assert captions == [
         "clean",

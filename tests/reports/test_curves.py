@@ -50,9 +50,9 @@ def test_thresholds_are_those_of_joint_success(tmp_path: Path) -> None:
 
 def test_steps_hold_images_that_left(tmp_path: Path) -> None:
     joint, success, distance = step_charts([Fake(count=4, trace=True).account(tmp_path)])
-    # The map is never nearer than the limit of 0.1, and the control reads no maps.
+    # Maps are within the limit at step 40, when image 0 has left; the control reads no maps.
     assert [line.name for line in joint.lines] == ["adv2"]
-    assert joint.lines[0].y == (0.0, 0.0, 0.0, 0.0, 0.0)
+    assert joint.lines[0].y == (0.0, 0.0, 0.0, 0.0, 0.75)
     assert success.lines[0].x == (0.0, 10.0, 20.0, 30.0, 40.0)
     assert success.lines[0].y == (0.25, 0.25, 0.25, 1.0, 1.0)  # image 0 left after 20, and still counts
     assert [line.name for line in success.lines] == ["adv2", "pgd (prediction only)"]

@@ -91,7 +91,7 @@ def test_tables_and_pages_tell_the_eps_apart(several: Written, tmp_path: Path) -
     for name in names:
         assert f"<h3><bdi>{name}</bdi></h3>" in text  # of the remarks
         eps, read = name.split(" at ")[1].split(" on ")[0], name.rsplit(" ", 1)[1]
-        assert f"<h3><bdi>{read}, adv2 at {eps}</bdi></h3>" in text  # of the bars
+        assert f"<bdi>{read}, adv2 at {eps}</bdi></span>" in text  # of the bars
 
 
 def test_several_eps_against_all_interpreters_at_once(tmp_path: Path, command: Command) -> None:

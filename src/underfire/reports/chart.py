@@ -21,7 +21,8 @@ class Line:
         y: the values; None leaves a gap.
         low, high: the ends of the 95 % interval at each place; empty if there is none.
         attack: the attack that it is about, for filters.
-        place: lines with one place have one colour: an attack and its control.
+        place: lines with one place have one colour: an attack and its control. -1 is grey, for a control that several
+            attacks share.
     """
 
     name: str
@@ -267,6 +268,7 @@ class Dots(Block):
         y_axis = {"title": {"text": self.y_title}, "range": [-0.04, 1.04], "tickformat": ".0%"}
         found = {**layout(self.x_title, y_axis), "hovermode": "closest", "showlegend": True}
         found["xaxis"]["rangemode"] = "tozero"
+        found["height"] += 9 * len(self.dots)  # room for the legend
         return {"data": data, "layout": found}
 
     def numbers(self) -> Numbers:

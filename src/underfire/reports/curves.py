@@ -213,9 +213,19 @@ def _compared(accounts: Sequence[Account], interpreter: str | None) -> Iterator[
             if not part.has(role) or (id(account.run), part.labels[role]) in known:
                 continue
             known.add((id(account.run), part.labels[role]))
+            sharing = [
+                other
+                for other in accounts
+                if other.run is account.run and other.part.labels.get(role) == part.labels[role]
+            ]
             name = plain(part.names[role])
             name = f"{name} (prediction only)" if role == "control" else name
-            yield place, account, role, ", ".join([name, *(on if role == "attack" else []), *ends])
+            yield (
+                (place if len(sharing) == 1 else -1),
+                account,
+                role,
+                ", ".join([name, *(on if role == "attack" else []), *ends]),
+            )
 
 
 def _title(accounts: Sequence[Account], text: str, interpreter: str) -> str:

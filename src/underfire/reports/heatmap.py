@@ -54,6 +54,7 @@ class HeatMap(Block):
             "xgap": 2,
             "ygap": 2,
             "texttemplate": "%{text}",
+            "textfont": {"size": 14},
             "hovertemplate": "%{hovertext}<extra></extra>",
             "colorbar": {"tickformat": ".0%", "thickness": 12, "outlinewidth": 0},
             "meta": {"role": "heat"},
@@ -66,6 +67,7 @@ class HeatMap(Block):
         y_axis = {"title": {"text": self.row_title}, "autorange": "reversed", "automargin": True, **axes[1]}
         found = {**layout(self.column_title, y_axis), "showlegend": False, "hovermode": "closest"}
         found["xaxis"] |= {**axes[0], "automargin": True}
+        found["yaxis"]["showgrid"] = found["xaxis"]["showgrid"] = False
         found["height"] = 150 + 44 * len(self.rows)
         return {"data": [trace], "layout": found}
 

@@ -18,6 +18,8 @@ from underfire.text import plain
 
 SIDE = 256
 """The size of the picture's tiles in pixels."""
+FEW = 3
+"""With more comparisons, the bars are fewer and their texts shorter."""
 MOST = 6
 """The largest number of comparisons that the page begins with. The table has all."""
 
@@ -108,28 +110,29 @@ def summary(title: str, accounts: Sequence[Account]) -> Summary:
         text=sentences(accounts),
         picture=picture(accounts),
         question=f"Class reached and {kept.map} {kept.done}",
-        groups=tuple(_group(account, asked, names) for account, asked in pairs[:MOST]),
+        groups=tuple(_group(account, asked, names, len(pairs) > FEW) for account, asked in pairs[:MOST]),
         caution=f"Only {few[0]} image{'' if few[0] == 1 else 's'}: every interval is wide." if few else "",
         more=max(len(pairs) - MOST, 0),
         n=f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}",
     )
 
 
-def _group(account: Account, asked: str | None, names: Sequence[str]) -> BarGroup:
+def _group(account: Account, asked: str | None, names: Sequence[str], short: bool) -> BarGroup:
     part = account.part
-    bars = [bar(plain(part.attack), "attack", account.joint("attack", asked))]
+    title = name_of(account, asked, names)
+    bars = [bar(title if short else plain(part.attack), "attack", account.joint("attack", asked))]
     if part.has("control"):
         bars.append(bar(f"{plain(part.control)}, prediction only", "control", account.joint("control", asked)))
-    if asked is not None or len(part.attacked) == 1:
+    if not short and (asked is not None or len(part.attacked) == 1):
         found = account.chance(asked or part.attacked[0])
         if found["other_map"]["mean"] is not None:
             bars.append(bar("chance: another image's map", "chance", found["other_map"]))
-    lead = account.lead(asked)
+    lead, said = account.lead(asked), doubts(account, asked)
     return BarGroup(
-        title=name_of(account, asked, names),
+        title="" if short else title,
         bars=tuple(bars),
-        lead="" if lead is None else points(lead),
-        caution="; ".join(doubts(account, asked)),
+        lead="" if lead is None or short else points(lead),
+        caution="; ".join(doubt.removesuffix(" from the prediction-only attack") if short else doubt for doubt in said),
     )
 
 

@@ -32,7 +32,7 @@
     const [ink, muted, line, sheet, attack, control] = ["ink", "muted", "line", "sheet", "attack", "control"].map(colour);
     for (const trace of data) {
       const { role, place: number, band } = trace.meta;
-      const own = Number.isInteger(number) ? colour(`line-${number % 6}`) : role === "attack" ? attack : control;
+      const own = number >= 0 && number !== null ? colour(`line-${number % 6}`) : role === "attack" ? attack : control;
       if (role === "heat") trace.colorscale = [[0, line], [1, attack]];
       if (band) trace.fillcolor = faint(own);
       else if (trace.line) trace.line.color = own;

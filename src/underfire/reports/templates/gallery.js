@@ -12,7 +12,7 @@
   const share = (value) => {
     if (value === null) return "unknown";
     const rounded = Math.round(100 * value);
-    return rounded === 0 && value > 0 ? "< 1 %" : rounded === 100 && value < 1 ? "> 99 %" : `${rounded} %`;
+    return rounded === 0 && value > 0 ? "< 1\u00a0%" : rounded === 100 && value < 1 ? "> 99\u00a0%" : `${rounded}\u00a0%`;
   };
   const group = (item) => groups[item.group], image = (item) => images[item.image];
   const isFar = (item) => item.distance !== null && group(item).far !== null && item.distance > group(item).far;
