@@ -53,7 +53,10 @@ def sentences(accounts: Sequence[Account]) -> str:
     pairs = [(account, account.headlines[0][1]) for account in accounts]
     shares = [(name_of(account, asked, differ), account.joint("attack", asked)) for account, asked in pairs]
     beside = [account.joint("control", asked) for account, asked in pairs if account.part.has("control")]
-    text = [_attempt(accounts), f"It did both on {_each(shares)}." if _one(accounts) else f"Both on {_each(shares)}."]
+    text = [
+        _attempt(accounts),
+        f"It did both on {_each(shares)}." if _one(accounts) else f"They did both on {_each(shares)}.",
+    ]
     known = [share["mean"] for share in beside if share["mean"] is not None]
     if known:
         controls = dict.fromkeys(plain(account.part.control) for account in accounts if account.part.has("control"))
