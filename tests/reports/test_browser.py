@@ -1,33 +1,26 @@
-"""The page in headless Chromium: no errors, no requests, working filters, readable at all widths."""
+"""The page in headless Chromium: no errors, no requests elsewhere, working filters, readable at all widths."""
 
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.reports.browsing import Opened, chromium
 from tests.reports.fakes import Fake, change_summary
 from underfire.reports.columns import ON_PAGE
 from underfire.reports.page import write_page
 
-EVIL = "</script><script>document.title='owned'</script>\"'><img src=x onerror=\"document.title='owned'\">\u202e"
+EVIL = '</script><script>alert(1)</script>"\'><img src=x onerror="alert(2)">\u202e'
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    found = next((path for path in map(shutil.which, names) if path), None)
-    if found is None:
-        pytest.skip("no Chromium on the path")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -36,54 +29,23 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("pages")
     names = (EVIL, "bee", "c" * 90)
     one = Fake(interpreters=("cam", "grad"), trace=True, masks=True, class_names=names, classifier=EVIL, ids=(EVIL,))
-    runs = [one.write(folder / "one"), Fake(count=5, classifier="other", channels=1).write(folder / "two")]
+    runs = [one.write(folder / "one"), Fake(count=5, attack="auto", channels=1).write(folder / "two")]
     return write_page(runs, folder / "page.html").as_uri()
-
-
-class Opened:
-    """The page in a browser window. ``wrong`` collects errors, messages and requests."""
-
-    def __init__(self, browser: Any, address: str, width: int = 1400, scheme: str = "light") -> None:
-        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        self.page = self.context.new_page()
-        self.wrong: list[str] = []
-        self.page.on("console", lambda message: self.wrong.append(f"{message.type}: {message.text}"))
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("request", self._requested)
-        self.address = address
-        self.page.goto(address)
-
-    def _requested(self, request: Any) -> None:
-        if request.url != self.address and not request.url.startswith("data:"):
-            self.wrong.append(f"request: {request.url}")
-
-    def visible(self) -> list[tuple[str, int]]:
-        """List (run, place in the data) of the visible cards, in the page's order."""
-        script = "cards => cards.filter(c => c.offsetParent).map(c => [c.dataset.comparison, Number(c.dataset.order)])"
-        return [(run, order) for run, order in self.page.eval_on_selector_all(".card", script)]
-
-    def choose(self, name: str, value: str) -> None:
-        self.page.select_option(f"select[name={name}]", value)
-
-    def draw(self) -> None:
-        self.page.evaluate("document.getElementById('curves').scrollIntoView()")
-        self.page.wait_for_selector(".plot .main-svg", timeout=30_000)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_and_nothing_fails_or_leaves(browser: Any, address: str, scheme: str) -> None:
-    opened = Opened(browser, address, 400, scheme)
+    opened = Opened(browser, address, 390, scheme)
     opened.draw()
     page = opened.page
     page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
-    for width in (400, 1400):
+    for width in (390, 1400):
         page.set_viewport_size({"width": width, "height": 900})
-        # Curves follow the window a little later.
+        # Charts follow the window a little later.
         page.wait_for_function(f"document.documentElement.scrollWidth <= {width}", timeout=5000)
-        assert page.locator(".plot .main-svg:visible").count() >= 5
     for kind, text, ground in page.evaluate(COLOURS):
         assert contrast(text, ground) >= 4.5, (kind, text, ground)
-    curve = "document.querySelector('.js-line').style.stroke"
+    curve = "[...document.querySelectorAll('.js-line')].map(l => l.style.stroke).join()"
     ground = "getComputedStyle(document.body).backgroundColor"
     before, behind = page.evaluate(curve), page.evaluate(ground)
     names = {"light": "Dark", "dark": "Light"}
@@ -93,8 +55,12 @@ def test_it_fits_and_nothing_fails_or_leaves(browser: Any, address: str, scheme:
     page.wait_for_function(f"{curve} !== {before!r}")  # the colours of curves change with the scheme, too
     assert page.evaluate(ground) != behind
     assert [page.text_content("#theme")] == list(names.values())
+    for place in range(13):  # every image, its maps and its names
+        page.evaluate(f"document.querySelectorAll('.open')[{place}].click()")
+        page.wait_for_function("[...document.querySelectorAll('.viewer img[src]')].every(i => i.complete)")
+        assert page.evaluate("[...document.querySelectorAll('.viewer img[src]')].every(i => i.naturalWidth)")
+        page.keyboard.press("Escape")
     assert opened.wrong == []
-    assert page.title() != "owned"
     opened.context.close()
 
 
@@ -122,11 +88,11 @@ COLOURS = """() => {
   const behind = (e) => { for (; e; e = e.parentElement) {
     const c = getComputedStyle(e).backgroundColor; if (!/, 0\\)$|transparent/.test(c)) return c; }
     return "rgb(255, 255, 255)"; };
-  const kinds = ["h1", ".lead", ".label", ".big", ".big .interval", ".beside .quiet", ".remarks li > span:last-child",
-    "li.careful .sign", "li.good .sign", "caption", "thead th", "td", "td .interval", ".asked td",
-    ".asked td .interval", ".asked th .interval", ".chart figcaption", "summary", "#filters label", "#shown",
-    ".card h3", ".card .id",
-    ".verdict", ".tile figcaption", "nav a", "button", "select", ".record dt", ".record dd"];
+  const kinds = ["h1", ".lead", ".hero figcaption", ".bars h2", ".bar.attack b", ".bar .quiet", ".bar.control b",
+    ".caution", ".caution .sign", ".remarks li > span:last-child", "li.careful .sign", "li.good .sign", "thead th",
+    "td", "td .interval", ".attack td", ".attack td .interval", ".chart figcaption", "summary", "#filters label",
+    ".gallery output", ".open b", ".open .quiet", ".legend li", "nav a", "button", "select", ".record dt",
+    ".record dd"];
   return kinds.filter((k) => document.querySelector(k)).map((k) => {
     const e = document.querySelector(k);
     return [k, getComputedStyle(e).color, behind(e)]; });
@@ -150,78 +116,68 @@ def test_contrast_is_that_of_the_standard() -> None:
     assert contrast("rgb(118, 118, 118)", "rgb(255, 255, 255)") == pytest.approx(4.54, abs=0.01)
 
 
-def test_filters_and_sorting(browser: Any, address: str) -> None:
+def test_the_first_screen_holds_paragraph_picture_and_comparison(browser: Any, tmp_path: Path) -> None:
+    folder = Fake(count=8, interpreters=("cam", "grad"), each=True, size=(64, 64)).write(tmp_path / "run")
+    address = write_page([folder], tmp_path / "page.html").as_uri()
+    bottom = "e => e.getBoundingClientRect().bottom"
+    for width, height, last in ((1280, 800, ".bars"), (390, 844, ".bar-group:nth-of-type(1)")):
+        opened = Opened(browser, address, width, height=height)
+        for part in (".lead", ".hero", last):
+            assert opened.page.eval_on_selector(part, bottom) <= height, (width, part)
+        opened.context.close()
+
+
+def test_the_page_filters_tables_charts_and_images(browser: Any, address: str) -> None:
     opened = Opened(browser, address)
     page = opened.page
-    everything = {("0", i) for i in range(8)} | {("1", i) for i in range(5)}
-    assert set(opened.visible()) == everything
-    assert page.text_content("#shown") == "13 of 13 shown"
-    opened.choose("verdict", "failed")
-    assert set(opened.visible()) == {("0", 3), ("0", 7), ("1", 3)}
-    opened.choose("verdict", "joint")
-    assert set(opened.visible()) == {(run, i) for run in "01" for i in range(3)}
-    opened.choose("verdict", "class")
-    assert set(opened.visible()) == {("0", 4), ("0", 5), ("0", 6), ("1", 4)}
+    rows = page.locator("#numbers tbody tr:visible")
+    every = rows.count()
+    assert page.text_content(".gallery output") == "21 of 21 shown"
     opened.choose("interpreter", "grad")
-    assert set(opened.visible()) == {("0", 4), ("0", 5), ("0", 6)}
-    assert set(page.locator(".map-row:visible").evaluate_all("r => r.map(x => x.dataset.interpreter)")) == {"grad"}
-    opened.choose("comparison", "1")
-    assert opened.visible() == []
-    assert page.text_content("#shown") == "No image fits these filters."
+    assert rows.count() == 7 < every
+    assert page.locator(".chart[data-interpreter=cam]:visible").count() == 0
+    assert page.locator(".chart[data-interpreter=grad]:visible").count() >= 2
+    assert page.text_content(".gallery output") == "8 of 21 shown"
+    opened.choose("attack", "auto")
+    assert rows.count() == 0
+    assert page.text_content(".gallery output") == "No image fits these filters."
     opened.choose("interpreter", "")
-    opened.choose("verdict", "")
-    assert set(opened.visible()) == {("1", i) for i in range(5)}
-    opened.choose("sort", "-distance")
-    assert [i for _, i in opened.visible()] == [4, 3, 2, 1, 0]
-    opened.choose("sort", "distance")
-    assert [i for _, i in opened.visible()] == [0, 1, 2, 3, 4]
-    opened.choose("comparison", "0")
-    opened.choose("sort", "order")
-    assert [i for _, i in opened.visible()] == list(range(8))
+    assert page.text_content(".gallery output") == "5 of 21 shown"
     assert opened.wrong == []
     opened.context.close()
 
 
-def test_maps_lie_over_the_images_that_they_were_read_from(browser: Any, address: str) -> None:
-    opened = Opened(browser, address)
-    script = """cards => cards.every(c => [...c.querySelectorAll('.map-row')].every(r =>
-        ['clean', 'control', 'attack'].every((name, i) =>
-            r.querySelectorAll('.under')[i].src === c.querySelector(`[data-name=${name}]`).src)))"""
-    assert opened.page.eval_on_selector_all(".card", script)
-    sources = opened.page.eval_on_selector(".card", "c => [...c.querySelectorAll('[data-name]')].map(i => i.src)")
-    assert len(set(sources)) == 4
-    opened.context.close()
-
-
-def test_the_keyboard_reaches_filters_and_the_switch(browser: Any, address: str) -> None:
+def test_a_click_on_a_heading_sorts_the_table(browser: Any, address: str) -> None:
     opened = Opened(browser, address)
     page = opened.page
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.className") == "skip"
-    assert page.evaluate("document.activeElement.getBoundingClientRect().left") >= 0
-    page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "findings"
-    reached = []
-    for _ in range(60):
-        page.keyboard.press("Tab")
-        name = page.evaluate("document.activeElement.name || document.activeElement.id || ''")
-        if name and (not reached or reached[-1] != name):
-            reached.append(name)
-        if name == "verdict":
-            assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-            page.keyboard.press("ArrowDown")
-            assert page.text_content("#shown") == "6 of 13 shown"
-        if name == "sort":
-            break
-    assert reached[-4:] == ["verdict", "interpreter", "comparison", "sort"]
+    shown = """() => [...document.querySelectorAll('#numbers tbody tr')]
+      .map(r => r.cells[PLACE].dataset.value).filter(v => v !== undefined).map(Number)"""
+    heading = page.locator("#numbers thead th", has_text="map L1")
+    place = page.evaluate(
+        "[...document.querySelectorAll('#numbers thead th')].findIndex(h => /map L1/.test(h.textContent))"
+    )
+    shown = shown.replace("PLACE", str(place))
+    before = page.evaluate(shown)
+    for order, expected in (
+        ("descending", sorted(before, reverse=True)),
+        ("ascending", sorted(before)),
+        (None, before),
+    ):
+        heading.locator("button").press("Enter")
+        assert heading.get_attribute("aria-sort") == order
+        assert page.evaluate(shown) == expected
+    page.fill("#numbers input", "prediction only")
+    assert page.text_content("#numbers output") == "3 of 21 rows"
+    assert opened.wrong == []
     opened.context.close()
 
 
-def test_without_scripts_nothing_is_hidden(browser: Any, address: str) -> None:
+def test_without_scripts_numbers_and_texts_are_there(browser: Any, address: str) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(address)
-    assert page.locator("#filters").is_hidden()
-    assert page.locator(".card:visible").count() == 13
-    assert page.locator(".lead:visible").count() == 2
+    assert page.locator("form:visible").count() == 0
+    assert page.locator(".lead:visible").count() == 1
+    assert page.locator("#numbers tbody tr:visible").count() == 21
+    assert page.locator("#numbers thead button").count() == 0
     context.close()

@@ -207,7 +207,7 @@ def test_another_map_than_the_benign_one(tmp_path: Path) -> None:
     assert "Even the attack on the prediction alone brings the cam map half of the way to the wanted one on" in careful
     remarks = " ".join(remark.text for remark in trust([account]))
     assert "less than half as far from the wanted map as the benign map is: 0.200 on average" in remarks
-    chart = threshold_chart(account, "cam")
+    chart = threshold_chart([account], "cam")
     assert "half of the benign maps' mean distance" in chart.about
     assert [(mark.x, mark.text) for mark in chart.marks] == [(pytest.approx(0.2), "halfway")]
     assert "map_l1_target" in [measure.name for measure in page_columns(account)]

@@ -20,9 +20,9 @@ from underfire.drawing.pictures import fitted, overlay
 from underfire.errors import UnderfireWarning
 from underfire.reports.columns import as_text
 from underfire.reports.figure import _maps
-from underfire.reports.gallery import map_uri
 from underfire.reports.page import write_page
 from underfire.reports.table import summary_table
+from underfire.reports.thumbnails import map_picture
 from underfire.runs import Run, run_attack
 from underfire.system import System
 
@@ -67,13 +67,14 @@ def test_the_page_and_the_figure_speak_of_the_wanted_map(run: Start) -> None:
 def test_the_wanted_map_is_drawn(run: Start, tmp_path: Path, rule: str) -> None:
     np.save(tmp_path / "map.npy", np.eye(4))
     written = run(count=4, target_map=str(tmp_path / "map.npy") if rule == "file" else rule)
-    page = page_of(written.folder)
+    assert '"wanted": "page_files/' in page_of(written.folder)
+    drawn = [file.read_bytes() for file in (written.folder / "page_files").glob("*-wanted*")]
     (part,) = Run(written.folder).comparisons
     for order, row in enumerate(written.of("adv2")):
         case = part.case("cam", order)
         values = written.maps[f"wanted/cam/{row['image_id']}"].numpy()
         assert case.image_id == row["image_id"]
-        assert map_uri(values) in page
+        assert map_picture(values)[0] in drawn
         unit = _maps(part, case, 32, titled=True)
         assert unit.heads == ("benign map", "wanted map", "prediction only", "under adv2")
         assert (unit.pictures[1] == overlay(fitted(part.image(case.rows["clean"]), 32), values)).all()
@@ -93,7 +94,7 @@ def test_a_former_run_that_kept_no_wanted_map_is_drawn_without(run: Start, tmp_p
     for order in range(2):
         unit = _maps(part, part.case("cam", order), 32, titled=True)
         assert unit.heads == ("benign map", "prediction only", "under adv2")
-    assert "wanted map</figcaption>" not in page_of(folder)
+    assert '"wanted": "page_files/' not in page_of(folder)
 
 
 def test_a_patch_as_target_map_in_the_table(run: Start) -> None:

@@ -95,7 +95,9 @@ def test_tables_and_pages_tell_the_eps_apart(several: Written, tmp_path: Path) -
         assert limits == found["joint_success_threshold"][account.part.attacked[0]]["map_l1_below"]
     text = write_page([several.folder], tmp_path / "page.html").read_text()
     for name in names:
-        assert f"<bdi>{name}</bdi></h2>" in text
+        assert f"<h3><bdi>{name}</bdi></h3>" in text  # of the remarks
+        eps, read = name.split(" at ")[1].split(" on ")[0], name.rsplit(" ", 1)[1]
+        assert f"<bdi>{read}, adv2 at {eps}</bdi></span>" in text  # of the bars
 
 
 def test_a_shared_cell_has_no_chance_control_of_one_eps(several: Written, tmp_path: Path) -> None:

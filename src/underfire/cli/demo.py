@@ -79,7 +79,7 @@ SCENES = Demo(
     count=16,
     rows=3,
 )
-FILES = {"page.html", "figure.png"}
+FILES = {"page.html", "page_files", "figure.png"}
 FORMER = {"cam", "grad", "rts"}
 """Folders that demos of earlier versions wrote, beside ``mask``; they are left alone."""
 

@@ -42,7 +42,7 @@ def report(
     title: Annotated[
         str | None, option("TEXT", "Title of the page. [default: made from the runs]", "--title", show_default=False)
     ] = None,
-    gallery: Annotated[int, option("N", "The largest number of images in the gallery.", "--gallery")] = 60,
+    gallery: Annotated[int, option("N", "The largest number of images in the gallery.", "--gallery")] = 1000,
     by_class: Annotated[
         bool, flag("--by-class", "Print success, joint success and map distance by true class, too.")
     ] = False,

@@ -1,263 +1,265 @@
-"""The page's curves, as data for plotly: joint success by threshold; success and map distance by step."""
+"""The page's charts of runs: joint success by limit and by step, success and map distance by step."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from underfire.attacks.limits import Numbers
-from underfire.reports.account import Account, spread
+from underfire import metrics
+from underfire.attacks.limits import Flags, Numbers
+from underfire.reports.account import Account, Interval
+from underfire.reports.chart import Chart, Dot, Dots, Line, Mark
+from underfire.reports.courses import Course, course
+from underfire.reports.sentences import names_of
 from underfire.reports.words import origin
-from underfire.runs.folder import numbers
 from underfire.text import plain
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+RATE = (0.0, 1.03)
+"""The ends of the axis of shares."""
+
+Ends = tuple[float | None, ...]
 
 
-@dataclass(frozen=True)
-class Line:
-    """One curve. ``role`` is ``attack`` or ``control``; None in ``y`` leaves a gap."""
-
-    name: str
-    role: str
-    x: tuple[float, ...]
-    y: tuple[float | None, ...]
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A vertical line at ``x``, with ``text`` beside it."""
-
-    x: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Chart:
-    """One chart.
+def threshold_chart(accounts: Sequence[Account], interpreter: str) -> Chart:
+    """Make the chart of joint success by limit: the map distance below which a map counts, from 0 to 0.5.
 
     Args:
-        title: the heading.
-        about: an explanation of the curves, in sentences.
-        x_title, y_title: the names of the axes.
-        lines: the curves.
-        marks: vertical lines with a word beside them.
-        y_range: the ends of the y axis; found by plotly if None.
-        percent: True if y is a share in [0, 1] that is shown in percent.
+        accounts: attacks on one interpreter, or read by it.
+        interpreter: the interpreter.
     """
-
-    title: str
-    about: str
-    x_title: str
-    y_title: str
-    lines: tuple[Line, ...]
-    marks: tuple[Mark, ...] = ()
-    y_range: tuple[float, float] | None = None
-    percent: bool = False
-
-    def figure(self) -> dict[str, Any]:
-        """Return data and layout for ``Plotly.newPlot``. The page's script adds colours."""
-        data = [
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": line.name,
-                "x": list(line.x),
-                "y": list(line.y),
-                "meta": line.role,
-                "line": {"width": 2.5 if line.role == "attack" else 2, "dash": _DASH.get(line.role, "dot")},
-                "hovertemplate": f"%{{y:{'.0%' if self.percent else '.3f'}}}",
-            }
-            for line in self.lines
-        ]
-        y_axis: dict[str, Any] = {"title": {"text": self.y_title}, "rangemode": "tozero", "zeroline": False}
-        if self.y_range:
-            y_axis["range"] = list(self.y_range)
-        if self.percent:
-            y_axis["tickformat"] = ".0%"
-        return {
-            "data": data,
-            "layout": {
-                "margin": {"l": 56, "r": 12, "t": 26, "b": 52},
-                "height": 300,
-                "hovermode": "x unified",
-                "showlegend": len(data) > 1,
-                "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-                "xaxis": {"title": {"text": self.x_title}, "zeroline": False, "fixedrange": True},
-                "yaxis": {**y_axis, "fixedrange": True},
-                "shapes": [_line(mark) for mark in self.marks],
-                "annotations": [_word(mark, place) for place, mark in enumerate(self.marks)],
-            },
-        }
-
-    def table(self, rows: int = 11) -> list[tuple[float, list[float | None]]]:
-        """List at most ``rows`` rows: a value of x, and the y of each line there (None for a gap).
-
-        The rows are evenly spaced over all values of x, the first and the last included.
-        """
-        xs = sorted({x for line in self.lines for x in line.x})
-        values = [dict(zip(line.x, line.y, strict=True)) for line in self.lines]
-        return [(xs[place], [value.get(xs[place]) for value in values]) for place in spread(xs, rows)]
-
-
-_DASH = {"attack": "solid", "control": "dash"}
-
-
-def _line(mark: Mark) -> dict[str, Any]:
-    ends = {"x0": mark.x, "x1": mark.x, "y0": 0, "y1": 1, "yref": "paper"}
-    return {"type": "line", **ends, "line": {"width": 1, "dash": "dot"}}
-
-
-def _word(mark: Mark, number: int) -> dict[str, Any]:
-    # Neighbouring marks may be close together on a narrow screen: their words stand at three different heights.
-    place = {
-        "x": mark.x,
-        "y": 0.02 + 0.07 * (number % 3),
-        "yref": "paper",
-        "xanchor": "left",
-        "yanchor": "bottom",
-        "xshift": 4,
-    }
-    return {"text": mark.text, "showarrow": False, **place}
-
-
-def threshold_chart(account: Account, interpreter: str) -> Chart:
-    """Make the chart of joint success by threshold: the map distance below which a map counts, from 0 to 0.5."""
-    words, limit = account.wording, account.part.mean_limit(interpreter)
-    lines = []
-    for role in _compared(account):
+    lines, marks = [], {}
+    for place, account, role, name in _compared(accounts, interpreter):
+        part = account.part
         curve = account.group(role, interpreter)["joint_success_curve"]
-        lines.append(Line(_name(account, role), role, tuple(curve["thresholds"]), tuple(curve["rates"])))
+        success = np.asarray(part.column(role, interpreter, "success"), dtype=bool)
+        ends = _ends([success & (part.distances(interpreter, role) < limit) for limit in curve["thresholds"]])
+        shown = ends if role == "attack" else ((), ())
+        rates, attack = tuple(curve["rates"]), plain(part.attack)
+        lines.append(Line(name, role, tuple(curve["thresholds"]), rates, *shown, attack=attack, place=place))
+        marks[f"{part.mean_limit(interpreter):.4f}"] = account
+    first = accounts[0]
+    limits = sorted((float(limit), account.wording.mark) for limit, account in marks.items())
+    where = (
+        f"The dotted line at {limits[0][0]:.3f} is {first.wording.limit.format(why=origin(first, interpreter))}."
+        if len(limits) == 1
+        else "The dotted lines are the limits of the runs."
+    )
     return Chart(
-        title=_title(account, "Joint success by threshold", interpreter),
-        about="Share of images whose class was reached and whose map is nearer to the wanted one than the threshold. "
-        f"The dotted line at {limit:.3f} is {words.limit.format(why=origin(account, interpreter))}.",
-        x_title="threshold on map distance",
+        title=_title(accounts, "Joint success by limit", interpreter),
+        about="Share of images whose class was reached and whose map is nearer to the wanted one than the limit, with "
+        f"its 95 % interval. {where} {_count(accounts)}",
+        x_title="limit on map distance",
         y_title="joint success",
         lines=tuple(lines),
-        marks=(Mark(limit, words.mark),),
-        y_range=(0.0, 1.03),
+        marks=tuple(Mark(float(limit), account.wording.mark) for limit, account in marks.items()),
+        y_range=RATE,
         percent=True,
+        interpreter=plain(interpreter),
     )
 
 
-def step_charts(account: Account) -> list[Chart]:
-    """Make the charts by step: success, and the mean map distance of each interpreter; none without a trace.
+def trade_off_chart(accounts: Sequence[Account]) -> Dots:
+    """Make the chart of success by map distance: a point for each attack and control, as each interpreter reads it."""
+    dots = []
+    differ = names_of(accounts)
+    several = len({name for account in accounts for name in account.part.interpreters}) > 1
+    for account in accounts:
+        for interpreter in account.part.interpreters:
+            for role in ("attack", "control"):
+                if not account.part.has(role):
+                    continue
+                found = account.group(role, interpreter)
+                x: Interval = found["map_l1" if account.part.keeps else "map_l1_target"]
+                y: Interval = found["success"]
+                if x["mean"] is None or y["mean"] is None:
+                    continue
+                more = [account.part.classifier] if "classifier" in differ else []
+                name = ", ".join([plain(account.part.names[role]), *([plain(interpreter)] if several else []), *more])
+                at, low, high = ((x[key], y[key]) for key in ("mean", "low", "high"))
+                dots.append(Dot(name, role, at, low, high, y["n"], plain(account.part.attack), plain(interpreter)))
+    return Dots(
+        title="Success by map distance",
+        about="Each point is one attack, filled, or its control, the attack on the prediction alone, hollow; the bars "
+        "are 95 % intervals. The stronger a joint attack, the nearer it is to the upper left corner: the class reached "
+        "on every image, and no map moved.",
+        x_title="mean map distance",
+        y_title="class reached",
+        dots=dots,
+    )
 
-    The trace of an earlier version has one mean over all attacked interpreters, which gets a chart of its own.
+
+def step_charts(accounts: Sequence[Account]) -> list[Chart]:
+    """Make the charts by step; none without a trace.
+
+    They are, for each interpreter, joint success so far, then the share of images whose class was reached, then for
+    each interpreter the mean map distance. The trace of an earlier version has one mean distance over all attacked
+    interpreters, which gets a chart of its own.
+
+    Args:
+        accounts: the attacks. Those that are read by one interpreter share its charts.
     """
-    part = account.part
-    traces = {role: part.files.trace(part.labels[role]) for role in _compared(account)}
-    courses = {role: _course(table) for role, table in traces.items() if table is not None and table.num_rows}
-    marks = courses["attack"].stages if "attack" in courses else ()
-    success = Chart(
+    found = {(id(account), role): course(account.part, role) for account in accounts for role in ("attack", "control")}
+    courses = {key: value for key, value in found.items() if value is not None}
+    names = dict.fromkeys(name for account in accounts for name in account.part.interpreters)
+    means = dict.fromkeys(name for value in courses.values() for name in value.map_l1)
+    joint = [_joint_chart(_reading(accounts, name), name, courses) for name in names]
+    distances = [_distance_chart(_reading(accounts, name) or accounts, name, courses) for name in {**names, **means}]
+    return [chart for chart in (*joint, _success_chart(accounts, courses), *distances) if chart.lines]
+
+
+Courses = dict[tuple[int, str], Course]
+
+_OWN_READINGS = (
+    "An image that left the attack early counts with its last value. These are readings of the attack while it ran; "
+    "the numbers of this page are judged on the saved images."
+)
+
+
+def _joint_chart(accounts: Sequence[Account], interpreter: str, courses: Courses) -> Chart:
+    lines = []
+    for each in _traced(accounts, interpreter, courses):
+        joint = each.course.joint.get(interpreter)
+        if joint is None:
+            continue
+        rates = tuple(round(float(rate), 5) for rate in joint.mean(1))
+        shown = _ends(list(joint)) if each.role == "attack" else ((), ())
+        attack = plain(each.account.part.attack)
+        lines.append(Line(each.name, each.role, each.course.steps, rates, *shown, attack=attack, place=each.place))
+    return Chart(
+        _title(accounts, "Joint success so far, by step", interpreter),
+        "Share of images that at this step or at an earlier recorded one had the class reached and the map within the "
+        f"run's limit, with its 95 % interval. These are readings of the attack while it ran. {_count(accounts)}",
+        "step",
+        "joint success so far",
+        tuple(lines),
+        _stages(accounts, courses),
+        RATE,
+        True,
+        plain(interpreter),
+    )
+
+
+def _success_chart(accounts: Sequence[Account], courses: Courses) -> Chart:
+    values = [(each, each.course.success) for each in _traced(accounts, None, courses)]
+    return Chart(
         "Class reached, by step",
         f"Share of images with the class that the attack wants, at each step. {_OWN_READINGS}",
         "step",
         "success",
-        _lines(account, {role: (course.steps, course.success) for role, course in courses.items()}),
-        marks,
-        (0.0, 1.03),
+        _lines(values),
+        _stages(accounts, courses),
+        RATE,
         True,
     )
-    distances = [
-        Chart(
-            _title(account, "Map distance, by step", name),
-            f"Mean distance between the attacked map and the wanted one. {_OWN_READINGS}",
-            "step",
-            "mean map distance",
-            _lines(account, {role: (c.steps, c.map_l1[name]) for role, c in courses.items() if name in c.map_l1}),
-            marks,
-        )
-        for name in dict.fromkeys(
-            [*part.interpreters, *(name for course in courses.values() for name in course.map_l1)]
-        )
-    ]
-    return [chart for chart in (success, *distances) if chart.lines]
 
 
-_OWN_READINGS = (
-    "An image that left the attack early counts with its last value. These are readings of the attack while it ran; "
-    "everything else on this page is judged on the saved images."
-)
+def _distance_chart(accounts: Sequence[Account], interpreter: str, courses: Courses) -> Chart:
+    traced = _traced(accounts, interpreter, courses)
+    values = [(each, each.course.map_l1[interpreter]) for each in traced if interpreter in each.course.map_l1]
+    return Chart(
+        _title(accounts, "Map distance, by step", interpreter),
+        f"Mean distance between the attacked map and the wanted one. {_OWN_READINGS}",
+        "step",
+        "mean map distance",
+        _lines(values),
+        _stages(accounts, courses),
+        interpreter=plain(interpreter),
+    )
 
 
 @dataclass(frozen=True)
-class _Course:
-    """Means over images at each step: success, and map distance by interpreter. ``stages`` marks their beginnings."""
+class _Traced:
+    """The course of an attack or control, with its name and place in a chart."""
 
-    steps: tuple[float, ...]
-    success: Numbers
-    map_l1: dict[str, Numbers]
-    stages: tuple[Mark, ...]
-
-
-def _compared(account: Account) -> list[str]:
-    return [role for role in ("attack", "control") if account.part.has(role)]
+    account: Account
+    role: str
+    name: str
+    place: int
+    course: Course
 
 
-def _name(account: Account, role: str) -> str:
-    name = plain(account.part.names[role])
-    return name if role == "attack" else f"{name} (prediction only)"
+def _traced(accounts: Sequence[Account], interpreter: str | None, courses: Courses) -> list[_Traced]:
+    return [
+        _Traced(account, role, name, place, courses[id(account), role])
+        for place, account, role, name in _compared(accounts, interpreter)
+        if (id(account), role) in courses
+    ]
 
 
-def _title(account: Account, text: str, interpreter: str) -> str:
-    return f"{text}, {plain(interpreter)}" if len(account.part.interpreters) > 1 else text
+def _reading(accounts: Sequence[Account], interpreter: str) -> list[Account]:
+    return [account for account in accounts if interpreter in account.part.interpreters]
 
 
-def _lines(account: Account, courses: dict[str, tuple[tuple[float, ...], Numbers]]) -> tuple[Line, ...]:
-    """Make a line from (steps, values) by role; roles whose values are all NaN get no line."""
+def _compared(accounts: Sequence[Account], interpreter: str | None) -> Iterator[tuple[int, Account, str, str]]:
+    """List attacks and controls with a place for each pair and a name for each. A shared control comes once.
+
+    Args:
+        accounts: the attacks.
+        interpreter: the interpreter that the chart is about; None if it is about several.
+    """
+    differ = names_of(accounts)
+    aims = {tuple(account.part.attacked) for account in accounts}
+    known = set()
+    for place, account in enumerate(accounts):
+        part = account.part
+        # In a chart of several interpreters, the attacks on each of them have names of their own.
+        on = [" + ".join(map(plain, part.attacked))] if len(aims) > 1 else []
+        more = {"classifier": part.classifier, "folder": plain(account.run.path.name)}
+        ends = [more[name] for name in differ if name in more]
+        for role in ("attack", "control"):
+            if not part.has(role) or (id(account.run), part.labels[role]) in known:
+                continue
+            known.add((id(account.run), part.labels[role]))
+            sharing = [
+                other
+                for other in accounts
+                if other.run is account.run and other.part.labels.get(role) == part.labels[role]
+            ]
+            name = plain(part.names[role])
+            name = f"{name} (prediction only)" if role == "control" else name
+            yield (
+                (place if len(sharing) == 1 else -1),
+                account,
+                role,
+                ", ".join([name, *(on if role == "attack" else []), *ends]),
+            )
+
+
+def _title(accounts: Sequence[Account], text: str, interpreter: str) -> str:
+    several = any(len(account.run.interpreters) > 1 for account in accounts)
+    return f"{text}, {plain(interpreter)}" if several else text
+
+
+def _count(accounts: Sequence[Account]) -> str:
+    counts = sorted({account.attacked for account in accounts})
+    return f"n = {counts[0]} images." if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]} images."
+
+
+def _stages(accounts: Sequence[Account], courses: Courses) -> tuple[Mark, ...]:
+    """Return the beginnings of the stages of the first attack; none if the attacks have different ones."""
+    found = {courses[id(account), "attack"].stages for account in accounts if (id(account), "attack") in courses}
+    return found.pop() if len(found) == 1 else ()
+
+
+def _ends(flags: Sequence[Flags]) -> tuple[Ends, Ends]:
+    """Return the lower and the upper ends of the 95 % intervals of the shares of True."""
+    found = [metrics.interval(values) for values in flags]
+    return tuple(_short(each.low) for each in found), tuple(_short(each.high) for each in found)
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else round(value, 5)
+
+
+def _lines(values: Sequence[tuple[_Traced, Numbers]]) -> tuple[Line, ...]:
+    """Make lines of values by step; values that are all NaN get no line."""
     lines = []
-    for role, (steps, values) in courses.items():
-        known = tuple(None if math.isnan(value) else round(value, 5) for value in values.tolist())
+    for each, found in values:
+        known = tuple(None if math.isnan(value) else round(value, 5) for value in found.tolist())
         if any(value is not None for value in known):
-            lines.append(Line(_name(account, role), role, steps, known))
+            attack = plain(each.account.part.attack)
+            lines.append(Line(each.name, each.role, each.course.steps, known, attack=attack, place=each.place))
     return tuple(lines)
-
-
-def _course(table: pa.Table) -> _Course:
-    import pyarrow.compute as pc
-
-    steps, stages = table["step"].to_numpy(), table["stage"].combine_chunks().dictionary_encode()
-    names = table["interpreter"].unique().to_pylist()
-    parts = {name: table.filter(pc.equal(table["interpreter"], name)) for name in names}
-    marks = []
-    for code, stage in enumerate(stages.dictionary.to_pylist()):
-        marks.append(Mark(float(steps[np.asarray(stages.indices) == code].min()), plain(stage)))
-    return _Course(
-        tuple(np.unique(steps).astype(float).tolist()),
-        _means(parts[names[0]], "success", steps),  # success is the same in the rows of every interpreter
-        {name: _means(part, "map_l1", steps) for name, part in parts.items()},
-        tuple(sorted(marks, key=lambda mark: mark.x)) if len(marks) > 1 else (),
-    )
-
-
-def _means(table: pa.Table, column: str, steps: Numbers) -> Numbers:
-    """Average a column over images at each step. An image without a value at a step counts with its latest one."""
-    every = np.unique(steps)
-    row = np.searchsorted(every, table["step"].to_numpy())
-    images = table["image_id"].combine_chunks().dictionary_encode()
-    grid = np.full((len(every), len(images.dictionary)), math.nan)
-    grid[row, np.asarray(images.indices)] = numbers(table[column])
-    return mean_of_known(held(grid))
-
-
-def held(grid: Numbers) -> Numbers:
-    """Replace every NaN in ``grid`` (steps x images) by the latest value before it in its column, if there is one."""
-    rows = np.arange(len(grid))[:, None]
-    last = np.maximum.accumulate(np.where(np.isnan(grid), -1, rows), axis=0)
-    kept: Numbers = np.where(last < 0, math.nan, np.take_along_axis(grid, last.clip(0), axis=0))
-    return kept
-
-
-def mean_of_known(grid: Numbers) -> Numbers:
-    """Average each row of ``grid`` (steps x images) over its known values; NaN if all are NaN."""
-    known = ~np.isnan(grid)
-    count = known.sum(1)
-    total = np.where(known, grid, 0).sum(1)
-    means: Numbers = np.divide(total, count, out=np.full(len(grid), math.nan), where=count > 0)
-    return means

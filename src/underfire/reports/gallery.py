@@ -1,183 +1,237 @@
-"""The page's gallery: images of each comparison with their maps and verdicts, as data URIs."""
+"""The gallery as a block of a page: images with their maps and outcomes, as data for the page's script."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
-from PIL import Image, features
 
-from underfire.drawing.pictures import Pixels, Values, difference, veil
+from underfire.attacks.limits import Numbers
 from underfire.reports.account import Account
-from underfire.reports.outline import outline_path
+from underfire.reports.document import Block
+from underfire.reports.thumbnails import SMALL, PictureFolder, map_picture, outline_picture, thumbnail
 from underfire.reports.words import map_titles
-from underfire.runs.comparison import Case, Comparison, Verdict
+from underfire.runs.folder import Pixels, Row, Values
 from underfire.text import plain
 
-SMALL = 96
-"""Images up to this size in pixels are stored exactly, and their pixels are shown as squares."""
-LARGEST = 256
-"""Larger images are reduced to this size in pixels."""
-LEVELS = 48
-"""Maps are rounded to so many levels: more than an eye can tell apart, in a third of the bytes."""
+COLUMNS = ("image_id", "image_file", "path", "label", "target", "interpreter")
 
 
 @dataclass(frozen=True)
-class Overlay:
-    """A map that the page lays over an image.
+class Gallery(Block):
+    """A gallery.
 
     Args:
-        title: the caption, such as "benign map".
-        under: the name of the image below, a key of ``Card.images``.
-        veil: the coloured map as a data URI.
-        alt: a description for screen readers.
-        distance: the distance to the wanted map; None for the wanted map itself.
+        data: the content for the page's script, as JSON values: ``groups`` (one for each attack and interpreter),
+            ``images`` (the attacked images) and ``items`` (one for each image of a group).
+        verdicts: the words for the outcomes, by verdict.
+        about: sentences that say which images are shown.
     """
 
-    title: str
-    under: str
-    veil: str
-    alt: str
-    distance: float | None
+    name: ClassVar[str] = "gallery"
+
+    data: dict[str, list[dict[str, Any]]]
+    verdicts: dict[str, str]
+    about: Sequence[str]
+
+    @property
+    def outlines(self) -> bool:
+        """True if any image has an outline."""
+        return any(image["outline"] for image in self.data["images"])
 
 
-@dataclass(frozen=True)
-class MapRow:
-    """One interpreter's maps of an image, with the verdict in ``words``.
-
-    ``distance`` is that of the map under the attack to the wanted map.
-    """
-
-    interpreter: str
-    verdict: Verdict
-    words: str
-    distance: float
-    overlays: tuple[Overlay, ...]
-
-
-@dataclass(frozen=True)
-class Card:
-    """One image of a comparison.
+def gallery(accounts: Sequence[Account], labels: Sequence[str], count: int, pictures: PictureFolder) -> Gallery:
+    """Make the gallery of one or more attacks, and write its pictures.
 
     Args:
-        comparison: the comparison's number on the page.
-        title, path: the image's id, and its file.
-        order: the image's place among the attacked images.
-        label, target: the names of its own class and of the target class.
-        width, height: its size in pixels.
-        small: True if it is stored exactly.
-        images: data URIs by name: ``clean``, ``attack``, ``difference``, and ``control`` if there is one.
-        outline: the true mask's outline as an SVG path; empty if the data have no masks.
-        mask_size: the height and width of the mask, or (0, 0).
-        rows: the maps, a row for each interpreter.
+        accounts: the attacks.
+        labels: their names.
+        count: the largest number of images, all attacks together. They are chosen evenly over the map distances.
+        pictures: takes the thumbnails and the maps.
     """
+    # Divide the images among the attacks; the first ones get one image more if they cannot be divided evenly.
+    shares = [count // len(accounts) + (number < count % len(accounts)) for number in range(len(accounts))]
+    data: dict[str, list[dict[str, Any]]] = {"groups": [], "images": [], "items": []}
+    runs = list({id(account.run): account.run for account in accounts}.values())
+    places: dict[tuple[int, int], int] = {}
+    about = []
+    for number, (account, label, share) in enumerate(zip(accounts, labels, shares, strict=True)):
+        shelf = _Shelf(account, number, [id(run) for run in runs].index(id(account.run)), pictures)
+        chosen = sorted(account.chosen(share))
+        about.append((label, _about(account, len(chosen))))
+        for order in chosen:
+            key = (shelf.run_number, order)
+            if key not in places:
+                places[key] = len(data["images"])
+                data["images"].append(shelf.image(order))
+        for name in account.part.interpreters:
+            for order in chosen:
+                data["items"].append(
+                    {
+                        "group": len(data["groups"]),
+                        "image": places[shelf.run_number, order],
+                        **shelf.item(name, order),
+                    }
+                )
+            data["groups"].append(shelf.group(name, label))
+    first = next((account for account in accounts if account.part.keeps), accounts[0])
+    same = len({said for _, said in about}) == 1
+    said = [about[0][1]] if same else [f"{label}: {text}" for label, text in about]
+    return Gallery(data, {str(verdict): words for verdict, words in first.wording.verdicts.items()}, said)
 
-    comparison: int
-    title: str
-    path: str
-    order: int
-    label: str
-    target: str
-    width: int
-    height: int
-    small: bool
-    images: dict[str, str]
-    outline: str
-    mask_size: tuple[int, int]
-    rows: tuple[MapRow, ...]
 
-
-def cards(account: Account, number: int, count: int) -> list[Card]:
-    """Make the cards of at most ``count`` images, chosen evenly over the map distances, in the data's order.
+def far_limit(distances: Numbers) -> float:
+    """Return the distance above which a map is unusually far: Tukey's upper fence, Q3 + 1.5 (Q3 - Q1).
 
     Args:
-        account: the comparison.
-        number: the comparison's number on the page.
-        count: the largest number of cards.
+        distances: the map distances of all images under one attack, N. NaN values are left out.
     """
-    part = account.part
-    return [
-        _card(account, number, [part.case(name, order) for name in part.interpreters])
-        for order in sorted(account.chosen(count))
-    ]
+    known = distances[~np.isnan(distances)]
+    if not len(known):
+        return float("inf")
+    low, high = np.quantile(known, (0.25, 0.75))
+    return float(high + 1.5 * (high - low))
 
 
-def _card(account: Account, number: int, cases: Sequence[Case]) -> Card:
-    first, part = cases[0], account.part
-    clean, changed = part.image(first.rows["clean"]), part.image(first.row)
-    pictures = {"clean": clean, "attack": changed, "difference": difference(clean, changed)}
-    if part.has("control"):
-        pictures["control"] = part.image(first.rows["control"])
-    mask = part.mask(first.image_id)
-    height, width = clean.shape[:2]
-    return Card(
-        comparison=number,
-        title=plain(first.image_id),
-        path=plain(first.row["path"]),
-        order=first.order,
-        label=part.class_name(first.row["label"]),
-        target=part.class_name(first.row["target"]),
-        width=width,
-        height=height,
-        small=max(width, height) <= SMALL,
-        images={name: data_uri(picture) for name, picture in pictures.items()},
-        outline="" if mask is None else outline_path(mask),
-        mask_size=(0, 0) if mask is None else (mask.shape[0], mask.shape[1]),
-        rows=tuple(_row(part, case, account.wording.verdicts[case.verdict]) for case in cases),
+def _about(account: Account, count: int) -> str:
+    return (
+        f"{count} of {account.attacked} images, spread evenly over the map distances "
+        f"({plain(account.part.interpreters[0])}), the nearest and the farthest among them."
+        if count < account.attacked
+        else f"All {account.attacked} images."
     )
 
 
-def _row(part: Comparison, case: Case, words: str) -> MapRow:
-    overlays = []
-    for role, title in map_titles(part).items():
-        values = part.map(role, case.interpreter, case.image_id)
-        distance = None if part.keeps and role == "clean" else case.rows[role]["map_l1_target"]
-        overlays.append(_overlay(case, title, role, values, distance))
-    wanted = part.wanted(case.interpreter, case.image_id)
-    if wanted is not None:
-        overlays.insert(1, _overlay(case, "wanted map", "clean", wanted, None))
-    return MapRow(plain(case.interpreter), case.verdict, words, case.distance, tuple(overlays))
+@dataclass
+class _Shelf:
+    """The images of one attack.
 
-
-def _overlay(case: Case, title: str, under: str, values: Values, distance: float | None) -> Overlay:
-    alt = f"{plain(case.interpreter)} map of image {plain(case.image_id)}, {title}"
-    alt += "" if distance is None else f": distance {distance:.3f} to the wanted map"
-    return Overlay(title, under, map_uri(values), alt, distance)
-
-
-def data_uri(image: Pixels) -> str:
-    """Encode an image, uint8 H x W or H x W x 3, as a data URI.
-
-    It is exact up to 96 pixels. Larger images are compressed with loss, and are at most 256 pixels large.
+    Args:
+        account: the attack.
+        number: its number on the page.
+        run_number: the number of its run.
+        pictures: takes the pictures.
     """
-    picture = Image.fromarray(image)
-    if max(picture.size) > LARGEST:
-        picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
-    if max(picture.size) <= SMALL:
-        return _encoded(picture, "PNG", optimize=True)
-    if features.check("webp"):
-        return _encoded(picture, "WEBP", quality=80)
-    return _encoded(picture, "JPEG", quality=80)
+
+    account: Account
+    number: int
+    run_number: int
+    pictures: PictureFolder
+    _rows: dict[str, dict[str, Row]] = field(default_factory=dict)
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """The titles of maps by role."""
+        return map_titles(self.account.part)
+
+    @cached_property
+    def factor(self) -> int:
+        """The factor of the amplified difference: the largest change of a pixel becomes about three quarters of 255."""
+        return int(np.clip(round(192 / max(self.account.largest_change, 1)), 2, 100))
+
+    def group(self, interpreter: str, label: str) -> dict[str, Any]:
+        """Describe one attack and interpreter."""
+        part = self.account.part
+        return {
+            "attack": plain(part.attack),
+            "interpreter": plain(interpreter),
+            "label": label,
+            "comparison": self.number,
+            "control": None if part.control is None else plain(part.control),
+            "verdicts": dict(self.account.wording.verdicts),
+            "far": _rounded(far_limit(part.distances(interpreter))),
+            "factor": self.factor,
+            "titles": {**self.titles, "wanted": "wanted map"},
+        }
+
+    def image(self, order: int) -> dict[str, Any]:
+        """Describe one image before the attack."""
+        row = self._row("clean", order)
+        pixels = self._pixels("clean", order)
+        mask = self.account.part.mask(row["image_id"])
+        outline = "" if mask is None else self.pictures.add(self._name(order, "outline"), *outline_picture(mask))
+        return {
+            "id": plain(row["image_id"]),
+            "path": plain(row["path"]),
+            "order": order,
+            "label": self.account.part.class_name(row["label"]),
+            "width": pixels.shape[1],
+            "height": pixels.shape[0],
+            "small": max(pixels.shape[:2]) <= SMALL,
+            "clean": self._address("clean", order, pixels),
+            "outline": outline,
+        }
+
+    def item(self, interpreter: str, order: int) -> dict[str, Any]:
+        """Describe one image as one interpreter reads it under the attack."""
+        part = self.account.part
+        row = self._row("attack", order)
+        image_id, reached = row["image_id"], bool(self._column("attack", interpreter, "success")[order])
+        changed = bool(self._column("attack", interpreter, "untargeted_success")[order])
+        joint = bool(part.joint("attack", interpreter)[order])
+        values: dict[str, Values] = {role: part.map(role, interpreter, image_id) for role in self.titles}
+        wanted = part.wanted(interpreter, image_id)
+        if wanted is not None:
+            values["wanted"] = wanted
+        clean, pixels = self._pixels("clean", order), self._pixels("attack", order)
+        expected = values["clean"] if wanted is None else wanted
+        drawn = thumbnail(pixels, [(clean, expected), (pixels, values["attack"])])
+        reader = part.interpreters.index(interpreter)
+        distances = {
+            role: part.distances(interpreter, role) for role in self.titles if role != "clean" or not part.keeps
+        }
+        return {
+            "target": part.class_name(row["target"]),
+            "verdict": "joint" if joint else "class" if reached else "failed",
+            "third": changed and not reached,
+            "before": _rounded(self._column("clean", interpreter, "confidence")[order], 3),
+            "after": _rounded(self._column("attack", interpreter, "confidence")[order], 3),
+            "distance": _rounded(distances["attack"][order]),
+            "limit": _rounded(part.limits[interpreter].values[order]),
+            "distances": {role: _rounded(found[order]) for role, found in distances.items()},
+            "thumb": self.pictures.add(self._name(order, f"t{self.number}x{reader}"), *drawn),
+            "adversarial": self._address("attack", order, pixels),
+            "control": self._address("control", order) if part.has("control") else "",
+            "maps": {role: self._map(role, reader, order, found) for role, found in values.items()},
+        }
+
+    def _map(self, role: str, reader: int, order: int, values: Values) -> str:
+        # The attack's own maps have its number in their name; those of controls are written once for all attacks.
+        owner = self.number if role in ("attack", "wanted") else self._cell_number(role)
+        interpreter = self.account.run.interpreters.index(self.account.part.interpreters[reader])
+        return self.pictures.add(self._name(order, f"{role}{owner}x{interpreter}"), *map_picture(values))
+
+    def _cell_number(self, role: str) -> int:
+        return list(self.account.part.files.cells).index(self.account.part.labels[role])
+
+    def _name(self, order: int, what: str) -> str:
+        return f"{self.run_number}-{order:06d}-{what}"
+
+    def _address(self, role: str, order: int, pixels: Pixels | None = None) -> str:
+        part = self.account.part
+        path = part.files.path / self._row(role, order)["image_file"]
+        pixels = self._pixels(role, order) if pixels is None else pixels
+        return self.pictures.of_run(path, self._name(order, f"image{self._cell_number(role)}"), pixels)
+
+    def _pixels(self, role: str, order: int) -> Pixels:
+        return self.account.part.image(self._row(role, order))
+
+    def _column(self, role: str, interpreter: str, measure: str) -> Any:
+        return self.account.part.column(role, interpreter, measure)
+
+    def _row(self, role: str, order: int) -> Row:
+        """Return names and files of one image; all rows of a cell are read at once."""
+        part = self.account.part
+        if role not in self._rows:
+            table = self.account.run.rows(COLUMNS, part.labels[role])
+            self._rows[role] = {row["image_id"]: row for row in table.to_pylist()}
+        return self._rows[role][part.image_ids[order]]
 
 
-def map_uri(values: Values) -> str:
-    """Encode a map h x w in [0, 1] as a coloured data URI that is transparent at 0.
-
-    Values are rounded by at most 1/94, and maps larger than 128 pixels are reduced to it.
-    """
-    coarse = np.rint(values * (LEVELS - 1)) / (LEVELS - 1)
-    picture = Image.fromarray(veil(coarse))
-    if max(picture.size) > 128:
-        picture.thumbnail((128, 128), Image.Resampling.BILINEAR)
-    if features.check("webp"):
-        return _encoded(picture, "WEBP", lossless=True)
-    return _encoded(picture, "PNG", optimize=True)
-
-
-def _encoded(picture: Image.Image, kind: str, **options: object) -> str:
-    content = io.BytesIO()
-    picture.save(content, kind, **options)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(content.getvalue()).decode('ascii')}"
+def _rounded(value: Any, digits: int = 4) -> float | None:
+    """Round a number for JSON; None for NaN and infinity."""
+    number = float(value)
+    return round(number, digits) if np.isfinite(number) else None

@@ -62,21 +62,26 @@ def unclear(account: Account, interpreter: str | None) -> bool:
     return lead is not None and (lead["low"] or 0) <= 0
 
 
-def caution(account: Account, interpreter: str | None) -> str:
-    """Name the reasons to doubt a joint success, in a few words; empty if there is none.
+def doubts(account: Account, interpreter: str | None) -> list[str]:
+    """Name the reasons to doubt a joint success besides few images, in a few words each.
 
     Args:
         account: the attack and its controls.
         interpreter: the interpreter of the joint success; if None, all attacked interpreters at once.
     """
-    said = ["few images"] if account.attacked < FEW_IMAGES else []
     if unclear(account, interpreter):
-        said.append(UNCLEAR)
-    elif account.part.has("control"):
+        return [UNCLEAR]
+    if account.part.has("control"):
         control = account.joint("control", interpreter)
         if (control["mean"] or 0) > OFTEN:
-            said.append(f"the prediction-only attack alone has {percent(control['mean'])}")
-    return "; ".join(said)
+            return [f"the prediction-only attack alone has {percent(control['mean'])}"]
+    return []
+
+
+def caution(account: Account, interpreter: str | None) -> str:
+    """Name all reasons to doubt a joint success, in a few words; empty if there is none. Arguments as in ``doubts``."""
+    few = ["few images"] if account.attacked < FEW_IMAGES else []
+    return "; ".join([*few, *doubts(account, interpreter)])
 
 
 def origin(account: Account, interpreter: str) -> str:
