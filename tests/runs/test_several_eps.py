@@ -20,7 +20,7 @@ from tests.runs.conftest import small_config
 from tests.runs.runs import Command, Written, assert_same_run, options, without_seconds
 from underfire.attacks.limits import chance_of
 from underfire.attacks.perturbations import eps_text, parse_eps
-from underfire.errors import InputError
+from underfire.errors import InputError, UnderfireWarning
 from underfire.reports.account import accounts_of, labels_of
 from underfire.reports.exports.maps import write_maps
 from underfire.reports.figure import write_figure

@@ -58,7 +58,8 @@ def report(
 ) -> None:
     """Make the page and the figure of finished runs again, and print their tables.
 
-    With several runs, one page and one figure show all of them; --out says where these lie.
+    The folder of a campaign stands for all of its finished runs. With several folders, one page and one figure show all
+    of them; --out says where these lie.
     """
     from rich.console import Console
     from rich.text import Text
@@ -78,12 +79,13 @@ def report(
         )
     if out is not None and out.suffix.lower() == ".png":
         raise InputError(f"out is {str(out)!r}, the name of a picture; expected the page's, such as {out.stem}.html.")
+    folders, home = _runs_of(folders)
     runs = [Run(folder) for folder in folders]
     for run in runs:
         if tables:
             write_results(run)
         run.warn_if_outdated()
-    page = write_page(runs, out or folders[0] / "page.html", title, gallery)
+    page = write_page(runs, out or home / "page.html", title, gallery)
     figure = write_figure(runs, page.parent / ("figure.png" if out is None else f"{page.stem}.png"))
     console, written = Console(), [page, figure]
     console.print(summary_table(*runs))
@@ -95,6 +97,22 @@ def report(
     names = [part for path in written for part in (", ", (str(path), "bold"))][1:]
     names[-2] = " and "
     console.print(Text.assemble("Written to ", *names))
+
+
+def _runs_of(folders: list[Path]) -> tuple[list[Path], Path]:
+    """Put the finished runs of a campaign in the place of its folder. Returns them, and the place of the page."""
+    from underfire.campaigns.folder import FILE, Campaign
+
+    found: list[Path] = []
+    for folder in folders:
+        if (folder / FILE).exists():
+            campaign = Campaign(folder)
+            found += [campaign.folder_of(entry.name) for entry in campaign.finished]
+            if not campaign.finished:
+                raise InputError(f"the campaign in {folder} has no finished run: see 'underfire status {folder}'.")
+        else:
+            found.append(folder)
+    return found, folders[0]
 
 
 def export(

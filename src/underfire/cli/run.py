@@ -105,6 +105,8 @@ def run(
         except StoppedError as error:
             again = ["underfire", "run", str(campaign), "--out", str(out), "--resume"]
             raise StoppedError(f"{error} Go on with: {shlex.join(again)}") from error
+    if not (no_page or part or begin):
+        _write_whole(ended)
     show(out)
     failed = [entry for entry in ended if entry.state == "failed"]
     if failed:
@@ -118,8 +120,20 @@ def _write_page(job: Any, summary: Any) -> None:
     from underfire.reports.figure import write_figure
     from underfire.reports.page import write_page
 
-    write_page([job.folder], job.folder / "page.html")
+    page, made = job.folder / "page.html", job.folder / "summary.json"
+    if page.exists() and page.stat().st_mtime >= made.stat().st_mtime:
+        return  # the run was finished before, and has its page
+    write_page([job.folder], page)
     write_figure([job.folder], job.folder / "figure.png")
+
+
+def _write_whole(campaign: Any) -> None:
+    """Write one page of all runs of a campaign that are finished."""
+    from underfire.reports.page import write_page
+
+    folders = [campaign.folder_of(entry.name) for entry in campaign.finished]
+    if folders:
+        write_page(folders, campaign.path / "page.html", title=campaign.name)
 
 
 def _part(text: str | None) -> tuple[int, int] | None:
