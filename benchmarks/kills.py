@@ -4,8 +4,8 @@
 
 The campaign attacks scenes with ADV2 in four runs: two interpreters times two radii, 16 cells. It is run once in one
 process without an interruption. Then it is begun again elsewhere, and SIGKILL hits the process with all its children at
-a random moment between its start and the time of a whole run. A fifth of the kills comes while ``--resume`` checks what the
-folder holds. After half of the kills the folder moves to another path. A campaign that ends before its next kill is
+a random moment between its start and the time of a whole run. A fifth of the kills comes while ``--resume`` checks what
+the folder holds. After half of the kills the folder moves to another path. A campaign that ends before its next kill is
 compared, removed, and begun again.
 
 With ``--ray``, a cluster of several nodes on this machine does the work, and SIGKILL hits in turn the command, one

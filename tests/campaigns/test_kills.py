@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,10 @@ def whole(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_inline(file, tmp_path_factory.mktemp("whole") / "out").path
 
 
+def holds(place: Path, wanted: int) -> bool:
+    return manifests(place) >= wanted
+
+
 def assert_equal(one: Path, other: Path) -> None:
     counts, differences = compare(one, other)
     assert not differences
@@ -43,7 +48,7 @@ def test_a_campaign_that_is_killed_three_times_and_moved_ends_equal(
         if number == 2:
             place = place.rename(tmp_path / "second place")
         running = start(file, place, *(["--resume"] if number else []), *more)
-        wait_for(lambda wanted=6 * number + 3: manifests(place) >= wanted, running)
+        wait_for(partial(holds, place, 6 * number + 3), running)
         kill_all(running)
         assert manifests(place) < manifests(whole), "the kill came too late for this test"
     assert said(start(file, place, "--resume", *more))[0] == 0
