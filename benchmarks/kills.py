@@ -164,7 +164,9 @@ class Bench:
             kill(pid)
         process.wait()
         after = manifests(self.place)
-        kind = "first start" if not resumed else "resume, checking" if after == before else "resume, at work"
+        begun = self._written() != written
+        kind = "starting" if not begun else "checking" if after == before else "at work"
+        kind = f"{'resume' if resumed else 'first start'}, {kind}"
         self.kinds[kind] += 1
         print(f"kill {self.kinds.total()} ({kind}): {after} shards of cells complete", flush=True)
 

@@ -16,8 +16,14 @@ from underfire.campaigns.folder import Campaign, CampaignStore
 from underfire.errors import StoreError
 
 BROKEN = """
-def broken(classifier, images, classes):
-    raise RuntimeError("the interpreter of a user is broken")
+from underfire.interpreters import CAM
+
+
+class Mine(CAM):
+    name = "mine"
+
+    def read(self, classifier, images, classes, ids):
+        raise RuntimeError("the interpreter of a user is broken")
 """
 FEW = TEXT.replace("count = 16", "count = 2")
 
@@ -26,7 +32,7 @@ FEW = TEXT.replace("count = 16", "count = 2")
 def broken(tmp_path: Path) -> Path:
     """A campaign of three runs, the first of which is impossible: its interpreter raises an error."""
     (tmp_path / "mine.py").write_text(BROKEN)
-    bad = FEW.replace('["cam", "grad"]', f'["{tmp_path / "mine.py"}:broken", "grad"]')
+    bad = FEW.replace('["cam", "grad"]', f'["{tmp_path / "mine.py"}:Mine", "grad"]')
     return write_campaign(tmp_path, f'{bad}\n[[include]]\ninterpreter = "cam"\n')
 
 
@@ -47,7 +53,8 @@ def test_the_failed_run_is_made_after_its_file_is_mended(broken: Path, tmp_path:
     assert said(start(broken, out))[0] == 2
     failed = next(entry.name for entry in Campaign(out) if entry.state == "failed")
     (out / f"{failed}.error.txt").write_text("a traceback of the first try")
-    (tmp_path / "mine.py").write_text("def broken(classifier, images, classes):\n    return images.mean(1)\n")
+    mended = BROKEN.replace("raise RuntimeError(", "return super().read(classifier, images, classes, ids)  # (")
+    (tmp_path / "mine.py").write_text(mended)
     assert said(start(broken, out, "--resume"))[0] == 0
     assert {(entry.state, entry.error) for entry in Campaign(out)} == {("finished", "")}
     assert not (out / f"{failed}.error.txt").exists()
@@ -57,7 +64,8 @@ def test_fail_fast_stops_at_the_first_failure(broken: Path, tmp_path: Path) -> N
     code, _, err = said(start(broken, tmp_path / "out", "--fail-fast"))
     assert code == 2
     assert "the interpreter of a user is broken" in err
-    assert [entry.state for entry in Campaign(tmp_path / "out")] == ["failed", "waiting", "waiting"]
+    assert [entry.state for entry in Campaign(tmp_path / "out")] == ["failed", "begun", "begun"]
+    assert manifests(tmp_path / "out") == 0
 
 
 @pytest.mark.parametrize(("number", "more"), [(signal.SIGTERM, ["--workers", "2"]), (signal.SIGINT, [])])

@@ -85,3 +85,14 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(file: Path, whole: Path,
     assert killed[0] < manifests(whole), "the kill came too late for this test"
     assert [entry.state for entry in ended] == ["finished"] * 2
     assert_equal(whole, place)
+
+
+def test_workers_end_when_the_first_process_is_killed_alone(file: Path, tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    running = start(file, place, "--workers", "2")
+    wait_for(partial(holds, place, 3), running)
+    workers = [pid for pid in children(running.pid) if "spawn_main" in command_line(pid)]
+    assert len(workers) == 2
+    running.kill()
+    running.communicate()
+    wait_for(lambda: not any("spawn_main" in command_line(pid) for pid in workers))
