@@ -131,7 +131,8 @@ class CampaignStore:
         self.entries: dict[str, Entry] = {}
         if folder.exists() and not folder.is_dir():
             raise StoreError(f"output folder {folder} is a file; give a folder.")
-        held = sorted(entry.name for entry in folder.iterdir() if entry.name != ".lock") if folder.exists() else []
+        begun = {".lock", f"{FILE}.part"}  # a process that was killed at once may have left these
+        held = sorted(entry.name for entry in folder.iterdir() if entry.name not in begun) if folder.exists() else []
         if held and FILE not in held and "runs" not in held:
             raise StoreError(f"output folder {folder} holds {first_few(held)}, and no campaign: choose another folder.")
         if held and not resume:
@@ -144,17 +145,21 @@ class CampaignStore:
         """Context that locks the folder against other processes."""
         from filelock import FileLock, Timeout
 
+        lock = FileLock(self.folder / ".lock")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / ".lock", timeout=0):
-                yield
+            lock.acquire(timeout=0)
         except Timeout as error:
             raise StoreError(
                 f"output folder {self.folder} is in use: another process runs a campaign in it."
             ) from error
+        except OSError as error:
+            raise StoreError(f"output folder {self.folder} cannot be written: {error.strerror or error}.") from error
+        try:
+            yield
         finally:
-            if self.folder.is_dir():
-                (self.folder / ".lock").unlink(missing_ok=True)
+            lock.release()
+            (self.folder / ".lock").unlink(missing_ok=True)
 
     def begin(self, grid: Grid, points: Sequence[Point]) -> None:
         """Write down which runs the campaign has.

@@ -78,6 +78,7 @@ class _Noted:
         self.store, self.listener = store, listener
 
     def begun(self, job: Job) -> None:
+        self._details(job).unlink(missing_ok=True)
         self.store.note(job.name, "begun")
         self.listener.begun(job)
 
@@ -88,8 +89,12 @@ class _Noted:
     def failed(self, job: Job, failure: Failure) -> None:
         self.store.note(job.name, "failed", failure.said)
         if failure.details:
-            (self.store.folder / f"{job.name}.error.txt").write_text(failure.details, encoding="utf-8")
+            self._details(job).write_text(failure.details, encoding="utf-8")
         self.listener.failed(job, failure)
+
+    def _details(self, job: Job) -> Path:
+        """Return the file for the traceback of an error that nobody expected."""
+        return self.store.folder / f"{job.name}.error.txt"
 
     def worked(self, done: int, total: int) -> None:
         self.listener.worked(done, total)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -103,8 +104,8 @@ def run(
                 after=None if no_page else _write_page,
             )
         except StoppedError as error:
-            again = ["underfire", "run", str(campaign), "--out", str(out), "--resume"]
-            raise StoppedError(f"{error} Go on with: {shlex.join(again)}") from error
+            again = [*sys.argv[1:], *([] if resume or part else ["--resume"])]
+            raise StoppedError(f"{error} Go on with: {shlex.join(['underfire', *again])}") from error
     if not (no_page or part or begin):
         _write_whole(ended)
     show(out)

@@ -109,3 +109,4 @@ def _link(source: Path, target: Path) -> None:
     except OSError:
         shutil.copyfile(source, part)
     part.replace(target)
+    part.unlink(missing_ok=True)  # renaming a link to a file over another link to the same file does nothing

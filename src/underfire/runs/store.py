@@ -33,6 +33,9 @@ Version 1 had one file of maps and one table for the whole run. Version 2 had no
 complete if its file of rows was there.
 """
 
+BEGUN = {".lock", ".writable", "run.json.part"}
+"""Files that a run which was killed in its first moments leaves in a folder that holds nothing otherwise."""
+
 
 class Store:
     """A folder that holds one run. Making this object only checks the folder; ``begin`` changes its content.
@@ -64,7 +67,7 @@ class Store:
         if resume and overwrite:
             raise StoreError("--resume and --overwrite contradict each other; give one of them.")
         self._new = places.make(folder)
-        held = sorted(entry.name for entry in folder.iterdir() if entry.name != ".lock")
+        held = sorted(entry.name for entry in folder.iterdir() if entry.name not in BEGUN)
         if held and overwrite:
             self._check_ours()
         elif held and resume:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,7 +44,7 @@ class OnRay:
         ray = _ray()
         own = not ray.is_initialized()
         if own:
-            ray.init(address=self.address, log_to_driver=False, configure_logging=False)
+            _connect(ray, self.address)
         try:
             self._perform(ray, units, done, stop)
         finally:
@@ -49,11 +53,13 @@ class OnRay:
 
     def _perform(self, ray: Any, units: Sequence[Unit], done: Done, stop: Stop) -> None:
         gpus = self.gpus if self.gpus is not None else float(ray.cluster_resources().get("GPU", 0) > 0)
-        task = ray.remote(_do).options(num_cpus=self.cpus, num_gpus=gpus, max_retries=TRIES - 1)
+        task = ray.remote(_do).options(
+            num_cpus=self.cpus, num_gpus=gpus, max_retries=TRIES - 1, runtime_env=_environment()
+        )
         queue, running = Queue(units), dict[Any, Unit]()
         while True:
             while len(running) < self._at_once(ray, gpus) and not stop.asked and (unit := queue.take()) is not None:
-                running[task.remote(unit, max(1, int(self.cpus)))] = unit
+                running[task.remote(unit, max(1, int(self.cpus)), os.getcwd())] = unit
             if not running:
                 return
             ready, _ = ray.wait(list(running), num_returns=1, timeout=PAUSE)
@@ -82,9 +88,35 @@ def _ray() -> Any:
     return ray
 
 
+def _connect(ray: Any, address: str | None) -> None:
+    """Connect to a cluster, or start one. Ray puts its own handler of SIGTERM in place; the former one is put back."""
+    former = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address=address or "local", log_to_driver=False, configure_logging=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"ray is {address or 'local'!r}, and no cluster answers there: {' '.join(str(error).split())[:300]}"
+        ) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, former)
+
+
+def _environment() -> dict[str, Any] | None:
+    """Return what workers need to find underfire, if this process finds it by PYTHONPATH."""
+    paths = os.environ.get("PYTHONPATH")
+    return {"env_vars": {"PYTHONPATH": paths}} if paths else None
+
+
 def _result(ray: Any, reference: Any) -> Failure | None:
     try:
         found: Failure | None = ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        return Failure(
+            f"a Ray worker could not begin: {' '.join(str(error.cause).split())[:300]}. Is the same version of "
+            "underfire installed on every machine?",
+            str(error),
+        )
     except ray.exceptions.RayError as error:
         return Failure(f"the Ray task was lost {TRIES} times: {' '.join(str(error).split())[:300]}")
     return found
@@ -93,10 +125,12 @@ def _result(ray: Any, reference: Any) -> Failure | None:
 _hands = Hands()
 
 
-def _do(unit: Unit, threads: int) -> Failure | None:
-    """Do one unit in a worker of Ray."""
+def _do(unit: Unit, threads: int, place: str) -> Failure | None:
+    """Do one unit in a worker of Ray. Relative paths in settings mean those of the first process, in ``place``."""
     import torch
 
+    with suppress(OSError):  # a machine without that folder can work with absolute paths
+        os.chdir(place)
     torch.set_num_threads(threads)
     failure = _hands.do(unit)
     return None if failure is None else replace(failure, error=None)

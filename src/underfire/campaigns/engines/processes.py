@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -93,8 +94,17 @@ def _begin(threads: int, devices: Any) -> None:
     """Make a process ready: its cores, its GPU, and no ear for Ctrl-C, which the first process hears for all."""
     global _device
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     _device = devices.get()
+
+
+def _end_with_parent() -> None:
+    """End this process when the first process is killed: nobody would ever send work to it again, or end it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _do(unit: Unit) -> Failure | None:

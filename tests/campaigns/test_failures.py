@@ -1,0 +1,108 @@
+"""Runs of a campaign that fail, and campaigns that are stopped on purpose."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+from pathlib import Path
+
+import pytest
+
+from benchmarks.kills_compare import compare, manifests
+from tests.campaigns.campaign import TEXT, run_inline, said, start, wait_for, write_campaign
+from tests.runs.runs import process
+from underfire.campaigns.folder import Campaign, CampaignStore
+from underfire.errors import StoreError
+
+BROKEN = """
+from underfire.interpreters import CAM
+
+
+class Mine(CAM):
+    name = "mine"
+
+    def read(self, classifier, images, classes, ids):
+        raise RuntimeError("the interpreter of a user is broken")
+"""
+FEW = TEXT.replace("count = 16", "count = 2")
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """A campaign of three runs, the first of which is impossible: its interpreter raises an error."""
+    (tmp_path / "mine.py").write_text(BROKEN)
+    bad = FEW.replace('["cam", "grad"]', f'["{tmp_path / "mine.py"}:Mine", "grad"]')
+    return write_campaign(tmp_path, f'{bad}\n[[include]]\ninterpreter = "cam"\n')
+
+
+@pytest.mark.parametrize("workers", [[], ["--workers", "2"]])
+def test_the_other_runs_go_on_if_one_is_impossible(workers: list[str], broken: Path, tmp_path: Path) -> None:
+    code, out, err = said(start(broken, tmp_path / "out", *workers))
+    assert code == 2
+    assert "1 of 3 runs failed; the others are as shown." in err
+    assert "go on with --resume" in err
+    assert "2 of 3 runs are finished" in out
+    entries = json.loads((tmp_path / "out" / "campaign.json").read_text())["runs"]
+    assert sorted(entry["state"] for entry in entries) == ["failed", "finished", "finished"]
+    assert "the interpreter of a user is broken" in next(e["error"] for e in entries if e["state"] == "failed")
+
+
+def test_the_failed_run_is_made_after_its_file_is_mended(broken: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert said(start(broken, out))[0] == 2
+    failed = next(entry.name for entry in Campaign(out) if entry.state == "failed")
+    (out / f"{failed}.error.txt").write_text("a traceback of the first try")
+    mended = BROKEN.replace("raise RuntimeError(", "return super().read(classifier, images, classes, ids)  # (")
+    (tmp_path / "mine.py").write_text(mended)
+    assert said(start(broken, out, "--resume"))[0] == 0
+    assert {(entry.state, entry.error) for entry in Campaign(out)} == {("finished", "")}
+    assert not (out / f"{failed}.error.txt").exists()
+
+
+def test_fail_fast_stops_at_the_first_failure(broken: Path, tmp_path: Path) -> None:
+    code, _, err = said(start(broken, tmp_path / "out", "--fail-fast"))
+    assert code == 2
+    assert "the interpreter of a user is broken" in err
+    assert [entry.state for entry in Campaign(tmp_path / "out")] == ["failed", "begun", "begun"]
+    assert manifests(tmp_path / "out") == 0
+
+
+@pytest.mark.parametrize(("number", "more"), [(signal.SIGTERM, ["--workers", "2"]), (signal.SIGINT, [])])
+def test_a_signal_finishes_the_part_in_hand_and_says_how_to_go_on(
+    number: signal.Signals, more: list[str], tmp_path: Path
+) -> None:
+    file, out = write_campaign(tmp_path), tmp_path / "a folder"
+    running = start(file, out, *more)
+    wait_for(lambda: manifests(out) >= 3, running)
+    running.send_signal(number)
+    code, _, err = said(running)
+    assert code == 130
+    assert manifests(out) % 4 == 0, "a shard was not finished for all of its cells"
+    assert manifests(out) < 32
+    wanted = ["run", str(file), "--out", str(out), "--no-page", "--batch-size", "4", *more, "--resume"]
+    command = f"underfire {shlex.join(wanted)}"
+    assert command.replace(" ", "") in err.replace(" ", ""), err
+    assert said(process(*wanted))[0] == 0
+    whole = run_inline(file, tmp_path / "whole").path
+    assert compare(whole, out)[1] == []
+
+
+def test_a_second_process_in_the_same_folder_is_refused_and_the_lock_stays(tmp_path: Path) -> None:
+    store = CampaignStore(tmp_path / "out", resume=False)
+    with store.working():
+        for _ in range(2):
+            second = CampaignStore(tmp_path / "out", resume=True).working()
+            with pytest.raises(StoreError, match="another process runs a campaign in it"), second:
+                pass
+    assert not (tmp_path / "out" / ".lock").exists()
+
+
+@pytest.mark.parametrize("name", ["campaign.json.part", "runs/grad/run.json.part", "runs/grad/.writable"])
+def test_what_a_kill_at_the_very_beginning_leaves_is_no_obstacle(name: str, tmp_path: Path) -> None:
+    left = tmp_path / "out" / name
+    left.parent.mkdir(parents=True)
+    left.touch()
+    file = write_campaign(tmp_path, FEW)
+    assert said(start(file, tmp_path / "out", "--resume"))[0] == 0
+    assert not left.exists()
