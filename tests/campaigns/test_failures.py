@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,15 @@ def test_fail_fast_stops_at_the_first_failure(broken: Path, tmp_path: Path) -> N
     assert manifests(tmp_path / "out") == 0
 
 
+def test_only_the_run_whose_process_dies_fails(broken: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(BROKEN.replace("raise RuntimeError(", "import os; os._exit(1)  # ("))
+    code, _, _ = said(start(broken, tmp_path / "out", "--workers", "2"))
+    assert code == 2
+    entries = Campaign(tmp_path / "out").entries
+    assert [entry.state for entry in entries] == ["failed", "finished", "finished"]
+    assert entries[0].error == "the worker process died 3 times at this part: was it out of memory?"
+
+
 @pytest.mark.parametrize(("number", "more"), [(signal.SIGTERM, ["--workers", "2"]), (signal.SIGINT, [])])
 def test_a_signal_finishes_the_part_in_hand_and_says_how_to_go_on(
     number: signal.Signals, more: list[str], tmp_path: Path
@@ -86,6 +96,17 @@ def test_a_signal_finishes_the_part_in_hand_and_says_how_to_go_on(
     assert said(process(*wanted))[0] == 0
     whole = run_inline(file, tmp_path / "whole").path
     assert compare(whole, out)[1] == []
+
+
+def test_a_second_signal_stops_workers_at_once(tmp_path: Path) -> None:
+    slow = TEXT.replace("steps = [2, 4]", "steps = [100000, 100000]").replace("count = 16", "count = 2")
+    running = start(write_campaign(tmp_path, slow), tmp_path / "out", "--workers", "2")
+    wait_for(lambda: manifests(tmp_path / "out") >= 1, running)
+    running.send_signal(signal.SIGTERM)
+    time.sleep(1)
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(20) == 130
+    assert "--resume goes on from them" in said(running)[2]
 
 
 def test_a_second_process_in_the_same_folder_is_refused_and_the_lock_stays(tmp_path: Path) -> None:

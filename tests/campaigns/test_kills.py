@@ -14,6 +14,7 @@ from benchmarks.kills import children, command_line
 from benchmarks.kills_compare import compare, manifests
 from tests.campaigns.campaign import kill_all, run_inline, said, start, wait_for, write_campaign
 from underfire.campaigns.engines import Processes
+from underfire.runs import borrowing
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +97,11 @@ def test_workers_end_when_the_first_process_is_killed_alone(file: Path, tmp_path
     running.kill()
     running.communicate()
     wait_for(lambda: not any("spawn_main" in command_line(pid) for pid in workers))
+
+
+def test_an_image_that_is_linked_again_leaves_no_second_name(tmp_path: Path) -> None:
+    source, target = tmp_path / "source.png", tmp_path / "target.png"
+    source.write_bytes(b"an image")
+    for _ in range(2):
+        borrowing._link(source, target)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["source.png", "target.png"]

@@ -114,7 +114,7 @@ def prepare(
         UnderfireError: the run is impossible; see the message.
     """
     inputs = opened.open(config, execution.device)
-    if begun is None and store.read_run():
+    if begun is None and store.read_run() and not store.overwrite:
         store.check_record(opened.depends(config, execution.device))  # before anything stored is believed
     data, classifier = inputs.data, inputs.classifier
     system = System(classifier, config.interpreters, str(config.variant), readers=config.readers)
@@ -181,7 +181,7 @@ def _selection(
     opened: Opened,
 ) -> Selection:
     """Select the images, or take the selection that the run began with, or that of an earlier run with the same."""
-    stored = store.read_selection()
+    stored = None if store.overwrite else store.read_selection()  # not that of a run which this one replaces
     if stored is not None:
         return stored
     data = inputs.data

@@ -19,7 +19,7 @@ from underfire.campaigns.engines.base import Done, Queue, Stop
 from underfire.campaigns.units import Failure, Hands, Unit
 
 TRIES = 3
-"""How often a unit is begun whose process dies, as when the system has no memory left."""
+"""How often the process of a unit may die that is done alone, as when the system has no memory left."""
 
 PAUSE = 0.5
 """Seconds between looks at whether a stop was asked for."""
@@ -29,7 +29,8 @@ PAUSE = 0.5
 class Processes:
     """Does units in processes that share the machine: each has its part of the cores, or a GPU of its own.
 
-    A process that dies costs the unit in its hand, which another one begins again.
+    A process that dies costs the units in hand. They are begun again one at a time, so that only a unit at which its
+    process dies again and again fails.
 
     Args:
         workers: the number of processes.
@@ -40,41 +41,46 @@ class Processes:
     threads: int | None = None
 
     def perform(self, units: Sequence[Unit], done: Done, stop: Stop, hands: Hands) -> None:
-        queue, begun = Queue(units), Counter[int]()
+        queue, deaths, suspected = Queue(units), Counter[int](), set[int]()
+        others = set(multiprocessing.active_children())
         pool, running = self._pool(), dict[Future[Failure | None], Unit]()
         try:
             while True:
-                while len(running) < self.workers and not stop.asked and (unit := queue.take()) is not None:
-                    begun[unit.number] += 1
+                at_once = 1 if suspected else self.workers
+                while len(running) < at_once and not stop.asked and (unit := queue.take()) is not None:
                     running[pool.submit(_do, unit)] = unit
                 if not running:
                     return
                 for future in wait(running, PAUSE, FIRST_COMPLETED).done:
                     unit = running.pop(future)
                     error = future.exception()
-                    if isinstance(error, BrokenProcessPool):
-                        # All processes of a broken pool are gone, and nobody knows whose unit was at fault.
+                    if isinstance(error, BrokenProcessPool):  # all of its processes are gone
                         lost = [unit, *running.values()]
                         pool.shutdown(cancel_futures=True)
                         pool, running = self._pool(), {}
-                        self._begin_again(lost, begun, queue, done)
-                        break
+                        if len(lost) == 1:  # no other unit can have been at fault
+                            deaths[unit.number] += 1
+                        if deaths[unit.number] < TRIES:
+                            suspected.update(each.number for each in lost)
+                            for each in reversed(lost):
+                                queue.put_back(each)
+                            break
+                        failure: Failure | None = Failure(
+                            f"the worker process died {TRIES} times at this part: was it out of memory?"
+                        )
+                    else:
+                        failure = future.result() if error is None else Failure(str(error))
+                    suspected.discard(unit.number)
                     queue.finish(unit)
-                    failure = future.result() if error is None else Failure(str(error))
                     if failure is not None:
-                        queue.drop(unit.run)
+                        suspected.difference_update(each.number for each in queue.drop(unit.run))
                     done(unit, failure)
+        except BaseException:  # such as a second Ctrl-C: the units in hand are given up
+            for process in set(multiprocessing.active_children()) - others:
+                process.kill()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
-
-    def _begin_again(self, lost: Sequence[Unit], begun: Counter[int], queue: Queue, done: Done) -> None:
-        for unit in reversed(lost):
-            if begun[unit.number] < TRIES:
-                queue.put_back(unit)
-                continue
-            queue.finish(unit)
-            queue.drop(unit.run)
-            done(unit, Failure(f"the worker process died {TRIES} times at this part: was it out of memory?"))
 
     def _pool(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")
