@@ -10,7 +10,7 @@ import pytest
 import underfire as uf
 from underfire import attacks
 from underfire.errors import InputError
-from underfire.runs import RunConfig, run_attack, running
+from underfire.runs import RunConfig, planning, run_attack
 
 IN_A_BALL = {"torchattacks": "torchattacks:PGD", "foolbox": "foolbox:LinfPGD"}
 
@@ -71,13 +71,13 @@ def test_a_baseline_wants_what_the_attack_wants(classifier: uf.Classifier) -> No
     config = RunConfig.create(**where, target_class="least-likely", target_map="patch", steps=(7, 8), eps=0.2)
     system = uf.System(classifier, "cam")
     preset = config.presets([], 4)[0]
-    other, asked = running._control(config, preset, system), preset.build(system)
+    other, asked = planning._control(config, preset, system), preset.build(system)
     assert other.name == "torchattacks-pgd"
     assert isinstance(other, attacks.ForeignAttack)
     assert other.iterations == asked.steps == 15
     assert other.eps == 0.2
     assert (other.target_class, other.target_map, other.goal) == (asked.target_class, asked.target_map, asked.goal)
     free = RunConfig.create(**where, targeted=False, eps=0.2)
-    untargeted = running._control(free, free.presets([], 4)[0], system)
+    untargeted = planning._control(free, free.presets([], 4)[0], system)
     assert untargeted is not None
     assert not untargeted.goal.targeted

@@ -47,7 +47,9 @@ def test_the_file_of_names_is_up_to_date() -> None:
 
 
 ANSWERS = {
-    "underfire ": ["demo", "attack", "explain", "check", "report", "export", "transfer", "list", "train"],
+    "underfire ": [
+        *("demo", "attack", "run", "status", "explain", "check", "report", "export", "transfer", "list", "train")
+    ],
     "underfire tr": ["transfer", "train"],
     "underfire train ": ["classifier", "rts"],
     "underfire list ": ["names", "presets"],

@@ -11,12 +11,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.runs.runs import Command, options
-from underfire import runs
+from underfire.campaigns import runner
 from underfire.cli.attack import MODELS
 from underfire.cli.configuration import read_configuration, written
 from underfire.errors import InputError
 from underfire.runs import RunConfig
-from underfire.runs.execution import ExecutionSettings
+from underfire.runs.execution import Execution, ExecutionSettings
 from underfire.settings import create, settings_of, to_values
 
 WHERE = {"data": "digits:test", "classifier": "digits-resnet"}
@@ -29,11 +29,11 @@ def test_the_command_line_overrides_the_file(command: Command, tmp_path: Path, m
     )
     seen: list[Any] = []
 
-    def run_attack(config: RunConfig, out: Path, **others: Any) -> None:
-        seen.append((config, out, others["batch_size"], others["device"]))
+    def perform(jobs: Any, *, execution: Execution, **_: Any) -> None:
+        seen.append((jobs[0].config, jobs[0].folder, execution.batch_size, execution.device))
         raise InputError("far enough")
 
-    monkeypatch.setattr(runs, "run_attack", run_attack)
+    monkeypatch.setattr(runner, "perform", perform)
     command("attack", "--config", tmp_path / "run.toml")
     config, out, batch, device = seen.pop()
     assert (config.data, config.seed, config.count, config.each, config.targeted) == ("digits:train", 1, 2, True, False)
@@ -148,11 +148,11 @@ def test_a_dumped_default_does_not_bind(command: Command, tmp_path: Path, monkey
     """Regression: the dump held eps = 0.031, which was refused together with ``--perturbation cw``."""
     seen: list[RunConfig] = []
 
-    def run_attack(config: RunConfig, *_: Any, **__: Any) -> None:
-        seen.append(config)
+    def perform(jobs: Any, **_: Any) -> None:
+        seen.append(jobs[0].config)
         raise InputError("far enough")
 
-    monkeypatch.setattr(runs, "run_attack", run_attack)
+    monkeypatch.setattr(runner, "perform", perform)
     dumped = command(*options(eps=None, out=tmp_path / "out", dump_config=True)).out
     for name in ("eps", "target_class", "target_map", "shaping", "count"):
         assert (f"\n# {name} is not set" in f"\n{dumped}") == (name != "count")
@@ -170,7 +170,7 @@ def test_a_dumped_default_does_not_bind(command: Command, tmp_path: Path, monkey
 
 
 def test_dump_config_does_nothing_else(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "run_attack", None)
+    monkeypatch.setattr(runner, "perform", None)
     words = options(count=3, out=tmp_path / "out", term=["penalty=0.5"], no_early_stop=True, dump_config=True)
     first = command(*words)
     assert (first.code, first.err) == (0, "")

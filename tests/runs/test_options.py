@@ -18,9 +18,10 @@ import underfire as uf
 from benchmarks import grid
 from tests.runs.runs import Command, options
 from tests.runs.test_help import COMMANDS
-from underfire import attacks, runs
+from underfire import attacks
 from underfire.attacks import AttackSettings, Preset, preset
 from underfire.attacks.plain import SETTINGS
+from underfire.campaigns import runner
 from underfire.cli import commands
 from underfire.cli.attack import MODELS
 from underfire.errors import DeprecatedWarning, InputError
@@ -78,6 +79,7 @@ WORDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"eps": ["2/255, 4/255", "0.1"], "balance": True}, {"eps": (2 / 255, 4 / 255, 0.1), "balance": True}),
     ({"untargeted": True, "precision": "bf16"}, {"targeted": False, "precision": "bf16"}),
     ({"compile": True}, {"compile": True}),
+    ({"also_right": ["digits-resnet"]}, {"also_right": ("digits-resnet",)}),
     ({"attack": "auto", "budget": 50, "steps": None}, {"attack": "auto", "budget": 50}),
     ({"early_stop": True, "noise_draws": 2}, {"early_stop": True, "noise_draws": 2}),
     ({"no_early_stop": True}, {"early_stop": False}),
@@ -114,14 +116,14 @@ def with_file(value: Any, file: Path) -> Any:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
-    """The configurations that ``run_attack`` is called with, which then does nothing."""
+    """The configurations of the runs that the command asks for, and that are not made."""
     seen: list[RunConfig] = []
 
-    def run_attack(config: RunConfig, *_: Any, **__: Any) -> None:
-        seen.append(config)
+    def perform(jobs: Any, **_: Any) -> None:
+        seen.append(jobs[0].config)
         raise InputError("far enough")
 
-    monkeypatch.setattr(runs, "run_attack", run_attack)
+    monkeypatch.setattr(runner, "perform", perform)
     return seen
 
 

@@ -15,7 +15,7 @@ import underfire as uf
 from tests.runs.conftest import small_config
 from tests.runs.runs import Written
 from underfire.attacks import Experiment
-from underfire.errors import InputError, UserCodeError
+from underfire.errors import InputError, UnderfireWarning, UserCodeError
 from underfire.runs import Run, run_attack
 from underfire.runs.places import folder_name
 from underfire.system import System
@@ -145,7 +145,8 @@ def test_a_run_with_a_plain_class_can_be_resumed(tmp_path: Path, name: str) -> N
     (tmp_path / "run" / "cells" / whole.keys["adv2"] / "000000.parquet").unlink()
     record = tmp_path / "run" / "run.json"
     record.write_text(record.read_text().replace('"finished": true', '"finished": false'))
-    run_attack(config, tmp_path / "run", resume=True)
+    with pytest.warns(UnderfireWarning, match="was damaged"):
+        run_attack(config, tmp_path / "run", resume=True)
     assert Written(tmp_path / "run").keys == whole.keys
 
 
@@ -184,7 +185,7 @@ def test_interpreters_with_strange_names(tmp_path: Path, monkeypatch: pytest.Mon
     def strange(classifier: uf.Classifier, *_: object, **__: object) -> System:
         return System(classifier, {name: uf.interpreters.CAM() for name in names})
 
-    monkeypatch.setattr("underfire.runs.running.System", strange)
+    monkeypatch.setattr("underfire.runs.planning.System", strange)
     config = small_config(interpreters=("cam", "grad"), each=True)
     run_attack(config, tmp_path / "run")
     written, plain = Written(tmp_path / "run"), Written(tmp_path / "plain")

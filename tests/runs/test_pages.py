@@ -145,7 +145,7 @@ def test_the_table_names_what_was_left_out_and_cuts_no_number(
     def long(classifier: uf.Classifier, *_: object, **__: object) -> System:
         return System(classifier, {name: uf.interpreters.CAM()})
 
-    monkeypatch.setattr("underfire.runs.running.System", long)
+    monkeypatch.setattr("underfire.runs.planning.System", long)
     table = write_digits(tmp_path / "data", range(7))  # labels 4 9 4 9 4 9 6
     (tmp_path / "data" / "pictures" / "000.png").write_bytes(b"not a picture")
     with pytest.warns(UnderfireWarning, match="cannot be read"):

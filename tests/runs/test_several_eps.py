@@ -122,12 +122,12 @@ def test_the_chance_control_is_made_once(several: Written, tmp_path: Path, monke
     made: list[Any] = []
     monkeypatch.setattr(comparison, "chance_of", lambda *given: made.append(given) or chance_of(*given))
     run = Run(several.folder)
-    first = write_page([run], tmp_path / "first.html").read_text()
+    first = write_page([run], tmp_path / "first" / "page.html").read_text()
     assert len(made) == len(run.interpreters) == 2
     write_figure([run], tmp_path / "figure.png")
     assert run.summary() == several.summary
     assert len(made) == 2
-    assert write_page([several.folder], tmp_path / "second.html").read_text() == first
+    assert write_page([several.folder], tmp_path / "second" / "page.html").read_text() == first
     assert len(made) == 4
 
 

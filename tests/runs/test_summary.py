@@ -170,6 +170,7 @@ def test_the_images_are_counted(full: Written) -> None:
         "considered": 14,
         "correctly_classified": 13,
         "unreadable": [],
+        "unusable": [],
     }
 
 

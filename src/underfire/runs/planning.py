@@ -20,7 +20,7 @@ from underfire.runs.inputs import Inputs, InputSettings
 from underfire.runs.looking import Balanced
 from underfire.runs.map_pool import read_pool
 from underfire.runs.plan import Plan
-from underfire.runs.selection import Selection, select
+from underfire.runs.selection import Selection, check_selection, select
 from underfire.runs.settings import NO_BASELINE, RunConfig
 from underfire.runs.store import Store
 from underfire.settings import settings_of
@@ -182,9 +182,10 @@ def _selection(
 ) -> Selection:
     """Select the images, or take the selection that the run began with, or that of an earlier run with the same."""
     stored = None if store.overwrite else store.read_selection()  # not that of a run which this one replaces
-    if stored is not None:
-        return stored
     data = inputs.data
+    if stored is not None:
+        check_selection(stored, data, sum(stored.attacked), config.count)
+        return stored
     key = json.dumps([opened.key(config, execution.device), config.count, excluded, config.also_right, config.balance])
     key = f"{key} {config.seed if config.balance else None}"
     if key not in opened.selections:

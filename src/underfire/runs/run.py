@@ -136,7 +136,7 @@ class Run(InNotebook):
 
     def warn_if_outdated(self) -> None:
         """Warn if an earlier version wrote ``results.parquet`` and ``summary.json``, by another limit of a kept map."""
-        warn_if_outdated(self.path, cells=self.format == FORMAT)
+        warn_if_outdated(self.path, cells=self.format > 1)
 
     def _shown(self, count: int, interpreter: str | None) -> Shown:
         if interpreter is not None:

@@ -147,7 +147,7 @@ def select(
             break  # the network is broken, and further images would only take time
         if on_batch is not None:
             on_batch(looked_at)
-    _check(selection, data, found, count, first_few([other.name for other, _ in also_right]))
+    check_selection(selection, data, found, count, first_few([other.name for other, _ in also_right]))
     return selection.in_data_order()
 
 
@@ -214,7 +214,20 @@ def _guarded(read: Callable[[Classifier, Tensor], Result], classifier: Classifie
         ) from error
 
 
-def _check(selection: Selection, data: ImageData, found: int, count: int | None, agreed: str) -> None:
+def check_selection(selection: Selection, data: ImageData, found: int, count: int | None, agreed: str = "") -> None:
+    """Warn of what a reader of the results should know about a selection.
+
+    Args:
+        selection: the images that were looked at.
+        data: the data that they come from.
+        found: the number of images to attack.
+        count: the number that was asked for; all if None.
+        agreed: the names of classifiers that must get the images right, too.
+
+    Raises:
+        DataError: there is nothing to attack.
+        ClassifierError: the network gives no finite number for any image.
+    """
     reasons = [reason for _, reason in selection.unreadable]
     some = first_few(reasons, separator="; ")
     if selection.unusable and not selection.considered:

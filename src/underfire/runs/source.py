@@ -43,7 +43,7 @@ class Source:
     """
 
     def __init__(self, run: Run) -> None:
-        if run.format != FORMAT:
+        if run.format == 1:
             raise StoreError(
                 f"the run in {run.path} has folder format {run.format}, which a transfer cannot read (expected "
                 f"{FORMAT}): attack again with this version of underfire."

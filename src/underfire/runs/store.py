@@ -296,5 +296,4 @@ class Store:
 
 
 def _hash(values: Any) -> str:
-    """Hash JSON values."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
