@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.reports.fakes import Fake
-from tests.reports.test_page import Parsed, page
+from tests.reports.parsed import Parsed, page
 from tests.runs.runs import Command, Written, make_command
 from underfire import Run, metrics
 from underfire.reports.classes import MOST_CLASSES
@@ -88,9 +88,9 @@ def test_the_page_shows_them(tmp_path: Path) -> None:
     assert {"href": "#classes"} in parsed.all("a")
     section = classes_section(text)
     assert re.findall(r'<th scope="row"><bdi>(.*?)</bdi>', section) == ["ant", "&lt;b&gt;bee", "cat"] * 2
-    cells = re.findall(r"<td>(.*?)</td>", section)
+    cells = re.findall(r'<td data-value="[^"]*">(.*?)</td>', section)
     entry = Run(folder).by_class()[0]
-    assert cells[0].startswith(f"{entry['joint_success']['mean']:.2f}")
+    assert cells[0].startswith(f"{entry['joint_success']['mean']:.3f}<")
     assert cells[4] == "3"
 
 
