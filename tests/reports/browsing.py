@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -44,6 +45,13 @@ class Opened:
         self.requests.append(request.url)
         if not request.url.startswith((f"{self.folder}/", "data:")):
             self.wrong.append(f"request: {request.url}")
+
+    def wait(self, expression: str, seconds: float = 10) -> None:
+        """Wait until an expression is true. Playwright's own waiting needs ``eval``, which the page forbids."""
+        end = time.monotonic() + seconds
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < end, f"still false after {seconds} seconds: {expression}"
+            self.page.wait_for_timeout(50)
 
     def choose(self, name: str, value: str) -> None:
         """Choose a value of a box."""

@@ -42,7 +42,7 @@ def test_it_fits_and_nothing_fails_or_leaves(browser: Any, address: str, scheme:
     for width in (390, 1400):
         page.set_viewport_size({"width": width, "height": 900})
         # Charts follow the window a little later.
-        page.wait_for_function(f"document.documentElement.scrollWidth <= {width}", timeout=5000)
+        opened.wait(f"document.documentElement.scrollWidth <= {width}")
     for kind, text, ground in page.evaluate(COLOURS):
         assert contrast(text, ground) >= 4.5, (kind, text, ground)
     curve = "[...document.querySelectorAll('.js-line')].map(l => l.style.stroke).join()"
@@ -52,12 +52,12 @@ def test_it_fits_and_nothing_fails_or_leaves(browser: Any, address: str, scheme:
     assert page.text_content("#theme") == names.pop(scheme)
     page.focus("#theme")
     page.keyboard.press("Enter")
-    page.wait_for_function(f"{curve} !== {before!r}")  # the colours of curves change with the scheme, too
+    opened.wait(f"{curve} !== {before!r}")  # the colours of curves change with the scheme, too
     assert page.evaluate(ground) != behind
     assert [page.text_content("#theme")] == list(names.values())
     for place in range(13):  # every image, its maps and its names
         page.evaluate(f"document.querySelectorAll('.open')[{place}].click()")
-        page.wait_for_function("[...document.querySelectorAll('.viewer img[src]')].every(i => i.complete)")
+        opened.wait("[...document.querySelectorAll('.viewer img[src]')].every(i => i.complete)")
         assert page.evaluate("[...document.querySelectorAll('.viewer img[src]')].every(i => i.naturalWidth)")
         page.keyboard.press("Escape")
     assert opened.wrong == []
