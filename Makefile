@@ -22,7 +22,7 @@ LOWEST_TESTS := \
 	tests/reports \
 	tests/runs/test_bad_input.py tests/runs/test_config_file.py tests/runs/test_help.py \
 	tests/runs/test_options.py tests/runs/test_output.py tests/runs/test_reader.py \
-	tests/campaigns/test_grid.py tests/campaigns/test_file.py tests/campaigns/test_ray.py \
+	tests/campaigns/test_grid.py tests/campaigns/test_file.py \
 	tests/zoo/test_networks.py
 
 .PHONY: demo test test-gpu test-lowest lint docs bench setup clean
@@ -37,7 +37,7 @@ $(VENV)/base: pyproject.toml constraints.txt
 # What timm needs beside torch (huggingface_hub, pyyaml, safetensors) comes with transformers, which does not depend on torch;
 # what foolbox and ART need is named.
 $(VENV)/dev: $(VENV)/base
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,hub,docs,formats,ray]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,hub,docs,formats]"
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt torchvision timm captum efficientnet-lite-pytorch
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt torchattacks foolbox eagerpy adversarial-robustness-toolbox
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt requests GitPython tqdm six
