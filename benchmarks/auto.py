@@ -41,7 +41,7 @@ ATTACKS: dict[str, dict[str, Any]] = {
 }
 """The prediction-only attack is the control of ``auto``."""
 EVERYWHERE, MORE = ("auto", "full"), ("short", "auto-50", "auto-100", "auto-1000", "auto-10000", "advedge", "advedge+")
-"""What every cell has, and what the cells ``DETAILED`` have as well."""
+"""The kinds of attack on every cell, and further ones on the cells ``DETAILED``."""
 DETAILED = ("resnet20-cam-4", "resnet20-cam-8", "resnet20-grad-4", "resnet20-grad-8")
 COUNTS = {"cam": 32, "grad": 32, "gradcam": 32, "rts": 32, "lrp": 16, "smoothgrad": 8, "mask": 8}
 """Images on the ResNet; the DenseNet, several times as slow, has half as many."""

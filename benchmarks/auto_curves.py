@@ -17,7 +17,7 @@ from benchmarks.auto_tables import TITLES, course_of
 FILE = Path(__file__).parent.parent / "docs/pictures/auto-curves.svg"
 CELLS = ("resnet20-cam-4", "resnet20-cam-8", "resnet20-grad-4", "resnet20-grad-8")
 LINES = {"auto-1000": ("auto, 1,000", "#0072b2"), "auto": ("auto, 200", "#56b4e9"), "full": ("ADV2, all", "#d55e00")}
-"""What is drawn, with a name, and a colour that colour-blind people tell apart."""
+"""The lines of a chart: kind of attack, name, and a colour that colour-blind people can tell apart."""
 WIDE, HIGH, GAP, LEFT, TOP = 190, 150, 34, 40, 46
 """Pixels of one chart, and around it."""
 LEAST, MOST = 10, 1600

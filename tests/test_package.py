@@ -179,7 +179,7 @@ def test_importing_it_imports_no_torch() -> None:
 
 @pytest.mark.parametrize("name", ["underfire", "underfire.campaigns"])
 def test_importing_it_is_light(name: str) -> None:
-    """What is slow to import is imported where it is used. ``Campaign``, ``Run`` and ``transfer`` need pyarrow."""
+    """Importing the package imports no slow library. ``Campaign``, ``Run`` and ``transfer`` need pyarrow."""
     code = (
         "import torch\n"
         "before = set(sys.modules)\n"

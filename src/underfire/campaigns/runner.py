@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -218,8 +218,7 @@ class _Work:
             else:
                 hand.join()
         except Exception as error:  # a run that is impossible leaves the others alone
-            with suppress(BaseException):
-                _close(lock, error)
+            _close(lock, error)
             self._failed(job, error)
             return None
         begun = self.open[job.name] = _Open(job, hand, lock, keys=[cell.key for cell in hand.ready().cells.values()])
@@ -239,8 +238,7 @@ class _Work:
             del self.open[unit.run]
             self.left -= begun.left - 1
             error = failure.error or UnderfireError(failure.said)
-            with suppress(BaseException):
-                _close(begun.lock, error)
+            _close(begun.lock, error)
             self._failed(begun.job, error, failure)
             return
         begun.left -= 1
@@ -254,7 +252,7 @@ class _Work:
             with begun.lock:
                 summary = begun.hand.finish()
             self._finished(begun.job, summary)
-        except Exception as error:
+        except Exception as error:  # a page or table that cannot be made fails this run alone
             self._failed(begun.job, error)
 
     def _finished(self, job: Job, summary: dict[str, Any]) -> None:
@@ -272,11 +270,16 @@ class _Work:
     def close(self, error: BaseException | None) -> None:
         """Give the folders of unfinished runs free."""
         for begun in self.open.values():
-            with suppress(BaseException):
-                _close(begun.lock, error)
+            _close(begun.lock, error)
         self.open = {}
 
 
 def _close(lock: ExitStack, error: BaseException | None) -> None:
-    """Leave the contexts of a run as if ``error`` had been raised in them."""
-    lock.__exit__(None if error is None else type(error), error, None if error is None else error.__traceback__)
+    """Leave the contexts of a run as if ``error`` had been raised in them, without raising it again."""
+    try:
+        lock.__exit__(None if error is None else type(error), error, None if error is None else error.__traceback__)
+    except Exception:  # also a folder that cannot be cleaned up: it must not hide why the run failed
+        pass
+    except BaseException as raised:  # an interrupt that came from outside is raised by the caller
+        if raised is not error:
+            raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +51,15 @@ def run_campaign(
     folder, points = Path(folder), grid.points()
     store = CampaignStore(folder, resume or part is not None)
     jobs = [Job(point.name, point.config, folder / "runs" / point.name, resume=True) for point in points]
-    others = {"engine": engine, "execution": execution, "keep_going": keep_going, "stop": stop}
+    run = partial(perform, jobs, engine=engine, execution=execution, keep_going=keep_going, stop=stop)
     if part is not None:
         _check_part(folder, part)
-        perform(jobs, listener=listener, part=part, **others)  # type: ignore[arg-type]  # a dict of several types
+        run(listener=listener, part=part)
         return Campaign(folder)
     with store.working():
         store.begin(grid, points)
         noted = _Noted(store, listener or Quiet())
-        perform(jobs, listener=noted, begin_only=begin_only, after=after, **others)  # type: ignore[arg-type]
+        run(listener=noted, begin_only=begin_only, after=after)
     return Campaign(folder)
 
 
@@ -66,8 +67,8 @@ def _check_part(folder: Path, part: tuple[int, int]) -> None:
     waiting = [entry.name for entry in Campaign(folder) if entry.state == "waiting"]
     if waiting:
         raise StoreError(
-            f"run {waiting[0]} of the campaign in {folder} is not begun: parts {part[0]}/{part[1]} needs runs that "
-            "are. Give --begin once, alone, before the parts."
+            f"run {waiting[0]} of the campaign in {folder} is not begun: part {part[0]}/{part[1]} needs runs "
+            "that are. Give --begin once, alone, before the parts."
         )
 
 

@@ -26,7 +26,7 @@ CAUSES = {
     "margin_next": "the farther the clean image is from the decision boundary (logits to the next class)",
     "margin_target": "the farther the clean image is from the target class (in logits)",
 }
-"""What a map's distance may go with, as the end of a sentence."""
+"""The causes that the analysis looks at, as words for the end of a sentence."""
 
 WHISKER = 1.5
 """A distance is an outlier if it exceeds the third quartile by more than so many interquartile ranges, as in box

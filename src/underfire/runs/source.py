@@ -94,7 +94,7 @@ class Source:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What the results of a transfer depend on, as JSON values: the run's cells, and the pixels that it saved."""
+        """The inputs of a transfer as JSON values: the run's cells, and hashes of its saved images."""
         held = {"clean": self.clean.fingerprint()} | {label: data.fingerprint() for label, data in self.images.items()}
         return {
             "classifier": self.run.configuration["classifier"],
