@@ -1,0 +1,95 @@
+"""The runs that tables and figures of a paper need, as a campaign."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from underfire.attacks.perturbations import PERTURBATIONS
+from underfire.campaigns.grid import Change, Grid, Values
+from underfire.campaigns.reproduce.papers import Item, Paper
+from underfire.errors import InputError
+
+INTERPRETERS = ("grad", "cam", "mask", "rts")
+"""The interpreters of both papers."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a reproduction is made with.
+
+    Args:
+        classifiers: names of classifiers.
+        interpreters: names of interpreters; each is attacked by itself.
+        settings: settings of every run, named as in ``underfire attack --dump-config``: ``data`` and others.
+        steps: steps of the attacks that have a warm-up and a joint stage; the published ones if None.
+        budget: steps of ``auto``; its default if None.
+        eps: the radius of perturbations that have one; the default if None.
+        counts: the number of images by interpreter; the entry ``""`` is for all others.
+    """
+
+    classifiers: Sequence[str]
+    interpreters: Sequence[str] = INTERPRETERS
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    steps: Sequence[int] | None = None
+    budget: int | None = None
+    eps: float | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+def grid_of(paper: Paper, items: Sequence[Item], choice: Choice) -> Grid:
+    """Describe the runs that items of a paper need, each of them once.
+
+    Cheap interpreters come first, so that a run that is stopped early has the most to show.
+
+    Raises:
+        InputError: there is no classifier or interpreter, or a number of images is for an interpreter that is not
+            there.
+    """
+    for name, given in (("classifier", choice.classifiers), ("interpreter", choice.interpreters)):
+        if not given:
+            raise InputError(f"{name} is empty; expected at least one name.")
+    for name in choice.counts:
+        if name and name not in choice.interpreters:
+            raise InputError(
+                f"count is given for {name!r}, which is not among the interpreters {', '.join(choice.interpreters)}."
+            )
+    groups = dict.fromkeys(name for item in items for name in item.runs)
+    order = sorted(choice.interpreters, key=lambda name: COST.get(name, 1))
+    runs: list[Values] = [
+        {
+            "classifier": classifier,
+            "interpreters": [interpreter],
+            "attack": attack,
+            "perturbation": perturbation,
+            "target_map": target,
+        }
+        for interpreter, classifier, group in itertools.product(order, choice.classifiers, map(paper.runs.get, groups))
+        if group is not None
+        for attack, perturbation, target in itertools.product(group.attack, group.perturbation, group.target_map)
+    ]
+    return Grid(name=paper.title, settings=dict(choice.settings), include=runs, change=_changes(choice, runs))
+
+
+COST = {"mask": 30, "grad": 6}
+"""How much longer a step takes on an interpreter than on CAM, roughly."""
+
+
+def _changes(choice: Choice, runs: Sequence[Values]) -> list[Change]:
+    """List the settings that only some of the runs have."""
+    attacks = list(dict.fromkeys(run["attack"] for run in runs))
+    with_ball = [name for name in dict.fromkeys(run["perturbation"] for run in runs) if PERTURBATIONS[name].has("eps")]
+    found: list[tuple[str, list[Any], Values]] = []
+    if choice.steps is not None:
+        found.append(("attack", [name for name in attacks if name != "auto"], {"steps": list(choice.steps)}))
+    if choice.budget is not None:
+        found.append(("attack", [name for name in attacks if name == "auto"], {"budget": choice.budget}))
+    if choice.eps is not None:
+        found.append(("perturbation", with_ball, {"eps": [choice.eps]}))
+    for name in choice.interpreters:
+        count = choice.counts.get(name, choice.counts.get(""))
+        if count is not None:
+            found.append(("interpreters", [[name]], {"count": count}))
+    return [Change(where={name: values}, set=given) for name, values, given in found if values]

@@ -1,0 +1,223 @@
+"""Judging a paper's claims by findings: image by image, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from underfire import metrics
+from underfire.campaigns.reproduce.findings import QUANTITIES, Finding
+from underfire.campaigns.reproduce.papers import Claim, Paper
+from underfire.campaigns.reproduce.selecting import shown
+from underfire.metrics import Interval
+
+Verdict = Literal["holds", "does not hold", "cannot be told"]
+
+
+@dataclass(frozen=True)
+class Test:
+    """How a claim is tested.
+
+    Args:
+        words: what the interval is of, in words.
+        judge: returns the verdict from an interval with known bounds, and the claim's margin.
+        ratio: True if the two sides are compared as a ratio of their means.
+    """
+
+    words: str
+    judge: Callable[[float, float, float], Verdict]
+    ratio: bool = False
+
+
+def _below(low: float, high: float, edge: float) -> Verdict:
+    return "holds" if high < edge else "does not hold" if low > edge else "cannot be told"
+
+
+def _above(low: float, high: float, edge: float) -> Verdict:
+    return "holds" if low > edge else "does not hold" if high < edge else "cannot be told"
+
+
+def _at_least(low: float, high: float, edge: float) -> Verdict:
+    return "holds" if low >= edge else "does not hold" if high < edge else "cannot be told"
+
+
+def _within(low: float, high: float, margin: float) -> Verdict:
+    inside, outside = -margin <= low and high <= margin, low > margin or high < -margin
+    return "holds" if inside else "does not hold" if outside else "cannot be told"
+
+
+TESTS: Mapping[str, Test] = {
+    "lower": Test("difference", lambda low, high, margin: _below(low, high, 0)),
+    "higher": Test("difference", lambda low, high, margin: _above(low, high, 0)),
+    "not lower": Test("difference", lambda low, high, margin: _at_least(low, high, -margin)),
+    "within": Test("difference", _within),
+    "at least": Test("value", _at_least),
+    "at most": Test("value", _below),
+    "same time": Test("ratio", lambda low, high, margin: _within(low - 1, high - 1, margin), ratio=True),
+}
+"""All tests by name. Differences are first minus second, paired by image."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A claim on one pair of findings.
+
+    Args:
+        keys: what the pair is about.
+        interval: the paired difference, the value, or the ratio.
+        first, second: the means of the two sides; ``second`` is None if there is one side.
+        verdict: what follows.
+    """
+
+    keys: Mapping[str, str]
+    interval: Interval
+    first: float | None
+    second: float | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A claim with all cases in which it was tested."""
+
+    claim: Claim
+    cases: tuple[Case, ...]
+
+    def count(self, verdict: Verdict) -> int:
+        """Count the cases with a verdict."""
+        return sum(case.verdict == verdict for case in self.cases)
+
+    @property
+    def verdict(self) -> str:
+        """The verdict on all cases, in words."""
+        total, holds, fails = len(self.cases), self.count("holds"), self.count("does not hold")
+        if not total:
+            return "not measured"
+        if holds == total:
+            return "holds"
+        if fails == total:
+            return "does not hold"
+        if not holds and not fails:
+            return "cannot be told"
+        said = [f"holds in {holds} of {total} cases"]
+        if fails:
+            said.append(f"does not hold in {fails}")
+        if self.count("cannot be told"):
+            said.append(f"cannot be told in {self.count('cannot be told')}")
+        return ", ".join(said)
+
+
+def judge(paper: Paper, claim: Claim, findings: Sequence[Finding]) -> Judgement:
+    """Judge a claim by all findings that it is about.
+
+    A comparison is paired by image: the mean difference over the images that both sides have, with its 95 % bootstrap
+    interval. The claim holds in a case if the interval lies wholly on its side, does not hold if it lies wholly on the
+    other side, and cannot be told otherwise. No correction is made for the number of cases.
+    """
+    item = next(each for each in paper.items if each.name == claim.item)
+    among = shown(paper, item.model_copy(update={"controls": True, "kind": "transfer"}), findings)
+    return Judgement(claim, tuple(_cases(claim, among)))
+
+
+def _cases(claim: Claim, findings: Sequence[Finding]) -> Iterator[Case]:
+    test = TESTS[claim.test]
+    for first in findings:
+        if not _is_first(claim.first, first):
+            continue
+        if claim.second is None:
+            interval = first.interval(claim.measure)
+            if interval.mean is not None:
+                yield _case(claim, test, first, None, interval)
+            continue
+        for second in findings:
+            if second is not first and _is_second(claim, first, second):
+                interval = _ratio(first, second, claim.measure) if test.ratio else _paired(first, second, claim.measure)
+                if interval.mean is not None:
+                    yield _case(claim, test, first, second, interval)
+
+
+def _is_first(wanted: Mapping[str, str], finding: Finding) -> bool:
+    keys, own = finding.keys, finding.reader == finding.interpreter
+    if own == (wanted.get("reader") == "other"):
+        return False
+    if "attack" not in wanted and finding.is_control:
+        return False
+    return all(keys[key] == value for key, value in wanted.items() if key != "reader")
+
+
+def _is_second(claim: Claim, first: Finding, second: Finding) -> bool:
+    wanted = {key: value for key, value in (claim.second or {}).items() if key != "reader"}
+    if second.is_control and second.beside != first.beside:
+        return False
+    for key, value in first.keys.items():
+        asked = wanted.get(key, value)
+        found = second.keys[key]
+        if (found == value) if asked == "other" else (found != asked):
+            return False
+    return second.target_map == first.target_map
+
+
+def _paired(first: Finding, second: Finding, quantity: str) -> Interval:
+    one, other = first.by_image(quantity), second.by_image(quantity)
+    both = [name for name in one if name in other]
+    return metrics.paired_difference([one[name] for name in both], [other[name] for name in both])
+
+
+def _ratio(first: Finding, second: Finding, quantity: str) -> Interval:
+    """Return the ratio of two means. All images of a batch have one time, so that the ratio has no interval."""
+    means = [each.interval(quantity) for each in (first, second)]
+    if not means[0].mean or not means[1].mean:
+        return Interval(None, None, None, 0)
+    ratio = means[0].mean / means[1].mean
+    return Interval(ratio, ratio, ratio, min(each.n for each in means))
+
+
+def _case(claim: Claim, test: Test, first: Finding, second: Finding | None, interval: Interval) -> Case:
+    assert interval.low is not None and interval.high is not None
+    keys = {key: value for key, value in first.keys.items() if key != "attack"}
+    if first.reader == first.interpreter:
+        del keys["reader"]
+    if claim.second and claim.second.get("interpreter") == "other" and second is not None:
+        keys["against"] = second.interpreter
+    means = [None if each is None else each.interval(claim.measure).mean for each in (first, second)]
+    return Case(keys, interval, means[0], means[1], test.judge(interval.low, interval.high, claim.margin))
+
+
+def sentence(judgement: Judgement) -> str:
+    """Say in one paragraph what the cases of a claim show, with their range."""
+    claim, cases = judgement.claim, judgement.cases
+    if not cases:
+        return "No run that is finished can tell."
+    quantity, test = QUANTITIES[claim.measure], TESTS[claim.test]
+    means = sorted(case.interval.mean for case in cases if case.interval.mean is not None)
+    digits = max(quantity.digits, 2)
+    signed = "+" if claim.second is not None and not test.ratio else ""
+    if len(means) > 1:
+        said = (
+            f"{test.words} of {quantity.heading} from {means[0]:{signed}.{digits}f} to {means[-1]:{signed}.{digits}f}"
+        )
+    else:
+        interval = cases[0].interval
+        said = f"{test.words} of {quantity.heading} {means[0]:{signed}.{digits}f}"
+        said += f" [{interval.low:{signed}.{digits}f}, {interval.high:{signed}.{digits}f}]"
+    counts = sorted({case.interval.n for case in cases})
+    images = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    text = f"{said[0].upper()}{said[1:]}, over {images} images."
+    pairs = [(case.first, case.second) for case in cases if case.first and case.second]
+    if claim.test == "lower" and pairs:
+        median = float(np.median([second / first for first, second in pairs]))
+        text += f" In the middle case, the second mean is {median:.1f} times the first."
+    for verdict in ("does not hold", "cannot be told"):
+        some = [case for case in cases if case.verdict == verdict]
+        if some and len(some) < len(cases):
+            text += f" It {verdict} for {_listed(some)}."
+    return text
+
+
+def _listed(cases: Sequence[Case], most: int = 4) -> str:
+    names = [" ".join(value for value in case.keys.values()) for case in cases]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,158 @@
+"""Making the runs of a reproduction, reading them with other interpreters, and collecting what they measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from underfire.campaigns.folder import Campaign
+from underfire.campaigns.reproduce.findings import Finding, findings_of, read_findings, write_findings
+from underfire.campaigns.reproduce.grids import Choice, grid_of
+from underfire.campaigns.reproduce.papers import Item, Paper
+from underfire.campaigns.running import run_campaign
+from underfire.errors import UnderfireError
+from underfire.runs import Run
+from underfire.runs.execution import Execution
+from underfire.runs.planning import Reporter
+from underfire.runs.transfer import transfer
+
+FINDINGS = "findings.parquet"
+"""The file in a reproduction's folder that holds all numbers."""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """Tables and figures of a paper, made on the user's own classifiers and data.
+
+    Args:
+        paper: the paper.
+        items: its tables and figures that are shown.
+        findings: what the finished runs measured.
+        campaign: the campaign of the runs; None if only the numbers are there.
+        missing: the reason for each run or reading that is not there, by name.
+    """
+
+    paper: Paper
+    items: Sequence[Item]
+    findings: Sequence[Finding]
+    campaign: Campaign | None
+    missing: dict[str, str]
+
+
+def reproduce(
+    paper: Paper,
+    items: Sequence[Item],
+    choice: Choice,
+    folder: Path,
+    *,
+    execution: Execution | None = None,
+    reporters: Callable[[str], Reporter] | None = None,
+    **how: Any,
+) -> Reproduction:
+    """Make the runs that items of a paper need, and collect their numbers.
+
+    Args:
+        paper: the paper.
+        items: its tables and figures that are wanted.
+        choice: classifiers, interpreters, data and settings.
+        folder: where runs and numbers are written; the folder of a campaign.
+        execution: the settings that results do not depend on.
+        reporters: makes the object that hears how the reading of a run by other interpreters goes on, from its name.
+        how: ``resume``, ``engine``, ``keep_going``, ``stop``, ``listener`` and ``after``, as in ``run_campaign``.
+
+    Raises:
+        InputError: a setting is impossible.
+        StoreError: the folder holds something else, or cannot be written.
+        StoppedError: ``stop`` was asked; what is finished is kept.
+    """
+    execution = execution or Execution()
+    campaign = run_campaign(grid_of(paper, items, choice), folder, execution=execution, **how)
+    missing = _read_with_others(campaign, paper, items, choice.interpreters, execution, reporters)
+    return collected(paper, items, folder, missing)
+
+
+def transfers_of(paper: Paper, items: Sequence[Item], campaign: Campaign) -> list[str]:
+    """List the finished runs that interpreters which were not attacked have to read."""
+    found = []
+    for entry in campaign.finished:
+        held = campaign.configuration(entry.name)
+        key = (held["attack"], held["perturbation"] or "pgd", held["target_map"] or "benign")
+        if any(
+            item.transferred and (not item.attacks or key[0] in item.attacks) and paper.runs[name].has(*key)
+            for item in items
+            for name in item.runs
+        ):
+            found.append(entry.name)
+    return found
+
+
+def _read_with_others(
+    campaign: Campaign,
+    paper: Paper,
+    items: Sequence[Item],
+    interpreters: Sequence[str],
+    execution: Execution,
+    reporters: Callable[[str], Reporter] | None,
+) -> dict[str, str]:
+    """Read runs with the interpreters that they did not attack. Returns the reasons for those that failed."""
+    missing = {}
+    for name in transfers_of(paper, items, campaign):
+        run = campaign.run(name)
+        others = [each for each in interpreters if each not in run.interpreters]
+        for other in others:  # each by itself, so that one that is impossible leaves the others alone
+            try:
+                transfer(
+                    run,
+                    None,
+                    other,
+                    _transfer_folder(campaign.path, name, other),
+                    resume=True,
+                    batch_size=execution.batch_size,
+                    memory=execution.memory,
+                    device=execution.device,
+                    reporters=None
+                    if reporters is None
+                    else lambda _, name=name, by=other: reporters(f"{name} by {by}"),
+                )
+            except UnderfireError as error:
+                missing[f"{name}, read by {other}"] = str(error)
+    return missing
+
+
+def _transfer_folder(folder: Path, name: str, reader: str) -> Path:
+    return folder / "transfers" / name / reader.replace(":", "_").replace("/", "_")
+
+
+def collected(paper: Paper, items: Sequence[Item], folder: Path, missing: dict[str, str] | None = None) -> Reproduction:
+    """Collect the numbers of all finished runs of a reproduction, and write them into its folder.
+
+    A folder that holds nothing but these numbers is read, too.
+
+    Args:
+        paper: the paper.
+        items: its tables and figures that are wanted.
+        folder: the reproduction's folder.
+        missing: reasons for readings that are not there, by name.
+
+    Raises:
+        StoreError: the folder holds no reproduction.
+    """
+    if not (folder / "campaign.json").exists() and (folder / FINDINGS).exists():
+        return Reproduction(paper, items, read_findings(folder / FINDINGS), None, {})
+    campaign = Campaign(folder)
+    found: list[Finding] = []
+    for entry in campaign.finished:
+        run = campaign.run(entry.name)
+        found += findings_of(run, entry.name)
+        place = folder / "transfers" / entry.name
+        for read in sorted(place.glob("*/*/run.json")):
+            reading = Run(read.parent, finished=False)
+            if reading.record.get("finished"):
+                found += findings_of(reading, entry.name, "+".join(run.comparisons[0].attacked))
+    reasons = {entry.name: entry.error or entry.state for entry in campaign if entry.state != "finished"} | (
+        missing or {}
+    )
+    write_findings(found, folder / FINDINGS)
+    return Reproduction(paper, items, found, campaign, reasons)

@@ -1,0 +1,79 @@
+"""Which findings a table or figure shows, arranged as rows and columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from underfire.campaigns.reproduce.findings import Finding
+from underfire.campaigns.reproduce.papers import Item, Paper
+
+
+def shown(paper: Paper, item: Item, findings: Sequence[Finding]) -> list[Finding]:
+    """Choose the findings that an item is about, in the order of its groups of runs.
+
+    Of controls, only those beside the first attack of a group are taken: each attack has its own.
+    """
+    found = []
+    for name in item.runs:
+        group = paper.runs[name]
+        for finding in findings:
+            if not group.has(finding.beside, finding.perturbation, finding.target_map):
+                continue
+            if item.attacks and finding.beside not in item.attacks:
+                continue
+            if finding.is_control and (not item.controls or finding.beside != group.attack[0]):
+                continue
+            if item.transferred or finding.reader == finding.interpreter:
+                found.append(finding)
+    return found
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """Findings as a table.
+
+    Args:
+        rows: the names of the rows, a text for each of the item's row keys.
+        columns: the names of the columns, a text for each of the item's column keys.
+        cells: the finding at a row and a column; missing ones are not there.
+    """
+
+    rows: list[tuple[str, ...]]
+    columns: list[tuple[str, ...]]
+    cells: Mapping[tuple[tuple[str, ...], tuple[str, ...]], Finding]
+
+
+ORDER = ("prediction-only", "adv2", "advedge", "advedge+", "auto")
+"""The order of attacks in tables; other ones follow."""
+
+
+def arrange(item: Item, findings: Sequence[Finding]) -> Arranged:
+    """Arrange the findings of an item as its table."""
+    cells: dict[tuple[tuple[str, ...], tuple[str, ...]], Finding] = {}
+    for finding in findings:
+        keys = finding.keys
+        if finding.is_control and item.transferred:
+            # A control attacks no map; it is read beside the attack on each interpreter. One of them is enough.
+            keys["interpreter"] = ""
+        row, column = (tuple(keys[key] for key in each) for each in (item.rows, item.columns))
+        cells.setdefault((row, column), finding)
+    firsts: dict[str, dict[str, int]] = {key: {} for key in (*item.rows, *item.columns)}
+    for finding in findings:
+        for key, seen in firsts.items():
+            seen.setdefault(finding.keys[key], len(seen))
+    if "attack" in firsts:
+        firsts["attack"] = {name: place for place, name in enumerate(ORDER)} | {
+            name: len(ORDER) + place for name, place in firsts["attack"].items() if name not in ORDER
+        }
+    if {"reader", "interpreter"} <= set(firsts):
+        firsts["reader"] = firsts["interpreter"] | {
+            name: 99 for name in firsts["reader"] if name not in firsts["interpreter"]
+        }
+
+    def ordered(names: Sequence[str], keys: Sequence[str]) -> tuple[int, ...]:
+        return tuple(firsts[key].get(name, -1) for key, name in zip(keys, names, strict=True))
+
+    rows = sorted({row for row, _ in cells}, key=lambda names: ordered(names, item.rows))
+    columns = sorted({column for _, column in cells}, key=lambda names: ordered(names, item.columns))
+    return Arranged(rows, columns, cells)
