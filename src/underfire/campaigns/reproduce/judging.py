@@ -176,7 +176,8 @@ def _ratio(first: Finding, second: Finding, quantity: str) -> Interval:
 
 
 def _case(claim: Claim, test: Test, first: Finding, second: Finding | None, interval: Interval) -> Case:
-    assert interval.low is not None and interval.high is not None
+    assert interval.low is not None
+    assert interval.high is not None
     keys = {key: value for key, value in first.keys.items() if key != "attack"}
     if first.reader == first.interpreter:
         del keys["reader"]
@@ -195,14 +196,12 @@ def sentence(judgement: Judgement) -> str:
     means = sorted(case.interval.mean for case in cases if case.interval.mean is not None)
     digits = max(quantity.digits, 2)
     signed = "+" if claim.second is not None and not test.ratio else ""
+    said = f"{test.words} of {quantity.heading} "
     if len(means) > 1:
-        said = (
-            f"{test.words} of {quantity.heading} from {means[0]:{signed}.{digits}f} to {means[-1]:{signed}.{digits}f}"
-        )
+        said += f"from {means[0]:{signed}.{digits}f} to {means[-1]:{signed}.{digits}f}"
     else:
         interval = cases[0].interval
-        said = f"{test.words} of {quantity.heading} {means[0]:{signed}.{digits}f}"
-        said += f" [{interval.low:{signed}.{digits}f}, {interval.high:{signed}.{digits}f}]"
+        said += f"{means[0]:{signed}.{digits}f} [{interval.low:{signed}.{digits}f}, {interval.high:{signed}.{digits}f}]"
     counts = sorted({case.interval.n for case in cases})
     images = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     text = f"{said[0].upper()}{said[1:]}, over {images} images."

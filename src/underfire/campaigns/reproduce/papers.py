@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -150,7 +150,7 @@ def paper_names() -> list[str]:
     return sorted(path.stem for path in FILES.glob("*.toml"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def paper(name: str) -> Paper:
     """Read what a paper shows and claims.
 

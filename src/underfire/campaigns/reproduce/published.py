@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 from underfire.campaigns.reproduce.papers import FILES, KEYS
 
@@ -27,7 +27,7 @@ class Number:
     value: float
 
 
-@lru_cache(maxsize=None)
+@cache
 def published(paper: str) -> tuple[Number, ...]:
     """Read the published numbers of a paper."""
     with (FILES / f"{paper}.csv").open(newline="", encoding="utf-8") as file:

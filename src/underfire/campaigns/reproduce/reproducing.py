@@ -112,13 +112,16 @@ def _read_with_others(
                     batch_size=execution.batch_size,
                     memory=execution.memory,
                     device=execution.device,
-                    reporters=None
-                    if reporters is None
-                    else lambda _, name=name, by=other: reporters(f"{name} by {by}"),
+                    reporters=None if reporters is None else _named(reporters, f"{name} by {other}"),
                 )
             except UnderfireError as error:
                 missing[f"{name}, read by {other}"] = str(error)
     return missing
+
+
+def _named(reporters: Callable[[str], Reporter], name: str) -> Callable[[str], Reporter]:
+    """Return a function that makes the reporter of this name, whatever it is called with."""
+    return lambda _: reporters(name)
 
 
 def _transfer_folder(folder: Path, name: str, reader: str) -> Path:
@@ -146,13 +149,18 @@ def collected(paper: Paper, items: Sequence[Item], folder: Path, missing: dict[s
     for entry in campaign.finished:
         run = campaign.run(entry.name)
         found += findings_of(run, entry.name)
-        place = folder / "transfers" / entry.name
-        for read in sorted(place.glob("*/*/run.json")):
-            reading = Run(read.parent, finished=False)
-            if reading.record.get("finished"):
-                found += findings_of(reading, entry.name, "+".join(run.comparisons[0].attacked))
+        for reading in readings_of(campaign, entry.name):
+            found += findings_of(reading, entry.name, "+".join(run.comparisons[0].attacked))
     reasons = {entry.name: entry.error or entry.state for entry in campaign if entry.state != "finished"} | (
         missing or {}
     )
     write_findings(found, folder / FINDINGS)
     return Reproduction(paper, items, found, campaign, reasons)
+
+
+def readings_of(campaign: Campaign, name: str) -> list[Run]:
+    """Return the finished readings of a run by interpreters that it did not attack."""
+    found = [
+        Run(file.parent, finished=False) for file in sorted((campaign.path / "transfers" / name).glob("*/*/run.json"))
+    ]
+    return [run for run in found if run.record.get("finished")]

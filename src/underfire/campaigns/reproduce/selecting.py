@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from underfire.campaigns.reproduce.findings import Finding
+from underfire.campaigns.reproduce.grids import INTERPRETERS
 from underfire.campaigns.reproduce.papers import Item, Paper
 
 
@@ -63,13 +64,9 @@ def arrange(item: Item, findings: Sequence[Finding]) -> Arranged:
         for key, seen in firsts.items():
             seen.setdefault(finding.keys[key], len(seen))
     if "attack" in firsts:
-        firsts["attack"] = {name: place for place, name in enumerate(ORDER)} | {
-            name: len(ORDER) + place for name, place in firsts["attack"].items() if name not in ORDER
-        }
-    if {"reader", "interpreter"} <= set(firsts):
-        firsts["reader"] = firsts["interpreter"] | {
-            name: 99 for name in firsts["reader"] if name not in firsts["interpreter"]
-        }
+        firsts["attack"] = _places(ORDER, firsts["attack"])
+    for key in {"interpreter", "reader"} & set(firsts):
+        firsts[key] = _places(INTERPRETERS, firsts[key])
 
     def ordered(names: Sequence[str], keys: Sequence[str]) -> tuple[int, ...]:
         return tuple(firsts[key].get(name, -1) for key, name in zip(keys, names, strict=True))
@@ -77,3 +74,8 @@ def arrange(item: Item, findings: Sequence[Finding]) -> Arranged:
     rows = sorted({row for row, _ in cells}, key=lambda names: ordered(names, item.rows))
     columns = sorted({column for _, column in cells}, key=lambda names: ordered(names, item.columns))
     return Arranged(rows, columns, cells)
+
+
+def _places(known: Sequence[str], names: Iterable[str]) -> dict[str, int]:
+    """Number names: known ones in their order, then the others."""
+    return {name: place for place, name in enumerate(dict.fromkeys((*known, *names)))}

@@ -1,0 +1,1 @@
+"""A reproduction as Markdown, charts, pictures and a page."""

@@ -1,0 +1,41 @@
+"""Pictures of a reproduction: images with their maps, clean and under the attacks, for each classifier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from underfire.campaigns.reproduce.papers import Item
+from underfire.campaigns.reproduce.reproducing import Reproduction, readings_of
+from underfire.campaigns.reproduce.selecting import shown
+from underfire.reports.figure import write_figure
+from underfire.runs import Run
+
+ROWS = 3
+"""The number of images in a picture."""
+
+
+def write_pictures(found: Reproduction, item: Item, folder: Path) -> list[Path]:
+    """Draw the pictures of an item, one for each classifier, perturbation and attack.
+
+    Args:
+        found: the reproduction; without its runs there are no pictures.
+        item: a figure of kind ``pictures``, ``transfer-pictures`` or ``outliers``.
+        folder: where the PNG files are written.
+
+    Raises:
+        StoreError: a run cannot be read, or a file cannot be written.
+    """
+    if found.campaign is None or item.kind not in ("pictures", "transfer-pictures", "outliers"):
+        return []
+    groups: dict[tuple[str, ...], dict[str, None]] = {}
+    for finding in shown(found.paper, item, found.findings):
+        groups.setdefault((finding.classifier, finding.perturbation, finding.beside), {})[finding.run] = None
+    made = []
+    for names, runs in groups.items():
+        sources: list[Run] = [found.campaign.run(name) for name in runs]
+        if item.kind == "transfer-pictures":
+            sources = [reading for name in runs for reading in readings_of(found.campaign, name)]
+        if sources:
+            said = "-".join(name.replace("/", "_").replace(":", "_") for name in names)
+            made.append(write_figure(sources, folder / f"{item.name}-{said}.png", ROWS))
+    return made
