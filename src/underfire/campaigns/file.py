@@ -14,6 +14,7 @@ from underfire.campaigns.grid import Grid
 from underfire.errors import InputError, plain_words, unknown_name
 from underfire.runs.settings import RunConfig
 from underfire.settings import Problems, former_names, settings_of
+from underfire.toml_text import toml_value
 
 SECTIONS = ("settings", "grid", "include", "exclude", "change")
 
@@ -51,6 +52,25 @@ def read_grid(path: Path) -> Grid:
             problems.append(_at(path, text, str(problem["loc"][0]), said))
         problems.report()
         raise
+
+
+def write_grid(grid: Grid) -> str:
+    """Write a campaign as the text of a file that ``read_grid`` reads back."""
+    content = grid.model_dump(exclude_defaults=True)
+    lines = [
+        f"{name} = {toml_value(name, content[name])}" for name in ("name", "agreed", "full_names") if name in content
+    ]
+    for section in ("settings", "grid"):
+        if content.get(section):
+            lines += ["", f"[{section}]", *_entries(content[section])]
+    for section in ("include", "exclude", "change"):
+        for each in content.get(section, ()):
+            lines += ["", f"[[{section}]]", *_entries(each)]
+    return "\n".join([*lines, ""])
+
+
+def _entries(values: Mapping[str, Any]) -> list[str]:
+    return [f"{name} = {toml_value(name, value)}" for name, value in values.items() if value is not None]
 
 
 def _settings(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

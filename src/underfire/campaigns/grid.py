@@ -43,6 +43,8 @@ class Grid(BaseModel):
         exclude: values; the runs of the grid that have all of them are left out.
         change: other settings for a part of the runs.
         agreed: attack only images that all classifiers of the campaign get right.
+        full_names: name each run by all values that set it apart from ``settings``, and not only by those in which runs
+            differ, so that names stay as they are when the campaign gets more runs.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -53,6 +55,7 @@ class Grid(BaseModel):
     exclude: list[Values] = []
     change: list[Change] = []
     agreed: bool = False
+    full_names: bool = False
 
     def points(self) -> list[Point]:
         """List the runs of the campaign.
@@ -80,7 +83,7 @@ class Grid(BaseModel):
                     raise InputError(f"run {_spoken(varying)}: {error}") from error
                 found.append(Point("", varying, config))
         problems.report()
-        return _named(found)
+        return _named(found, self.full_names)
 
     def _chosen(self) -> Iterator[tuple[Values, list[str]]]:
         """Yield the settings of each run, and the names of those that set it apart."""
@@ -138,8 +141,8 @@ def _spoken(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} = {value}" for name, value in values.items()) or "without values of its own"
 
 
-def _named(points: list[Point]) -> list[Point]:
-    """Give each run a name made of the values in which runs differ.
+def _named(points: list[Point], full: bool) -> list[Point]:
+    """Give each run a name made of the values in which runs differ, or of all values.
 
     Raises:
         InputError: two runs have the same settings.
@@ -156,7 +159,7 @@ def _named(points: list[Point]) -> list[Point]:
     differ = [
         name
         for name in dict.fromkeys(name for point in points for name in point.values)
-        if len({repr(point.values.get(name)) for point in points}) > 1
+        if full or len({repr(point.values.get(name)) for point in points}) > 1
     ]
     made, taken = [], set[str]()
     for point in points:

@@ -12,7 +12,20 @@ from typing import Annotated, Any
 
 import typer
 
-from underfire.cli import attack, check, demo, explain, names, report, run, status, train, train_rts, transfer
+from underfire.cli import (
+    attack,
+    check,
+    demo,
+    explain,
+    names,
+    report,
+    reproduce,
+    run,
+    status,
+    train,
+    train_rts,
+    transfer,
+)
 from underfire.cli.options import USAGE_ERROR, flag
 from underfire.cli.screen import say, screen, show_warning
 from underfire.errors import StoppedError, UnderfireError, plain_words
@@ -63,6 +76,7 @@ _add(app, "check", check.check, check.EXAMPLES)
 _add(app, "report", report.report, report.REPORT_EXAMPLES)
 _add(app, "export", report.export, report.EXPORT_EXAMPLES)
 _add(app, "transfer", transfer.transfer, transfer.EXAMPLES)
+_add(app, "reproduce", reproduce.reproduce, reproduce.EXAMPLES)
 _add(app, "list", names.list_names, names.EXAMPLES)
 
 train_app = typer.Typer(

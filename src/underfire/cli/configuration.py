@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 from underfire.errors import InputError, unknown_name
 from underfire.settings import Problems, former_names, settings_of
+from underfire.toml_text import toml_value
 
 
 def read_configuration(path: Path, models: Iterable[type]) -> dict[str, Any]:
@@ -59,15 +59,5 @@ def written(values: Mapping[str, Any], models: Iterable[type]) -> str:
         for name, (_, described) in settings_of(model).items():
             value = values[name]
             default = f"  (default: {described.default})" if described.default else ""
-            lines.append(f"# {name} is not set{default}" if value is None else f"{name} = {_toml(name, value)}")
+            lines.append(f"# {name} is not set{default}" if value is None else f"{name} = {toml_value(name, value)}")
     return "\n".join([*lines, ""])
-
-
-def _toml(name: str, value: Any) -> str:
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(_toml(name, each) for each in value)}]"
-    if isinstance(value, bool) or not isinstance(value, str):
-        return repr(value).lower()
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise InputError(f"{name} is {value!r}, which holds characters that no text file can hold.")
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -181,7 +181,7 @@ def write_findings(findings: Sequence[Finding], path: Path) -> None:
     columns: dict[str, list[object]] = {each: [getattr(finding, each) for finding in findings] for each in _TEXTS}
     columns["image_ids"] = [list(finding.image_ids) for finding in findings]
     for each in measured:
-        columns[each] = [finding.values.get(each, np.array([])).astype(np.float32) for finding in findings]
+        columns[each] = [finding.values.get(each, np.array([])) for finding in findings]
     for each in (name for name in QUANTITIES if name not in measured):
         columns[each] = [
             finding.intervals[each].to_dict() if each in finding.intervals else None for finding in findings

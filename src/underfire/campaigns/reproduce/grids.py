@@ -70,7 +70,23 @@ def grid_of(paper: Paper, items: Sequence[Item], choice: Choice) -> Grid:
         if group is not None
         for attack, perturbation, target in itertools.product(group.attack, group.perturbation, group.target_map)
     ]
-    return Grid(name=paper.title, settings=dict(choice.settings), include=runs, change=_changes(choice, runs))
+    return Grid(
+        name=paper.title,
+        settings=dict(choice.settings),
+        include=runs,
+        change=_changes(choice, runs),
+        full_names=True,  # so that more items or classifiers can be added to a folder
+    )
+
+
+def grown(grid: Grid, held: Grid) -> Grid:
+    """Add the runs that a folder holds already to those of a grid, so that the folder's campaign grows."""
+    return grid.model_copy(
+        update={
+            "include": [*grid.include, *(each for each in held.include if each not in grid.include)],
+            "change": [*(each for each in held.change if each not in grid.change), *grid.change],
+        }
+    )
 
 
 COST = {"mask": 30, "grad": 6}

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from underfire.campaigns.folder import Campaign
+from underfire.campaigns.folder import FILE, Campaign
 from underfire.campaigns.reproduce.findings import Finding, findings_of, read_findings, write_findings
-from underfire.campaigns.reproduce.grids import Choice, grid_of
+from underfire.campaigns.reproduce.grids import Choice, grid_of, grown
 from underfire.campaigns.reproduce.papers import Item, Paper
 from underfire.campaigns.running import run_campaign
 from underfire.errors import UnderfireError
@@ -53,6 +53,8 @@ def reproduce(
 ) -> Reproduction:
     """Make the runs that items of a paper need, and collect their numbers.
 
+    With ``resume``, the folder may hold runs of other items, classifiers or interpreters: the campaign grows.
+
     Args:
         paper: the paper.
         items: its tables and figures that are wanted.
@@ -68,7 +70,10 @@ def reproduce(
         StoppedError: ``stop`` was asked; what is finished is kept.
     """
     execution = execution or Execution()
-    campaign = run_campaign(grid_of(paper, items, choice), folder, execution=execution, **how)
+    grid = grid_of(paper, items, choice)
+    if how.get("resume") and (folder / FILE).exists():
+        grid = grown(grid, Campaign(folder).grid)
+    campaign = run_campaign(grid, folder, execution=execution, **how)
     missing = _read_with_others(campaign, paper, items, choice.interpreters, execution, reporters)
     return collected(paper, items, folder, missing)
 
@@ -142,7 +147,7 @@ def collected(paper: Paper, items: Sequence[Item], folder: Path, missing: dict[s
     Raises:
         StoreError: the folder holds no reproduction.
     """
-    if not (folder / "campaign.json").exists() and (folder / FINDINGS).exists():
+    if not (folder / FILE).exists() and (folder / FINDINGS).exists():
         return Reproduction(paper, items, read_findings(folder / FINDINGS), None, {})
     campaign = Campaign(folder)
     found: list[Finding] = []

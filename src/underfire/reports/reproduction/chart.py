@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def _drawing(measure: str, findings: Sequence[Finding], title: str) -> Iterator[
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height:.0f}" font-family="sans-serif" '
         f'font-size="11" fill="#666"><title>{escape(title)}</title>'
     )
-    most = max(each.interval(measure).high or 0.0 for each in findings) or 1.0
+    most = _round_up(max(each.interval(measure).high or 0.0 for each in findings))
     for row, at in places.items():
         (classifier, perturbation), attack = row
         text = f"{called(attack)}"
@@ -112,9 +113,17 @@ def _panel(
     yield "</g>"
 
 
+def _round_up(value: float) -> float:
+    """Return the next number with one digit whose half is short, too: 0.4 for 0.38; 1 for 0."""
+    if value <= 0:
+        return 1.0
+    unit = 10.0 ** math.floor(math.log10(value))
+    return next(step * unit for step in (1, 2, 4, 6, 8, 10) if step * unit >= value * (1 - 1e-9))
+
+
 def _is_at(finding: Finding, row: tuple[tuple[str, str], str]) -> bool:
     return ((finding.classifier, finding.perturbation), finding.attack) == row
 
 
-def _place_of(known: Sequence[str]):  # type: ignore[no-untyped-def]
+def _place_of(known: Sequence[str]) -> Callable[[str], tuple[int, str]]:
     return lambda name: (known.index(name) if name in known else len(known), name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -9,19 +10,21 @@ from underfire.campaigns.reproduce.judging import Judgement, sentence
 from underfire.campaigns.reproduce.papers import Item
 from underfire.campaigns.reproduce.reproducing import Reproduction
 from underfire.reports.output import writing
+from underfire.reports.reproduction.pictures import Picture
 from underfire.reports.reproduction.tables import Table, span, tables_of
 from underfire.text import plain
 
 
 def write_markdown(
-    found: Reproduction, judgements: Sequence[Judgement], pictures: Mapping[str, Sequence[Path]], out: Path
+    found: Reproduction, judgements: Sequence[Judgement], pictures: Mapping[str, Sequence[Picture]], out: Path
 ) -> Path:
     """Write a reproduction as a Markdown file.
 
     Args:
         found: the reproduction.
         judgements: the paper's claims.
-        pictures: for each item by name, its charts and pictures, which lie below the file's folder.
+        pictures: for each item by name, its charts and pictures with a caption each; their files lie below the file's
+            folder.
         out: the file.
 
     Raises:
@@ -34,7 +37,7 @@ def write_markdown(
 
 
 def _lines(
-    found: Reproduction, judgements: Sequence[Judgement], pictures: Mapping[str, Sequence[Path]], folder: Path
+    found: Reproduction, judgements: Sequence[Judgement], pictures: Mapping[str, Sequence[Picture]], folder: Path
 ) -> Iterator[str]:
     paper = found.paper
     yield f"# {paper.title}\n"
@@ -50,7 +53,7 @@ def _lines(
     if found.missing:
         yield "## Missing\n"
         for name, reason in found.missing.items():
-            yield f"- {plain(name)}: {plain(reason)}"
+            yield f"- {_escaped(name)}: {_escaped(reason)}"
         yield ""
 
 
@@ -66,7 +69,7 @@ def _claims(judgements: Sequence[Judgement]) -> Iterator[str]:
     )
     for judgement in told:
         claim = judgement.claim
-        yield f"- **{claim.text}** {_first_upper(judgement.verdict)}. {sentence(judgement)}"
+        yield f"- **{claim.text}** {_first_upper(judgement.verdict)}. {_escaped(sentence(judgement))}"
     yield ""
 
 
@@ -74,13 +77,13 @@ def _first_upper(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _item(found: Reproduction, item: Item, pictures: Sequence[Path], folder: Path) -> Iterator[str]:
+def _item(found: Reproduction, item: Item, pictures: Sequence[Picture], folder: Path) -> Iterator[str]:
     tables = list(tables_of(found, item))
     if not tables and not pictures:
         return
     yield f"## {item.heading}: {item.title[:1].lower()}{item.title[1:]}\n"
-    for path in pictures:
-        yield f"![{item.title}]({path.relative_to(folder).as_posix()})\n"
+    for path, about in pictures:
+        yield f"![{_escaped(about)}]({path.relative_to(folder).as_posix()})\n"
     for table in tables:
         said = f"**{_first_upper(table.heading)}**, over {span(table.counts)} images"
         yield f"{said}, published in brackets\n" if table.has_published else f"{said}\n"
@@ -89,7 +92,7 @@ def _item(found: Reproduction, item: Item, pictures: Sequence[Path], folder: Pat
 
 
 def _rows(table: Table) -> Iterator[str]:
-    yield f"| {' | '.join((*table.heads, *table.columns))} |"
+    yield f"| {' | '.join((*table.heads, *map(_escaped, table.columns)))} |"
     yield f"|{'---|' * len(table.heads)}{'---:|' * len(table.columns)}"
     for names, entries in table.rows:
         cells = []
@@ -97,4 +100,9 @@ def _rows(table: Table) -> Iterator[str]:
             mean, between, published = table.text(entry)
             cell = mean + (f" [{between}]" if between else "") + (f" ({published})" if published else "")
             cells.append(cell or "–")
-        yield f"| {' | '.join((*names, *cells))} |"
+        yield f"| {' | '.join((*map(_escaped, names), *cells))} |"
+
+
+def _escaped(text: str) -> str:
+    """Escape what Markdown and HTML would read as more than text: names come from outside."""
+    return re.sub(r"([\\|<>\[\]`*_])", r"\\\1", plain(text)) if re.search(r"[|<>`]", text) else plain(text)

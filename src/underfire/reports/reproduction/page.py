@@ -10,12 +10,13 @@ from urllib.parse import quote
 
 from underfire.campaigns.reproduce.findings import QUANTITIES
 from underfire.campaigns.reproduce.judging import Judgement, sentence
-from underfire.campaigns.reproduce.papers import Item
+from underfire.campaigns.reproduce.papers import PREDICTION_ONLY, Item
 from underfire.campaigns.reproduce.reproducing import Reproduction
 from underfire.reports.columns import ARROWS
 from underfire.reports.document import Block, Section, write_document
+from underfire.reports.reproduction.pictures import Picture
 from underfire.reports.reproduction.tables import Table, called, tables_of
-from underfire.reports.sortable import Column, SortableTable, TableRow, number_cell
+from underfire.reports.sortable import Cell, Column, SortableTable, TableRow, number_cell
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,15 @@ class Drawing(Block):
 
 
 def write_reproduction_page(
-    found: Reproduction, judgements: Sequence[Judgement], pictures: Mapping[str, Sequence[Path]], out: Path
+    found: Reproduction, judgements: Sequence[Judgement], pictures: Mapping[str, Sequence[Picture]], out: Path
 ) -> Path:
     """Write the page of a reproduction.
 
     Args:
         found: the reproduction.
         judgements: the paper's claims.
-        pictures: for each item by name, its charts and pictures, which lie below the page's folder.
+        pictures: for each item by name, its charts and pictures with a caption each; their files lie below the page's
+            folder.
         out: the HTML file.
 
     Raises:
@@ -86,8 +88,8 @@ def _line(judgement: Judgement) -> ClaimLine:
     return ClaimLine(kind, judgement.claim.text, f"{verdict[:1].upper()}{verdict[1:]}.", sentence(judgement))
 
 
-def _section(found: Reproduction, item: Item, pictures: Sequence[Path], folder: Path) -> Section:
-    drawings = [Drawing(quote(path.relative_to(folder).as_posix()), item.title) for path in pictures]
+def _section(found: Reproduction, item: Item, pictures: Sequence[Picture], folder: Path) -> Section:
+    drawings = [Drawing(quote(path.relative_to(folder).as_posix()), about) for path, about in pictures]
     tables = [_table(table) for table in tables_of(found, item)]
     return Section(item.name, f"{item.heading}: {item.title}", [*drawings, *tables], link=item.heading)
 
@@ -99,16 +101,11 @@ def _table(table: Table) -> SortableTable:
         for column, entry in zip(table.columns, entries, strict=True):
             if entry is None:
                 continue
-            published = (
-                None
-                if entry.published is None
-                else number_cell(
-                    {"mean": entry.published, "low": entry.published, "high": entry.published, "n": 0}, quantity.digits
-                )
-            )
+            published = None if entry.published is None else Cell(table.text(entry)[2], "", entry.published)
             cells = (number_cell(entry.interval.to_dict(), quantity.digits), published)
             shown = cells if table.has_published else cells[:1]
-            rows.append(TableRow((*names, column), shown, entry.interval.n, kind="attack"))
+            kind = "control" if called(PREDICTION_ONLY) in (*names, column) else "attack"
+            rows.append(TableRow((*names, column), shown, entry.interval.n, kind=kind))
     heading = Column(table.heading, arrow=ARROWS.get(quantity.better or "neither", ""))
     columns = (heading, Column("published", "the paper's own number")) if table.has_published else (heading,)
     last = " / ".join(map(called, table.item.columns))

@@ -8,14 +8,21 @@ from underfire.campaigns.reproduce.papers import Item
 from underfire.campaigns.reproduce.reproducing import Reproduction, readings_of
 from underfire.campaigns.reproduce.selecting import shown
 from underfire.reports.figure import write_figure
+from underfire.reports.reproduction.tables import called
 from underfire.runs import Run
+from underfire.text import plain
+
+Picture = tuple[Path, str]
+"""The file of a picture, and a caption for it."""
 
 ROWS = 3
 """The number of images in a picture."""
 
 
-def write_pictures(found: Reproduction, item: Item, folder: Path) -> list[Path]:
-    """Draw the pictures of an item, one for each classifier, perturbation and attack.
+def write_pictures(found: Reproduction, item: Item, folder: Path) -> list[Picture]:
+    """Draw the pictures of an item: one for each classifier, perturbation and attack.
+
+    For a transfer, there is one for each attacked interpreter, too, with the maps of those that read.
 
     Args:
         found: the reproduction; without its runs there are no pictures.
@@ -29,13 +36,20 @@ def write_pictures(found: Reproduction, item: Item, folder: Path) -> list[Path]:
         return []
     groups: dict[tuple[str, ...], dict[str, None]] = {}
     for finding in shown(found.paper, item, found.findings):
-        groups.setdefault((finding.classifier, finding.perturbation, finding.beside), {})[finding.run] = None
+        attacked = (finding.interpreter,) if item.kind == "transfer-pictures" else ()
+        key = (finding.classifier, finding.perturbation, finding.beside, *attacked)
+        groups.setdefault(key, {})[finding.run] = None
     made = []
     for names, runs in groups.items():
         sources: list[Run] = [found.campaign.run(name) for name in runs]
         if item.kind == "transfer-pictures":
             sources = [reading for name in runs for reading in readings_of(found.campaign, name)]
         if sources:
-            said = "-".join(name.replace("/", "_").replace(":", "_") for name in names)
-            made.append(write_figure(sources, folder / f"{item.name}-{said}.png", ROWS))
+            file = f"{item.name}-{'-'.join(name.replace('/', '_').replace(':', '_') for name in names)}.png"
+            made.append((write_figure(sources, folder / file, ROWS), _caption(item, *names)))
     return made
+
+
+def _caption(item: Item, classifier: str, perturbation: str, attack: str, attacked: str = "") -> str:
+    said = f"{item.title}: {called(attack)} by {called(perturbation)} on {plain(classifier)}"
+    return f"{said}, which attacked {called(attacked)}" if attacked else said

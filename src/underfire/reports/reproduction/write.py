@@ -28,7 +28,10 @@ def write_reproduction(found: Reproduction, folder: Path) -> tuple[list[Judgemen
     chosen = {item.name for item in found.items}
     judgements = [judge(found.paper, each, found.findings) for each in found.paper.claims if each.item in chosen]
     pictures = {
-        item.name: [*write_charts(found, item, folder / "charts"), *write_pictures(found, item, folder / "pictures")]
+        item.name: [
+            *((path, item.title) for path in write_charts(found, item, folder / "charts")),
+            *write_pictures(found, item, folder / "pictures"),
+        ]
         for item in found.items
     }
     return judgements, [

@@ -1,0 +1,177 @@
+"""What the papers' files say must fit together, and the published numbers must be those of the papers."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from underfire.campaigns.file import read_grid, write_grid
+from underfire.campaigns.reproduce.findings import QUANTITIES
+from underfire.campaigns.reproduce.grids import Choice, grid_of
+from underfire.campaigns.reproduce.judging import TESTS
+from underfire.campaigns.reproduce.papers import KEYS, PREDICTION_ONLY, paper, paper_names
+from underfire.campaigns.reproduce.published import family, lookup, published
+from underfire.errors import InputError
+
+REFERENCE = Path(__file__).parents[4] / "shared" / "reference"
+NAMES = {"pgd": PREDICTION_ONLY, "adv2": "adv2", "advedge": "advedge", "advedge_plus": "advedge+"}
+
+
+@pytest.mark.parametrize("name", paper_names())
+def test_every_item_and_claim_can_be_made(name: str) -> None:
+    about = paper(name)
+    items = {item.name: item for item in about.items}
+    assert len(items) == len(about.items)
+    assert not set(items) & set(about.elsewhere)
+    for item in about.items:
+        assert set(item.runs) <= set(about.runs)
+        assert set(item.measures) <= set(QUANTITIES)
+        assert {*item.rows, *item.columns} <= set(KEYS)
+        known = {attack for each in item.runs for attack in about.runs[each].attack}
+        assert set(item.attacks) <= known
+        assert bool(item.measures) == (item.kind in ("numbers", "transfer"))
+    for claim in about.claims:
+        assert claim.measure in QUANTITIES
+        assert claim.test in TESTS
+        known = {attack for each in items[claim.item].runs for attack in about.runs[each].attack}
+        for side in (claim.first, claim.second or {}):
+            assert side.get("attack", PREDICTION_ONLY) in {*known, PREDICTION_ONLY}
+            assert set(side) <= set(KEYS)
+    for number in published(name):
+        assert number.item in items
+        assert number.measure in items[number.item].measures
+
+
+@pytest.mark.parametrize("name", paper_names())
+def test_the_runs_of_a_paper_are_a_campaign_file(name: str, tmp_path: Path) -> None:
+    about = paper(name)
+    choice = Choice(
+        ["scenes-resnet", "scenes-densenet"],
+        ["cam", "mask"],
+        settings={"data": "scenes:test", "seed": 3},
+        steps=(2, 4),
+        budget=6,
+        eps=8 / 255,
+        counts={"": 9, "mask": 2},
+    )
+    grid = grid_of(about, about.chosen(), choice)
+    points = grid.points()
+    groups = {name for item in about.items for name in item.runs}
+    runs = sum(
+        len(group.attack) * len(group.perturbation) * len(group.target_map)
+        for group in map(about.runs.__getitem__, groups)
+    )
+    assert len(points) == 2 * 2 * runs
+    for point in points:
+        config = point.config
+        assert config.seed == 3
+        assert config.count == (2 if config.interpreters == ("mask",) else 9)
+        assert (config.steps, config.budget) == ((None, 6) if config.attack == "auto" else ((2, 4), None))
+        assert config.eps == ((8 / 255,) if config.perturbation == "pgd" else None)
+    file = tmp_path / "campaign.toml"
+    file.write_text(write_grid(grid), encoding="utf-8")
+    again = read_grid(file).points()
+    assert [(point.name, point.config) for point in again] == [(point.name, point.config) for point in points]
+
+
+def test_only_the_runs_of_the_chosen_items() -> None:
+    about = paper("adv2")
+    points = grid_of(about, about.chosen(["table6"]), Choice(["a"], ["cam"], settings={"data": "d"})).points()
+    assert [point.config.target_map for point in points] == ["patch", "patch"]
+    assert [item.name for item in about.chosen(["table9", "table3"])] == ["table3", "table9"]
+
+
+def test_names_that_are_not_there() -> None:
+    about = paper("adv2")
+    with pytest.raises(InputError, match=r"unknown item 'tabel3'\. Did you mean 'table3'"):
+        about.chosen(["tabel3"])
+    with pytest.raises(InputError, match="table10 of adv2 is not made: on a defense"):
+        about.chosen(["table10"])
+    with pytest.raises(InputError, match="unknown paper 'adv1'"):
+        paper("adv1")
+    with pytest.raises(InputError, match="classifier is empty"):
+        grid_of(about, about.chosen(), Choice([], ["cam"]))
+    with pytest.raises(InputError, match="count is given for 'mask', which is not among the interpreters cam"):
+        grid_of(about, about.chosen(), Choice(["a"], ["cam"], counts={"mask": 3}))
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    path = REFERENCE / f"{name}.csv"
+    if not path.exists():
+        pytest.skip("the papers' tables (shared/reference) are not here")
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    ("table", "item", "column", "measure"),
+    [
+        ("advedge_table1_success_rate", "table1", "success_rate", "success"),
+        ("advedge_table2_confidence", "table2", "confidence", "confidence"),
+        ("advedge_table3_time", "table3", "seconds_per_image", "seconds"),
+    ],
+)
+def test_the_numbers_of_advedge_are_those_of_its_tables(table: str, item: str, column: str, measure: str) -> None:
+    rows = _rows(table)
+    for row in rows:
+        keys = {
+            "classifier": f"my-{row['classifier']}",
+            "perturbation": row["framework"],
+            "attack": NAMES[row["attack"]],
+            "interpreter": row["interpreter"],
+            "reader": row["interpreter"],
+        }
+        assert lookup("advedge", item, measure, keys) == float(row[column])
+    assert len(rows) == sum(number.item == item for number in published("advedge"))
+
+
+def test_the_numbers_of_transfer_are_those_of_the_tables() -> None:
+    for row in _rows("advedge_table4_transfer_l1"):
+        keys = {
+            "classifier": row["classifier"],
+            "perturbation": row["framework"],
+            "attack": NAMES[row["attack"]],
+            "interpreter": row["attacked_interpreter"],
+            "reader": row["interpreter"],
+        }
+        assert lookup("advedge", "table4", "map_l1", keys) == float(row["map_l1"])
+    for row in _rows("adv2_table9_transfer_l1"):
+        for reader in ("grad", "cam", "mask", "rts"):
+            control = row["source"] == "pgd"
+            keys = {
+                "classifier": "resnet50",
+                "perturbation": "pgd",
+                "attack": PREDICTION_ONLY if control else "adv2",
+                "interpreter": "cam" if control else row["source"],
+                "reader": reader,
+            }
+            assert lookup("adv2", "table9", "map_l1", keys) == float(row[reader])
+
+
+def test_the_numbers_of_adv2_are_those_of_its_tables() -> None:
+    for table, item in (("adv2_table6_random_patch", "table6"), ("adv2_table8_random_class", "table8")):
+        for row in _rows(table):
+            keys = {"classifier": "resnet", "perturbation": "pgd", "attack": "adv2", "interpreter": row["interpreter"]}
+            assert lookup("adv2", item, "success", keys) == float(row["success_rate"])
+            assert lookup("adv2", item, "confidence", keys) == float(row["confidence"])
+    for row in _rows("adv2_table3_success_rate"):
+        interpreter = "mask" if row["interpreter"] == "any" else row["interpreter"]
+        keys = {
+            "classifier": row["classifier"],
+            "perturbation": "pgd",
+            "attack": NAMES[row["attack"]],
+            "interpreter": interpreter,
+        }
+        assert lookup("adv2", "table3", "success", keys) == float(row["success_rate"])
+    missing = {"classifier": "densenet", "perturbation": "pgd", "attack": "adv2", "interpreter": "grad"}
+    assert lookup("adv2", "table3", "success", missing) is None
+
+
+def test_the_published_classifier_beside_ours() -> None:
+    assert [family(name) for name in ("torchvision:DenseNet169", "cifar10-resnet20", "imagenet-lite0")] == [
+        "densenet",
+        "resnet",
+        "resnet",
+    ]
