@@ -122,7 +122,7 @@ def _write_page(job: Any, summary: Any) -> None:
     from underfire.reports.page import write_page
 
     page, made = job.folder / "page.html", job.folder / "summary.json"
-    if page.exists() and page.stat().st_mtime >= made.stat().st_mtime:
+    if page.is_file() and page.stat().st_mtime >= made.stat().st_mtime:
         return  # the run was finished before, and has its page
     write_page([job.folder], page)
     write_figure([job.folder], job.folder / "figure.png")
