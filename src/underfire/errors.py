@@ -72,8 +72,15 @@ def plain_words(text: str) -> str:
     """Remove the preambles from a message of pydantic, because they tell a user nothing."""
     text = text.replace("Value error, ", "")
     text = re.sub(r"Input should be a valid (integer|number)(, [\w ]*)?", r"expected a \1", text)
-    text = re.sub(r"\b(Input|Value|Tuple|String|List) should (be|have) ", "expected ", text)
+    text = re.sub(r"Input should be a valid boolean(, [\w ]*)?", "expected true or false", text)
+    text = re.sub(r"Input should be a valid (dictionary|list|string)", _kind_of_value, text)
+    text = re.sub(r"\b(Input|Value|Tuple|String|List|Dictionary) should (be|have) ", "expected ", text)
+    text = text.replace(" after validation", "")
     return text.replace("expected a integer", "expected a whole number")
+
+
+def _kind_of_value(found: re.Match[str]) -> str:
+    return {"dictionary": "expected a table", "list": "expected a list", "string": "expected a text"}[found[1]]
 
 
 MANY, SHOWN = 20, 8

@@ -54,6 +54,9 @@ def test_a_campaign_from_dry_run_to_report(command: Command, file: Path, tmp_pat
     said = command("report", str(place)).out
     assert (place / "page.html").exists()
     assert all(name in said for name in ("cam", "grad"))
+    assert f"such as {place}/runs/cam." in command("transfer", str(place)).said.replace("/ ", "/")
+    elsewhere = command("transfer", str(place / "runs" / "cam"), "--out", str(place))
+    assert "holds a run or a campaign" in elsewhere.said
     campaign = uf.Campaign(place)
     assert [entry.values for entry in campaign] == [{"interpreters": "cam"}, {"interpreters": "grad"}]
     assert campaign.run("cam").summary()["joint_success"].keys() == {"cam"}
@@ -63,8 +66,15 @@ def test_wrong_use_is_said_in_words(command: Command, file: Path, tmp_path: Path
     place = str(tmp_path / "grid")
     assert "part is '3'; expected I/N" in command("run", str(file), "--out", place, "--part", "3").err
     assert "part is '4/3'" in command("run", str(file), "--out", place, "--part", "4/3").err
+    assert "--part and --begin contradict" in command("run", str(file), "--out", place, "--part", "1/3", "--begin").said
+    ray = command("run", str(file), "--out", place, "--part", "1/3", "--ray", "local")
+    assert "--part and --ray contradict" in ray.said
     assert "cannot be read" in command("run", str(tmp_path / "no.toml"), "--out", place).err
     assert "campaign.json is missing" in command("status", str(tmp_path)).err
+    assert "campaign.json is missing" in command("status", str(file)).said
+    file.write_text(CAMPAIGN.replace("digits-resnet", "digits-resnot"))
+    tried = command("run", str(file), "--out", place, "--dry-run")
+    assert (tried.code, "2 of 2 runs are impossible" in tried.said) == (2, True)
     file.write_text(CAMPAIGN.replace("count", "cuont"))
     assert "line 5: " in command("run", str(file), "--out", place).err
     assert not (tmp_path / "grid").exists()

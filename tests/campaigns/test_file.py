@@ -56,6 +56,10 @@ def test_a_file_is_read_with_names_of_options(tmp_path: Path) -> None:
         ("[[exclude]]", "[exclude]", r"exclude: .*list"),
         ('interpreter = ["cam", "grad"]', 'interpreter = ["cam"]\ninterpreters = ["cam"]', "line 7: .*one setting"),
         ("count = 4", "count = ", "no TOML.*line 5"),
+        ('name = "small"', "name = 5", "line 1: name: expected a text"),
+        ('name = "small"', 'agreed = "perhaps"', "line 1: agreed: expected true or false"),
+        ("set = {steps = [2, 3]}", "set = {}", "change.set: expected at least 1 item, not 0"),
+        ("[settings]", "[[settings]]", "settings: expected a table"),
     ],
 )
 def test_mistakes_are_named_with_their_line(tmp_path: Path, before: str, after: str, said: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
@@ -89,4 +89,6 @@ def test_a_check_says_it_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     assert line.text.startswith("brightness maps hardly depend on the class (rank correlation 1.00 with the map of")
     assert "nor on the weights" in line.text
     assert found.verdict == "ready: 2 of 2 interpreters work; but see sanity"
+    twice = replace(found, lines=[*found.lines, line])
+    assert twice.verdict == found.verdict
     assert found.to_dict()["interpreters"]["cam"]["sanity"]["other_class"] < 0.9

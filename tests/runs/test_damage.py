@@ -94,10 +94,13 @@ def test_without_damage_nothing_is_said(killed: Path, whole: Written, tmp_path: 
 
 
 def test_half_written_files_are_no_damage(killed: Path, whole: Written, tmp_path: Path) -> None:
-    """A killed process leaves them; they are replaced by those of the shard that is done again."""
+    """A killed process leaves them; a run that is finished removes them."""
     folder = Path(shutil.copytree(killed, tmp_path / "run"))
     key = next(iter(json.loads((folder / "run.json").read_text())["cells"]))["key"]
-    for name in (f"cells/{key}/000002.safetensors.part", "run.json.part", f"cells/{key}/000002.json.part"):
+    for name in (f"cells/{key}/000002.safetensors.part", "run.json.part", f"cells/{key}/000002.json.0a1b2c3d.part"):
         (folder / name).write_bytes(b"half")
+    (folder / "mine.part").write_bytes(b"a file of the user's")
     run_attack(CONFIG, folder, resume=True)
+    assert [path.name for path in folder.rglob("*.part")] == ["mine.part"]
+    (folder / "mine.part").unlink()
     assert_same_run(whole, Written(folder))

@@ -50,6 +50,7 @@ def test_overwriting_leaves_nothing_of_the_earlier_run(held: Path, tmp_path: Pat
     add(held, "cells/0123456789abcdef/000001.parquet.part", "a killed run leaves such files")
     add(held, "cells/0123456789abcdef/000001.safetensors", "and such")
     add(held, "results.parquet.part")
+    add(held, "summary.json.0a1b2c3d.part")
     for former in ("shards/000001.parquet", "maps.safetensors", "masks.safetensors"):
         add(held, former, "earlier versions wrote such files")
     config = small_config(count=1, seed=5, attack="pgd")

@@ -113,9 +113,9 @@ def test_a_full_disk_costs_the_shard_in_hand(suffix: str, tmp_path: Path, monkey
     def full(path: Path, write: Any, **more: Any) -> None:
         ours = path.parent.name in (key, "adv2") and path.name.startswith(("000001.", "000002-"))
         if ours and path.suffix == f".{suffix}":
-            path.with_name(f"{path.name}.part").write_bytes(b"ha")
 
-            def write(_: Path) -> None:
+            def write(part: Path) -> None:
+                part.write_bytes(b"ha")
                 raise OSError(28, "No space left on device")
 
         replace(path, write, **more)
@@ -136,6 +136,21 @@ def test_a_full_disk_costs_the_shard_in_hand(suffix: str, tmp_path: Path, monkey
         run_attack(config, tmp_path / "run", resume=True)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert_same_run(whole, Written(tmp_path / "run"))
+
+
+def test_two_processes_may_write_the_same_file(tmp_path: Path) -> None:
+    """As two jobs do that got the same part of a campaign: one begins and ends while the other one writes."""
+    path = tmp_path / "000001.json"
+
+    def slow(part: Path) -> None:
+        part.write_text("half")
+        disk.replace(path, lambda other: other.write_text("of the other process"))
+        assert path.read_text() == "of the other process"
+        part.write_text("whole")
+
+    disk.replace(path, slow)
+    assert path.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_full_disk_of_the_tensors_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -204,6 +204,12 @@ def test_texts_of_usual_eps() -> None:
     assert [eps_text(eps) for eps in (8 / 255, 0.031, 0.2, 1.0)] == ["8/255", "0.031", "0.2", "1.0"]
 
 
+@pytest.mark.parametrize("eps", [float("nan"), float("inf")])
+def test_no_number_is_no_eps(eps: float) -> None:
+    with pytest.raises(InputError, match=f"eps is {eps}"):
+        RunConfig.create(data="digits:test", classifier="digits-resnet", eps=eps)
+
+
 def test_a_noise_that_does_not_follow_the_eps(tmp_path: Path) -> None:
     """Regression: two radii with one size of noise shared a control, and the second was not found at the end."""
     (tmp_path / "own.py").write_text(

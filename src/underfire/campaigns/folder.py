@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from underfire.campaigns.grid import Grid, Point
-from underfire.errors import StoreError
+from underfire.campaigns.record import FILE, DamagedRecordError, Entry, Record, State, read_record, write_record
+from underfire.errors import StoreError, UnderfireWarning
 from underfire.runs import Run
 from underfire.runs.differences import differences
+from underfire.runs.disk import is_part
+from underfire.runs.manifest import SUFFIX
+from underfire.runs.places import check_places
 from underfire.runs.settings import RunConfig
 from underfire.text import first_few
-
-FORMAT = 1
-"""The version of a campaign's folder."""
-FILE = "campaign.json"
-State = Literal["waiting", "begun", "finished", "failed"]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One run of a campaign.
-
-    Args:
-        name: its name, and that of its folder in ``runs/``.
-        values: the settings that set it apart from the other runs.
-        state: ``waiting``, ``begun``, ``finished`` or ``failed``.
-        error: why it failed; empty if it did not.
-    """
-
-    name: str
-    values: dict[str, Any]
-    state: State = "waiting"
-    error: str = ""
 
 
 class Campaign:
@@ -51,31 +34,14 @@ class Campaign:
         entries: its runs, in the order of the grid.
 
     Raises:
-        StoreError: the folder holds no campaign, or one of a later version of underfire.
+        StoreError: the folder holds no campaign, a damaged one, or one of a later version of underfire.
     """
 
     def __init__(self, folder: Path | str) -> None:
         self.path = Path(folder)
-        try:
-            content = json.loads((self.path / FILE).read_text(encoding="utf-8"))
-            self.name, form = str(content["name"]), int(content["format"])
-            self.grid = Grid.model_validate(content["grid"])
-            self.entries = [Entry(**values) for values in content["runs"]]
-            self._configurations: dict[str, dict[str, Any]] = content["configurations"]
-        except FileNotFoundError as error:
-            raise StoreError(
-                f"{self.path} holds no campaign: {FILE} is missing. Did 'underfire run' write it?"
-            ) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(
-                f"{self.path / FILE} cannot be read: {error}. Remove it, and run the campaign again with "
-                "--resume: finished parts are kept."
-            ) from error
-        if form > FORMAT:
-            raise StoreError(
-                f"{self.path} has campaign format {form}, and this version of underfire reads formats up to {FORMAT}: "
-                "update underfire."
-            )
+        record = read_record(self.path)
+        self.grid, self.entries, self.name = record.grid, record.entries, record.grid.name
+        self._configurations = record.configurations
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -108,10 +74,10 @@ class Campaign:
         folder = self.folder_of(name)
         try:
             record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-            shards, cells = int(record["shards"]), [cell["key"] for cell in record["cells"]]
+            shards, cells = int(record["shards"]), [str(cell["key"]) for cell in record["cells"]]
         except (OSError, ValueError, KeyError, TypeError):
             return 0, 0
-        done = sum(1 for key in cells for shard in range(shards) if (folder / f"cells/{key}/{shard:06d}.json").exists())
+        done = sum(1 for key in cells for _ in (folder / "cells" / key).glob(f"*.{SUFFIX}"))
         return done, shards * len(cells)
 
 
@@ -123,22 +89,24 @@ class CampaignStore:
         resume: go on with the campaign that the folder holds.
 
     Raises:
-        StoreError: the folder holds something, and ``resume`` was not asked for.
+        StoreError: the folder holds something, and ``resume`` was not asked for; or a file or folder of a campaign is
+            something else there, such as a link.
     """
 
     def __init__(self, folder: Path, resume: bool) -> None:
         self.folder = folder
-        self.entries: dict[str, Entry] = {}
         if folder.exists() and not folder.is_dir():
             raise StoreError(f"output folder {folder} is a file; give a folder.")
-        begun = {".lock", f"{FILE}.part"}  # a process that was killed at once may have left these
-        held = sorted(entry.name for entry in folder.iterdir() if entry.name not in begun) if folder.exists() else []
+        held = sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
+        begun = [name for name in held if name == ".lock" or is_part(name, FILE)]  # a kill at once may leave these
+        held = [name for name in held if name not in begun]
         if held and FILE not in held and "runs" not in held:
             raise StoreError(f"output folder {folder} holds {first_few(held)}, and no campaign: choose another folder.")
         if held and not resume:
             raise StoreError(
                 f"output folder {folder} holds a campaign: give --resume to go on with it, or choose another folder."
             )
+        check_places(folder, files=(".lock", FILE), folders=("runs",))
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -162,49 +130,60 @@ class CampaignStore:
             (self.folder / ".lock").unlink(missing_ok=True)
 
     def begin(self, grid: Grid, points: Sequence[Point]) -> None:
-        """Write down which runs the campaign has.
+        """Write down which runs the campaign has. What was lost of the folder is named in a warning.
 
         Raises:
             StoreError: the folder holds another campaign: one of its runs is missing, or has other settings now.
         """
         configurations = {point.name: point.config.to_dict() for point in points}
-        if (self.folder / FILE).exists():
-            held = Campaign(self.folder)
-            for entry in held:
-                if entry.name not in configurations:
-                    raise StoreError(
-                        f"output folder {self.folder} holds another campaign: it has a run {entry.name}, which the "
-                        "campaign file does not describe any more. Nothing was changed."
-                    )
-                before = RunConfig.from_values(held.configuration(entry.name)).to_dict()
-                changed = differences(before, configurations[entry.name])
-                if changed:
-                    raise StoreError(
-                        f"output folder {self.folder} holds another campaign: in run {entry.name}, "
-                        f"{'; '.join(changed)}. Nothing was changed."
-                    )
-            self.entries = {entry.name: entry for entry in held}
+        held = self._held() or Record(grid, [], {})
+        for entry in held.entries:
+            if entry.name not in configurations:
+                raise StoreError(
+                    f"output folder {self.folder} holds another campaign: it has a run {entry.name}, which the "
+                    "campaign file does not describe any more. Nothing was changed."
+                )
+            before = RunConfig.from_values(held.configurations[entry.name]).to_dict()
+            changed = differences(before, configurations[entry.name])
+            if changed:
+                raise StoreError(
+                    f"output folder {self.folder} holds another campaign: in run {entry.name}, "
+                    f"{'; '.join(changed)}. Nothing was changed."
+                )
+        self._entries = {entry.name: entry for entry in held.entries}
+        for name, entry in self._entries.items():
+            place = self.folder / "runs" / name
+            if entry.state in ("begun", "finished") and (not place.exists() or self._is_empty(place)):
+                self._warn(f"run {name} was {entry.state}, and its files are gone. It is made anew.")
         for point in points:
-            self.entries.setdefault(point.name, Entry(point.name, json.loads(json.dumps(point.values))))
+            self._entries.setdefault(point.name, Entry(point.name, point.values))
+        for part in self.folder.glob(f"{FILE}*.part"):
+            part.unlink()  # a killed process left it
         self._grid, self._configurations = grid, configurations
         self._write()
 
+    def _held(self) -> Record | None:
+        """Read what the folder holds; None if that is nothing, or nothing that can be read."""
+        if (self.folder / FILE).exists():
+            try:
+                return read_record(self.folder)
+            except DamagedRecordError:
+                self._warn(f"{FILE} is damaged. It is made again from the campaign file.")
+        elif (self.folder / "runs").exists():
+            self._warn(f"{FILE} is missing. It is made again from the campaign file.")
+        return None
+
+    @staticmethod
+    def _is_empty(place: Path) -> bool:
+        return place.is_dir() and not any(place.iterdir())
+
+    def _warn(self, text: str) -> None:
+        warnings.warn(f"output folder {self.folder} was damaged: {text}", UnderfireWarning, stacklevel=4)
+
     def note(self, name: str, state: State, error: str = "") -> None:
         """Write down how far a run is."""
-        self.entries[name] = replace(self.entries[name], state=state, error=error)
+        self._entries[name] = replace(self._entries[name], state=state, error=error)
         self._write()
 
     def _write(self) -> None:
-        content: Mapping[str, Any] = {
-            "format": FORMAT,
-            "name": self._grid.name,
-            "grid": self._grid.model_dump(),
-            "runs": [asdict(entry) for entry in self.entries.values()],
-            "configurations": self._configurations,
-        }
-        part = self.folder / f"{FILE}.part"
-        try:
-            part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-            part.replace(self.folder / FILE)
-        except OSError as error:
-            raise StoreError(f"output folder {self.folder} cannot be written: {error.strerror or error}.") from error
+        write_record(self.folder, Record(self._grid, list(self._entries.values()), self._configurations))

@@ -12,7 +12,7 @@ from underfire.campaigns.folder import Campaign, CampaignStore
 from underfire.campaigns.grid import Grid
 from underfire.campaigns.runner import Job, Listener, Quiet, perform
 from underfire.campaigns.units import Failure
-from underfire.errors import StoreError
+from underfire.errors import InputError, StoreError
 from underfire.runs.execution import Execution
 from underfire.runs.planning import Reporter
 
@@ -43,11 +43,15 @@ def run_campaign(
         The campaign, to be read.
 
     Raises:
-        InputError: a run of the grid is impossible.
+        InputError: a run of the grid is impossible, or ``part`` and ``begin_only`` are both given.
         StoreError: the folder holds something else, or cannot be written.
         StoppedError: ``stop`` was asked.
         UnderfireError: a run failed, and ``keep_going`` is not set.
     """
+    if part is not None and begin_only:
+        raise InputError(
+            "--part and --begin contradict each other: begin the campaign once with --begin, alone, before its parts."
+        )
     folder, points = Path(folder), grid.points()
     store = CampaignStore(folder, resume or part is not None)
     jobs = [Job(point.name, point.config, folder / "runs" / point.name, resume=True) for point in points]

@@ -80,7 +80,7 @@ class Check:
         return f"ready: {works} of {len(self.trials)} interpreters work{see}"
 
     def _topics(self, state: str) -> list[str]:
-        return [line.topic for line in self.lines if line.state == state]
+        return list(dict.fromkeys(line.topic for line in self.lines if line.state == state))
 
     def to_dict(self) -> dict[str, Any]:
         """Convert everything to values for JSON; the lines are called ``findings`` there."""

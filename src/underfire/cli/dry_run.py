@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from underfire.cli.screen import bars
+from underfire.errors import UnderfireError
 
 
 def show_estimate(grid: Any, execution: Any, workers: int) -> None:
-    """Print a table of the runs, and the sums."""
+    """Print a table of the runs, and the sums. Raises UnderfireError if a run is impossible."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -33,9 +34,11 @@ def show_estimate(grid: Any, execution: Any, workers: int) -> None:
         f"{len(found)} runs, {cells} cells: about {_time(seconds)} with {workers} worker{'s' if workers > 1 else ''}, "
         f"and {_size(size)} on the disk."
     )
-    for each in found:
-        if each.error:
-            console.print(Text.assemble((f"{each.point.name}: ", "bold red"), each.error))
+    impossible = [each for each in found if each.error]
+    for each in impossible:
+        console.print(Text.assemble((f"{each.point.name}: ", "bold red"), each.error))
+    if impossible:
+        raise UnderfireError(f"{len(impossible)} of {len(found)} runs are impossible, as shown.")
 
 
 def _time(seconds: float) -> str:

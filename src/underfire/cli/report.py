@@ -82,6 +82,7 @@ def report(
     folders, home = _runs_of(folders)
     runs = [Run(folder) for folder in folders]
     for run in runs:
+        run.warn_if_damaged()
         if tables:
             write_results(run)
         run.warn_if_outdated()
@@ -101,7 +102,8 @@ def report(
 
 def _runs_of(folders: list[Path]) -> tuple[list[Path], Path]:
     """Put the finished runs of a campaign in the place of its folder. Returns them, and the place of the page."""
-    from underfire.campaigns.folder import FILE, Campaign
+    from underfire.campaigns.folder import Campaign
+    from underfire.campaigns.record import FILE
 
     found: list[Path] = []
     for folder in folders:

@@ -31,7 +31,14 @@ underfire run campaign.toml --out runs/grid --resume
 See docs/campaigns.md: [settings] for all runs, lists in [grid], then [[include]], [[exclude]] and [[change]]."""
 
 Workers = Annotated[
-    int | None, option("N", "Processes of this machine that share the work.", "--workers", min=1, show_default=False)
+    int | None,
+    option(
+        "N",
+        "Processes of this machine that share the work; with --ray, parts at once.",
+        "--workers",
+        min=1,
+        show_default=False,
+    ),
 ]
 
 
@@ -77,6 +84,8 @@ def run(
     from underfire.runs.execution import Execution
 
     settings = create(ExecutionSettings, given)
+    if part is not None and ray is not None:
+        raise InputError("--part and --ray contradict each other: Ray shares out all of the work. Leave --part out.")
     execution = Execution(settings.batch_size, settings.memory, settings.device)
     grid, out = read_grid(campaign), Path(settings.out).expanduser()
     if dry_run:
@@ -122,7 +131,7 @@ def _write_page(job: Any, summary: Any) -> None:
     from underfire.reports.page import write_page
 
     page, made = job.folder / "page.html", job.folder / "summary.json"
-    if page.exists() and page.stat().st_mtime >= made.stat().st_mtime:
+    if page.is_file() and page.stat().st_mtime >= made.stat().st_mtime:
         return  # the run was finished before, and has its page
     write_page([job.folder], page)
     write_figure([job.folder], job.folder / "figure.png")

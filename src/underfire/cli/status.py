@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from underfire.errors import StoreError
 
 STATUS_EXAMPLES = """[bold]Examples[/bold]
 
@@ -35,9 +36,12 @@ def show(folder: Path) -> None:
     for entry in campaign:
         done, total = campaign.progress(entry.name)
         said = entry.error
-        if entry.state == "finished":
-            said = _joint(campaign, entry.name)
         style = {"finished": "green", "failed": "red"}.get(entry.state, "")
+        if entry.state == "finished":
+            try:
+                said = _joint(campaign, entry.name)
+            except StoreError as error:
+                said, style = f"{error} Go on with --resume.", "red"
         parts = f"{done}/{total}" if total else ""
         table.add_row(Text(entry.name), Text(entry.state, style), Text(parts), Text(said))
     console = Console()
@@ -46,9 +50,16 @@ def show(folder: Path) -> None:
 
 
 def _joint(campaign: Any, name: str) -> str:
-    summary = json.loads((campaign.folder_of(name) / "summary.json").read_text(encoding="utf-8"))
-    shown = [
-        f"{interpreter} {100 * found['mean']:.0f} % [{100 * found['low']:.0f}, {100 * found['high']:.0f}]"
-        for interpreter, found in summary["joint_success"].items()
-    ]
+    """Describe the joint success of a finished run. Raises StoreError if its summary is lost."""
+    from underfire.runs.folder import read_json
+
+    path = campaign.folder_of(name) / "summary.json"
+    summary = read_json(path)
+    try:
+        shown = [
+            f"{interpreter} {100 * found['mean']:.0f} % [{100 * found['low']:.0f}, {100 * found['high']:.0f}]"
+            for interpreter, found in summary["joint_success"].items()
+        ]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise StoreError(f"{path} is damaged.") from error
     return ", ".join(shown)

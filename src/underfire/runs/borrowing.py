@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from underfire.errors import StoreError
 from underfire.runs.cells import Cell
+from underfire.runs.disk import part_of
 from underfire.runs.folder import read_table
 from underfire.runs.manifest import verify
 from underfire.runs.places import folder_name
@@ -43,9 +44,7 @@ def borrow(store: Store, cell: Cell, index: int, siblings: Sequence[Path]) -> bo
     """
     size = store.read_run().get("shard_size") if siblings else None
     for sibling in siblings:
-        record = _record(sibling)
-        label = next((each["label"] for each in record.get("cells", ()) if each["key"] == cell.key), None)
-        if label is None or sibling == store.folder or record.get("shard_size") != size:
+        if sibling == store.folder or not _holds(sibling, cell.key, size):
             continue
         if verify(sibling, cell.key, index):  # not complete yet, or damaged
             continue
@@ -57,12 +56,13 @@ def borrow(store: Store, cell: Cell, index: int, siblings: Sequence[Path]) -> bo
     return False
 
 
-def _record(folder: Path) -> dict[str, Any]:
+def _holds(folder: Path, key: str, size: Any) -> bool:
+    """Return True if the run in a folder has a cell with this key, and shards of this size."""
     try:
-        found: dict[str, Any] = json.loads((folder / "run.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return found
+        record = json.loads((folder / "run.json").read_text())
+        return bool(record["shard_size"] == size and any(each["key"] == key for each in record["cells"]))
+    except (OSError, ValueError, KeyError, TypeError):  # not begun, or damaged
+        return False
 
 
 def _take(store: Store, cell: Cell, index: int, sibling: Path, place: Path) -> None:
@@ -102,8 +102,7 @@ def _labelled(table: pa.Table, label: str, images: dict[str, str]) -> pa.Table:
 def _link(source: Path, target: Path) -> None:
     """Link a file, or copy it where that is impossible. The target appears whole, or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.part")
-    part.unlink(missing_ok=True)
+    part = part_of(target)
     try:
         os.link(source, part)
     except OSError:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 from underfire.errors import StoreError
+
+PART = r"(\.[0-9a-f]{8})?\.part"
+"""A regular expression for the end of the name of a half-written file. Earlier versions had no number in it."""
 
 
 @contextmanager
@@ -25,6 +30,16 @@ def writing(folder: Path) -> Iterator[None]:
         raise StoreError(f"output folder {folder} cannot be written: {error}.") from error
 
 
+def part_of(path: Path) -> Path:
+    """Return a path beside ``path`` for a half-written file, which no other process takes."""
+    return path.with_name(f"{path.name}.{uuid4().hex[:8]}.part")
+
+
+def is_part(name: str, of: str) -> bool:
+    """Return True if ``name`` is that of a half-written file which was to become the file ``of``."""
+    return re.fullmatch(re.escape(of) + PART, name) is not None
+
+
 def replace(path: Path, write: Callable[[Path], object], *, synced: bool = True) -> None:
     """Write a file beside ``path``, then rename it to ``path``, so that nobody sees a half-written file.
 
@@ -36,7 +51,7 @@ def replace(path: Path, write: Callable[[Path], object], *, synced: bool = True)
     Raises:
         OSError: the disk is full, or the file cannot be written. Nothing is left beside ``path``, then.
     """
-    part = path.with_name(f"{path.name}.part")
+    part = part_of(path)
     try:
         write(part)
         if synced:

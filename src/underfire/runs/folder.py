@@ -129,9 +129,11 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        runs = sorted((path.parent / "runs").glob("*/run.json"))
+        campaign = f" It holds a campaign: give one of its runs, such as {runs[0].parent}." if runs else ""
         raise StoreError(
             f"{path.parent} holds no finished run: {path.name} is missing. Expected a folder that 'underfire attack' "
-            "wrote."
+            f"wrote.{campaign}"
         ) from error
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} cannot be read: {error}") from error

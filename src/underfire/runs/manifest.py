@@ -48,7 +48,7 @@ def write(folder: Path, key: str, index: int, files: Sequence[str], positions: S
     for parent in sorted(parents):
         sync_folder(parent)
     content = {"cell": key, "shard": index, "positions": list(positions), "files": entries}
-    text = json.dumps({**content, "sha256": _digest(content)}, indent=1) + "\n"
+    text = json.dumps({**content, "sha256": digest_of(content)}, indent=1) + "\n"
     replace(path, lambda part: part.write_text(text, encoding="utf-8"))
     sync_folder(path.parent)
 
@@ -84,7 +84,7 @@ def read(folder: Path, key: str, index: int) -> dict[str, Any]:
         raise StoreError(f"{name} is missing") from error
     except (OSError, ValueError) as error:
         raise StoreError(f"{name} cannot be read") from error
-    if not isinstance(content, dict) or content.pop("sha256", None) != _digest(content):
+    if not isinstance(content, dict) or content.pop("sha256", None) != digest_of(content):
         raise StoreError(f"{name} was changed")
     if (content.get("cell"), content.get("shard")) != (key, index):
         raise StoreError(f"{name} is the list of another part")
@@ -145,5 +145,6 @@ def _problem(folder: Path, entry: Any) -> str | None:
     return None if digest == entry["sha256"] else f"{name} was changed"
 
 
-def _digest(content: dict[str, Any]) -> str:
+def digest_of(content: Any) -> str:
+    """Return the SHA-256 of JSON values, which does not depend on the order of keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

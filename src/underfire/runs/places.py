@@ -12,9 +12,6 @@ from pathlib import Path
 from underfire.errors import StoreError
 from underfire.runs.disk import writing
 
-FOLDERS = ("cells", "images")
-"""The folders inside a run's folder, each of which holds one folder for each cell."""
-
 
 def make(folder: Path) -> list[Path]:
     """Make the folder of a run, and check that files can be written there.
@@ -31,7 +28,7 @@ def make(folder: Path) -> list[Path]:
             raise StoreError(f"output folder {folder} is a file; give a folder.")
         new = [place for place in (folder, *folder.parents) if not place.exists()]
         folder.mkdir(parents=True, exist_ok=True)
-        check(folder)
+        check_places(folder, files=(".lock",), folders=("cells", "images"))
         probe = folder / ".writable"
         probe.touch()
         probe.unlink(missing_ok=True)  # several workers may try at once
@@ -45,16 +42,22 @@ def unmake(new: Sequence[Path]) -> None:
             place.rmdir()
 
 
-def check(folder: Path) -> None:
-    """Check that nothing in a run's folder would lead writing elsewhere, or cannot be written.
+def check_places(folder: Path, *, files: Sequence[str], folders: Sequence[str]) -> None:
+    """Check that nothing in the folder of a run or campaign would lead writing elsewhere, or cannot be written.
+
+    Args:
+        folder: the folder, which need not exist.
+        files: names that must be those of ordinary files, if they are there.
+        folders: names that must be those of ordinary folders that hold no links, if they are there.
 
     Raises:
-        StoreError: the lock is no ordinary file, or a folder of a run is a link or a file.
+        StoreError: one of them is something else.
     """
-    lock = folder / ".lock"
-    if lock.is_symlink() or (lock.exists() and not lock.is_file()):
-        raise _in_the_way(folder, lock, "a file")
-    for name in FOLDERS:
+    for name in files:
+        place = folder / name
+        if place.is_symlink() or (place.exists() and not place.is_file()):
+            raise _in_the_way(folder, place, "a file")
+    for name in folders:
         place = folder / name
         if not os.path.lexists(place):
             continue
@@ -71,7 +74,7 @@ def _in_the_way(folder: Path, place: Path, expected: str) -> StoreError:
         found = "a pipe or device"
     name = place.relative_to(folder).as_posix()
     return StoreError(
-        f"output folder {folder}: {name} is {found}, and a run needs {expected} there of its own. Remove {name}, or "
+        f"output folder {folder}: {name} is {found}, and {expected} of its own is needed there. Remove {name}, or "
         "choose another folder."
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import product
+from pathlib import Path
+from typing import Any
 
 from underfire.errors import UnderfireWarning
 from underfire.runs.cells import Cell
@@ -55,9 +57,16 @@ def drop_damaged(
         )
 
 
-def damage(store: Store) -> list[str]:
-    """List in words what is wrong with the shards of a finished run, by its ``run.json``; empty if all is well."""
-    record = store.read_run()
+def damage(folder: Path, record: Mapping[str, Any]) -> list[str]:
+    """List in words what is wrong with the shards of a finished run of the present folder format.
+
+    Args:
+        folder: the run's folder.
+        record: the content of its ``run.json``.
+
+    Returns:
+        The problems, such as ``images/bim/000000-a.png is missing``; empty if all is well.
+    """
     cells = record.get("cells") or [None]
     if "shards" not in record or not all(isinstance(cell, dict) and {"key", "label"} <= cell.keys() for cell in cells):
         return ["run.json lacks its shards or cells"]
@@ -65,8 +74,8 @@ def damage(store: Store) -> list[str]:
     found: list[str] = []
     for cell in cells:
         for index in range(count):
-            found += verify(store.folder, cell["key"], index)
-        held = sum(1 for _ in (store.folder / "cells" / cell["key"]).glob(f"*.{SUFFIX}"))
+            found += verify(folder, cell["key"], index)
+        held = sum(1 for _ in (folder / "cells" / cell["key"]).glob(f"*.{SUFFIX}"))
         if held > count:
             found.append(f"run.json counts {count} parts of {cell['label']}, and {held} are there")
     return found

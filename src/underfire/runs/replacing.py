@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
+from underfire.runs.disk import PART
+
 _OURS = re.compile(
-    r"\.replaced(\.gone)?|(\.replaced(\.gone)?/)?"
-    r"((run\.json|selection\.json|summary\.json|results\.parquet|trace\.parquet|ma(p|sk)s\.safetensors)(\.part)?"
-    r"|\.writable|\.lock|(page\.html|page\.png|figure\.png|outliers\.csv)(\.part)?"
-    r"|page_files(/\d+-\d{6}-[a-z0-9]+\.(webp|png|jpeg|svg))?"
-    r"|images(/[\w+-]+(/\d{6,}-[\w.-]*\.png(\.part)?)?)?"
-    r"|cells(/[0-9a-f]{16}(/\d{6,}\.(parquet|trace|safetensors|json)(\.part)?)?)?"
-    r"|shards(/\d{6,}\.(parquet|trace|safetensors)(\.part)?)?)",
+    rf"\.replaced(\.gone)?|(\.replaced(\.gone)?/)?"
+    rf"((run\.json|selection\.json|summary\.json|results\.parquet|trace\.parquet|ma(p|sk)s\.safetensors)({PART})?"
+    rf"|\.writable|\.lock|(page\.html|page\.png|figure\.png|outliers\.csv)({PART})?"
+    rf"|page_files(/\d+-\d{{6}}-[a-z0-9]+\.(webp|png|jpeg|svg))?"
+    rf"|images(/[\w+-]+(/\d{{6,}}-[\w.-]*\.png({PART})?)?)?"
+    rf"|cells(/[0-9a-f]{{16}}(/\d{{6,}}\.(parquet|trace|safetensors|json)({PART})?)?)?"
+    rf"|shards(/\d{{6,}}\.(parquet|trace|safetensors)({PART})?)?)",
     re.ASCII,
 )
 
@@ -22,6 +25,14 @@ def foreign_files(folder: Path) -> list[str]:
     """List what a folder holds that no run and no report wrote, and all links: paths in the folder."""
     inside = ((entry.relative_to(folder).as_posix(), entry) for entry in sorted(folder.rglob("*")))
     return [name for name, entry in inside if entry.is_symlink() or not _OURS.fullmatch(name)]
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove the half-written files that killed processes left in a run's folder. No other process may write there."""
+    for entry in folder.rglob("*.part"):
+        if _OURS.fullmatch(entry.relative_to(folder).as_posix()):
+            with suppress(OSError):  # a folder, or a file that is gone: it does no harm
+                entry.unlink()
 
 
 class Former:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from underfire.attacks.limits import Flags, Numbers
 from underfire.attacks.measure import Measure
 from underfire.drawing.notebook import InNotebook, Shown
-from underfire.errors import InputError, StoreError
+from underfire.errors import InputError, StoreError, UnderfireWarning
 from underfire.frames import pandas
 from underfire.runs.by_class import rows_by_class
 from underfire.runs.cell_folder import CellFolder
@@ -24,11 +25,12 @@ from underfire.runs.folder import Folder, Pixels, Row, Values, read_json, read_t
 from underfire.runs.former import FormerFolder
 from underfire.runs.outdated import warn_if_outdated
 from underfire.runs.outliers import Outliers, outliers
+from underfire.runs.repair import damage
 from underfire.runs.showing import shown
 from underfire.runs.significance import PValues, p_values
 from underfire.runs.store import FORMAT
 from underfire.runs.summary import summarise
-from underfire.text import counted, plain
+from underfire.text import counted, first_few, plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -137,6 +139,26 @@ class Run(InNotebook):
     def warn_if_outdated(self) -> None:
         """Warn if an earlier version wrote ``results.parquet`` and ``summary.json``, by another limit of a kept map."""
         warn_if_outdated(self.path, cells=self.format > 1)
+
+    def damage(self) -> list[str]:
+        """Check all files of the run's shards by their hashes, at about a gigabyte a second.
+
+        Returns:
+            What is wrong, in words, such as ``images/bim/000000-a.png was changed``; empty if all is well, and for
+            runs of earlier versions, which wrote no hashes down.
+        """
+        return damage(self.path, self.record) if self.format == FORMAT else []
+
+    def warn_if_damaged(self) -> None:
+        """Warn if a file of the run's shards is missing, or is not as it was written."""
+        problems = self.damage()
+        if problems:
+            warnings.warn(
+                f"the run in {self.path} was damaged: {first_few(problems, separator='; ')}. Numbers and images may be "
+                "wrong. Do the damaged parts again with --resume.",
+                UnderfireWarning,
+                stacklevel=2,
+            )
 
     def _shown(self, count: int, interpreter: str | None) -> Shown:
         if interpreter is not None:

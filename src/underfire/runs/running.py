@@ -20,6 +20,7 @@ from underfire.runs.finished import is_whole
 from underfire.runs.plan import Plan, count_steps
 from underfire.runs.planning import Opened, Reporter, Silent, code_hashes, prepare
 from underfire.runs.repair import drop_damaged
+from underfire.runs.replacing import remove_parts
 from underfire.runs.results import current_summary, write_results
 from underfire.runs.run import Run
 from underfire.runs.settings import RunConfig
@@ -215,6 +216,7 @@ class RunInHand:
         notes = list(experiment.system.classifier.notes)
         self.store.update_run(classifier_notes=notes, **environment(experiment.view.prepared, self.config.precision))
         summary = write_results(Run(self.store.folder, finished=False))
+        remove_parts(self.store.folder)
         self.store.update_run(finished=True)
         return summary
 

@@ -26,6 +26,7 @@ from underfire.runs.run import Run
 from underfire.runs.saved_images import SavedImages
 from underfire.runs.store import FORMAT
 from underfire.system import System
+from underfire.text import first_few
 
 
 class Source:
@@ -47,6 +48,12 @@ class Source:
             raise StoreError(
                 f"the run in {run.path} has folder format {run.format}, which a transfer cannot read (expected "
                 f"{FORMAT}): attack again with this version of underfire."
+            )
+        problems = run.damage()
+        if problems:
+            raise StoreError(
+                f"the run in {run.path} was damaged: {first_few(problems, separator='; ')}. Do the damaged parts again "
+                "with --resume before a transfer."
             )
         self.run = run
         self.clean = SavedImages(run, "clean")

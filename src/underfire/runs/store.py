@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,7 @@ from underfire.data.saved import save_png
 from underfire.errors import StoreError, UnderfireError, UnderfireWarning
 from underfire.runs import manifest, places, shard_files
 from underfire.runs.differences import another_run, differences
-from underfire.runs.disk import replace, writing
+from underfire.runs.disk import is_part, replace, writing
 from underfire.runs.record import check_types
 from underfire.runs.replacing import Former, foreign_files
 from underfire.runs.selection import Selection
@@ -33,8 +32,9 @@ Version 1 had one file of maps and one table for the whole run. Version 2 had no
 complete if its file of rows was there.
 """
 
-BEGUN = {".lock", ".writable", "run.json.part"}
-"""Files that a run which was killed in its first moments leaves in a folder that holds nothing otherwise."""
+BEGUN = {".lock", ".writable"}
+"""Files that a run which was killed in its first moments leaves in a folder that holds nothing otherwise, beside a
+half-written run.json."""
 
 
 class Store:
@@ -67,7 +67,8 @@ class Store:
         if resume and overwrite:
             raise StoreError("--resume and --overwrite contradict each other; give one of them.")
         self._new = places.make(folder)
-        held = sorted(entry.name for entry in folder.iterdir() if entry.name not in BEGUN)
+        names = [entry.name for entry in folder.iterdir() if entry.name not in BEGUN]
+        held = sorted(name for name in names if not is_part(name, "run.json"))
         if held and overwrite:
             self._check_ours()
         elif held and resume:
@@ -183,7 +184,7 @@ class Store:
         try:
             content = json.loads((self.folder / "selection.json").read_text())
             found = Selection.from_dict(content["selection"])
-            if content["sha256"] != _hash(content["selection"]):
+            if content["sha256"] != manifest.digest_of(content["selection"]):
                 return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -193,7 +194,7 @@ class Store:
         """Write ``selection.json``, so that a resumed run, and every worker, need not classify all images again."""
         if self.read_selection() is None:
             values = json.loads(json.dumps(selection.to_dict()))
-            self.write_json("selection.json", {"selection": values, "sha256": _hash(values)})
+            self.write_json("selection.json", {"selection": values, "sha256": manifest.digest_of(values)})
 
     def update_run(self, **values: Any) -> None:
         """Change entries of ``run.json``."""
@@ -293,7 +294,3 @@ class Store:
                 f"{held.get('format', 1)}, expected {FORMAT}): finish it with that version, or give --overwrite to "
                 "begin again."
             )
-
-
-def _hash(values: Any) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -101,6 +101,8 @@ def transfer(
         _check_classes(source, name, reader, same_classes)
     temporary = TemporaryDirectory(prefix="underfire-transfer-") if folder is None else None
     place = Path(temporary.name if temporary else folder or "").expanduser()
+    if (place / "run.json").exists() or (place / "campaign.json").exists():
+        raise StoreError(f"output folder {place} holds a run or a campaign: choose another folder for the transfer.")
     runs: dict[str, Run] = {}
     for name, reader in readers.items():
         system = _reading(System(reader, made))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from numbers import Real
 
@@ -32,7 +33,10 @@ def eps_text(eps: float) -> str:
 
     Different radii get different texts, and ``parse_eps`` gives back the same number.
     """
-    levels, number = round(eps * 255), repr(float(eps))
+    number = repr(float(eps))
+    if not math.isfinite(eps):
+        return number
+    levels = round(eps * 255)
     return min(number, f"{levels}/255", key=len) if levels / 255 == eps else number
 
 

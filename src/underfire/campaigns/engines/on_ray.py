@@ -33,12 +33,18 @@ class OnRay:
         workers: units at once; as many as the cluster has cores (or GPUs, divided by ``gpus``) if None.
         cpus: cores of each unit.
         gpus: GPUs of each unit, such as 0.5; one if the cluster has any and 0 if it has none, if None.
+
+    Raises:
+        InputError: ray is not installed.
     """
 
     address: str | None = None
     workers: int | None = None
     cpus: float = 1
     gpus: float | None = None
+
+    def __post_init__(self) -> None:
+        _ray()  # before runs are begun
 
     def perform(self, units: Sequence[Unit], done: Done, stop: Stop, hands: Hands) -> None:
         ray = _ray()
