@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from underfire.campaigns.folder import FILE, Campaign
+from underfire.campaigns.folder import Campaign
+from underfire.campaigns.record import FILE
 from underfire.campaigns.reproduce.findings import Finding, findings_of, read_findings, write_findings
 from underfire.campaigns.reproduce.grids import Choice, grid_of, grown
 from underfire.campaigns.reproduce.papers import Item, Paper
