@@ -6,10 +6,12 @@ the user names it as ``file.py:name``. All three work wherever a name is accepte
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView
 from contextlib import contextmanager
-from importlib.metadata import entry_points
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from underfire import user_files
@@ -94,7 +96,7 @@ class Registry(Mapping[str, T], Generic[T]):
         raise unknown_name(self.kind, name, self)
 
     def _offered(self) -> dict[str, Any]:
-        return {point.name: point for point in entry_points(group=self.group)}
+        return _offers(entry_points, self.group, tuple(sys.path))
 
     def _accepted(self, value: Any, source: str) -> T:
         try:
@@ -104,6 +106,12 @@ class Registry(Mapping[str, T], Generic[T]):
                 raise
             what = f"{source!r}, which is {shown(value)}" if source else shown(value)
             raise InputError(f"{self.kind} is {what}; {error}.") from error
+
+
+@lru_cache
+def _offers(find: Callable[..., Iterable[EntryPoint]], group: str, path: tuple[str, ...]) -> dict[str, Any]:
+    """Find the entry points of a group by name. The search is slow, and depends on the places where Python looks."""
+    return {point.name: point for point in find(group=group)}
 
 
 @contextmanager

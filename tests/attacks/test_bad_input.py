@@ -147,6 +147,8 @@ def test_near_chance_is_said() -> None:
 
     with pytest.warns(UnderfireWarning, match="near chance"):
         warn_near_chance(12, 100, 10)
+    with pytest.warns(UnderfireWarning, match="near chance"):
+        warn_near_chance(0, 10, 2)
     warn_near_chance(40, 100, 10)
     warn_near_chance(1, 5, 10)
 

@@ -48,7 +48,8 @@ def test_the_file_of_names_is_up_to_date() -> None:
 
 ANSWERS = {
     "underfire ": [
-        *("demo", "attack", "run", "status", "explain", "check", "report", "export", "transfer", "reproduce", "list", "train")
+        *("demo", "attack", "run", "status", "explain", "check", "report", "export", "transfer", "reproduce", "list"),
+        "train",
     ],
     "underfire tr": ["transfer", "train"],
     "underfire train ": ["classifier", "rts"],

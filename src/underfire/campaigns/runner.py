@@ -250,7 +250,8 @@ class _Work:
         del self.open[begun.job.name]
         try:
             with begun.lock:
-                summary = begun.hand.finish()
+                # If this process has attacked the last shard, the run is opened already.
+                summary = (self.hands.find(str(begun.job.folder)) or begun.hand).finish()
             self._finished(begun.job, summary)
         except Exception as error:  # a page or table that cannot be made fails this run alone
             self._failed(begun.job, error)

@@ -85,6 +85,10 @@ class Hands:
         while len(self._held) > HELD:
             self._held.popitem(last=False)[1].release()
 
+    def find(self, folder: str) -> RunInHand | None:
+        """Return the run in a folder if it is opened."""
+        return self._held.get(folder)
+
     def do(self, unit: Unit) -> Failure | None:
         """Do one unit. Returns the reason if it fails; only an interruption is raised."""
         try:
