@@ -216,7 +216,7 @@ class _Work:
                 lock.enter_context(hand.working())
                 hand.begin()
             else:
-                hand.join()
+                hand.join(data=True)
         except Exception as error:  # a run that is impossible leaves the others alone
             _close(lock, error)
             self._failed(job, error)

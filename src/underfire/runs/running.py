@@ -169,11 +169,20 @@ class RunInHand:
 
     @without_autocast()
     @torch.inference_mode(False)
-    def join(self) -> None:
-        """Settle the plan of a run that another process has begun. Nothing is written."""
+    def join(self, *, data: bool = False) -> None:
+        """Settle the plan of a run that another process has begun. Nothing is written.
+
+        Args:
+            data: check that the data are those of the run. The classifier and the user's files are always checked.
+
+        Raises:
+            StoreError: the run is not begun, or its inputs are not what they were.
+        """
         begun = self.store.read_run()
         if "shards" not in begun:
             raise StoreError(f"the run in {self.store.folder} is not begun.")
+        inputs = self.opened.depends(self.config, self.execution.device, data=data)
+        self.store.check_record({**inputs, **code_hashes(self.config)})
         self.plan, _ = prepare(self.config, self.store, self.execution, self.reporter, self.opened, begun)
         self._settle(int(begun["shard_size"]))
 

@@ -1,0 +1,67 @@
+"""Parts of a campaign are not done with other data, or another classifier, than the campaign was begun with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from tests.runs.runs import write_digits
+from underfire.campaigns.folder import Campaign
+from underfire.campaigns.grid import Grid
+from underfire.campaigns.running import run_campaign
+from underfire.campaigns.units import Hands, Unit
+from underfire.runs import RunConfig
+from underfire.runs.execution import Execution
+from underfire.runs.running import RunInHand
+
+SMALL = Execution(batch_size=2)
+OWN = """
+import underfire as uf
+
+
+def build():
+    return uf.classifiers.load("digits-resnet")
+"""
+
+
+def test_a_part_is_not_done_with_changed_data(tmp_path: Path) -> None:
+    table = write_digits(tmp_path / "digits", range(6))
+    settings = {"data": str(table), "classifier": "digits-resnet", "count": 4, "steps": [1, 1], "eps": "0.2"}
+    grid = Grid.model_validate({"settings": settings, "grid": {"attack": ["adv2", "advedge"]}})
+    place = run_campaign(grid, tmp_path / "grid", execution=SMALL, begin_only=True).path
+    picture = tmp_path / "digits" / "pictures" / "000.png"
+    before = picture.read_bytes()
+    with Image.open(picture) as image:
+        image.putpixel((0, 0), 99)
+        image.save(picture)
+    heard: list[str] = []
+
+    class Listening:
+        def __getattr__(self, name: str) -> object:
+            return lambda *given: heard.append(given[1].said) if name == "failed" else None
+
+    run_campaign(grid, place, execution=SMALL, part=(1, 1), listener=Listening())
+    assert len(heard) == 2
+    assert all("the images or labels of the data were changed" in text for text in heard)
+    assert not list(place.rglob("*.parquet"))
+    picture.write_bytes(before)
+    run_campaign(grid, place, execution=SMALL, part=(1, 1))
+    assert [Campaign(place).progress(entry.name) for entry in Campaign(place)] == [(8, 8), (8, 8)]
+
+
+def test_a_worker_does_nothing_with_other_weights_or_code(tmp_path: Path) -> None:
+    """As a machine whose file of the user's is of another day."""
+    own = tmp_path / "mine.py"
+    own.write_text(OWN)
+    config = RunConfig.create(data="digits:test", classifier=f"{own}:build", eps=0.2, count=2, steps=(1, 1))
+    hand = RunInHand(config, tmp_path / "run", SMALL)
+    with hand.working():
+        hand.begin()
+    unit = Unit(0, "run", 0, config.to_dict(), str(tmp_path / "run"), SMALL)
+    assert Hands().do(unit) is None
+    own.write_text(OWN + "# changed")
+    failure = Hands().do(unit)
+    assert failure is not None
+    assert "mine.py" in failure.said
+    assert "unexpected" not in failure.said
