@@ -1,16 +1,19 @@
-"""Parts of a campaign are not done with other data, or another classifier, than the campaign was begun with."""
+"""Parts of a campaign in other processes: what they check before they begin, and the warnings that they raise."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from tests.runs.runs import write_digits
+from underfire.campaigns.engines import Processes
 from underfire.campaigns.folder import Campaign
 from underfire.campaigns.grid import Grid
 from underfire.campaigns.running import run_campaign
 from underfire.campaigns.units import Hands, Unit
+from underfire.errors import UnderfireWarning
 from underfire.runs import RunConfig
 from underfire.runs.execution import Execution
 from underfire.runs.running import RunInHand
@@ -48,6 +51,33 @@ def test_a_part_is_not_done_with_changed_data(tmp_path: Path) -> None:
     picture.write_bytes(before)
     run_campaign(grid, place, execution=SMALL, part=(1, 1))
     assert [Campaign(place).progress(entry.name) for entry in Campaign(place)] == [(8, 8), (8, 8)]
+
+
+WARNING = """
+import warnings
+import underfire as uf
+from underfire.errors import UnderfireWarning
+from underfire.interpreters import CAM
+
+
+class Mine(CAM):
+    name = "mine"
+
+    def read(self, classifier, images, classes, ids):
+        warnings.warn("these maps are not to be trusted", UnderfireWarning)
+        return super().read(classifier, images, classes, ids)
+"""
+
+
+def test_a_warning_in_a_worker_is_raised_in_the_first_process(tmp_path: Path) -> None:
+    own = tmp_path / "mine.py"
+    own.write_text(WARNING)
+    settings = {"data": "digits:test", "classifier": "digits-resnet", "count": 2, "steps": [1, 1], "eps": "0.2"}
+    grid = Grid.model_validate({"settings": settings, "grid": {"interpreters": [f"{own}:Mine"]}})
+    run_campaign(grid, tmp_path / "grid", execution=SMALL, begin_only=True)
+    with pytest.warns(UnderfireWarning, match="these maps are not to be trusted"):
+        run_campaign(grid, tmp_path / "grid", execution=SMALL, part=(1, 1), engine=Processes(1, threads=1))
+    assert Campaign(tmp_path / "grid").progress("run") == (4, 4)
 
 
 def test_a_worker_does_nothing_with_other_weights_or_code(tmp_path: Path) -> None:
