@@ -80,6 +80,15 @@ def test_a_warning_in_a_worker_is_raised_in_the_first_process(tmp_path: Path) ->
     assert Campaign(tmp_path / "grid").progress("run") == (4, 4)
 
 
+def test_an_unknown_argument_is_refused(tmp_path: Path) -> None:
+    grid = Grid.model_validate(
+        {"settings": {"data": "digits:test", "classifier": "digits-resnet"}, "grid": {"seed": [1]}}
+    )
+    with pytest.raises(TypeError, match="unknown argument 'workers'; expected engine, "):
+        run_campaign(grid, tmp_path / "grid", workers=2)  # type: ignore[call-arg]
+    assert not (tmp_path / "grid" / "runs").exists()
+
+
 def test_a_worker_does_nothing_with_other_weights_or_code(tmp_path: Path) -> None:
     """As a machine whose file of the user's is of another day."""
     own = tmp_path / "mine.py"
