@@ -222,7 +222,8 @@ class _Work:
             _close(lock, error)
             self._failed(job, error)
             return None
-        begun = self.open[job.name] = _Open(job, hand, lock, keys=[cell.key for cell in hand.ready().cells.values()])
+        cells = hand.ready().plan.cells.values()
+        begun = self.open[job.name] = _Open(job, hand, lock, keys=[cell.key for cell in cells])
         self.hands.add(str(job.folder), hand)
         self.listener.begun(job)
         return begun
