@@ -174,9 +174,9 @@ def test_run_json_says_what_was_in_force(tmp_path: Path) -> None:
 def test_a_resumed_run_keeps_its_batch_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels depend on the batch here, as on a GPU: a run that is killed and goes on gives the bits of a whole one."""
     from tests.runs.conftest import small_config
-    from underfire.runs import run_attack, running
+    from underfire.runs import run_attack, work
 
-    monkeypatch.setattr(running, "depends_on_batch", lambda device: True)
+    monkeypatch.setattr(work, "depends_on_batch", lambda device: True)
     config = small_config(count=6, steps=(2, 3))
 
     def hashes(folder: Path) -> dict[str, str]:
@@ -191,11 +191,11 @@ def test_a_resumed_run_keeps_its_batch_size(tmp_path: Path, monkeypatch: pytest.
             raise KilledError
         shard(plan, index, *rest)
 
-    shard = running.attack_shard
+    shard = work.attack_shard
     with like_a_gpu(monkeypatch, by_shape=True):
         run_attack(config, tmp_path / "whole", batch_size=2)
         with monkeypatch.context() as patch:
-            patch.setattr(running, "attack_shard", kill_at_second_shard)
+            patch.setattr(work, "attack_shard", kill_at_second_shard)
             with pytest.raises(KilledError):
                 run_attack(config, tmp_path / "killed", batch_size=2)
         with pytest.warns(UnderfireWarning, match="began with a batch size of 2 and goes on with it"):

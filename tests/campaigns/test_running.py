@@ -171,7 +171,7 @@ def test_foreign_folders_are_left_alone(tmp_path: Path) -> None:
         run_campaign(GRID, tmp_path / "mine.txt")
     (tmp_path / "mine.txt").unlink()
     (tmp_path / "campaign.json").write_text("{")
-    with pytest.raises(StoreError, match=r"campaign\.json cannot be read"):
+    with pytest.raises(StoreError, match=r"campaign\.json is damaged: it is no JSON"):
         Campaign(tmp_path)
     (tmp_path / "campaign.json").write_text(
         json.dumps({"format": 9, "name": "", "grid": {}, "runs": [], "configurations": {}})

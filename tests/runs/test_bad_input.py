@@ -191,7 +191,7 @@ def test_an_image_that_vanishes_during_the_run(
         shutil.rmtree(tmp_path / "data" / "pictures")
         return original(*arguments)
 
-    monkeypatch.setattr("underfire.runs.running.attack_shard", vanish)
+    monkeypatch.setattr("underfire.runs.work.attack_shard", vanish)
     check_refused(command(*options(data=table, count=None, out=tmp_path / "out")), "could be read when the run began")
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks import grid_tables
+from benchmarks import grid, grid_tables
 from tests.runs.conftest import small_config
 from tests.runs.runs import Row, Written
-from underfire.runs import run_attack
+from underfire.runs import RunConfig, run_attack
 
 COMMON = {"count": 6, "steps": (10, 30)}
 CELLS: dict[str, dict[str, Any]] = {
@@ -105,3 +105,13 @@ def test_shares_are_of_the_benign_maps_distance(runs: tuple[dict[str, Written], 
     for cell, attack in ((row[7], "adv2"), (row[8], "bim")):
         assert cell == f"{mean(run.of(attack), 'map_l1_target') / before:.3f}"
     assert starts(row[6], mean(run.of("adv2"), "map_l1_target"))
+
+
+def test_the_cells_of_the_grid_can_be_run() -> None:
+    """And are all that the table of combinations is to have."""
+    found = {name: RunConfig.create(data="some", **settings) for name, settings in grid.cells().items()}
+    cells = [one for one in found.values() if one.edge_threshold is None and one.target_map == "benign"]
+    joint = {(one.classifier, one.perturbation, one.attack, one.interpreters) for one in cells}
+    assert len(joint) == 2 * 3 * 3 * 4
+    assert len(found) == 2 * 3 * 3 * 4 + 2 * 2 * 4 + len(grid.THRESHOLDS)
+    assert {config.eps for config in found.values()} == {None, (8 / 255,)}

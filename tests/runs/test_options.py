@@ -15,7 +15,6 @@ import typer
 from typer.models import ArgumentInfo, OptionInfo
 
 import underfire as uf
-from benchmarks import grid
 from tests.runs.runs import Command, options
 from tests.runs.test_help import COMMANDS
 from underfire import attacks
@@ -289,13 +288,3 @@ def test_the_configuration_is_the_attack(settings: dict[str, Any]) -> None:
         assert (written["eps"] is None) is bool({name, settings.get("perturbation")} & {"cw", "stadv"})
     given = RunConfig.create(**WHERE, target_class="3").presets([], 10)[0]
     assert given == preset("adv2", target_class=attacks.GivenClass(3))
-
-
-def test_the_cells_of_the_grid_can_be_run() -> None:
-    """And are all that the table of combinations is to have."""
-    found = {name: RunConfig.create(data="some", **settings) for name, settings in grid.cells().items()}
-    cells = [one for one in found.values() if one.edge_threshold is None and one.target_map == "benign"]
-    joint = {(one.classifier, one.perturbation, one.attack, one.interpreters) for one in cells}
-    assert len(joint) == 2 * 3 * 3 * 4
-    assert len(found) == 2 * 3 * 3 * 4 + 2 * 2 * 4 + len(grid.THRESHOLDS)
-    assert {config.eps for config in found.values()} == {None, (8 / 255,)}

@@ -15,7 +15,7 @@ from tests.runs.conftest import small_config
 from tests.runs.runs import Command, Written, assert_same_run, content, options, process
 from underfire.attacks import Experiment
 from underfire.errors import ClassifierError, StoreError, UnderfireWarning
-from underfire.runs import Run, RunConfig, run_attack, running
+from underfire.runs import Run, RunConfig, run_attack, work
 from underfire.runs.store import Store
 from underfire.system import System
 
@@ -166,14 +166,14 @@ def unfinished(finished: Path, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("at", ["Run.summary", "Store.write_tables", "running.environment"])
+@pytest.mark.parametrize("at", ["Run.summary", "Store.write_tables", "work.environment"])
 def test_interrupted_while_finishing(uninterrupted: Written, tmp_path: Path, at: str) -> None:
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
     target, name = at.split(".")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr({"Run": Run, "Store": Store, "running": running}[target], name, interrupted)
+        patch.setattr({"Run": Run, "Store": Store, "work": work}[target], name, interrupted)
         with pytest.raises(KeyboardInterrupt):
             run_attack(CONFIG, tmp_path, batch_size=8)
     with pytest.MonkeyPatch.context() as patch:

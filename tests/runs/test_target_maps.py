@@ -16,7 +16,7 @@ from tests.runs.runs import MISLABELLED, Written, assert_same_run, without_secon
 from underfire.data import Digits
 from underfire.errors import InputError, StoreError
 from underfire.runs import Run as Reader
-from underfire.runs import run_attack, running
+from underfire.runs import run_attack, work
 
 Run = Callable[..., Written]
 FEW = [9, 10, 11, 15, 16, 17, 35, MISLABELLED]  # of classes 0, 2, 3; and the only one of class 9 is an 8
@@ -183,14 +183,14 @@ def test_a_resumed_run_has_the_same_pool(
 ) -> None:
     config = small_config(data=str(digits_table), target_map="class", count=None)
     with monkeypatch.context() as patch:
-        original = running.attack_shard
+        original = work.attack_shard
 
         def failing(plan: Any, index: int, positions: list[int], *rest: Any) -> Any:
             if 0 not in positions:
                 raise KeyboardInterrupt
             return original(plan, index, positions, *rest)
 
-        patch.setattr("underfire.runs.running.attack_shard", failing)
+        patch.setattr("underfire.runs.work.attack_shard", failing)
         with pytest.raises(KeyboardInterrupt):
             run_attack(config, tmp_path / "resumed", batch_size=5)
     run_attack(config, tmp_path / "resumed", resume=True, batch_size=3)
@@ -216,7 +216,7 @@ def test_another_map_in_the_file_is_another_run(tmp_path: Path, monkeypatch: pyt
     np.save(file, np.eye(8))
     config = small_config(target_map=str(file))
     with monkeypatch.context() as patch:
-        patch.setattr("underfire.runs.running.write_results", lambda *_: exit())
+        patch.setattr("underfire.runs.work.write_results", lambda *_: exit())
         with pytest.raises(SystemExit):
             run_attack(config, tmp_path / "run")
     np.save(file, np.eye(8)[::-1])

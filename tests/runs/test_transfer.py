@@ -20,8 +20,7 @@ import underfire as uf
 from tests.runs.conftest import small_config
 from tests.runs.runs import Written, content, read_png, without_seconds
 from underfire.attacks.perturbations import PGD
-from underfire.runs import Run, run_attack
-from underfire.runs import transfer as module
+from underfire.runs import Run, run_attack, work
 from underfire.runs.saved_images import SavedImages
 
 COSTS = ("steps", "forwards", "backwards", "seconds")
@@ -185,14 +184,14 @@ def test_a_resumed_transfer_says_the_same(full: Written, tmp_path: Path, monkeyp
     run, classifier = Run(full.folder), other_classifier()
     settings = {"classifier": ["digits-resnet", classifier], "interpreters": ["cam", "smoothgrad"], "batch_size": 4}
     whole = uf.transfer(run, folder=tmp_path / "whole", **settings)
-    calls, attack_shard = itertools.count(), module.attack_shard
+    calls, attack_shard = itertools.count(), work.attack_shard
 
     def fails(*given: Any) -> None:
         if next(calls) == 5:
             raise KeyboardInterrupt
         attack_shard(*given)
 
-    monkeypatch.setattr(module, "attack_shard", fails)
+    monkeypatch.setattr(work, "attack_shard", fails)
     with pytest.raises(KeyboardInterrupt):
         uf.transfer(run, folder=tmp_path / "parts", **settings)
     with pytest.raises(uf.errors.StoreError, match="not empty"):
@@ -205,6 +204,11 @@ def test_a_resumed_transfer_says_the_same(full: Written, tmp_path: Path, monkeyp
     before = content(tmp_path / "parts")
     assert uf.transfer(run, folder=tmp_path / "parts", resume=True, **settings).rows() == whole.rows()
     assert content(tmp_path / "parts") == before
+    lost = next((tmp_path / "parts" / "digits-resnet" / "images" / "adv2").iterdir())
+    lost.unlink()
+    with pytest.warns(uf.errors.UnderfireWarning, match=f"was damaged: images/adv2/{lost.name} is missing"):
+        assert uf.transfer(run, folder=tmp_path / "parts", resume=True, **settings).rows() == whole.rows()
+    assert lost.read_bytes() == before[lost.relative_to(tmp_path / "parts").as_posix()]
     with pytest.raises(uf.errors.StoreError, match="holds another run"):
         uf.transfer(run, folder=tmp_path / "parts", resume=True, **(settings | {"interpreters": "cam"}))
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict, Unpack
 
 from underfire.campaigns.engines import Engine, Inline, Stop
 from underfire.campaigns.units import Failure, Hands, Unit
@@ -77,33 +77,39 @@ class _Open:
     keys: list[str] = field(default_factory=list)
 
 
-def perform(
-    jobs: Sequence[Job],
-    *,
-    engine: Engine | None = None,
-    execution: Execution | None = None,
-    keep_going: bool = True,
-    stop: Stop | None = None,
-    listener: Listener | None = None,
-    part: tuple[int, int] | None = None,
-    begin_only: bool = False,
-    after: Callable[[Job, dict[str, Any]], None] | None = None,
-) -> dict[str, Failure]:
-    """Make runs. A run that fails is told to the listener, and the other runs go on.
-
-    Cells that several runs share, such as clean images and the prediction-only control, are computed once.
+class How(TypedDict, total=False):
+    """How jobs are done: arguments of ``perform`` and ``run_campaign``.
 
     Args:
-        jobs: the runs, in the order in which they are begun.
         engine: does the work; the calling process if None.
         execution: the settings that results do not depend on.
-        keep_going: go on with the other runs if one fails.
+        keep_going: go on with the other runs if one fails; True if not given.
         stop: asked when to stop; see ``Stop``.
         listener: hears how it goes.
         part: ``(i, n)``: do the i-th of n parts of the work, counted from 1, beside other processes that do the other
             parts in the same folders, and finish no run. Runs must be begun.
         begin_only: begin all runs, and do nothing else.
         after: called with each finished job and its summary, such as to write its page.
+    """
+
+    engine: Engine | None
+    execution: Execution | None
+    keep_going: bool
+    stop: Stop | None
+    listener: Listener | None
+    part: tuple[int, int] | None
+    begin_only: bool
+    after: Callable[[Job, dict[str, Any]], None] | None
+
+
+def perform(jobs: Sequence[Job], **how: Unpack[How]) -> dict[str, Failure]:
+    """Make runs. A run that fails is told to the listener, and the other runs go on.
+
+    Cells that several runs share, such as clean images and the prediction-only control, are computed once.
+
+    Args:
+        jobs: the runs, in the order in which they are begun.
+        how: see ``How``.
 
     Returns:
         The failures by the job's name.
@@ -112,18 +118,17 @@ def perform(
         StoppedError: ``stop`` was asked; the finished parts are kept.
         UnderfireError: a run failed, and ``keep_going`` is not set.
     """
-    stop, listener = stop or Stop(), listener or Quiet()
-    work = _Work(list(jobs), execution or Execution(), keep_going, stop, listener, part, begin_only, after)
+    work = _Work(list(jobs), **how)
     try:
         units = work.begin()
-        (engine or Inline()).perform(units, work.hear, stop, work.hands)
+        work.engine.perform(units, work.hear, work.stop, work.hands)
     except BaseException as error:  # also an interrupt from the keyboard; it is raised again
         work.close(error)
         raise
     work.close(None)
     if work.first is not None:
         raise work.first
-    if stop.asked and (work.left or work.cut):
+    if work.stop.asked and (work.left or work.cut):
         left = "runs that are not begun" if work.cut else f"{work.left} parts left to do"
         raise StoppedError(f"stopped with {left}; everything that is finished is kept.")
     return work.failures
@@ -132,19 +137,15 @@ def perform(
 class _Work:
     """The state of ``perform``."""
 
-    def __init__(
-        self,
-        jobs: list[Job],
-        execution: Execution,
-        keep_going: bool,
-        stop: Stop,
-        listener: Listener,
-        part: tuple[int, int] | None,
-        begin_only: bool,
-        after: Callable[[Job, dict[str, Any]], None] | None,
-    ) -> None:
-        self.jobs, self.execution, self.keep_going, self.stop = jobs, execution, keep_going, stop
-        self.listener, self.part, self.begin_only, self.after = listener, part, begin_only, after
+    def __init__(self, jobs: list[Job], **how: Unpack[How]) -> None:
+        unknown = how.keys() - How.__annotations__.keys()
+        if unknown:
+            raise TypeError(f"unknown argument {sorted(unknown)[0]!r}; expected {', '.join(How.__annotations__)}")
+        self.jobs, self.engine = jobs, how.get("engine") or Inline()
+        self.execution, self.keep_going = how.get("execution") or Execution(), how.get("keep_going", True)
+        self.stop, self.listener = how.get("stop") or Stop(), how.get("listener") or Quiet()
+        self.part, self.begin_only = how.get("part"), how.get("begin_only", False)
+        self.after = how.get("after")
         self.hands, self.opened = Hands(), Opened()
         self.open: dict[str, _Open] = {}
         self.failures: dict[str, Failure] = {}
@@ -216,12 +217,13 @@ class _Work:
                 lock.enter_context(hand.working())
                 hand.begin()
             else:
-                hand.join()
+                hand.join(data=True)
         except Exception as error:  # a run that is impossible leaves the others alone
             _close(lock, error)
             self._failed(job, error)
             return None
-        begun = self.open[job.name] = _Open(job, hand, lock, keys=[cell.key for cell in hand.ready().cells.values()])
+        cells = hand.ready().plan.cells.values()
+        begun = self.open[job.name] = _Open(job, hand, lock, keys=[cell.key for cell in cells])
         self.hands.add(str(job.folder), hand)
         self.listener.begun(job)
         return begun

@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
-from underfire.campaigns.engines import Engine, Stop
 from underfire.campaigns.folder import Campaign, CampaignStore
 from underfire.campaigns.grid import Grid
-from underfire.campaigns.runner import Job, Listener, Quiet, perform
+from underfire.campaigns.runner import How, Job, Listener, Quiet, perform
 from underfire.campaigns.units import Failure
 from underfire.errors import InputError, StoreError
-from underfire.runs.execution import Execution
 from underfire.runs.planning import Reporter
 
 
-def run_campaign(
-    grid: Grid,
-    folder: Path | str,
-    *,
-    resume: bool = False,
-    engine: Engine | None = None,
-    execution: Execution | None = None,
-    keep_going: bool = True,
-    stop: Stop | None = None,
-    listener: Listener | None = None,
-    part: tuple[int, int] | None = None,
-    begin_only: bool = False,
-    after: Callable[[Job, dict[str, Any]], None] | None = None,
-) -> Campaign:
+def run_campaign(grid: Grid, folder: Path | str, *, resume: bool = False, **how: Unpack[How]) -> Campaign:
     """Run a campaign: each of its runs in a folder of its own below ``folder/runs``.
 
     Args:
         grid: the runs.
         folder: made if it does not exist.
         resume: go on with the campaign that the folder holds. Finished runs are checked, and not made again.
-        engine, execution, keep_going, stop, listener, part, begin_only, after: see ``perform``.
+        how: ``engine``, ``execution``, ``keep_going``, ``stop``, ``listener``, ``part``, ``begin_only`` and ``after``;
+            see ``runner.How``.
 
     Returns:
         The campaign, to be read.
@@ -48,22 +32,23 @@ def run_campaign(
         StoppedError: ``stop`` was asked.
         UnderfireError: a run failed, and ``keep_going`` is not set.
     """
-    if part is not None and begin_only:
+    part, listener = how.get("part"), how.get("listener")
+    if part is not None and how.get("begin_only"):
         raise InputError(
             "--part and --begin contradict each other: begin the campaign once with --begin, alone, before its parts."
         )
     folder, points = Path(folder), grid.points()
     store = CampaignStore(folder, resume or part is not None)
     jobs = [Job(point.name, point.config, folder / "runs" / point.name, resume=True) for point in points]
-    run = partial(perform, jobs, engine=engine, execution=execution, keep_going=keep_going, stop=stop)
     if part is not None:
         _check_part(folder, part)
-        run(listener=listener, part=part)
+        how["after"] = None  # no run is finished
+        perform(jobs, **how)
         return Campaign(folder)
     with store.working():
         store.begin(grid, points)
-        noted = _Noted(store, listener or Quiet())
-        run(listener=noted, begin_only=begin_only, after=after)
+        how["listener"] = _Noted(store, listener or Quiet())
+        perform(jobs, **how)
     return Campaign(folder)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import traceback
 import warnings
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from underfire.errors import UnderfireError
+from underfire.errors import UnderfireError, UnderfireWarning
 from underfire.runs.execution import Execution
 from underfire.runs.planning import Opened
 from underfire.runs.running import RunInHand
@@ -71,6 +71,25 @@ class Failure:
         return cls(f"unexpected {type(error).__name__}: {said}", "".join(traceback.format_exception(error)), error)
 
 
+@dataclass(frozen=True)
+class Answer:
+    """The answer of a worker process to a unit.
+
+    Args:
+        failure: the reason if the unit failed, without the error itself: not every error can be sent.
+        warned: the texts of the warnings that were raised.
+    """
+
+    failure: Failure | None
+    warned: tuple[str, ...] = ()
+
+    def take(self) -> Failure | None:
+        """Raise the warnings in this process, and return the reason if the unit failed."""
+        for text in self.warned:
+            warnings.warn(text, UnderfireWarning, stacklevel=3)
+        return self.failure
+
+
 class Hands:
     """The runs that a process works on, opened when their first unit comes."""
 
@@ -102,6 +121,14 @@ class Hands:
             self._held.pop(unit.folder, None)
             return Failure.of(error)
         return None
+
+    def answer(self, unit: Unit) -> Answer:
+        """Do one unit for another process, which shall show the warnings."""
+        with warnings.catch_warnings(record=True) as raised:
+            warnings.simplefilter("always", UnderfireWarning)
+            failure = self.do(unit)
+        warned = dict.fromkeys(str(each.message) for each in raised if issubclass(each.category, UnderfireWarning))
+        return Answer(None if failure is None else replace(failure, error=None), tuple(warned))
 
     def _join(self, unit: Unit) -> RunInHand:
         config = RunConfig.from_values(unit.config)

@@ -40,7 +40,13 @@ def report(
         ),
     ] = None,
     title: Annotated[
-        str | None, option("TEXT", "Title of the page. [default: made from the runs]", "--title", show_default=False)
+        str | None,
+        option(
+            "TEXT",
+            "Title of the page. [default: the campaign's name, or made from the runs]",
+            "--title",
+            show_default=False,
+        ),
     ] = None,
     gallery: Annotated[int, option("N", "The largest number of images in the gallery.", "--gallery")] = 1000,
     by_class: Annotated[
@@ -79,14 +85,14 @@ def report(
         )
     if out is not None and out.suffix.lower() == ".png":
         raise InputError(f"out is {str(out)!r}, the name of a picture; expected the page's, such as {out.stem}.html.")
-    folders, home = _runs_of(folders)
+    folders, home, named = _runs_of(folders)
     runs = [Run(folder) for folder in folders]
     for run in runs:
         run.warn_if_damaged()
         if tables:
             write_results(run)
         run.warn_if_outdated()
-    page = write_page(runs, out or home / "page.html", title, gallery)
+    page = write_page(runs, out or home / "page.html", title or named, gallery)
     figure = write_figure(runs, page.parent / ("figure.png" if out is None else f"{page.stem}.png"))
     console, written = Console(), [page, figure]
     console.print(summary_table(*runs))
@@ -100,21 +106,27 @@ def report(
     console.print(Text.assemble("Written to ", *names))
 
 
-def _runs_of(folders: list[Path]) -> tuple[list[Path], Path]:
-    """Put the finished runs of a campaign in the place of its folder. Returns them, and the place of the page."""
+def _runs_of(folders: list[Path]) -> tuple[list[Path], Path, str | None]:
+    """Put the finished runs of a campaign in the place of its folder.
+
+    Returns:
+        The folders of the runs, the folder of the page, and the name of the campaign if there is one alone.
+    """
     from underfire.campaigns.folder import Campaign
     from underfire.campaigns.record import FILE
 
     found: list[Path] = []
+    name = None
     for folder in folders:
         if (folder / FILE).exists():
             campaign = Campaign(folder)
             found += [campaign.folder_of(entry.name) for entry in campaign.finished]
+            name = campaign.name if len(folders) == 1 else None
             if not campaign.finished:
                 raise InputError(f"the campaign in {folder} has no finished run: see 'underfire status {folder}'.")
         else:
             found.append(folder)
-    return found, folders[0]
+    return found, folders[0], name
 
 
 def export(

@@ -69,17 +69,25 @@ class Opened:
                 del self.inputs[next(iter(self.inputs))]
         return self.inputs[key]
 
-    def depends(self, config: RunConfig, device: str) -> dict[str, Any]:
-        """Hash the inputs of a run, as entries of ``run.json``."""
+    def depends(self, config: RunConfig, device: str, *, data: bool = True) -> dict[str, Any]:
+        """Hash the inputs of a run, as entries of ``run.json``.
+
+        Args:
+            config: the run.
+            device: the device of the classifier.
+            data: hash the data, too, which takes long if there are many.
+        """
         key = self.key(config, device)
         if key not in self.hashes:
-            inputs = self.open(config, device)
+            classifier = self.open(config, device).classifier
             self.hashes[key] = {
-                "data_sha256": inputs.data.fingerprint(),
-                "classifier_sha256": inputs.classifier.sha256(),
-                "weights_sha256": state_hash(inputs.classifier.module),
-                "preparation": inputs.classifier.preparation(),
+                "classifier_sha256": classifier.sha256(),
+                "weights_sha256": state_hash(classifier.module),
+                "preparation": classifier.preparation(),
             }
+        if data and "data_sha256" not in self.hashes[key]:
+            fingerprint = self.open(config, device).data.fingerprint()
+            self.hashes[key] = {"data_sha256": fingerprint, **self.hashes[key]}
         return self.hashes[key]
 
     @staticmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,23 +9,18 @@ from typing import Any
 
 import torch
 
-from underfire.batching import depends_on_batch
-from underfire.errors import StoreError, UnderfireWarning
+from underfire.errors import StoreError
 from underfire.flags import without_autocast
 from underfire.runs.differences import differences
-from underfire.runs.environment import environment
 from underfire.runs.execution import Execution
 from underfire.runs.finished import is_whole
-from underfire.runs.plan import Plan, count_steps
 from underfire.runs.planning import Opened, Reporter, Silent, code_hashes, prepare
-from underfire.runs.repair import drop_damaged
-from underfire.runs.replacing import remove_parts
-from underfire.runs.results import current_summary, write_results
+from underfire.runs.results import current_summary
 from underfire.runs.run import Run
 from underfire.runs.settings import RunConfig
-from underfire.runs.shards import attack_shard
 from underfire.runs.starts import note_start
 from underfire.runs.store import Store
+from underfire.runs.work import Work
 
 
 @without_autocast()
@@ -72,7 +66,7 @@ def run_attack(
         return hand.summary()
     with hand.working():
         hand.begin()
-        for index in range(len(hand.shards)):
+        for index in range(len(hand.steps)):
             hand.attack(index)
         return hand.finish()
 
@@ -94,16 +88,14 @@ class RunInHand:
 
     Attributes:
         store: the folder.
-        plan: everything that the run works with, from ``begin`` or ``join`` until ``release``.
-        shards: the places of each shard's images among those that the run looked at.
+        work: the shards with everything that they need, from ``begin`` or ``join`` until ``release``.
         steps: the number of steps of each shard.
 
     Raises:
         StoreError: the folder holds something else, or cannot be written.
     """
 
-    plan: Plan | None = None
-    shards: list[list[int]]
+    work: Work | None = None
     steps: list[int]
 
     def __init__(
@@ -148,46 +140,48 @@ class RunInHand:
         Raises:
             UnderfireError: the run is impossible, or the folder holds another run.
         """
-        self.plan, record = prepare(self.config, self.store, self.execution, self.reporter, self.opened)
+        plan, record = prepare(self.config, self.store, self.execution, self.reporter, self.opened)
         self.store.begin(record)
-        plan = self.ready()
         note_start(self.store, plan.experiment.system.classifier.device)
         self.store.write_selection(plan.selection)
-        self._settle(self.store.shard_size(plan.experiment.batch_size))
-        drop_damaged(self.store, plan.cells, self.shards, plan.selection.attacked)
-        self.store.update_run(shards=len(self.shards))
+        plan.siblings = self.siblings
+        self.work = Work.begun(plan, self.reporter, self.execution.batch_size)
+        self.steps = self.work.steps
 
-    def ready(self) -> Plan:
-        """Return the plan. Raises ValueError if the run is neither begun nor joined."""
-        if self.plan is None:
+    def ready(self) -> Work:
+        """Return the work. Raises ValueError if the run is neither begun nor joined."""
+        if self.work is None:
             raise ValueError("the run is not begun: call begin or join first.")
-        return self.plan
+        return self.work
 
     def release(self) -> None:
-        """Give the plan's memory free, with the networks in it. ``join`` makes it again."""
-        self.plan = None
+        """Give the memory of the work free, with the networks in it. ``join`` makes it again."""
+        self.work = None
 
     @without_autocast()
     @torch.inference_mode(False)
-    def join(self) -> None:
-        """Settle the plan of a run that another process has begun. Nothing is written."""
+    def join(self, *, data: bool = False) -> None:
+        """Settle the plan of a run that another process has begun. Nothing is written.
+
+        Args:
+            data: check that the data are those of the run. The classifier and the user's files are always checked.
+
+        Raises:
+            StoreError: the run is not begun, or its inputs are not what they were.
+        """
         begun = self.store.read_run()
         if "shards" not in begun:
             raise StoreError(f"the run in {self.store.folder} is not begun.")
-        self.plan, _ = prepare(self.config, self.store, self.execution, self.reporter, self.opened, begun)
-        self._settle(int(begun["shard_size"]))
-
-    def _settle(self, size: int) -> None:
-        plan, asked = self.ready(), self.execution.batch_size
+        inputs = self.opened.depends(self.config, self.execution.device, data=data)
+        self.store.check_record({**inputs, **code_hashes(self.config)})
+        plan, _ = prepare(self.config, self.store, self.execution, self.reporter, self.opened, begun)
         plan.siblings = self.siblings
-        if depends_on_batch(plan.experiment.system.classifier.device):
-            plan.experiment.batch_size = _same_batch_size(size, asked)
-        self.shards = plan.selection.shards(size)
-        self.steps = list(count_steps(plan, self.shards))
+        self.work = Work(plan, int(begun["shard_size"]), self.reporter, self.execution.batch_size)
+        self.steps = self.work.steps
 
     def has(self, index: int) -> bool:
         """Return True if shard ``index`` is complete for every cell."""
-        return all(self.store.has_shard(cell.key, index) for cell in self.ready().cells.values())
+        return self.ready().has(index)
 
     @without_autocast()
     @torch.inference_mode(False)
@@ -197,40 +191,15 @@ class RunInHand:
         Raises:
             UnderfireError: an attack fails, or the folder cannot be written. Finished shards stay.
         """
-        before, total = sum(self.steps[:index]), sum(self.steps)
-
-        def advance(part: int) -> None:
-            self.reporter.running(before + part, total)
-
-        attack_shard(self.ready(), index, self.shards[index], advance, self.reporter.reading)
-        self.store.keep_new()
-        self.reporter.running(before + self.steps[index], total)
+        self.ready().attack(index)
 
     @without_autocast()
     @torch.inference_mode(False)
     def finish(self) -> dict[str, Any]:
         """Write the tables and the summary of a run whose shards are all there. Returns ``summary.json``'s content."""
-        if self.plan is None:
+        if self.work is None:
             self.join()
-        experiment = self.ready().experiment
-        notes = list(experiment.system.classifier.notes)
-        self.store.update_run(classifier_notes=notes, **environment(experiment.view.prepared, self.config.precision))
-        summary = write_results(Run(self.store.folder, finished=False))
-        remove_parts(self.store.folder)
-        self.store.update_run(finished=True)
-        return summary
-
-
-def _same_batch_size(begun_with: int, asked: int | None) -> int:
-    """Return the batch size that a run began with: on a GPU the last bits of an image's result depend on it."""
-    if asked not in (None, begun_with):
-        warnings.warn(
-            f"this run began with a batch size of {begun_with} and goes on with it: on a GPU, results with {asked} "
-            "would differ in their last bits.",
-            UnderfireWarning,
-            stacklevel=2,
-        )
-    return begun_with
+        return self.ready().finish(self.config.precision)
 
 
 def _changed(held: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

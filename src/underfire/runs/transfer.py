@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,26 +17,24 @@ import torch
 from underfire.attacks.experiment import Experiment
 from underfire.attacks.measures import chosen_measures
 from underfire.attacks.noise import NOISE_DRAWS
-from underfire.batching import depends_on_batch
 from underfire.checkpoints import state_hash
 from underfire.classifiers import Classifier, load
 from underfire.errors import DataError, InputError, StoreError
 from underfire.interpreters import Interpreter, named
 from underfire.runs.cells import cells_of
 from underfire.runs.devices import find_device
-from underfire.runs.environment import environment
+from underfire.runs.finished import is_whole
 from underfire.runs.identity import described
 from underfire.runs.inputs import InputSettings
 from underfire.runs.places import folder_name
-from underfire.runs.plan import Plan, count_steps
+from underfire.runs.plan import Plan
 from underfire.runs.planning import Reporter, Silent
-from underfire.runs.results import write_results
 from underfire.runs.run import Run
 from underfire.runs.selection import logits_of, select
-from underfire.runs.shards import attack_shard
 from underfire.runs.source import Source
 from underfire.runs.store import Store
 from underfire.runs.transferred import Transfer, write_tables
+from underfire.runs.work import Work
 from underfire.settings import settings_of
 from underfire.system import System
 
@@ -206,36 +203,20 @@ class _Reading:
         self.source, self.name, self.system, self.store = source, name, system, store
 
     def done(self, batch_size: int | None, memory: int | None, reporter: Reporter | None) -> Run:
-        """Read whatever is not read yet, write the results, and return the finished run."""
-        store, classifier, depends = self.store, self.system.classifier, self._depends()
+        """Read whatever is not read yet, or is damaged, write the results, and return the finished run."""
+        store, depends = self.store, self._depends()
         if store.finished:
             store.check_record(depends, known_only=True)
-            return Run(store.folder)
+            if is_whole(store, lambda: depends):
+                return Run(store.folder)
         with store.working():
             plan, record = self._plan(depends, batch_size, memory, reporter or Silent())
             store.begin(depends | record)
-            size = store.shard_size(plan.experiment.batch_size)
-            if depends_on_batch(classifier.device):
-                plan.experiment.batch_size = size
-            shards = plan.selection.shards(size)
-            store.update_run(shards=len(shards))
-            self._attack(plan, shards, reporter or Silent())
-            notes = list(classifier.notes)
-            store.update_run(classifier_notes=notes, **environment(plan.experiment.view.prepared, "float32"))
-            write_results(Run(store.folder, finished=False))
-            store.update_run(finished=True)
+            work = Work.begun(plan, reporter or Silent())
+            for index in range(len(work.shards)):
+                work.attack(index)
+            work.finish("float32")
         return Run(store.folder)
-
-    @staticmethod
-    def _attack(plan: Plan, shards: Sequence[list[int]], reporter: Reporter) -> None:
-        work = list(count_steps(plan, shards))
-        for index, (positions, before) in enumerate(zip(shards, accumulate([0, *work]), strict=False)):
-
-            def advance(part: int, before: int = before) -> None:
-                reporter.running(before + part, sum(work))
-
-            attack_shard(plan, index, positions, advance, reporter.reading)
-            plan.store.keep_new()
 
     def _depends(self) -> dict[str, Any]:
         source, classifier = self.source, self.system.classifier

@@ -7,11 +7,11 @@ import signal
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from underfire.campaigns.engines.base import Done, Queue, Stop
-from underfire.campaigns.units import Failure, Hands, Unit
+from underfire.campaigns.units import Answer, Failure, Hands, Unit
 from underfire.errors import InputError
 
 TRIES = 5
@@ -116,7 +116,7 @@ def _environment() -> dict[str, Any] | None:
 
 def _result(ray: Any, reference: Any) -> Failure | None:
     try:
-        found: Failure | None = ray.get(reference)
+        found: Answer = ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         return Failure(
             f"a Ray worker could not begin: {' '.join(str(error.cause).split())[:300]}. Is the same version of "
@@ -125,18 +125,17 @@ def _result(ray: Any, reference: Any) -> Failure | None:
         )
     except ray.exceptions.RayError as error:
         return Failure(f"the Ray task was lost {TRIES} times: {' '.join(str(error).split())[:300]}")
-    return found
+    return found.take()
 
 
 _hands = Hands()
 
 
-def _do(unit: Unit, threads: int, place: str) -> Failure | None:
+def _do(unit: Unit, threads: int, place: str) -> Answer:
     """Do one unit in a worker of Ray. Relative paths in settings mean those of the first process, in ``place``."""
     import torch
 
     with suppress(OSError):  # a machine without that folder can work with absolute paths
         os.chdir(place)
     torch.set_num_threads(threads)
-    failure = _hands.do(unit)
-    return None if failure is None else replace(failure, error=None)
+    return _hands.answer(unit)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from underfire.campaigns.engines.base import Done, Queue, Stop
-from underfire.campaigns.units import Failure, Hands, Unit
+from underfire.campaigns.units import Answer, Failure, Hands, Unit
 
 TRIES = 3
 """How often the process of a unit may die that is done alone, as when the system has no memory left."""
@@ -43,7 +43,7 @@ class Processes:
     def perform(self, units: Sequence[Unit], done: Done, stop: Stop, hands: Hands) -> None:
         queue, deaths, suspected = Queue(units), Counter[int](), set[int]()
         others = set(multiprocessing.active_children())
-        pool, running = self._pool(), dict[Future[Failure | None], Unit]()
+        pool, running = self._pool(), dict[Future[Answer], Unit]()
         try:
             while True:
                 at_once = 1 if suspected else self.workers
@@ -69,7 +69,7 @@ class Processes:
                             f"the worker process died {TRIES} times at this part: was it out of memory?"
                         )
                     else:
-                        failure = future.result() if error is None else Failure(str(error))
+                        failure = future.result().take() if error is None else Failure(str(error))
                     suspected.discard(unit.number)
                     queue.finish(unit)
                     if failure is not None:
@@ -113,8 +113,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _do(unit: Unit) -> Failure | None:
+def _do(unit: Unit) -> Answer:
     if _device is not None and unit.execution.device in ("auto", "cuda"):
         unit = replace(unit, execution=replace(unit.execution, device=_device))
-    failure = _hands.do(unit)
-    return None if failure is None else replace(failure, error=None)  # not every error can be sent
+    return _hands.answer(unit)
