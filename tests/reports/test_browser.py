@@ -76,7 +76,7 @@ def test_the_widest_table_fits_a_small_window(browser: Any, tmp_path: Path) -> N
 
     change_summary(folder, widen)
     opened = Opened(browser, write_page([folder], tmp_path / "page.html").as_uri(), 1200)
-    assert opened.page.locator("#numbers thead th").count() == 2 + len(ON_PAGE)
+    assert opened.page.locator("#numbers thead th").count() == 3 + len(ON_PAGE)
     widths = "e => [e.scrollWidth, e.clientWidth]"
     needed, there = opened.page.eval_on_selector("#numbers .scroll", widths)
     assert needed <= there

@@ -13,7 +13,7 @@ from underfire.reports.account import Account, Source, labels_of, open_accounts
 from underfire.reports.blocks import Filters, Record, Remarks
 from underfire.reports.document import Block, Section, write_document
 from underfire.reports.gallery import gallery
-from underfire.reports.rows import class_table, numbers_table
+from underfire.reports.rows import class_table, numbers_table, outlier_table
 from underfire.reports.summary import summary
 from underfire.reports.thumbnails import PictureFolder
 from underfire.text import plain
@@ -67,7 +67,7 @@ def sections_of(accounts: Sequence[Account], title: str, count: int, pictures: P
     attacks = list(dict.fromkeys(plain(account.part.attack) for account in accounts))
     readers = list(dict.fromkeys(name for account in accounts for name in account.part.interpreters))
     filters = Filters(attacks, list(map(plain, readers)))
-    classes = class_table(accounts)
+    classes, outliers = class_table(accounts), outlier_table(accounts)
     charts: list[Block] = [curves.trade_off_chart(accounts)]
     charts += [curves.threshold_chart(_reading(accounts, name), name) for name in readers]
     charts += curves.step_charts(accounts)
@@ -77,6 +77,7 @@ def sections_of(accounts: Sequence[Account], title: str, count: int, pictures: P
         Section("numbers", "Numbers", [numbers_table(accounts)], _NUMBERS, "Numbers"),
         Section("curves", "Charts", charts, link="Charts"),
         Section("classes", "By true class", [classes] if classes else [], _CLASSES, "Classes"),
+        Section("outliers", "Outliers", [outliers] if outliers else [], _OUTLIERS, "Outliers"),
         Section("gallery", "Images", [gallery(accounts, labels, count, pictures)] if count else [], link="Images"),
         Section("configuration", "Configuration", _records(accounts), link="Configuration"),
     ]
@@ -85,11 +86,21 @@ def sections_of(accounts: Sequence[Account], title: str, count: int, pictures: P
 _NUMBERS = (
     "Means over the attacked images, with a 95 % interval below each; n is the number of images. The benign map is the "
     "map of the clean image for its true class. ↑ means that higher is better for the attack, ↓ that lower is. Click "
-    "on a heading to sort; point at it to read what it means."
+    "on a heading to sort; point at it to read what it means. The difference is the attack minus the prediction-only "
+    "attack, image by image. p is the probability of a difference in joint success at least this large if the two were "
+    "alike. Holm p is corrected for all such comparisons on this page: if only differences with a Holm p below "
+    "0.05 are called real, the chance of even one mistake is below 5 %."
 )
 _CLASSES = (
     "Means over the attacked images of each true class, with a 95 % interval below each. Joint success uses the limits "
     "of all images."
+)
+
+
+_OUTLIERS = (
+    "Which maps are kept badly? The columns are rank correlations (Spearman) of each value with the map distance under "
+    "the attack, with 95 % intervals: +1 means that images with a larger value always end farther away. An interval "
+    "that holds 0 shows no clear connection. A small margin means that the clean image lies near a decision boundary."
 )
 
 

@@ -49,7 +49,7 @@ class TableRow:
         n: the number of images.
         what: a remark below the first name; may be empty.
         kind: ``attack``, ``control``, ``chance``, ``difference`` or another word for the style.
-        attack, interpreter: the attack and the interpreter that it is about, for the page's filters.
+        attack, interpreter, classifier, run: the parts that it is about, for the page's filters.
     """
 
     names: tuple[str, ...]
@@ -59,6 +59,14 @@ class TableRow:
     kind: str = ""
     attack: str = ""
     interpreter: str = ""
+    classifier: str = ""
+    run: str = ""
+
+    @property
+    def about(self) -> dict[str, str]:
+        """The parts that it is about, by the names of the page's filters."""
+        named = {name: getattr(self, name) for name in ("attack", "interpreter", "classifier", "run")}
+        return {name: value for name, value in named.items() if value}
 
 
 @dataclass(frozen=True)
