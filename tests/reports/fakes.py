@@ -180,7 +180,8 @@ class Fake:
         if attack == self.attack and not self.keeps:
             tensors |= {f"wanted/{name}": torch.ones(self.count, 4, 6) for name in cell.read_by}
         if cell.kind == "noise":
-            tensors |= {f"noise/{name}": torch.full((count, 4), NOISE, dtype=torch.float64) for name in cell.read_by}
+            drawn = torch.tensor([[self.distance(i, attack)] * 4 for i in range(count)], dtype=torch.float64)
+            tensors |= {f"noise/{name}": drawn.clone() for name in cell.read_by}
         trace = self._trace(cell) if self.trace and attack in ("pgd", self.attack) else []
         own = [Measure(name, "map", "float", name, name, compute=lambda *_: None) for name in self.own]
         measured = schema([*BUILT_IN, *own], settled=False)

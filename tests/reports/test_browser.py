@@ -143,6 +143,12 @@ def test_the_page_filters_tables_charts_and_images(browser: Any, address: str) -
     assert page.text_content(".gallery output") == "No image fits these filters."
     opened.choose("interpreter", "")
     assert page.text_content(".gallery output") == "5 of 21 shown"
+    opened.choose("attack", "")
+    opened.choose("run", "one")
+    assert rows.count() == 14
+    assert page.text_content(".gallery output") == "16 of 21 shown"
+    opened.choose("classifier", "toy")
+    assert rows.count() == 0
     assert opened.wrong == []
     opened.context.close()
 

@@ -86,7 +86,7 @@ def test_the_table_of_outliers_has_the_correlations_of_the_run(tmp_path: Path) -
     heads = [column.heading for column in table.columns]
     assert heads == ["far maps", "half-mass area", "mass spread", "margin to next", "margin to target"]
     for row, name in zip(table.rows, ("cam", "grad"), strict=True):
-        assert (row.names, row.interpreter, row.n) == (("adv2", name), name, 12)
+        assert (row.names, row.about["interpreter"], row.n) == (("adv2", name), name, 12)
         cells: list[Any] = list(row.cells)
         assert cells[0].mean == "1"
         assert cells[3].value == cells[4].value == pytest.approx(expected.mean)

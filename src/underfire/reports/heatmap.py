@@ -40,6 +40,11 @@ class HeatMap(Block):
     values: tuple[tuple[Interval | None, ...], ...]
     interpreter: str = ""
 
+    @property
+    def caption(self) -> str:
+        """The text below the chart."""
+        return self.about
+
     def figure(self) -> dict[str, Any]:
         """Return data and layout for ``Plotly.newPlot``. The page's script adds colours."""
         trace = {

@@ -140,7 +140,7 @@ class Names:
             n=group["joint_success"]["n"],
             what=what,
             kind=kind,
-            **account.about(interpreter),
+            about=account.about(interpreter),
         )
 
 
@@ -156,7 +156,7 @@ def class_table(accounts: Sequence[Account]) -> SortableTable | None:
             for result in by_class(account.part, interpreter):
                 cells = tuple(number_cell(result.measures.get(m.name), m.digits) for m in measures)
                 texts = names.texts(account, interpreter)
-                rows.append(TableRow((result.name, *texts), cells, result.n, **account.about(interpreter)))
+                rows.append(TableRow((result.name, *texts), cells, result.n, about=account.about(interpreter)))
     return SortableTable("Results by true class", ("class", *names.heads), headings(measures), tuple(rows))
 
 
@@ -175,7 +175,7 @@ def outlier_table(accounts: Sequence[Account]) -> SortableTable | None:
             cells = [number_cell(correlations.get(name), 2, signed=True) for name in HEADINGS]
             share = Cell(str(far), "", far / max(len(images), 1))
             texts = (plain(account.part.attack), *names.texts(account, interpreter, attack=False))
-            rows.append(TableRow(texts, (share, *cells), len(images), **account.about(interpreter)))
+            rows.append(TableRow(texts, (share, *cells), len(images), about=account.about(interpreter)))
     if not any(cell for row in rows for cell in row.cells[1:]):
         return None
     heads = ("attack", *(head for head in names.heads if head != "beside"))
