@@ -38,6 +38,16 @@ def filters(abouts: Iterable[Mapping[str, str]]) -> Filters | None:
 
 
 @dataclass(frozen=True)
+class Head(Block):
+    """The heading of a page, and a paragraph."""
+
+    name: ClassVar[str] = "head"
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Remarks(Block):
     """Remarks on a result, behind a line that says how many are reasons for doubt.
 
