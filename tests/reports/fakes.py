@@ -101,6 +101,10 @@ class Fake:
         values[self.attacks.index(attack) % 4, i % 6] = 1
         return values
 
+    def logits(self, i: int) -> torch.Tensor:
+        """The logits of a clean image: the true class leads by 1 + i / 10."""
+        return torch.eye(3)[i % 3] * (1 + i / 10)
+
     def mask(self) -> np.ndarray:
         mask = np.zeros(self.size, dtype=bool)
         mask[2:5, 3:9] = True
@@ -169,12 +173,15 @@ class Fake:
             Image.fromarray(self.pixels(i, attack)).save(folder / file)
             rows += [self._row(i, cell, name, file, self.interpreters.index(name)) for name in cell.read_by]
         tensors = {f"maps/{name}": torch.from_numpy(np.stack(values)) for name, values in maps.items()}
+        if attack == "clean":
+            tensors["logits"] = torch.stack([self.logits(i) for i in range(count)])
         if attack == "clean" and self.masks:
             tensors["masks"] = torch.from_numpy(np.stack([self.mask()] * count).astype(np.uint8))
         if attack == self.attack and not self.keeps:
             tensors |= {f"wanted/{name}": torch.ones(self.count, 4, 6) for name in cell.read_by}
         if cell.kind == "noise":
-            tensors |= {f"noise/{name}": torch.full((count, 4), NOISE, dtype=torch.float64) for name in cell.read_by}
+            drawn = torch.tensor([[self.distance(i, attack)] * 4 for i in range(count)], dtype=torch.float64)
+            tensors |= {f"noise/{name}": drawn.clone() for name in cell.read_by}
         trace = self._trace(cell) if self.trace and attack in ("pgd", self.attack) else []
         own = [Measure(name, "map", "float", name, name, compute=lambda *_: None) for name in self.own]
         measured = schema([*BUILT_IN, *own], settled=False)

@@ -76,7 +76,7 @@ def test_the_widest_table_fits_a_small_window(browser: Any, tmp_path: Path) -> N
 
     change_summary(folder, widen)
     opened = Opened(browser, write_page([folder], tmp_path / "page.html").as_uri(), 1200)
-    assert opened.page.locator("#numbers thead th").count() == 2 + len(ON_PAGE)
+    assert opened.page.locator("#numbers thead th").count() == 3 + len(ON_PAGE)
     widths = "e => [e.scrollWidth, e.clientWidth]"
     needed, there = opened.page.eval_on_selector("#numbers .scroll", widths)
     assert needed <= there
@@ -143,6 +143,12 @@ def test_the_page_filters_tables_charts_and_images(browser: Any, address: str) -
     assert page.text_content(".gallery output") == "No image fits these filters."
     opened.choose("interpreter", "")
     assert page.text_content(".gallery output") == "5 of 21 shown"
+    opened.choose("attack", "")
+    opened.choose("run", "one")
+    assert rows.count() == 14
+    assert page.text_content(".gallery output") == "16 of 21 shown"
+    opened.choose("classifier", "toy")
+    assert rows.count() == 0
     assert opened.wrong == []
     opened.context.close()
 

@@ -15,7 +15,8 @@ from hypothesis.extra import numpy as hnp
 from tests.reports.fakes import Fake
 from underfire.errors import StoreError
 from underfire.reports.courses import held, mean_of_known
-from underfire.reports.curves import step_charts, threshold_chart, trade_off_chart
+from underfire.reports.curves import step_charts, threshold_chart
+from underfire.reports.points import trade_off_chart
 
 grids = hnp.arrays(
     np.float64, st.tuples(st.integers(1, 6), st.integers(1, 5)), elements=st.one_of(st.just(math.nan), st.floats(0, 1))
@@ -131,7 +132,7 @@ def test_attacks_on_one_interpreter_share_a_chart(tmp_path: Path) -> None:
     accounts = [Fake(count=4, attack=name, trace=True).account(tmp_path / name) for name in ("adv2", "auto")]
     chart = threshold_chart(accounts, "cam")
     assert [line.name for line in chart.lines if line.role == "attack"] == ["adv2", "auto"]
-    assert {line.attack for line in chart.lines} == {"adv2", "auto"}
+    assert {line.about["attack"] for line in chart.lines} == {"adv2", "auto"}
     assert len({line.place for line in chart.lines}) == 2
     assert [line.name for line in step_charts(accounts)[0].lines] == ["adv2", "auto"]
 
@@ -140,9 +141,10 @@ def test_points_of_success_by_map_distance(tmp_path: Path) -> None:
     from plotly.graph_objects import Figure
 
     chart = trade_off_chart([Fake(count=8).account(tmp_path)])
-    ours, control = chart.dots
+    ours, control, noise = chart.dots
     assert ours.at == (pytest.approx(0.09), 0.75)
     assert control.at == (pytest.approx(0.3), 0.75)
+    assert noise.at == (pytest.approx(0.1), 0.0)
     assert ours.n == 8
     assert ours.low[1] < 0.75 < ours.high[1]
     Figure(chart.figure())

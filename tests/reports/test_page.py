@@ -40,7 +40,7 @@ def test_numbers_are_those_of_the_summary(tmp_path: Path) -> None:
             cells = re.findall(r"<td(?: data-value=[^>]*)?>(.*?)</td>", row)
             assert f"<bdi>{attack}</bdi>" in row
             assert cells[-1] == "8"
-            for measure, cell in zip(columns, cells[:-1], strict=True):
+            for measure, cell in zip(columns, cells[:-2], strict=True):  # then a p-value, and n
                 value = group[measure.name]
                 if value["mean"] is None:
                     assert "no value" in cell
@@ -50,6 +50,8 @@ def test_numbers_are_those_of_the_summary(tmp_path: Path) -> None:
         paired = summary["interpreters"][name]["against_prediction_only"]["paired_difference"]
         assert f">{paired['joint_success']['mean']:+.3f}<" in rows[2]
         assert f"−{-paired['map_l1']['mean']:.3f}" in rows[2]
+        tested = summary["interpreters"][name]["against_prediction_only"]["p_values"]["joint_success"]
+        assert f'>{tested["p_holm"]:.3f}<span class="interval">p = {tested["p"]:.3f}</span></td>' in rows[2]
         for key, row in zip(("other_map", "average_map"), rows[5:], strict=True):
             share = summary["chance"][name][key]
             shown = re.findall(r"\d\.\d+", re.sub(r'"[^"]*"', "", row))
@@ -82,6 +84,7 @@ def test_headings_are_those_of_the_table_of_measures(tmp_path: Path) -> None:
     assert list(shown) == [
         *("joint", "success", "map L1", "map IoU", "map SSIM", "map rank", "image SSIM", "image L2", "confidence"),
         "speckle size",  # a user-defined measure gets a column automatically
+        "Holm p",
     ]
     assert shown["map L1"] == "mean absolute difference from the benign map; lower is better for the attack"
     assert shown["image SSIM"] == "structural similarity to the clean image; higher is better for the attack"

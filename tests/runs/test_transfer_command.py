@@ -52,7 +52,7 @@ def test_it_prints_the_matrices_and_writes_runs(copied: Path, tmp_path: Path, co
     lines = ended.out.splitlines()
     assert max(map(len, lines)) <= 80
     place = tmp_path / "run-transfer"
-    assert sorted(path.name for path in place.iterdir() if path.is_file()) == ["transfer.csv"]
+    assert sorted(path.name for path in place.iterdir() if path.is_file()) == ["page.html", "transfer.csv"]
     assert "13 of 13 attacked images count: it gets these right when clean." in lines
     first = lines.index("map L1: mean absolute difference from the benign map")
     assert lines[first + 1].split() == ["attack", "/", "attacked", "grad", "cam"]

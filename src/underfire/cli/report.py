@@ -64,8 +64,8 @@ def report(
 ) -> None:
     """Make the page and the figure of finished runs again, and print their tables.
 
-    The folder of a campaign stands for all of its finished runs. With several folders, one page and one figure show all
-    of them; --out says where these lie.
+    The folder of a campaign stands for all of its finished runs. The folder of a transfer has a page of its own. With
+    several folders, one page and one figure show all of them; --out says where these lie.
     """
     from rich.console import Console
     from rich.text import Text
@@ -75,8 +75,10 @@ def report(
     from underfire.reports.outliers import outlier_tables, write_outliers
     from underfire.reports.page import write_page
     from underfire.reports.table import summary_table
+    from underfire.reports.transfer_page import write_transfer_page
     from underfire.runs import Run
     from underfire.runs.results import write_results
+    from underfire.runs.transferred import TABLE, read_tables
 
     if out is None and len(folders) > 1:
         raise InputError(
@@ -85,6 +87,15 @@ def report(
         )
     if out is not None and out.suffix.lower() == ".png":
         raise InputError(f"out is {str(out)!r}, the name of a picture; expected the page's, such as {out.stem}.html.")
+    if len(folders) == 1 and (folders[0] / TABLE).exists():
+        if by_class or outliers or tables:
+            raise InputError(
+                f"{folders[0]} is a transfer, and --by-class, --outliers and --tables are about runs: name one of "
+                "the run folders in it."
+            )
+        written_to = write_transfer_page(read_tables(folders[0]), out or folders[0] / "page.html", title)
+        Console().print(Text.assemble("Written to ", (str(written_to), "bold")))
+        return
     folders, home, named = _runs_of(folders)
     runs = [Run(folder) for folder in folders]
     for run in runs:

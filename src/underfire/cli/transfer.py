@@ -59,6 +59,7 @@ def transfer(
     device: options.Device = "auto",
     resume: Annotated[bool, flag("--resume", "Go on with the transfer in the output folder.")] = False,
     overwrite: Annotated[bool, flag("--overwrite", "Replace the transfer in the output folder.")] = False,
+    no_page: Annotated[bool, flag("--no-page", "Write no page.html.")] = False,
     as_json: Annotated[bool, flag("--json", "Print all results as JSON.")] = False,
 ) -> None:
     """Read the images of a finished run with other classifiers and interpreters. Nothing is attacked again.
@@ -68,13 +69,14 @@ def transfer(
     other classifier gets right when clean count. The saved images go through the other classifier's own preparation,
     which resizes them if it takes another size.
 
-    Writes transfer.csv and, for each classifier, a run folder for 'underfire report'.
+    Writes page.html with the matrices, transfer.csv and, for each classifier, a run folder for 'underfire report'.
     """
     from rich.console import Console
     from rich.text import Text
 
     from underfire.cli.screen import RunBars, bars
     from underfire.reports.transfer import transfer_tables
+    from underfire.reports.transfer_page import write_transfer_page
     from underfire.runs.settings import parse_interpreters
     from underfire.runs.transfer import transfer as read_again
 
@@ -94,9 +96,11 @@ def transfer(
             device=device,
             reporters=lambda name: RunBars(progress, f"by {name}"),
         )
+    if not no_page:
+        write_transfer_page(found.rows(), place / "page.html")
     if as_json:
         typer.echo(json.dumps(found.rows(), indent=2))
         return
-    console = Console()
+    console, files = Console(), "transfer.csv" if no_page else "page.html, transfer.csv"
     console.print(transfer_tables(found))
-    console.print(Text.assemble("Written to ", (str(place), "bold"), ": transfer.csv, and a run for each classifier"))
+    console.print(Text.assemble("Written to ", (str(place), "bold"), f": {files}, and a run for each classifier"))

@@ -55,6 +55,15 @@ class Account:
         """The words for this attack: it keeps the benign map, or reaches another one."""
         return wording(self.part.keeps)
 
+    def about(self, interpreter: str = "") -> dict[str, str]:
+        """Return names for the page's filters: ``attack``, ``classifier`` and ``run``, and ``interpreter`` if given."""
+        names = {
+            "attack": plain(self.part.attack),
+            "classifier": self.part.classifier,
+            "run": plain(self.run.path.name),
+        }
+        return names | ({"interpreter": plain(interpreter)} if interpreter else {})
+
     @property
     def attacked(self) -> int:
         """The number of attacked images."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,12 +12,39 @@ from underfire.reports.trust import Remark
 
 @dataclass(frozen=True)
 class Filters(Block):
-    """Boxes that choose an attack and an interpreter for all tables, charts and images of the page."""
+    """Boxes that choose what all tables, charts and images of the page are about.
+
+    Args:
+        choices: for each box, its name (a key of ``about`` in rows, curves and points) and its values.
+    """
 
     name: ClassVar[str] = "filters"
 
-    attacks: Sequence[str]
-    interpreters: Sequence[str]
+    choices: Mapping[str, Sequence[str]]
+
+
+def filters(abouts: Iterable[Mapping[str, str]]) -> Filters | None:
+    """Make a box for each name of which there are several values; None if there is no such name.
+
+    Args:
+        abouts: the parts that the content of the page is about, by name.
+    """
+    found: dict[str, dict[str, None]] = {}
+    for about in abouts:
+        for name, value in about.items():
+            found.setdefault(name, {})[value] = None
+    several = {name: list(values) for name, values in found.items() if len(values) > 1}
+    return Filters(several) if several else None
+
+
+@dataclass(frozen=True)
+class Head(Block):
+    """The heading of a page, and a paragraph."""
+
+    name: ClassVar[str] = "head"
+
+    title: str
+    text: str
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from underfire.reports.account import spread
@@ -20,9 +20,11 @@ class Line:
         x: the places.
         y: the values; None leaves a gap.
         low, high: the ends of the 95 % interval at each place; empty if there is none.
-        attack: the attack that it is about, for filters.
+        about: the parts that it is about, by the names of the page's filters.
         place: lines with one place have one colour: an attack and its control. -1 is grey, for a control that several
             attacks share.
+        group: in a crowded chart, the name of the colour in the legend.
+        limit: a place (x, y) on the curve that gets a dot; None for none.
     """
 
     name: str
@@ -31,8 +33,10 @@ class Line:
     y: tuple[float | None, ...]
     low: tuple[float | None, ...] = ()
     high: tuple[float | None, ...] = ()
-    attack: str = ""
+    about: Mapping[str, str] = field(default_factory=dict)
     place: int = 0
+    group: str = ""
+    limit: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,10 @@ Numbers = tuple[list[str], list[tuple[str, list[str]]]]
 
 @dataclass(frozen=True)
 class Chart(Block):
-    """One chart.
+    """One chart of curves.
+
+    With more than ``CROWD`` attacks it is crowded: the legend names groups of curves, intervals are in the table alone,
+    and a curve has its name where the pointer is.
 
     Args:
         title: the heading.
@@ -60,6 +67,7 @@ class Chart(Block):
         y_range: the ends of the y axis; found by plotly if None.
         percent: True if y is a share in [0, 1] that is shown in percent.
         interpreter: the interpreter that it is about, for filters; empty if it is about several.
+        legend: the meaning of the groups, such as "classifier".
     """
 
     name: ClassVar[str] = "chart"
@@ -74,6 +82,18 @@ class Chart(Block):
     y_range: tuple[float, float] | None = None
     percent: bool = False
     interpreter: str = ""
+    legend: str = ""
+
+    @property
+    def crowded(self) -> bool:
+        """True if there are too many attacks for a legend with all of them."""
+        return sum(line.role == "attack" for line in self.lines) > CROWD
+
+    @property
+    def caption(self) -> str:
+        """The text below the chart."""
+        more = " Point at a curve to read its name. The intervals are in the table." if self.crowded else ""
+        return self.about + more
 
     def figure(self) -> dict[str, Any]:
         """Return data and layout for ``Plotly.newPlot``. The page's script adds colours."""
@@ -82,21 +102,33 @@ class Chart(Block):
             y_axis["range"] = list(self.y_range)
         if self.percent:
             y_axis["tickformat"] = ".0%"
+        groups = list(dict.fromkeys(line.group for line in self.lines if line.role == "attack"))
         several = len({line.place for line in self.lines}) > 1
+        data = []
+        for line in self.lines:
+            place = groups.index(line.group) if line.group in groups else -1
+            data += self._traces(line, place if self.crowded else line.place if several else None)
+        if self.crowded:
+            data += legend_entries(groups, {line.role for line in self.lines}, "lines")
+        found = layout(self.x_title, y_axis)
+        if self.crowded:
+            found["legend"]["title"] = {"text": self.legend, "font": {"size": 12.5}}
         return {
-            "data": [trace for line in self.lines for trace in self._traces(line, several)],
+            "data": data,
             "layout": {
-                **layout(self.x_title, y_axis),
-                "hovermode": "x unified",
+                **found,
+                "hovermode": "closest" if self.crowded else "x unified",
                 "showlegend": len(self.lines) > 1,
                 "shapes": [_line(mark) for mark in self.marks],
                 "annotations": [_word(mark, place) for place, mark in enumerate(self.marks)],
             },
         }
 
-    def _traces(self, line: Line, several: bool) -> list[dict[str, Any]]:
-        """Return the curve, after the band of its interval if it has one."""
-        meta = {"role": line.role, "attack": line.attack, "place": line.place if several else None}
+    def _traces(self, line: Line, place: int | None) -> list[dict[str, Any]]:
+        """Return the curve, after the band of its interval if it has one, and before its dot if it has one."""
+        meta = {"role": line.role, "about": dict(line.about), "place": place}
+        value = f"%{{y:{'.0%' if self.percent else '.3f'}}}"
+        width = (1.6 if line.role == "attack" else 1) if self.crowded else (2.5 if line.role == "attack" else 2)
         curve = {
             "type": "scatter",
             "mode": "lines",
@@ -104,29 +136,41 @@ class Chart(Block):
             "x": list(line.x),
             "y": list(line.y),
             "meta": meta,
-            "legendgroup": f"{line.role} {line.name}",
-            "line": {"width": 2.5 if line.role == "attack" else 2, "dash": _DASH.get(line.role, "dot")},
-            "hovertemplate": f"%{{y:{'.0%' if self.percent else '.3f'}}}",
+            "legendgroup": entry_of(line.role, line.group) if self.crowded else f"{line.role} {line.name}",
+            "showlegend": not self.crowded,
+            "line": {"width": width, "dash": _DASH.get(line.role, "dot")},
+            "hovertemplate": f"{value} at %{{x:.3g}}" if self.crowded else value,
         }
-        if not line.low:
-            return [curve]
+        common = {name: curve[name] for name in ("type", "name", "legendgroup")} | {"showlegend": False}
+        dots = []
+        if line.limit is not None:
+            x, y = line.limit
+            said = f"limit %{{x:.3f}}: {value}"
+            dot = {"mode": "markers", "x": [x], "y": [y], "marker": {"size": 8}, "meta": meta, "hovertemplate": said}
+            dots.append(common | dot)
+        if not line.low or self.crowded:
+            return [curve, *dots]
         known = [i for i in range(len(line.x)) if line.low[i] is not None and line.high[i] is not None]
-        band = {
-            "type": "scatter",
+        band = common | {
             "mode": "lines",
             "x": [line.x[i] for i in known] + [line.x[i] for i in reversed(known)],
             "y": [line.low[i] for i in known] + [line.high[i] for i in reversed(known)],
             "meta": {**meta, "band": True},
-            "legendgroup": curve["legendgroup"],
             "fill": "toself",
             "line": {"width": 0},
             "hoverinfo": "skip",
-            "showlegend": False,
         }
-        return [band, curve]
+        return [band, curve, *dots]
 
     def numbers(self) -> Numbers:
-        """Return the curves as a table, for readers without a picture."""
+        """Return the curves as a table, for readers without a picture: a column for each curve, or a row if crowded."""
+        if self.crowded:
+            chosen = self._chosen(6)
+            each = zip(self.lines, self._at, strict=True)
+            return (
+                [self.x_title, *(f"{x:g}" for x in chosen)],
+                [(line.name, [_text(line, at.get(x)) for x in chosen]) for line, at in each],
+            )
         rows = [
             (f"{x:g}", [_text(line, at.get(x)) for line, at in zip(self.lines, self._at, strict=True)])
             for x in self._chosen(11)
@@ -155,6 +199,54 @@ class Chart(Block):
 
 
 _DASH = {"attack": "solid", "control": "dash"}
+
+
+CROWD = 3
+"""With more attacks, a chart is crowded."""
+
+COLOURS = 6
+"""The number of colours of curves and points."""
+
+ROLES = {"control": "prediction only", "noise": "random noise"}
+"""The controls in the legend of a crowded chart."""
+
+
+def entry_of(role: str, group: str) -> str:
+    """Return the entry of a crowded chart's legend that a curve or point belongs to."""
+    return ROLES.get(role, group)
+
+
+def legend_entries(groups: Sequence[str], roles: Collection[str], mode: str) -> list[dict[str, Any]]:
+    """Make the legend of a crowded chart: a trace without points for each group of attacks, and for each control.
+
+    A click on an entry hides all traces with its ``legendgroup``.
+
+    Args:
+        groups: the names of the groups, in the order of their colours.
+        roles: the roles in the chart.
+        mode: ``lines`` or ``markers``.
+    """
+    asked = [("attack", group, place) for place, group in enumerate(groups)]
+    asked += [(role, "", -1) for role in ROLES if role in roles]
+    return [
+        {
+            "type": "scatter",
+            "mode": mode,
+            "x": [None],
+            "y": [None],
+            "name": as_markup(entry_of(role, group)),
+            "legendgroup": entry_of(role, group),
+            "showlegend": True,
+            "line": {"width": 2.5, "dash": _DASH.get(role, "dot")},
+            "marker": {"size": 10, "symbol": SYMBOL.get(role, "x")},
+            "meta": {"role": role, "about": {}, "place": place, "entry": True},
+        }
+        for role, group, place in asked
+    ]
+
+
+SYMBOL = {"attack": "circle", "control": "diamond-open", "noise": "cross-thin-open"}
+"""The marks of points, by role."""
 
 
 def layout(x_title: str, y_axis: dict[str, Any]) -> dict[str, Any]:
@@ -199,85 +291,3 @@ def _word(mark: Mark, number: int) -> dict[str, Any]:
         "xshift": 4,
     }
     return {"text": as_markup(mark.text), "showarrow": False, **place}
-
-
-@dataclass(frozen=True)
-class Dot:
-    """One point with its 95 % intervals, from ``low`` to ``high``; each is a pair (x, y)."""
-
-    name: str
-    role: str
-    at: tuple[float, float]
-    low: tuple[float, float]
-    high: tuple[float, float]
-    n: int
-    attack: str = ""
-    interpreter: str = ""
-
-
-@dataclass(frozen=True)
-class Dots(Block):
-    """A chart of points: each attack and control by two means. Arguments as in ``Chart``."""
-
-    name: ClassVar[str] = "chart"
-    uses_plotly: ClassVar[bool] = True
-
-    title: str
-    about: str
-    x_title: str
-    y_title: str
-    dots: Sequence[Dot]
-    interpreter: str = ""
-
-    def figure(self) -> dict[str, Any]:
-        """Return data and layout for ``Plotly.newPlot``. The page's script adds colours."""
-        places = {name: place for place, name in enumerate(dict.fromkeys(dot.interpreter for dot in self.dots))}
-        several = len(places) > 1
-        data = []
-        for dot in self.dots:
-            bars = [
-                {
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [dot.high[axis] - dot.at[axis]],
-                    "arrayminus": [dot.at[axis] - dot.low[axis]],
-                    "thickness": 1.2,
-                    "width": 0,
-                }
-                for axis in (0, 1)
-            ]
-            data.append(
-                {
-                    "type": "scatter",
-                    "mode": "markers",
-                    "name": as_markup(dot.name),
-                    "x": [dot.at[0]],
-                    "y": [dot.at[1]],
-                    "error_x": bars[0],
-                    "error_y": bars[1],
-                    "marker": {"size": 11, "symbol": _SYMBOL.get(dot.role, "x")},
-                    "meta": {
-                        "role": dot.role,
-                        "attack": dot.attack,
-                        "interpreter": dot.interpreter,
-                        "place": places[dot.interpreter] if several else None,
-                    },
-                    "hovertemplate": f"%{{y:.0%}}, distance %{{x:.3f}}, n = {dot.n}",
-                }
-            )
-        y_axis = {"title": {"text": self.y_title}, "range": [-0.04, 1.04], "tickformat": ".0%"}
-        found = {**layout(self.x_title, y_axis), "hovermode": "closest", "showlegend": True}
-        found["xaxis"]["rangemode"] = "tozero"
-        found["height"] += 9 * len(self.dots)  # room for the legend
-        return {"data": data, "layout": found}
-
-    def numbers(self) -> Numbers:
-        """Return the points as a table, for readers without a picture."""
-        rows = [
-            (dot.name, [*(f"{dot.at[i]:.3f} ({dot.low[i]:.3f}–{dot.high[i]:.3f})" for i in (0, 1)), str(dot.n)])
-            for dot in self.dots
-        ]
-        return ["", self.x_title, self.y_title, "n"], rows
-
-
-_SYMBOL = {"attack": "circle", "control": "diamond-open", "noise": "cross-thin-open"}

@@ -1,24 +1,28 @@
-"""The page's charts of runs: joint success by limit and by step, success and map distance by step."""
+"""The page's charts of curves: joint success by limit and by step, success and map distance by step."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from underfire import metrics
 from underfire.attacks.limits import Flags, Numbers
-from underfire.reports.account import Account, Interval
-from underfire.reports.chart import Chart, Dot, Dots, Line, Mark
+from underfire.reports.account import Account
+from underfire.reports.chart import Chart, Line, Mark
 from underfire.reports.courses import Course, course
+from underfire.reports.points import legend_groups
 from underfire.reports.sentences import names_of
 from underfire.reports.words import origin
 from underfire.text import plain
 
 RATE = (0.0, 1.03)
 """The ends of the axis of shares."""
+
+MARKS = 3
+"""With more limits, a dot on each curve takes the place of vertical lines."""
 
 Ends = tuple[float | None, ...]
 
@@ -31,14 +35,20 @@ def threshold_chart(accounts: Sequence[Account], interpreter: str) -> Chart:
         interpreter: the interpreter.
     """
     lines, marks = [], {}
-    for place, account, role, name in _compared(accounts, interpreter):
+    legend, groups = legend_groups(accounts)
+    few = len({f"{account.part.mean_limit(interpreter):.4f}" for account in accounts}) <= MARKS
+    for place, account, role, name, about in _compared(accounts, interpreter):
         part = account.part
         curve = account.group(role, interpreter)["joint_success_curve"]
         success = np.asarray(part.column(role, interpreter, "success"), dtype=bool)
         ends = _ends([success & (part.distances(interpreter, role) < limit) for limit in curve["thresholds"]])
         shown = ends if role == "attack" else ((), ())
-        rates, attack = tuple(curve["rates"]), plain(part.attack)
-        lines.append(Line(name, role, tuple(curve["thresholds"]), rates, *shown, attack=attack, place=place))
+        line = Line(name, role, tuple(curve["thresholds"]), tuple(curve["rates"]), *shown, about=about, place=place)
+        if role == "attack":
+            share = account.group(role, interpreter)["joint_success"]["mean"]
+            limit = (part.mean_limit(interpreter), share) if share is not None and not few else None
+            line = replace(line, group=groups[id(account)], limit=limit)
+        lines.append(line)
         marks[f"{part.mean_limit(interpreter):.4f}"] = account
     first = accounts[0]
     limits = sorted((float(limit), account.wording.mark) for limit, account in marks.items())
@@ -46,6 +56,8 @@ def threshold_chart(accounts: Sequence[Account], interpreter: str) -> Chart:
         f"The dotted line at {limits[0][0]:.3f} is {first.wording.limit.format(why=origin(first, interpreter))}."
         if len(limits) == 1
         else "The dotted lines are the limits of the runs."
+        if few
+        else "The dot on a curve is the limit of its run."
     )
     return Chart(
         title=_title(accounts, "Joint success by limit", interpreter),
@@ -54,40 +66,11 @@ def threshold_chart(accounts: Sequence[Account], interpreter: str) -> Chart:
         x_title="limit on map distance",
         y_title="joint success",
         lines=tuple(lines),
-        marks=tuple(Mark(float(limit), account.wording.mark) for limit, account in marks.items()),
+        marks=tuple(Mark(float(limit), account.wording.mark) for limit, account in marks.items()) if few else (),
         y_range=RATE,
         percent=True,
         interpreter=plain(interpreter),
-    )
-
-
-def trade_off_chart(accounts: Sequence[Account]) -> Dots:
-    """Make the chart of success by map distance: a point for each attack and control, as each interpreter reads it."""
-    dots = []
-    differ = names_of(accounts)
-    several = len({name for account in accounts for name in account.part.interpreters}) > 1
-    for account in accounts:
-        for interpreter in account.part.interpreters:
-            for role in ("attack", "control"):
-                if not account.part.has(role):
-                    continue
-                found = account.group(role, interpreter)
-                x: Interval = found["map_l1" if account.part.keeps else "map_l1_target"]
-                y: Interval = found["success"]
-                if x["mean"] is None or y["mean"] is None:
-                    continue
-                more = [account.part.classifier] if "classifier" in differ else []
-                name = ", ".join([plain(account.part.names[role]), *([plain(interpreter)] if several else []), *more])
-                at, low, high = ((x[key], y[key]) for key in ("mean", "low", "high"))
-                dots.append(Dot(name, role, at, low, high, y["n"], plain(account.part.attack), plain(interpreter)))
-    return Dots(
-        title="Success by map distance",
-        about="Each point is one attack, filled, or its control, the attack on the prediction alone, hollow; the bars "
-        "are 95 % intervals. The stronger a joint attack, the nearer it is to the upper left corner: the class reached "
-        "on every image, and no map moved.",
-        x_title="mean map distance",
-        y_title="class reached",
-        dots=dots,
+        legend=legend,
     )
 
 
@@ -120,14 +103,14 @@ _OWN_READINGS = (
 
 def _joint_chart(accounts: Sequence[Account], interpreter: str, courses: Courses) -> Chart:
     lines = []
+    legend, groups = legend_groups(accounts)
     for each in _traced(accounts, interpreter, courses):
         joint = each.course.joint.get(interpreter)
         if joint is None:
             continue
         rates = tuple(round(float(rate), 5) for rate in joint.mean(1))
         shown = _ends(list(joint)) if each.role == "attack" else ((), ())
-        attack = plain(each.account.part.attack)
-        lines.append(Line(each.name, each.role, each.course.steps, rates, *shown, attack=attack, place=each.place))
+        lines.append(each.line(rates, groups, *shown))
     return Chart(
         _title(accounts, "Joint success so far, by step", interpreter),
         "Share of images that at this step or at an earlier recorded one had the class reached and the map within the "
@@ -139,34 +122,39 @@ def _joint_chart(accounts: Sequence[Account], interpreter: str, courses: Courses
         RATE,
         True,
         plain(interpreter),
+        legend,
     )
 
 
 def _success_chart(accounts: Sequence[Account], courses: Courses) -> Chart:
     values = [(each, each.course.success) for each in _traced(accounts, None, courses)]
+    legend, groups = legend_groups(accounts)
     return Chart(
         "Class reached, by step",
         f"Share of images with the class that the attack wants, at each step. {_OWN_READINGS}",
         "step",
         "success",
-        _lines(values),
+        _lines(values, groups),
         _stages(accounts, courses),
         RATE,
         True,
+        legend=legend,
     )
 
 
 def _distance_chart(accounts: Sequence[Account], interpreter: str, courses: Courses) -> Chart:
     traced = _traced(accounts, interpreter, courses)
     values = [(each, each.course.map_l1[interpreter]) for each in traced if interpreter in each.course.map_l1]
+    legend, groups = legend_groups(accounts)
     return Chart(
         _title(accounts, "Map distance, by step", interpreter),
         f"Mean distance between the attacked map and the wanted one. {_OWN_READINGS}",
         "step",
         "mean map distance",
-        _lines(values),
+        _lines(values, groups),
         _stages(accounts, courses),
         interpreter=plain(interpreter),
+        legend=legend,
     )
 
 
@@ -178,13 +166,19 @@ class _Traced:
     role: str
     name: str
     place: int
+    about: dict[str, str]
     course: Course
+
+    def line(self, values: Ends, groups: Mapping[int, str], low: Ends = (), high: Ends = ()) -> Line:
+        """Make the curve of values by step."""
+        group = groups[id(self.account)] if self.role == "attack" else ""
+        return Line(self.name, self.role, self.course.steps, values, low, high, self.about, self.place, group)
 
 
 def _traced(accounts: Sequence[Account], interpreter: str | None, courses: Courses) -> list[_Traced]:
     return [
-        _Traced(account, role, name, place, courses[id(account), role])
-        for place, account, role, name in _compared(accounts, interpreter)
+        _Traced(account, role, name, place, about, courses[id(account), role])
+        for place, account, role, name, about in _compared(accounts, interpreter)
         if (id(account), role) in courses
     ]
 
@@ -193,8 +187,11 @@ def _reading(accounts: Sequence[Account], interpreter: str) -> list[Account]:
     return [account for account in accounts if interpreter in account.part.interpreters]
 
 
-def _compared(accounts: Sequence[Account], interpreter: str | None) -> Iterator[tuple[int, Account, str, str]]:
-    """List attacks and controls with a place for each pair and a name for each. A shared control comes once.
+_Compared = tuple[int, Account, str, str, dict[str, str]]
+
+
+def _compared(accounts: Sequence[Account], interpreter: str | None) -> Iterator[_Compared]:
+    """List attacks and controls with a place for each pair, a name and what it is about. A shared control comes once.
 
     Args:
         accounts: the attacks.
@@ -220,12 +217,11 @@ def _compared(accounts: Sequence[Account], interpreter: str | None) -> Iterator[
             ]
             name = plain(part.names[role])
             name = f"{name} (prediction only)" if role == "control" else name
-            yield (
-                (place if len(sharing) == 1 else -1),
-                account,
-                role,
-                ", ".join([name, *(on if role == "attack" else []), *ends]),
-            )
+            about = account.about()
+            if len(sharing) > 1:
+                del about["attack"]  # it stands beside several attacks, and is shown with each of them
+            name = ", ".join([name, *(on if role == "attack" else []), *ends])
+            yield (place if len(sharing) == 1 else -1), account, role, name, about
 
 
 def _title(accounts: Sequence[Account], text: str, interpreter: str) -> str:
@@ -254,12 +250,11 @@ def _short(value: float | None) -> float | None:
     return None if value is None else round(value, 5)
 
 
-def _lines(values: Sequence[tuple[_Traced, Numbers]]) -> tuple[Line, ...]:
+def _lines(values: Sequence[tuple[_Traced, Numbers]], groups: Mapping[int, str]) -> tuple[Line, ...]:
     """Make lines of values by step; values that are all NaN get no line."""
     lines = []
     for each, found in values:
         known = tuple(None if math.isnan(value) else round(value, 5) for value in found.tolist())
         if any(value is not None for value in known):
-            attack = plain(each.account.part.attack)
-            lines.append(Line(each.name, each.role, each.course.steps, known, attack=attack, place=each.place))
+            lines.append(each.line(known, groups))
     return tuple(lines)

@@ -136,8 +136,7 @@ class _Shelf:
         """Describe one attack and interpreter."""
         part = self.account.part
         return {
-            "attack": plain(part.attack),
-            "interpreter": plain(interpreter),
+            **self.account.about(interpreter),
             "label": label,
             "comparison": self.number,
             "control": None if part.control is None else plain(part.control),

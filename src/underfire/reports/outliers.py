@@ -24,6 +24,12 @@ HEADINGS = {
     "margin_next": "margin to next",
     "margin_target": "margin to target",
 }
+MEANINGS = {
+    "half_mass_area": "the share of the image that holds half of the benign map's mass",
+    "mass_spread": "the root mean square distance of the benign map's mass from its centre",
+    "margin_next": "the true class's logit on the clean image minus that of the next class",
+    "margin_target": "the true class's logit on the clean image minus that of the target class",
+}
 _LEGEND = (
     "\nRank correlations (Spearman) of each value with the distance of the map under attack to the wanted one, with 95 "
     "% intervals. far: maps whose distance is an outlier of the box plot. half-mass area: the share of the image that "

@@ -10,10 +10,11 @@ from typing import Any
 from underfire.errors import InputError
 from underfire.reports import curves, trust, words
 from underfire.reports.account import Account, Source, labels_of, open_accounts
-from underfire.reports.blocks import Filters, Record, Remarks
+from underfire.reports.blocks import Record, Remarks, filters
 from underfire.reports.document import Block, Section, write_document
 from underfire.reports.gallery import gallery
-from underfire.reports.rows import class_table, numbers_table
+from underfire.reports.points import trade_off_chart
+from underfire.reports.rows import class_table, numbers_table, outlier_table
 from underfire.reports.summary import summary
 from underfire.reports.thumbnails import PictureFolder
 from underfire.text import plain
@@ -64,19 +65,19 @@ def sections_of(accounts: Sequence[Account], title: str, count: int, pictures: P
         pictures: takes the pictures of the gallery.
     """
     labels = labels_of(accounts)
-    attacks = list(dict.fromkeys(plain(account.part.attack) for account in accounts))
     readers = list(dict.fromkeys(name for account in accounts for name in account.part.interpreters))
-    filters = Filters(attacks, list(map(plain, readers)))
-    classes = class_table(accounts)
-    charts: list[Block] = [curves.trade_off_chart(accounts)]
+    boxes = filters(account.about(name) for account in accounts for name in account.part.interpreters)
+    classes, outliers = class_table(accounts), outlier_table(accounts)
+    charts: list[Block] = [trade_off_chart(accounts)]
     charts += [curves.threshold_chart(_reading(accounts, name), name) for name in readers]
     charts += curves.step_charts(accounts)
     return [
         Section("findings", "", [summary(title, accounts), Remarks(_remarks(accounts, labels))]),
-        Section("filter", "", [filters] if len(attacks) > 1 or len(readers) > 1 else []),
+        Section("filter", "", [boxes] if boxes else []),
         Section("numbers", "Numbers", [numbers_table(accounts)], _NUMBERS, "Numbers"),
         Section("curves", "Charts", charts, link="Charts"),
         Section("classes", "By true class", [classes] if classes else [], _CLASSES, "Classes"),
+        Section("outliers", "Outliers", [outliers] if outliers else [], _OUTLIERS, "Outliers"),
         Section("gallery", "Images", [gallery(accounts, labels, count, pictures)] if count else [], link="Images"),
         Section("configuration", "Configuration", _records(accounts), link="Configuration"),
     ]
@@ -85,11 +86,20 @@ def sections_of(accounts: Sequence[Account], title: str, count: int, pictures: P
 _NUMBERS = (
     "Means over the attacked images, with a 95 % interval below each; n is the number of images. The benign map is the "
     "map of the clean image for its true class. ↑ means that higher is better for the attack, ↓ that lower is. Click "
-    "on a heading to sort; point at it to read what it means."
+    "on a heading to sort; point at it to read what it means. Holm p is the probability of a difference in joint "
+    "success at least this large if attack and control were alike, corrected for all comparisons on this page: if only "
+    "differences with a Holm p below 0.05 are called real, the chance of even one mistake is below 5 %."
 )
 _CLASSES = (
     "Means over the attacked images of each true class, with a 95 % interval below each. Joint success uses the limits "
     "of all images."
+)
+
+
+_OUTLIERS = (
+    "Which maps are kept badly? The columns are rank correlations (Spearman) of each value with the map distance under "
+    "the attack, with 95 % intervals: +1 means that images with a larger value always end farther away. An interval "
+    "that holds 0 shows no clear connection. A small margin means that the clean image lies near a decision boundary."
 )
 
 

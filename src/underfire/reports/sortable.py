@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from underfire.attacks.measure import Measure
@@ -13,6 +13,9 @@ from underfire.reports.document import Block
 
 MANY_ROWS = 12
 """Tables with more rows have a field to search in."""
+
+TALL = 40
+"""Tables with more rows scroll by themselves."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class TableRow:
         n: the number of images.
         what: a remark below the first name; may be empty.
         kind: ``attack``, ``control``, ``chance``, ``difference`` or another word for the style.
-        attack, interpreter: the attack and the interpreter that it is about, for the page's filters.
+        about: the parts that it is about, by the names of the page's filters.
     """
 
     names: tuple[str, ...]
@@ -57,8 +60,7 @@ class TableRow:
     n: int
     what: str = ""
     kind: str = ""
-    attack: str = ""
-    interpreter: str = ""
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,11 @@ class SortableTable(Block):
     heads: tuple[str, ...]
     columns: tuple[Column, ...]
     rows: tuple[TableRow, ...]
+
+    @property
+    def tall(self) -> bool:
+        """True if the table is so long that it scrolls by itself, so that the rest of the page stays near."""
+        return len(self.rows) > TALL
 
     @property
     def searched(self) -> bool:

@@ -88,7 +88,7 @@ def _matrix(rows: Sequence[Mapping[str, Any]], names: Sequence[str], measure: st
             text = _cell(own[name][measure] if name in own else None)
             cells.append(Text(text.plain, style="bold") if name in attacked else text)
         control = any_row["kind"] in ("noise", "reseeded")
-        table.add_row(_called(any_row, several), *cells, style="dim" if control else "")
+        table.add_row(called(any_row, several), *cells, style="dim" if control else "")
     if measure == "joint_success":
         chances = {row["interpreter"]: row["chance_other_map"] for row in rows if row["kind"] == "attack"}
         blank = [Text("-") for _ in on_class]
@@ -96,7 +96,7 @@ def _matrix(rows: Sequence[Mapping[str, Any]], names: Sequence[str], measure: st
     return table
 
 
-def _called(row: Mapping[str, Any], several: bool) -> str:
+def called(row: Mapping[str, Any], several: bool) -> str:
     """Name a row: the attack, its eps if there are several, and the interpreters that it attacked."""
     name = plain(row["attack"])
     if several and row["eps"] is not None:

@@ -118,9 +118,46 @@ class Transfer:
         return f"Transfer of {self.source.path} to {', '.join(self.runs)}"
 
 
+TABLE = "transfer.csv"
+"""The file of a transfer's folder that holds all of its numbers."""
+_NUMBERS = ("eps", "limit", "joint_success_p_holm", "map_l1_p_holm")
+_COUNTS = ("n", "considered")
+
+
+def read_tables(folder: Path) -> list[dict[str, Any]]:
+    """Read ``transfer.csv``: the entries of ``Transfer.rows()``.
+
+    Raises:
+        StoreError: the file is missing, or is none that a transfer wrote.
+    """
+    path = folder / TABLE
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            found = [_typed(row) for row in csv.DictReader(file)]
+        if not found:
+            raise ValueError("it holds no rows")
+        return found
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path} cannot be read: {error!r}. 'underfire transfer --resume' makes it again.") from error
+
+
+def _typed(row: Mapping[str, str]) -> dict[str, Any]:
+    """Turn a row of texts back into an entry of ``Transfer.rows()``."""
+    found: dict[str, Any] = dict(row)
+    for name in INTERVALS:
+        ends = {key: _number(found.pop(name + end)) for key, end in (("mean", ""), ("low", "_low"), ("high", "_high"))}
+        found[name] = {**ends, "n": int(row["n"])}
+    found |= {name: _number(row[name]) for name in _NUMBERS} | {name: int(row[name]) for name in _COUNTS}
+    return found
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
+
+
 def write_tables(found: Transfer, folder: Path) -> Path:
     """Write ``transfer.csv``: ``rows()`` with three columns for each interval. Raises StoreError."""
-    path = folder / "transfer.csv"
+    path = folder / TABLE
     rows = [_flat(row) for row in found.rows()]
     try:
         with path.open("w", newline="", encoding="utf-8") as file:

@@ -23,10 +23,6 @@
     return value;
   };
   const faint = (value) => value.replace("rgb(", "rgba(").replace(")", ", .16)");
-  const shown = (meta) => {
-    const wanted = underfire.wanted || {};
-    return ["attack", "interpreter"].every((key) => !wanted[key] || !meta[key] || wanted[key] === meta[key]);
-  };
   const draw = ({ place, figure }) => {
     const { data, layout } = structuredClone(figure);
     const [ink, muted, line, sheet, attack, control] = ["ink", "muted", "line", "sheet", "attack", "control"].map(colour);
@@ -39,10 +35,13 @@
       if (trace.marker) {
         trace.marker.color = own;
         trace.marker.line = { color: own, width: role === "attack" ? 0 : 2 };
-        trace.error_x.color = trace.error_y.color = own;
+        for (const bar of [trace.error_x, trace.error_y]) if (bar) bar.color = own;
       }
-      if (!shown(trace.meta)) trace.visible = false;
+      if (!underfire.fits(trace.meta.about || {})) trace.visible = false;
     }
+    /* An entry of the legend goes with the last of its traces. */
+    const there = new Set(data.filter(({ meta, visible }) => !meta.entry && visible !== false).map((trace) => trace.legendgroup));
+    for (const trace of data) if (trace.meta.entry && !there.has(trace.legendgroup)) trace.visible = false;
     for (const axis of [layout.xaxis, layout.yaxis]) {
       Object.assign(axis, { gridcolor: line, linecolor: line });
       axis.title.font = { size: 13 };
@@ -52,7 +51,7 @@
     Object.assign(layout, {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: ink, family: getComputedStyle(document.body).fontFamily, size: 12.5 },
-      hoverlabel: { bgcolor: sheet, bordercolor: line, font: { color: ink } },
+      hoverlabel: { bgcolor: sheet, bordercolor: line, font: { color: ink }, namelength: -1 },
     });
     library.react(place, data, layout, { displayModeBar: false, responsive: true });
   };

@@ -9,6 +9,9 @@ const underfire = {
     return made;
   },
   themed: [],
+  wanted: {},
+  /* True if something about these parts fits the boxes of the page. A part that it does not name fits always. */
+  fits: (about) => Object.entries(underfire.wanted).every(([name, value]) => !value || !about[name] || about[name] === value),
 };
 (() => {
   /* Dark and light: the system's choice, until the button is used. */

@@ -2,13 +2,10 @@
 (() => {
   /* Boxes for the whole page. Elements name what they are about; charts and the gallery listen to the event. */
   const form = document.getElementById("filters");
-  const fits = (wanted, about) => !wanted || !about || wanted === about;
+  const named = [...form.elements].map((box) => `[data-${box.name}]`).join();
   const update = () => {
-    const wanted = Object.fromEntries(new FormData(form));
-    for (const element of underfire.find("[data-interpreter], [data-attack]")) {
-      element.hidden = !fits(wanted.interpreter, element.dataset.interpreter) || !fits(wanted.attack, element.dataset.attack);
-    }
-    underfire.wanted = wanted;
+    underfire.wanted = Object.fromEntries(new FormData(form));
+    for (const element of underfire.find(named)) element.hidden = !underfire.fits(element.dataset);
     document.dispatchEvent(new Event("underfire-filter"));
   };
   form.addEventListener("change", update);

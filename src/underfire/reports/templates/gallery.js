@@ -58,12 +58,12 @@
 
   /* Filters and order. */
   const update = () => {
-    const wanted = { ...Object.fromEntries(new FormData(form)), ...(underfire.wanted || {}) };
+    const wanted = Object.fromEntries(new FormData(form));
     const search = wanted.find.trim().toLowerCase();
     const fits = (item) => {
-      const { attack, interpreter } = group(item), { id, label } = image(item);
+      const { id, label } = image(item);
       const outlier = { any: () => item.verdict === "class" || isFar(item), class: () => item.verdict === "class", far: () => isFar(item) };
-      return (!wanted.attack || wanted.attack === attack) && (!wanted.interpreter || wanted.interpreter === interpreter)
+      return underfire.fits(group(item))
         && (!wanted.verdict || wanted.verdict === item.verdict) && (!wanted.outliers || outlier[wanted.outliers]())
         && (!search || [id, label, item.target].some((each) => each.toLowerCase().includes(search)));
     };
