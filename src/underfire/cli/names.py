@@ -57,6 +57,7 @@ def names() -> dict[str, Any]:
     from underfire.interpreters import REGISTRY
     from underfire.interpreters.rts import files
     from underfire.reports.exports import EXPORTS
+    from underfire.transforms.squeezers import SQUEEZERS
     from underfire.zoo.imagenet import IMAGENET
     from underfire.zoo.recipes import RECIPES
 
@@ -75,6 +76,7 @@ def names() -> dict[str, Any]:
         "target classes": list(attacks.CLASS_RULES),
         "target maps": list(attacks.MAP_RULES),
         "terms": list(attacks.TERMS),
+        "squeezers": list(SQUEEZERS),
         "measures": list(attacks.MEASURES),
         "exports": list(EXPORTS),
         "data": ["photos", "digits", "digits:train", "digits:test", "scenes", "scenes:train", "scenes:test"],
@@ -82,7 +84,7 @@ def names() -> dict[str, Any]:
     }
 
 
-OPEN = ("perturbations", "shapings", "target classes", "target maps", "terms", "measures", "exports")
+OPEN = ("perturbations", "shapings", "target classes", "target maps", "terms", "squeezers", "measures", "exports")
 """Kinds of parts that also take ``file.py:name``, beside classifiers and interpreters."""
 
 
