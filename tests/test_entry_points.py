@@ -26,6 +26,7 @@ from underfire.interpreters import CAM, REGISTRY
 from underfire.registry import Registry
 from underfire.reports.exports import EXPORTS, export
 from underfire.runs import run_attack
+from underfire.transforms.squeezers import SQUEEZERS, BitDepth
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ class TheirMaps(CAM):
     name: ClassVar[str] = "theirs"
 
 
+@dataclass(frozen=True)
+class TheirSqueezer(BitDepth):
+    name: ClassVar[str] = "theirs"
+
+
 def brightest(seen: attacks.Seen) -> Tensor:
     return seen.images.amax((1, 2, 3))
 
@@ -87,6 +93,7 @@ KINDS: dict[str, tuple[Registry[Any], str]] = {
     "interpreters": (REGISTRY, "TheirMaps"),
     "classifiers": (SOURCES, "network"),
     "exports": (EXPORTS, "write"),
+    "squeezers": (SQUEEZERS, "TheirSqueezer"),
 }
 Offer = Callable[..., None]
 

@@ -1,4 +1,4 @@
-"""Transforms of images: pure functions on tensors, without state and without randomness."""
+"""Transforms of images, such as edges, warping and squeezers; pure functions of the image and a seed."""
 
 from __future__ import annotations
 
