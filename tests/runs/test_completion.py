@@ -48,8 +48,11 @@ def test_the_file_of_names_is_up_to_date() -> None:
 
 ANSWERS = {
     "underfire ": [
-        *("demo", "attack", "run", "status", "explain", "check", "report", "export", "transfer", "list", "train")
+        *("demo", "attack", "run", "status", "explain", "check", "report", "export", "transfer", "list", "train"),
+        "detect",
     ],
+    "underfire detect ": ["fit", "score", "evaluate"],
+    "underfire detect fit --detector map": ["map-agreement", "map-stability", "maps", "maps:product"],
     "underfire tr": ["transfer", "train"],
     "underfire train ": ["classifier", "rts"],
     "underfire list ": ["names", "presets"],

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from underfire.attacks.measure import Measure
 from underfire.classifiers import check_images
+from underfire.detectors.description import terms_of
 from underfire.detectors.folder import write_folder
-from underfire.detectors.split import Members, Split
+from underfire.detectors.split import Members, Split, check_apart
 from underfire.detectors.target import Target
 from underfire.errors import InputError, UserCodeError
 from underfire.system import System
@@ -38,6 +39,7 @@ class Detector(Part, ABC):
             detector that reads only logits.
         learns: True if it learns from benign images. The calibration images are other ones.
         needs_attacked: True if it learns from attacked images, too.
+        attacker: the attack on the detector's own loss, in words: what an evaluation has to try.
     """
 
     name: ClassVar[str]
@@ -45,6 +47,7 @@ class Detector(Part, ABC):
     most_interpreters: ClassVar[int | None] = 0
     learns: ClassVar[bool] = False
     needs_attacked: ClassVar[bool] = False
+    attacker: ClassVar[str] = "a loss term that lowers its score, or that of a differentiable surrogate"
 
     @classmethod
     def from_argument(cls, argument: str) -> Self:
@@ -76,12 +79,14 @@ class Detector(Part, ABC):
         """
 
     def knows(self, attack: str) -> bool:
-        """Return True if an attack is adaptive against this detector: it lowers the score on purpose.
+        """Return True if an attack is adaptive against this detector: one of its loss terms lowers the score.
+
+        By default, these are the terms ``Score`` and ``ScoreOfMaps`` of a detector with this title.
 
         Args:
             attack: the attack's description in ``run.json``, which lists its loss terms and rules.
         """
-        return False
+        return any(self.title in term for term in terms_of(attack, "Score", "ScoreOfMaps"))
 
     @property
     def title(self) -> str:
@@ -155,8 +160,6 @@ class FittedDetector:
         Args:
             what: what the images are, for the message.
         """
-        from underfire.detectors.split import check_apart
-
         for role, seen in self.members.items():
             check_apart(seen, members, f"the {role} images of detector {self.name}", what)
 

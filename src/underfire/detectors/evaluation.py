@@ -204,7 +204,7 @@ def _row(cell: ScoredCell, clean: ScoredCell) -> dict[str, Any]:
             name: metrics.rate(kept & ~flagged).to_dict() for name, kept in cell.joint.items() if attacked
         },
         "adaptive": adaptive,
-        "caution": NOT_ADAPTIVE if adaptive is False else "",
+        "caution": f"{NOT_ADAPTIVE}; the attack to try: {cell.fitted.detector.attacker}" if adaptive is False else "",
     }
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from underfire.detectors.contract import Detector, State
+from underfire.detectors.description import terms_of
 from underfire.errors import InputError
 from underfire.system import System
 from underfire.transforms.squeezers import squeezers
@@ -29,6 +30,7 @@ class Squeezing(Detector):
 
     squeezers: tuple[str, ...] = BEST_JOINT
     name: ClassVar[str] = "squeezing"
+    attacker: ClassVar[str] = "the loss terms squeeze or evade, with the same squeezers ([ADV2] section 4.5)"
 
     def __post_init__(self) -> None:
         given = (self.squeezers,) if isinstance(self.squeezers, str) else tuple(self.squeezers)
@@ -44,6 +46,12 @@ class Squeezing(Detector):
     @property
     def title(self) -> str:
         return f"{self.name} {' + '.join(self.squeezers)}"
+
+    def knows(self, attack: str) -> bool:
+        """Return True if one of the attack's terms ``Squeeze`` and ``Evade`` has all squeezers of this detector."""
+        own = [repr(each) for each in squeezers(self.squeezers)]
+        known = terms_of(attack, "Squeeze", "Evade")
+        return super().knows(attack) or any(all(each in term for each in own) for term in known)
 
     def measure(self, system: System, state: State, images: Tensor) -> Tensor:
         return self.distances(system, images).amax(1)
