@@ -26,6 +26,12 @@ NOT_ADAPTIVE = (
 )
 """The caution beside every number of an attack that is not adaptive against the detector (Tramer et al. 2020)."""
 
+TOO_MANY_ALARMS = (
+    "the clean images of this run raise more false alarms than the threshold was chosen for: they differ from the "
+    "calibration images. Were the calibration images among those that the classifier was trained on?"
+)
+"""The caution beside clean images whose rate of false alarms is surely above the one that was asked for."""
+
 INTERVALS = ("auc", "detection", "joint_success", "triple_success")
 """The entries of rows that are numbers with an interval."""
 
@@ -204,8 +210,18 @@ def _row(cell: ScoredCell, clean: ScoredCell) -> dict[str, Any]:
             name: metrics.rate(kept & ~flagged).to_dict() for name, kept in cell.joint.items() if attacked
         },
         "adaptive": adaptive,
-        "caution": f"{NOT_ADAPTIVE}; the attack to try: {cell.fitted.detector.attacker}" if adaptive is False else "",
+        "caution": _caution(cell, adaptive),
     }
+
+
+def _caution(cell: ScoredCell, adaptive: bool | None) -> str:
+    """Say what a reader should know about the numbers of a cell; empty if nothing."""
+    if adaptive is False:
+        return f"{NOT_ADAPTIVE}; the attack to try: {cell.fitted.detector.attacker}"
+    least = metrics.rate(cell.flagged).low
+    if cell.kind == "clean" and least is not None and least > cell.fitted.false_positives:
+        return TOO_MANY_ALARMS
+    return ""
 
 
 def flat(row: dict[str, Any]) -> dict[str, Any]:

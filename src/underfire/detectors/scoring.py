@@ -97,7 +97,7 @@ def score_run(fitted: FittedDetector, run: Run, on_cell: Callable[[str], None] |
         scores = np.concatenate([fitted.scores(images).numpy() for images in saved(fitted, run, cell.label, correct)])
         attacked = cell.kind in ("attack", "control")
         part, role = _comparison(run, cell)
-        names = part.attacked if attacked else []
+        names = part.interpreters if attacked else []
         joint = {name: np.asarray(part.joint(role, name))[correct] for name in names}
         success = np.asarray(part.column(role, part.interpreters[0], "success"), dtype=bool)[correct]
         nothing = np.zeros(len(correct), dtype=bool)

@@ -44,8 +44,11 @@ def detection_tables(found: Evaluation) -> Group:
         share = f"{100 * first['false_positives']:g} % false alarms"
         parts.append(Text(f"{plain(run)}: {first['n']} images; threshold {first['threshold']:.4g} for {share}"))
         parts.append(_table(own))
+        parts += [
+            Text(f"! {row['caution']}", style="yellow") for row in own if row["kind"] == "clean" and row["caution"]
+        ]
     parts.append(Text(f"\n{_LEGEND}", style="dim"))
-    if any(row["caution"] for row in rows):
+    if any(row["caution"] for row in rows if row["kind"] != "clean"):
         parts.append(Text.assemble((CAUTION, "bold yellow"), f" {NOT_ADAPTIVE}.", style="yellow"))
     return Group(*parts)
 
@@ -61,7 +64,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
         if several and row["eps"] is not None and eps_text(row["eps"]) not in name:
             name += f" {eps_text(row['eps'])}"
         attacked = row["kind"] in ("attack", "control")
-        doubted = bool(row["caution"])
+        doubted = attacked and bool(row["caution"])
         area, share, triple = (_cell(row[each], doubted) for each in ("auc", "detection", "triple_success"))
         joint = _cell(row["joint_success"], False)  # no number about the detector
         style = "" if row["kind"] == "attack" else "dim"
