@@ -156,7 +156,7 @@ def test_views_are_read_refreshed_and_given_their_own_rows(system: uf.System) ->
     attack = toy_attack()
     view = system.view()
     aim = attack.aim(view, benign, 0)
-    loop = Loop(attack, view, benign.images, aim.classes, aim.maps, benign.ids, seed=0)
+    loop = Loop(attack, view, benign.images, aim, benign.ids, seed=0)
     loop()
     state = loop.run_state.views["memory"]
     assert state["ids"].tolist() == [*benign.ids.tolist(), *[int(benign.ids[0])] * 3]
@@ -187,7 +187,7 @@ def test_a_guard_finds_the_largest_step_for_each_image(system: uf.System) -> Non
     attack = toy_attack(guard=guard)
     view = system.view()
     aim = attack.aim(view, benign, 0)
-    loop = Loop(attack, view, benign.images, aim.classes, aim.maps, benign.ids, seed=0)
+    loop = Loop(attack, view, benign.images, aim, benign.ids, seed=0)
     largest, bounds = loop._largest, []
 
     def watched(move: attacks.Move, index: str, direction: Tensor, size: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import underfire as uf
 from tests.attacks.running import run_alone
 from tests.conftest import smooth_images
 from underfire import attacks
+from underfire.attacks.aim import Aim
 from underfire.attacks.benign import read_benign
 from underfire.attacks.loop import Loop
 from underfire.attacks.terms import Point
@@ -115,7 +116,7 @@ def test_iterates_are_ranked_by_fresh_solutions_of_eight_bit_images(
     assert {int(step) for step in outcome.best_step[found]} <= {6, 12, 18, 21}
     assert torch.equal(outcome.images, attack.perturbation.levels(benign.images, outcome.images))
     # What ranked the kept image is its honest map, and not the one that the view had drifted to.
-    loop = Loop(attack, view, benign.images, classes, benign.maps, benign.ids, seed=0)
+    loop = Loop(attack, view, benign.images, Aim(attack.goal, classes, benign.maps, True), benign.ids, seed=0)
     kept: dict[int, tuple[Tensor, Tensor]] = {}
     rank = loop._rank
 

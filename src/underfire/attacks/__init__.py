@@ -6,15 +6,17 @@ from underfire.attacks.aim import Aim
 from underfire.attacks.arms import Arm, Asked, arms_of
 from underfire.attacks.attack import Attack
 from underfire.attacks.base import BaseAttack
+from underfire.attacks.class_rule import Choice
 from underfire.attacks.experiment import Experiment, Finding
 from underfire.attacks.foreign import ForeignAttack
 from underfire.attacks.goal import Goal
+from underfire.attacks.grid_first import GridFirst
 from underfire.attacks.guards import MarginGuard
 from underfire.attacks.measure import Measure, Seen
 from underfire.attacks.measures import MEASURES
 from underfire.attacks.perturbations import BIM, CW, PERTURBATIONS, PGD, Perturbation, StAdv
 from underfire.attacks.presets import KINDS, AttackSettings, Preset, preset
-from underfire.attacks.ranking import EarlyStop, Ranking
+from underfire.attacks.ranking import EarlyStop, Ranking, UnnoticedFirst
 from underfire.attacks.result import AttackResult
 from underfire.attacks.rows import Row
 from underfire.attacks.rules import Adam, Sign, UnitL2, UnitRMS
@@ -23,7 +25,21 @@ from underfire.attacks.search import ConstantSearch
 from underfire.attacks.shaping import SHAPINGS, Edge, EdgeMask, Shaping, Uniform
 from underfire.attacks.target_maps import MAP_RULES, BenignMap, ClassMap, GivenMap, MapPool, MapRule, RandomPatch
 from underfire.attacks.targets import CLASS_RULES, ClassRule, GivenClass, LeastLikely, RandomClass
-from underfire.attacks.terms import TERMS, Interpretation, Penalty, Point, Prediction, Presence, Term
+from underfire.attacks.terms import (
+    TERMS,
+    Evade,
+    Evading,
+    Interpretation,
+    Match,
+    Penalty,
+    Point,
+    Prediction,
+    Presence,
+    Score,
+    ScoreOfMaps,
+    Squeeze,
+    Term,
+)
 from underfire.attacks.trace import Trace
 from underfire.attacks.variants import VARIANTS, Variant
 
@@ -48,6 +64,7 @@ __all__ = [
     "AttackSettings",
     "BaseAttack",
     "BenignMap",
+    "Choice",
     "ClassMap",
     "ClassRule",
     "Constant",
@@ -55,18 +72,22 @@ __all__ = [
     "EarlyStop",
     "Edge",
     "EdgeMask",
+    "Evade",
+    "Evading",
     "Experiment",
     "Finding",
     "ForeignAttack",
     "GivenClass",
     "GivenMap",
     "Goal",
+    "GridFirst",
     "Interpretation",
     "LeastLikely",
     "Linear",
     "MapPool",
     "MapRule",
     "MarginGuard",
+    "Match",
     "Measure",
     "Move",
     "Penalty",
@@ -80,9 +101,12 @@ __all__ = [
     "RandomPatch",
     "Ranking",
     "Row",
+    "Score",
+    "ScoreOfMaps",
     "Seen",
     "Shaping",
     "Sign",
+    "Squeeze",
     "StAdv",
     "Stage",
     "Term",
@@ -90,6 +114,7 @@ __all__ = [
     "Uniform",
     "UnitL2",
     "UnitRMS",
+    "UnnoticedFirst",
     "Variant",
     "Weighted",
     "arms_of",

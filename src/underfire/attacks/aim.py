@@ -21,16 +21,27 @@ class Aim:
         classes: int64 N: the target classes, or the images' own classes if the goal is to leave them.
         maps: the wanted maps N x h x w in [0, 1], by interpreter, also of interpreters that only read.
         keeps_benign: True if the wanted maps are the images' benign maps.
+        probabilities: the wanted class probabilities N x K; None if the rule for target classes wants none.
     """
 
     goal: Goal
     classes: Tensor
     maps: dict[str, Tensor]
     keeps_benign: bool
+    probabilities: Tensor | None = None
 
     def only(self, names: Collection[str]) -> Aim:
         """Return the aim with the wanted maps of these interpreters alone."""
         return replace(self, maps={name: self.maps[name] for name in names})
+
+    def part(self, rows: slice) -> Aim:
+        """Return the aim of the images in ``rows``."""
+        return replace(
+            self,
+            classes=self.classes[rows],
+            maps={name: maps[rows] for name, maps in self.maps.items()},
+            probabilities=None if self.probabilities is None else self.probabilities[rows],
+        )
 
 
 def merged(aims: Sequence[Aim]) -> Aim:

@@ -97,7 +97,8 @@ def may_be_recorded(stage: Stage, view: SystemView, maps: bool, parts: Sequence[
         maps: True if the stage reads maps.
         parts: the parts of the attack that act in every step.
     """
-    used = [*parts, *(part for move in stage.moves for part in (move.rule, *(w.term for w in move.terms)))]
+    terms = [weighted.term for move in stage.moves for weighted in move.terms]
+    used = [*parts, *(move.rule for move in stage.moves), *terms]
     views = view.views.values() if maps else ()
     return (
         view.records_steps
@@ -105,6 +106,7 @@ def may_be_recorded(stage: Stage, view: SystemView, maps: bool, parts: Sequence[
         and isinstance(view.prepared, Prepared)
         and not any(move.guard for move in stage.moves)
         and not any(is_own(part) for part in used)
+        and all(term.steps_alike for term in terms)
         and all(_alike(each) for each in views)
     )
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from underfire.attacks.aim import Aim
 from underfire.attacks.captured import steps_of
 from underfire.attacks.guards import largest
 from underfire.attacks.numbers import StepNumbers, per_row
@@ -37,8 +38,7 @@ class Loop:
         attack: the parts of the attack.
         view: the system, differentiable.
         images: benign images N x C x H x W on the 8-bit grid, on the system's device.
-        classes: int64 N, the target classes, or the images' own classes if the goal is to leave them.
-        targets: target maps N x h x w by interpreter; empty if nothing reads maps.
+        aim: the target classes and target maps of the images; without maps if nothing reads them.
         ids: int64 N, the images' identities.
         seed: of random starts.
         batch_size: the number of images in a full batch, see ``batching.filled_size``; that of ``images`` if None.
@@ -52,8 +52,7 @@ class Loop:
         attack: Parts,
         view: SystemView,
         images: Tensor,
-        classes: Tensor,
-        targets: Mapping[str, Tensor],
+        aim: Aim,
         ids: Tensor,
         *,
         seed: int,
@@ -72,14 +71,14 @@ class Loop:
         row = torch.where(row < self.count, row, -1)
         zeros = row.new_zeros(len(fill))
         price = images.new_ones(len(fill)) if constant is None else 1 / constant[fill]
-        wanted = {name: maps[fill] for name, maps in targets.items()}
-        self.run_state = Carried(row, images, classes[fill], ids[fill], wanted, price, theta)
+        wanted = {name: maps[fill] for name, maps in aim.maps.items()}
+        self.run_state = Carried(row, images, aim.classes[fill], ids[fill], wanted, price, theta)
         self.run_state.counts = {"steps": zeros, "forwards": zeros, "backwards": zeros}
         self.run_state.best = attack.kept_by.start(images)
         self.run_state.prices = first_prices(attack.pricing, images)
+        self.run_state.wanted = {} if aim.probabilities is None else {"probabilities": aim.probabilities[fill]}
         self.outcome = Outcome.empty(images[: self.count], trace_every)
-        self.step, self.total = 0, attack.steps
-        self.shaped = attack.stages[0].shaped
+        self.step, self.total, self.shaped = 0, attack.steps, attack.stages[0].shaped
         self.aside = 0.0  # seconds spent for the trace alone
 
     def __call__(self) -> Outcome:
@@ -205,7 +204,8 @@ class Loop:
         else:
             reading = Reading(self.view.look(image, graph), {}, {})
         penalty = penalty_of(self.perturbation, run.theta, variable, image)
-        point = Point(image, reading, run.classes, self.goal, run.targets, penalty, run.price, self._run)
+        aim = (run.classes, self.goal, run.targets)
+        point = Point(image, reading, *aim, penalty, run.price, self._run, run.wanted.get("probabilities"))
         return point, states
 
     def _run(self, images: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from underfire.arguments import check_choice
-from underfire.attacks.terms import Point, Prediction
+from underfire.attacks.terms import Evading, Point, Prediction
+from underfire.user_parts import guarded
 
 State = dict[str, Tensor]
 
@@ -97,6 +98,26 @@ class Ranking:
             else:
                 value = torch.zeros_like(point.penalty)
             return level, value.detach()
+
+
+@dataclass(frozen=True)
+class UnnoticedFirst(Ranking):
+    """The order of an attack on a system with detectors: successful iterates that no detector would notice rank first.
+
+    They rank before successful iterates with any probability of the goal: ``level`` is 2 higher for them. Among equal
+    levels the criterion decides, as in ``Ranking``.
+
+    Args:
+        evading: the terms that know the detectors, at least one.
+    """
+
+    evading: tuple[Evading, ...] = ()
+
+    def rate(self, point: Point) -> tuple[Tensor, Tensor]:
+        level, value = super().rate(point)
+        with torch.no_grad():
+            unnoticed = torch.stack([guarded(term, "term").evades(point) for term in self.evading]).all(0)
+        return level + 2 * (unnoticed & (level > 0)).long(), value
 
 
 def map_distance(maps: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:

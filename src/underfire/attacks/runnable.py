@@ -8,13 +8,14 @@ import torch
 
 from underfire.attacks.aim import Aim
 from underfire.attacks.benign import Benign
+from underfire.attacks.class_rule import Choice
 from underfire.attacks.goal import Goal
 from underfire.attacks.outcome import Outcome
 from underfire.attacks.perturbations import Perturbation
 from underfire.attacks.progress import Progress
 from underfire.attacks.shaping import Shaping
 from underfire.attacks.target_maps import MapRule, wanted_maps
-from underfire.attacks.targets import ClassRule, chosen_classes, drawn_among
+from underfire.attacks.targets import ClassRule, chosen, drawn_among
 from underfire.system import SystemView
 from underfire.user_parts import guarded
 
@@ -65,11 +66,12 @@ class Runnable(ABC):
         """Choose the target classes and target maps of the images.
 
         Raises:
-            InputError: a rule chooses impossible classes or maps; see ``chosen_classes`` and ``wanted_maps``.
+            InputError: a rule chooses impossible classes or maps; see ``chosen`` and ``wanted_maps``.
             UserCodeError: a rule of the user's own raises an error.
         """
         map_rule = guarded(self.target_map, "target_map")
         map_rule.check(self.goal.targeted)
         class_rule = drawn_among(self.target_class, map_rule.classes(benign))
-        classes = chosen_classes(class_rule, view, benign, seed) if self.goal.targeted else benign.labels
-        return Aim(self.goal, classes, wanted_maps(self.target_map, benign, classes, seed), self.target_map.benign)
+        choice = chosen(class_rule, view, benign, seed) if self.goal.targeted else Choice(benign.labels)
+        maps = wanted_maps(self.target_map, benign, choice.classes, seed)
+        return Aim(self.goal, choice.classes, maps, self.target_map.benign, choice.probabilities)

@@ -54,6 +54,7 @@ class Carried:
         rules, guards: the state of each move's rule and guard, by the move's index.
         best: the state of the ranking.
         counts: steps and passes of each image.
+        wanted: ``probabilities``, the wanted class probabilities N x K; empty if there are none.
     """
 
     row: Tensor
@@ -69,6 +70,7 @@ class Carried:
     guards: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     best: dict[str, Tensor] = field(default_factory=dict)
     counts: dict[str, Tensor] = field(default_factory=dict)
+    wanted: dict[str, Tensor] = field(default_factory=dict)
 
     def take(self, keep: Tensor) -> None:
         """Keep the images at the indices ``keep`` alone."""

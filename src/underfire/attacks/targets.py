@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -14,33 +13,16 @@ from torch import Tensor
 
 from underfire import randomness
 from underfire.attacks.benign import Benign
+from underfire.attacks.class_rule import Choice
+from underfire.attacks.class_rule import ClassRule as ClassRule
+from underfire.attacks.grid_first import GridFirst
 from underfire.errors import InputError
 from underfire.registry import Registry, instances_of
 from underfire.system import SystemView
-from underfire.user_parts import Part, guarded, shape_of
+from underfire.user_parts import guarded, shape_of
 
 _TRIES = 64
 """The number of classes that an image draws at once, until one of them is allowed."""
-
-
-class ClassRule(Part, ABC):
-    """A rule that gives each image a class other than its own."""
-
-    name: ClassVar[str]
-    needs_images: ClassVar[bool] = True
-    """False if the rule looks at labels and ids alone; a run can then plan targets without reading images."""
-    needs_maps: ClassVar[bool] = True
-    """False if the rule does not look at benign maps; a run can then plan targets without reading maps."""
-
-    @abstractmethod
-    def classes(self, view: SystemView, benign: Benign, seed: int) -> Tensor:
-        """Choose the target classes, int64 N.
-
-        Args:
-            view: the system, differentiable, for rules that look for a class with passes of their own.
-            benign: the images, and what the system honestly says about them.
-            seed: of random draws.
-        """
 
 
 @dataclass(frozen=True)
@@ -125,14 +107,20 @@ class GivenClass(ClassRule):
 
 
 def chosen_classes(rule: ClassRule, view: SystemView, benign: Benign, seed: int) -> Tensor:
-    """Choose the target classes of ``rule``, int64 N, on the device of the labels.
+    """Choose the target classes of ``rule``, int64 N, on the device of the labels. Raises as ``chosen`` does."""
+    return chosen(rule, view, benign, seed).classes
+
+
+def chosen(rule: ClassRule, view: SystemView, benign: Benign, seed: int) -> Choice:
+    """Choose the target classes of ``rule``, and the wanted class probabilities if it has any, on the labels' device.
 
     Raises:
-        InputError: the rule gives no class that the classifier has, or an image's own class.
+        InputError: the rule gives no class that the classifier has, or an image's own class, or no probabilities of
+            that many classes.
         UserCodeError: a rule of the user's own raises an error.
     """
-    classes: Tensor = guarded(rule, "target_class").classes(view, benign, seed)
-    count, known = benign.logits.shape
+    choice = guarded(rule, "target_class").choose(view, benign, seed)
+    classes, count, known = choice.classes, *benign.logits.shape
     if not isinstance(classes, Tensor) or classes.shape != (count,) or classes.dtype != torch.int64:
         kind = f" and {classes.dtype}" if isinstance(classes, Tensor) else ""
         raise InputError(
@@ -152,7 +140,15 @@ def chosen_classes(rule: ClassRule, view: SystemView, benign: Benign, seed: int)
             f"and {len(same) - 1} others: a targeted attack needs another class. Leave these images out, or attack "
             "untargeted."
         )
-    return classes
+    wanted = choice.probabilities
+    if wanted is not None:
+        if wanted.shape != benign.logits.shape:
+            raise InputError(
+                f"target_class {rule.name!r} wants class probabilities of {shape_of(wanted)}; expected "
+                f"{tuple(benign.logits.shape)}: one row per image, with one value per class."
+            )
+        wanted = wanted.detach().to(benign.labels.device)
+    return Choice(classes, wanted)
 
 
 def drawn_among(rule: ClassRule, known: Iterable[int] | None) -> ClassRule:
@@ -165,7 +161,7 @@ def drawn_among(rule: ClassRule, known: Iterable[int] | None) -> ClassRule:
 CLASS_RULES: Registry[ClassRule] = Registry(
     "target_class",
     "underfire.class_rules",
-    {rule.name: rule for rule in (RandomClass(), LeastLikely())},
+    {rule.name: rule for rule in (RandomClass(), LeastLikely(), GridFirst())},
     instances_of(ClassRule, "the rule for target classes"),
 )
 """Rules for target classes by name: what ``--target-class`` and ``preset(target_class=...)`` take."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -30,6 +30,9 @@ class Point:
             a search).
         run: run the network on other images N x C x H x W and return logits N x K. The pass, and its backward pass if
             the images carry a gradient, count as passes of the attack.
+        target_probabilities: the class probabilities N x K that the rule for target classes wants the images to get;
+            None if it wants none.
+        known: results of passes that several parts look at in one step, by a text of their own; see ``squeezed``.
     """
 
     image: Tensor
@@ -40,6 +43,8 @@ class Point:
     penalty: Tensor
     price: Tensor
     run: Callable[[Tensor], Tensor]
+    target_probabilities: Tensor | None = None
+    known: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
 
 class Term(Part, ABC):
@@ -56,6 +61,22 @@ class Term(Part, ABC):
     @abstractmethod
     def __call__(self, point: Point) -> Tensor:
         """Compute the term for every image, N."""
+
+    @property
+    def steps_alike(self) -> bool:
+        """True if the term makes the same operations on the image's device in every step.
+
+        On a GPU, steps can then be recorded once and repeated.
+        """
+        return True
+
+
+class Evading(Term):
+    """A term that lowers a detector's score. Iterates that the detector would not notice rank first."""
+
+    @abstractmethod
+    def evades(self, point: Point) -> Tensor:
+        """Return True for images that the detector would not notice, bool N."""
 
 
 def values_of(term: Term, point: Point) -> Tensor:

@@ -22,10 +22,13 @@ class Squeezer(Part, ABC):
         name: the kind's name in text forms, such as ``median`` in ``median:3``.
         has_gradient: True if ``squeeze`` is differentiable with a useful gradient. Otherwise attacks use the identity's
             gradient (backward pass differentiable approximation, BPDA, Athalye et al. 2018).
+        on_device: True if every call makes the same operations on the images' device, without another library; a GPU
+            can then record them.
     """
 
     name: ClassVar[str]
     has_gradient: ClassVar[bool] = False
+    on_device: ClassVar[bool] = False
 
     @property
     def label(self) -> str:

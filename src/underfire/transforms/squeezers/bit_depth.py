@@ -23,6 +23,7 @@ class BitDepth(Squeezer):
     """
 
     name: ClassVar[str] = "bit-depth"
+    on_device: ClassVar[bool] = True
 
     bits: int = 3
 

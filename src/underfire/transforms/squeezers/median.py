@@ -31,6 +31,7 @@ class Median(Squeezer):
 
     name: ClassVar[str] = "median"
     has_gradient: ClassVar[bool] = True
+    on_device: ClassVar[bool] = True
 
     side: int = 2
 
