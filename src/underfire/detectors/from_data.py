@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from underfire.data import ImageData
 from underfire.detectors.contract import Detector, FittedDetector
 from underfire.detectors.fitting import fit, with_interpreters
 from underfire.detectors.named import made_of
+from underfire.detectors.saved_maps import SavedMaps
 from underfire.detectors.split import Members, Split
 from underfire.errors import DataError, InputError
 from underfire.system import System
@@ -118,9 +120,10 @@ def fit_on_data(
         _add_run(run, classifier, benign, fooled)
     if learnt and not fooled.ids:
         raise DataError("attacked: no attack of these runs succeeded, so there is nothing to learn from.")
-    return fit(
+    coupled = with_interpreters(made, system)
+    fitted = fit(
         detector,
-        system,
+        SavedMaps(coupled, learnt) if learnt and made.reads_maps else coupled,
         every[:calibration],
         benign.tensor(classifier) if benign.ids else None,
         fooled.tensor(classifier) if fooled.ids else None,
@@ -130,6 +133,7 @@ def fit_on_data(
         attacked_ids=fooled.ids,
         source=source,
     )
+    return dataclasses.replace(fitted, system=coupled)
 
 
 def _right_images(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from underfire.attacks.limits import Flags, Numbers
 from underfire.detectors.contract import FittedDetector
+from underfire.detectors.saved_maps import SavedMaps
 from underfire.detectors.split import Split
 from underfire.errors import InputError
 
@@ -80,12 +82,17 @@ class ScoredCell:
 def score_run(fitted: FittedDetector, run: Run, on_cell: Callable[[str], None] | None = None) -> Iterator[ScoredCell]:
     """Yield the scores of a run's cells: clean images first. Images are read in small batches.
 
+    Maps are taken from the run's files, where they are those that the detector would read; see ``SavedMaps``.
+
     Raises:
         InputError: the run attacked another classifier than the detector was fitted for, or the detector has seen its
             images before.
         StoreError: the run's images cannot be read.
     """
     check_run(fitted, run)
+    reading = fitted
+    if fitted.detector.reads_maps:
+        reading = dataclasses.replace(fitted, system=SavedMaps(fitted.system, [run]))
     correct = np.flatnonzero(run.correct).tolist()
     ids = [run.image_ids[place] for place in correct]
     order = [
@@ -94,7 +101,7 @@ def score_run(fitted: FittedDetector, run: Run, on_cell: Callable[[str], None] |
     for cell in order:
         if on_cell is not None:
             on_cell(f"{fitted.name}: {cell.label}")
-        scores = np.concatenate([fitted.scores(images).numpy() for images in saved(fitted, run, cell.label, correct)])
+        scores = np.concatenate([reading.scores(images).numpy() for images in saved(fitted, run, cell.label, correct)])
         attacked = cell.kind in ("attack", "control")
         part, role = _comparison(run, cell)
         names = part.interpreters if attacked else []
