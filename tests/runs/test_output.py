@@ -53,7 +53,10 @@ def test_list_names_what_there_is(command: Command) -> None:
     assert "digits-resnet" in known["classifiers"]
     assert known["interpreters"] == list(uf.interpreters.REGISTRY)
     assert known["data_of_classifiers"]["scenes-resnet"] == ["scenes:train", "scenes:test"]
-    assert known["attacks"] == ["adv2", "advedge", "advedge+", "auto", "pgd", "bim", "cw", "stadv"]
+    assert known["attacks"] == [
+        *("adv2", "advedge", "advedge+", "auto", "adaptive", "adaptive-auto"),
+        *("pgd", "bim", "cw", "stadv"),
+    ]
     assert "digits-resnet" in known["recipes"]
     table = command("list").out
     assert all(name in table for names in known.values() for name in names)

@@ -25,6 +25,8 @@ class Variant:
         raw_logit: AdvEdge's warm-up on CAM and RTS minimises minus the target's logit instead of the cross-entropy.
         warmup_constant: the factor of the prediction term in C&W's warm-up; at 1e-4 the distortion outweighs it, and
             nothing moves.
+        grid_probabilities: ``adaptive`` leads images to the class probabilities that the rule ``grid`` found, instead
+            of evading the bit depth on the image itself.
         neighbours: the neighbours of a pixel in the roughness of StAdv's flow: the 4 ``adjacent`` or ``diagonal`` ones.
     """
 
@@ -37,6 +39,7 @@ class Variant:
     raw_logit: bool = False
     warmup_constant: float = 1.0
     neighbours: Literal["adjacent", "diagonal"] = "adjacent"
+    grid_probabilities: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,13 @@ DIFFERENCES = (
         "Python: perturbation=StAdv(neighbours=...)",
         "neighbours",
     ),
+    Difference(
+        "adaptive, adaptive-auto: how they pass the bit depth",
+        "the image and its coarse image get the same prediction; gradients pass rounding straight",
+        "the image gets the prediction of a coarse image that was found first",
+        "Python: Variant.grid_probabilities",
+        "grid_probabilities",
+    ),
 )
 """All differences between the variants; see ``docs/concepts.md``."""
 
@@ -192,6 +202,7 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
             raw_logit=True,
             warmup_constant=1e-4,
             neighbours="diagonal",
+            grid_probabilities=True,
         ),
     }
 )

@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from underfire.attacks import CLASS_RULES, AttackSettings, BenignMap, ForeignAttack, GivenClass, Preset, RandomClass
+from underfire.attacks import (
+    CLASS_RULES,
+    KINDS,
+    AttackSettings,
+    BenignMap,
+    ForeignAttack,
+    GivenClass,
+    GridFirst,
+    Preset,
+    RandomClass,
+)
 from underfire.attacks.measures import chosen_measures
 from underfire.attacks.noise import NOISE_DRAWS
 from underfire.attacks.perturbations import eps_text, parse_several_eps
@@ -199,7 +209,9 @@ class RunConfig(RunSettings, InputSettings, RunAttackSettings):
 
     def _settle_attack(self) -> None:
         """Check the attack before any image is read, and take over its radius and its rules."""
-        self._set(target_class=self.target_class or RandomClass.name, target_map=self.target_map or BenignMap.name)
+        kind = KINDS.get(self.attack.lower())
+        usual = GridFirst if kind is not None and kind.adaptive and self.targeted else RandomClass
+        self._set(target_class=self.target_class or usual.name, target_map=self.target_map or BenignMap.name)
         if self.target_class != RandomClass.name and not self.targeted:
             raise InputError(
                 f"target_class is {self.target_class!r}, and the attack is untargeted: it has no target class."

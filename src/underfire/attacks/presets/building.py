@@ -10,6 +10,7 @@ from underfire.attacks.attack import Attack
 from underfire.attacks.goal import Goal
 from underfire.attacks.perturbations import Perturbation
 from underfire.attacks.presets import auto
+from underfire.attacks.presets.adaptive import unnoticed_first
 from underfire.attacks.ranking import EarlyStop, Ranking
 from underfire.attacks.rows import Row, row_for
 from underfire.attacks.schedule import Move, Stage, Weighted
@@ -75,6 +76,7 @@ def build(plan: Plan, common: dict[str, Any], system: System) -> Attack:
         part, parts = auto.parts(part, rows, plan.settings, plan.terms)
     else:
         parts = _joint(plan, rows) if plan.joint else _alone(plan, list(rows.values()))
+    parts["ranking"] = unnoticed_first(parts["ranking"], plan.terms)
     return Attack(
         name=plan.name,
         perturbation=part,

@@ -21,12 +21,14 @@ class Kind:
         joint: True for attacks on prediction and maps at once, False for those on the prediction alone.
         shaping: the weight of the perturbation per pixel, unless another is asked for.
         auto: True for the attack without a published schedule, see ``underfire.attacks.presets.auto``.
+        adaptive: True for attacks that evade detectors in any case, see ``underfire.attacks.presets.adaptive``.
     """
 
     about: str
     joint: bool
     shaping: Shaping = _UNIFORM
     auto: bool = False
+    adaptive: bool = False
 
 
 JOINT: Mapping[str, Kind] = MappingProxyType(
@@ -35,6 +37,8 @@ JOINT: Mapping[str, Kind] = MappingProxyType(
         "advedge": Kind("ADV2, weighted by the image's edges (Abdukhamidov et al. 2022)", True, Edge()),
         "advedge+": Kind("ADV2, on the image's edges alone (Abdukhamidov et al. 2022)", True, EdgeMask()),
         "auto": Kind("class and map at once, without parameters; the strongest (--budget)", True, auto=True),
+        "adaptive": Kind("ADV2, and past a detector by squeezing (Zhang et al. 2020)", True, adaptive=True),
+        "adaptive-auto": Kind("auto, and past a detector by squeezing", True, auto=True, adaptive=True),
     }
 )
 

@@ -13,10 +13,11 @@ from underfire.arguments import check_at_least, check_at_most, check_choice, che
 from underfire.attacks.attack import Attack
 from underfire.attacks.loaders import Images
 from underfire.attacks.perturbations import PERTURBATIONS, Perturbation, check_eps, parse_eps
+from underfire.attacks.presets.adaptive import checked, rule_of, terms_against
 from underfire.attacks.presets.auto import BUDGET
 from underfire.attacks.presets.building import Plan, build
 from underfire.attacks.presets.kinds import KINDS, Kind
-from underfire.attacks.presets.settings import MOST_STEPS, AttackSettings
+from underfire.attacks.presets.settings import MOST_STEPS, AttackSettings, two_counts
 from underfire.attacks.presets.terms import weighted
 from underfire.attacks.result import AttackResult
 from underfire.attacks.runnable import Runnable
@@ -24,7 +25,7 @@ from underfire.attacks.schedule import Weighted
 from underfire.attacks.search import ConstantSearch
 from underfire.attacks.shaping import SHAPINGS, EdgeMask, Shaping, Uniform
 from underfire.attacks.target_maps import MapRule, map_rule
-from underfire.attacks.targets import ClassRule, RandomClass, class_rule
+from underfire.attacks.targets import ClassRule, RandomClass
 from underfire.attacks.variants import VARIANTS, Variant
 from underfire.errors import InputError, unknown_name
 from underfire.settings import settings_of
@@ -48,7 +49,7 @@ class Preset(AttackSettings):
         self._set(attack=self.attack if ".py:" in self.attack else self.attack.lower())
         if isinstance(self.variant, str):
             check_known("variant", self.variant, VARIANTS)
-        if self.steps is not None and not _two_counts(self.steps):
+        if self.steps is not None and not two_counts(self.steps):
             raise InputError(
                 f"steps is {self.steps}; expected the numbers of warm-up and joint steps, such as (40, 160), of which "
                 f"there are at most {MOST_STEPS} in all."
@@ -64,7 +65,7 @@ class Preset(AttackSettings):
                     f"search is {self.search}, and {self.made.name} has a ball instead of a penalty: there is no "
                     "constant to search for."
                 )
-        self._set(terms=weighted(self.terms))
+        self._set(terms=weighted(self.terms), evade=checked(self.evade))
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -157,7 +158,8 @@ class Preset(AttackSettings):
             raise InputError(
                 f"target_class is {self.target_class!r}, and the attack is untargeted: it has no target class."
             )
-        self._set(target_class=class_rule(self.target_class), target_map=map_rule(self.target_map))
+        rule = rule_of(self.kind, self.target_class, self.targeted)
+        self._set(target_class=rule, target_map=map_rule(self.target_map))
         guarded(self.map_rule, "target_map").check(self.targeted)
 
     @property
@@ -212,7 +214,7 @@ class Preset(AttackSettings):
     @property
     def extra_terms(self) -> tuple[Weighted, ...]:
         """The loss terms beyond those of the attack."""
-        return weighted(self.terms)
+        return (*weighted(self.terms), *terms_against(self.kind, self.evade, self.settled_variant))
 
     def build(self, system: System) -> Attack:
         """Make the attack on ``system``."""
@@ -261,7 +263,7 @@ class Preset(AttackSettings):
         start.
         """
         if self.attack == "bim":
-            return self.replace(attack="pgd", perturbation=None, terms=())
+            return self.replace(attack="pgd", perturbation=None, terms=(), evade=())
         shaped = not isinstance(self.effective_shaping, Uniform)
         moved = guarded(self.made_perturbation, "perturbation")
         if self.kind.auto and shaped:  # its edges weigh steps as those of auto do
@@ -278,6 +280,7 @@ class Preset(AttackSettings):
             edge_scope="all" if self.kind.auto and shaped else self.edge_scope,
             steps=(0, self.budget) if self.kind.auto else self.steps,
             terms=(),
+            evade=(),
         )
 
     def replace(self, **changes: Any) -> Preset:
@@ -292,8 +295,3 @@ class Preset(AttackSettings):
                 if name not in changes and (brings or not bare.made.has(name)):
                     values[name] = None
         return Preset(**values)
-
-
-def _two_counts(steps: Any) -> bool:
-    two = isinstance(steps, tuple | list) and len(steps) == 2 and all(isinstance(count, Integral) for count in steps)
-    return two and min(steps) >= 0 and 0 < sum(steps) <= MOST_STEPS

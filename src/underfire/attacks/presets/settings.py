@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor
 
+from underfire.attacks.evading import parse_evade
 from underfire.attacks.perturbations import Perturbation, parse_eps
 from underfire.attacks.schedule import Weighted
 from underfire.attacks.shaping import Shaping
 from underfire.attacks.target_maps import MapRule
 from underfire.attacks.targets import ClassRule
+from underfire.attacks.terms import Evading
 from underfire.attacks.variants import EdgeScope, Variant
 from underfire.errors import InputError
 from underfire.settings import setting
@@ -39,22 +42,29 @@ def parse_noise_eps(text: str) -> float:
     return parse_eps(text, "noise_eps")
 
 
+def two_counts(steps: Any) -> bool:
+    """Return True if ``steps`` are numbers of warm-up and joint steps: at least one step, and not too many."""
+    two = isinstance(steps, tuple | list) and len(steps) == 2 and all(isinstance(count, Integral) for count in steps)
+    return two and min(steps) >= 0 and 0 < sum(steps) <= MOST_STEPS
+
+
 @dataclass(frozen=True)
 class AttackSettings:
     """The settings of a named attack. Names, texts and objects are all accepted; ``Preset`` turns them into objects.
 
     Args:
-        attack: ``adv2``, ``advedge``, ``advedge+`` (joint), or a perturbation's name (prediction only): ``pgd``,
-            ``bim``, ``cw``, ``stadv``, or ``file.py:name``.
+        attack: ``adv2``, ``advedge``, ``advedge+``, ``auto``, ``adaptive``, ``adaptive-auto`` (joint), or a
+            perturbation's name (prediction only): ``pgd``, ``bim``, ``cw``, ``stadv``, or ``file.py:name``.
         eps: the radius in L-inf in pixel units, such as ``8 / 255`` or ``"8/255"``, of perturbations that have a ball;
             the published 0.031 if None.
         steps: warm-up and joint steps instead of the published ones; weights are stretched over them.
-        budget: the steps of ``auto``, each of which takes one gradient; 200 if None.
+        budget: the steps of ``auto`` and ``adaptive-auto``, each of which takes one gradient; 200 if None.
         variant: ``paper``, ``published``, or a ``Variant``. An interpreter's published settings (Grad's normalised
             pixels) are the interpreter's own: ``interpreters.create("grad", "published")``.
         targeted: reach a class (True), or only leave the image's own.
-        target_class: the class to reach: a rule, its name (``random``, ``least-likely``), a class number, one number
-            per image, or ``file.py:name``.
+        target_class: the class to reach: a rule, its name (``random``, ``least-likely``, ``grid``), a class number, one
+            number per image, or ``file.py:name``. If None: ``grid`` for ``adaptive`` and ``adaptive-auto``, else
+            ``random``.
         target_map: the map to show: a rule, its name (``benign``, ``patch``, ``class``), ``file.py:name``, the file of
             a map, or a tensor or array h x w (one map for all images) or N x h x w (one per image) in [0, 1].
         perturbation: of a joint attack: a name, ``file.py:name``, or an object such as
@@ -72,10 +82,15 @@ class AttackSettings:
             On CAM it saves a fifth of the steps, and map distances grow by 3 %.
         terms: more loss terms: names with weights, or ``Weighted`` objects. They act in the joint stage of a joint
             attack, and in all stages of a prediction-only one.
+        evade: detectors that the attack shall evade: squeezers with thresholds such as ``"bit-depth:3<0.21"``, the
+            folder of a fitted detector, or terms; see ``evading_terms``. They act where ``terms`` do, and of the
+            images that reach the goal those are kept that no detector would notice. If empty, ``adaptive`` and
+            ``adaptive-auto`` take the published squeezers without thresholds.
     """
 
     attack: str = setting(
-        "adv2, advedge, advedge+ and auto are joint; pgd, bim, cw and stadv only change the class.",
+        "adv2, advedge, advedge+, auto, adaptive and adaptive-auto are joint; pgd, bim, cw and stadv only change the "
+        "class.",
         "NAME",
         value="adv2",
     )
@@ -96,7 +111,7 @@ class AttackSettings:
         default="the published ones, such as 400,1200; see 'underfire list presets'",
     )
     budget: int | None = setting(
-        "auto: the number of steps, such as 100, 1000 or 10000. Each takes one gradient.",
+        "auto, adaptive-auto: the number of steps, such as 100, 1000 or 10000. Each takes one gradient.",
         "N",
         value=None,
         kind=int,
@@ -116,11 +131,11 @@ class AttackSettings:
         flags=("--targeted", "--untargeted"),
     )
     target_class: ClassRule | int | str | Sequence[int] | Tensor | None = setting(
-        "The class to reach: random, least-likely, a class (number or name), or file.py:name.",
+        "The class to reach: random, least-likely, grid (see adaptive), a class (number or name), or file.py:name.",
         "CLASS",
         value=None,
         former=("--target",),
-        default="random",
+        default="random; for adaptive and adaptive-auto, grid",
     )
     early_stop: bool | None = setting(
         "Stop the attack on an image once it has succeeded and its map gets no nearer to its target.",
@@ -178,4 +193,14 @@ class AttackSettings:
         kind=tuple[str, ...],
         flags=("--term",),
         many=True,
+    )
+    evade: Sequence[Weighted | Evading | str] | Weighted | Evading | str = setting(
+        "Evade a detector by feature squeezing: squeezers with the detector's thresholds, in quotes, such as "
+        "'bit-depth:3<0.21,median:2<0.4'; or the folder of a fitted detector. Can be repeated.",
+        "SQUEEZER<T,...",
+        value=(),
+        kind=tuple[str, ...],
+        parse=parse_evade,
+        many=True,
+        default="none; for adaptive and adaptive-auto, bit-depth:3, median:2 and median:3 without thresholds",
     )

@@ -1,0 +1,119 @@
+"""Detectors that an attack shall evade: from texts to loss terms."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from underfire.attacks.schedule import Weighted
+from underfire.attacks.terms import Evade, Evading
+from underfire.errors import InputError, StoreError
+from underfire.transforms.squeezers import Squeezer, squeezer
+from underfire.user_parts import shown
+
+WEIGHTS: Mapping[str, float] = {"bit-depth": 40.0}
+"""The published weights of squeezers by kind ([ADV2] section 4.5); all other kinds have ``WEIGHT``."""
+
+WEIGHT = 12.0
+"""The weight of squeezers that ``WEIGHTS`` does not name."""
+
+RECORD = "detector.json"
+"""The file of a fitted detector with its settings and its threshold."""
+
+FORM = "SQUEEZER<THRESHOLD, such as 'bit-depth:3<0.21', a squeezer alone, or the folder of a fitted detector"
+"""What one part of ``--evade`` may be."""
+
+
+def parse_evade(text: str) -> tuple[str, ...]:
+    """Split a text such as ``bit-depth:3<0.21,median:2<0.4`` at its commas, and check the parts.
+
+    The folder of a fitted detector is replaced by its squeezers and its threshold, so that what is known of an attack
+    does not depend on a folder that may change.
+
+    Args:
+        text: squeezers, each with ``<`` (or ``=``) and the threshold of the detector's score; without a threshold, the
+            attack makes this score as low as possible. Or the folder that ``underfire detect fit`` wrote.
+
+    Returns:
+        The parts in their standard form: ``bit-depth:3<0.21``.
+
+    Raises:
+        InputError: a part is no squeezer, its threshold is no number, or the folder has no detector that can be evaded.
+    """
+    if (Path(text).expanduser() / RECORD).is_file():
+        return _of_folder(Path(text).expanduser())
+    return tuple(_written(*_split(part.strip())) for part in text.split(","))
+
+
+def evading_terms(given: Any) -> tuple[Weighted, ...]:
+    """Make the loss terms of an attack that evades detectors.
+
+    Args:
+        given: texts as ``parse_evade`` takes them, one or several; terms that evade a detector (``Evade``, ``Score``),
+            with the weight 1; or ``Weighted`` objects.
+
+    Returns:
+        One ``Evade`` with all squeezers that are given as texts, with the published weights, and the other terms.
+    """
+    several = isinstance(given, Iterable) and not isinstance(given, str)
+    texts: list[str] = []
+    made: list[Weighted] = []
+    for each in given if several else [given]:
+        if isinstance(each, str):
+            texts += parse_evade(each)
+        elif isinstance(each, Evading):
+            made.append(Weighted(each))
+        elif isinstance(each, Weighted):
+            made.append(each)
+        else:
+            raise InputError(f"evade holds {shown(each)}; expected {FORM}, or a term such as Evade(...).")
+    if not texts:
+        return tuple(made)
+    pairs = [_split(text) for text in texts]
+    weights = tuple(WEIGHTS.get(each.name, WEIGHT) for each, _ in pairs)
+    term = Evade(tuple(each for each, _ in pairs), tuple(threshold or 0.0 for _, threshold in pairs), weights)
+    return (Weighted(term), *made)
+
+
+def _split(part: str) -> tuple[Squeezer, float | None]:
+    """Read ``SQUEEZER<THRESHOLD``, ``SQUEEZER=THRESHOLD`` or ``SQUEEZER``."""
+    name, sign, number = part.rpartition("<" if "<" in part else "=")
+    if not sign:
+        return _known(part), None
+    try:
+        threshold = float(number)
+    except ValueError as error:
+        raise InputError(f"evade is {part!r}, and {number!r} is no number; expected {FORM}.") from error
+    Evade((made := _known(name),), (threshold,))  # checks the threshold
+    return made, threshold
+
+
+def _known(name: str) -> Squeezer:
+    if not name:
+        raise InputError(f"evade is empty; expected {FORM}.")
+    if os.path.isdir(os.path.expanduser(name)):
+        raise InputError(f"evade is {name!r}, a folder without {RECORD}; expected {FORM}.")
+    return squeezer(name)
+
+
+def _written(made: Squeezer, threshold: float | None) -> str:
+    return made.label if threshold is None else f"{made.label}<{threshold!r}"
+
+
+def _of_folder(folder: Path) -> tuple[str, ...]:
+    """Read the squeezers and the threshold of a fitted detector. Its score is the largest of those of its squeezers."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        names, threshold = record["settings"].get("squeezers"), record["threshold"]
+        name = str(record["detector"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{folder / RECORD} cannot be read: {error}. Fit the detector again.") from error
+    if not names or not isinstance(names, list):
+        raise InputError(
+            f"evade is {str(folder)!r}, the detector {name}, and only squeezing is known to this option. In Python, "
+            "give a term with the detector's own differentiable score: evade=Score(detector, threshold)."
+        )
+    return tuple(_written(*_split(f"{each}<{threshold!r}")) for each in names)
