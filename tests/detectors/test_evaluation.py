@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from underfire.detectors import Evaluation, FittedDetector, evaluate, fit
 from underfire.detectors.evaluation import NOT_ADAPTIVE, TOO_MANY_ALARMS
 from underfire.errors import InputError
 from underfire.metrics import bootstrap_roc_area, roc_area
+from underfire.runs import RunConfig, run_attack
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_each_attack_that_is_not_adaptive_is_cautioned(found: Evaluation) -> Non
         if row["kind"] in ("attack", "control"):
             assert row["adaptive"] is False
             assert row["caution"].startswith(NOT_ADAPTIVE)
-            assert "squeeze or evade" in row["caution"]
+            assert "--evade with the folder" in row["caution"]
         else:
             assert (row["adaptive"], row["caution"]) == (None, "")
 
@@ -94,14 +94,16 @@ def test_more_false_alarms_than_asked_for_are_said(digits: Digits, run_folder: P
     assert rows["clean"]["caution"] == TOO_MANY_ALARMS
 
 
-def test_an_adaptive_attack_is_not(squeezing: FittedDetector, run_folder: Path, tmp_path: Path) -> None:
-    copied = Path(shutil.copytree(run_folder, tmp_path / "run"))
-    record = json.loads((copied / "run.json").read_text())
-    record["attacks"]["adv2"] = "x(Weighted(term=Squeeze(squeezers=(BitDepth(bits=1),)), weight=1.0))"
-    (copied / "run.json").write_text(json.dumps(record))
-    rows = {row["cell"]: row for row in evaluate(squeezing, copied).rows()}
-    assert (rows["adv2"]["adaptive"], rows["adv2"]["caution"]) == (True, "")
-    assert rows["bim"]["adaptive"] is False
+@pytest.mark.parametrize("variant", ["paper", "published"])
+def test_an_attack_that_evades_the_detector_is_not(squeezing: FittedDetector, tmp_path: Path, variant: str) -> None:
+    """The attacker reads the folder of the detector, and the evaluation finds that in the record of the run."""
+    squeezing.save(tmp_path / "detector")
+    chosen: dict[str, Any] = {"data": "digits:test", "classifier": "digits-resnet", "steps": (1, 2), "count": 4}
+    config = RunConfig.create(**chosen, attack="adaptive", evade=str(tmp_path / "detector"), variant=variant)
+    run_attack(config, tmp_path / "run")
+    rows = {row["kind"]: row for row in evaluate(squeezing, tmp_path / "run").rows()}
+    assert (rows["attack"]["adaptive"], rows["attack"]["caution"]) == (True, "")
+    assert rows["control"]["adaptive"] is False
 
 
 def test_scores_of_every_image(squeezing: FittedDetector, found: Evaluation, run_folder: Path) -> None:

@@ -53,6 +53,8 @@ ATTACK = "Attack(name='adv2', moves=(Move(terms=(Weighted(term=Prediction(loss='
     [
         ("Weighted(term=Squeeze(squeezers=(BitDepth(bits=3), Median(size=2))), weight=1.0)", True, True),
         ("Weighted(term=Evade(squeezers=(BitDepth(bits=3),), thresholds=(0.5,)), weight=1.0)", True, False),
+        ("Weighted(term=Match(threshold=0.5)), Weighted(term=Evade(squeezers=(Median(size=2),)))", True, True),
+        ("Weighted(term=Match(threshold=0.5, slack=0.75), weight=1.0)", True, False),
         ("Weighted(term=Evade(squeezers=(BitDepth(bits=2),), thresholds=(0.5,)), weight=1.0)", False, False),
         ("Weighted(term=Other(squeezers=(BitDepth(bits=3),)), weight=1.0)", False, False),
         ("Weighted(term=Score(detector=FittedDetector(squeezing bit-depth:3, for x)), weight=1)", True, False),

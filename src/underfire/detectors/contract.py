@@ -81,12 +81,12 @@ class Detector(Part, ABC):
     def knows(self, attack: str) -> bool:
         """Return True if an attack is adaptive against this detector: one of its loss terms lowers the score.
 
-        By default, these are the terms ``Score`` and ``ScoreOfMaps`` of a detector with this title.
+        By default, these are the terms ``Score`` and ``ScoreOfMaps`` of a fitted detector with this title.
 
         Args:
             attack: the attack's description in ``run.json``, which lists its loss terms and rules.
         """
-        return any(self.title in term for term in terms_of(attack, "Score", "ScoreOfMaps"))
+        return any(f"FittedDetector({self.title}," in term for term in terms_of(attack, "Score", "ScoreOfMaps"))
 
     @property
     def title(self) -> str:

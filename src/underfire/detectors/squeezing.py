@@ -12,7 +12,7 @@ from underfire.detectors.contract import Detector, State
 from underfire.detectors.description import terms_of
 from underfire.errors import InputError
 from underfire.system import System
-from underfire.transforms.squeezers import squeezers
+from underfire.transforms.squeezers import BitDepth, squeezers
 
 BEST_JOINT = ("bit-depth:5", "median:2", "non-local-means:13-3-2")
 """The best joint detector of Xu et al. 2018 (table 5) on CIFAR-10 and ImageNet."""
@@ -30,7 +30,7 @@ class Squeezing(Detector):
 
     squeezers: tuple[str, ...] = BEST_JOINT
     name: ClassVar[str] = "squeezing"
-    attacker: ClassVar[str] = "the loss terms squeeze or evade, with the same squeezers ([ADV2] section 4.5)"
+    attacker: ClassVar[str] = "--evade with the folder of this detector, and the attack adaptive ([ADV2] section 4.5)"
 
     def __post_init__(self) -> None:
         given = (self.squeezers,) if isinstance(self.squeezers, str) else tuple(self.squeezers)
@@ -48,10 +48,16 @@ class Squeezing(Detector):
         return f"{self.name} {' + '.join(self.squeezers)}"
 
     def knows(self, attack: str) -> bool:
-        """Return True if one of the attack's terms ``Squeeze`` and ``Evade`` has all squeezers of this detector."""
-        own = [repr(each) for each in squeezers(self.squeezers)]
-        known = terms_of(attack, "Squeeze", "Evade")
-        return super().knows(attack) or any(all(each in term for each in own) for term in known)
+        """Return True if the attack's terms ``Squeeze`` and ``Evade`` have all squeezers of this detector.
+
+        ``Match``, the published term against the reduction of bit depth, stands for that squeezer.
+        """
+        terms = " ".join(terms_of(attack, "Squeeze", "Evade"))
+        matched = any(True for _ in terms_of(attack, "Match"))
+        own = squeezers(self.squeezers)
+        return super().knows(attack) or all(
+            repr(each) in terms or (matched and isinstance(each, BitDepth)) for each in own
+        )
 
     def measure(self, system: System, state: State, images: Tensor) -> Tensor:
         return self.distances(system, images).amax(1)
