@@ -46,7 +46,7 @@ class ClassMap(Detector):
     def measure(self, system: System, state: State, images: Tensor) -> Tensor:
         classes = predicted(system, images)
         maps = system.maps(images, classes)
-        distances = [metrics.map_l1(maps[name].double(), state[f"mean/{name}"][classes.cpu()]) for name in maps]
+        distances = [metrics.map_l1(maps[name].double(), state[f"mean/{name}"][classes]) for name in maps]
         return standardised(torch.stack(distances, 1), state, "distance").mean(1)
 
     @staticmethod

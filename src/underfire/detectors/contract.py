@@ -75,7 +75,8 @@ class Detector(Part, ABC):
     def measure(self, system: System, state: State, images: Tensor) -> Tensor:
         """Compute the scores N of images N x C x H x W in [0, 1]: finite, and higher for more suspicious images.
 
-        The score of an image must depend on no other image.
+        The score of an image must depend on no other image. Images and state are on the CPU; ``system`` takes images
+        to the device of its classifier, and brings logits and maps back.
         """
 
     def knows(self, attack: str) -> bool:
@@ -146,7 +147,7 @@ class FittedDetector:
             InputError: the images have another shape than those that the detector was fitted for.
             UserCodeError: a detector of the user's own fails, or gives no finite score per image.
         """
-        images = check_images(images, self.system.classifier)
+        images = check_images(images, self.system.classifier).cpu()
         self.target.check_shape(images.shape[1:], self.name)
         return measured(self.detector, self.system, self.state, images)
 

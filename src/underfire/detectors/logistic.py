@@ -26,8 +26,8 @@ def fit_logistic(benign: Tensor, attacked: Tensor) -> dict[str, Tensor]:
     labels = np.repeat([0, 1], [len(benign), len(attacked)])
     made = LogisticRegression(class_weight="balanced", max_iter=2000)
     made.fit(((values - mean) / std).numpy(), labels)
-    weight = torch.tensor(made.coef_[0], dtype=torch.float64)
-    bias = torch.tensor(made.intercept_, dtype=torch.float64)
+    weight = torch.tensor(made.coef_[0], dtype=torch.float64, device="cpu")
+    bias = torch.tensor(made.intercept_, dtype=torch.float64, device="cpu")
     return {"logistic/mean": mean, "logistic/std": std, "logistic/weight": weight, "logistic/bias": bias}
 
 

@@ -71,7 +71,7 @@ class Maps(Detector):
                 "of two maps is the third channel."
             )
         values = torch.cat([self._features(system, each.images) for each in (benign, attacked)])
-        labels = torch.arange(len(values)) >= len(benign)
+        labels = torch.arange(len(values), device="cpu") >= len(benign)
         return grow(values, labels, self.trees, self.depth, self.RATE, self.seed)
 
     def measure(self, system: System, state: State, images: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ class Split:
     """Images with the identities of their sources.
 
     Args:
-        images: float32 N x C x H x W in [0, 1], multiples of 1/255.
+        images: float32 N x C x H x W in [0, 1], multiples of 1/255, on the CPU.
         members: their identities, N.
     """
 
@@ -83,7 +83,7 @@ class Split:
             InputError: the images cannot be used; there is not one id for each image; an id stands for two clean
                 images; or ids are missing for attacked images.
         """
-        images = check_images(images, classifier)
+        images = check_images(images, classifier).cpu()
         if ids is None and not clean:
             raise InputError(f"ids of {name} are missing; expected the id of the clean image of each attacked image.")
         hashes = tuple(f"{number % 2**64:016x}" for number in randomness.identify(images).tolist())

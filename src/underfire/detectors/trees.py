@@ -57,7 +57,7 @@ def grow(features: Tensor, attacked: Tensor, count: int, depth: int, rate: float
     share = float(attacked.double().mean())
     arrays = {"left": left, "right": right, "feature": feature, "threshold": threshold, "value": value}
     found = {f"{NAME}/{name}": torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-    return {**found, f"{NAME}/base": torch.tensor([math.log(share / (1 - share))], dtype=torch.float64)}
+    return {**found, f"{NAME}/base": torch.tensor([math.log(share / (1 - share))], dtype=torch.float64, device="cpu")}
 
 
 def log_odds(state: dict[str, Tensor], features: Tensor) -> Tensor:
