@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from underfire.detectors.threshold import calibrated, images_needed, warn_if_constant
+from underfire.detectors.threshold import calibrated, images_needed, likely_rates, warn_if_constant
 from underfire.errors import InputError, UnderfireWarning
 
 
@@ -36,6 +36,20 @@ def test_it_keeps_its_promise(rate: float) -> None:
     error = 3 * np.std(alarms) / math.sqrt(len(alarms))
     assert np.mean(alarms) <= rate + error
     assert np.mean(alarms) >= rate / 2
+
+
+@pytest.mark.parametrize(("rate", "count"), [(0.05, 200), (0.05, 19), (0.2, 40)])
+def test_a_single_calibration_ends_in_the_likely_range(rate: float, count: int) -> None:
+    """95 of 100 calibrations do; for uniform scores, the true rate is one minus the threshold."""
+    generator = np.random.default_rng(1)
+    low, high = likely_rates(count, rate)
+    rates = np.array([1 - calibrated(torch.from_numpy(generator.uniform(size=count)), rate) for _ in range(2000)])
+    assert np.mean((rates > low) & (rates < high)) == pytest.approx(0.95, abs=0.02)
+    assert low < rates.mean() < high
+
+
+def test_the_likely_range_of_200_images() -> None:
+    assert likely_rates(200, 0.05) == pytest.approx((0.024, 0.084), abs=5e-4)
 
 
 @pytest.mark.parametrize(("rate", "needed"), [(0.05, 19), (0.01, 99), (0.1, 9), (0.5, 1), (0.9, 1), (0.03, 33)])

@@ -19,6 +19,7 @@ from underfire.detectors.description import terms_of
 from underfire.detectors.folder import write_folder
 from underfire.detectors.split import Members, Split, check_apart
 from underfire.detectors.target import Target
+from underfire.detectors.threshold import likely_rates
 from underfire.errors import InputError, UserCodeError
 from underfire.system import System
 from underfire.user_parts import Part, guarded, shape_of
@@ -176,6 +177,11 @@ class FittedDetector:
             compute=lambda seen: self.scores(seen.images).float(),
         )
 
+    @property
+    def likely_false_positives(self) -> tuple[float, float]:
+        """The range that the true rate of false alarms is in, for 95 % of all calibrations; see ``likely_rates``."""
+        return likely_rates(len(self.calibration), self.false_positives)
+
     def record(self) -> dict[str, Any]:
         """Return everything but the tensors as JSON values."""
         return {
@@ -183,6 +189,7 @@ class FittedDetector:
             "settings": self.detector.settings(),
             "threshold": self.threshold,
             "false_positives": self.false_positives,
+            "likely_false_positives": list(self.likely_false_positives),
             "target": self.target.to_dict(),
             "members": {role: members.to_dict() for role, members in self.members.items()},
             "source": dict(self.source),

@@ -47,8 +47,31 @@ def calibrated(scores: Tensor, rate: float) -> float:
             f"calibration holds {count} images, too few for a false-positive rate of {rate:g}: at least {needed} are "
             "needed. Give more images, or allow more false alarms."
         )
-    above = math.floor((count + 1) * rate + ROUNDING) - 1
-    return float(scores.double().sort(descending=True).values[above])
+    return float(scores.double().sort(descending=True).values[_above(count, rate)])
+
+
+def likely_rates(count: int, rate: float, level: float = 0.95) -> tuple[float, float]:
+    """Return the range that the true rate of false alarms is in, for a share ``level`` of all calibrations.
+
+    The rate that ``calibrated`` asks for holds on average over calibrations. With few images, a single calibration may
+    end far from it: its true rate has the distribution Beta(a + 1, n - a), where a of the n scores lie above the
+    threshold (Vovk 2012). For scores without ties.
+
+    Args:
+        count: the number of calibration images; enough for the rate.
+        rate: the false-positive rate that the threshold was chosen for.
+        level: the share of calibrations, in (0, 1).
+    """
+    from scipy.special import betaincinv
+
+    above = _above(count, rate)
+    low, high = (float(betaincinv(above + 1, count - above, (1 + sign * level) / 2)) for sign in (-1, 1))
+    return low, high
+
+
+def _above(count: int, rate: float) -> int:
+    """Return the number of calibration scores that lie above the threshold."""
+    return math.floor((count + 1) * rate + ROUNDING) - 1
 
 
 def warn_if_constant(scores: Tensor, name: str) -> None:
