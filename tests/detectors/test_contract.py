@@ -192,6 +192,12 @@ def test_a_detector_of_the_users_own(digits: Digits, tmp_path: Path) -> None:
     made.save(tmp_path / "detector")
     again = load(tmp_path / "detector", digits.system)
     assert torch.equal(again.scores(digits.attacked), made.scores(digits.attacked))
+    (tmp_path / "own.py").write_text(OWN.replace("mean", "amax"))
+    with pytest.raises(InputError, match="the code of detector bright has changed since it was fitted"):
+        load(tmp_path / "detector", digits.system)
+    (tmp_path / "own.py").write_text(OWN.replace('"bright"', '""'))
+    with pytest.raises(InputError, match="detector is a Bright with the name ''"):
+        fitted(digits, f"{tmp_path}/own.py:Bright")
 
 
 def test_a_detector_without_a_name_is_read_back_with_its_object(digits: Digits, tmp_path: Path) -> None:
@@ -229,5 +235,5 @@ def test_a_score_is_a_measure_of_attacks(digits: Digits) -> None:
     labels = digits.system.classifier.logits(digits.images[:4]).argmax(1)
     given: dict[str, Any] = {"eps": 0.2, "steps": (1, 2), "noise_draws": 1, "measures": [made.measure()]}
     found = uf.attack(digits.system, digits.images[:4], labels, "adv2", **given)
-    assert torch.equal(found.score_squeezing, made.scores(found.adversarial).float())
-    assert torch.equal(found.controls["clean"].score_squeezing, made.scores(digits.images[:4]).float())
+    assert torch.equal(found.score_squeezing_median_2, made.scores(found.adversarial).float())
+    assert torch.equal(found.controls["clean"].score_squeezing_median_2, made.scores(digits.images[:4]).float())

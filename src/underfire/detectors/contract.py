@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from underfire.detectors.split import Members, Split, check_apart
 from underfire.detectors.target import Target
 from underfire.detectors.threshold import likely_rates
 from underfire.errors import InputError, UserCodeError
+from underfire.runs.identity import code_of
 from underfire.system import System
 from underfire.user_parts import Part, guarded, shape_of
 
@@ -100,10 +102,6 @@ class Detector(Part, ABC):
         """True if the detector reads maps of interpreters."""
         return self.most_interpreters != 0
 
-    def settings(self) -> dict[str, Any]:
-        """Return the settings as JSON values."""
-        return {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FittedDetector:
@@ -168,10 +166,10 @@ class FittedDetector:
     def measure(self) -> Measure:
         """Return the score as a measure of attacks: ``uf.attack(..., measures=[fitted.measure()])``."""
         return Measure(
-            name=f"score_{self.detector.name}".replace("-", "_"),
+            name="score_" + re.sub(r"\W+", "_", self.name),
             per="image",
             kind="float",
-            heading=self.detector.name,
+            heading=self.name,
             meaning=f"score of the detector {self.name}; above {self.threshold:.4g} an image counts as attacked",
             better="lower",
             compute=lambda seen: self.scores(seen.images).float(),
@@ -182,11 +180,16 @@ class FittedDetector:
         """The range that the true rate of false alarms is in, for 95 % of all calibrations; see ``likely_rates``."""
         return likely_rates(len(self.calibration), self.false_positives)
 
+    def code(self) -> dict[str, str]:
+        """Hash the user's files that the detector's name and settings stand for; see ``code_of``."""
+        return code_of({"detector": self.spec, **plain_settings(self.detector)})
+
     def record(self) -> dict[str, Any]:
         """Return everything but the tensors as JSON values."""
         return {
             "detector": self.spec or self.detector.name,
-            "settings": self.detector.settings(),
+            "settings": plain_settings(self.detector),
+            "code_sha256": self.code(),
             "threshold": self.threshold,
             "false_positives": self.false_positives,
             "likely_false_positives": list(self.likely_false_positives),
@@ -206,6 +209,12 @@ class FittedDetector:
     def __repr__(self) -> str:
         share = f"{100 * self.false_positives:g} % false positives"
         return f"FittedDetector({self.name}, for {self.target.classifier}, threshold {self.threshold:.4g}, {share})"
+
+
+def plain_settings(detector: Detector) -> dict[str, Any]:
+    """Return the settings of a detector as JSON values."""
+    found = {each.name: getattr(detector, each.name) for each in dataclasses.fields(detector)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
 
 def measured(detector: Detector, system: System, state: State, images: Tensor) -> Tensor:

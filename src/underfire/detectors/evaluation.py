@@ -63,7 +63,8 @@ class Evaluation:
               failed do not count as detected. For clean images and noise, it is the share of false alarms.
             - ``joint_success``: class reached and all attacked maps kept, of all n images.
             - ``triple_success``: the same, and the score not above the threshold: what an evading attacker must reach.
-              Null for clean images and noise. ``triple_success_by_map`` has it for each interpreter.
+              Null for clean images and noise. ``triple_success_by_map`` has it for each interpreter. Its interval holds
+              the limits of kept maps and the threshold fixed.
 
             ``adaptive`` is True if the attack knows the detector; None for clean images and noise. ``caution`` is a
             sentence, or empty.

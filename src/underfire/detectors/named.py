@@ -13,7 +13,7 @@ from torch import nn
 from underfire import user_files
 from underfire.classifiers import Classifier
 from underfire.detectors.class_map import ClassMap
-from underfire.detectors.contract import Detector, FittedDetector
+from underfire.detectors.contract import Detector, FittedDetector, plain_settings
 from underfire.detectors.folder import read_folder
 from underfire.detectors.lid import LID
 from underfire.detectors.map_agreement import MapAgreement
@@ -25,7 +25,7 @@ from underfire.detectors.target import Target
 from underfire.errors import InputError, StoreError, UnderfireError, UserCodeError
 from underfire.registry import Registry
 from underfire.system import System
-from underfire.user_parts import check_part, shown
+from underfire.user_parts import check_name, check_part, shown
 
 Maker = type[Detector] | Callable[[], Detector]
 """A class of detectors, or a function without arguments that returns a detector."""
@@ -97,6 +97,7 @@ def _made(maker: Maker, name: str, settings: Mapping[str, Any] | None = None) ->
         raise UserCodeError(f"detector {name!r} cannot be made: {type(error).__name__}: {error}") from error
     if not isinstance(made, Detector):
         raise InputError(f"detector is {name!r}, which makes {shown(made)}; expected a Detector.")
+    check_name(made, "detector")
     return made
 
 
@@ -121,15 +122,15 @@ def load(
             detector = _of_record(record)
         except KeyError as error:
             raise StoreError(f"the detector in {folder} is damaged: {error} is missing. Fit it again.") from error
-    if _plain(detector.settings()) != record["settings"]:
+    if plain_settings(detector) != record["settings"]:
         raise InputError(
-            f"detector has the settings {detector.settings()}; the one in {folder} has {record['settings']}."
+            f"detector has the settings {plain_settings(detector)}; the one in {folder} has {record['settings']}."
         )
     if not isinstance(system, System):
         system = System(system, "grad").only(())
     target = Target.from_dict(record["target"])
     calibration = tensors.pop("calibration_scores")
-    return FittedDetector(
+    fitted = FittedDetector(
         detector=detector,
         system=target.check(system, detector.title),
         state=tensors,
@@ -141,6 +142,12 @@ def load(
         source=record["source"],
         spec=str(record["detector"]),
     )
+    if fitted.code() != record["code_sha256"]:
+        raise InputError(
+            f"the code of detector {detector.title} has changed since it was fitted in {folder}, so that its scores "
+            "may be other ones, and its threshold means nothing now: fit it again."
+        )
+    return fitted
 
 
 def _of_record(record: Mapping[str, Any]) -> Detector:
@@ -154,7 +161,3 @@ def _of_record(record: Mapping[str, Any]) -> Detector:
         if unknown:
             raise InputError(f"detector {name} has no setting {unknown[0]!r}: another version of it was fitted.")
     return _made(maker, name, settings)
-
-
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
