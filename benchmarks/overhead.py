@@ -98,7 +98,9 @@ def main() -> None:
         file = write_campaign(asked, folder)
         if asked.workers:
             one, many = (clocked(file, folder / f"workers-{each}", each) for each in (1, asked.workers))
-            print(f"{about}: {one:.1f} s with 1 worker, {many:.1f} s with {asked.workers}: {one / many:.2f} times as fast")
+            print(
+                f"{about}: {one:.1f} s with 1 worker, {many:.1f} s with {asked.workers}: {one / many:.2f} times as fast"
+            )
             return
         attacks, whole = overhead(file, folder / "out")
         print(

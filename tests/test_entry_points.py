@@ -21,6 +21,7 @@ from underfire.attacks import Measure
 from underfire.attacks.measures import chosen_measures
 from underfire.classifiers.sources.loading import SOURCES
 from underfire.cli import names, presets
+from underfire.detectors import DETECTORS, Squeezing
 from underfire.errors import InputError, UnderfireWarning, UserCodeError
 from underfire.interpreters import CAM, REGISTRY
 from underfire.registry import Registry
@@ -63,6 +64,11 @@ class TheirMaps(CAM):
 
 
 @dataclass(frozen=True)
+class TheirDetector(Squeezing):
+    name: ClassVar[str] = "theirs"
+
+
+@dataclass(frozen=True)
 class TheirSqueezer(BitDepth):
     name: ClassVar[str] = "theirs"
 
@@ -93,6 +99,7 @@ KINDS: dict[str, tuple[Registry[Any], str]] = {
     "interpreters": (REGISTRY, "TheirMaps"),
     "classifiers": (SOURCES, "network"),
     "exports": (EXPORTS, "write"),
+    "detectors": (DETECTORS, "TheirDetector"),
     "squeezers": (SQUEEZERS, "TheirSqueezer"),
 }
 Offer = Callable[..., None]

@@ -33,6 +33,7 @@ VALUES: dict[str, tuple[str, str, bool]] = {
     "--target-map": ("target maps", "underfire.map_rules", False),
     "--evade": ("squeezers", "underfire.squeezers", True),
     "--format": ("exports", "underfire.exports", False),
+    "--detector": ("detectors", "underfire.detectors", False),
     "--recipe": ("recipes", "", False),
 }
 """Options whose values have names: the kind of names, the entry point group, and whether commas join several."""
@@ -40,7 +41,7 @@ VALUES: dict[str, tuple[str, str, bool]] = {
 TOPICS = {"list": [str(topic) for topic in names.Topic]}
 """Commands whose argument has names."""
 
-MORE = {"classifiers": "more_classifiers", "interpreters": "more_interpreters"}
+MORE = {"classifiers": "more_classifiers", "interpreters": "more_interpreters", "detectors": "more_detectors"}
 
 
 def collected() -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from underfire.version import __version__
 
 if TYPE_CHECKING:
-    from underfire import attacks, classifiers, data, errors, interpreters, metrics, system
+    from underfire import attacks, classifiers, data, detectors, errors, interpreters, metrics, system
     from underfire.attacks.plain import attack
     from underfire.campaigns.folder import Campaign
     from underfire.classifiers import Classifier
@@ -30,6 +30,7 @@ __all__ = [
     "attacks",
     "classifiers",
     "data",
+    "detectors",
     "errors",
     "interpreters",
     "metrics",
@@ -37,7 +38,7 @@ __all__ = [
     "transfer",
 ]
 
-_MODULES = ("attacks", "classifiers", "data", "errors", "interpreters", "metrics", "system")
+_MODULES = ("attacks", "classifiers", "data", "detectors", "errors", "interpreters", "metrics", "system")
 _HOMES = {
     "Campaign": "campaigns.folder",
     "Classifier": "classifiers",

@@ -50,7 +50,10 @@ ANSWERS = {
     "underfire ": [
         *("demo", "attack", "run", "status", "explain", "check", "report", "export", "transfer", "reproduce", "list"),
         "train",
+        "detect",
     ],
+    "underfire detect ": ["fit", "score", "evaluate"],
+    "underfire detect fit --detector map": ["map-agreement", "map-stability", "maps", "maps:product"],
     "underfire tr": ["transfer", "train"],
     "underfire train ": ["classifier", "rts"],
     "underfire list ": ["names", "presets"],

@@ -16,6 +16,7 @@ from underfire.cli import (
     attack,
     check,
     demo,
+    detect,
     explain,
     names,
     report,
@@ -85,6 +86,14 @@ train_app = typer.Typer(
 _add(train_app, "classifier", train.classifier, train.EXAMPLES)
 _add(train_app, "rts", train_rts.rts, train_rts.EXAMPLES)
 app.add_typer(train_app, name="train")
+
+detect_app = typer.Typer(
+    no_args_is_help=True, help="Fit detectors of attacked images, score images, and test detectors on finished runs."
+)
+_add(detect_app, "fit", detect.fit, detect.FIT_EXAMPLES)
+_add(detect_app, "score", detect.score, detect.SCORE_EXAMPLES)
+_add(detect_app, "evaluate", detect.evaluate, detect.EVALUATE_EXAMPLES)
+app.add_typer(detect_app, name="detect")
 
 
 SHOWN_OF_ERROR = 300

@@ -22,6 +22,7 @@ underfire list presets
 underfire list --json"""
 
 MORE_CLASSIFIERS = ["torchvision:NAME", "timm:NAME", "hf:FOLDER_OR_NAME", "file.py:function"]
+MORE_DETECTORS = ["squeezing:SQUEEZER", "lid:K", "maps:product"]
 MORE_INTERPRETERS = ["mask:older", "mask:quick", "mask:small", "lrp:z+", "captum:METHOD", "rts:FOLDER"]
 
 
@@ -54,6 +55,7 @@ def names() -> dict[str, Any]:
     """Return everything that has a name, as JSON values."""
     from underfire import attacks
     from underfire.classifiers.sources import names
+    from underfire.detectors import DETECTORS
     from underfire.interpreters import REGISTRY
     from underfire.interpreters.rts import files
     from underfire.reports.exports import EXPORTS
@@ -77,6 +79,8 @@ def names() -> dict[str, Any]:
         "target maps": list(attacks.MAP_RULES),
         "terms": list(attacks.TERMS),
         "squeezers": list(SQUEEZERS),
+        "detectors": list(DETECTORS),
+        "more_detectors": MORE_DETECTORS,
         "measures": list(attacks.MEASURES),
         "exports": list(EXPORTS),
         "data": ["photos", "digits", "digits:train", "digits:test", "scenes", "scenes:train", "scenes:test"],
@@ -84,7 +88,17 @@ def names() -> dict[str, Any]:
     }
 
 
-OPEN = ("perturbations", "shapings", "target classes", "target maps", "terms", "squeezers", "measures", "exports")
+OPEN = (
+    "perturbations",
+    "shapings",
+    "target classes",
+    "target maps",
+    "terms",
+    "squeezers",
+    "detectors",
+    "measures",
+    "exports",
+)
 """Kinds of parts that also take ``file.py:name``, beside classifiers and interpreters."""
 
 
@@ -119,6 +133,8 @@ def shown(known: dict[str, Any]) -> RenderableType:
     add("variants", f"{', '.join(known['variants'])}  (explained by: underfire list presets)")
     for kind in OPEN:
         add(kind, f"{', '.join(known[kind])}, file.py:name")
+        if kind == "detectors":
+            add("", f"and with an argument: {', '.join(known['more_detectors'])}")
     for kind in ("data", "recipes"):
         add(kind, ", ".join(known[kind]))
     return table

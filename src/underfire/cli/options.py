@@ -36,6 +36,10 @@ def flag(name: str, help: str, **others: Any) -> Any:
 
 
 Device = Annotated[str, option("NAME", "Device: auto, cpu, cuda, cuda:1.", "--device")]
+Variant = Annotated[
+    str,
+    option("NAME", "paper or published: the parameters of interpreters, from the papers' text or code.", "--variant"),
+]
 TestImages = Annotated[
     str | None, option("DATA", "Test images; they are measured, never trained on.", "--test", show_default=False)
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from underfire.metrics.comparing import holm, sign_flip_test
+from underfire.metrics.detection import RocCurve, bootstrap_roc_area, roc_area, roc_curve
 from underfire.metrics.images import changed_fraction, edge_energy, l2, linf, noise, ssim
 from underfire.metrics.keeping import most_important
 from underfire.metrics.maps import (
@@ -37,7 +38,9 @@ __all__ = [
     "HALFWAY",
     "IOU_THRESHOLDS",
     "Interval",
+    "RocCurve",
     "bootstrap_mean",
+    "bootstrap_roc_area",
     "centre_of_mass_shift",
     "changed_fraction",
     "confidence",
@@ -68,6 +71,8 @@ __all__ = [
     "prediction_interpretation_gap",
     "rank_correlation",
     "rate",
+    "roc_area",
+    "roc_curve",
     "sign_flip_test",
     "ssim",
     "success",

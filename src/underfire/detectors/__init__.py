@@ -1,0 +1,34 @@
+"""Detectors: scores that tell attacked images from benign ones, and their fair evaluation on finished runs."""
+
+from __future__ import annotations
+
+from underfire.detectors.class_map import ClassMap
+from underfire.detectors.contract import Detector, FittedDetector, State
+from underfire.detectors.evaluation import Evaluation, evaluate
+from underfire.detectors.fitting import fit
+from underfire.detectors.lid import LID
+from underfire.detectors.map_agreement import MapAgreement
+from underfire.detectors.map_stability import MapStability
+from underfire.detectors.maps import Maps
+from underfire.detectors.named import DETECTORS, load
+from underfire.detectors.split import Members, Split
+from underfire.detectors.squeezing import Squeezing
+
+__all__ = [
+    "DETECTORS",
+    "LID",
+    "ClassMap",
+    "Detector",
+    "Evaluation",
+    "FittedDetector",
+    "MapAgreement",
+    "MapStability",
+    "Maps",
+    "Members",
+    "Split",
+    "Squeezing",
+    "State",
+    "evaluate",
+    "fit",
+    "load",
+]

@@ -1,0 +1,230 @@
+"""The contract of detectors: what one has to say, and a detector that is fitted, calibrated and ready to score."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from underfire.attacks.measure import Measure
+from underfire.classifiers import check_images
+from underfire.detectors.description import terms_of
+from underfire.detectors.folder import write_folder
+from underfire.detectors.split import Members, Split, check_apart
+from underfire.detectors.target import Target
+from underfire.detectors.threshold import likely_rates
+from underfire.errors import InputError, UserCodeError
+from underfire.runs.identity import code_of
+from underfire.system import System
+from underfire.user_parts import Part, guarded, shape_of
+
+State = dict[str, Tensor]
+"""Everything that a detector has learnt, as tensors by name."""
+
+
+@dataclass(frozen=True)
+class Detector(Part, ABC):
+    """A detector of attacked images: its settings, which never change. A subclass is a frozen dataclass.
+
+    Fields are numbers, texts, or tuples of them, because a fitted detector writes them into a JSON file.
+
+    Attributes:
+        name: the name in tables and files.
+        least_interpreters, most_interpreters: how many interpreters it reads; None for any number. 0 and 0 for a
+            detector that reads only logits.
+        learns: True if it learns from benign images. The calibration images are other ones.
+        needs_attacked: True if it learns from attacked images, too.
+        attacker: the attack on the detector's own loss, in words: what an evaluation has to try.
+    """
+
+    name: ClassVar[str]
+    least_interpreters: ClassVar[int] = 0
+    most_interpreters: ClassVar[int | None] = 0
+    learns: ClassVar[bool] = False
+    needs_attacked: ClassVar[bool] = False
+    attacker: ClassVar[str] = "a loss term that lowers its score, or that of a differentiable surrogate"
+
+    @classmethod
+    def from_argument(cls, argument: str) -> Self:
+        """Make the detector from the text after the colon of its name, as in ``squeezing:bit-depth:3``.
+
+        Raises:
+            InputError: this detector takes no such text.
+        """
+        raise InputError(f"detector is '{cls.name}:{argument}'; {cls.name} takes nothing after a colon.")
+
+    def learn(self, system: System, benign: Split, attacked: Split | None) -> State:
+        """Learn from images. A detector that learns nothing inherits this method.
+
+        Args:
+            system: the classifier and the interpreters that the detector reads.
+            benign: clean images.
+            attacked: attacked images; None if ``needs_attacked`` is False.
+
+        Returns:
+            Everything that ``measure`` needs, as tensors.
+        """
+        return {}
+
+    @abstractmethod
+    def measure(self, system: System, state: State, images: Tensor) -> Tensor:
+        """Compute the scores N of images N x C x H x W in [0, 1]: finite, and higher for more suspicious images.
+
+        The score of an image must depend on no other image. Images and state are on the CPU; ``system`` takes images
+        to the device of its classifier, and brings logits and maps back.
+        """
+
+    def knows(self, attack: str) -> bool:
+        """Return True if an attack is adaptive against this detector: one of its loss terms lowers the score.
+
+        By default, these are the terms ``Score`` and ``ScoreOfMaps`` of a fitted detector with this title.
+
+        Args:
+            attack: the attack's description in ``run.json``, which lists its loss terms and rules.
+        """
+        return any(f"FittedDetector({self.title}," in term for term in terms_of(attack, "Score", "ScoreOfMaps"))
+
+    @property
+    def title(self) -> str:
+        """The name with the settings that matter, for tables."""
+        return self.name
+
+    @property
+    def reads_maps(self) -> bool:
+        """True if the detector reads maps of interpreters."""
+        return self.most_interpreters != 0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FittedDetector:
+    """A detector that is fitted for one system, with a calibrated threshold.
+
+    Args:
+        detector: the settings.
+        system: the classifier, and the interpreters that the detector reads.
+        state: what it has learnt.
+        threshold: images with a higher score count as attacked.
+        false_positives: the share of benign images that may count as attacked, for which the threshold was chosen.
+        target: what it was fitted for.
+        members: the identities of the images it has seen: ``benign``, ``attacked`` and ``calibration``.
+        calibration: the scores of the calibration images, float64.
+        source: how its classifier and interpreters are opened, as JSON values, for the command line.
+        spec: the text that names the detector, for ``load``.
+    """
+
+    detector: Detector
+    system: System
+    state: State
+    threshold: float
+    false_positives: float
+    target: Target
+    members: Mapping[str, Members]
+    calibration: Tensor
+    source: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    spec: str = ""
+
+    @property
+    def name(self) -> str:
+        """The detector's name with the settings that matter."""
+        return self.detector.title
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Compute the scores of images: float64 N on the CPU, higher = more suspicious.
+
+        Args:
+            images: N x C x H x W in [0, 1], or uint8; rounded to 8 bits, as they would be saved.
+
+        Raises:
+            InputError: the images have another shape than those that the detector was fitted for.
+            UserCodeError: a detector of the user's own fails, or gives no finite score per image.
+        """
+        images = check_images(images, self.system.classifier).cpu()
+        self.target.check_shape(images.shape[1:], self.name)
+        return measured(self.detector, self.system, self.state, images)
+
+    def flags(self, images: Tensor) -> Tensor:
+        """Return True for images that count as attacked, bool N: their score is above the threshold."""
+        return self.scores(images) > self.threshold
+
+    def check_unseen(self, members: Members, what: str) -> None:
+        """Raise InputError if the detector has seen one of these images when it was fitted or calibrated.
+
+        Args:
+            what: what the images are, for the message.
+        """
+        for role, seen in self.members.items():
+            check_apart(seen, members, f"the {role} images of detector {self.name}", what)
+
+    def measure(self) -> Measure:
+        """Return the score as a measure of attacks: ``uf.attack(..., measures=[fitted.measure()])``."""
+        return Measure(
+            name="score_" + re.sub(r"\W+", "_", self.name),
+            per="image",
+            kind="float",
+            heading=self.name,
+            meaning=f"score of the detector {self.name}; above {self.threshold:.4g} an image counts as attacked",
+            better="lower",
+            compute=lambda seen: self.scores(seen.images).float(),
+        )
+
+    @property
+    def likely_false_positives(self) -> tuple[float, float]:
+        """The range that the true rate of false alarms is in, for 95 % of all calibrations; see ``likely_rates``."""
+        return likely_rates(len(self.calibration), self.false_positives)
+
+    def code(self) -> dict[str, str]:
+        """Hash the user's files that the detector's name and settings stand for; see ``code_of``."""
+        return code_of({"detector": self.spec, **plain_settings(self.detector)})
+
+    def record(self) -> dict[str, Any]:
+        """Return everything but the tensors as JSON values."""
+        return {
+            "detector": self.spec or self.detector.name,
+            "settings": plain_settings(self.detector),
+            "code_sha256": self.code(),
+            "threshold": self.threshold,
+            "false_positives": self.false_positives,
+            "likely_false_positives": list(self.likely_false_positives),
+            "target": self.target.to_dict(),
+            "members": {role: members.to_dict() for role, members in self.members.items()},
+            "source": dict(self.source),
+        }
+
+    def save(self, folder: Path | str) -> None:
+        """Write the detector as a folder: ``detector.json`` and ``detector.safetensors``.
+
+        Raises:
+            StoreError: the folder cannot be written, or holds something else.
+        """
+        write_folder(Path(folder), self.record(), {**self.state, "calibration_scores": self.calibration})
+
+    def __repr__(self) -> str:
+        share = f"{100 * self.false_positives:g} % false positives"
+        return f"FittedDetector({self.name}, for {self.target.classifier}, threshold {self.threshold:.4g}, {share})"
+
+
+def plain_settings(detector: Detector) -> dict[str, Any]:
+    """Return the settings of a detector as JSON values."""
+    found = {each.name: getattr(detector, each.name) for each in dataclasses.fields(detector)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+
+def measured(detector: Detector, system: System, state: State, images: Tensor) -> Tensor:
+    """Compute the scores of checked images: float64 N on the CPU. Raises UserCodeError if they are no scores."""
+    with torch.inference_mode(False):
+        found = guarded(detector, "detector").measure(system, state, images)
+    expected = isinstance(found, Tensor) and found.shape == (len(images),)
+    if not expected:
+        raise UserCodeError(f"detector {detector.name!r} gives {shape_of(found)}; expected one score per image.")
+    scores = found.detach().cpu().double()
+    if not bool(torch.isfinite(scores).all()):
+        raise UserCodeError(f"detector {detector.name!r} gives NaN or infinite scores; expected finite ones.")
+    return scores

@@ -1,0 +1,236 @@
+"""Evaluation of detectors on finished runs: ROC, AUC, detection at the calibrated threshold, and triple success."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from underfire import metrics
+from underfire.detectors.contract import FittedDetector
+from underfire.detectors.scoring import ScoredCell, score_run
+from underfire.errors import InputError
+from underfire.frames import pandas
+from underfire.metrics import RocCurve
+
+if TYPE_CHECKING:
+    from underfire.runs.run import Run
+
+NOT_ADAPTIVE = (
+    "this attack does not know the detector: an attacker who knows it may evade it, so these numbers are no evidence "
+    "of robustness"
+)
+"""The caution beside every number of an attack that is not adaptive against the detector (Tramer et al. 2020)."""
+
+TOO_MANY_ALARMS = (
+    "the clean images of this run raise more false alarms than the threshold was chosen for: they differ from the "
+    "calibration images. Were the calibration images among those that the classifier was trained on?"
+)
+"""The caution beside clean images whose rate of false alarms is surely above the one that was asked for."""
+
+INTERVALS = ("auc", "detection", "joint_success", "triple_success")
+"""The entries of rows that are numbers with an interval."""
+
+SCORE_COLUMNS = ("run", "detector", "cell", "kind", "attack", "eps", "image_id", "success", "score", "flagged")
+"""The columns of ``Evaluation.scores``."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of detectors on the images of finished runs, and what follows from them.
+
+    Args:
+        cells: the scores, by run and detector: clean images first, then each attack and control.
+    """
+
+    cells: tuple[ScoredCell, ...]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """List the results: one entry for each run, detector, and attack or control.
+
+        Returns:
+            Entries with ``run``, ``detector``, ``cell``, ``kind`` (``clean``, ``noise``, ``control`` for an attack on
+            the prediction alone, or ``attack``), ``attack``, ``eps``, ``attacked_interpreters``, ``threshold``, ``n``
+            (images that were classified correctly before) and ``successes`` (those on which the attack succeeded).
+            Numbers with 95 % intervals are dictionaries with ``mean``, ``low``, ``high`` and ``n``:
+
+            - ``auc``: successful attacked images against the clean images of the run. For noise: all images.
+            - ``detection``: the share of successful attacked images with a score above the threshold. Attacks that
+              failed do not count as detected. For clean images and noise, it is the share of false alarms.
+            - ``joint_success``: class reached and all attacked maps kept, of all n images.
+            - ``triple_success``: the same, and the score not above the threshold: what an evading attacker must reach.
+              Null for clean images and noise. ``triple_success_by_map`` has it for each interpreter. Its interval holds
+              the limits of kept maps and the threshold fixed.
+
+            ``adaptive`` is True if the attack knows the detector; None for clean images and noise. ``caution`` is a
+            sentence, or empty.
+        """
+        return [dict(row) for row in self._rows]
+
+    @cached_property
+    def _rows(self) -> list[dict[str, Any]]:
+        return [_row(each, self._clean(each)) for each in self.cells]
+
+    def scores(self) -> Iterator[dict[str, Any]]:
+        """Yield the score of every image: entries with the keys ``SCORE_COLUMNS``."""
+        for each in self.cells:
+            flagged = each.flagged
+            for place, image_id in enumerate(each.image_ids):
+                values = (
+                    *(str(each.run.path), each.fitted.name, each.label, each.kind, each.attack, each.cell.eps),
+                    *(image_id, bool(each.success[place]), float(each.scores[place]), bool(flagged[place])),
+                )
+                yield dict(zip(SCORE_COLUMNS, values, strict=True))
+
+    def roc(self, cell: str, detector: str | None = None, run: Path | str | None = None) -> RocCurve:
+        """Compute the ROC curve of one attack: its successful images against the clean images of its run.
+
+        Args:
+            cell: the label of the attack or control.
+            detector: the detector's name; may be None if there is one only.
+            run: the run's folder; may be None if there is one only.
+
+        Raises:
+            InputError: there is no such cell, or there are several; or no attack succeeded.
+        """
+        found = [
+            each
+            for each in self.cells
+            if each.label == cell
+            and detector in (None, each.fitted.name)
+            and (run is None or Path(run) == each.run.path)
+        ]
+        if len(found) != 1:
+            known = ", ".join(dict.fromkeys(each.label for each in self.cells))
+            raise InputError(
+                f"cell is {cell!r}, which stands for {len(found)} results; expected one. Known cells: {known}. "
+                "Name the detector and the run if there are several."
+            )
+        counted = found[0].counted
+        if not counted.any():
+            raise InputError(f"no attack of cell {cell!r} succeeded: there is nothing to detect.")
+        return metrics.roc_curve(self._clean(found[0]).scores, found[0].scores[counted])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all results as JSON values, with the ROC curve of each attack that succeeded at all."""
+        rows = []
+        for each, row in zip(self.cells, self._rows, strict=True):
+            curve = None
+            if each.kind not in ("clean",) and each.counted.any():
+                found = metrics.roc_curve(self._clean(each).scores, each.scores[each.counted])
+                curve = {
+                    "false_positives": found.false_positives.tolist(),
+                    "detections": found.detections.tolist(),
+                }
+            rows.append({**row, "roc": curve})
+        return {"rows": rows}
+
+    def to_pandas(self) -> Any:
+        """Return ``rows()`` as a pandas DataFrame; a number with an interval is three columns.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        return pandas().DataFrame([flat(row) for row in self._rows])
+
+    def _clean(self, cell: ScoredCell) -> ScoredCell:
+        return next(
+            each for each in self.cells if each.kind == "clean" and each.run is cell.run and each.fitted is cell.fitted
+        )
+
+    def __repr__(self) -> str:
+        runs = dict.fromkeys(str(each.run.path) for each in self.cells)
+        return f"Evaluation of {', '.join(dict.fromkeys(each.fitted.name for each in self.cells))} on {', '.join(runs)}"
+
+
+def evaluate(
+    detectors: FittedDetector | Iterable[FittedDetector],
+    runs: Run | Path | str | Sequence[Run | Path | str],
+    *,
+    on_cell: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """Score the saved 8-bit images of finished runs, and compare attacked with clean ones.
+
+    Args:
+        detectors: one or more fitted detectors.
+        runs: one or more finished runs, or their folders.
+        on_cell: called with the name of each attack or control before it is scored.
+
+    Raises:
+        InputError: a run attacked another classifier than a detector was fitted for; or a detector has seen images of
+            a run when it was fitted or calibrated.
+        StoreError: a run is not finished, or cannot be read.
+    """
+    from underfire.runs.run import Run
+
+    fitted = [detectors] if isinstance(detectors, FittedDetector) else list(detectors)
+    given = [runs] if isinstance(runs, str | Path | Run) else list(runs)
+    if not fitted or not given:
+        raise InputError("evaluate needs at least one detector and one run.")
+    names = [each.name for each in fitted]
+    if len(set(names)) < len(names):
+        raise InputError(f"detectors holds two with the name {max(names, key=names.count)!r}; evaluate one at a time.")
+    opened = [each if isinstance(each, Run) else Run(Path(each).expanduser()) for each in given]
+    cells = [cell for run in opened for each in fitted for cell in score_run(each, run, on_cell)]
+    return Evaluation(tuple(cells))
+
+
+def _row(cell: ScoredCell, clean: ScoredCell) -> dict[str, Any]:
+    """Make the entry of one cell; ``clean`` are the clean images of its run."""
+    counted, flagged = cell.counted, cell.flagged
+    attacked = cell.kind in ("attack", "control")
+    adaptive = cell.fitted.detector.knows(cell.description) if attacked else None
+    ids = np.asarray(clean.image_ids, dtype=object)
+    nothing = metrics.Interval(None, None, None, 0).to_dict()
+    area = nothing
+    if cell.kind != "clean":
+        chosen = cell.scores[counted]
+        area = metrics.bootstrap_roc_area(clean.scores, chosen, list(ids), list(ids[counted])).to_dict()
+    joint = cell.joint_all
+    return {
+        "run": str(cell.run.path),
+        "detector": cell.fitted.name,
+        "cell": cell.label,
+        "kind": cell.kind,
+        "attack": cell.attack,
+        "eps": cell.cell.eps,
+        "attacked_interpreters": "+".join(cell.cell.attacked),
+        "threshold": cell.fitted.threshold,
+        "false_positives": cell.fitted.false_positives,
+        "n": len(cell.scores),
+        "successes": int(cell.success.sum()),
+        "auc": area,
+        "detection": metrics.rate(flagged[counted]).to_dict(),
+        "joint_success": metrics.rate(joint).to_dict() if attacked else nothing,
+        "triple_success": metrics.rate(joint & ~flagged).to_dict() if attacked else nothing,
+        "triple_success_by_map": {
+            name: metrics.rate(kept & ~flagged).to_dict() for name, kept in cell.joint.items() if attacked
+        },
+        "adaptive": adaptive,
+        "caution": _caution(cell, adaptive),
+    }
+
+
+def _caution(cell: ScoredCell, adaptive: bool | None) -> str:
+    """Say what a reader should know about the numbers of a cell; empty if nothing."""
+    if adaptive is False:
+        return f"{NOT_ADAPTIVE}; the attack to try: {cell.fitted.detector.attacker}"
+    least = metrics.rate(cell.flagged).low
+    if cell.kind == "clean" and least is not None and least > cell.fitted.false_positives:
+        return TOO_MANY_ALARMS
+    return ""
+
+
+def flat(row: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry of ``Evaluation.rows`` with three columns for each number: NAME, NAME_low and NAME_high."""
+    found: dict[str, Any] = {}
+    for name, value in row.items():
+        if name in INTERVALS:
+            found |= {name: value["mean"], f"{name}_low": value["low"], f"{name}_high": value["high"]}
+        elif name != "triple_success_by_map":
+            found[name] = value
+    return found

@@ -1,0 +1,78 @@
+"""A fitted detector on disk: a folder with a JSON file and a file of tensors, which run no code when they are read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from underfire.checkpoints import replacing, write_text
+from underfire.errors import StoreError
+
+FORMAT = 1
+"""The version of the folder's format."""
+
+RECORD, TENSORS = "detector.json", "detector.safetensors"
+
+
+def write_folder(folder: Path, record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Write the folder of a fitted detector; an earlier detector in it is replaced.
+
+    Args:
+        record: JSON values.
+        tensors: everything that the detector has learnt.
+
+    Raises:
+        StoreError: the folder holds other files, or cannot be written.
+    """
+    from safetensors.torch import save
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        others = [path.name for path in folder.iterdir() if path.name not in (RECORD, TENSORS)]
+    except OSError as error:
+        raise StoreError(f"detector folder {folder} cannot be written: {error.strerror or error}.") from error
+    if others:
+        raise StoreError(f"detector folder {folder} holds other files, such as {others[0]}: choose another folder.")
+    content = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
+    with replacing(folder / TENSORS) as part:
+        part.write_bytes(content)
+    held = {"format": FORMAT, **record, "tensors_sha256": hashlib.sha256(content).hexdigest()}
+    write_text(folder / RECORD, json.dumps(held, indent=1) + "\n")
+
+
+def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read the folder of a fitted detector: its record and its tensors.
+
+    Raises:
+        StoreError: there is no detector, a later version of underfire wrote it, or its files are damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    path = folder / RECORD
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        content = (folder / TENSORS).read_bytes()
+        tensors: dict[str, Tensor] = load(content)
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"{folder} holds no detector: {Path(str(error.filename)).name} is missing. Expected a folder that "
+            "'underfire detect fit' wrote."
+        ) from error
+    except (OSError, ValueError, SafetensorError) as error:
+        raise StoreError(f"the detector in {folder} cannot be read: {error}") from error
+    if not isinstance(record, dict) or not isinstance(record.get("format"), int):
+        raise StoreError(f"{path} is damaged: it does not say its format. Fit the detector again.")
+    if record["format"] > FORMAT:
+        raise StoreError(
+            f"the detector in {folder} has folder format {record['format']}, and this version of underfire reads "
+            f"formats up to {FORMAT}: update underfire."
+        )
+    if record.get("tensors_sha256") != hashlib.sha256(content).hexdigest():
+        raise StoreError(f"{folder / TENSORS} is damaged: it is not the file that {RECORD} belongs to. Fit it again.")
+    return record, tensors

@@ -1,0 +1,155 @@
+"""The scores of one fitted detector on the saved images of a finished run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from underfire.attacks.limits import Flags, Numbers
+from underfire.detectors.contract import FittedDetector
+from underfire.detectors.saved_maps import SavedMaps
+from underfire.detectors.split import Split
+from underfire.errors import InputError
+
+if TYPE_CHECKING:
+    from underfire.runs.cells import Cell
+    from underfire.runs.comparison import Comparison
+    from underfire.runs.run import Run
+
+BATCH = 64
+"""Images that are read and scored at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredCell:
+    """The scores of one detector on the images of one attack or control. Only images that were correct before count.
+
+    Args:
+        run: the finished run.
+        fitted: the detector.
+        cell: the attack or control.
+        image_ids: the ids of the images, N.
+        scores: float64 N.
+        success: bool N: the attack reached its class. False for clean images and noise.
+        joint: bool N by interpreter: the class was reached and this map kept. Empty for clean images and noise.
+        joint_all: bool N: the class was reached and all attacked maps kept.
+        description: the attack's description in ``run.json``; empty for clean images and noise.
+    """
+
+    run: Run
+    fitted: FittedDetector
+    cell: Cell
+    image_ids: list[str] = field(repr=False)
+    scores: Numbers = field(repr=False)
+    success: Flags = field(repr=False)
+    joint: dict[str, Flags] = field(repr=False)
+    joint_all: Flags = field(repr=False)
+    description: str = field(repr=False, default="")
+
+    @property
+    def label(self) -> str:
+        """The label of the cell in its run."""
+        return self.cell.label
+
+    @property
+    def kind(self) -> str:
+        """``clean``, ``noise``, ``control`` (an attack on the prediction alone) or ``attack``."""
+        return self.cell.kind
+
+    @property
+    def attack(self) -> str:
+        """The name of the attack or control."""
+        return self.cell.attack
+
+    @property
+    def flagged(self) -> Flags:
+        """True for images whose score is above the threshold."""
+        found: Flags = self.scores > self.fitted.threshold
+        return found
+
+    @property
+    def counted(self) -> Flags:
+        """True for images that are to be detected: successful attacks. All images for clean ones and noise."""
+        return self.success if self.kind in ("attack", "control") else np.ones(len(self.scores), dtype=bool)
+
+
+def score_run(fitted: FittedDetector, run: Run, on_cell: Callable[[str], None] | None = None) -> Iterator[ScoredCell]:
+    """Yield the scores of a run's cells: clean images first. Images are read in small batches.
+
+    Maps are taken from the run's files, where they are those that the detector would read; see ``SavedMaps``.
+
+    Raises:
+        InputError: the run attacked another classifier than the detector was fitted for, or the detector has seen its
+            images before.
+        StoreError: the run's images cannot be read.
+    """
+    check_run(fitted, run)
+    reading = fitted
+    if fitted.detector.reads_maps:
+        reading = dataclasses.replace(fitted, system=SavedMaps(fitted.system, [run]))
+    correct = np.flatnonzero(run.correct).tolist()
+    ids = [run.image_ids[place] for place in correct]
+    order = [
+        cell for kind in ("clean", "noise", "control", "attack") for cell in run.cells.values() if cell.kind == kind
+    ]
+    for cell in order:
+        if on_cell is not None:
+            on_cell(f"{fitted.name}: {cell.label}")
+        scores = np.concatenate([reading.scores(images).numpy() for images in saved(fitted, run, cell.label, correct)])
+        attacked = cell.kind in ("attack", "control")
+        part, role = _comparison(run, cell)
+        names = part.interpreters if attacked else []
+        joint = {name: np.asarray(part.joint(role, name))[correct] for name in names}
+        success = np.asarray(part.column(role, part.interpreters[0], "success"), dtype=bool)[correct]
+        nothing = np.zeros(len(correct), dtype=bool)
+        yield ScoredCell(
+            run=run,
+            fitted=fitted,
+            cell=cell,
+            image_ids=ids,
+            scores=scores,
+            success=success if attacked else nothing,
+            joint=joint,
+            joint_all=np.asarray(part.joint_all(role))[correct] if attacked else nothing,
+            description=str(run.record.get("attacks", {}).get(cell.label, "")),
+        )
+
+
+def saved(fitted: FittedDetector, run: Run, label: str, places: Sequence[int]) -> Iterator[Tensor]:
+    """Yield the saved 8-bit images of one cell in batches, N x C x H x W in [0, 1].
+
+    Args:
+        places: the places of the images among the attacked ones.
+    """
+    from underfire.runs.saved_images import SavedImages
+
+    data, classifier = SavedImages(run, label), fitted.system.classifier
+    for batch in data.batches(classifier.image_size, classifier.channels, BATCH, places, classifier.resizing):
+        if batch.unreadable:
+            raise InputError(f"an image of {label} of {run.path} cannot be used: {batch.unreadable[0][1]}")
+        yield batch.images
+
+
+def check_run(fitted: FittedDetector, run: Run) -> None:
+    """Raise InputError if a run attacked another classifier, or if the detector has seen its images before."""
+    hashed = run.record.get("classifier_sha256")
+    if hashed != fitted.target.classifier_sha256:
+        raise InputError(
+            f"the run in {run.path} attacked {run.classifier}, and detector {fitted.name} was fitted for "
+            f"{fitted.target.classifier}, which has other weights or another normalisation: fit the detector for the "
+            "classifier of the run."
+        )
+    images = torch.cat(list(saved(fitted, run, "clean", range(len(run.image_ids)))))
+    seen = Split.of(images, fitted.system.classifier, run.image_ids, name=f"the run in {run.path}")
+    fitted.check_unseen(seen.members, f"the images of the run in {run.path}")
+
+
+def _comparison(run: Run, cell: Cell) -> tuple[Comparison, str]:
+    """Return a comparison that holds a cell, and the cell's role in it."""
+    return next((part, role) for part in run.comparisons for role, label in part.labels.items() if label == cell.label)

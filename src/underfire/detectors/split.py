@@ -1,0 +1,114 @@
+"""Splits: the images that a detector is fitted on, calibrated on or tested on, with the ids of their sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from underfire import randomness
+from underfire.classifiers import Classifier, check_images
+from underfire.errors import InputError
+from underfire.text import first_few, plain
+
+
+@dataclass(frozen=True)
+class Members:
+    """The identities of the images of a split.
+
+    Args:
+        ids: the id of each image. An attacked image has the id of the clean image that it was made from.
+        pixels: a hash of the pixels of each clean image, as 16 hexadecimal digits; empty if they are not known.
+    """
+
+    ids: tuple[str, ...] = ()
+    pixels: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def shared_with(self, other: Members) -> list[str]:
+        """List the ids of images that are in both splits, by their id or by their pixels."""
+        ids, pixels = set(other.ids), set(other.pixels)
+        by_pixels = [image_id for image_id, held in zip(self.ids, self.pixels, strict=False) if held in pixels]
+        return sorted({*by_pixels, *(image_id for image_id in self.ids if image_id in ids)})
+
+    def to_dict(self) -> dict[str, list[str]]:
+        """Return the identities as JSON values."""
+        return {"ids": list(self.ids), "pixels": list(self.pixels)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Members:
+        """Make the identities from JSON values."""
+        return cls(tuple(values["ids"]), tuple(values["pixels"]))
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images with the identities of their sources.
+
+    Args:
+        images: float32 N x C x H x W in [0, 1], multiples of 1/255, on the CPU.
+        members: their identities, N.
+    """
+
+    images: Tensor
+    members: Members
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @classmethod
+    def of(
+        cls,
+        images: Tensor,
+        classifier: Classifier,
+        ids: Sequence[str] | None = None,
+        *,
+        clean: bool = True,
+        name: str = "images",
+    ) -> Split:
+        """Make a split of images.
+
+        Args:
+            images: N x C x H x W in [0, 1], or uint8. They are rounded to 8 bits.
+            classifier: the classifier that takes them.
+            ids: N ids; if None, the hash of an image's pixels is its id.
+            clean: True if the images are not attacked: then they are known by their pixels, too.
+            name: the name of the argument, for messages.
+
+        Raises:
+            InputError: the images cannot be used; there is not one id for each image; an id stands for two clean
+                images; or ids are missing for attacked images.
+        """
+        images = check_images(images, classifier).cpu()
+        if ids is None and not clean:
+            raise InputError(f"ids of {name} are missing; expected the id of the clean image of each attacked image.")
+        hashes = tuple(f"{number % 2**64:016x}" for number in randomness.identify(images).tolist())
+        known = hashes if ids is None else tuple(map(str, ids))
+        if len(known) != len(images):
+            raise InputError(f"ids of {name} has {len(known)} entries; expected {len(images)}, one per image.")
+        if clean and len(set(known)) < len(known):
+            twice = next(one for place, one in enumerate(known) if one in known[:place])
+            raise InputError(
+                f"{name} holds the id {plain(twice)!r} twice; expected different images: an image that counts twice "
+                "makes a detector look more certain than it is."
+            )
+        return cls(images, Members(known, hashes if clean else ()))
+
+
+def check_apart(first: Members, second: Members, first_name: str, second_name: str) -> None:
+    """Raise InputError if two splits share images.
+
+    Args:
+        first_name, second_name: what the splits are, for the message, such as ``the calibration images``.
+    """
+    shared = first.shared_with(second)
+    if shared:
+        some = first_few([plain(each) for each in shared])
+        raise InputError(
+            f"{len(shared)} of {first_name} are among {second_name}, too: {some}. Expected different images: a "
+            "detector is calibrated on images that it was not fitted on, and tested on images that it has never seen."
+        )

@@ -1,0 +1,73 @@
+"""Feature squeezing (Xu et al. 2018): predictions that change when detail is removed from the image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from underfire.detectors.contract import Detector, State
+from underfire.detectors.description import terms_of
+from underfire.errors import InputError
+from underfire.system import System
+from underfire.transforms.squeezers import BitDepth, squeezers
+
+BEST_JOINT = ("bit-depth:5", "median:2", "non-local-means:13-3-2")
+"""The best joint detector of Xu et al. 2018 (table 5) on CIFAR-10 and ImageNet."""
+
+
+@dataclass(frozen=True)
+class Squeezing(Detector):
+    """The L1 distance |p(x) - p(s(x))| of the class probabilities before and after a squeezer s, in [0, 2].
+
+    The score of several squeezers together is the largest of theirs (Xu et al. 2018, section V.A).
+
+    Args:
+        squeezers: the squeezers, such as ``("bit-depth:3", "median:2")``.
+    """
+
+    squeezers: tuple[str, ...] = BEST_JOINT
+    name: ClassVar[str] = "squeezing"
+    attacker: ClassVar[str] = "--evade with the folder of this detector, and the attack adaptive ([ADV2] section 4.5)"
+
+    def __post_init__(self) -> None:
+        given = (self.squeezers,) if isinstance(self.squeezers, str) else tuple(self.squeezers)
+        if not given:
+            raise InputError("squeezers is empty; expected at least one, such as bit-depth:3.")
+        object.__setattr__(self, "squeezers", tuple(each.label for each in squeezers(given)))
+
+    @classmethod
+    def from_argument(cls, argument: str) -> Self:
+        """Make the detector from squeezers joined by ``+``, such as ``bit-depth:3+median:2``."""
+        return cls(tuple(argument.split("+")))
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} {' + '.join(self.squeezers)}"
+
+    def knows(self, attack: str) -> bool:
+        """Return True if the attack's terms ``Squeeze`` and ``Evade`` have all squeezers of this detector.
+
+        ``Match``, the published term against the reduction of bit depth, stands for that squeezer.
+        """
+        terms = " ".join(terms_of(attack, "Squeeze", "Evade"))
+        matched = any(True for _ in terms_of(attack, "Match"))
+        own = squeezers(self.squeezers)
+        return super().knows(attack) or all(
+            repr(each) in terms or (matched and isinstance(each, BitDepth)) for each in own
+        )
+
+    def measure(self, system: System, state: State, images: Tensor) -> Tensor:
+        return self.distances(system, images).amax(1)
+
+    def distances(self, system: System, images: Tensor) -> Tensor:
+        """Compute the distance for each squeezer: float64 N x squeezers."""
+        before = self._probabilities(system, images)
+        after = [self._probabilities(system, squeeze(images)) for squeeze in squeezers(self.squeezers)]
+        return torch.stack([(before - each).abs().sum(1) for each in after], 1)
+
+    @staticmethod
+    def _probabilities(system: System, images: Tensor) -> Tensor:
+        return system.classifier.logits(images).double().softmax(1)

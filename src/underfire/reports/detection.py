@@ -1,0 +1,104 @@
+"""The evaluation of detectors as tables for an 80-column terminal, and as files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from underfire.attacks.perturbations import eps_text
+from underfire.detectors.evaluation import NOT_ADAPTIVE, SCORE_COLUMNS, Evaluation, flat
+from underfire.errors import StoreError
+from underfire.reports.columns import as_text
+from underfire.text import plain
+
+CAUTION = "?"
+"""The mark beside every number of an attack that does not know the detector."""
+
+FILES = ("detection.csv", "scores.csv", "detection.json")
+"""The files of an evaluation."""
+
+_NAMES = 22
+_LEGEND = (
+    "AUC: the chance that a successful attacked image scores higher than a clean one; 0.5 is chance. detected: share "
+    "of successful attacked images above the threshold, which was chosen on other images. joint: class reached and all "
+    "attacked maps kept, of all images. triple: the same, and not detected. For clean and noise, detected is the "
+    "share of false alarms. 95 % intervals."
+)
+
+
+def detection_tables(found: Evaluation) -> Group:
+    """Show an evaluation: one table for each run and detector."""
+    parts: list[Text | Table] = []
+    rows = found.rows()
+    for run, detector in dict.fromkeys((row["run"], row["detector"]) for row in rows):
+        own = [row for row in rows if (row["run"], row["detector"]) == (run, detector)]
+        first = own[0]
+        parts.append(Text(f"\n{plain(detector)}", style="bold"))
+        share = f"{100 * first['false_positives']:g} % false alarms"
+        parts.append(Text(f"{plain(run)}: {first['n']} images; threshold {first['threshold']:.4g} for {share}"))
+        parts.append(_table(own))
+        parts += [
+            Text(f"! {row['caution']}", style="yellow") for row in own if row["kind"] == "clean" and row["caution"]
+        ]
+    parts.append(Text(f"\n{_LEGEND}", style="dim"))
+    if any(row["caution"] for row in rows if row["kind"] != "clean"):
+        parts.append(Text.assemble((CAUTION, "bold yellow"), f" {NOT_ADAPTIVE}.", style="yellow"))
+    return Group(*parts)
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="bold")
+    table.add_column("attack", overflow="fold", max_width=_NAMES)
+    for heading in ("successes", "AUC", "detected", "joint", "triple"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    several = len({row["eps"] for row in rows if row["eps"] is not None}) > 1
+    for row in rows:
+        name = plain(row["cell"])
+        if several and row["eps"] is not None and eps_text(row["eps"]) not in name:
+            name += f" {eps_text(row['eps'])}"
+        attacked = row["kind"] in ("attack", "control")
+        doubted = attacked and bool(row["caution"])
+        area, share, triple = (_cell(row[each], doubted) for each in ("auc", "detection", "triple_success"))
+        joint = _cell(row["joint_success"], False)  # no number about the detector
+        style = "" if row["kind"] == "attack" else "dim"
+        table.add_row(name, str(row["successes"]) if attacked else "-", area, share, joint, triple, style=style)
+    return table
+
+
+def _cell(interval: Mapping[str, Any], doubted: bool) -> Text:
+    found = as_text(interval, 3) if interval["low"] is not None else None
+    if found is None:
+        return Text("-")
+    mark = CAUTION if doubted else ""
+    return Text.assemble(f"{found[0]}", (mark, "yellow"), f"\n{found[1]}-{found[2]}")
+
+
+def write_detection(found: Evaluation, folder: Path) -> list[Path]:
+    """Write ``detection.csv`` (one row per attack), ``scores.csv`` (one per image) and ``detection.json``.
+
+    Raises:
+        StoreError: a file cannot be written.
+    """
+    rows = [flat(row) for row in found.rows()]
+    paths = [folder / name for name in FILES]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with paths[0].open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        with paths[1].open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, SCORE_COLUMNS)
+            writer.writeheader()
+            writer.writerows(found.scores())
+        paths[2].write_text(json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"{error.filename or folder} cannot be written: {error.strerror or error}.") from error
+    return paths

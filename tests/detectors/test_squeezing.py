@@ -1,0 +1,72 @@
+"""Feature squeezing: a replica written from the definition, and who knows it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import torch
+
+from tests.detectors.conftest import Digits
+from underfire.detectors import Squeezing, fit
+from underfire.detectors.description import terms_of
+from underfire.errors import InputError
+from underfire.transforms.squeezers import squeezer
+
+
+def probabilities(digits: Digits, images: np.ndarray) -> np.ndarray:
+    logits = digits.system.classifier.logits(torch.from_numpy(images)).double().numpy()
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
+
+
+def test_the_score_is_the_largest_change_of_the_probabilities(digits: Digits) -> None:
+    """The squeezers by numpy and scipy, and the L1 distance image by image."""
+    images = digits.attacked[:12].numpy()
+    fewer = (np.round(images * 7) / 7).astype(np.float32)
+    smooth = np.stack([scipy.ndimage.median_filter(image, size=(1, 3, 3), mode="reflect") for image in images])
+    before = probabilities(digits, images)
+    by_bits, by_median = (np.abs(before - probabilities(digits, each)).sum(1) for each in (fewer, smooth))
+    made = fit("squeezing:bit-depth:3+median:3", digits.system, digits.images[80:])
+    expected = np.maximum(by_bits, by_median)
+    assert made.scores(digits.attacked[:12]).numpy() == pytest.approx(expected, abs=1e-6)
+    assert 0 < int((by_bits > by_median).sum()) < 12  # each of them is the larger one on some image
+    single = fit("squeezing:bit-depth:3", digits.system, digits.images[80:])
+    assert single.scores(digits.attacked[:12]).numpy() == pytest.approx(by_bits, abs=1e-6)
+
+
+def test_it_takes_squeezers_in_any_form() -> None:
+    assert Squeezing("bit-depth:3").squeezers == ("bit-depth:3",)  # type: ignore[arg-type]
+    assert Squeezing(("median:2", "bit-depth:1")).title == "squeezing median:2 + bit-depth:1"
+    assert Squeezing().squeezers == ("bit-depth:5", "median:2", "non-local-means:13-3-2")
+    with pytest.raises(InputError, match="squeezers is empty"):
+        Squeezing(())
+    with pytest.raises(InputError, match="unknown squeezer 'medan'"):
+        Squeezing(("medan:2",))
+
+
+ATTACK = "Attack(name='adv2', moves=(Move(terms=(Weighted(term=Prediction(loss='x'), weight=1.0), {}), size=0.1),))"
+
+
+@pytest.mark.parametrize(
+    ("term", "bits", "joint"),
+    [
+        ("Weighted(term=Squeeze(squeezers=(BitDepth(bits=3), Median(size=2))), weight=1.0)", True, True),
+        ("Weighted(term=Evade(squeezers=(BitDepth(bits=3),), thresholds=(0.5,)), weight=1.0)", True, False),
+        ("Weighted(term=Match(threshold=0.5)), Weighted(term=Evade(squeezers=(Median(size=2),)))", True, True),
+        ("Weighted(term=Match(threshold=0.5, slack=0.75), weight=1.0)", True, False),
+        ("Weighted(term=Evade(squeezers=(BitDepth(bits=2),), thresholds=(0.5,)), weight=1.0)", False, False),
+        ("Weighted(term=Other(squeezers=(BitDepth(bits=3),)), weight=1.0)", False, False),
+        ("Weighted(term=Score(detector=FittedDetector(squeezing bit-depth:3, for x)), weight=1)", True, False),
+        ("", False, False),
+    ],
+)
+def test_an_attack_is_adaptive_if_it_squeezes_with_all_squeezers(term: str, bits: bool, joint: bool) -> None:
+    attack = ATTACK.format(term.replace("Median(size=2)", repr(squeezer("median:2"))))
+    assert Squeezing(("bit-depth:3",)).knows(attack) is bits
+    assert Squeezing(("bit-depth:3", "median:2")).knows(attack) is joint
+
+
+def test_terms_are_cut_at_their_own_bracket() -> None:
+    text = "(Weighted(term=Squeeze(a=(1, (2,))), weight=Linear(3)), Weighted(term=Squeeze(b=4)), term=Squeezed(5))"
+    assert [*terms_of(text, "Squeeze")] == ["Squeeze(a=(1, (2,)))", "Squeeze(b=4)"]
