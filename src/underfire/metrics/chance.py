@@ -7,7 +7,7 @@ pass often says nothing about an attack whose map passes it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from torch import Tensor
 
 Numbers = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
+Places = npt.NDArray[np.int32]
 ReadMaps = Callable[[Sequence[int]], Tensor]
 """Reads the maps of the images at these places: B x h x w."""
 
@@ -31,16 +32,16 @@ class Chance:
     """Distances of N wanted maps to the benign maps of other images, and to their average.
 
     Args:
-        first: int64 P, the images whose wanted maps are compared.
-        second: int64 P, the images whose benign maps they are compared with; never the same image.
+        first: int32 P, the images whose wanted maps are compared.
+        second: int32 P, the images whose benign maps they are compared with; never the same image.
         distance: float64 P, the distances (``map_l1``) of these pairs, the smallest first.
         average: float64 N, the distance of each image's wanted map to the average of the benign maps of all other
             images; infinite if there is no other image.
         group: int64 N, the number of the group of images that each image is compared with.
     """
 
-    first: Counts
-    second: Counts
+    first: Places
+    second: Places
     distance: Numbers
     average: Numbers
     group: Counts
@@ -63,7 +64,7 @@ class Chance:
         return shares, self.average < limit
 
 
-NO_CHANCE = Chance(*(np.zeros(0, np.int64),) * 2, *(np.zeros(0),) * 2, np.zeros(0, np.int64))
+NO_CHANCE = Chance(*(np.zeros(0, np.int32),) * 2, *(np.zeros(0),) * 2, np.zeros(0, np.int64))
 """No chance control: the maps are not known."""
 
 
@@ -96,7 +97,7 @@ def chance(count: int, benign: ReadMaps, wanted: ReadMaps | None = None, most: i
     for number, group in enumerate(divided):
         shown = _cells(benign(group))
         aimed = shown if wanted is None else _cells(wanted(group))
-        places, width = np.array(group, dtype=np.int64), shown.shape[1]
+        places, width = np.array(group, dtype=np.int32), shown.shape[1]
         member[places] = number
         rows, columns = np.nonzero(~np.eye(len(group), dtype=bool))
         found = _distances(aimed, shown, own=wanted is None) / width
@@ -106,9 +107,11 @@ def chance(count: int, benign: ReadMaps, wanted: ReadMaps | None = None, most: i
         if count > 1:
             others = (total - shown) / (count - 1)
             average[places] = (aimed - others).abs().mean(1).numpy()
-    joined = np.concatenate(distance) if distance else np.zeros(0)
+    if not distance:
+        return replace(NO_CHANCE, average=average, group=member)
+    joined = np.concatenate(distance)
     order = np.argsort(joined, kind="stable")
-    pairs = [np.concatenate(part)[order] if part else np.zeros(0, np.int64) for part in (first, second)]
+    pairs = [np.concatenate(part)[order] for part in (first, second)]
     return Chance(pairs[0], pairs[1], joined[order], average, member)
 
 

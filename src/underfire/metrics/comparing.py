@@ -17,8 +17,8 @@ EXACT = 14
 FLIPS = 9999
 """Random draws of signs for more images."""
 
-_ROWS = 512
-"""Draws of signs that are made at once."""
+_VALUES = 1 << 19
+"""Signs that are drawn at once."""
 
 
 def sign_flip_test(differences: Values, seed: int = 0, flips: int = FLIPS) -> float | None:
@@ -57,8 +57,9 @@ def sign_flip_test(differences: Values, seed: int = 0, flips: int = FLIPS) -> fl
         patterns = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
         return float((np.abs((2 * patterns - 1) @ sizes) >= edge).mean())
     generator, reached = np.random.default_rng(seed), 0
-    for begin in range(0, flips, _ROWS):
-        signs = 2 * generator.integers(0, 2, size=(min(_ROWS, flips - begin), count)) - 1
+    rows = max(1, _VALUES // count)
+    for begin in range(0, flips, rows):
+        signs = 2 * generator.integers(0, 2, size=(min(rows, flips - begin), count)) - 1
         reached += int((np.abs(signs @ sizes) >= edge).sum())
     return float((reached + 1) / (flips + 1))
 

@@ -23,10 +23,10 @@ CHUNK = 1024
 def draw(count: int, rounds: int = ROUNDS, seed: int = 0) -> Drawn:
     """Draw samples of ``count`` images with replacement, as counts N x R."""
     generator = np.random.default_rng(seed)
-    found = np.empty((rounds, count), dtype=np.uint16)
-    for row in found:
-        row[:] = np.bincount(generator.integers(0, count, size=count), minlength=count)
-    return np.ascontiguousarray(found.T)
+    found = np.empty((count, rounds), dtype=np.uint16)
+    for sample in range(rounds):
+        found[:, sample] = np.bincount(generator.integers(0, count, size=count), minlength=count)
+    return found
 
 
 def noise_limits(noise: Numbers, drawn: Drawn, quantile: float = QUANTILE) -> Numbers:
@@ -58,10 +58,16 @@ def average_limits(chance: Chance, drawn: Drawn, share: float = CHANCE) -> Numbe
 
 def pair_totals(chance: Chance, drawn: Drawn) -> Counts:
     """Count the pairs of two different images of each sample, R. An image that is there twice has its pairs twice."""
-    counts = drawn.astype(np.int64)
-    totals: Counts = -(counts**2).sum(0)
-    for group in range(int(chance.group.max(initial=0)) + 1):
-        totals += counts[chance.group == group].sum(0) ** 2
+    groups, group = np.unique(chance.group, return_inverse=True)
+    by_group = np.zeros((len(groups), drawn.shape[1]), dtype=np.int64)
+    itself = np.zeros(drawn.shape[1], dtype=np.int64)
+    for start in range(0, len(drawn), CHUNK):
+        part = slice(start, start + CHUNK)
+        counts = drawn[part].astype(np.int64)
+        itself += (counts**2).sum(0)
+        for each in np.unique(group[part]):
+            by_group[each] += counts[group[part] == each].sum(0)
+    totals: Counts = (by_group**2).sum(0) - itself
     return totals
 
 
