@@ -32,6 +32,7 @@ VALUES: dict[str, tuple[str, str, bool]] = {
     "--target-class": ("target classes", "underfire.class_rules", False),
     "--target-map": ("target maps", "underfire.map_rules", False),
     "--format": ("exports", "underfire.exports", False),
+    "--track": ("trackers", "underfire.trackers", False),
     "--recipe": ("recipes", "", False),
 }
 """Options whose values have names: the kind of names, the entry point group, and whether commas join several."""

@@ -57,6 +57,7 @@ def names() -> dict[str, Any]:
     from underfire.interpreters import REGISTRY
     from underfire.interpreters.rts import files
     from underfire.reports.exports import EXPORTS
+    from underfire.reports.tracking import TRACKERS
     from underfire.zoo.imagenet import IMAGENET
     from underfire.zoo.recipes import RECIPES
 
@@ -77,12 +78,13 @@ def names() -> dict[str, Any]:
         "terms": list(attacks.TERMS),
         "measures": list(attacks.MEASURES),
         "exports": list(EXPORTS),
+        "trackers": list(TRACKERS),
         "data": ["photos", "digits", "digits:train", "digits:test", "scenes", "scenes:train", "scenes:test"],
         "recipes": list(RECIPES),
     }
 
 
-OPEN = ("perturbations", "shapings", "target classes", "target maps", "terms", "measures", "exports")
+OPEN = ("perturbations", "shapings", "target classes", "target maps", "terms", "measures", "exports", "trackers")
 """Kinds of parts that also take ``file.py:name``, beside classifiers and interpreters."""
 
 

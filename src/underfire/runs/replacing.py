@@ -9,7 +9,7 @@ from pathlib import Path
 _OURS = re.compile(
     r"\.replaced(\.gone)?|(\.replaced(\.gone)?/)?"
     r"((run\.json|selection\.json|summary\.json|results\.parquet|trace\.parquet|ma(p|sk)s\.safetensors)(\.part)?"
-    r"|\.writable|\.lock|(page\.html|page\.png|figure\.png|outliers\.csv)(\.part)?"
+    r"|\.writable|\.lock|(page\.html|page\.png|figure\.png|outliers\.csv|tracked\.json)(\.part)?"
     r"|page_files(/\d+-\d{6}-[a-z0-9]+\.(webp|png|jpeg|svg))?"
     r"|images(/[\w+-]+(/\d{6,}-[\w.-]*\.png(\.part)?)?)?"
     r"|cells(/[0-9a-f]{16}(/\d{6,}\.(parquet|trace|safetensors|json)(\.part)?)?)?"
