@@ -145,7 +145,7 @@ def _card(runs: Sequence[Run], total: int) -> str:
         *("from datasets import load_dataset", ""),
         'data = load_dataset("imagefolder", data_dir="THIS_FOLDER", split="train")',
         *("```", "", "Columns:", ""),
-        "- `image`: the 8-bit image that was judged; `clean`: the same image without the attack",
+        "- `image`: the 8-bit image that was judged; `clean` (or `clean_file_name`): the same image without the attack",
         "- `kind`: `clean`, `attack`, `control` (an attack on the prediction alone) or `noise` (random noise)",
         "- `run`, `classifier`, `attack`, `eps` (for pixels in [0, 1]), `attacked_interpreters`: what was run",
         "- `image_id`, `label`, `label_name`: the image and its true class",
