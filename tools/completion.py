@@ -34,6 +34,7 @@ VALUES: dict[str, tuple[str, str, bool]] = {
     "--evade": ("squeezers", "underfire.squeezers", True),
     "--format": ("exports", "underfire.exports", False),
     "--detector": ("detectors", "underfire.detectors", False),
+    "--track": ("trackers", "underfire.trackers", False),
     "--recipe": ("recipes", "", False),
 }
 """Options whose values have names: the kind of names, the entry point group, and whether commas join several."""

@@ -157,7 +157,7 @@ def test_a_user_defined_format_is_one_file(tmp_path: Path) -> None:
 
 
 def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
-    assert sorted(EXPORTS) == ["csv", "latex", "maps"]
+    assert sorted(EXPORTS) == ["csv", "huggingface", "latex", "maps"]
     with pytest.raises(InputError, match=re.escape("unknown export format 'cvs'. Did you mean 'csv'?")):
         export(tmp_path, "cvs", tmp_path / "x")
     with pytest.raises(StoreError, match="holds no finished run"):

@@ -12,7 +12,7 @@ import typer
 
 from underfire.cli.configuration import read_configuration, written
 from underfire.cli.options import USAGE_ERROR, Given, flag, option, takes
-from underfire.cli.run import Workers
+from underfire.cli.run import Track, Workers
 from underfire.cli.screen import OneRun, bars, say
 from underfire.cli.stopping import stopping
 from underfire.runs.execution import Execution, ExecutionSettings
@@ -63,6 +63,7 @@ def attack(
     workers: Workers = None,
     no_page: Annotated[bool, flag("--no-page", "Do not write page.html and figure.png.")] = False,
     as_json: Annotated[bool, flag("--json", "Print the summary as JSON.")] = False,
+    track: Track = None,
 ) -> None:
     """Attack images, compare the result with its controls, and save all results.
 
@@ -84,7 +85,7 @@ def attack(
         shown |= dict.fromkeys(_settled(values))
         typer.echo(written(shown, MODELS), nl=False)
         return
-    _run(settings, execution, resume, overwrite, workers, page=not no_page, json_=as_json)
+    _run(settings, execution, resume, overwrite, workers, page=not no_page, json_=as_json, track=track)
 
 
 def _checked(values: Mapping[str, Any]) -> tuple[RunConfig, ExecutionSettings]:
@@ -117,12 +118,14 @@ def _run(
     *,
     page: bool,
     json_: bool,
+    track: str | None,
 ) -> None:
     from rich.console import Console
     from rich.text import Text
 
     from underfire.campaigns.engines import Inline, Processes
     from underfire.campaigns.runner import Job, perform
+    from underfire.reports.tracking import Tracking
     from underfire.runs import Run
 
     out = Path(given.out).expanduser()
@@ -131,6 +134,7 @@ def _run(
     execution = Execution(given.batch_size, given.memory, given.device)
     engine: Engine = Processes(workers) if workers and workers > 1 else Inline()
     summary: dict[str, Any] = {}
+    tracking = None if track is None else Tracking(track)  # an unknown tracker is an error before any work
     with bars() as progress, stopping() as stop:
         perform(
             [Job(out.name, settings, out, resume, overwrite)],
@@ -150,6 +154,8 @@ def _run(
         page_file = write_page([finished], out / "page.html")
         figure_file = write_figure([finished], out / "figure.png")
         files = f"{page_file.name}, {figure_file.name}, {files}"
+    if tracking is not None:
+        tracking.log(out, out.resolve().name)
     if json_:
         typer.echo(json.dumps(summary, indent=2))
         return

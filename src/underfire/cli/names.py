@@ -59,6 +59,7 @@ def names() -> dict[str, Any]:
     from underfire.interpreters import REGISTRY
     from underfire.interpreters.rts import files
     from underfire.reports.exports import EXPORTS
+    from underfire.reports.tracking import TRACKERS
     from underfire.transforms.squeezers import SQUEEZERS
     from underfire.zoo.imagenet import IMAGENET
     from underfire.zoo.recipes import RECIPES
@@ -83,6 +84,7 @@ def names() -> dict[str, Any]:
         "more_detectors": MORE_DETECTORS,
         "measures": list(attacks.MEASURES),
         "exports": list(EXPORTS),
+        "trackers": list(TRACKERS),
         "data": ["photos", "digits", "digits:train", "digits:test", "scenes", "scenes:train", "scenes:test"],
         "recipes": list(RECIPES),
     }
@@ -98,6 +100,7 @@ OPEN = (
     "detectors",
     "measures",
     "exports",
+    "trackers",
 )
 """Kinds of parts that also take ``file.py:name``, beside classifiers and interpreters."""
 

@@ -22,6 +22,8 @@ EXPORT_EXAMPLES = """[bold]Examples[/bold]
 
 underfire export runs/mine --format csv --out results.csv
 
+underfire export runs/grid --format huggingface --out for-the-hub
+
 underfire export runs/mine --format my_export.py:markdown --out table.md"""
 
 Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of finished runs.")]
@@ -141,11 +143,24 @@ def _runs_of(folders: list[Path]) -> tuple[list[Path], Path, str | None]:
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a finished run.")],
-    out: Annotated[Path, option("FILE", "The file to write.", "--out")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a finished run, or of a campaign.")],
+    out: Annotated[
+        Path | None,
+        option(
+            "PATH",
+            "The file or folder to write. [default: DIR-huggingface for that format; needed for formats that write a "
+            "file]",
+            "--out",
+            show_default=False,
+        ),
+    ] = None,
     format: Annotated[str, option("NAME", "Format: see 'underfire list', or file.py:name.", "--format")] = "csv",
 ) -> None:
-    """Write a finished run in another format."""
+    """Write a finished run in another format.
+
+    The format huggingface writes a folder with the saved images and their measures, also for all finished runs of a
+    campaign. load_dataset("imagefolder", data_dir=...) of the package datasets reads it.
+    """
     from underfire.reports.exports import export as write
 
     typer.echo(f"Written to {write(folder, format, out)}")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +18,9 @@ from underfire.cli.stopping import stopping
 from underfire.errors import InputError, StoppedError, UnderfireError
 from underfire.runs.execution import ExecutionSettings
 from underfire.settings import create
+
+if TYPE_CHECKING:
+    from underfire.reports.tracking import Tracking
 
 RUN_EXAMPLES = """[bold]Examples[/bold]
 
@@ -37,6 +41,16 @@ Workers = Annotated[
         "Processes of this machine that share the work; with --ray, parts at once.",
         "--workers",
         min=1,
+        show_default=False,
+    ),
+]
+
+Track = Annotated[
+    str | None,
+    option(
+        "NAME",
+        "Log finished runs, with settings, numbers, tables and page: mlflow, wandb, or file.py:Class.",
+        "--track",
         show_default=False,
     ),
 ]
@@ -68,6 +82,7 @@ def run(
         bool, flag("--dry-run", "Print the runs, their time and their size, and do nothing else.")
     ] = False,
     no_page: Annotated[bool, flag("--no-page", "Write no page.html and figure.png.")] = False,
+    track: Track = None,
 ) -> None:
     """Run a campaign: a grid of attacks, each in a folder of its own below FOLDER/runs.
 
@@ -76,11 +91,13 @@ def run(
     other settings of some runs. agreed = true attacks only images that all classifiers get right.
 
     Parts that several runs share are computed once. A run that fails is noted, and the others go on. Ctrl-C finishes
-    the part in hand; --resume goes on, checks all files, and does damaged parts again.
+    the part in hand; --resume goes on, checks all files, and does damaged parts again. With --track, a run that the
+    tracker has already is not logged again.
     """
     from underfire.campaigns.engines import Inline, Processes
     from underfire.campaigns.file import read_grid
     from underfire.campaigns.running import run_campaign
+    from underfire.reports.tracking import Tracking
     from underfire.runs.execution import Execution
 
     settings = create(ExecutionSettings, given)
@@ -96,6 +113,7 @@ def run(
         from underfire.campaigns.engines.on_ray import OnRay
 
         engine = OnRay(None if ray == "local" else ray, workers)
+    tracking = None if track is None else Tracking(track, grid.name)
     with bars() as progress, stopping() as stop:
         listener = ManyRuns(progress)
         try:
@@ -110,7 +128,7 @@ def run(
                 listener=listener,
                 part=_part(part),
                 begin_only=begin,
-                after=None if no_page else _write_page,
+                after=partial(_after, not no_page, tracking),
             )
         except StoppedError as error:
             again = [*sys.argv[1:], *([] if resume or part else ["--resume"])]
@@ -124,6 +142,14 @@ def run(
             f"{len(failed)} of {len(ended)} runs failed; the others are as shown. Mend what the table says, and go on "
             "with --resume."
         )
+
+
+def _after(page: bool, tracking: Tracking | None, job: Any, summary: Any) -> None:
+    """Write the page of a finished run, and log it."""
+    if page:
+        _write_page(job, summary)
+    if tracking is not None:
+        tracking.log(job.folder, job.name)
 
 
 def _write_page(job: Any, summary: Any) -> None:

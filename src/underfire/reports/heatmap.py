@@ -73,7 +73,12 @@ class HeatMap(Block):
             {"tickvals": list(range(len(names))), "ticktext": [as_markup(_short(name)) for name in names]}
             for names in (self.columns, self.rows)
         ]
-        y_axis = {"title": {"text": self.row_title}, "autorange": "reversed", "automargin": True, **axes[1]}
+        y_axis = {
+            "title": {"text": self.row_title, "standoff": 14},
+            "autorange": "reversed",
+            "automargin": True,
+            **axes[1],
+        }
         found = {**layout(self.column_title, y_axis), "showlegend": False, "hovermode": "closest"}
         found["xaxis"] |= {**axes[0], "automargin": True}
         found["yaxis"]["showgrid"] = found["xaxis"]["showgrid"] = False

@@ -1,7 +1,8 @@
-"""Writing files: errors that name the file, and no half-written files."""
+"""Writing files and folders: errors that name them, and no half-written ones."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,4 +38,30 @@ def writing(out: Path, kind: str) -> Iterator[Path]:
             part.replace(out)
         except BaseException:  # whatever stops the writing, Ctrl-C too, leaves no half-written file
             part.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def writing_folder(out: Path, kind: str) -> Iterator[Path]:
+    """Yield a temporary folder beside ``out``, which becomes ``out`` when it is written. Missing folders are made.
+
+    Args:
+        out: the folder to write: a new one, or an empty one.
+        kind: the kind of folder, for the error message, such as ``export``.
+
+    Raises:
+        StoreError: the folder holds files, or cannot be written.
+    """
+    part = out.with_name(f"{out.name}.part")
+    with storing(f"{kind} {out}"):
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise StoreError(f"{kind} {out} exists, and is no empty folder: give another name, or remove it.")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
+        part.mkdir()
+        try:
+            yield part
+            part.replace(out)
+        except BaseException:  # whatever stops the writing, Ctrl-C too, leaves no half-written folder
+            shutil.rmtree(part, ignore_errors=True)
             raise
