@@ -31,6 +31,7 @@ VALUES: dict[str, tuple[str, str, bool]] = {
     "--shaping": ("shapings", "underfire.shapings", False),
     "--target-class": ("target classes", "underfire.class_rules", False),
     "--target-map": ("target maps", "underfire.map_rules", False),
+    "--evade": ("squeezers", "underfire.squeezers", True),
     "--format": ("exports", "underfire.exports", False),
     "--detector": ("detectors", "underfire.detectors", False),
     "--recipe": ("recipes", "", False),

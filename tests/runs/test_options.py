@@ -87,6 +87,10 @@ WORDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"shaping": "edge", "term": ["penalty=0.5", "OWN:Far=2"]},
         {"shaping": "edge", "terms": ("penalty=0.5", "OWN:Far=2")},
     ),
+    (
+        {"evade": ["bit-depth:3<0.25,MEDIAN", "jpeg:75=0.5"]},
+        {"evade": ("bit-depth:3<0.25", "median:2", "jpeg:75<0.5")},
+    ),
     ({"measure": ["OWN:measure"]}, {"measures": ("OWN:measure",)}),
     (
         {"classifier": "timm:resnet10t", "weights": "best.pth", "mean": "0.1", "std": "0.2", "image_size": "48"},

@@ -59,6 +59,7 @@ def names() -> dict[str, Any]:
     from underfire.interpreters import REGISTRY
     from underfire.interpreters.rts import files
     from underfire.reports.exports import EXPORTS
+    from underfire.transforms.squeezers import SQUEEZERS
     from underfire.zoo.imagenet import IMAGENET
     from underfire.zoo.recipes import RECIPES
 
@@ -77,6 +78,7 @@ def names() -> dict[str, Any]:
         "target classes": list(attacks.CLASS_RULES),
         "target maps": list(attacks.MAP_RULES),
         "terms": list(attacks.TERMS),
+        "squeezers": list(SQUEEZERS),
         "detectors": list(DETECTORS),
         "more_detectors": MORE_DETECTORS,
         "measures": list(attacks.MEASURES),
@@ -86,7 +88,10 @@ def names() -> dict[str, Any]:
     }
 
 
-OPEN = ("perturbations", "shapings", "target classes", "target maps", "terms", "detectors", "measures", "exports")
+OPEN = (
+    *("perturbations", "shapings", "target classes", "target maps", "terms", "squeezers", "detectors"),
+    *("measures", "exports"),
+)
 """Kinds of parts that also take ``file.py:name``, beside classifiers and interpreters."""
 
 
