@@ -30,7 +30,7 @@ TOO_MANY_ALARMS = (
     "the clean images of this run raise more false alarms than the threshold was chosen for: they differ from the "
     "calibration images. Were the calibration images among those that the classifier was trained on?"
 )
-"""The caution beside clean images whose rate of false alarms is surely above the one that was asked for."""
+"""The caution beside clean images whose rate of false alarms is above what the calibration can explain."""
 
 INTERVALS = ("auc", "detection", "joint_success", "triple_success")
 """The entries of rows that are numbers with an interval."""
@@ -220,7 +220,7 @@ def _caution(cell: ScoredCell, adaptive: bool | None) -> str:
     if adaptive is False:
         return f"{NOT_ADAPTIVE}; the attack to try: {cell.fitted.detector.attacker}"
     least = metrics.rate(cell.flagged).low
-    if cell.kind == "clean" and least is not None and least > cell.fitted.false_positives:
+    if cell.kind == "clean" and least is not None and least > cell.fitted.likely_false_positives[1]:
         return TOO_MANY_ALARMS
     return ""
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from underfire.campaigns.folder import FILE, Campaign
+from underfire.campaigns.folder import Campaign
+from underfire.campaigns.record import FILE
 from underfire.errors import InputError, UnderfireError, UserCodeError
 from underfire.registry import Registry
 from underfire.reports.exports.csv import write_csv
