@@ -81,6 +81,10 @@ def test_the_files_show_all_items(made: Path) -> None:
     text = (made / "reproduction.md").read_text(encoding="utf-8")
     for heading in ("Table 3", "Figure 4", "Figure 5", "Table 9", "Figure 14", "Joint"):
         assert f"## {heading}: " in text
+    assert (
+        "Data: digits:test; steps (warm-up, joint): 1,1; steps of auto: 2; radius of PGD: 0.2; settings: paper; "
+        "seed: 0." in text
+    )
     assert "(0.240)" in text  # the published distance of CAM's maps under ADV2 on Grad
     for name in ("charts/figure5-map_l1.svg", "pictures/figure4-digits-resnet-pgd-adv2.png"):
         assert f"]({name})" in text
@@ -101,6 +105,7 @@ def test_tables_are_made_again_from_the_numbers_alone(command: Command, made: Pa
     shutil.copy(made / "findings.parquet", tmp_path)
     command("reproduce", "adv2", "table3", "figure5", "table9", "joint", "--out", str(tmp_path), "--show")
     ours, theirs = ((place / "reproduction.md").read_text(encoding="utf-8") for place in (tmp_path, made))
+    assert "Data: digits:test; steps" in ours
     assert [line for line in ours.splitlines() if line.startswith("|")] == [
         line for line in theirs.splitlines() if line.startswith("|")
     ]

@@ -165,11 +165,18 @@ def findings_of(run: Run, name: str, attacked: str | None = None) -> Iterator[Fi
                 )
 
 
+PROTOCOL = "protocol"
+"""The key of the sentence on how findings were made, in the metadata of their file."""
 _TEXTS = ("run", "classifier", "perturbation", "attack", "beside", "target_map", "interpreter", "reader")
 
 
-def write_findings(findings: Sequence[Finding], path: Path) -> None:
+def write_findings(findings: Sequence[Finding], path: Path, protocol: str = "") -> None:
     """Write findings as one Parquet file, a row for each, from which all tables can be made again.
+
+    Args:
+        findings: the findings.
+        path: the file.
+        protocol: a sentence on how they were made, which is kept in the file.
 
     Raises:
         StoreError: the file cannot be written.
@@ -190,9 +197,18 @@ def write_findings(findings: Sequence[Finding], path: Path) -> None:
     kinds = {name: interval if name in QUANTITIES and name not in measured else None for name in columns}
     arrays = {name: pa.array(values, kinds[name]) for name, values in columns.items()}
     try:
-        pq.write_table(pa.table(arrays), path, compression="zstd")
+        table = pa.table(arrays).replace_schema_metadata({PROTOCOL: protocol})
+        pq.write_table(table, path, compression="zstd")
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def read_protocol(path: Path) -> str:
+    """Return the sentence on how the findings in a file were made; empty if there is none."""
+    import pyarrow.parquet as pq
+
+    held: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
+    return held.get(PROTOCOL.encode(), b"").decode("utf-8")
 
 
 def read_findings(path: Path) -> list[Finding]:

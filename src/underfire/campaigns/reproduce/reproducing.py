@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from underfire.attacks.perturbations import eps_text
 from underfire.campaigns.folder import Campaign
 from underfire.campaigns.record import FILE
-from underfire.campaigns.reproduce.findings import Finding, findings_of, read_findings, write_findings
+from underfire.campaigns.reproduce.findings import (
+    Finding,
+    findings_of,
+    read_findings,
+    read_protocol,
+    write_findings,
+)
 from underfire.campaigns.reproduce.grids import Choice, grid_of, grown
 from underfire.campaigns.reproduce.papers import Item, Paper
 from underfire.campaigns.running import run_campaign
@@ -33,6 +40,7 @@ class Reproduction:
         findings: what the finished runs measured.
         campaign: the campaign of the runs; None if only the numbers are there.
         missing: the reason for each run or reading that is not there, by name.
+        protocol: a sentence on data, steps and settings; empty if they are not known.
     """
 
     paper: Paper
@@ -40,6 +48,7 @@ class Reproduction:
     findings: Sequence[Finding]
     campaign: Campaign | None
     missing: dict[str, str]
+    protocol: str = ""
 
 
 def reproduce(
@@ -149,7 +158,8 @@ def collected(paper: Paper, items: Sequence[Item], folder: Path, missing: dict[s
         StoreError: the folder holds no reproduction.
     """
     if not (folder / FILE).exists() and (folder / FINDINGS).exists():
-        return Reproduction(paper, items, read_findings(folder / FINDINGS), None, {})
+        file = folder / FINDINGS
+        return Reproduction(paper, items, read_findings(file), None, {}, read_protocol(file))
     campaign = Campaign(folder)
     found: list[Finding] = []
     for entry in campaign.finished:
@@ -160,8 +170,36 @@ def collected(paper: Paper, items: Sequence[Item], folder: Path, missing: dict[s
     reasons = {entry.name: entry.error or entry.state for entry in campaign if entry.state != "finished"} | (
         missing or {}
     )
-    write_findings(found, folder / FINDINGS)
-    return Reproduction(paper, items, found, campaign, reasons)
+    protocol = protocol_of([campaign.configuration(entry.name) for entry in campaign.finished])
+    write_findings(found, folder / FINDINGS, protocol)
+    return Reproduction(paper, items, found, campaign, reasons, protocol)
+
+
+def protocol_of(configurations: Sequence[Mapping[str, Any]]) -> str:
+    """Say in one sentence how runs were made: data, steps, radius, variant and seed."""
+
+    def said(name: str, *, missing: str, auto: bool | None = None) -> str:
+        chosen = [each for each in configurations if auto is None or (each["attack"] == "auto") == auto]
+        texts = dict.fromkeys(missing if each[name] is None else _text(name, each[name]) for each in chosen)
+        return " or ".join(filter(None, texts))
+
+    parts = [
+        f"Data: {said('data', missing='')}",
+        f"steps (warm-up, joint): {said('steps', missing='the published ones', auto=False)}",
+        f"steps of auto: {said('budget', missing='200', auto=True)}",
+        f"radius of PGD: {said('eps', missing='')}",
+        f"settings: {said('variant', missing='')}",
+        f"seed: {said('seed', missing='')}",
+    ]
+    return "; ".join(part for part in parts if not part.endswith(": ")) + "." if configurations else ""
+
+
+def _text(name: str, value: Any) -> str:
+    if name == "data":  # without the places of a machine
+        return "/".join(Path(value).parts[-2:]) if Path(value).is_absolute() else str(value)
+    if name == "eps":
+        return ", ".join(eps_text(each) for each in value)
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def readings_of(campaign: Campaign, name: str) -> list[Run]:

@@ -42,6 +42,8 @@ def _lines(
     paper = found.paper
     yield f"# {paper.title}\n"
     yield f"{paper.source}, made anew by underfire.\n"
+    if found.protocol:
+        yield f"{_escaped(found.protocol)}\n"
     yield (
         "Numbers are means with a 95 % interval. A number in brackets at the end is the published one, of the same "
         f"kind of classifier where the paper has one and else of its ResNet ({paper.published_on}): other data, other "

@@ -69,8 +69,9 @@ def write_reproduction_page(
         StoreError: it cannot be written.
     """
     told = [judgement for judgement in judgements if judgement.cases]
+    claims = [Claims(tuple(map(_line, told)))] if told else []
     sections = [
-        Section("claims", found.paper.title, [Claims(tuple(map(_line, told)))] if told else [], _ABOUT, "Claims"),
+        Section("claims", found.paper.title, claims, f"{found.protocol} {_ABOUT}".strip(), "Claims"),
         *(_section(found, item, pictures.get(item.name, ()), out.parent) for item in found.items),
     ]
     return write_document(out, found.paper.title, sections)
