@@ -17,12 +17,13 @@ LOWEST_TESTS := \
 	tests/data/test_data_parquet.py tests/data/test_data_prepare_modes.py tests/data/test_data_prepare_sizes.py \
 	tests/interpreters/test_captum.py tests/interpreters/test_interpreters.py tests/interpreters/test_lrp.py \
 	tests/interpreters/rts/test_interpreter.py tests/interpreters/rts/test_network.py \
-	tests/drawing \
+	tests/drawing tests/transforms/test_squeezers.py \
+	tests/detectors/test_contract.py tests/detectors/test_threshold.py \
 	tests/metrics \
 	tests/reports \
 	tests/runs/test_bad_input.py tests/runs/test_config_file.py tests/runs/test_help.py \
 	tests/runs/test_options.py tests/runs/test_output.py tests/runs/test_reader.py \
-	tests/campaigns/test_grid.py tests/campaigns/test_file.py \
+	tests/campaigns/test_grid.py tests/campaigns/test_file.py tests/campaigns/reproduce/test_papers.py \
 	tests/zoo/test_networks.py
 
 .PHONY: demo test test-gpu test-lowest lint docs bench setup clean

@@ -54,7 +54,8 @@ def test_a_campaign_from_dry_run_to_report(command: Command, file: Path, tmp_pat
     said = command("report", str(place)).out
     assert "two maps" in (place / "page.html").read_text()
     assert all(name in said for name in ("cam", "grad"))
-    assert f"such as {place}/runs/cam." in command("transfer", str(place)).said.replace("/ ", "/")
+    said = "".join(command("transfer", str(place)).said.split())  # a long path may be broken anywhere
+    assert f"suchas{place}/runs/cam." in said
     elsewhere = command("transfer", str(place / "runs" / "cam"), "--out", str(place))
     assert "holds a run or a campaign" in elsewhere.said
     campaign = uf.Campaign(place)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.reports.fakes import Fake
 from tests.reports.parsed import Parsed, page
@@ -31,9 +32,12 @@ class ManyClasses(Fake):
     def _row(self, i: int, *others: Any) -> dict[str, Any]:
         return {**super()._row(i, *others), "label": i // self.sharing}
 
+    def logits(self, i: int) -> torch.Tensor:
+        return torch.eye(200)[i // self.sharing] * (1 + i / 10)
+
 
 def classes_section(text: str) -> str:
-    return text.split('id="classes"')[1].split('id="gallery"')[0]
+    return text.split('id="classes"')[1].split("</section>")[0]
 
 
 def test_every_number_is_that_of_the_rows(tmp_path: Path) -> None:

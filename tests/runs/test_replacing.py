@@ -11,7 +11,7 @@ from tests.runs.conftest import small_config
 from tests.runs.runs import Command, Written, content, options
 from tests.runs.test_resume import Watched
 from underfire.errors import UnderfireError
-from underfire.runs import run_attack, running
+from underfire.runs import run_attack, work
 from underfire.runs.replacing import Former
 from underfire.runs.store import Store
 
@@ -105,7 +105,7 @@ def test_a_process_killed_while_it_moves_the_former_run(
         with pytest.raises(SystemError, match="killed"):
             run_attack(small_config(seed=5), held, overwrite=True)
     with monkeypatch.context() as patch:
-        patch.setattr(running, "attack_shard", killed)
+        patch.setattr(work, "attack_shard", killed)
         with pytest.raises(SystemError, match="killed"):
             run_attack(small_config(seed=6), held, overwrite=True)
     assert content(held) == before
