@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import trapezoid
 
 import underfire as uf
 from tests.detectors.conftest import Digits, changed
@@ -117,7 +118,7 @@ def test_scores_of_every_image(squeezing: FittedDetector, found: Evaluation, run
 
 def test_the_curve_and_the_json(found: Evaluation) -> None:
     curve = found.roc("adv2")
-    area = np.trapezoid(curve.detections, curve.false_positives)
+    area = trapezoid(curve.detections, curve.false_positives)
     rows = {row["cell"]: row for row in found.to_dict()["rows"]}
     assert rows["adv2"]["auc"]["mean"] == pytest.approx(area)
     assert rows["adv2"]["roc"]["detections"] == curve.detections.tolist()
