@@ -144,6 +144,8 @@ def test_words_for_a_mixed_verdict() -> None:
     assert "It does not hold for net pgd grad." in said
     assert "It cannot be told for net pgd rts." in said
     assert "over 3 images" in said
+    without = judged(PAIRED, *(each for each in pairs if each.interpreter != "cam"))
+    assert without.verdict == "does not hold in 1 of 2 cases, cannot be told in 1"
     assert sentence(judged(PAIRED)) == "No run that is finished can tell."
 
 

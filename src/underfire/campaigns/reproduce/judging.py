@@ -102,11 +102,9 @@ class Judgement:
             return "does not hold"
         if not holds and not fails:
             return "cannot be told"
-        said = [f"holds in {holds} of {total} cases"]
-        if fails:
-            said.append(f"does not hold in {fails}")
-        if self.count("cannot be told"):
-            said.append(f"cannot be told in {self.count('cannot be told')}")
+        parts = [("holds", holds), ("does not hold", fails), ("cannot be told", self.count("cannot be told"))]
+        first, *others = [(words, count) for words, count in parts if count]
+        said = [f"{first[0]} in {first[1]} of {total} cases", *(f"{words} in {count}" for words, count in others)]
         return ", ".join(said)
 
 
@@ -178,7 +176,7 @@ def _ratio(first: Finding, second: Finding, quantity: str) -> Interval:
 def _case(claim: Claim, test: Test, first: Finding, second: Finding | None, interval: Interval) -> Case:
     assert interval.low is not None
     assert interval.high is not None
-    keys = {key: value for key, value in first.keys.items() if key != "attack"}
+    keys = {key: value for key, value in first.keys.items() if key not in claim.first or key != "attack"}
     if first.reader == first.interpreter:
         del keys["reader"]
     if claim.second and claim.second.get("interpreter") == "other" and second is not None:
