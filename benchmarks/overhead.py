@@ -63,7 +63,7 @@ def timed_experiments() -> list[float]:
 
 
 def overhead(file: Path, folder: Path) -> tuple[float, float]:
-    """Run the campaign with its pages. Returns processor seconds of the experiments, and of everything."""
+    """Run the campaign with its pages. Returns the processor seconds of its experiments, and of the whole campaign."""
     from underfire.campaigns.file import read_grid
     from underfire.campaigns.running import run_campaign
     from underfire.cli.run import _write_page, _write_whole

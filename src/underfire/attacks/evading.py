@@ -24,7 +24,7 @@ RECORD = "detector.json"
 """The file of a fitted detector with its settings and its threshold."""
 
 FORM = "SQUEEZER<THRESHOLD, such as 'bit-depth:3<0.21', a squeezer alone, or the folder of a fitted detector"
-"""What one part of ``--evade`` may be."""
+"""One part of ``--evade``: a squeezer with its threshold, or the folder of a detector."""
 
 
 def parse_evade(text: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What ``underfire reproduce`` does."""
+"""The work of ``underfire reproduce``: its options become a campaign, tables and pages."""
 
 from __future__ import annotations
 

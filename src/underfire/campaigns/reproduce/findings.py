@@ -73,7 +73,7 @@ CAUSES = ("half_mass_area", "margin_next")
 
 @dataclass(frozen=True)
 class Finding:
-    """What was measured of one attack or control on one classifier, as one interpreter reads it.
+    """The measurements of one attack or control on one classifier, read by one interpreter.
 
     Args:
         run: the name of the run.
@@ -103,7 +103,7 @@ class Finding:
 
     @property
     def keys(self) -> dict[str, str]:
-        """What it is known by in tables: see ``KEYS``."""
+        """The values of ``KEYS`` that name it in tables."""
         return {key: getattr(self, key) for key in KEYS}
 
     @property

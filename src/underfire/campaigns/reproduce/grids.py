@@ -18,7 +18,7 @@ INTERPRETERS = ("grad", "cam", "mask", "rts")
 
 @dataclass(frozen=True)
 class Choice:
-    """What a reproduction is made with.
+    """The classifiers, interpreters and settings of a reproduction.
 
     Args:
         classifiers: names of classifiers.

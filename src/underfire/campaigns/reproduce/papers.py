@@ -1,4 +1,4 @@
-"""What a paper shows, which runs that needs, and what the paper claims: read from the files in ``papers/``."""
+"""The tables, figures, runs and claims of a paper, read from the files in ``papers/``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ PREDICTION_ONLY = "prediction-only"
 """The name of the attack on the prediction alone in tables and claims, whatever its perturbation is."""
 
 KEYS = ("classifier", "perturbation", "attack", "interpreter", "reader")
-"""What a finding is known by in tables. The interpreter is the attacked one, the reader the one that shows the map."""
+"""The names of the values that identify a finding in tables.
+
+The interpreter is the attacked one, the reader the one that shows the map.
+"""
 
 
 class _Model(BaseModel):
