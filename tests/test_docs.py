@@ -163,7 +163,7 @@ def test_the_notebook_runs() -> None:
         pytest.skip("the extra photos is not installed")
     sources = ["".join(cell["source"]) for cell in code_cells(json.loads(NOTEBOOK.read_text(encoding="utf-8")))]
     assert len([line for source in sources for line in source.splitlines() if line]) <= 10
-    shorter = sources[0].replace("steps=(20, 80)", "steps=(5, 15)")
+    shorter = sources[0].replace("budget=100", "budget=40")
     assert shorter != sources[0]
     space: dict[str, Any] = {}
     (figure,), (verdict,) = run([shorter, *sources[1:]], space)
@@ -180,7 +180,7 @@ def check_outputs(figure: dict[str, Any], verdict: dict[str, Any]) -> None:
     picture = Image.open(io.BytesIO(base64.b64decode(figure["data"]["image/png"])))
     assert picture.width > 4 * 128
     shown = Display("".join(verdict["data"]["text/html"]))
-    assert [row[:2] for row in shown.rows[1:]] == [["bim", "cam"], ["noise", "cam"], ["adv2", "cam"]]
+    assert [row[:2] for row in shown.rows[1:]] == [["bim", "cam"], ["noise", "cam"], ["auto", "cam"]]
     assert [name for name, _ in shown.pictures] == ["clean", "adversarial", "map before", "map after"]
     assert "".join(verdict["data"]["text/plain"]).startswith("AttackResult of 1 image, 1 of them")
 
