@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
@@ -149,14 +150,14 @@ def rate_difference(a: Values, b: Values, level: float = 0.95) -> Interval:
     assert other.high is not None
     n, together = one.n, float((first * second).sum())
     right = float(first.sum()), float(second.sum())
-    spread = (right[0] * (n - right[0]) * right[1] * (n - right[1])) ** 0.5
+    spread = math.sqrt(right[0] * (n - right[0]) * right[1] * (n - right[1]))
     excess = n * together - right[0] * right[1]
     if excess > 0:
         excess = max(excess - n / 2, 0.0)  # Newcombe's correction for continuity
     correlation = excess / spread if spread else 0.0
 
     def away(mine: float, its: float) -> float:
-        return max(mine**2 - 2 * correlation * mine * its + its**2, 0.0) ** 0.5
+        return math.sqrt(max(mine**2 - 2 * correlation * mine * its + its**2, 0.0))
 
     difference = one.mean - other.mean
     low = difference - away(one.mean - one.low, other.high - other.mean)
@@ -165,8 +166,7 @@ def rate_difference(a: Values, b: Values, level: float = 0.95) -> Interval:
 
 
 def _are_flags(values: Values) -> bool:
-    kind = values.dtype if isinstance(values, Tensor) else np.asarray(values).dtype
-    return kind in (torch.bool, np.dtype(bool))
+    return values.dtype == torch.bool if isinstance(values, Tensor) else np.asarray(values).dtype == np.dtype(bool)
 
 
 def _arrays(a: Values, b: Values) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
