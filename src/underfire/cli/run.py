@@ -127,7 +127,9 @@ def run(
             after=partial(_after, not no_page, tracking),
         )
     if not (no_page or part or begin):
-        _write_whole(ended)
+        from underfire.reports.campaign import write_campaign_page
+
+        write_campaign_page(ended)
     show(out)
     failed = [entry for entry in ended if entry.state == "failed"]
     if failed:
@@ -139,30 +141,12 @@ def run(
 
 def _after(page: bool, tracking: Tracking | None, job: Any, summary: Any) -> None:
     """Write the page of a finished run, and log it."""
+    from underfire.reports.campaign import write_run_page
+
     if page:
-        _write_page(job, summary)
+        write_run_page(job.folder)
     if tracking is not None:
         tracking.log(job.folder, job.name)
-
-
-def _write_page(job: Any, summary: Any) -> None:
-    from underfire.reports.figure import write_figure
-    from underfire.reports.page import write_page
-
-    page, made = job.folder / "page.html", job.folder / "summary.json"
-    if page.is_file() and page.stat().st_mtime >= made.stat().st_mtime:
-        return  # the run was finished before, and has its page
-    write_page([job.folder], page)
-    write_figure([job.folder], job.folder / "figure.png")
-
-
-def _write_whole(campaign: Any) -> None:
-    """Write one page of all runs of a campaign that are finished."""
-    from underfire.reports.page import write_page
-
-    folders = [campaign.folder_of(entry.name) for entry in campaign.finished]
-    if folders:
-        write_page(folders, campaign.path / "page.html", title=campaign.name)
 
 
 def _part(text: str | None) -> tuple[int, int] | None:
