@@ -70,6 +70,17 @@ def test_against_a_slow_replica(classifier: uf.Classifier, bits: int) -> None:
     assert fooled >= 3, "the search finds other classes, or there would be nothing to see here"
 
 
+def test_an_image_that_keeps_its_class_aims_at_the_runner_up(classifier: uf.Classifier) -> None:
+    """Images of two bits, with a ball that holds no other image of two bits: the search leaves them as they are."""
+    images = (smooth_images(6, seed=7) * 3).round() / 3
+    logits = classifier.logits(images)
+    labels = logits.argmax(1)
+    system = uf.System(classifier, "cam")
+    choice = GridFirst(2, 1 / 255, steps=2).choose(system.view(), read_benign(system, images, labels), 0)
+    assert torch.allclose(wanted(choice, 6), logits.softmax(1), atol=1e-5)
+    assert choice.classes.tolist() == logits.topk(2).indices[:, 1].tolist()
+
+
 def test_images_do_not_depend_on_their_batch(classifier: uf.Classifier) -> None:
     images = smooth_images(40, seed=8)
     labels = classifier.logits(images).argmax(1)

@@ -49,6 +49,8 @@ class _Faults(HTMLParser):
             self.levels.append(level)
         self.tables += tag == "table"
         self.captions += tag == "caption"
+        for _, _, texts in self.open:
+            texts.append(given.get("alt", ""))  # the name of a link around a picture
         if tag not in VOID:
             self.open.append((tag, given, []))
 
