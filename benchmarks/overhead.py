@@ -66,10 +66,10 @@ def overhead(file: Path, folder: Path) -> tuple[float, float]:
     """Run the campaign with its pages. Returns the processor seconds of its experiments, and of the whole campaign."""
     from underfire.campaigns.file import read_grid
     from underfire.campaigns.running import run_campaign
-    from underfire.cli.run import _write_page, _write_whole
+    from underfire.reports.campaign import write_campaign_page, write_run_page
 
     spent, begun = timed_experiments(), time.process_time()
-    _write_whole(run_campaign(read_grid(file), folder, after=_write_page))
+    write_campaign_page(run_campaign(read_grid(file), folder, after=lambda job, _: write_run_page(job.folder)))
     return sum(spent), time.process_time() - begun
 
 

@@ -80,6 +80,22 @@ def test_against_a_slow_bootstrap(most: float) -> None:
     low, high = np.quantile(joint, [0.025, 0.975]) - np.quantile(fixed, [0.025, 0.975])
     assert interval.low == pytest.approx(max(0.0, (alone.low or 0) + min(0, low)))
     assert interval.high == pytest.approx(min(1.0, (alone.high or 0) + max(0, high)))
+    fixed = fixed - intervals.shares(second, fixed=True)
+    alone = metrics.rate_difference(*(intervals.flags(each)[limit.correct] for each in (first, second)))
+    low, high = np.quantile(gaps, [0.025, 0.975]) - np.quantile(fixed, [0.025, 0.975])
+    interval = intervals.gap(first, second)
+    assert interval.mean == alone.mean
+    assert interval.low == pytest.approx(max(-1.0, (alone.low or 0) + min(0, low)))
+    assert interval.high == pytest.approx(min(1.0, (alone.high or 0) + max(0, high)))
+
+
+def test_a_lead_on_every_image_has_a_width() -> None:
+    """A bootstrap of equal differences would say: certainly 100 points."""
+    maps, _, limit = made(24, most=0.1)
+    attack, control = (Outcome(np.full(24, won), {"cam": np.zeros(24)}) for won in (True, False))
+    found = JointIntervals({"cam": limit}).gap(attack, control)
+    least = metrics.rate([True] * len(maps)).low or 0
+    assert [found.mean, found.low, found.high] == pytest.approx([1, 1 - 2**0.5 * (1 - least), 1])
 
 
 def test_a_limit_that_moves_widens_the_interval_and_another_does_not() -> None:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from underfire.errors import InputError
-from underfire.metrics import Interval, bootstrap_mean, interval, paired_difference, rate, statistics
+from underfire.metrics import Interval, bootstrap_mean, interval, paired_difference, rate, rate_difference, statistics
 
 
 def test_interval_of_a_rate_equals_the_binomial_quantiles() -> None:
@@ -173,3 +173,53 @@ def test_booleans_get_a_rates_interval_and_numbers_a_means() -> None:
     assert rate([]) == Interval(None, None, None, 0)
     with pytest.raises(InputError, match="expected booleans"):
         rate([0.5])
+
+
+def flags(both: int, first: int, second: int, none: int) -> tuple[list[bool], list[bool]]:
+    """Two attacks on the same images: the numbers of images on which both succeed, one of them, and none."""
+    a = [True] * (both + first) + [False] * (second + none)
+    b = [True] * both + [False] * first + [True] * second + [False] * none
+    return a, b
+
+
+def test_rate_difference_equals_published_values() -> None:
+    """Newcombe (1998), table II, method 10."""
+    found = rate_difference(*flags(36, 12, 2, 0))
+    assert [found.mean, found.low, found.high] == pytest.approx([0.2, 0.0569, 0.3404], abs=5e-5)
+
+
+def test_rate_difference_has_a_width_if_all_images_agree() -> None:
+    """Nothing correlates then: the distances of the bounds of the two rates add up as the sides of a triangle."""
+    least = 1 - (rate([True] * 24).low or 0)
+    found = rate_difference(*flags(0, 24, 0, 0))
+    assert [found.mean, found.low, found.high] == pytest.approx([1, 1 - math.hypot(least, least), 1])
+    for same in (flags(24, 0, 0, 0), flags(0, 0, 0, 24)):
+        found = rate_difference(*same)
+        assert [found.mean, found.low, found.high] == pytest.approx([0, -least, least])
+    assert rate_difference([], []) == Interval(None, None, None, 0)
+
+
+@pytest.mark.parametrize("shares", [(0.0, 0.97, 0.0), (0.3, 0.3, 0.05), (0.9, 0.08, 0.0), (0.0, 0.03, 0.01)])
+@pytest.mark.parametrize("count", [10, 24, 100])
+def test_rate_differences_cover_the_truth(count: int, shares: tuple[float, float, float]) -> None:
+    """A bootstrap covers the first of these in 26 % of samples of 10 images."""
+    generator, hits, found = np.random.default_rng(6), 0, Interval(None, None, None, 0)
+    for cells in generator.multinomial(count, [*shares, 1 - sum(shares)], size=400):
+        found = rate_difference(*flags(*cells.tolist()))
+        assert found.mean is not None
+        assert -1 <= (found.low or 0) <= found.mean <= (found.high or 0) <= 1
+        hits += (found.low or 0) <= shares[1] - shares[2] <= (found.high or 0)
+    assert hits / 400 >= 0.92
+
+
+def test_rate_difference_of_swapped_attacks_is_negated_and_flags_take_it() -> None:
+    a, b = flags(7, 9, 2, 5)
+    found, swapped = rate_difference(a, b), rate_difference(b, a)
+    assert [found.low, found.high] == pytest.approx([-(swapped.high or 0), -(swapped.low or 0)])
+    assert found == paired_difference(torch.tensor(a), np.array(b))
+    assert found != paired_difference(torch.tensor(a).float(), np.array(b)), "numbers have a bootstrap"
+    assert (rate_difference(a, b, level=0.5).high or 0) < (found.high or 0)
+    with pytest.raises(InputError, match=r"a has shape \(2,\) and b has shape \(3,\)"):
+        rate_difference(a[:2], b[:3])
+    with pytest.raises(InputError, match="expected booleans"):
+        rate_difference([0.5], [1.0])

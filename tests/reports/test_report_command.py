@@ -119,3 +119,14 @@ def test_what_is_no_finished_run_is_refused(command: Command, one: Path, tmp_pat
     (one / "run.json").write_text(json.dumps(record | {"finished": False}))
     ended = command("report", one)
     assert (ended.code, "is not finished" in ended.said) == (2, True)
+
+
+def test_a_run_that_is_named_twice_counts_once(command: Command, one: Path, two: Path, tmp_path: Path) -> None:
+    """Twice would also correct its p-values for comparisons that are the same."""
+    once, twice = (tmp_path / name / "page.html" for name in ("once", "twice"))
+    first = command("report", one, two, "--out", once)
+    again = command("report", one, two, tmp_path / "two" / ".." / "one", one, "--out", twice)
+    assert (first.code, again.code) == (0, 0)
+    rows = [page.read_text(encoding="utf-8").count("<tr") for page in (once, twice)]
+    assert rows[0] == rows[1]
+    assert again.out.count("Joint success:") == first.out.count("Joint success:") == 2

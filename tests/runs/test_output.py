@@ -14,6 +14,7 @@ from rich.console import Console
 import underfire as uf
 from tests.runs.conftest import small_config
 from tests.runs.runs import Command, Written, options, process, tables
+from underfire.errors import StoppedError
 from underfire.reports.table import summary_table
 from underfire.reports.words import points, with_interval
 from underfire.runs import Run, run_attack
@@ -224,3 +225,22 @@ def test_what_speaks_against_the_numbers_is_said(command: Command, tmp_path: Pat
     assert "! Only 3 images were attacked" in said
     assert "! The attack ran 1 + 1 steps instead of the published schedule. These are very few" in said
     assert "Everything was judged on the saved" not in said
+
+
+@pytest.mark.parametrize("more", [{}, {"resume": True}, {"overwrite": True}])
+def test_a_stopped_attack_says_how_to_go_on(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+) -> None:
+    def stopped(*_: Any, **__: Any) -> None:
+        raise StoppedError("stopped with 3 parts left to do.")
+
+    monkeypatch.setattr("underfire.campaigns.runner.perform", stopped)
+    given = options(out=tmp_path / "a folder", **more)
+    monkeypatch.setattr(sys, "argv", ["underfire", *given])
+    ended = command(*given)
+    assert ended.code == 130
+    said = " ".join(ended.err.split())
+    assert "3 parts left to do. Go on with: underfire attack" in said
+    assert "/a folder'" in said.replace("' ", "'")
+    assert said.count("--resume") == 1
+    assert "--overwrite" not in said

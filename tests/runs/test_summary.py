@@ -70,6 +70,16 @@ def check_joint(interval: dict[str, Any], values: list[float]) -> None:
     assert fixed["high"] - 1e-9 <= interval["high"] <= 1
 
 
+def check_difference(interval: dict[str, Any], values: list[float]) -> None:
+    """Mean and n exactly; the interval has a width, and holds a narrower bootstrap."""
+    assert (interval["mean"], interval["n"]) == (pytest.approx(np.mean(values)), len(values))
+    draws = np.random.default_rng(99).choice(values, (4000, len(values))).mean(axis=1)
+    low, high = np.quantile(draws, [0.1, 0.9])
+    assert -1 <= interval["low"] <= low + 1e-9
+    assert high - 1e-9 <= interval["high"] <= 1
+    assert interval["high"] - interval["low"] > 1 / len(values), "also if all values are equal"
+
+
 def test_joint_success_comes_first(full: Written) -> None:
     text = (full.folder / "summary.json").read_text()
     assert next(iter(json.loads(text))) == "joint_success"
@@ -121,11 +131,9 @@ def test_the_comparison_with_the_control_is_paired(full: Written) -> None:
         found = full.summary["interpreters"][interpreter]["against_prediction_only"]
         control = {row["image_id"]: row for row in full.of("bim", interpreter)}
         for column in ("joint_success", "success", "map_l1", "map_iou"):
-            differences = [
-                float(row[column]) - float(control[row["image_id"]][column]) for row in full.of("adv2", interpreter)
-            ]
-            check = check_joint if column == "joint_success" else check_interval
-            check(found["paired_difference"][column], differences)
+            pairs = [(row[column], control[row["image_id"]][column]) for row in full.of("adv2", interpreter)]
+            check = check_difference if column in ("joint_success", "success") else check_interval
+            check(found["paired_difference"][column], [float(one) - float(other) for one, other in pairs])
         assert full.summary["joint_success_gap"][interpreter] == found["paired_difference"]["joint_success"]
     nearer = full.summary["interpreters"]["cam"]["against_prediction_only"]
     assert nearer["paired_difference"]["map_l1"]["high"] < 0  # the joint attack keeps maps, its control does not

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 import underfire as uf
+from tests.reports.accessible import faults
 from tests.reports.browsing import Opened, chromium
+from tests.reports.parsed import Parsed
 from tests.runs.runs import Command, Written
 from tests.runs.test_transfer_command import OTHER
 from underfire.errors import StoreError
@@ -39,7 +41,7 @@ def test_the_table_is_read_back_as_it_was(full: Written, place: Path, tmp_path: 
 def test_every_cell_is_on_the_page(place: Path, tmp_path: Path) -> None:
     rows = read_tables(place)
     text = write_transfer_page(rows, tmp_path / "page.html").read_text(encoding="utf-8")
-    titles = re.findall(r'<h4 id="[^"]*"><bdi>(.*?)</bdi>', text)
+    titles = re.findall(r'<h3 id="[^"]*"><bdi>(.*?)</bdi>', text)
     kinds = [title.split(",")[0] for title in titles]
     assert kinds == [*["Joint success", "Map distance"] * 2, "Target class reached", "Own class left"]
     body = text.split('id="matrix"')[1].split('id="numbers"')[0]
@@ -75,6 +77,18 @@ def test_the_commands_write_it(full: Written, tmp_path: Path, command: Command) 
     page.unlink()
     assert command("transfer", run, "--interpreter", "cam", "--resume", "--no-page").code == 0
     assert not page.exists()
+
+
+def test_it_is_accessible(place: Path, tmp_path: Path) -> None:
+    """Each heat map is a picture with a name and a description, and the same numbers as a table beside it."""
+    rows = read_tables(place)
+    text = write_transfer_page(rows, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert faults(text) == []
+    parsed = Parsed(text)
+    maps = [each for each in parsed.all("div") if each.get("role") == "img"]
+    assert len(maps) == 6
+    assert sum("chart" in each.get("class", "") for each in parsed.all("figure")) == len(maps)
+    assert text.count("<summary>In numbers</summary>") == len(maps)
 
 
 @pytest.mark.parametrize("width", [390, 1280])

@@ -94,8 +94,11 @@ class JointIntervals:
         return _widened(alone, self.shares(outcome, fixed=True), self.shares(outcome), least=0.0)
 
     def gap(self, first: Outcome, second: Outcome) -> Interval:
-        """Compute joint success of ``first`` minus that of ``second``, paired: both use the same samples and limits."""
-        alone = metrics.paired_difference(self.flags(first)[self.correct], self.flags(second)[self.correct])
+        """Compute joint success of ``first`` minus that of ``second``, paired: both use the same samples and limits.
+
+        The interval is that of ``metrics.rate_difference``, widened for the limit.
+        """
+        alone = metrics.rate_difference(self.flags(first)[self.correct], self.flags(second)[self.correct])
         fixed, free = (self.shares(first, fixed=each) - self.shares(second, fixed=each) for each in (True, False))
         return _widened(alone, fixed, free, least=-1.0)
 

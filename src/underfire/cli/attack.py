@@ -14,7 +14,7 @@ from underfire.cli.configuration import read_configuration, written
 from underfire.cli.options import USAGE_ERROR, Given, flag, option, takes
 from underfire.cli.run import Track, Workers
 from underfire.cli.screen import OneRun, bars, say
-from underfire.cli.stopping import stopping
+from underfire.cli.stopping import saying_how_to_go_on, stopping
 from underfire.runs.execution import Execution, ExecutionSettings
 from underfire.runs.inputs import InputSettings
 from underfire.runs.settings import RunAttackSettings, RunConfig, RunSettings
@@ -135,7 +135,7 @@ def _run(
     engine: Engine = Processes(workers) if workers and workers > 1 else Inline()
     summary: dict[str, Any] = {}
     tracking = None if track is None else Tracking(track)  # an unknown tracker is an error before any work
-    with bars() as progress, stopping() as stop:
+    with saying_how_to_go_on(resume), bars() as progress, stopping() as stop:
         perform(
             [Job(out.name, settings, out, resume, overwrite)],
             engine=engine,

@@ -120,7 +120,7 @@ def report(
 
 
 def _runs_of(folders: list[Path]) -> tuple[list[Path], Path, str | None]:
-    """Put the finished runs of a campaign in the place of its folder.
+    """Put the finished runs of a campaign in the place of its folder, each run once.
 
     Returns:
         The folders of the runs, the folder of the page, and the name of the campaign if there is one alone.
@@ -139,7 +139,11 @@ def _runs_of(folders: list[Path]) -> tuple[list[Path], Path, str | None]:
                 raise InputError(f"the campaign in {folder} has no finished run: see 'underfire status {folder}'.")
         else:
             found.append(folder)
-    return found, folders[0], name
+    # A folder that is named twice, or with its campaign, is one run: it counts once among the comparisons of a page.
+    different: dict[Path, Path] = {}
+    for folder in found:
+        different.setdefault(folder.resolve(), folder)
+    return list(different.values()), folders[0], name
 
 
 def export(

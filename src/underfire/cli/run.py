@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,8 +12,8 @@ from underfire.cli.dry_run import show_estimate
 from underfire.cli.options import Given, flag, option, takes
 from underfire.cli.screen import ManyRuns, bars
 from underfire.cli.status import show
-from underfire.cli.stopping import stopping
-from underfire.errors import InputError, StoppedError, UnderfireError
+from underfire.cli.stopping import saying_how_to_go_on, stopping
+from underfire.errors import InputError, UnderfireError
 from underfire.runs.execution import ExecutionSettings
 from underfire.settings import create
 
@@ -114,27 +112,24 @@ def run(
 
         engine = OnRay(None if ray == "local" else ray, workers)
     tracking = None if track is None else Tracking(track, grid.name)
-    with bars() as progress, stopping() as stop:
-        listener = ManyRuns(progress)
-        try:
-            ended = run_campaign(
-                grid,
-                out,
-                resume=resume,
-                engine=engine,
-                execution=execution,
-                keep_going=not fail_fast,
-                stop=stop,
-                listener=listener,
-                part=_part(part),
-                begin_only=begin,
-                after=partial(_after, not no_page, tracking),
-            )
-        except StoppedError as error:
-            again = [*sys.argv[1:], *([] if resume or part else ["--resume"])]
-            raise StoppedError(f"{error} Go on with: {shlex.join(['underfire', *again])}") from error
+    with saying_how_to_go_on(resume or part is not None), bars() as progress, stopping() as stop:
+        ended = run_campaign(
+            grid,
+            out,
+            resume=resume,
+            engine=engine,
+            execution=execution,
+            keep_going=not fail_fast,
+            stop=stop,
+            listener=ManyRuns(progress),
+            part=_part(part),
+            begin_only=begin,
+            after=partial(_after, not no_page, tracking),
+        )
     if not (no_page or part or begin):
-        _write_whole(ended)
+        from underfire.reports.campaign import write_campaign_page
+
+        write_campaign_page(ended)
     show(out)
     failed = [entry for entry in ended if entry.state == "failed"]
     if failed:
@@ -146,30 +141,12 @@ def run(
 
 def _after(page: bool, tracking: Tracking | None, job: Any, summary: Any) -> None:
     """Write the page of a finished run, and log it."""
+    from underfire.reports.campaign import write_run_page
+
     if page:
-        _write_page(job, summary)
+        write_run_page(job.folder)
     if tracking is not None:
         tracking.log(job.folder, job.name)
-
-
-def _write_page(job: Any, summary: Any) -> None:
-    from underfire.reports.figure import write_figure
-    from underfire.reports.page import write_page
-
-    page, made = job.folder / "page.html", job.folder / "summary.json"
-    if page.is_file() and page.stat().st_mtime >= made.stat().st_mtime:
-        return  # the run was finished before, and has its page
-    write_page([job.folder], page)
-    write_figure([job.folder], job.folder / "figure.png")
-
-
-def _write_whole(campaign: Any) -> None:
-    """Write one page of all runs of a campaign that are finished."""
-    from underfire.reports.page import write_page
-
-    folders = [campaign.folder_of(entry.name) for entry in campaign.finished]
-    if folders:
-        write_page(folders, campaign.path / "page.html", title=campaign.name)
 
 
 def _part(text: str | None) -> tuple[int, int] | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from underfire.cli.screen import say
+from underfire.errors import StoppedError
 
 if TYPE_CHECKING:
     from underfire.campaigns.engines import Stop
@@ -33,3 +36,17 @@ def stopping() -> Iterator[Stop]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def saying_how_to_go_on(resumes: bool) -> Iterator[None]:
+    """Context that adds the command that goes on to the message of a ``StoppedError``.
+
+    Args:
+        resumes: True if the present command goes on with a stopped one already.
+    """
+    try:
+        yield
+    except StoppedError as error:
+        again = [each for each in sys.argv[1:] if each != "--overwrite"] + ([] if resumes else ["--resume"])
+        raise StoppedError(f"{error} Go on with: {shlex.join(['underfire', *again])}") from error

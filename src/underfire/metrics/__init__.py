@@ -32,7 +32,7 @@ from underfire.metrics.prediction import (
     untargeted_success,
 )
 from underfire.metrics.scatter import half_mass_area, mass_spread, rank_correlation
-from underfire.metrics.statistics import Interval, bootstrap_mean, interval, paired_difference, rate
+from underfire.metrics.statistics import Interval, bootstrap_mean, interval, paired_difference, rate, rate_difference
 
 __all__ = [
     "HALFWAY",
@@ -71,6 +71,7 @@ __all__ = [
     "prediction_interpretation_gap",
     "rank_correlation",
     "rate",
+    "rate_difference",
     "roc_area",
     "roc_curve",
     "sign_flip_test",

@@ -109,4 +109,4 @@ class Dots(Block):
             (dot.name, [*(f"{dot.at[i]:.3f} ({dot.low[i]:.3f}–{dot.high[i]:.3f})" for i in (0, 1)), str(dot.n)])
             for dot in self.dots
         ]
-        return ["", self.x_title, self.y_title, "n"], rows
+        return ["mark", self.x_title, self.y_title, "n"], rows

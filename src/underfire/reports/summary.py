@@ -178,10 +178,8 @@ def picture(accounts: Sequence[Account]) -> Picture | None:
     )
     order = sorted(among, key=lambda i: (distances[i], i))[len(among) // 2]
     case = part.case(name, order)
-    about = (
-        f"{said} It is the middle one of {len(among)} by map distance ({plain(part.attack)}, {plain(name)}). "
-        "Yellow matters most."
-    )
+    place = f"the middle one of {len(among)} by map distance" if len(among) > 1 else "the only one"
+    about = f"{said} It is {place} ({plain(part.attack)}, {plain(name)}). Yellow matters most."
     return Picture(tuple(_tiles(account, case)), about, max(part.image(case.row).shape[:2]) <= 96)
 
 

@@ -174,8 +174,7 @@ def against_control(part: Comparison, interpreter: str) -> dict[str, Any] | None
         return None
     difference = {"joint_success": gap(part, [interpreter])} | {
         name: metrics.paired_difference(
-            np.asarray(part.column("attack", interpreter, name), dtype=np.float64),
-            np.asarray(part.column("control", interpreter, name), dtype=np.float64),
+            np.asarray(part.column("attack", interpreter, name)), np.asarray(part.column("control", interpreter, name))
         ).to_dict()
         for name in PAIRED
     }

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.reports.accessible import faults
 from tests.reports.browsing import Opened, chromium
+from tests.reports.parsed import Parsed
 from tests.runs.runs import Command, make_command
 from underfire import cli
 from underfire.campaigns.folder import Campaign
@@ -89,6 +91,15 @@ def test_the_files_show_all_items(made: Path) -> None:
     for name in ("charts/figure5-map_l1.svg", "pictures/figure4-digits-resnet-pgd-adv2.png"):
         assert f"]({name})" in text
         assert (made / name).stat().st_size > 500
+
+
+def test_the_page_is_accessible(made: Path) -> None:
+    """Every picture has an alt text that says what it shows, every table and heading a name, in order."""
+    text = (made / "reproduction.html").read_text(encoding="utf-8")
+    assert faults(text) == []
+    shown = [each["alt"] for each in Parsed(text).all("img")]
+    assert len(set(shown)) == len(shown) == 5
+    assert all(len(about) > 20 for about in shown)
 
 
 def test_the_page_opens_without_errors(made: Path) -> None:

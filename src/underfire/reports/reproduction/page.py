@@ -12,6 +12,7 @@ from underfire.campaigns.reproduce.findings import QUANTITIES
 from underfire.campaigns.reproduce.judging import Judgement, sentence
 from underfire.campaigns.reproduce.papers import PREDICTION_ONLY, Item
 from underfire.campaigns.reproduce.reproducing import Reproduction
+from underfire.reports.blocks import Head
 from underfire.reports.columns import ARROWS
 from underfire.reports.document import Block, Section, write_document
 from underfire.reports.reproduction.pictures import Picture
@@ -71,7 +72,7 @@ def write_reproduction_page(
     told = [judgement for judgement in judgements if judgement.cases]
     claims = [Claims(tuple(map(_line, told)))] if told else []
     sections = [
-        Section("claims", found.paper.title, claims, f"{found.protocol} {_ABOUT}".strip(), "Claims"),
+        Section("claims", "", [Head(found.paper.title, f"{found.protocol} {_ABOUT}".strip()), *claims], link="Claims"),
         *(_section(found, item, pictures.get(item.name, ()), out.parent) for item in found.items),
     ]
     return write_document(out, found.paper.title, sections)

@@ -1,0 +1,38 @@
+"""The pages of a campaign: one for each finished run, and one of all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from underfire.campaigns.folder import Campaign
+from underfire.reports.figure import write_figure
+from underfire.reports.page import write_page
+
+
+def write_run_page(folder: Path) -> None:
+    """Write page and figure of a finished run, unless they are newer than its summary.
+
+    Args:
+        folder: the run's folder.
+
+    Raises:
+        StoreError: the run cannot be read, or a file cannot be written.
+    """
+    page, made = folder / "page.html", folder / "summary.json"
+    if page.is_file() and page.stat().st_mtime >= made.stat().st_mtime:
+        return  # the run was finished before, and has its page
+    write_page([folder], page)
+    write_figure([folder], folder / "figure.png")
+
+
+def write_campaign_page(campaign: Campaign) -> Path | None:
+    """Write one page of all finished runs of a campaign.
+
+    Returns:
+        The page, ``page.html`` in the campaign's folder; None if no run is finished.
+
+    Raises:
+        StoreError: a run cannot be read, or the page cannot be written.
+    """
+    folders = [campaign.folder_of(entry.name) for entry in campaign.finished]
+    return write_page(folders, campaign.path / "page.html", title=campaign.name) if folders else None
