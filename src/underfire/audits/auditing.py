@@ -115,6 +115,7 @@ def audit(
         tuple(benign.labels.tolist()),
         tuple(system.classifier.class_names or ()),
         seed,
+        benign.images.cpu(),
     )
 
 
@@ -177,7 +178,8 @@ class _Runner:
         leaves = limit.mean if low is None else min(low, limit.mean)
         path = None if self.folder is None else self.folder / f"{name.replace('/', '-')}-{eps:.6f}.npz"
         loaded = None if path is None else Standing.load(path, self.benign)
-        state = loaded or Standing.begin(self.benign)
+        smaller = [self._states[key] for key in self._states if key[0] == name and key[1] < eps]
+        state = loaded or Standing.begin(self.benign, smaller[-1] if smaller else None, limit.mean)
         for member in self.members:
             if member.name in state.done:
                 continue

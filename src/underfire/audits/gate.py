@@ -5,9 +5,11 @@ It looks at the bound of an interval, never at the mean: 19 of 20 robust images 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from underfire.audits.doubts import Doubt
@@ -49,8 +51,8 @@ class Decision:
         return asdict(self)
 
 
-def decide(audit: Audit, fail_below: float) -> tuple[Decision, tuple[Decision, ...]]:
-    """Decide whether joint robust accuracy is at least ``fail_below``, for each result and for all of them.
+def decide(audit: Audit, fail_below: float) -> tuple[Decision, ...]:
+    """Decide whether joint robust accuracy is at least ``fail_below``, for each result.
 
     A result passes if the whole interval is at or above the limit and nothing says that attacks missed something. It
     fails if the whole interval is below the limit: attacks that found images are proof, whatever else is doubted.
@@ -60,19 +62,14 @@ def decide(audit: Audit, fail_below: float) -> tuple[Decision, tuple[Decision, .
         fail_below: the limit, in [0, 1].
 
     Returns:
-        The decision for the audit, which is the worst one, and one for each result.
+        One decision for each result.
 
     Raises:
         InputError: ``fail_below`` is no share.
     """
     if not 0 <= fail_below <= 1:
         raise InputError(f"fail_below is {fail_below:g}; expected a share in [0, 1], such as 0.2 for 20 % of images.")
-    each = tuple(_decide(result, fail_below, audit.doubts_of(result)) for result in audit.results)
-    worst = max(each, key=lambda decision: _RANK[decision.state])
-    counts = {state: sum(decision.state == state for decision in each) for state in EXIT_CODES}
-    text = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    needed = max((decision.needed for decision in each if decision.needed), default=None)
-    return Decision(worst.state, f"limit {fail_below:g}: {text}", needed=needed), each
+    return tuple(_decide(result, fail_below, audit.doubts_of(result)) for result in audit.results)
 
 
 def _decide(result: Robustness, limit: float, doubts: Sequence[Doubt]) -> Decision:
@@ -155,3 +152,42 @@ def _difference(new: Interval, old: Interval) -> tuple[float, float]:
     low = gap - math.hypot(new.mean - new.low, old.high - old.mean)
     high = gap + math.hypot(new.high - new.mean, old.mean - old.low)
     return low, high
+
+
+def decide_all(
+    audit: Audit,
+    fail_below: float | None,
+    earlier: dict[str, Any] | None = None,
+    controls: Sequence[Decision] = (),
+) -> tuple[Decision, ...]:
+    """Decide by a limit, by an earlier audit, or by both, and by the gate's own controls.
+
+    Returns:
+        The decision for the whole audit, which is the worst one, and then all single ones.
+    """
+    single: list[Decision] = [] if fail_below is None else list(decide(audit, fail_below))
+    if earlier is not None:
+        single += compare(audit, earlier)
+    single += controls
+    worst = max(single, key=lambda decision: _RANK[decision.state])
+    counts = {state: sum(decision.state == state for decision in single) for state in EXIT_CODES}
+    text = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    needed = max((decision.needed for decision in single if decision.needed), default=None)
+    return (Decision(worst.state, text, needed=needed), *single)
+
+
+def open_baseline(path: Path) -> dict[str, Any]:
+    """Read the record of an earlier audit.
+
+    Raises:
+        InputError: the file cannot be read, or is no record of an audit.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        assert all("joint_robust_accuracy" in each for each in found["results"])
+    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        raise InputError(
+            f"baseline {path} cannot be read as an audit ({type(error).__name__}): expected the audit.json that an "
+            "earlier 'underfire audit' wrote into its folder."
+        ) from error
+    return dict(found)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from underfire import metrics
@@ -92,7 +93,8 @@ class Robustness:
 
     def by_member(self, names: Sequence[str]) -> dict[str, int]:
         """Count the images that each member was the first to fool."""
-        return {name: sum(by == name and each for by, each in zip(self.kept_by, self.fooled, strict=True)) for name in names}
+        found = [by for by, fooled in zip(self.kept_by, self.fooled.tolist(), strict=True) if fooled]
+        return {name: found.count(name) for name in names}
 
     def to_dict(self) -> dict[str, Any]:
         """Convert the numbers to values for JSON; images are left out."""
@@ -123,6 +125,7 @@ class Audit:
         labels: their classes.
         class_names: one name for each class, if the classifier has names.
         seed: of all random numbers.
+        clean: the images, N x C x H x W.
     """
 
     classifier: str
@@ -134,6 +137,7 @@ class Audit:
     labels: tuple[int, ...]
     class_names: tuple[str, ...] = ()
     seed: int = 0
+    clean: Tensor = field(default_factory=lambda: torch.empty(0), repr=False)
 
     @property
     def count(self) -> int:

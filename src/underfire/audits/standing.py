@@ -38,9 +38,29 @@ class Standing:
     done: list[str] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, benign: Benign) -> Standing:
-        """Begin with nothing found."""
+    def begin(cls, benign: Benign, smaller: Standing | None = None, limit: float = 0.0) -> Standing:
+        """Begin with nothing found, or with what was found at a smaller radius, which lies in a larger ball, too.
+
+        Args:
+            benign: the clean images.
+            smaller: the state at the next smaller radius.
+            limit: the largest distance at which a map counts as kept at the new radius.
+        """
         count = len(benign.images)
+        if smaller is not None:
+            kept = [
+                (by or first) if near < limit else ""
+                for by, first, near in zip(smaller.kept_by, smaller.wrong_by, smaller.nearest.tolist(), strict=True)
+            ]
+            return cls(
+                smaller.wrong.copy(),
+                smaller.nearest.copy(),
+                np.zeros(count, dtype=np.int64),
+                list(smaller.wrong_by),
+                kept,
+                smaller.images.clone(),
+                smaller.classes.clone(),
+            )
         return cls(
             np.zeros(count, dtype=bool),
             np.full(count, np.inf),
