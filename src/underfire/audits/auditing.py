@@ -18,7 +18,7 @@ from underfire.attacks.benign import Benign, read_benign
 from underfire.attacks.experiment import Experiment
 from underfire.attacks.goal import Goal
 from underfire.attacks.intervals import JointIntervals
-from underfire.attacks.limits import Chance, Limit, chance_of, kept_limit
+from underfire.attacks.limits import Limit, chance_of, kept_limit
 from underfire.attacks.loaders import Images, images_and_labels
 from underfire.attacks.noise import NOISE_DRAWS, more_noise
 from underfire.attacks.perturbations import PGD, check_eps, parse_eps
@@ -34,6 +34,7 @@ from underfire.audits.standing import Standing
 from underfire.classifiers import Classifier
 from underfire.errors import ClassifierError, InputError, NoGradientError
 from underfire.flags import without_autocast
+from underfire.metrics.chance import Chance
 from underfire.system import System
 
 Progress = Callable[[str, float], None]
@@ -126,8 +127,6 @@ def _radii(eps: float | str | Sequence[float | str]) -> tuple[float, ...]:
         raise InputError("eps is empty; an audit needs at least one radius, such as 8 / 255.")
     for each in radii:
         check_eps("eps", each)
-        if each * 255 < 1 - 1e-6:
-            raise InputError(f"eps is {each:.4g}, less than one level of 8-bit images (1/255): nothing can change.")
     return radii
 
 
@@ -251,7 +250,14 @@ class _Runner:
         found = self._doubts_of_gradients()
         for each in results:
             found += doubts.of_result(
-                each.interpreter, each.eps, self.members, each.correct, each.wrong, each.wrong_by, each.kept_by, each.limit
+                each.interpreter,
+                each.eps,
+                self.members,
+                each.correct,
+                each.wrong,
+                each.wrong_by,
+                each.kept_by,
+                each.limit,
             )
         found += doubts.of_explanation({name: each.doubts for name, each in quality.items()})
         return tuple(found)

@@ -9,15 +9,15 @@ from xml.etree import ElementTree
 
 import torch
 
+from underfire.attacks.perturbations import eps_text
 from underfire.audits.ensemble import ENSEMBLES
 from underfire.audits.gate import Decision
 from underfire.audits.result import Audit, Robustness, said
-from underfire.attacks.perturbations import eps_text
 from underfire.version import __version__
 
 
 def junit(audit: Audit, decisions: Sequence[Decision]) -> str:
-    """Write decisions as JUnit XML: one test case for each, failed if it fails, and in error if it is to investigate."""
+    """Write decisions as JUnit XML: one test case each, with a failure if it fails, and an error to investigate."""
     suite = ElementTree.Element(
         "testsuite",
         name="underfire audit",
@@ -42,8 +42,8 @@ def annex(audit: Audit, decisions: Sequence[Decision] = ()) -> str:
     lines = [
         f"# Audit of {audit.classifier}",
         "",
-        "**Threat model.** An attacker who knows the classifier and the interpreter changes each pixel value by at most "
-        f"{radii} of its range, and wants any other class while the explanation stays as it was.",
+        "**Threat model.** An attacker who knows the classifier and the interpreter changes each pixel value by at "
+        f"most {radii} of its range, and wants any other class while the explanation stays as it was.",
         "",
         f"**Method.** underfire {__version__}, ensemble `{audit.ensemble}`"
         + (f": {members} (steps)" if members else "")
@@ -80,7 +80,8 @@ def model_card(audit: Audit) -> str:
         "### Robustness of predictions and explanations",
         "",
         f"Measured by `underfire audit` {__version__}, ensemble `{audit.ensemble}`, on {audit.count} images. Joint "
-        "robust accuracy: the share of images that are right, and on which no attack changed the class and kept the map.",
+        "robust accuracy: the share of images that are right, and on which no attack changed the class and "
+        "kept the map.",
         "",
         *_table(audit),
     ]

@@ -136,7 +136,9 @@ def of_result(
         )
     if right < FEW:
         found.append(
-            Doubt("images", f"only {right} images are classified correctly: intervals are wide", False, interpreter, eps)
+            Doubt(
+                "images", f"only {right} images are classified correctly: intervals are wide", False, interpreter, eps
+            )
         )
     if limit.set_by in ("other", "average") and limit.by_noise > 1.5 * limit.mean:
         whose = "another image's map" if limit.set_by == "other" else "the average map"

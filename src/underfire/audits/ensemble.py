@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from underfire.attacks.benign import Benign
@@ -97,4 +96,3 @@ nowhere. ``prediction`` runs on all images, and each further attack on the image
 def distinct(members: tuple[Member, ...], classes: int) -> tuple[Member, ...]:
     """Leave out members that would repeat another one, because there are fewer classes than they ask for."""
     return tuple(member for member in members if member.rank < classes)
-

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,19 +75,21 @@ def decide(audit: Audit, fail_below: float) -> tuple[Decision, ...]:
 
 def _decide(result: Robustness, limit: float, doubts: Sequence[Doubt]) -> Decision:
     joint = result.joint
-    where = {"interpreter": result.interpreter, "eps": result.eps}
-    assert joint.mean is not None and joint.low is not None and joint.high is not None
+    assert joint.mean is not None
+    assert joint.low is not None
+    assert joint.high is not None
+    make = partial(Decision, interpreter=result.interpreter, eps=result.eps)
     words = f"joint robust accuracy {said(joint)}"
     if joint.high < limit:
-        return Decision("fail", f"{words} is below {limit:g}", **where)
+        return make("fail", f"{words} is below {limit:g}")
     hidden = [doubt for doubt in doubts if doubt.hides]
     if joint.low >= limit and not hidden:
-        return Decision("pass", f"{words} is not below {limit:g}", **where)
+        return make("pass", f"{words} is not below {limit:g}")
     if joint.low >= limit:
-        return Decision("investigate", f"{words} is not below {limit:g}, but {hidden[0].text}", **where)
+        return make("investigate", f"{words} is not below {limit:g}, but {hidden[0].text}")
     needed = images_needed(joint.mean, limit)
     more = "no number of images would decide" if needed is None else f"about {needed} images would decide"
-    return Decision("investigate", f"{limit:g} lies inside {words}: {more}", needed=needed, **where)
+    return make("investigate", f"{limit:g} lies inside {words}: {more}", needed=needed)
 
 
 def images_needed(mean: float, limit: float) -> int | None:
@@ -129,7 +132,9 @@ def compare(now: Audit, earlier: dict[str, Any]) -> tuple[Decision, ...]:
     """
     if earlier.get("ensemble") != now.ensemble:
         return (Decision("investigate", f"the baseline used {earlier.get('ensemble')}, this audit {now.ensemble}"),)
-    before = {(each["interpreter"], round(each["eps"], 6)): each["joint_robust_accuracy"] for each in earlier["results"]}
+    before = {
+        (each["interpreter"], round(each["eps"], 6)): each["joint_robust_accuracy"] for each in earlier["results"]
+    }
     found = []
     for result in now.results:
         old = before.get((result.interpreter, round(result.eps, 6)))
@@ -146,8 +151,12 @@ def compare(now: Audit, earlier: dict[str, Any]) -> tuple[Decision, ...]:
 
 def _difference(new: Interval, old: Interval) -> tuple[float, float]:
     """Compute the interval of the difference of two independent rates (Newcombe 1998, method 10)."""
-    assert new.mean is not None and new.low is not None and new.high is not None
-    assert old.mean is not None and old.low is not None and old.high is not None
+    assert new.mean is not None
+    assert new.low is not None
+    assert new.high is not None
+    assert old.mean is not None
+    assert old.low is not None
+    assert old.high is not None
     gap = new.mean - old.mean
     low = gap - math.hypot(new.mean - new.low, old.high - old.mean)
     high = gap + math.hypot(new.high - new.mean, old.mean - old.low)

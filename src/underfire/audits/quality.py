@@ -45,16 +45,14 @@ def look(
     right = benign.correct.cpu()
     lines = [_localisation(maps[right], None if masks is None else masks.cpu()[right])]
     rows = right.nonzero().flatten()[:2]
-    found = look_at(
-        interpreter, classifier, shuffled_copy(classifier), benign.images[rows], benign.labels[rows]
-    )
+    found = look_at(interpreter, classifier, shuffled_copy(classifier), benign.images[rows], benign.labels[rows])
     if found is None:
         lines.append("dependence on the weights: not looked at, because the map takes long to solve for")
     else:
         by_weights = "unknown" if found.other_weights is None else f"{found.other_weights:.2f}"
         lines.append(
-            f"dependence: rank correlation {by_weights} with the map under shuffled weights, {found.other_class:.2f} with "
-            "the map of another class (near 1: the map does not depend on them)"
+            f"dependence: rank correlation {by_weights} with the map under shuffled weights, {found.other_class:.2f} "
+            "with the map of another class (near 1: the map does not depend on them)"
         )
     lines.append(_repeatability(system.only((name,)), name, benign))
     lines.append(_reproducibility(system, name, benign, again))
@@ -66,7 +64,9 @@ def _localisation(maps: Tensor, masks: Tensor | None) -> str:
         return "localisation: unknown, because these images have no true masks"
     peak = metrics.rate(metrics.peak_inside(maps, masks))
     mass = metrics.interval(metrics.mass_inside(maps, masks))
-    return f"localisation: the peak lies on the object in {peak.mean:.0%} of images, and {mass.mean:.0%} of the map does"
+    return (
+        f"localisation: the peak lies on the object in {peak.mean:.0%} of images, and {mass.mean:.0%} of the map does"
+    )
 
 
 def _repeatability(system: System, name: str, benign: Benign) -> str:

@@ -79,7 +79,10 @@ class Robustness:
         intervals = JointIntervals({self.interpreter: self.limit})
         found = intervals.joint(Outcome(self.wrong, {self.interpreter: self.nearest}))
         fixed = metrics.rate(self.fooled[self.correct])
-        assert found.low is not None and found.high is not None and fixed.low is not None and fixed.high is not None
+        assert found.low is not None
+        assert found.high is not None
+        assert fixed.low is not None
+        assert fixed.high is not None
         share = float(self.correct.mean())
         low = alone.low - share * max(0.0, found.high - fixed.high)
         high = alone.high + share * max(0.0, fixed.low - found.low)

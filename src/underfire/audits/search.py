@@ -16,8 +16,8 @@ from torch import Tensor
 from underfire import metrics, randomness
 from underfire.attacks.benign import Benign
 from underfire.attacks.goal import Goal
-from underfire.attacks.unsound import sound
 from underfire.attacks.rules import per_image
+from underfire.attacks.unsound import sound
 from underfire.system import System
 
 FIRST_SHARE = 0.3

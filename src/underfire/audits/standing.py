@@ -155,7 +155,9 @@ class Standing:
                 [str(each) for each in arrays["done"]],
             )
         except Exception as error:  # a damaged file fails in many ways
-            raise InputError(f"{path} cannot be read ({error}): remove it, and its part of the audit is made again.") from error
+            raise InputError(
+                f"{path} cannot be read ({error}): remove it, and its part of the audit is made again."
+            ) from error
         own = benign.logits.cpu().numpy()
         if logits.shape != own.shape or not np.allclose(logits, own, rtol=1e-3, atol=1e-3):
             raise InputError(

@@ -91,7 +91,9 @@ def pictures_of(audit: Audit, system: System, folder: Path, count: int) -> Mappi
         labels = torch.tensor([audit.labels[place] for place in places])
         classes = torch.tensor([result.classes[place] for place in places])
         before, after = (
-            part.maps(images.to(system.classifier.device), wanted.to(system.classifier.device))[result.interpreter].cpu()
+            part.maps(images.to(system.classifier.device), wanted.to(system.classifier.device))[
+                result.interpreter
+            ].cpu()
             for images, wanted in ((clean, labels), (changed, classes))
         )
         subfolder = folder / "worst"

@@ -72,9 +72,7 @@ def audit(
     ] = None,
     again: Annotated[
         str | None,
-        option(
-            "NAME", "The same network trained again: are its explanations the same?", "--again", show_default=False
-        ),
+        option("NAME", "The same network trained again: are its explanations the same?", "--again", show_default=False),
     ] = None,
     controls: Annotated[
         bool,
@@ -198,7 +196,9 @@ def _show(result: Audit, decisions: Sequence[Decision], page: Path) -> None:
         )
     )
     for doubt in result.doubts:
-        about = " ".join([*([doubt.interpreter] if doubt.interpreter else []), *([eps_text(doubt.eps)] if doubt.eps else [])])
+        about = " ".join(
+            [*([doubt.interpreter] if doubt.interpreter else []), *([eps_text(doubt.eps)] if doubt.eps else [])]
+        )
         console.print(Text.assemble(("look  ", "yellow"), f"{about}: " if about else "", doubt.text + "."))
     for decision in decisions:
         style = {"pass": "green", "fail": "bold red", "investigate": "yellow"}[decision.state]

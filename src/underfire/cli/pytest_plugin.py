@@ -21,7 +21,13 @@ def underfire_audit() -> Callable[..., Audit]:
     """
 
     def check(
-        system: Any, images: Any, labels: Any = None, *, fail_below: float, accept_uncertain: bool = False, **others: Any
+        system: Any,
+        images: Any,
+        labels: Any = None,
+        *,
+        fail_below: float,
+        accept_uncertain: bool = False,
+        **others: Any,
     ) -> Audit:
         from underfire.audits import audit
         from underfire.audits.gate import decide_all

@@ -17,14 +17,17 @@ from underfire.reports.trust import Remark
 from underfire.text import plain
 
 _NUMBERS = (
-    "Shares of all images, with 95 % intervals. Robust accuracy: right, and no attack found another class. Joint robust "
-    "accuracy: right, and no attack found another class with a kept map. Both are upper bounds: a better attack may "
-    "find more."
+    "Shares of all images, with 95 % intervals. Robust accuracy: right, and no attack found another class. Joint "
+    "robust accuracy: right, and no attack found another class with a kept map. Both are upper bounds: a better attack "
+    "may find more."
 )
 
 
 def write_audit_page(
-    audit: Audit, out: Path, decisions: Sequence[Decision] = (), pictures: Mapping[str, Sequence[tuple[str, str]]] | None = None
+    audit: Audit,
+    out: Path,
+    decisions: Sequence[Decision] = (),
+    pictures: Mapping[str, Sequence[tuple[str, str]]] | None = None,
 ) -> Path:
     """Write the page of an audit.
 
@@ -47,7 +50,9 @@ def write_audit_page(
         "class and kept the map."
     )
     shown: list[Block] = [_chart(audit)] if len({each.eps for each in audit.results}) > 1 else []
-    remarks = [Remark("careful", _sentence(_about(audit, doubt.interpreter, doubt.eps) + doubt.text)) for doubt in audit.doubts]
+    remarks = [
+        Remark("careful", _sentence(_about(audit, doubt.interpreter, doubt.eps) + doubt.text)) for doubt in audit.doubts
+    ]
     quality = [
         (plain(name), "", [Remark("good", _sentence(line)) for line in lines]) for name, lines in audit.quality.items()
     ]
@@ -103,8 +108,8 @@ def _chart(audit: Audit) -> Chart:
         )
     return Chart(
         "Robust accuracy by radius",
-        "Joint robust accuracy, with its 95 % interval, counts images on which no attack changed the class and kept the "
-        "map. Robust accuracy counts images whose class no attack changed.",
+        "Joint robust accuracy, with its 95 % interval, counts images on which no attack changed the class and kept "
+        "the map. Robust accuracy counts images whose class no attack changed.",
         "eps (levels of 1/255)",
         "share of images",
         tuple(lines),
@@ -139,7 +144,8 @@ def _worst(audit: Audit, result: Robustness, pictures: Sequence[tuple[str, str]]
         if fooled
     ]
     drawings: list[Block] = [
-        Drawing(address, f"{about}. Clean image, its map, changed image, its map", f"{about}.") for address, about in pictures
+        Drawing(address, f"{about}. Clean image, its map, changed image, its map", f"{about}.")
+        for address, about in pictures
     ]
     table = SortableTable("Classes", ("class",), columns, tuple(rows))
     return [*drawings, *([table] if rows else [])]
