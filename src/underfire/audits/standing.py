@@ -141,7 +141,7 @@ class Standing:
         if not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as found:
+            with np.load(path) as found:
                 arrays = {name: found[name] for name in found.files}
             logits, images = arrays["logits"], torch.from_numpy(arrays["images"]).float() / 255
             state = cls(
