@@ -18,6 +18,7 @@ LOWEST_TESTS := \
 	tests/interpreters/test_captum.py tests/interpreters/test_interpreters.py tests/interpreters/test_lrp.py \
 	tests/interpreters/rts/test_interpreter.py tests/interpreters/rts/test_network.py \
 	tests/drawing tests/transforms/test_squeezers.py \
+	tests/audits/test_gate.py \
 	tests/detectors/test_contract.py tests/detectors/test_threshold.py \
 	tests/metrics \
 	tests/reports \

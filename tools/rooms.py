@@ -28,7 +28,7 @@ LAYERS = (
     ("attacks",),
     ("runs", "check"),
     ("detectors", "defenses"),
-    ("campaigns",),
+    ("campaigns", "audits"),
     ("reports",),
     ("cli",),
 )

@@ -14,6 +14,7 @@ from underfire.version import __version__
 if TYPE_CHECKING:
     from underfire import attacks, classifiers, data, detectors, errors, interpreters, metrics, system
     from underfire.attacks.plain import attack
+    from underfire.audits.auditing import audit
     from underfire.campaigns.folder import Campaign
     from underfire.classifiers import Classifier
     from underfire.runs.run import Run
@@ -28,6 +29,7 @@ __all__ = [
     "__version__",
     "attack",
     "attacks",
+    "audit",
     "classifiers",
     "data",
     "detectors",
@@ -45,6 +47,7 @@ _HOMES = {
     "Run": "runs.run",
     "System": "system",
     "attack": "attacks.plain",
+    "audit": "audits.auditing",
     "transfer": "runs.transfer",
 }
 """The modules of the public names that are no modules."""

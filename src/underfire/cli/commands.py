@@ -14,6 +14,7 @@ import typer
 
 from underfire.cli import (
     attack,
+    audit,
     check,
     demo,
     detect,
@@ -74,6 +75,7 @@ _add(app, "run", run.run, run.RUN_EXAMPLES)
 _add(app, "status", status.status, status.STATUS_EXAMPLES)
 _add(app, "explain", explain.explain, explain.EXAMPLES)
 _add(app, "check", check.check, check.EXAMPLES)
+_add(app, "audit", audit.audit, audit.EXAMPLES)
 _add(app, "report", report.report, report.REPORT_EXAMPLES)
 _add(app, "export", report.export, report.EXPORT_EXAMPLES)
 _add(app, "transfer", transfer.transfer, transfer.EXAMPLES)

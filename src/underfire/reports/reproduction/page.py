@@ -46,12 +46,14 @@ class Drawing(Block):
     Args:
         address: the file's address.
         about: what it shows, for readers without a picture.
+        caption: a text below it; none if empty.
     """
 
     name: ClassVar[str] = "drawing"
 
     address: str
     about: str
+    caption: str = ""
 
 
 def write_reproduction_page(

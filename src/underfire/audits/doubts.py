@@ -1,0 +1,179 @@
+"""Doubts: what speaks against the number of an audit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from underfire.attacks.benign import Benign
+from underfire.attacks.limits import Flags, Limit
+from underfire.audits.ensemble import Member
+from underfire.errors import UnderfireError
+from underfire.system import SystemView
+
+Topic = Literal["gradients", "search", "convergence", "images", "limit", "explanation"]
+
+FEW = 30
+"""With fewer right images, an interval is wide whatever comes out."""
+FLAT = 0.1
+"""The share of images without a gradient from which on gradients are doubted."""
+LATE = 0.05
+"""The share of right images that the later half of the ensemble may still fool before it seems too weak."""
+SATURATED = 30.0
+"""The difference of logits beyond which float32 probabilities are 0 or 1 to the last digit, or nearly so."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """One reason to doubt a number.
+
+    Args:
+        topic: what it is about.
+        text: the reason in words.
+        hides: True if attacks may have missed something, so that robustness may be lower than the number says; False if
+            the number is right and means less than it seems to.
+        interpreter, eps: the result that it concerns; all if None.
+    """
+
+    topic: Topic
+    text: str
+    hides: bool
+    interpreter: str | None = None
+    eps: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert it to values for JSON."""
+        return asdict(self)
+
+
+def of_gradients(view: SystemView | None, benign: Benign, why: str | None = None) -> list[Doubt]:
+    """Look at the gradient of the cross-entropy of right images, and at how far their logits are apart.
+
+    Args:
+        view: the differentiable classifier; None if it has none.
+        benign: right images.
+        why: the reason if there is no view, or if its logits do not follow the image.
+    """
+    if view is None or why is not None:
+        return [Doubt("gradients", f"no attack could follow gradients: {why}", hides=True)]
+    flat, gaps = [], []
+    for start in range(0, len(benign.images), 16):
+        rows = slice(start, start + 16)
+        images = benign.images[rows].detach().clone().requires_grad_(True)
+        with torch.enable_grad():
+            logits = view.logits(images)
+            loss = F.cross_entropy(logits, benign.labels[rows], reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, images)
+        flat += (gradient.flatten(1).abs().amax(1) < 1e-12).tolist()
+        top = logits.detach().topk(2, dim=1).values
+        gaps += (top[:, 0] - top[:, 1]).tolist()
+    found = []
+    share = float(np.mean(flat))
+    if share > FLAT:
+        found.append(
+            Doubt(
+                "gradients",
+                f"the gradient of the cross-entropy vanishes on {share:.0%} of the right images: the classifier is so "
+                "certain, or its input so coarse, that attacks on its probabilities see no slope",
+                hides=True,
+            )
+        )
+    middle = float(np.median(gaps))
+    if middle > SATURATED:
+        found.append(
+            Doubt(
+                "gradients",
+                f"the two largest logits are {middle:.0f} apart (median), so that probabilities are 0 or 1 in float32: "
+                "gradients of losses on probabilities vanish (a softmax temperature?). Scale the logits down",
+                hides=True,
+            )
+        )
+    return found
+
+
+def of_result(
+    interpreter: str,
+    eps: float,
+    members: tuple[Member, ...],
+    correct: Flags,
+    wrong: Flags,
+    wrong_by: tuple[str, ...],
+    kept_by: tuple[str, ...],
+    limit: Limit,
+) -> list[Doubt]:
+    """Look at one result: who broke what, and what sets the limit."""
+    found, right = [], int(correct.sum())
+    kinds = {member.name: member.kind for member in members}
+    alone = sum(kinds.get(by) == "search" for by in wrong_by)
+    if alone:
+        found.append(
+            Doubt(
+                "search",
+                f"the search without gradients changed the class of {alone} of {right} right images that no attack "
+                "with gradients changed: gradients are hidden, and robustness is lower than the number says",
+                True,
+                interpreter,
+                eps,
+            )
+        )
+    names = [member.name for member in members if member.kind in ("auto", "adv2")]
+    late = sum(by in names[len(names) // 2 :] for by in kept_by)
+    if right and late / right > LATE and late > 1:
+        found.append(
+            Doubt(
+                "convergence",
+                f"the later half of the attacks still fooled {late} of {right} right images: more attacks would "
+                "probably fool more",
+                True,
+                interpreter,
+                eps,
+            )
+        )
+    if right < FEW:
+        found.append(
+            Doubt(
+                "images", f"only {right} images are classified correctly: intervals are wide", False, interpreter, eps
+            )
+        )
+    if limit.set_by in ("other", "average") and limit.by_noise > 1.5 * limit.mean:
+        whose = "another image's map" if limit.set_by == "other" else "the average map"
+        found.append(
+            Doubt(
+                "limit",
+                f"random noise moves the map by up to {limit.by_noise:.3f}, and {whose} is nearer than that: the "
+                f"explanation is noisy. The limit of kept is {limit.mean:.3f}, by chance instead of noise",
+                False,
+                interpreter,
+                eps,
+            )
+        )
+    return found
+
+
+def of_explanation(correlations: Mapping[str, list[str]]) -> list[Doubt]:
+    """Doubt explanations that do not depend on the class or the weights.
+
+    Args:
+        correlations: by interpreter, phrases that say on what its maps do not depend; see ``check.sanity``.
+    """
+    return [
+        Doubt(
+            "explanation",
+            f"the map of {name} hardly depends on {' and on '.join(phrases)}: it says little about the classifier, so "
+            "that to keep it is no achievement",
+            False,
+            name,
+        )
+        for name, phrases in correlations.items()
+        if phrases
+    ]
+
+
+def words_of(error: UnderfireError) -> str:
+    """Return an error's text without its final full stop."""
+    return str(error).rstrip(".")

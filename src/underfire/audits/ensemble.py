@@ -1,0 +1,98 @@
+"""Ensembles: the attacks of an audit, in the order in which they run. They have no parameters, and never change.
+
+Two audits can be compared if they used the same ensemble. A better ensemble gets a new name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from torch import Tensor
+
+from underfire.attacks.benign import Benign
+from underfire.attacks.goal import without
+from underfire.attacks.perturbations import PGD
+from underfire.attacks.presets import Preset
+from underfire.attacks.targets import GivenClass
+
+Kind = Literal["prediction", "auto", "adv2", "search"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One attack of an ensemble.
+
+    Args:
+        name: its name in results.
+        kind: ``prediction`` (an attack on the class alone, untargeted), ``auto``, ``adv2``, or ``search`` (a random
+            search that sees no gradient).
+        steps: the number of steps. Each takes one gradient of the objective for each image; for ``search``, the number
+            of queries.
+        rank: the class that it shall reach: 1 for the likeliest class other than the image's own, 2 for the next; 0 for
+            any class other than the own.
+        random_start: begin at a random image of the ball instead of at the image itself.
+    """
+
+    name: str
+    kind: Kind
+    steps: int
+    rank: int = 0
+    random_start: bool = False
+
+    @property
+    def gradients(self) -> int:
+        """The number of gradients that it takes for each image."""
+        return 0 if self.kind == "search" else self.steps
+
+    def preset(self, eps: float, classes: Tensor | None = None) -> Preset:
+        """Make the attack. ``search`` is none of them; see ``underfire.audits.search``.
+
+        Args:
+            eps: the radius in L-inf, in pixel units.
+            classes: int64 N, the class that each image shall reach; any other class if None.
+        """
+        rule = None if classes is None else GivenClass(tuple(classes.tolist()))
+        if self.kind == "prediction":
+            return Preset("pgd", eps=eps, steps=(0, self.steps), targeted=False)
+        start = PGD(eps, random_start=self.random_start)
+        if self.kind == "auto":
+            return Preset("auto", perturbation=start, budget=self.steps, targeted=rule is not None, target_class=rule)
+        warmup = self.steps // 5
+        steps = (warmup, self.steps - warmup)
+        return Preset("adv2", perturbation=start, steps=steps, targeted=rule is not None, target_class=rule)
+
+    def classes(self, benign: Benign) -> Tensor | None:
+        """Choose the class that each image shall reach, int64 N; None if any other class will do."""
+        if self.rank == 0:
+            return None
+        others = without(benign.logits, benign.labels)
+        return others.topk(min(self.rank, others.shape[1] - 1), dim=1).indices[:, -1]
+
+
+ENSEMBLES: Mapping[str, tuple[Member, ...]] = MappingProxyType(
+    {
+        "audit-1": (
+            Member("prediction", "prediction", 100, random_start=True),
+            Member("auto", "auto", 200),
+            Member("auto-1st", "auto", 200, rank=1),
+            Member("auto-2nd", "auto", 200, rank=2),
+            Member("auto-3rd", "auto", 200, rank=3),
+            Member("auto-restart", "auto", 200, random_start=True),
+            Member("adv2", "adv2", 200, rank=1),
+            Member("search", "search", 500),
+        ),
+    }
+)
+"""The attacks of each ensemble.
+
+``audit-1``: the prediction alone; ``auto`` toward any other class, toward each of the three likeliest ones, and from a
+random start; ADV2's published schedule in 200 steps; and a search without gradients, which notices gradients that lead
+nowhere. ``prediction`` runs on all images, and each further attack on the images that still stand."""
+
+
+def distinct(members: tuple[Member, ...], classes: int) -> tuple[Member, ...]:
+    """Leave out members that would repeat another one, because there are fewer classes than they ask for."""
+    return tuple(member for member in members if member.rank < classes)

@@ -1,0 +1,217 @@
+"""The result of an audit: shares of images with intervals, the images behind them, and what speaks against them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from underfire import metrics
+from underfire.attacks.intervals import JointIntervals, Outcome
+from underfire.attacks.limits import Flags, Limit, Numbers
+from underfire.audits.doubts import Doubt
+from underfire.metrics import Interval
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """The robustness of one explanation at one radius, on N images.
+
+    Args:
+        interpreter: the name of the interpreter.
+        eps: the radius in L-inf, in pixel units.
+        correct: bool N, images that the classifier gets right.
+        wrong: bool N, images for which some attack found another class.
+        nearest: float64 N, the smallest map distance among the images of another class that were found; infinite if
+            there are none.
+        limit: how near a map must be to count as kept, and where that comes from.
+        wrong_by, kept_by: the member of the ensemble that first found another class, and that first found another class
+            with a kept map; empty if none did.
+        gradients: int64 N, the gradients that were taken for each image.
+        images: N x C x H x W, the image of another class with the nearest map; the clean image if there is none.
+        classes: int64 N, the class of ``images``.
+    """
+
+    interpreter: str
+    eps: float
+    correct: Flags
+    wrong: Flags
+    nearest: Numbers
+    limit: Limit = field(repr=False)
+    wrong_by: tuple[str, ...] = field(repr=False)
+    kept_by: tuple[str, ...] = field(repr=False)
+    gradients: Numbers = field(repr=False)
+    images: Tensor = field(repr=False)
+    classes: tuple[int, ...] = field(repr=False)
+
+    @property
+    def fooled(self) -> Flags:
+        """True for right images on which some attack found another class with a kept map, bool N."""
+        found: Flags = self.correct & self.wrong & (self.nearest < self.limit.values)
+        return found
+
+    @property
+    def accuracy(self) -> Interval:
+        """The share of images that are classified correctly, with its interval (Wilson 1927)."""
+        return metrics.rate(self.correct)
+
+    @property
+    def robust(self) -> Interval:
+        """Robust accuracy: the share of images that are right, and for which no attack found another class."""
+        return metrics.rate(self.correct & ~self.wrong)
+
+    @cached_property
+    def joint(self) -> Interval:
+        """Joint robust accuracy: the share of images that are right, and on which no attack found another class with a
+        kept map.
+
+        The interval is the score interval (Wilson 1927) over all images, widened by what the uncertainty of the limit
+        adds.
+        """
+        alone = metrics.rate(self.correct & ~self.fooled)
+        if not self.correct.any() or alone.low is None or alone.high is None:
+            return alone
+        intervals = JointIntervals({self.interpreter: self.limit})
+        found = intervals.joint(Outcome(self.wrong, {self.interpreter: self.nearest}))
+        fixed = metrics.rate(self.fooled[self.correct])
+        assert found.low is not None
+        assert found.high is not None
+        assert fixed.low is not None
+        assert fixed.high is not None
+        share = float(self.correct.mean())
+        low = alone.low - share * max(0.0, found.high - fixed.high)
+        high = alone.high + share * max(0.0, fixed.low - found.low)
+        return Interval(alone.mean, max(0.0, low), min(1.0, high), alone.n)
+
+    @cached_property
+    def chance(self) -> Mapping[str, Interval]:
+        """The chance control: how often another image's map (``other``) and the average map (``average``) would pass
+        the limit."""
+        return JointIntervals({self.interpreter: self.limit}).chance[self.interpreter]
+
+    def by_member(self, names: Sequence[str]) -> dict[str, int]:
+        """Count the images that each member was the first to fool."""
+        found = [by for by, fooled in zip(self.kept_by, self.fooled.tolist(), strict=True) if fooled]
+        return {name: found.count(name) for name in names}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert the numbers to values for JSON; images are left out."""
+        return {
+            "interpreter": self.interpreter,
+            "eps": self.eps,
+            "clean_accuracy": self.accuracy.to_dict(),
+            "robust_accuracy": self.robust.to_dict(),
+            "joint_robust_accuracy": self.joint.to_dict(),
+            "limit": self.limit.mean,
+            "limit_set_by": self.limit.set_by,
+            "chance": {name: interval.to_dict() for name, interval in self.chance.items()},
+            "gradients_per_image": float(self.gradients[self.correct].mean()) if self.correct.any() else 0.0,
+        }
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The result of an audit.
+
+    Args:
+        classifier: the classifier's name.
+        ensemble: the name of the ensemble.
+        results: one for each interpreter and radius.
+        quality: what is known about each interpreter's maps of clean images, in words, by interpreter.
+        doubts: what speaks against the numbers.
+        ids: the names of the N images.
+        labels: their classes.
+        class_names: one name for each class, if the classifier has names.
+        seed: of all random numbers.
+        clean: the images, N x C x H x W.
+    """
+
+    classifier: str
+    ensemble: str
+    results: tuple[Robustness, ...]
+    quality: Mapping[str, tuple[str, ...]]
+    doubts: tuple[Doubt, ...]
+    ids: tuple[str, ...]
+    labels: tuple[int, ...]
+    class_names: tuple[str, ...] = ()
+    seed: int = 0
+    clean: Tensor = field(default_factory=lambda: torch.empty(0), repr=False)
+
+    @property
+    def count(self) -> int:
+        """The number of images."""
+        return len(self.ids)
+
+    def of(self, interpreter: str, eps: float | None = None) -> Robustness:
+        """Return the result of an interpreter at a radius; at the only radius if ``eps`` is None.
+
+        Raises:
+            KeyError: there is no such result, or there are several.
+        """
+        found = [each for each in self.results if each.interpreter == interpreter and eps in (None, each.eps)]
+        if len(found) != 1:
+            known = ", ".join(f"{each.interpreter} at {each.eps:.4g}" for each in self.results)
+            raise KeyError(f"there are {len(found)} results of {interpreter!r} at eps {eps}; known: {known}")
+        return found[0]
+
+    def doubts_of(self, result: Robustness) -> tuple[Doubt, ...]:
+        """Return the doubts that concern one result."""
+        return tuple(
+            doubt
+            for doubt in self.doubts
+            if doubt.interpreter in (None, result.interpreter) and doubt.eps in (None, result.eps)
+        )
+
+    def worst_classes(self, result: Robustness) -> list[tuple[str, int, int]]:
+        """List the name of each class, its fooled images and its right images, the worst class first."""
+        found = []
+        labels = np.array(self.labels)
+        for number in sorted(set(self.labels)):
+            right = result.correct & (labels == number)
+            if right.any():
+                found.append((self.name_of(number), int((result.fooled & right).sum()), int(right.sum())))
+        return sorted(found, key=lambda each: -each[1] / each[2])
+
+    def worst_images(self, result: Robustness) -> list[int]:
+        """List the places of fooled images, the one whose map moved least first."""
+        places = np.flatnonzero(result.fooled)
+        order = np.argsort(result.nearest[places], kind="stable")
+        return [int(place) for place in places[order]]
+
+    def name_of(self, number: int) -> str:
+        """Return the name of a class; its number if it has none."""
+        return self.class_names[number] if number < len(self.class_names) else f"class {number}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert everything except images to values for JSON."""
+        return {
+            "classifier": self.classifier,
+            "ensemble": self.ensemble,
+            "images": self.count,
+            "seed": self.seed,
+            "results": [each.to_dict() for each in self.results],
+            "quality": {name: list(lines) for name, lines in self.quality.items()},
+            "doubts": [each.to_dict() for each in self.doubts],
+        }
+
+    def __repr__(self) -> str:
+        lines = [f"Audit of {self.classifier} by {self.ensemble}, {self.count} images"]
+        for each in self.results:
+            lines.append(
+                f"  {each.interpreter:<12} eps {each.eps:.4g}: accuracy {said(each.accuracy)}, robust "
+                f"{said(each.robust)}, joint robust {said(each.joint)}"
+            )
+        lines += [f"  look: {doubt.text}" for doubt in self.doubts]
+        return "\n".join(lines)
+
+
+def said(interval: Interval) -> str:
+    """Write a share with its interval."""
+    if interval.mean is None:
+        return "unknown"
+    return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"

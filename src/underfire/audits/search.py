@@ -1,0 +1,117 @@
+"""A random search for a joint attack that sees no gradient: only logits, and maps as the user would see them.
+
+Where an attack with gradients finds nothing and this search does, gradients are hidden and the classifier only looks
+robust. The search is a simple form of the Square attack (Andriushchenko et al. 2020), with the map's distance as a
+second objective.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from underfire import metrics, randomness
+from underfire.attacks.benign import Benign
+from underfire.attacks.goal import Goal
+from underfire.attacks.rules import per_image
+from underfire.attacks.unsound import sound
+from underfire.system import System
+
+FIRST_SHARE = 0.3
+"""The share of the image that the first squares cover."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class _Best:
+    """The best images so far. ``score`` is the margin while the own class wins; else the map's distance minus 2."""
+
+    images: Tensor
+    score: Tensor
+
+    def improve(self, images: Tensor, score: Tensor) -> None:
+        better = score < self.score
+        self.images = torch.where(per_image(better, images), images, self.images)
+        self.score = torch.where(better, score, self.score)
+
+
+def search(
+    system: System,
+    name: str,
+    benign: Benign,
+    eps: float,
+    queries: int,
+    *,
+    seed: int = 0,
+    reads_maps: bool = True,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Search for images of another class whose map is near the benign one.
+
+    Args:
+        system: the honest classifier and interpreters.
+        name: the interpreter whose map shall stay.
+        benign: the images, with their maps.
+        eps: the radius in L-inf, in pixel units. Changes are whole levels of 1/255.
+        queries: the number of images that are tried for each image, at least 1.
+        seed: of the random numbers. An image's result does not depend on the other images.
+        reads_maps: look at the map of each candidate of another class. Without it (for maps that take seconds), only
+            the class decides.
+        progress: called after each query.
+
+    Returns:
+        The best images, N x C x H x W at 8 bits: of those with another class the one with the nearest map, else the one
+        with the smallest margin.
+    """
+    levels = int(eps * 255 + 1e-6)
+    seen = system.only((name,))
+    best = _Best(benign.images, torch.full((len(benign.images),), torch.inf, device=benign.images.device))
+    for query in range(queries):
+        candidate = _candidate(benign, best.images, levels, query, queries, seed)
+        best.improve(candidate, _score(seen, name, benign, candidate, reads_maps))
+        if progress is not None:
+            progress(query + 1, queries)
+    return best.images
+
+
+def _candidate(benign: Benign, images: Tensor, levels: int, query: int, queries: int, seed: int) -> Tensor:
+    """Change each image: vertical stripes in the first query, and one square of +levels or -levels in each other."""
+    count, channels, height, width = images.shape
+    ids = benign.ids
+    if query == 0:
+        signs = randomness.integers(seed, ids, "audit stripes", 0, (channels, 1, width), 2) * 2 - 1
+        return _moved(benign.images, signs.expand(count, channels, height, width), levels)
+    share = FIRST_SHARE * (1 - query / queries) ** 2
+    side = max(1, round((share * height * width) ** 0.5))
+    tall, wide = min(side, height), min(side, width)
+    top = randomness.integers(seed, ids, "audit top", query, (1, 1, 1), height - tall + 1)
+    left = randomness.integers(seed, ids, "audit left", query, (1, 1, 1), width - wide + 1)
+    signs = randomness.integers(seed, ids, "audit sign", query, (channels, 1, 1), 2) * 2 - 1
+    rows = torch.arange(height, device=ids.device).view(1, 1, height, 1)
+    columns = torch.arange(width, device=ids.device).view(1, 1, 1, width)
+    inside = (rows >= top) & (rows < top + tall) & (columns >= left) & (columns < left + wide)
+    return torch.where(inside, _moved(benign.images, signs, levels), images)
+
+
+def _moved(images: Tensor, signs: Tensor, levels: int) -> Tensor:
+    """Move every value of 8-bit images by whole levels, inside [0, 1]."""
+    return ((images * 255).round() + signs * levels).clamp(0, 255).div(255).to(images.dtype)
+
+
+def _score(system: System, name: str, benign: Benign, images: Tensor, reads_maps: bool) -> Tensor:
+    goal = Goal(targeted=False)
+    images, logits = sound(benign, images, system.classifier.logits(images))
+    margin = goal.margin(logits, benign.labels)
+    wrong = goal.reached(logits, benign.labels)
+    score = torch.where(wrong, margin.new_full((), -1.0), margin.clamp(min=0))
+    if reads_maps and bool(wrong.any()):
+        rows = wrong.nonzero().flatten()
+        classes = goal.explained(logits, benign.labels)[rows]
+        maps = system.maps(images[rows], classes, benign.ids[rows])[name]
+        distance = metrics.map_l1(maps.to(benign.maps[name]), benign.maps[name][rows])
+        score[rows] = distance.to(score) - 2
+    return score

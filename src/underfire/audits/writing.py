@@ -1,0 +1,123 @@
+"""The folder of an audit: the record, documents, and pictures of the worst images."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from underfire.audits.documents import annex, images_hash, junit, model_card, title_of
+from underfire.audits.gate import Decision
+from underfire.audits.result import Audit
+from underfire.drawing.pictures import Pixels, colour, fitted, overlay
+from underfire.system import System
+from underfire.version import __version__
+
+SIDE = 128
+"""Height and width of each part of a picture."""
+
+
+def record(audit: Audit, decisions: Sequence[Decision] = ()) -> dict[str, Any]:
+    """Convert an audit, its decisions and what happened to each image to values for JSON."""
+    found = audit.to_dict()
+    for each, result in zip(found["results"], audit.results, strict=True):
+        each["images"] = [
+            {
+                "id": name,
+                "correct": correct,
+                "fooled": fooled,
+                "another_class_by": wrong_by or None,
+                "kept_by": kept_by or None,
+                "map_l1": None if not np.isfinite(near) else near,
+                "class": None if number < 0 else audit.name_of(number),
+            }
+            for name, correct, fooled, wrong_by, kept_by, near, number in zip(
+                audit.ids,
+                result.correct.tolist(),
+                result.fooled.tolist(),
+                result.wrong_by,
+                result.kept_by,
+                result.nearest.tolist(),
+                result.classes,
+                strict=True,
+            )
+        ]
+    return {
+        **found,
+        "underfire": __version__,
+        "torch": torch.__version__,
+        "images_sha256": images_hash(audit),
+        "decisions": [each.to_dict() for each in decisions],
+    }
+
+
+def write_audit(audit: Audit, decisions: Sequence[Decision], folder: Path) -> None:
+    """Write ``audit.json``, ``annex.md``, ``model-card.md`` and, if there are decisions, ``junit.xml``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "audit.json": json.dumps(record(audit, decisions), indent=1, allow_nan=False) + "\n",
+        "annex.md": annex(audit, decisions),
+        "model-card.md": model_card(audit),
+    }
+    if decisions:
+        texts["junit.xml"] = junit(audit, decisions)
+    for name, text in texts.items():
+        part = folder / f"{name}.part"
+        part.write_text(text, encoding="utf-8")
+        part.replace(folder / name)
+
+
+def pictures_of(audit: Audit, system: System, folder: Path, count: int) -> Mapping[str, list[tuple[str, str]]]:
+    """Draw the worst images of each result: clean and changed, each beside its map.
+
+    Returns:
+        For each result (``title_of``), the address of each picture in ``folder``, and what it shows.
+    """
+    found: dict[str, list[tuple[str, str]]] = {}
+    for result in audit.results:
+        places = audit.worst_images(result)[:count]
+        own = found.setdefault(title_of(result), [])
+        if not places:
+            continue
+        part = system.only((result.interpreter,))
+        clean, changed = audit.clean[places], result.images[places]
+        labels = torch.tensor([audit.labels[place] for place in places])
+        classes = torch.tensor([result.classes[place] for place in places])
+        before, after = (
+            part.maps(images.to(system.classifier.device), wanted.to(system.classifier.device))[
+                result.interpreter
+            ].cpu()
+            for images, wanted in ((clean, labels), (changed, classes))
+        )
+        subfolder = folder / "worst"
+        subfolder.mkdir(parents=True, exist_ok=True)
+        for row, place in enumerate(places):
+            parts = [
+                picture
+                for image, values in ((clean[row], before[row]), (changed[row], after[row]))
+                for picture in _both(image, values)
+            ]
+            safe = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{title_of(result)}-{row}")
+            Image.fromarray(np.concatenate(parts, axis=1)).save(subfolder / f"{safe}.png")
+            about = (
+                f"{audit.ids[place]}: {audit.name_of(audit.labels[place])}, then "
+                f"{audit.name_of(result.classes[place])}. The map moved by {result.nearest[place]:.3f}; the limit is "
+                f"{result.limit.mean:.3f}"
+            )
+            own.append((f"worst/{safe}.png", about))
+    return found
+
+
+def _both(image: Tensor, values: Tensor) -> tuple[Pixels, Pixels]:
+    """Draw an image C x H x W, and its map over it."""
+    pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()[..., :3]
+    pixels = pixels[..., 0] if pixels.shape[2] < 3 else pixels
+    shown = fitted(np.ascontiguousarray(pixels), SIDE)
+    return colour(shown), overlay(shown, values.float().numpy())

@@ -1,0 +1,207 @@
+"""``underfire audit``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from underfire.cli import options
+from underfire.cli.options import Given, flag, option, takes
+from underfire.cli.screen import bars, screen
+from underfire.memory import parse_bytes
+from underfire.runs.inputs import InputSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from underfire.audits import Audit, Decision
+    from underfire.runs.inputs import Inputs
+
+EXAMPLES = """[bold]Examples[/bold]
+
+underfire audit --data photos/ --classifier my_model.py:build --interpreter cam,grad --eps 2/255,4/255,8/255
+--out audits/mine
+
+underfire audit --data photos/ --classifier my_model.py:build --fail-below 0.2 --baseline audits/last/audit.json
+--out audits/new"""
+
+WORST = 6
+"""The number of worst images that the page shows for each result."""
+
+
+@takes(InputSettings)
+def audit(
+    given: Given,
+    out: Annotated[Path, option("FOLDER", "Folder for the results. What is there already is not made again.", "--out")],
+    interpreter: Annotated[
+        list[str] | None,
+        option(
+            "NAMES",
+            "Interpreters to audit, one by one; with commas, or by repeating the option. [default: cam,grad]",
+            "--interpreter",
+            show_default=False,
+        ),
+    ] = None,
+    eps: Annotated[
+        str, option("EPS", "L-inf radius, such as 8/255; several with commas, for a curve.", "--eps")
+    ] = "8/255",
+    count: Annotated[int, option("N", "The number of images, spread over the data.", "--count", min=1)] = 64,
+    ensemble: Annotated[str, option("NAME", "The ensemble of attacks.", "--ensemble")] = "audit-1",
+    fail_below: Annotated[
+        float | None,
+        option(
+            "SHARE",
+            "Fail (exit code 1) if joint robust accuracy is surely below this share, and say 'investigate' (exit code "
+            "3) if it is not surely at or above it.",
+            "--fail-below",
+            show_default=False,
+        ),
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        option(
+            "FILE",
+            "The audit.json of an earlier audit: fail if joint robust accuracy is surely lower than it was.",
+            "--baseline",
+            show_default=False,
+        ),
+    ] = None,
+    again: Annotated[
+        str | None,
+        option("NAME", "The same network trained again: are its explanations the same?", "--again", show_default=False),
+    ] = None,
+    controls: Annotated[
+        bool,
+        flag(
+            "--no-controls/--controls",
+            "Do not try the gate on a network that is known to be fragile, and on one that cannot be fooled.",
+        ),
+    ] = False,
+    seed: Annotated[int, option("N", "Seed of all random numbers.", "--seed")] = 0,
+    variant: options.Variant = "paper",
+    memory: Annotated[
+        str | None, option("SIZE", "The most memory that the audit shall have. [default: what is free]", "--memory")
+    ] = None,
+    device: options.Device = "auto",
+    as_json: Annotated[bool, flag("--json", "Print everything as JSON.")] = False,
+) -> None:
+    """Measure joint robust accuracy: on how many images does no attack change the class and keep the map?
+
+    A fixed ensemble of attacks is tried on each image. Nothing needs tuning, and audits with one ensemble can be
+    compared. With --fail-below or --baseline, the audit is a gate for CI: exit code 0 if it passes, 1 if it fails, 3 if
+    there is something to investigate, 2 for wrong usage.
+
+    An audit that was stopped goes on if it is started again with the same --out.
+    """
+    from underfire.audits import audit as run_audit
+    from underfire.audits.controls import check_gate
+    from underfire.audits.gate import decide_all, open_baseline
+    from underfire.audits.writing import pictures_of, write_audit
+    from underfire.data.sampling import evenly_spaced
+    from underfire.runs.devices import find_device
+    from underfire.runs.settings import parse_interpreters
+    from underfire.system import System
+
+    earlier = None if baseline is None else open_baseline(baseline)
+    settings = InputSettings.create(**given)
+    found_device = find_device(device)
+    with screen.status("reading images"):
+        inputs = settings.open(found_device)
+        classifier = inputs.classifier
+        names = [name for each in interpreter or ["cam,grad"] for name in parse_interpreters(each)]
+        system = System(classifier, names, variant)
+        chosen = evenly_spaced(len(inputs.data), count)
+        batch = inputs.data.load(classifier.image_size, classifier.channels, chosen, classifier.resizing)
+        masks = _masks(inputs, chosen)
+        second = None if again is None else InputSettings.create(**{**given, "classifier": again}).open(found_device)
+    with bars() as progress:
+        task = progress.add_task("audit", total=1.0)
+        result = run_audit(
+            system,
+            batch.images,
+            batch.labels,
+            eps=eps.split(","),
+            ensemble=ensemble,
+            ids=batch.ids,
+            seed=seed,
+            memory=None if memory is None else parse_bytes(memory),
+            masks=masks if masks is not None and len(masks) == len(batch.images) else None,
+            again=None if second is None else second.classifier,
+            folder=out / "state",
+            progress=lambda words, share: progress.update(task, completed=share, description=words),
+        )
+        gated = fail_below is not None or earlier is not None
+        notes = check_gate(seed) if gated and not controls else ()
+    decisions = decide_all(result, fail_below, earlier, notes) if gated else ()
+    write_audit(result, decisions, out)
+    from underfire.reports.audit_page import write_audit_page
+
+    page = write_audit_page(result, out / "audit.html", decisions, pictures_of(result, system, out, WORST))
+    if as_json:
+        typer.echo(json.dumps(record_of(result, decisions), indent=2, allow_nan=False))
+    else:
+        _show(result, decisions, page)
+    if decisions and decisions[0].exit_code:
+        raise typer.Exit(decisions[0].exit_code)
+
+
+def _masks(inputs: Inputs, chosen: Sequence[int]) -> Tensor | None:
+    """Read the true masks of images, if the data has any and the classifier says how large its images are."""
+    size = inputs.classifier.image_size
+    return None if size is None else inputs.data.masks(size, chosen, inputs.classifier.resizing)
+
+
+def record_of(result: Audit, decisions: Sequence[Decision]) -> dict[str, Any]:
+    """Convert an audit and its decisions to values for JSON."""
+    from underfire.audits.writing import record
+
+    return record(result, decisions)
+
+
+def _show(result: Audit, decisions: Sequence[Decision], page: Path) -> None:
+    """Print the table, the doubts and the decision for a terminal of 80 columns."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from underfire.attacks.perturbations import eps_text
+
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    for column in ("interpreter", "eps"):
+        table.add_column(column)
+    for column in ("clean", "robust", "joint robust", "95 %", "gradients"):
+        table.add_column(column, justify="right")
+    for each in result.results:
+        joint, numbers = each.joint, each.to_dict()
+        table.add_row(
+            Text(each.interpreter),
+            eps_text(each.eps),
+            *(f"{numbers[name]['mean']:.3f}" for name in ("clean_accuracy", "robust_accuracy")),
+            Text(f"{joint.mean:.3f}", style="bold"),
+            Text(f"{joint.low:.3f}-{joint.high:.3f}"),
+            f"{numbers['gradients_per_image']:.0f}",
+        )
+    console = Console()
+    console.print(Text(f"{result.classifier}: {result.count} images, ensemble {result.ensemble}", style="bold"))
+    console.print(table)
+    console.print(
+        Text(
+            "joint robust: right, and no attack changed the class and kept the map. An upper bound: a better attack "
+            "may fool more.",
+            style="dim",
+        )
+    )
+    for doubt in result.doubts:
+        about = " ".join(
+            [*([doubt.interpreter] if doubt.interpreter else []), *([eps_text(doubt.eps)] if doubt.eps else [])]
+        )
+        console.print(Text.assemble(("look  ", "yellow"), f"{about}: " if about else "", doubt.text + "."))
+    for decision in decisions:
+        style = {"pass": "green", "fail": "bold red", "investigate": "yellow"}[decision.state]
+        where = f"{decision.interpreter} {eps_text(decision.eps or 0.0)}: " if decision.interpreter else ""
+        console.print(Text.assemble((f"{decision.state}  ", style), where, decision.text + "."))
+    console.print(Text(f"Page: {page}", style="dim"))

@@ -1,0 +1,53 @@
+"""What tests of audits share: a small trained classifier, its images, and a short ensemble."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from torch import Tensor
+
+import underfire as uf
+from tests.runs.runs import Command, make_command
+from underfire.audits import Audit, Member
+from underfire.cli.pytest_plugin import underfire_audit as underfire_audit
+
+SHORT = (
+    Member("prediction", "prediction", 20, random_start=True),
+    Member("auto", "auto", 25),
+    Member("auto-1st", "auto", 20, rank=1),
+    Member("adv2", "adv2", 20, rank=1),
+    Member("search", "search", 25),
+)
+RADII = (0.05, 0.25)
+
+
+@dataclass(frozen=True)
+class Given:
+    """Images with their labels and names, and a classifier."""
+
+    classifier: uf.Classifier
+    images: Tensor
+    labels: Tensor
+    ids: tuple[str, ...]
+
+
+@pytest.fixture(scope="session")
+def digits() -> Given:
+    classifier = uf.classifiers.load("digits-resnet")
+    batch = uf.data.open_data("digits:test").load(classifier.image_size, 1, range(12))
+    labels = batch.labels.clone()
+    labels[3] = (labels[3] + 1) % 10  # one image that the classifier gets wrong
+    return Given(classifier, batch.images, labels, tuple(batch.ids))
+
+
+@pytest.fixture(scope="session")
+def found(digits: Given) -> Audit:
+    """An audit of CAM and Grad at two radii."""
+    system = uf.System(digits.classifier, ["cam", "grad"])
+    return uf.audit(system, digits.images, digits.labels, eps=RADII, ensemble=SHORT, ids=digits.ids)
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    return make_command(monkeypatch, capsys)

@@ -1,0 +1,222 @@
+"""Audits: every image that counts as fooled is one, by the raw network and maps that are read anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import underfire as uf
+from tests.audits.conftest import RADII, SHORT, Given
+from underfire.audits import ENSEMBLES, Audit, Robustness, audit
+from underfire.audits.ensemble import distinct
+from underfire.audits.standing import Standing
+from underfire.errors import InputError
+
+
+def raw_classes(given: Given, images: Tensor) -> Tensor:
+    """The classes that the network itself says, without the library's wrapper."""
+    classifier = given.classifier
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (classifier.mean, classifier.std))
+    with torch.no_grad():
+        return classifier.module((images - mean) / std).argmax(1)
+
+
+def test_every_found_image_is_one(digits: Given, found: Audit) -> None:
+    assert len(found.results) == 4
+    fooled = 0
+    for each in found.results:
+        places = np.flatnonzero(each.wrong)
+        images = each.images[places]
+        assert float((images - digits.images[places]).abs().max()) <= each.eps + 1e-6
+        assert torch.equal((images * 255).round() / 255, images)
+        classes = raw_classes(digits, images)
+        assert torch.equal(classes, torch.tensor([each.classes[place] for place in places]))
+        assert bool((classes != digits.labels[places]).all())
+        interpreter = uf.interpreters.create(each.interpreter)
+        before = interpreter.maps(digits.classifier, digits.images[places], digits.labels[places])
+        after = interpreter.maps(digits.classifier, images, classes)
+        distance = (before - after).abs().flatten(1).mean(1)
+        torch.testing.assert_close(torch.from_numpy(each.nearest[places]).float(), distance, atol=1e-5, rtol=1e-4)
+        fooled += int(each.fooled.sum())
+    assert fooled > 5
+
+
+def test_shares_are_counted_over_all_images(digits: Given, found: Audit) -> None:
+    right = raw_classes(digits, digits.images) == digits.labels
+    assert int(right.sum()) == 11
+    for each in found.results:
+        assert each.accuracy.mean == pytest.approx(11 / 12)
+        assert each.robust.mean == pytest.approx(sum(right.numpy() & ~each.wrong) / 12)
+        kept = right.numpy() & ~(each.wrong & (each.nearest < each.limit.values))
+        joint = each.joint
+        assert joint.mean == pytest.approx(kept.mean())
+        assert joint.low is not None
+        assert joint.high is not None
+        assert joint.mean is not None
+        assert each.robust.mean <= joint.mean <= 11 / 12
+        alone = uf.metrics.rate(kept)
+        assert alone.low is not None
+        assert alone.high is not None
+        assert joint.low <= alone.low + 1e-12
+        assert joint.high >= alone.high - 1e-12
+
+
+def test_a_wrong_image_is_not_attacked(found: Audit) -> None:
+    for each in found.results:
+        assert not each.correct[3]
+        assert not each.wrong[3]
+        assert each.gradients[3] == 0
+        assert each.wrong_by[3] == each.kept_by[3] == ""
+
+
+def test_what_a_small_radius_finds_counts_at_a_larger_one(found: Audit) -> None:
+    for name in ("cam", "grad"):
+        small, large = found.of(name, RADII[0]), found.of(name, RADII[1])
+        assert not (small.wrong & ~large.wrong).any()
+        assert (large.nearest <= small.nearest).all()
+
+
+def test_images_leave_when_they_fall(found: Audit) -> None:
+    every = sum(member.gradients for member in SHORT)
+    for each in found.results:
+        assert each.gradients[each.correct].min() >= SHORT[0].gradients
+        standing = each.correct & ~(each.wrong & (each.nearest < each.limit.mean))
+        assert (each.gradients[standing] == every).all()
+    large = found.of("cam", RADII[1])
+    assert large.gradients[large.fooled].min() < every
+
+
+def test_it_goes_on_where_it_stopped(
+    digits: Given, found: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system, attacks = uf.System(digits.classifier, ["cam"]), 0
+
+    def stop(words: str, share: float) -> None:
+        if words.endswith("auto-1st"):
+            raise KeyboardInterrupt
+
+    def again(words: str, share: float) -> None:
+        nonlocal attacks
+        attacks += ":" in words
+
+    how = {"eps": RADII, "ensemble": SHORT, "ids": digits.ids, "folder": tmp_path}
+    with pytest.raises(KeyboardInterrupt):
+        audit(system, digits.images, digits.labels, progress=stop, **how)
+    result = audit(system, digits.images, digits.labels, progress=again, **how)
+    assert attacks == 2 * len(SHORT) - 2
+    for mine, whole in zip(result.results, found.results[:2], strict=True):
+        same(mine, whole)
+
+
+def same(one: Robustness, other: Robustness) -> None:
+    assert (one.interpreter, one.eps) == (other.interpreter, other.eps)
+    assert np.array_equal(one.wrong, other.wrong)
+    np.testing.assert_allclose(one.nearest, other.nearest, rtol=1e-4, atol=1e-6)
+    assert one.wrong_by == other.wrong_by
+    assert one.kept_by == other.kept_by
+    assert np.array_equal(one.gradients, other.gradients)
+
+
+def test_the_state_of_another_classifier_is_refused(digits: Given, tmp_path: Path) -> None:
+    how = {"eps": 0.1, "ensemble": SHORT[:1], "folder": tmp_path}
+    audit(uf.System(digits.classifier, "cam"), digits.images, digits.labels, **how)
+    shifted = (digits.images + 8 / 255).clamp(0, 1)
+    with pytest.raises(InputError, match="other images, or to another classifier"):
+        audit(uf.System(digits.classifier, "cam"), shifted, digits.labels, **how)
+    (state,) = tmp_path.glob("*.npz")
+    state.write_bytes(state.read_bytes()[:100])
+    with pytest.raises(InputError, match="cannot be read"):
+        audit(uf.System(digits.classifier, "cam"), digits.images, digits.labels, **how)
+
+
+def test_a_state_survives_its_file(digits: Given, tmp_path: Path) -> None:
+    from underfire.attacks.benign import read_benign
+
+    benign = read_benign(uf.System(digits.classifier, "cam"), digits.images, digits.labels)
+    state = Standing.begin(benign)
+    changed = digits.images[2:4] * 0
+    state.add(
+        "one",
+        torch.tensor([2, 4]),
+        changed,
+        torch.tensor([7, 1]),
+        torch.tensor([True, False]),
+        torch.tensor([0.2, 0.1]),
+        0.3,
+        5,
+    )
+    state.add(
+        "two", torch.tensor([2]), changed[:1] + 1, torch.tensor([8]), torch.tensor([True]), torch.tensor([0.25]), 0.3, 5
+    )
+    state.save(tmp_path / "state.npz", benign.logits)
+    read = Standing.load(tmp_path / "state.npz", benign)
+    assert read is not None
+    assert read.wrong.nonzero()[0].tolist() == [2]
+    assert read.nearest[2] == pytest.approx(0.2)
+    assert np.isinf(read.nearest[4])
+    assert (read.wrong_by[2], read.kept_by[2], read.wrong_by[4]) == ("one", "one", "")
+    assert read.gradients.tolist()[2:5] == [10, 0, 5]
+    assert int(read.classes[2]) == 7
+    assert float(read.images[2].abs().max()) == 0
+    assert torch.equal(read.images[4], digits.images[4])
+    assert read.done == ["one", "two"]
+
+
+def test_the_frozen_ensemble() -> None:
+    """Audits of one ensemble are compared: a change needs a new name."""
+    said = [(each.name, each.kind, each.steps, each.rank, each.random_start) for each in ENSEMBLES["audit-1"]]
+    assert said == [
+        ("prediction", "prediction", 100, 0, True),
+        ("auto", "auto", 200, 0, False),
+        ("auto-1st", "auto", 200, 1, False),
+        ("auto-2nd", "auto", 200, 2, False),
+        ("auto-3rd", "auto", 200, 3, False),
+        ("auto-restart", "auto", 200, 0, True),
+        ("adv2", "adv2", 200, 1, False),
+        ("search", "search", 500, 0, False),
+    ]
+    assert [each.name for each in distinct(ENSEMBLES["audit-1"], 2)] == [
+        "prediction", "auto", "auto-1st", "auto-restart", "adv2", "search",
+    ]  # fmt: skip
+
+
+def test_ranks_are_the_likeliest_other_classes(digits: Given) -> None:
+    from underfire.attacks.benign import read_benign
+
+    benign = read_benign(uf.System(digits.classifier, "cam"), digits.images, digits.labels)
+    for rank in (1, 2, 3):
+        classes = next(each for each in ENSEMBLES["audit-1"] if each.rank == rank).classes(benign)
+        assert classes is not None
+        for row, label in enumerate(digits.labels.tolist()):
+            order = [number for number in benign.logits[row].argsort(descending=True).tolist() if number != label]
+            assert int(classes[row]) == order[rank - 1]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"eps": ()}, "eps is empty"),
+        ({"eps": 0.001}, "less than one 8-bit level"),
+        ({"eps": "8"}, "eps"),
+        ({"ensemble": "audit-9"}, "audit-1"),
+        ({"ensemble": ()}, "ensemble is empty"),
+    ],
+)
+def test_bad_input(digits: Given, how: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        audit(digits.classifier, digits.images, digits.labels, **how)  # type: ignore[arg-type]
+
+
+def test_nothing_right(digits: Given) -> None:
+    with pytest.raises(InputError, match="none of the 12 images"):
+        audit(digits.classifier, digits.images, (raw_classes(digits, digits.images) + 1) % 10)
+
+
+def test_of_names_what_there_is(found: Audit) -> None:
+    assert found.of("cam", RADII[0]) is found.results[0]
+    with pytest.raises(KeyError, match="there are 2 results of 'cam'"):
+        found.of("cam")

@@ -1,0 +1,104 @@
+"""What an audit writes, and the command and the fixture that write it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+import underfire as uf
+from tests.audits.conftest import SHORT, Given
+from tests.runs.runs import Command
+from underfire.audits import Audit
+from underfire.audits.documents import annex, images_hash, junit, model_card
+from underfire.audits.gate import decide_all
+from underfire.audits.writing import pictures_of, record
+from underfire.reports.audit_page import write_audit_page
+
+
+def test_junit_counts(found: Audit) -> None:
+    decisions = decide_all(found, 0.5)
+    suite = ElementTree.fromstring(junit(found, decisions).encode())
+    assert int(suite.attrib["tests"]) == len(suite) == 5
+    for state, tag in (("fail", "failure"), ("investigate", "error")):
+        assert (
+            int(suite.attrib[f"{tag}s"])
+            == len(suite.findall(f".//{tag}"))
+            == sum(each.state == state for each in decisions)
+        )
+
+
+def test_the_hash_is_that_of_the_pixels(digits: Given, found: Audit) -> None:
+    pixels = np.rint(digits.images.numpy() * 255).astype(np.uint8)
+    assert images_hash(found) == hashlib.sha256(pixels.tobytes()).hexdigest()
+
+
+def test_annex_and_card_hold_every_number(found: Audit) -> None:
+    for text in (annex(found, decide_all(found, 0.5)), model_card(found)):
+        for each in found.results:
+            joint = each.joint
+            assert f"**{joint.mean:.3f} [{joint.low:.3f}, {joint.high:.3f}]**" in text
+
+
+def test_the_record_has_each_image(digits: Given, found: Audit) -> None:
+    read = json.loads(json.dumps(record(found), allow_nan=False))
+    for each, result in zip(read["results"], found.results, strict=True):
+        assert [image["id"] for image in each["images"]] == list(digits.ids)
+        assert [image["fooled"] for image in each["images"]] == result.fooled.tolist()
+        assert sum(result.by_member([member.name for member in SHORT]).values()) <= result.fooled.sum()
+
+
+def test_the_worst_come_first(found: Audit) -> None:
+    for each in found.results:
+        places = found.worst_images(each)
+        assert sorted(places) == np.flatnonzero(each.fooled).tolist()
+        assert each.nearest[places].tolist() == sorted(each.nearest[places].tolist())
+        shares = [fooled / right for _, fooled, right in found.worst_classes(each)]
+        assert shares == sorted(shares, reverse=True)
+        assert sum(right for _, _, right in found.worst_classes(each)) == each.correct.sum()
+
+
+def test_the_page_shows_worst_images(digits: Given, found: Audit, tmp_path: Path) -> None:
+    system = uf.System(digits.classifier, ["cam", "grad"])
+    pictures = pictures_of(found, system, tmp_path, 2)
+    page = write_audit_page(found, tmp_path / "audit.html", decide_all(found, 0.5), pictures).read_text(
+        encoding="utf-8"
+    )
+    addresses = [address for each in pictures.values() for address, _ in each]
+    assert len(addresses) == sum(min(2, int(each.fooled.sum())) for each in found.results) > 0
+    for address in addresses:
+        assert (tmp_path / address).exists()
+        assert f'src="{address}"' in page
+
+
+def test_the_command(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    words = ["audit", "--data", "digits:test", "--classifier", "digits-resnet", "--interpreter", "cam", "--eps", "0.3"]
+    out = ["--count", "8", "--out", tmp_path / "a"]
+    ended = command(*words, *out, "--fail-below", "0.9", "--no-controls")
+    assert ended.code == 1, ended.err
+    assert max(len(line) for line in ended.out.splitlines()) <= 80
+    made = {path.name for path in (tmp_path / "a").iterdir()}
+    assert made >= {"audit.json", "annex.md", "model-card.md", "junit.xml", "audit.html", "state"}
+    read = json.loads((tmp_path / "a" / "audit.json").read_text())
+    assert read["decisions"][0]["state"] == "fail"
+    shutil.copy(tmp_path / "a" / "audit.json", tmp_path / "last.json")
+    again = command(*words, *out, "--json", "--baseline", tmp_path / "last.json", "--no-controls")
+    assert again.code == 0, again.err
+    assert json.loads(again.out)["results"] == read["results"]
+
+
+def test_the_fixture(digits: Given, underfire_audit: Callable[..., Audit]) -> None:
+    system, how = uf.System(digits.classifier, "cam"), {"ensemble": SHORT[:2]}
+    audited = underfire_audit(system, digits.images, digits.labels, eps=1 / 255, fail_below=0.5, **how)
+    (result,) = audited.results
+    assert result.joint.low is not None
+    assert result.joint.low >= 0.5
+    with pytest.raises(pytest.fail.Exception, match="fail: joint robust accuracy"):
+        underfire_audit(system, digits.images, digits.labels, eps=0.3, fail_below=0.9, **how)

@@ -1,0 +1,92 @@
+"""Audits notice hidden gradients, explanations that say nothing, and randomness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import underfire as uf
+from tests.audits.conftest import SHORT, Given
+from underfire.audits import Audit, audit
+from underfire.errors import ClassifierError
+from underfire.interpreters import CAM, Interpreter, View
+
+
+class Wrapped(nn.Module):
+    """The network behind a change of its input or output."""
+
+    def __init__(self, network: nn.Module, kind: str) -> None:
+        super().__init__()
+        self.network, self.kind = network, kind
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.kind == "quantised":
+            images = (images * 7).round() / 7
+        if self.kind == "random":
+            images = images + 0.1 * torch.randn_like(images)
+        logits = self.network(images)
+        return logits * 100 if self.kind == "temperature" else logits
+
+
+def wrapped(given: Given, kind: str) -> uf.Classifier:
+    own = given.classifier
+    return uf.Classifier(Wrapped(own.module, kind), mean=own.mean, std=own.std, image_size=own.image_size, channels=1)
+
+
+@dataclass(frozen=True)
+class Edges(Interpreter):
+    """The Sobel edges of the image, whatever the classifier sees."""
+
+    name: ClassVar[str] = "edges"
+    family: ClassVar[str] = "cam"
+
+    def read(self, classifier: uf.Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
+        return images.mean(1).diff(dim=1, append=images.mean(1)[:, -1:]).abs()
+
+    def view(self) -> View:
+        return CAM().view()
+
+
+def topics(found: Audit) -> set[str]:
+    return {each.topic for each in found.doubts}
+
+
+def test_a_sound_audit_has_none_of_them(found: Audit) -> None:
+    assert not topics(found) & {"gradients", "search", "explanation"}
+
+
+def test_a_quantised_input(digits: Given) -> None:
+    found = audit(
+        uf.System(wrapped(digits, "quantised"), "gradcam"), digits.images, digits.labels, eps=0.3, ensemble=SHORT
+    )
+    assert "gradients" in topics(found)
+    (result,) = found.results
+    # No gradient leads anywhere, and the search finds images all the same.
+    assert set(result.wrong_by) == {"", "search"}
+    assert "search" in topics(found)
+    assert all(each.hides for each in found.doubts if each.topic in ("gradients", "search"))
+
+
+def test_a_softmax_temperature(digits: Given) -> None:
+    found = audit(
+        uf.System(wrapped(digits, "temperature"), "gradcam"), digits.images, digits.labels, eps=0.1, ensemble=SHORT[:1]
+    )
+    said = [each.text for each in found.doubts if each.topic == "gradients"]
+    assert any("softmax temperature" in text for text in said)
+
+
+def test_a_randomised_layer(digits: Given) -> None:
+    with pytest.raises(ClassifierError, match="random"):
+        audit(uf.System(wrapped(digits, "random"), "grad"), digits.images, digits.labels, eps=0.1, ensemble=SHORT[:1])
+
+
+def test_an_explanation_that_says_nothing(digits: Given) -> None:
+    found = audit(uf.System(digits.classifier, [Edges()]), digits.images, digits.labels, eps=0.1, ensemble=SHORT[:1])
+    (doubt,) = (each for each in found.doubts if each.topic == "explanation")
+    assert doubt.interpreter == "edges"
+    assert "the class" in doubt.text
+    assert "the weights" in doubt.text

@@ -1,0 +1,66 @@
+"""The search without gradients: inside the ball, at 8 bits, the same for each image alone, and never worse."""
+
+from __future__ import annotations
+
+import torch
+
+import underfire as uf
+from tests.audits.conftest import Given
+from underfire.attacks.benign import Benign, read_benign
+from underfire.audits.search import search
+
+
+def read(given: Given) -> tuple[uf.System, Benign]:
+    system = uf.System(given.classifier, "cam")
+    return system, read_benign(system, given.images, given.labels, given.ids)
+
+
+def margin(given: Given, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    logits = given.classifier.logits(images)
+    own = logits.gather(1, labels[:, None]).squeeze(1)
+    return own - logits.scatter(1, labels[:, None], -torch.inf).amax(1)
+
+
+def test_it_stays_in_the_ball_and_on_the_grid(digits: Given) -> None:
+    system, benign = read(digits)
+    images = search(system, "cam", benign, 0.1, 20)
+    levels = (images * 255).round()
+    assert torch.equal(levels / 255, images)
+    assert float((levels - digits.images * 255).abs().max()) <= 25.0 + 1e-3  # 0.1 * 255 = 25.5
+    assert float(images.min()) >= 0
+    assert float(images.max()) <= 1
+
+
+def test_more_queries_are_never_worse_and_find_something(digits: Given) -> None:
+    """Longer searches are others, because squares shrink with the share that is done; within one, the best only gets
+    better. So the margin of a right image can only be reduced."""
+    system, benign = read(digits)
+    right = benign.correct
+    images = search(system, "cam", benign, 0.3, 60)
+    before, after = margin(digits, digits.images, digits.labels), margin(digits, images, digits.labels)
+    assert bool((after < before)[right].all())
+    assert bool((after < 0)[right].any())
+
+
+def test_the_map_counts_among_wrong_images(digits: Given) -> None:
+    system, benign = read(digits)
+
+    def distance(images: torch.Tensor) -> torch.Tensor:
+        logits = digits.classifier.logits(images)
+        classes = logits.scatter(1, digits.labels[:, None], -torch.inf).argmax(1)
+        maps = system.maps(images, classes)["cam"]
+        return (maps - benign.maps["cam"]).abs().flatten(1).mean(1)
+
+    with_maps, without = (search(system, "cam", benign, 0.3, 60, reads_maps=reads) for reads in (True, False))
+    both = (
+        (margin(digits, with_maps, digits.labels) < 0) & (margin(digits, without, digits.labels) < 0) & benign.correct
+    )
+    assert int(both.sum()) >= 3
+    assert float(distance(with_maps)[both].mean()) < float(distance(without)[both].mean())
+
+
+def test_an_image_does_not_depend_on_the_others(digits: Given) -> None:
+    system, benign = read(digits)
+    together = search(system, "cam", benign, 0.1, 10)
+    some = torch.tensor([1, 5])
+    assert torch.equal(search(system, "cam", benign.take(some), 0.1, 10), together[some])
