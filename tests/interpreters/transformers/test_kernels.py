@@ -81,10 +81,11 @@ def test_the_fused_kernel_keeps_less_memory() -> None:
 def test_the_schedule_is_that_of_cam(interpreter: str) -> None:
     case = CASES["zoo"]
     system, cam = (uf.System(case.classifier(), {"it": uf.interpreters.create(name)}) for name in (interpreter, "cam"))
-    for name in ("adv2", "adv2-stadv", "adv2-cw"):
-        assert attacks.preset(name).build(system).stages == attacks.preset(name).build(cam).stages
+    for perturbation in ("pgd", "stadv", "cw"):
+        attack = attacks.preset("adv2", perturbation=perturbation)
+        assert attack.build(system).stages == attack.build(cam).stages
     images = torch.rand(2, 3, *case.size, generator=torch.Generator().manual_seed(0))
     labels = system.classifier.logits(images).argmax(1)
-    found = attacks.preset("auto", eps=8 / 255, steps=12)(system, images, labels)
+    found = attacks.preset("auto", eps=8 / 255, budget=12)(system, images, labels)
     assert bool((found.linf > 0).all())
     assert torch.isfinite(found.map_l1["it"]).all()
