@@ -89,3 +89,17 @@ def test_the_schedule_is_that_of_cam(interpreter: str) -> None:
     found = attacks.preset("auto", eps=8 / 255, budget=12)(system, images, labels)
     assert bool((found.linf > 0).all())
     assert torch.isfinite(found.map_l1["it"]).all()
+
+
+@pytest.mark.parametrize("interpreter", ["rollout", "chefer", "gradcam"])
+def test_results_do_not_depend_on_the_batch(interpreter: str) -> None:
+    """Nor do those of the control, which takes the fused kernel. Bit for bit, as on other networks on a CPU."""
+    case = CASES["zoo"]
+    system = uf.System(case.classifier(), interpreter)
+    images = torch.rand(11, 3, *case.size, generator=torch.Generator().manual_seed(0))
+    labels = system.classifier.logits(images).argmax(1)
+    attack = attacks.preset("adv2", eps=8 / 255, steps=(2, 3), early_stop=False)
+    whole, alone = attack(system, images, labels), attack(system, images[9:10], labels[9:10])
+    assert torch.equal(alone.adversarial[0], whole.adversarial[9])
+    assert torch.equal(alone.maps[interpreter][0], whole.maps[interpreter][9])
+    assert torch.equal(alone.controls["bim"].images[0], whole.controls["bim"].images[9])
