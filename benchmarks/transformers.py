@@ -1,7 +1,7 @@
 """What interpreters of transformers show on scenes, and whether joint attacks keep it.
 
     python -m benchmarks.transformers --pointing [--count 300]
-    python -m benchmarks.transformers --attacks [--count 24] [--budget 200] [--only 4-rollout]
+    python -m benchmarks.transformers --attacks [--count 32] [--budget 100] [--only 4-rollout]
     python -m benchmarks.transformers --print
 
 ``--pointing`` measures the maps of ``scenes-vit`` (and of ``scenes-resnet`` beside it) against the objects' masks, and
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--attacks", action="store_true")
     parser.add_argument("--print", action="store_true", dest="show")
     parser.add_argument("--count", type=int)
-    parser.add_argument("--budget", type=int, default=200)
+    parser.add_argument("--budget", type=int, default=100)
     parser.add_argument("--only", default="", help="beginning of the names of files, such as 4-rollout")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no attack after so many minutes")
     asked = parser.parse_args()
@@ -193,7 +193,7 @@ def main() -> None:
     if asked.pointing:
         pointing(asked.count or 300)
     if asked.attacks:
-        attack(asked.count or 24, asked.budget, asked.only, asked.minutes)
+        attack(asked.count or 32, asked.budget, asked.only, asked.minutes)
     if asked.show:
         show()
 
