@@ -72,7 +72,7 @@ def kernel_row(given: Subject, pairs: int) -> Row:
         kept.append(in_words(counted.peak))
     calls = [functools.partial(once, given, view, twice) for twice in (False, True)]
     title = f"forward + backward: fused ({kept[0]}) / plain kernel ({kept[1]})"
-    return Row(given.about, title, take_turns(*calls, pairs))
+    return Row(given.about, title, take_turns(calls[0], calls[1], pairs))
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ import csv
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,8 +51,8 @@ def read(path: Path) -> list[dict[str, str]]:
 
 def correlation(first: Tensor, second: Tensor) -> Tensor:
     """The correlation of two maps N x h x w over places, N; 0 for constant maps."""
-    centred = [maps.flatten(1) - maps.flatten(1).mean(1, keepdim=True) for maps in (first, second)]
-    return torch.nn.functional.cosine_similarity(*centred, dim=1)
+    a, b = (maps.flatten(1) - maps.flatten(1).mean(1, keepdim=True) for maps in (first, second))
+    return torch.nn.functional.cosine_similarity(a, b, dim=1)
 
 
 def pointing(count: int) -> None:
@@ -59,6 +60,7 @@ def pointing(count: int) -> None:
     data = uf.data.open_data("scenes:test")
     batch = data.load(indices=range(count))
     masks = data.masks(indices=range(count))
+    assert masks is not None
     shift = torch.randint(1, 10, (count,), generator=torch.Generator().manual_seed(0))
     for network, names in (("scenes-vit", SHOWN), ("scenes-resnet", ("grad", "gradcam"))):
         classifier = uf.classifiers.load(network)
@@ -74,15 +76,21 @@ def pointing(count: int) -> None:
                 "peak": uf.metrics.peak_inside(maps, masks).double(),
                 "object": torch.as_tensor(masks).flatten(1).double().mean(1),
                 "other_class": correlation(maps, other),
+                "other_image": (maps - maps.roll(1, 0)).abs().flatten(1).mean(1),
             }
-            rows = [{key: float(column[index]) for key, column in values.items()} for index in range(count)]
-            write(path, [{"image": batch.ids[index]} | row for index, row in enumerate(rows)])
+            write(
+                path,
+                [
+                    {"image": batch.ids[index], **{key: float(column[index]) for key, column in values.items()}}
+                    for index in range(count)
+                ],
+            )
             print(network, name, flush=True)
 
 
 def rows_of(result: AttackResult, ids: list[str]) -> Iterator[dict[str, object]]:
     """Yield one row per image that was classified correctly, of the attack and of each control."""
-    judged = {result.attack: result, **result.controls}
+    judged: dict[str, Any] = {result.attack: result, **result.controls}
     for label, found in judged.items():
         if label == "clean":
             continue
@@ -132,16 +140,15 @@ def kept(row: dict[str, str], name: str) -> bool:
 
 def show() -> None:
     """Print the tables."""
-    print(
-        "| network | interpreter | mass on the object | peak on the object | correlation with another class's map | n |"
-    )
-    print("|---|---|---|---|---|---|")
+    head = ("mass on the object", "peak on the object", "correlation with another class", "L1 to another image")
+    print(f"| network | interpreter | {' | '.join(head)} | n |\n" + "|---" * 7 + "|")
     for path in sorted(ROWS.glob("pointing-*.csv")):
         rows = read(path)
         network, interpreter = path.stem.removeprefix("pointing-").rsplit("-", 1)
         peaks = [float(row["peak"]) == 1 for row in rows]
         mass, other = (mean([float(row[key]) for row in rows]) for key in ("mass", "other_class"))
-        columns = [mass, mean(peaks), other]
+        distance = sum(float(row["other_image"]) for row in rows) / len(rows)
+        columns = [mass, mean(peaks), other, f"{distance:.3f}"]
         print(f"| {network} | {interpreter} | {' | '.join(columns)} | {len(rows)} |")
     area = [float(row["object"]) for row in rows]
     print(f"\nThe object covers {mean(area)} of the picture.\n")
@@ -170,13 +177,13 @@ def show() -> None:
     print(f"| eps | attacked | {' | '.join(READ)} |")
     print("|---" * (2 + len(READ)) + "|")
     for path in sorted(ROWS.glob("[48]-*-auto.csv")):
-        eps, name, _ = path.stem.split("-")
+        size, name, _ = path.stem.split("-")
         rows = read(path)
         alone = next(row["attack"] for row in rows if row["attack"] not in ("auto", "noise"))
         for label, said in (("auto", name), (alone, f"nothing ({alone})")):
             mine = [row for row in rows if row["attack"] == label]
             if label == "auto" or name == ATTACKED[0]:
-                print(f"| {eps} | {said} | {' | '.join(mean([joint(row, each) for row in mine]) for each in READ)} |")
+                print(f"| {size} | {said} | {' | '.join(mean([joint(row, each) for row in mine]) for each in READ)} |")
 
 
 def main() -> None:

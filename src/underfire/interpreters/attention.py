@@ -91,7 +91,7 @@ class AttentionView(FeatureView):
 class Attention(Attentive):
     """The attention of the last block: how much the class token attends to each patch, min-max per image.
 
-    The map does not depend on the class, except by chance.
+    The map does not depend on the class that is explained.
 
     Args:
         fusion: of the heads: ``mean``, ``max`` or ``min``.
