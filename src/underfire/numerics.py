@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -139,9 +139,13 @@ def to_format(network: Network, memory_format: torch.memory_format) -> Network:
     return network.to(**options)
 
 
-def math_attention() -> AbstractContextManager[None]:
-    """Context in which attention layers use torch's plain kernel: the fused kernels have no second derivative."""
-    return sdpa_kernel(SDPBackend.MATH)
+def math_attention(twice: bool = True) -> AbstractContextManager[None]:
+    """Context in which attention layers use torch's plain kernel: the fused kernels have no second derivative.
+
+    Args:
+        twice: False if no second derivative is needed; nothing changes then.
+    """
+    return sdpa_kernel(SDPBackend.MATH) if twice else nullcontext()
 
 
 def warn_if_slow(precision: str, device: torch.device) -> None:

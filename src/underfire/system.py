@@ -210,7 +210,7 @@ class SystemView:
 
     def logits(self, images: Tensor) -> Tensor:
         """Compute the logits N x K with exact rectifiers: one forward pass, without features."""
-        return self.prepared.run(images)
+        return self.prepared.run(images, twice=False)
 
     def look(self, images: Tensor, graph: bool = False) -> Recorded:
         """Return a forward pass without features, made when its logits are first read.
@@ -222,17 +222,17 @@ class SystemView:
 
     def _run(self, images: Tensor, graph: bool) -> Recorded:
         found = self.compiled.record(images) if self.compiled and graph else None
-        return found or Recorded(self.prepared.run(images), None, None, None, ())
+        return found or Recorded(self.prepared.run(images, twice=False), None, None, None, ())
 
     def _record(self, images: Tensor, smoothing: Smoothing | None, names: Sequence[str], graph: bool) -> Recorded:
         """Make the shared pass of some views: compiled if that is enough for all of them."""
         views = [self.views[name] for name in names]
-        if self.compiled and graph and all(view.compilable for view in views):
-            found = self.compiled.record(images, features=True)
-            if found is not None:
-                return found
-        mode = None if smoothing is None else SmoothRectifiers(smoothing)
-        return self.prepared.record(images, mode, scales=any(view.scales for view in views))
+        compiled = self.compiled if graph and all(view.compilable for view in views) else None
+        if compiled is not None and (found := compiled.record(images, features=True)) is not None:
+            return found
+        mode = SmoothRectifiers(smoothing) if smoothing else None
+        kept = {name: any(getattr(view, name) for view in views) for name in ("scales", "attention")}
+        return self.prepared.record(images, mode, **kept, twice=not all(view.compilable for view in views))
 
     def _later(self, make: Callable[[], Recorded], graph: bool) -> Recorded:
         def counted() -> Recorded:
@@ -251,8 +251,8 @@ class SystemView:
             choose: chooses the classes that the maps explain, after a forward pass.
             states: the views' states.
             graph: True if the maps will be differentiated.
-            exact_prediction: if every interpreter smooths rectifiers, take the logits from a pass of their own with
-                exact ones: the gradient of the prediction is then exact, for one more forward and backward pass.
+            exact_prediction: if every interpreter smooths rectifiers, take the logits from a pass of their own, with
+                exact ones; the gradient of the prediction is then exact.
 
         Returns:
             The reading, and the states after this step.

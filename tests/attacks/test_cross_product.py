@@ -18,7 +18,7 @@ from torch import Tensor
 import underfire as uf
 from tests.attacks.coverings import covering
 from tests.conftest import by, smooth_images
-from tests.interpreters.rts.makers import pyramid, write_masker
+from tests.interpreters.rts.makers import Attending, pyramid, write_masker
 from underfire import attacks
 from underfire.attacks import CLASS_RULES, MAP_RULES, PERTURBATIONS, SHAPINGS, TERMS
 from underfire.attacks.benign import read_benign
@@ -51,7 +51,7 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     folder = tmp_path_factory.mktemp("world")
-    classifier = pyramid()
+    classifier = pyramid(kind=Attending)
     masker = str(write_masker(folder, classifier))
     settings = SETTINGS | {"rts": {"masker": masker}}
     interpreters = {name: REGISTRY[name](**settings.get(name, {})) for name in REGISTRY}

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import underfire as uf
 from tests.conftest import smooth_images
+from tests.interpreters.rts.makers import Attending, pyramid
 from underfire.attacks import loop
 from underfire.attacks.perturbations import PERTURBATIONS
 from underfire.interpreters import REGISTRY
@@ -65,7 +66,8 @@ def interpreters() -> list[str]:
 def test_no_step_waits(
     classifier: uf.Classifier, monkeypatch: pytest.MonkeyPatch, interpreter: str, perturbation: str
 ) -> None:
-    images = smooth_images(8)
+    attends = uf.interpreters.create(interpreter).family == "attention"
+    classifier, images = (pyramid(kind=Attending), smooth_images(8, 32)) if attends else (classifier, smooth_images(8))
     labels = classifier.logits(images).argmax(1)
     system = uf.System(classifier, interpreter)
     ball = {"eps": 8 / 255} if PERTURBATIONS[perturbation]().has("eps") else {}

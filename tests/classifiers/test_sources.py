@@ -32,7 +32,7 @@ def test_the_shipped_digits_classifier_is_as_good_as_its_card_says() -> None:
     assert accuracy in card
 
 
-@pytest.mark.parametrize("name", ["scenes-densenet", "scenes-resnet"])
+@pytest.mark.parametrize("name", ["scenes-densenet", "scenes-resnet", "scenes-vit"])
 def test_the_scenes_classifiers_are_as_good_as_their_cards_say(name: str) -> None:
     accuracy, card = measured(name, uf.data.open_data("scenes:test"))
     assert accuracy in card

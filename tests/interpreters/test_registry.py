@@ -133,8 +133,9 @@ def test_every_interpreter_ends_at_a_published_family(name: str) -> None:
     families = create(name).families()
     assert families[0] == create(name).family
     assert families[-1] == "cam"
+    published = "cam" if families[0] == "attention" else families[0]  # no paper attacks maps of attention
     for part in attacks.PERTURBATIONS.values():
-        assert row_for(part.rows, families, part.name, name) == part.rows[families[0]], "its own family has a row"
+        assert row_for(part.rows, families, part.name, name) == part.rows[published], "its own family has a row"
 
 
 def test_names_change_no_random_number(classifier: uf.Classifier, images: torch.Tensor, labels: torch.Tensor) -> None:

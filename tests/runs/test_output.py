@@ -62,7 +62,7 @@ def test_list_names_what_there_is(command: Command) -> None:
     table = command("list").out
     assert all(name in table for names in known.values() for name in names)
     assert max(map(len, table.splitlines())) <= 80
-    assert "scenes-resnet, scenes-densenet  (--data scenes:test)" in table
+    assert "scenes-resnet, scenes-densenet, scenes-vit  (--data scenes:test)" in table
     for prefixed in ("torchvision:", "timm:", "hf:", "mask:older", "lrp:z+", "captum:METHOD"):
         assert prefixed in table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from underfire.classifiers.attention import Attended, by_head
 from underfire.classifiers.classifier import WHY_NO_GRADIENT, Classifier
 from underfire.classifiers.compiled import Compiled
 from underfire.classifiers.inputs import check_images, check_labels, check_pixels, label_tensor, one_per_image
@@ -14,12 +15,14 @@ from underfire.classifiers.sources import load
 __all__ = [
     "WHY_NO_GRADIENT",
     "Attackable",
+    "Attended",
     "Classifier",
     "Compiled",
     "Later",
     "Live",
     "Prepared",
     "Recorded",
+    "by_head",
     "check_images",
     "check_labels",
     "check_pixels",

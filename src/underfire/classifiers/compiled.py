@@ -77,7 +77,11 @@ class Compiled:
         with math_attention():
             output, features = self._network(converted)
         logits = two_classes(full_precision(prepared.reader.read(_Ready(output), converted)))
-        return Recorded(logits, features, self._head.weight, self._head.bias, (), self._head.norm)
+        head = self._head
+        arrangement = head.arrangement if features is not None else None
+        maps = features if features is None or arrangement is None else arrangement.maps(features)
+        source = None if arrangement is None else features
+        return Recorded(logits, maps, head.weight, head.bias, (), head.norm, source, arrangement)
 
     def _accept(self, images: Tensor, key: tuple[int, ...]) -> bool:
         """Compile for images of a shape, and compare the logits with the eager ones. Waits for the device."""
@@ -176,7 +180,8 @@ def _features_module(prepared: Prepared, images: Tensor) -> str | None:
     ]
     try:
         with torch.no_grad():
-            features = prepared.record(images[:2]).features
+            recorded = prepared.record(images[:2])
+            features = recorded.features if recorded.source is None else recorded.source
     finally:
         for handle in handles:
             handle.remove()

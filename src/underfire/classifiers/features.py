@@ -1,8 +1,11 @@
-"""Detection of a network's last convolutional features and its linear head while it runs.
+"""Detection of a network's last features and its linear head while it runs.
 
 Networks name their parts differently, and DenseNet's last activation is no module at all. But all convolutional
 classifiers pool or flatten their last feature maps and end in a linear layer. So the features are the input of the last
-such pooling, in whatever way it is called.
+such pooling, in whatever way it is called. Transformers that average their tokens do the same.
+
+A transformer that reads a class token pools nothing. The class's logit has no gradient in the other tokens after the
+last attention, so its features are what goes into that: the output of the first norm of the last block.
 """
 
 from __future__ import annotations
@@ -18,14 +21,32 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from underfire.arguments import check_known
+from underfire.classifiers.attention import is_attention
+from underfire.classifiers.tokens import Axes
 from underfire.numerics import full_precision
 
 _MEANS = (torch.mean, torch.Tensor.mean)
+_LAYER_NORMS = tuple(getattr(F, name) for name in ("layer_norm", "rms_norm") if hasattr(F, name))
 _FLATTENS = (torch.flatten, torch.Tensor.flatten, torch.Tensor.view, torch.Tensor.reshape, torch.reshape)
 
 
 def _is_spatial(value: object) -> bool:
     return isinstance(value, Tensor) and value.ndim == 4 and value.shape[2] * value.shape[3] > 1
+
+
+def _token_axes(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Axes | None:
+    """Return the order of the axes of tokens that this call averages over all places; None if it does not do that."""
+    given = args[0]
+    if func in _MEANS:
+        named = kwargs.get("dim", args[1] if len(args) > 1 else None)
+        listed = named if isinstance(named, tuple | list) else [] if named is None else [named]
+        dims = {int(dim) % given.ndim for dim in listed}
+        if given.ndim == 3:
+            return "nlc" if dims == {1} and given.shape[1] > 1 else None
+        return "nhwc" if given.ndim == 4 and dims == {1, 2} and given.shape[1] * given.shape[2] > 1 else None
+    if func is F.adaptive_avg_pool1d and given.ndim == 3 and given.shape[2] > 1:
+        return "ncl" if kwargs.get("output_size", args[1] if len(args) > 1 else None) in (1, (1,), [1]) else None
+    return None
 
 
 def _pools(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> bool:
@@ -77,10 +98,13 @@ class AffineNorm:
 
 
 class FeatureTap(TorchFunctionMode):
-    """Records the last feature maps that are pooled or flattened, and the last linear layer, of one forward pass.
+    """Records the last features that are pooled or flattened, and the last linear layer, of one forward pass.
 
-    ``features`` is the tensor that went into the pooling, so gradients with respect to it exist. ``norm`` is the batch
-    norm whose output went into the last linear layer; None if there is none.
+    ``features`` is the tensor that went into the pooling, so gradients with respect to it exist; ``axes`` is the order
+    of its axes if it holds tokens, and None if it is N x C x h x w. ``attended`` is the normalised input of the last
+    attention, and ``pooled`` is False if that came after the last pooling. ``sizes`` are height and width of all
+    convolutions' outputs. ``norm`` is the batch norm whose output went into the last linear layer; None if there is
+    none.
 
     Args:
         scales: also record finer feature maps in ``finer``: by height and width, the last maps that went into a step
@@ -92,6 +116,11 @@ class FeatureTap(TorchFunctionMode):
         self.scales = scales
         self.finer: dict[tuple[int, ...], Tensor] = {}
         self.features: Tensor | None = None
+        self.axes: Axes | None = None
+        self.attended: Tensor | None = None
+        self.pooled = False
+        self.sizes: list[tuple[int, int]] = []
+        self._layer_normed: Tensor | None = None
         self.weight: Tensor | None = None
         self.bias: Tensor | None = None
         self.head_output: Tensor | None = None
@@ -119,12 +148,37 @@ class FeatureTap(TorchFunctionMode):
             self._normalised = None if norm is None else (output, norm)
         elif func in _FLATTENS:
             if _is_spatial(args[0]) and args[0].data_ptr() != self._pooled and output.ndim == 2:
-                self.features = args[0]
+                self._keep(args[0], None)
         elif args and _is_spatial(args[0]) and _pools(func, args, kwargs, output):
-            self.features, self._pooled = args[0], output.data_ptr()
+            self._keep(args[0], None)
+            self._pooled = output.data_ptr()
+        elif func is torch.conv2d:
+            self.sizes.append((output.shape[-2], output.shape[-1]))
+        elif func in _LAYER_NORMS:
+            self._layer_normed = output if output.ndim in (3, 4) else self._layer_normed
+        elif self._layer_normed is not None and is_attention(func, args, kwargs):
+            self.attended, self.pooled = self._layer_normed, False
+        elif args and isinstance(args[0], Tensor) and (axes := _token_axes(func, args, kwargs)):
+            self._keep(args[0], axes)
+            self._pooled = output.data_ptr()
         if self.scales and args and _lowers_resolution(args[0], output):
             self.finer[tuple(args[0].shape[2:])] = args[0]
         return output
+
+    def _keep(self, features: Tensor, axes: Axes | None) -> None:
+        self.features, self.axes, self.pooled = features, axes, True
+
+    def found(self) -> tuple[Tensor | None, Axes | None]:
+        """Return the features after the pass, and the order of their axes; None for N x C x h x w.
+
+        Pooled tokens count only if the head reads them alone: if it is wider, it reads a class token beside them.
+        """
+        if self.axes is not None and self.features is not None and self.weight is not None:
+            channels = self.features.shape[1 if self.axes == "ncl" else -1]
+            self.pooled = self.pooled and (self.attended is None or self.weight.shape[1] <= channels)
+        if self.pooled or self.attended is None:
+            return self.features, self.axes
+        return self.attended, "nlc" if self.attended.ndim == 3 else "nhwc"
 
 
 def check_features(module: nn.Module, name: str) -> None:
@@ -143,9 +197,10 @@ def tap_module(module: nn.Module, name: str) -> Iterator[list[Tensor]]:
     modules = dict(module.named_modules())
     outputs: list[Tensor] = []
 
-    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
-        outputs.append(output)
-        return output.clone()
+    def keep(_module: nn.Module, _inputs: object, output: Any) -> Any:
+        several = isinstance(output, tuple)
+        outputs.append(output[0] if several else output)
+        return (output[0].clone(), *output[1:]) if several else output.clone()
 
     handle = modules[name].register_forward_hook(keep)
     try:

@@ -34,8 +34,13 @@ class Live(Pixels):
         """The name of the precision of the weights, as ``Classifier.prepare`` takes it."""
         return precision_of(self.dtype)
 
-    def run(self, images: Tensor) -> Tensor:
-        """Compute the logits N x K of images N x C x H x W in [0, 1], and count the pass."""
+    def run(self, images: Tensor, *, twice: bool = True) -> Tensor:
+        """Compute the logits N x K of images N x C x H x W in [0, 1], and count the pass.
+
+        Args:
+            twice: False if the pass will be differentiated once at most: attention may then use its fused kernels, and
+                it needs less memory.
+        """
         self.forwards += 1
-        with evaluating(self.module), math_attention():
+        with evaluating(self.module), math_attention(twice):
             return super().run(images)

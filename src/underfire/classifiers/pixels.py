@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from underfire.checkpoints import state_hash
+from underfire.classifiers.attention import Attended, AttentionTap
 from underfire.classifiers.features import FeatureTap, tap_module
 from underfire.classifiers.outputs import LogitsReader
 from underfire.classifiers.recorded import Recorded, two_classes
+from underfire.classifiers.tokens import Arrangement, arrangement_of, places
 from underfire.numerics import full_precision, tolerance, weights_dtype
 
 
@@ -41,13 +43,25 @@ class Attackable(Protocol):
     def dtype(self) -> torch.dtype:
         """The dtype of the weights."""
 
-    def run(self, images: Tensor) -> Tensor:
-        """Compute logits N x K of images N x C x H x W in [0, 1]."""
+    def run(self, images: Tensor, *, twice: bool = True) -> Tensor:
+        """Compute logits N x K of images N x C x H x W in [0, 1].
+
+        Args:
+            twice: False if the pass will be differentiated once at most: attention may then use its fused kernels.
+        """
 
     def normalise(self, images: Tensor) -> Tensor:
         """Compute (images - mean) / std."""
 
-    def record(self, images: Tensor, mode: TorchFunctionMode | None = None, *, scales: bool = False) -> Recorded:
+    def record(
+        self,
+        images: Tensor,
+        mode: TorchFunctionMode | None = None,
+        *,
+        scales: bool = False,
+        attention: bool = False,
+        twice: bool = True,
+    ) -> Recorded:
         """Compute logits, features and head in one forward pass."""
 
     def sha256(self) -> str:
@@ -119,10 +133,14 @@ class Pixels(nn.Module):
         """Convert normalised images to the dtype of the weights, as the network takes them."""
         return normalised.to(weights_dtype(self.module) or normalised.dtype)
 
-    def run(self, images: Tensor) -> Tensor:
+    def run(self, images: Tensor, *, twice: bool = True) -> Tensor:
         """Compute the logits N x K, K >= 2, of images N x C x H x W in [0, 1].
 
         A single logit becomes two (see ``two_classes``). Half-precision logits are returned as float32.
+
+        Args:
+            twice: False if the pass will be differentiated once at most. It matters only for networks that attacks run
+                on.
 
         Raises:
             ClassifierError: the network fails, or returns no logits.
@@ -150,25 +168,61 @@ class Pixels(nn.Module):
             said = (*said, self.reader.entry)
         return hashlib.sha256(repr(said).encode()).hexdigest()
 
-    def record(self, images: Tensor, mode: TorchFunctionMode | None = None, *, scales: bool = False) -> Recorded:
+    def record(
+        self,
+        images: Tensor,
+        mode: TorchFunctionMode | None = None,
+        *,
+        scales: bool = False,
+        attention: bool = False,
+        twice: bool = True,
+    ) -> Recorded:
         """Compute logits, features and head in one forward pass.
 
         Args:
             images: N x C x H x W in [0, 1].
             mode: a mode that replaces functions during the pass, such as ``SmoothRectifiers``.
             scales: also keep the finer feature maps, which takes memory.
+            attention: also keep the matrices of attention, which takes memory. Attention is then computed without a
+                fused kernel.
+            twice: see ``run``.
         """
-        tap = FeatureTap(scales)
+        tap, attended = FeatureTap(scales), AttentionTap()
         with ExitStack() as stack:
             if mode is not None:
                 stack.enter_context(mode)
+            if attention:
+                stack.enter_context(attended)
             stack.enter_context(tap)
             if self.features is not None:
                 named = stack.enter_context(tap_module(self.module, self.features))
-            logits = self.run(images)
-        features = named[-1] if self.features is not None else tap.features
+            logits = self.run(images, twice=twice)
+        source, axes = (named[-1], None) if self.features is not None else tap.found()
+        sizes, size = tap.sizes[::-1], (images.shape[2], images.shape[3])
+        known = self.features is None and axes is None
+        arrangement = None if source is None or known else arrangement_of(source, axes, sizes, size)
+        features = source if source is None or arrangement is None else arrangement.maps(source)
         weight, bias = (None if part is None else full_precision(part) for part in (tap.weight, tap.bias))
-        return Recorded(logits, features, weight, bias, _finer(tap, features), tap.norm)
+        return Recorded(
+            logits,
+            features,
+            weight,
+            bias,
+            _finer(tap, features),
+            tap.norm,
+            None if arrangement is None else source,
+            arrangement,
+            _attended(attended, tap, sizes, size) if attention else None,
+        )
+
+
+def _attended(
+    attended: AttentionTap, tap: FeatureTap, sizes: Sequence[tuple[int, int]], size: tuple[int, int]
+) -> Attended:
+    """Collect the attention of a pass of images of height and width ``size``."""
+    matrices = attended.matrices
+    found = places(matrices[-1].shape[-1], sizes, size) if matrices else None
+    return Attended(tuple(matrices), None if found is None else Arrangement("nlc", *found), tap.pooled)
 
 
 def _finer(tap: FeatureTap, features: Tensor | None) -> tuple[Tensor, ...]:

@@ -93,10 +93,15 @@ class Prepared(Pixels):
         """Convert normalised images to the copy's precision and memory format."""
         return normalised.to(self.dtype).contiguous(memory_format=self.memory_format)
 
-    def run(self, images: Tensor) -> Tensor:
-        """Compute the logits N x K of images N x C x H x W in [0, 1], and count the pass."""
+    def run(self, images: Tensor, *, twice: bool = True) -> Tensor:
+        """Compute the logits N x K of images N x C x H x W in [0, 1], and count the pass.
+
+        Args:
+            twice: False if the pass will be differentiated once at most: attention may then use its fused kernels, and
+                it needs less memory.
+        """
         self.forwards += 1
-        with math_attention():
+        with math_attention(twice):
             return super().run(images)
 
     def sha256(self) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from underfire.classifiers.attention import Attended
 from underfire.classifiers.features import AffineNorm
+from underfire.classifiers.tokens import Arrangement
 from underfire.numerics import full_precision
 
 
@@ -27,12 +29,15 @@ class Recorded:
 
     Args:
         logits: N x K.
-        features: the last convolutional features, N x C x h x w, as part of the graph and in the network's precision;
-            None if none were found.
+        features: the last features, N x C x h x w, as part of the graph and in the network's precision: those of
+            convolutions, or those of tokens at their places. None if none were found.
         weight, bias: K x C and K, of the last linear layer that ran; None if there was none.
         scales: the last feature maps N x C' x h' x w' of every resolution finer than ``features``, finest first; empty
             unless the pass was asked to keep them.
         norm: the batch norm in front of the last linear layer; None if there is none.
+        source: the tensor that holds the features of tokens in the network; None if that is ``features`` itself.
+        arrangement: the places of the tokens in ``source``; None if ``features`` is in the network as it is.
+        attention: the matrices of attention; None unless the pass was asked to keep them.
     """
 
     logits: Tensor
@@ -40,7 +45,23 @@ class Recorded:
     weight: Tensor | None
     bias: Tensor | None
     scales: tuple[Tensor, ...]
-    norm: AffineNorm | None = None
+    # With a factory, no value stands in the class: there ``Later`` would find it, and not make its pass.
+    norm: AffineNorm | None = field(default_factory=lambda: None)
+    source: Tensor | None = field(default_factory=lambda: None)
+    arrangement: Arrangement | None = field(default_factory=lambda: None)
+    attention: Attended | None = field(default_factory=lambda: None)
+
+    def gradient(self, total: Tensor, graph: bool) -> Tensor | None:
+        """Compute the gradient of ``total`` in the features, N x C x h x w; None if it does not depend on them.
+
+        Args:
+            total: a scalar that was computed from this pass. Its graph is kept.
+            graph: True if the gradient will be differentiated.
+        """
+        source = self.features if self.arrangement is None else self.source
+        assert source is not None
+        (gradient,) = torch.autograd.grad(total, source, create_graph=graph, retain_graph=True, allow_unused=True)
+        return gradient if gradient is None or self.arrangement is None else self.arrangement.maps(gradient)
 
     def cam_weight(self) -> Tensor | None:
         """Return the weights K x C, K >= 2, of the pooled features in the logits; None if there is no linear layer.

@@ -10,10 +10,12 @@ from typing import Any, TypeGuard
 from underfire import user_files
 from underfire.arguments import check_known
 from underfire.errors import InputError, UnderfireError, UserCodeError, unknown_name
+from underfire.interpreters.attention import Attention, Rollout
 from underfire.interpreters.averaged import IntegratedGradients, SmoothGrad
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.cam import CAM
 from underfire.interpreters.captum import Captum, methods
+from underfire.interpreters.chefer import Chefer
 from underfire.interpreters.grad import Grad
 from underfire.interpreters.gradcam import GradCAM, GradCAMPlusPlus, LayerCAM
 from underfire.interpreters.lrp import LRP
@@ -44,7 +46,9 @@ REGISTRY: Registry[Maker] = Registry(
     "interpreter",
     "underfire.interpreters",
     {
+        "attention": Attention,
         "cam": CAM,
+        "chefer": Chefer,
         "grad": Grad,
         "gradcam": GradCAM,
         "gradcam++": GradCAMPlusPlus,
@@ -52,6 +56,7 @@ REGISTRY: Registry[Maker] = Registry(
         "layercam": LayerCAM,
         "lrp": LRP,
         "mask": MASK,
+        "rollout": Rollout,
         "rts": RTS,
         "smoothgrad": SmoothGrad,
     },
@@ -219,13 +224,16 @@ __all__ = [
     "ONLY_WITH_ARGUMENT",
     "REGISTRY",
     "RTS",
+    "Attention",
     "Captum",
+    "Chefer",
     "Grad",
     "GradCAM",
     "GradCAMPlusPlus",
     "IntegratedGradients",
     "Interpreter",
     "LayerCAM",
+    "Rollout",
     "Scaled",
     "SmoothGrad",
     "SmoothRectifiers",

@@ -38,6 +38,7 @@ class View(ABC):
         smoothing: the slope of rectifiers in the forward pass that is shared with the classifier; exact if None. Views
             with equal smoothing share one pass.
         scales: True if the view reads ``recorded.scales``, the classifier's finer features.
+        attention: True if the view reads ``recorded.attention``, the classifier's matrices of attention.
         in_place: True if activations may be changed in place; second derivatives do not survive that.
         refresh_every: steps between two calls of ``refresh``; 0 if the view does not drift.
         refresh_passes: forward and backward passes of one ``refresh``, for estimates of time.
@@ -50,6 +51,7 @@ class View(ABC):
 
     smoothing: Smoothing | None = None
     scales: bool = False
+    attention: bool = False
     in_place: bool = True
     refresh_every: int = 0
     refresh_passes: int = 0

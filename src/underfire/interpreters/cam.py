@@ -16,17 +16,17 @@ from underfire.numerics import full_precision
 
 
 def features_of(recorded: Recorded, interpreter: str) -> Tensor:
-    """Return the last convolutional features N x C x h x w of a forward pass.
+    """Return the last features N x C x h x w of a forward pass.
 
     Raises:
         InterpreterError: the network has none; the message begins with the name of the ``interpreter``.
     """
     if recorded.features is None or recorded.features.ndim != 4:
         raise InterpreterError(
-            f"{interpreter} needs convolutional features N x C x h x w that are pooled before the head, and the "
-            "forward pass of this classifier has none that could be found. Name the module that outputs them: "
-            "Classifier(..., features='layer4'). A network without convolutional features, such as a vision "
-            "transformer, works with interpreters.Grad(), which needs no features."
+            f"{interpreter} needs features N x C x h x w that are pooled before the head, or tokens of a transformer, "
+            "and the forward pass of this classifier has none that could be found. Name the module that outputs them: "
+            "Classifier(..., features='layer4'). A network without features works with interpreters.Grad(), which "
+            "needs none."
         )
     return recorded.features
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from underfire.classifiers import Classifier, Recorded
+from underfire.errors import InterpreterError
 from underfire.interpreters.base import Interpreter, View
 from underfire.interpreters.cam import FeatureView, features_of
 from underfire.interpreters.maps import min_max
@@ -19,7 +20,7 @@ from underfire.numerics import full_precision, of_class
 class GradCAM(Interpreter):
     """Grad-CAM: ReLU(sum_k a_k A_k), min-max per image (Selvaraju et al. 2017, eq. 1 and 2).
 
-    A are the last convolutional features, and a_k is the mean over space of the gradient of the class's logit in A_k.
+    A are the last features, and a_k is the mean over space of the gradient of the class's logit in A_k.
     If the head is linear on the pooled features, the sum equals CAM's up to scale.
     """
 
@@ -30,7 +31,10 @@ class GradCAM(Interpreter):
         images = images.detach().clone().requires_grad_()
         with torch.enable_grad():
             recorded = classifier.record(images)
-            return self.map_of(recorded, classes)
+            gradient = self._gradient(recorded, classes, False)
+            if recorded.arrangement is not None and recorded.arrangement.extra and not bool(gradient.any()):
+                raise self._without_gradient()
+            return self._map(recorded, gradient)
 
     def map_of(self, recorded: Recorded, classes: Tensor, graph: bool = False) -> Tensor:
         """Compute the maps N x h x w of one forward pass that was made with gradients enabled.
@@ -38,10 +42,25 @@ class GradCAM(Interpreter):
         Args:
             graph: True if the maps will be differentiated.
         """
+        return self._map(recorded, self._gradient(recorded, classes, graph))
+
+    def _gradient(self, recorded: Recorded, classes: Tensor, graph: bool) -> Tensor:
+        features_of(recorded, type(self).__name__)
+        gradient = recorded.gradient(of_class(recorded.logits, classes).sum(), graph)
+        if gradient is None:
+            raise self._without_gradient()
+        return gradient
+
+    def _map(self, recorded: Recorded, gradient: Tensor) -> Tensor:
         features = features_of(recorded, type(self).__name__)
-        total = of_class(recorded.logits, classes).sum()
-        (gradient,) = torch.autograd.grad(total, features, create_graph=graph, retain_graph=True)
         return min_max(self.combine(full_precision(features), full_precision(gradient)).clamp_min(0))
+
+    def _without_gradient(self) -> InterpreterError:
+        return InterpreterError(
+            f"{type(self).__name__} differentiates the class's logit in the last features, and it does not depend on "
+            "those that were named. A transformer that reads a class token makes no use of its other tokens after the "
+            "last attention: name a module before that, such as features='blocks.11.norm1'."
+        )
 
     def combine(self, features: Tensor, gradient: Tensor) -> Tensor:
         """Compute the maps before their ReLU, N x h x w, from features and their gradient, both N x C x h x w."""

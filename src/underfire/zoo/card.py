@@ -31,7 +31,7 @@ A small classifier for measuring attacks on explanations. It is a test object, n
 | classes | {", ".join(recipe.class_names)} |
 | input | pixels in [0, 1], {recipe.channels} x {recipe.image_size[0]} x {recipe.image_size[1]}; mean {recipe.mean}, std {recipe.std} inside the classifier |
 | network | {type(network).__name__}, {parameters:,} parameters |
-| recipe | {reached["epochs"]} epochs in batches of {recipe.batch_size}, SGD with Nesterov momentum {recipe.momentum}, weight decay {recipe.weight_decay}, learning rate: {", then ".join(map(str, recipe.phases))}; {", ".join(augmentation) or "no augmentation"} |
+| recipe | {reached["epochs"]} epochs in batches of {recipe.batch_size}, {recipe.optimising}, learning rate: {", then ".join(map(str, recipe.phases))}; {", ".join(augmentation) or "no augmentation"} |
 | seed | {recipe.seed} |
 | made with | torch {torch.__version__}, `underfire train classifier --recipe {recipe.name}` |
 | SHA-256 of the weights | `{state_hash(network)}` |

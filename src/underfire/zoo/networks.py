@@ -49,7 +49,7 @@ class ResNet(nn.Module):
         )
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Linear(4 * width, classes)
-        _initialise(self)
+        initialise(self)
 
     @staticmethod
     def _stage(blocks: int, inputs: int, outputs: int, stride: int) -> nn.Sequential:
@@ -120,7 +120,7 @@ class DenseNet(nn.Module):
         self.bn = nn.BatchNorm2d(width)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Linear(width, classes)
-        _initialise(self)
+        initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         features = F.relu(self.bn(self.blocks(self.conv(images))))
@@ -128,7 +128,8 @@ class DenseNet(nn.Module):
         return logits
 
 
-def _initialise(network: nn.Module) -> None:
+def initialise(network: nn.Module) -> None:
+    """Draw the weights of all convolutions anew (He et al. 2015)."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

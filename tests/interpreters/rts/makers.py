@@ -38,10 +38,25 @@ class Pyramid(nn.Module):
         return logits
 
 
-def pyramid(seed: int = 0, classes: int = 4, name: str = "pyramid") -> uf.Classifier:
+class Attending(Pyramid):
+    """A Pyramid whose 4 x 4 places of the last scale attend to each other, so that all interpreters can explain it."""
+
+    def __init__(self, classes: int = 4) -> None:
+        super().__init__(classes)
+        self.qkv = nn.Linear(24, 72)
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Compute the features of all four, fine to coarse."""
+        *finer, last = super().features(images)
+        tokens = self.qkv(last.flatten(2).transpose(1, 2)).unflatten(2, (3, 2, 12)).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(*tokens).transpose(1, 2).flatten(2).transpose(1, 2)
+        return [*finer, F.relu(last + mixed.view_as(last))]
+
+
+def pyramid(seed: int = 0, classes: int = 4, name: str = "pyramid", kind: type[Pyramid] = Pyramid) -> uf.Classifier:
     """Make a Pyramid whose logits differ clearly, and in which no class wins on all images."""
     torch.manual_seed(seed)
-    network = Pyramid(classes).eval()
+    network = kind(classes).eval()
     with torch.no_grad():
         for conv in network.convs:
             conv.weight.mul_(1.5)

@@ -1,0 +1,91 @@
+"""The places of tokens: how the values of a transformer's tokens become maps N x C x h x w.
+
+A transformer holds one vector per square of the image, in a list. Some networks put further tokens before these: the
+class token, registers, a token for distillation. They have no place in the image, and maps leave them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+MOST_EXTRA = 16
+"""The largest number of tokens without a place that are looked for."""
+
+Axes = Literal["nhwc", "nlc", "ncl"]
+"""The order of the axes: images (n), height and width or the list of tokens (l), and channels (c)."""
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """The order in which a tensor holds values that belong to places of the image.
+
+    Args:
+        axes: the order of the tensor's axes.
+        grid: rows and columns of places.
+        extra: the number of tokens before the first that has a place; 0 for ``nhwc``.
+    """
+
+    axes: Axes
+    grid: tuple[int, int]
+    extra: int = 0
+
+    def maps(self, values: Tensor) -> Tensor:
+        """Arrange values as maps N x C x h x w; extra tokens are left out."""
+        if self.axes == "nhwc":
+            return values.permute(0, 3, 1, 2)
+        lists = values.transpose(1, 2) if self.axes == "nlc" else values
+        return lists[:, :, self.extra :].reshape(*lists.shape[:2], *self.grid)
+
+    def row(self, values: Tensor) -> Tensor:
+        """Arrange one value per token, N x L, as maps N x h x w; extra tokens are left out."""
+        return values[:, self.extra :].reshape(len(values), *self.grid)
+
+
+def places(length: int, sizes: Sequence[tuple[int, int]], image: tuple[int, int]) -> tuple[tuple[int, int], int] | None:
+    """Find the grid of places of ``length`` tokens, and the number of tokens before them.
+
+    Args:
+        length: the number of tokens.
+        sizes: height and width of what the network's convolutions returned, the last one first. One of them usually
+            made the tokens.
+        image: height and width of the images. If no convolution made the tokens, their grid has the image's shape.
+
+    Returns:
+        Rows and columns, and the number of extra tokens; None if no grid fits.
+    """
+    for height, width in sizes:
+        if height * width > 1 and 0 <= length - height * width <= MOST_EXTRA:
+            return (height, width), length - height * width
+    for extra in range(min(MOST_EXTRA, length - 1) + 1):
+        for height in range(1, length - extra + 1):
+            width = (length - extra) // height
+            if height * width == length - extra and height * image[1] == width * image[0]:
+                return (height, width), extra
+    return None
+
+
+def arrangement_of(
+    values: Tensor, axes: Axes | None, sizes: Sequence[tuple[int, int]], image: tuple[int, int]
+) -> Arrangement | None:
+    """Find the arrangement of ``values``; None for maps N x C x h x w, and for what belongs to no places.
+
+    Args:
+        values: with 3 or 4 axes; others have no arrangement.
+        axes: their order if it is known. If None, three axes are ``nlc``; and four are ``nhwc`` if that gives places in
+            the image's shape and ``nchw`` does not.
+        sizes, image: see ``places``.
+    """
+    if values.ndim == 4:
+        shape = values.shape
+        if axes is None and shape[1] * image[1] == shape[2] * image[0] and shape[2] * image[1] != shape[3] * image[0]:
+            axes = "nhwc"
+        return Arrangement("nhwc", (shape[1], shape[2])) if axes == "nhwc" else None
+    if values.ndim != 3:
+        return None
+    axes = axes or "nlc"
+    found = places(values.shape[2 if axes == "ncl" else 1], sizes, image)
+    return None if found is None else Arrangement(axes, *found)
