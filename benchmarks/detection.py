@@ -33,11 +33,13 @@ from underfire.detectors.map_reading import predicted
 from underfire.system import System
 
 NETWORKS = {"resnet20": "cifar10-resnet20", "densenet": "cifar10-densenet", "lite0": "imagenet-lite0"}
-SIZES = {"resnet20": 64, "densenet": 16, "lite0": 8}
-"""Images of a block."""
+SIZES = {"resnet20": 64, "densenet": 8, "lite0": 4}
+"""Images of a block; half as many for slow attacks on the ResNet."""
+CLEAN = {"resnet20": 64, "densenet": 64, "lite0": 24}
+"""Images of a block of clean images."""
 MASK_SIZE = 8
 """Images of a block that is attacked on MASK, which is far slower."""
-CALIBRATION = {"resnet20": 400, "densenet": 400, "lite0": 80}
+CALIBRATION = {"resnet20": 400, "densenet": 200, "lite0": 40}
 KINDS: dict[str, dict[str, Any]] = {
     "pgd": {"attack": "bim", "steps": (40, 160)},
     "adv2": {"attack": "adv2", "steps": (40, 160)},
@@ -66,7 +68,12 @@ class Part:
 
     @property
     def size(self) -> int:
-        return MASK_SIZE if self.interpreters == "mask" else SIZES[self.network]
+        if not self.interpreters:
+            return CLEAN[self.network]
+        if self.interpreters == "mask":
+            return MASK_SIZE
+        slow = self.kind.startswith("adaptive") or "+" in self.interpreters
+        return SIZES[self.network] // (2 if slow and self.network == "resnet20" else 1)
 
 
 def plan() -> Iterator[Part]:
@@ -77,33 +84,42 @@ def plan() -> Iterator[Part]:
             for kind in kinds.split():
                 yield Part(network, interpreters, kind, block, by_mask)
 
+    def steady(blocks: range) -> Iterator[Part]:
+        """ADV2 on three interpreters, for the map detectors."""
+        for block in blocks:
+            yield Part("resnet20", "", "clean", block)
+            for interpreter in ("cam", "rts", "grad"):
+                yield Part("resnet20", interpreter, "adv2", block)
+
     yield from some("resnet20", "", "calibration clean", range(2))
-    yield from some("resnet20", "cam", "pgd adv2 auto", range(2))
-    yield from some("resnet20", "cam", "adaptive adaptive-auto", range(1))
-    yield from some("resnet20", "grad", "adv2", range(2))
-    yield from some("resnet20", "rts", "adv2", range(2))
+    yield from some("resnet20", "cam", "pgd adv2 auto adaptive adaptive-auto", range(1))
+    yield from some("resnet20", "rts", "adv2", range(1))
+    yield from some("resnet20", "grad", "adv2", range(1))
     yield from some("densenet", "", "calibration clean", range(1))
     yield from some("densenet", "cam", "pgd adv2 auto adaptive", range(1))
+    yield from some("resnet20", "cam+grad", "adv2", range(1))
+    yield from steady(range(1, 2))
     yield from some("lite0", "", "calibration clean", range(1))
-    yield from some("lite0", "cam", "pgd adv2 auto adaptive", range(1))
-    yield from some("resnet20", "", "clean", range(2, 8))
-    for interpreter in ("cam", "rts", "grad"):
-        yield from some("resnet20", interpreter, "adv2", range(2, 8))
-    for several in ("cam+grad", "cam+rts", "grad+rts", "cam+grad+rts"):
-        yield from some("resnet20", several, "adv2", range(1))
+    yield from some("lite0", "cam", "pgd adv2 adaptive", range(1))
     yield from some("resnet20", "", "clean", range(1), by_mask=True)
     for interpreter in ("cam", "rts", "grad"):
         yield from some("resnet20", interpreter, "adv2", range(1), by_mask=True)
-    yield from some("resnet20", "", "clean", range(1, 2), by_mask=True)
-    for interpreter in ("cam", "rts", "grad"):
-        yield from some("resnet20", interpreter, "adv2", range(1, 2), by_mask=True)
-    yield from some("resnet20", "mask", "adv2", range(1))
+    yield from steady(range(2, 8))
+    for several in ("cam+rts", "grad+rts", "cam+grad+rts"):
+        yield from some("resnet20", several, "adv2", range(1))
+    yield from some("resnet20", "cam", "adaptive adaptive-auto", range(1, 2))
     yield from some("densenet", "cam", "adaptive-auto", range(1))
     yield from some("resnet20", "rts", "adaptive adaptive-auto", range(1))
     yield from some("resnet20", "grad", "adaptive adaptive-auto", range(1))
-    yield from some("resnet20", "cam", "adaptive adaptive-auto", range(1, 2))
+    yield from some("resnet20", "mask", "adv2", range(1))
+    yield from some("resnet20", "cam", "pgd auto", range(1, 2))
+    yield from some("resnet20", "cam", "adaptive adaptive-auto", range(2, 4))
     yield from some("densenet", "cam", "pgd adv2 auto adaptive adaptive-auto", range(1, 4))
     yield from some("lite0", "cam", "pgd adv2 auto adaptive adaptive-auto", range(4))
+    for block in range(1, 4):
+        for interpreter in ("", "cam", "rts", "grad"):
+            kind = "adv2" if interpreter else "clean"
+            yield from some("resnet20", interpreter, kind, range(block, block + 1), by_mask=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +144,7 @@ def subject(network: str, source: str) -> Subject:
     classifier = uf.classifiers.load(NETWORKS[network])
     data = uf.data.open_data(source)
     order = np.random.default_rng(0).permutation(len(data)).tolist()
-    wanted = CALIBRATION[network] + 8 * SIZES[network]
+    wanted = CALIBRATION[network] + (8 if network == "resnet20" else 1) * CLEAN[network]
     images, labels, ids = [], [], []
     for start in range(0, len(order), 64):
         batch = data.load(classifier.image_size, classifier.channels, order[start : start + 64])
@@ -143,10 +159,11 @@ def subject(network: str, source: str) -> Subject:
     return Subject(classifier, every[:first], every[first:], torch.cat(labels)[first:], ids[first:])
 
 
-def distances(classifier: uf.classifiers.Classifier, images: Tensor) -> list[dict[str, float]]:
-    """The change of the prediction under each squeezer, for each image."""
-    found = Squeezing(SQUEEZERS).distances(System(classifier, "cam").only(()), images)
-    return [dict(zip(SQUEEZERS, row, strict=True)) for row in found.tolist()]
+def distances(part: Part, classifier: uf.classifiers.Classifier, images: Tensor) -> list[dict[str, float | str]]:
+    """The change of the prediction under each squeezer, for each image; slow squeezers for the first two blocks."""
+    quick = tuple(name for name in SQUEEZERS if part.block < 2 or not name.startswith("non-local"))
+    found = Squeezing(quick).distances(System(classifier, "cam").only(()), images).tolist()
+    return [dict.fromkeys(SQUEEZERS, "") | dict(zip(quick, row, strict=True)) for row in found]
 
 
 def store(part: Part, held: Subject, images: Tensor, out: Path, **more: Any) -> None:
@@ -166,7 +183,7 @@ def make_clean(part: Part, held: Subject, out: Path) -> None:
         size = CALIBRATION[part.network] // 2 if part.network == "resnet20" else CALIBRATION[part.network]
         images = held.calibration[part.block * size : (part.block + 1) * size]
         ids = [f"{part.kind}/{part.block * size + place}" for place in range(len(images))]
-    rows = [{"image": name, **found} for name, found in zip(ids, distances(held.classifier, images), strict=True)]
+    rows = [{"image": name, **found} for name, found in zip(ids, distances(part, held.classifier, images), strict=True)]
     store(part, held, images, out, ids=ids)
     append(part.name, part.block, rows)
 
@@ -184,6 +201,7 @@ def make_attack(part: Part, held: Subject, out: Path) -> None:
     )
     seconds = (time.monotonic() - started) / len(images)
     away = torch.stack([result.map_l1[name] for name in system.interpreters]).mean(0)
+    squeezed = distances(part, held.classifier, result.adversarial)
     rows = [
         {
             "image": name,
@@ -193,7 +211,7 @@ def make_attack(part: Part, held: Subject, out: Path) -> None:
             "seconds": seconds,
             **found,
         }
-        for place, (name, found) in enumerate(zip(ids, distances(held.classifier, result.adversarial), strict=True))
+        for place, (name, found) in enumerate(zip(ids, squeezed, strict=True))
     ]
     store(part, held, result.adversarial, out, ids=ids, success=result.success, joint=result.joint_success_all)
     append(part.name, part.block, rows)

@@ -62,8 +62,14 @@ def append(name: str, block: int, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def scores(rows: Sequence[Row], squeezers: Sequence[str]) -> torch.Tensor:
-    """The largest distance of some squeezers, for each image."""
-    return torch.tensor([max(float(row[name]) for name in squeezers) for row in rows], dtype=torch.float64)
+    """The largest distance of some squeezers, for each image that was squeezed by all of them."""
+    known = having(rows, squeezers)
+    return torch.tensor([max(float(row[name]) for name in squeezers) for row in known], dtype=torch.float64)
+
+
+def having(rows: Sequence[Row], squeezers: Sequence[str]) -> list[Row]:
+    """The rows of images that were squeezed by all of some squeezers."""
+    return [row for row in rows if all(row[name] for name in squeezers)]
 
 
 def threshold_of(network: str, *squeezers: str) -> float:
@@ -155,9 +161,11 @@ def squeezing(network: str) -> list[str]:
     def areas() -> Iterator[tuple[object, ...]]:
         for names in detectors():
             good = scores(clean, names)
-            ids = [row["image"] for row in clean]
+            ids = [row["image"] for row in having(clean, names)]
             found = [
-                metrics.bootstrap_roc_area(good, scores(won[each], names), ids, [row["image"] for row in won[each]])
+                metrics.bootstrap_roc_area(
+                    good, scores(won[each], names), ids, [row["image"] for row in having(won[each], names)]
+                )
                 for each in attacks
                 if won[each]
             ]
