@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 import underfire as uf
-from benchmarks import detection_maps, detection_tables
+from benchmarks import detection_evading, detection_maps, detection_tables
 from benchmarks.detection_tables import EVADED, ROWS, SQUEEZERS, append, blocks_of, name_of, threshold_of
 from underfire.detectors import Squeezing
 from underfire.detectors.map_reading import predicted
@@ -47,6 +47,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "adaptive": {"attack": "adaptive", "steps": (40, 160)},
     "adaptive-auto": {"attack": "adaptive-auto", "budget": 200},
     "adaptive-tenfold": {"attack": "adaptive-auto", "budget": 2000},
+    **{kind: {"attack": "auto", "budget": 200} for kind in detection_evading.DETECTORS},
 }
 READ = ("cam", "grad", "rts")
 """The interpreters whose maps are read on all images; MASK reads fewer of them."""
@@ -72,7 +73,7 @@ class Part:
             return CLEAN[self.network]
         if self.interpreters == "mask":
             return MASK_SIZE
-        slow = self.kind.startswith("adaptive") or "+" in self.interpreters
+        slow = self.kind.startswith(("adaptive", "evade")) or "+" in self.interpreters
         return SIZES[self.network] // (2 if slow and self.network == "resnet20" else 1)
 
 
@@ -98,13 +99,17 @@ def plan() -> Iterator[Part]:
     yield from some("densenet", "", "calibration clean", range(1))
     yield from some("densenet", "cam", "pgd adv2 auto adaptive", range(1))
     yield from some("resnet20", "cam+grad", "adv2", range(1))
-    yield from steady(range(1, 2))
+    yield from steady(range(1, 3))
     yield from some("lite0", "", "calibration clean", range(1))
     yield from some("lite0", "cam", "pgd adv2 adaptive", range(1))
+    yield Part("resnet20", "cam", "evade-class-map", 0)
+    yield Part("resnet20", "cam+grad", "evade-maps", 0)
+    yield Part("resnet20", "cam+grad", "evade-agreement", 0)
+    yield from steady(range(3, 4))
     yield from some("resnet20", "", "clean", range(1), by_mask=True)
     for interpreter in ("cam", "rts", "grad"):
         yield from some("resnet20", interpreter, "adv2", range(1), by_mask=True)
-    yield from steady(range(2, 8))
+    yield from steady(range(4, 8))
     for several in ("cam+rts", "grad+rts", "cam+grad+rts"):
         yield from some("resnet20", several, "adv2", range(1))
     yield from some("resnet20", "cam", "adaptive adaptive-auto", range(1, 2))
@@ -194,6 +199,8 @@ def make_attack(part: Part, held: Subject, out: Path) -> None:
     settings = dict(KINDS[part.kind])
     if part.kind.startswith("adaptive"):
         settings["evade"] = ",".join(f"{name}<{threshold_of(part.network, name)!r}" for name in EVADED)
+    if part.kind in detection_evading.DETECTORS:
+        settings["evade"] = detection_evading.term(part.kind, held.classifier, out, set(ids))
     started = time.monotonic()
     system = System(held.classifier, part.interpreters.split("+"))
     result = uf.attack(

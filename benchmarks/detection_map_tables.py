@@ -145,7 +145,10 @@ def gain(first: Scores, second: Scores, resamples: int = 1000) -> tuple[int, met
     return count, metrics.Interval(difference(np.arange(count)), float(low), float(high), count)
 
 
-ORDER = ("cam-pgd", "cam-adv2", "grad-adv2", "rts-adv2", "mask-adv2", "cam-auto", "cam-adaptive", "cam-adaptive-auto")
+ORDER = (
+    *("cam-pgd", "cam-adv2", "grad-adv2", "rts-adv2", "mask-adv2", "cam-auto", "cam-adaptive", "cam-adaptive-auto"),
+    "cam-evade-class-map",
+)
 
 
 def attackers() -> list[str]:

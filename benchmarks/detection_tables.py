@@ -81,7 +81,7 @@ def tables() -> str:
     """All tables, in Markdown."""
     from benchmarks import detection_map_tables
 
-    parts = [part for network in NETWORKS if read(f"{network}-clean") for part in squeezing(network)]
+    parts = [part for network in NETWORKS if attacks_of(network) for part in squeezing(network)]
     return "\n\n".join([*parts, *detection_map_tables.tables()])
 
 
