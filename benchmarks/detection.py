@@ -1,7 +1,7 @@
 """Detectors at size: feature squeezing, and detectors that read maps, against attacks that know them or do not.
 
     python -m benchmarks.detection --data cifar10/test.parquet [--photographs FOLDER] --out runs/detection
-    python -m benchmarks.detection --print
+    python -m benchmarks.detection --print [--page]
 
 Attacks blocks of images, and writes the rows of each finished block to ``docs/results/detection/``: success, kept map,
 map distance, and the change of the prediction under each squeezer. So the script may be stopped and started at any
@@ -261,6 +261,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no block after so many minutes")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--print", action="store_true", dest="show")
+    parser.add_argument("--page", action="store_true", help="write the tables into docs/detection.md")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -276,7 +277,10 @@ def main() -> None:
             print(part.name, part.block, "MASK" if part.by_mask else "", f"{minutes:.1f} minutes", flush=True)
     if not arguments.show:
         detection_maps.score(arguments.out, ROWS)
-    print(detection_tables.tables())
+    text = detection_tables.tables()
+    print(text)
+    if arguments.page:
+        detection_tables.write_page(text)
 
 
 if __name__ == "__main__":

@@ -85,6 +85,16 @@ def tables() -> str:
     return "\n\n".join([*parts, *detection_map_tables.tables()])
 
 
+BEGIN, END = "<!-- tables of benchmarks.detection -->", "<!-- end of the tables -->"
+PAGE = ROWS.parent.parent / "detection.md"
+
+
+def write_page(text: str) -> None:
+    """Put tables into the page, between their marks."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
 NETWORKS = {"resnet20": "CIFAR ResNet-20", "densenet": "CIFAR DenseNet", "lite0": "EfficientNet-Lite0, photographs"}
 KINDS = ("pgd", "adv2", "auto", "adaptive", "adaptive-auto", "adaptive-tenfold")
 SAID = {"pgd": "PGD", "adv2": "ADV2", "adaptive-tenfold": "adaptive-auto, 2,000 steps"}
