@@ -42,6 +42,7 @@ MASK_SIZE = 8
 CALIBRATION = {"resnet20": 400, "densenet": 200, "lite0": 40}
 KINDS: dict[str, dict[str, Any]] = {
     "pgd": {"attack": "bim", "steps": (40, 160)},
+    "pgd-short": {"attack": "bim", "steps": (1, 4)},
     "adv2": {"attack": "adv2", "steps": (40, 160)},
     "auto": {"attack": "auto", "budget": 200},
     "adaptive": {"attack": "adaptive", "steps": (40, 160)},
@@ -100,6 +101,7 @@ def plan() -> Iterator[Part]:
     yield from some("densenet", "cam", "pgd adv2 auto adaptive", range(1))
     yield from some("resnet20", "cam+grad", "adv2", range(1))
     yield from steady(range(1, 2))
+    yield Part("resnet20", "cam", "pgd-short", 0)
     yield Part("resnet20", "cam", "evade-class-map", 0)
     yield Part("resnet20", "cam+grad", "evade-maps", 0)
     yield from some("lite0", "", "calibration clean", range(1))

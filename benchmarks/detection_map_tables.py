@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from benchmarks.detection_maps import NAMES, PAIRS, TRIPLES, unlearned
-from benchmarks.detection_tables import RATE, ROWS, read
+from benchmarks.detection_tables import RATE, ROWS, SAID, read
 from benchmarks.grid_tables import markdown, shown
 from underfire import metrics
 from underfire.detectors.threshold import calibrated
@@ -159,8 +159,8 @@ def attackers() -> list[str]:
 
 def said(attack: str) -> str:
     names, _, kind = attack.partition("-")
-    shown_kind = {"pgd": "PGD", "adv2": "ADV2"}.get(kind, kind)
-    return shown_kind if kind == "pgd" else f"{shown_kind} on {names}"
+    shown_kind = SAID.get(kind, kind)
+    return shown_kind if kind.startswith("pgd") else f"{shown_kind} on {names}"
 
 
 def unseen() -> Iterator[tuple[object, ...]]:

@@ -96,8 +96,8 @@ def write_page(text: str) -> None:
 
 
 NETWORKS = {"resnet20": "CIFAR ResNet-20", "densenet": "CIFAR DenseNet", "lite0": "EfficientNet-Lite0, photographs"}
-KINDS = ("pgd", "adv2", "auto", "adaptive", "adaptive-auto", "adaptive-tenfold")
-SAID = {"pgd": "PGD", "adv2": "ADV2", "adaptive-tenfold": "adaptive-auto, 2,000 steps"}
+KINDS = ("pgd", "pgd-short", "adv2", "auto", "adaptive", "adaptive-auto", "adaptive-tenfold")
+SAID = {"pgd": "PGD", "pgd-short": "PGD, 5 steps", "adv2": "ADV2", "adaptive-tenfold": "adaptive-auto, 2,000 steps"}
 MAPS = ("cam", "grad", "rts", "mask")
 TITLES = {"cam": "CAM", "grad": "Grad", "rts": "RTS", "mask": "MASK"}
 PUBLISHED = {
@@ -137,7 +137,9 @@ def published(names: tuple[str, ...], interpreter: str, kind: str) -> str:
 def squeezing(network: str) -> list[str]:
     """The tables of squeezing on one network."""
     attacks = attacks_of(network)
-    heads = [f"{SAID.get(kind, kind)} on {TITLES[one]}" if kind != "pgd" else "PGD" for one, kind in attacks]
+    heads = [
+        SAID[kind] if kind.startswith("pgd") else f"{SAID.get(kind, kind)} on {TITLES[one]}" for one, kind in attacks
+    ]
     clean, known = read(f"{network}-clean"), read(f"{network}-calibration")
     rows = {each: read(name_of(network, *each)) for each in attacks}
     won = {each: [row for row in some if row["success"] == "1"] for each, some in rows.items()}
