@@ -30,6 +30,7 @@ from benchmarks import detection_evading, detection_maps, detection_tables
 from benchmarks.detection_tables import EVADED, ROWS, SQUEEZERS, append, blocks_of, name_of, threshold_of
 from underfire.detectors import Squeezing
 from underfire.detectors.map_reading import predicted
+from underfire.runs.inputs import InputSettings
 from underfire.system import System
 
 NETWORKS = {"resnet20": "cifar10-resnet20", "densenet": "cifar10-densenet", "lite0": "imagenet-lite0"}
@@ -148,8 +149,8 @@ class Subject:
 @cache
 def subject(network: str, source: str) -> Subject:
     """Read images in a fixed random order, and divide those that the network gets right."""
-    classifier = uf.classifiers.load(NETWORKS[network])
-    data = uf.data.open_data(source)
+    inputs = InputSettings.create(data=source, classifier=NETWORKS[network]).open(torch.device("cpu"))
+    classifier, data = inputs.classifier, inputs.data
     order = np.random.default_rng(0).permutation(len(data)).tolist()
     wanted = CALIBRATION[network] + (8 if network == "resnet20" else 1) * CLEAN[network]
     images, labels, ids = [], [], []
@@ -245,6 +246,8 @@ def make(part: Part, source: str, out: Path) -> bool:
     if finished and not part.by_mask:
         return False
     held = subject(part.network, source)
+    if part.kind != "calibration" and not held.block(part)[2]:
+        return False
     if part.by_mask:
         return finished and read_by_mask(part, held, out)
     if part.interpreters:
