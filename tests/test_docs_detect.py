@@ -30,10 +30,12 @@ def test_its_code_and_its_commands_run(
     assert sorted(path.name for path in Path("detectors/evaluation").iterdir()) == [
         *("detection.csv", "detection.json", "scores.csv")
     ]
-    use, own = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+    use, restored, own = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
     space: dict[str, Any] = {}
     exec(compile(use, PAGE.name, "exec"), space)
     assert load("detectors/bits", space["system"]).threshold == space["detector"].threshold
+    exec(compile(restored, PAGE.name, "exec"), space)
+    assert 0 < float(space["found"].map_after_jpeg_75["cam"].mean()) < 1
     Path("my_detector.py").write_text(own)
     fit = ("detect", "fit", "--data", "digits:test", "--classifier", "digits-resnet", "--calibration", "40")
     ended = command(*fit, "--detector", "my_detector.py:Confidence", "--out", "detectors/own")

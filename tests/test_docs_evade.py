@@ -30,7 +30,7 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     space: dict[str, Any] = {}
-    first, second, file = python_blocks(PAGE)
+    first, second, third, file = python_blocks(PAGE)
     exec(compile(first, PAGE.name, "exec"), space)
     plain, adaptive = (float(line.split()[-1]) for line in capsys.readouterr().out.splitlines())
     assert adaptive > plain
@@ -38,6 +38,9 @@ def test_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     careful = space["careful"]
     sure = space["classifier"].logits(careful.adversarial).softmax(1).amax(1)
     assert float((sure[careful.success] <= 0.9).float().mean()) > 0.5
+    exec(compile(third, PAGE.name, "exec"), space)
+    assert space["stand_in"].agreement > 0
+    assert len(space["hidden"].success) == len(space["images"])
     (tmp_path / "my_squeezer.py").write_text(file)
     blur, images = squeezer("my_squeezer.py:Blur"), torch.rand(2, 1, 8, 8)
     assert float(blur(images).std()) < float(images.std())

@@ -53,7 +53,7 @@ ANSWERS = {
         "detect",
     ],
     "underfire detect ": ["fit", "score", "evaluate"],
-    "underfire detect fit --detector map": ["map-agreement", "map-stability", "maps", "maps:product"],
+    "underfire detect fit --detector map": ["map-agreement", "map-squeezing", "map-stability", "maps", "maps:product"],
     "underfire tr": ["transfer", "train"],
     "underfire train ": ["classifier", "rts"],
     "underfire list ": ["names", "presets"],

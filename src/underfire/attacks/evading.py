@@ -114,6 +114,8 @@ def _of_folder(folder: Path) -> tuple[str, ...]:
     if not names or not isinstance(names, list):
         raise InputError(
             f"evade is {str(folder)!r}, the detector {name}, and only squeezing is known to this option. In Python, "
-            "give a term with the detector's own differentiable score: evade=Score(detector, threshold)."
+            "load the detector, and give evade=fitted.term(), which has its own differentiable score (class-map, lid); "
+            "or for one that has none (maps, map-agreement, map-stability, map-squeezing) that of a surrogate: "
+            "evade=uf.detectors.surrogate(fitted, images, calibration).term()."
         )
     return tuple(_written(*_split(f"{each}<{threshold!r}")) for each in names)

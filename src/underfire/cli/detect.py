@@ -41,7 +41,7 @@ def fit(
         option(
             "NAME",
             "The detector: squeezing, squeezing:SQUEEZER+SQUEEZER, lid, lid:K, maps, maps:product, map-agreement, "
-            "map-stability, class-map, or file.py:name.",
+            "map-squeezing, map-stability, class-map, or file.py:name.",
             "--detector",
         ),
     ],

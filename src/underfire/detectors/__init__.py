@@ -8,11 +8,14 @@ from underfire.detectors.evaluation import Evaluation, evaluate
 from underfire.detectors.fitting import fit
 from underfire.detectors.lid import LID
 from underfire.detectors.map_agreement import MapAgreement
+from underfire.detectors.map_squeezing import MapSqueezing
 from underfire.detectors.map_stability import MapStability
 from underfire.detectors.maps import Maps
 from underfire.detectors.named import DETECTORS, load
+from underfire.detectors.restoring import restoring
 from underfire.detectors.split import Members, Split
 from underfire.detectors.squeezing import Squeezing
+from underfire.detectors.surrogate import Surrogate, surrogate
 
 __all__ = [
     "DETECTORS",
@@ -22,13 +25,17 @@ __all__ = [
     "Evaluation",
     "FittedDetector",
     "MapAgreement",
+    "MapSqueezing",
     "MapStability",
     "Maps",
     "Members",
     "Split",
     "Squeezing",
     "State",
+    "Surrogate",
     "evaluate",
     "fit",
     "load",
+    "restoring",
+    "surrogate",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,10 +10,11 @@ import torch
 from torch import Tensor
 
 from underfire import metrics
+from underfire.attacks.terms import Point
 from underfire.detectors.contract import Detector, State
 from underfire.detectors.map_reading import predicted
 from underfire.detectors.split import Split
-from underfire.detectors.standard import scale_of, standardised
+from underfire.detectors.standard import on_scale, scale_of, standardised
 from underfire.system import System
 
 
@@ -48,6 +50,21 @@ class ClassMap(Detector):
         maps = system.maps(images, classes)
         distances = [metrics.map_l1(maps[name].double(), state[f"mean/{name}"][classes]) for name in maps]
         return standardised(torch.stack(distances, 1), state, "distance").mean(1)
+
+    def differentiable(self, system: System, state: State) -> Callable[[Point], Tensor]:
+        """Return the score with its gradient. An attack reads maps of its target class, which is the predicted one as
+        soon as the attack has reached it: from there on, this is the detector's score.
+        """
+
+        def score(point: Point) -> Tensor:
+            distances = []
+            for name in system.interpreters:
+                means = state[f"mean/{name}"].to(point.image)[point.classes]
+                distances.append((point.reading.maps[name] - means).abs().flatten(1).mean(1))
+            held = {name: values.to(point.image) for name, values in state.items() if name.startswith("distance/")}
+            return on_scale(torch.stack(distances, 1), held, "distance").mean(1)
+
+        return score
 
     @staticmethod
     def _left_out(values: Tensor, classes: Tensor, means: Tensor) -> Tensor:

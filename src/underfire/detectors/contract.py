@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from underfire.attacks.measure import Measure
+from underfire.attacks.terms import Point, Score, ScoreOfMaps
 from underfire.classifiers import check_images
 from underfire.detectors.description import terms_of
 from underfire.detectors.folder import write_folder
@@ -85,12 +87,29 @@ class Detector(Part, ABC):
     def knows(self, attack: str) -> bool:
         """Return True if an attack is adaptive against this detector: one of its loss terms lowers the score.
 
-        By default, these are the terms ``Score`` and ``ScoreOfMaps`` of a fitted detector with this title.
+        By default, these are the terms ``Score`` and ``ScoreOfMaps`` of a fitted detector with this title, or of a
+        surrogate of it.
 
         Args:
             attack: the attack's description in ``run.json``, which lists its loss terms and rules.
         """
-        return any(f"FittedDetector({self.title}," in term for term in terms_of(attack, "Score", "ScoreOfMaps"))
+        wanted = [f"{kind}({self.title}," for kind in ("FittedDetector", "Surrogate")]
+        return any(text in term for text in wanted for term in terms_of(attack, "Score", "ScoreOfMaps"))
+
+    def differentiable(self, system: System, state: State) -> Callable[[Point], Tensor]:
+        """Return a function that computes the scores N at a point of an attack, with a gradient in the images.
+
+        Raises:
+            InputError: this detector has none; the message says what to try.
+        """
+        raise InputError(
+            f"detector {self.title} has no differentiable score. "
+            + (
+                "Evade a surrogate: evade=uf.detectors.surrogate(fitted, images, calibration).term()."
+                if self.reads_maps
+                else f"Try {self.attacker}."
+            )
+        )
 
     @property
     def title(self) -> str:
@@ -149,6 +168,37 @@ class FittedDetector:
         images = check_images(images, self.system.classifier).cpu()
         self.target.check_shape(images.shape[1:], self.name)
         return measured(self.detector, self.system, self.state, images)
+
+    @cached_property
+    def _differentiable(self) -> Callable[[Point], Tensor]:
+        return self.detector.differentiable(self.system, self.state)
+
+    def score(self, point: Point) -> Tensor:
+        """Compute the scores N at a point of an attack, differentiable in the images: what the term ``Score`` reads.
+
+        Raises:
+            InputError: the detector has no differentiable score, or the attack reads no maps of its interpreters.
+        """
+        missing = [name for name in self.system.interpreters if name not in point.reading.maps]
+        if missing:
+            raise InputError(
+                f"detector {self.name} reads the maps of {', '.join(missing)}, and the attack does not: attack all "
+                "interpreters of the detector."
+            )
+        return self._differentiable(point)
+
+    def term(self, margin: float = 0.0) -> Score:
+        """Return the loss term of an attack that evades the detector: ``uf.attack(..., evade=fitted.term())``.
+
+        Args:
+            margin: how far below the threshold scores are pushed, at least 0.
+
+        Raises:
+            InputError: the detector has no differentiable score; the message says what to try.
+        """
+        _ = self._differentiable
+        kind = ScoreOfMaps if self.detector.reads_maps else Score
+        return kind(self, self.threshold, margin)
 
     def flags(self, images: Tensor) -> Tensor:
         """Return True for images that count as attacked, bool N: their score is above the threshold."""

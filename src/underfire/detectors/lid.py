@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from underfire import randomness
 from underfire.arguments import check_at_least
+from underfire.attacks.terms import Point
 from underfire.batching import in_batches
 from underfire.classifiers import Classifier
 from underfire.detectors.contract import Detector, State
@@ -100,6 +101,21 @@ class LID(Detector):
         references = state["references"].float() / 255
         return evidence(state, self._values(system.classifier, references, images))
 
+    def differentiable(self, system: System, state: State) -> Callable[[Point], Tensor]:
+        """Return the score with its gradient. Its pass of the network stands beside those that the attack counts."""
+        classifier = system.classifier
+        with classifier.evaluating(), torch.no_grad():
+            held = activations(classifier, state["references"].float() / 255)
+
+        def score(point: Point) -> Tensor:
+            with classifier.evaluating():
+                own = activations(classifier, point.image, detach=False)
+            pairs = zip(own, held, strict=True)
+            values = torch.stack([dimensionality(each, other, self.neighbours) for each, other in pairs], 1)
+            return evidence(state, values).to(point.image)
+
+        return score
+
     def _divided(self, benign: Split, attacked: Split) -> tuple[list[int], list[int]]:
         """Choose the references among the benign images, and return their places, and those of the rest."""
         needed = 2 * (self.neighbours + 1)
@@ -133,15 +149,17 @@ class LID(Detector):
             return in_batches(look, images, device=classifier.device)
 
 
-def activations(classifier: Classifier, images: Tensor) -> list[Tensor]:
+def activations(classifier: Classifier, images: Tensor, *, detach: bool = True) -> list[Tensor]:
     """Run the network, and return the outputs of all convolutions and linear layers, float64 N x D on the CPU.
 
     They are in the order of the network's modules. A module that is called several times counts with its last call;
-    modules that are not called, or whose output has no row for each image, are left out.
+    modules that are not called, or whose output has no row for each image, are left out. They carry a gradient if
+    ``detach`` is False.
     """
     with _recorded(classifier.module) as found:
         classifier.run(images.to(classifier.device))
-        return [_rows(found[name]) for name in sorted(found) if len(found[name]) == len(images)]
+        kept = [found[name] for name in sorted(found) if len(found[name]) == len(images)]
+        return [_rows(each.detach() if detach else each) for each in kept]
 
 
 @contextmanager
@@ -170,7 +188,7 @@ def _recorded(network: nn.Module) -> Iterator[dict[int, Tensor]]:
 
 def _rows(output: Tensor) -> Tensor:
     """Return one row per image: maps are averaged to at most ``SIDE`` cells a side, tokens are averaged."""
-    values = output.detach().float()
+    values = output.float()
     if values.ndim == 4:
         size = (min(SIDE, values.shape[2]), min(SIDE, values.shape[3]))
         values = F.adaptive_avg_pool2d(values, size).flatten(1)

@@ -17,6 +17,7 @@ from underfire.detectors.contract import Detector, FittedDetector, plain_setting
 from underfire.detectors.folder import read_folder
 from underfire.detectors.lid import LID
 from underfire.detectors.map_agreement import MapAgreement
+from underfire.detectors.map_squeezing import MapSqueezing
 from underfire.detectors.map_stability import MapStability
 from underfire.detectors.maps import Maps
 from underfire.detectors.split import Members
@@ -47,6 +48,7 @@ DETECTORS: Registry[Maker] = Registry(
         "class-map": ClassMap,
         "lid": LID,
         "map-agreement": MapAgreement,
+        "map-squeezing": MapSqueezing,
         "map-stability": MapStability,
         "maps": Maps,
         "squeezing": Squeezing,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
+from underfire.attacks.terms import Point
+from underfire.attacks.terms.squeezed import shift
 from underfire.detectors.contract import Detector, State
 from underfire.detectors.description import terms_of
 from underfire.errors import InputError
@@ -67,6 +70,10 @@ class Squeezing(Detector):
         before = self._probabilities(system, images)
         after = [self._probabilities(system, squeeze(images)) for squeeze in squeezers(self.squeezers)]
         return torch.stack([(before - each).abs().sum(1) for each in after], 1)
+
+    def differentiable(self, system: System, state: State) -> Callable[[Point], Tensor]:
+        known = squeezers(self.squeezers)
+        return lambda point: torch.stack([shift(point, each) for each in known], 1).amax(1)
 
     @staticmethod
     def _probabilities(system: System, images: Tensor) -> Tensor:

@@ -21,4 +21,9 @@ def scale_of(values: Tensor, name: str) -> dict[str, Tensor]:
 
 def standardised(values: Tensor, state: dict[str, Tensor], name: str) -> Tensor:
     """Convert N x M values to standard deviations above the benign mean, float64 N x M."""
-    return (values.double() - state[f"{name}/mean"]) / state[f"{name}/std"].clamp_min(SMALLEST)
+    return on_scale(values.double(), state, name)
+
+
+def on_scale(values: Tensor, state: dict[str, Tensor], name: str) -> Tensor:
+    """Convert values as ``standardised``, in their own precision, which is that of the tensors in ``state``."""
+    return (values - state[f"{name}/mean"]) / state[f"{name}/std"].clamp_min(SMALLEST)

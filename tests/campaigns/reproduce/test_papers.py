@@ -31,7 +31,8 @@ def test_every_item_and_claim_can_be_made(name: str) -> None:
         assert {*item.rows, *item.columns} <= set(KEYS)
         known = {attack for each in item.runs for attack in about.runs[each].attack}
         assert set(item.attacks) <= known
-        assert bool(item.measures) == (item.kind in ("numbers", "transfer"))
+        assert bool(item.measures) == (item.kind in ("numbers", "transfer", "detection"))
+        assert bool(item.detectors) == (item.kind == "detection")
     for claim in about.claims:
         assert claim.measure in QUANTITIES
         assert claim.test in TESTS
@@ -68,7 +69,9 @@ def test_the_runs_of_a_paper_are_a_campaign_file(name: str, tmp_path: Path) -> N
         config = point.config
         assert config.seed == 3
         assert config.count == (2 if config.interpreters == ("mask",) else 9)
-        assert (config.steps, config.budget) == ((None, 6) if config.attack == "auto" else ((2, 4), None))
+        assert (config.steps, config.budget) == (
+            (None, 6) if config.attack in ("auto", "adaptive-auto") else ((2, 4), None)
+        )
         assert config.eps == ((8 / 255,) if config.perturbation == "pgd" else None)
     file = tmp_path / "campaign.toml"
     file.write_text(write_grid(grid), encoding="utf-8")
@@ -148,6 +151,24 @@ def test_the_numbers_of_transfer_are_those_of_the_tables() -> None:
                 "reader": reader,
             }
             assert lookup("adv2", "table9", "map_l1", keys) == float(row[reader])
+
+
+def test_the_numbers_on_detectors_are_those_of_the_tables() -> None:
+    names = {"2-bit": "bit-depth:2", "3-bit": "bit-depth:3", "3x3": "median:3", "11-3-4": "non-local-means:11-3-4"}
+    for row in _rows("adv2_table4_squeezing_detection"):
+        for attack, interpreter, column in (
+            (PREDICTION_ONLY, "cam", "pgd"),
+            *((attack, name, f"{attack}_{name}") for attack in ("adv2", "adaptive") for name in ("mask", "rts")),
+        ):
+            keys = {"classifier": "resnet", "perturbation": "pgd", "attack": attack, "interpreter": interpreter}
+            keys["reader"] = names[row["setting"]]
+            assert lookup("adv2", "table4", "detected", keys) == float(row[column])
+    for table, item in (("advedge_table5_detector_pairs", "table5"), ("advedge_table6_detector_triples", "table6")):
+        for row in _rows(table):
+            for column, name in (("accuracy", ""), ("accuracy_2_channels", ""), ("accuracy_3_channels", "+product")):
+                if column in row:
+                    keys = {"classifier": "densenet", "attack": "advedge", "reader": row["interpreters"] + name}
+                    assert lookup("advedge", item, "accuracy", keys) == float(row[column])
 
 
 def test_the_numbers_of_adv2_are_those_of_its_tables() -> None:

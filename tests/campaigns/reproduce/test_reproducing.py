@@ -155,7 +155,7 @@ def test_an_interpreter_that_cannot_be_had_leaves_the_others(command: Command, t
 def test_bad_input(command: Command, tmp_path: Path) -> None:
     out = ("--out", str(tmp_path / "out"))
     for given, said in (
-        (("reproduce", "adv2", "table4", *OPTIONS, *out), "table4 of adv2 is not made"),
+        (("reproduce", "adv2", "table10", *OPTIONS, *out), "table10 of adv2 is not made"),
         (("reproduce", "adv2", *out), "data is missing: give --data"),
         (("reproduce", "adv2", "--data", "digits:test", *out), "classifier is missing"),
         (("reproduce", "adv2", *OPTIONS, "--count", "mask:0", *out), "count is 'mask:0'; expected a number"),

@@ -29,7 +29,8 @@ class Quantity:
         better: ``higher`` or ``lower``, from the attacker's side; empty if neither.
         share: True if it is true or false for each image, so that the mean is a share.
         compute: returns N values from a comparison, a role and a reader; NaN for images without a value. None if only
-            the interval of the mean is kept, because more than the images' values goes into it.
+            the interval of the mean is kept, because more than the images' values goes into it, or if ``detection``.
+        detection: True if detectors give the values, so that they do not stand in the run.
     """
 
     heading: str
@@ -37,6 +38,12 @@ class Quantity:
     better: str = ""
     share: bool = False
     compute: Callable[[Comparison, str, str], Values] | None = None
+    detection: bool = False
+
+    @property
+    def by_image(self) -> bool:
+        """True if there is a value for each image."""
+        return self.compute is not None or self.detection
 
 
 def _measure(name: str) -> Callable[[Comparison, str, str], Values]:
@@ -62,6 +69,9 @@ QUANTITIES: Mapping[str, Quantity] = {
     "noise": Quantity("1 - SSIM", 3, "lower", compute=_noise),
     "edge_energy": Quantity("energy on edges", 3, compute=_measure("edge_energy")),
     "seconds": Quantity("s/image", 2, "lower", compute=_measure("seconds")),
+    "detected": Quantity("detected", 2, "lower", share=True, detection=True),
+    "accuracy": Quantity("accuracy of the detector", 3, "lower", detection=True),
+    "auc": Quantity("AUC of the detector", 3, "lower"),
     "half_mass_area": Quantity("scatter of the benign map", 2),
     "margin_next": Quantity("distance to the next class", 2),
 }
@@ -79,11 +89,11 @@ class Finding:
         run: the name of the run.
         classifier: the classifier's name.
         perturbation: the perturbation's name.
-        attack: the attack's name, or ``prediction-only``.
+        attack: the attack's name, or ``prediction-only``; ``clean`` for the false alarms of a detector.
         beside: the joint attack of the run; a control stands beside it.
         target_map: the name of the target map.
         interpreter: the interpreter that was attacked.
-        reader: the interpreter that reads.
+        reader: the interpreter that reads, or the detector that scores the images.
         image_ids: the N attacked images.
         values: N values for each quantity that has them.
         intervals: the mean with its interval for the other quantities.
@@ -184,7 +194,7 @@ def write_findings(findings: Sequence[Finding], path: Path, protocol: str = "") 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    measured = [name for name, quantity in QUANTITIES.items() if quantity.compute is not None]
+    measured = [name for name, quantity in QUANTITIES.items() if quantity.by_image]
     columns: dict[str, list[object]] = {each: [getattr(finding, each) for finding in findings] for each in _TEXTS}
     columns["image_ids"] = [list(finding.image_ids) for finding in findings]
     for each in measured:
@@ -229,7 +239,7 @@ def read_findings(path: Path) -> list[Finding]:
         values = {
             name: np.asarray(row[name], dtype=np.float64)
             for name, quantity in QUANTITIES.items()
-            if quantity.compute is not None and row[name]
+            if quantity.by_image and row.get(name)
         }
         intervals = {name: Interval(**row[name]) for name in QUANTITIES if name not in values and row.get(name)}
         found.append(

@@ -11,6 +11,7 @@ from underfire.attacks.perturbations import PERTURBATIONS
 from underfire.campaigns.grid import Change, Grid, Values
 from underfire.campaigns.reproduce.papers import Item, Paper
 from underfire.errors import InputError
+from underfire.runs.settings import NO_BASELINE
 
 INTERPRETERS = ("grad", "cam", "mask", "rts")
 """The interpreters of both papers."""
@@ -39,10 +40,23 @@ class Choice:
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
-def grid_of(paper: Paper, items: Sequence[Item], choice: Choice) -> Grid:
+ADAPTIVE = ("adaptive", "adaptive-auto")
+"""The attacks that know the detectors of an item."""
+
+
+def grid_of(
+    paper: Paper, items: Sequence[Item], choice: Choice, evade: Mapping[str, Sequence[str]] | None = None
+) -> Grid:
     """Describe the runs that items of a paper need, each of them once.
 
     Cheap interpreters come first, so that a run that is stopped early has the most to show.
+
+    Args:
+        paper: the paper.
+        items: its tables and figures.
+        choice: classifiers, interpreters and settings.
+        evade: what the adaptive attacks evade, by classifier: squeezers with thresholds. There are no adaptive attacks
+            on further classifiers. If None, they evade the squeezers of the items, whatever the thresholds are.
 
     Raises:
         InputError: there is no classifier or interpreter, or a number of images is for an interpreter that is not
@@ -56,7 +70,8 @@ def grid_of(paper: Paper, items: Sequence[Item], choice: Choice) -> Grid:
             raise InputError(
                 f"count is given for {name!r}, which is not among the interpreters {', '.join(choice.interpreters)}."
             )
-    groups = dict.fromkeys(name for item in items for name in item.runs)
+    groups = {name: paper.runs[name] for item in items for name in item.runs}
+    asked = {(name, attack) for item in items for name in item.runs for attack in item.attacks or groups[name].attack}
     order = sorted(choice.interpreters, key=lambda name: COST.get(name, 1))
     runs: list[Values] = [
         {
@@ -66,15 +81,15 @@ def grid_of(paper: Paper, items: Sequence[Item], choice: Choice) -> Grid:
             "perturbation": perturbation,
             "target_map": target,
         }
-        for interpreter, classifier, group in itertools.product(order, choice.classifiers, map(paper.runs.get, groups))
-        if group is not None
+        for interpreter, classifier, (name, group) in itertools.product(order, choice.classifiers, groups.items())
         for attack, perturbation, target in itertools.product(group.attack, group.perturbation, group.target_map)
+        if (name, attack) in asked and (attack not in ADAPTIVE or evade is None or evade.get(classifier))
     ]
     return Grid(
         name=paper.title,
         settings=dict(choice.settings),
         include=runs,
-        change=_changes(choice, runs),
+        change=[*_changes(choice, runs), *_evading(items, choice, evade)],
         full_names=True,  # so that more items or classifiers can be added to a folder
     )
 
@@ -99,9 +114,9 @@ def _changes(choice: Choice, runs: Sequence[Values]) -> list[Change]:
     with_ball = [name for name in dict.fromkeys(run["perturbation"] for run in runs) if PERTURBATIONS[name].has("eps")]
     found: list[tuple[str, list[Any], Values]] = []
     if choice.steps is not None:
-        found.append(("attack", [name for name in attacks if name != "auto"], {"steps": list(choice.steps)}))
+        found.append(("attack", [name for name in attacks if not has_budget(name)], {"steps": list(choice.steps)}))
     if choice.budget is not None:
-        found.append(("attack", [name for name in attacks if name == "auto"], {"budget": choice.budget}))
+        found.append(("attack", [name for name in attacks if has_budget(name)], {"budget": choice.budget}))
     if choice.eps is not None:
         found.append(("perturbation", with_ball, {"eps": [choice.eps]}))
     for name in choice.interpreters:
@@ -109,3 +124,22 @@ def _changes(choice: Choice, runs: Sequence[Values]) -> list[Change]:
         if count is not None:
             found.append(("interpreters", [[name]], {"count": count}))
     return [Change(where={name: values}, set=given) for name, values, given in found if values]
+
+
+def has_budget(attack: str) -> bool:
+    """Return True if an attack has a number of steps, ``budget``, and no schedule of stages."""
+    return attack in ("auto", "adaptive-auto")
+
+
+def _evading(items: Sequence[Item], choice: Choice, evade: Mapping[str, Sequence[str]] | None) -> list[Change]:
+    """Say what adaptive attacks evade. A control stands beside the other attacks already."""
+    squeezers = [name.partition(":")[2] for item in items for name in item.detectors if name.startswith("squeezing:")]
+    known = dict.fromkeys(choice.classifiers, squeezers) if evade is None else evade
+    return [
+        Change(
+            where={"attack": list(ADAPTIVE), "classifier": [classifier]},
+            set={"evade": list(dict.fromkeys(texts)), "baseline": NO_BASELINE},
+        )
+        for classifier, texts in known.items()
+        if texts and squeezers
+    ]

@@ -11,7 +11,7 @@ import numpy as np
 from underfire import metrics
 from underfire.campaigns.reproduce.findings import QUANTITIES, Finding
 from underfire.campaigns.reproduce.papers import Claim, Paper
-from underfire.campaigns.reproduce.selecting import shown
+from underfire.campaigns.reproduce.selecting import read_by, shown
 from underfire.metrics import Interval
 
 Verdict = Literal["holds", "does not hold", "cannot be told"]
@@ -25,11 +25,13 @@ class Test:
         words: what the interval is of, in words.
         judge: returns the verdict from an interval with known bounds, and the claim's margin.
         ratio: True if the two sides are compared as a ratio of their means.
+        scaled: True if the second side is multiplied by the claim's margin before the difference is taken.
     """
 
     words: str
     judge: Callable[[float, float, float], Verdict]
     ratio: bool = False
+    scaled: bool = False
 
 
 def _below(low: float, high: float, edge: float) -> Verdict:
@@ -56,6 +58,7 @@ TESTS: Mapping[str, Test] = {
     "within": Test("difference", _within),
     "at least": Test("value", _at_least),
     "at most": Test("value", _below),
+    "at most times": Test("difference", lambda low, high, margin: _below(low, high, 0), scaled=True),
     "same time": Test("ratio", lambda low, high, margin: _within(low - 1, high - 1, margin), ratio=True),
 }
 """All tests by name. Differences are first minus second, paired by image."""
@@ -132,7 +135,10 @@ def _cases(claim: Claim, findings: Sequence[Finding]) -> Iterator[Case]:
             continue
         for second in findings:
             if second is not first and _is_second(claim, first, second):
-                interval = _ratio(first, second, claim.measure) if test.ratio else _paired(first, second, claim.measure)
+                if test.ratio:
+                    interval = _ratio(first, second, claim.measure)
+                else:
+                    interval = _paired(first, second, claim.measure, claim.margin if test.scaled else 1.0)
                 if interval.mean is not None:
                     yield _case(claim, test, first, second, interval)
 
@@ -150,6 +156,10 @@ def _is_second(claim: Claim, first: Finding, second: Finding) -> bool:
     wanted = {key: value for key, value in (claim.second or {}).items() if key != "reader"}
     if second.is_control and second.beside != first.beside:
         return False
+    if (claim.second or {}).get("reader") == "part":
+        if not read_by(second.reader) < read_by(first.reader) or second.reader.endswith("+product"):
+            return False
+        wanted["reader"] = second.reader
     for key, value in first.keys.items():
         asked = wanted.get(key, value)
         found = second.keys[key]
@@ -158,10 +168,10 @@ def _is_second(claim: Claim, first: Finding, second: Finding) -> bool:
     return second.target_map == first.target_map
 
 
-def _paired(first: Finding, second: Finding, quantity: str) -> Interval:
+def _paired(first: Finding, second: Finding, quantity: str, times: float) -> Interval:
     one, other = first.by_image(quantity), second.by_image(quantity)
     both = [name for name in one if name in other]
-    return metrics.paired_difference([one[name] for name in both], [other[name] for name in both])
+    return metrics.paired_difference([one[name] for name in both], [times * other[name] for name in both])
 
 
 def _ratio(first: Finding, second: Finding, quantity: str) -> Interval:
@@ -181,6 +191,8 @@ def _case(claim: Claim, test: Test, first: Finding, second: Finding | None, inte
         del keys["reader"]
     if claim.second and claim.second.get("interpreter") == "other" and second is not None:
         keys["against"] = second.interpreter
+    if claim.second and claim.second.get("reader") == "part" and second is not None:
+        keys["against"] = second.reader
     means = [None if each is None else each.interval(claim.measure).mean for each in (first, second)]
     return Case(keys, interval, means[0], means[1], test.judge(interval.low, interval.high, claim.margin))
 
@@ -194,7 +206,8 @@ def sentence(judgement: Judgement) -> str:
     means = sorted(case.interval.mean for case in cases if case.interval.mean is not None)
     digits = max(quantity.digits, 2)
     signed = "+" if claim.second is not None and not test.ratio else ""
-    said = f"{test.words} of {quantity.heading} "
+    times = f", less {claim.margin:g} times the second" if test.scaled else ""
+    said = f"{test.words} of {quantity.heading}{times} "
     if len(means) > 1:
         said += f"from {means[0]:{signed}.{digits}f} to {means[-1]:{signed}.{digits}f}"
     else:

@@ -20,7 +20,7 @@ PREDICTION_ONLY = "prediction-only"
 KEYS = ("classifier", "perturbation", "attack", "interpreter", "reader")
 """The names of the values that identify a finding in tables.
 
-The interpreter is the attacked one, the reader the one that shows the map.
+The interpreter is the attacked one, the reader the one that shows the map, or the detector that scores the image.
 """
 
 
@@ -53,18 +53,21 @@ class Item(_Model):
         name: its name in the paper, such as ``table3``; or a word, if the paper has nothing like it.
         title: what it shows.
         kind: ``numbers``; ``transfer``, which is numbers of interpreters that were not attacked; ``outliers``, which is
-            correlations; ``pictures``, or ``transfer-pictures``.
+            correlations; ``detection``, which is numbers of detectors; ``pictures``, or ``transfer-pictures``.
         runs: the names of the groups of runs that it shows.
         attacks: show only these joint attacks.
         measures: the names of the quantities that it shows.
         rows, columns: the keys that name rows and columns of its table.
         controls: show the attack on the prediction alone, too.
         chart: draw the numbers, too.
+        detectors: the names of detectors.
+        together: the number of interpreters that each detector reads: there is one for each choice of so many. 0 for
+            detectors that read none.
     """
 
     name: str
     title: str
-    kind: Literal["numbers", "transfer", "outliers", "pictures", "transfer-pictures"] = "numbers"
+    kind: Literal["numbers", "transfer", "outliers", "detection", "pictures", "transfer-pictures"] = "numbers"
     runs: tuple[str, ...]
     attacks: tuple[str, ...] = ()
     measures: tuple[str, ...] = ()
@@ -72,11 +75,18 @@ class Item(_Model):
     columns: tuple[str, ...] = ()
     controls: bool = True
     chart: bool = False
+    detectors: tuple[str, ...] = ()
+    together: int = 0
 
     @property
     def transferred(self) -> bool:
         """True if interpreters that were not attacked have to read the images."""
         return self.kind.startswith("transfer")
+
+    @property
+    def own_only(self) -> bool:
+        """True if the item shows only what the attacked interpreters read themselves."""
+        return not self.transferred and self.kind != "detection"
 
     @property
     def heading(self) -> str:
@@ -94,9 +104,10 @@ class Claim(_Model):
         text: the claim, in a sentence.
         measure: the quantity that is compared.
         first: keys of a finding of the first side. The reader is the attacked interpreter, unless ``reader`` is
-            ``other`` (any other one).
+            ``other`` (any other one, or a detector).
         second: keys of the second side; all further keys are those of the first side. ``interpreter = "other"`` is any
-            other attacked interpreter. None if the first side is compared with ``margin``.
+            other attacked interpreter; ``reader = "part"`` is a detector that reads only some of the interpreters.
+            None if the first side is compared with ``margin``.
         test: how the two sides must differ; see ``judging.TESTS``.
         margin: what the test allows or demands.
     """

@@ -10,6 +10,7 @@ from typing import Any
 from underfire.attacks.perturbations import eps_text
 from underfire.campaigns.folder import Campaign
 from underfire.campaigns.record import FILE
+from underfire.campaigns.reproduce.detecting import detections, evaded, fitted_for
 from underfire.campaigns.reproduce.findings import (
     Finding,
     findings_of,
@@ -17,7 +18,7 @@ from underfire.campaigns.reproduce.findings import (
     read_protocol,
     write_findings,
 )
-from underfire.campaigns.reproduce.grids import Choice, grid_of, grown
+from underfire.campaigns.reproduce.grids import ADAPTIVE, Choice, grid_of, grown, has_budget
 from underfire.campaigns.reproduce.papers import Item, Paper
 from underfire.campaigns.running import run_campaign
 from underfire.errors import UnderfireError
@@ -28,6 +29,9 @@ from underfire.runs.transfer import transfer
 
 FINDINGS = "findings.parquet"
 """The file in a reproduction's folder that holds all numbers."""
+
+DETECTION = "detection.parquet"
+"""The file in a reproduction's folder that holds the numbers of detectors."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,9 @@ def reproduce(
 
     With ``resume``, the folder may hold runs of other items, classifiers or interpreters: the campaign grows.
 
+    Adaptive attacks come last, because they evade detectors: these are fitted on images that the other runs have not
+    attacked.
+
     Args:
         paper: the paper.
         items: its tables and figures that are wanted.
@@ -80,11 +87,23 @@ def reproduce(
         StoppedError: ``stop`` was asked; what is finished is kept.
     """
     execution = execution or Execution()
-    grid = grid_of(paper, items, choice)
+    grid = grid_of(paper, items, choice, evade={})
     if how.get("resume") and (folder / FILE).exists():
         grid = grown(grid, Campaign(folder).grid)
     campaign = run_campaign(grid, folder, execution=execution, **how)
+    evade: dict[str, list[str]] = {}
+    for item in items:
+        if any(attack in ADAPTIVE for name in item.runs for attack in paper.runs[name].attack):
+            for classifier, texts in evaded(fitted_for(paper, item, campaign, execution.device)[0]).items():
+                evade[classifier] = [*evade.get(classifier, []), *texts]
+    if evade:
+        grid = grown(grid_of(paper, items, choice, evade), Campaign(folder).grid)
+        campaign = run_campaign(grid, folder, execution=execution, **how | {"resume": True})
     missing = _read_with_others(campaign, paper, items, choice.interpreters, execution, reporters)
+    if any(item.kind == "detection" for item in items):
+        found, reasons = detections(paper, items, campaign, execution.device)
+        write_findings(found, folder / DETECTION)
+        missing |= reasons
     return collected(paper, items, folder, missing)
 
 
@@ -167,6 +186,8 @@ def collected(paper: Paper, items: Sequence[Item], folder: Path, missing: dict[s
         found += findings_of(run, entry.name)
         for reading in readings_of(campaign, entry.name):
             found += findings_of(reading, entry.name, "+".join(run.comparisons[0].attacked))
+    if (folder / DETECTION).exists():
+        found += read_findings(folder / DETECTION)
     reasons = {entry.name: entry.error or entry.state for entry in campaign if entry.state != "finished"} | (
         missing or {}
     )
@@ -179,7 +200,7 @@ def protocol_of(configurations: Sequence[Mapping[str, Any]]) -> str:
     """Say in one sentence how runs were made: data, steps, radius, variant and seed."""
 
     def said(name: str, *, missing: str, auto: bool | None = None) -> str:
-        chosen = [each for each in configurations if auto is None or (each["attack"] == "auto") == auto]
+        chosen = [each for each in configurations if auto is None or has_budget(each["attack"]) == auto]
         texts = dict.fromkeys(missing if each[name] is None else _text(name, each[name]) for each in chosen)
         return " or ".join(filter(None, texts))
 

@@ -25,9 +25,16 @@ def shown(paper: Paper, item: Item, findings: Sequence[Finding]) -> list[Finding
                 continue
             if finding.is_control and (not item.controls or finding.beside != group.attack[0]):
                 continue
-            if item.transferred or finding.reader == finding.interpreter:
+            if item.kind == "detection" and item.together and len(read_by(finding.reader)) != item.together:
+                continue
+            if not item.own_only or finding.reader == finding.interpreter:
                 found.append(finding)
     return found
+
+
+def read_by(detector: str) -> set[str]:
+    """Return the interpreters that a detector reads, from its name: ``grad+cam``, or ``grad+cam+product``."""
+    return set(detector.removesuffix("+product").split("+"))
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class Arranged:
     cells: Mapping[tuple[tuple[str, ...], tuple[str, ...]], Finding]
 
 
-ORDER = ("prediction-only", "adv2", "advedge", "advedge+", "auto")
+ORDER = ("clean", "prediction-only", "adv2", "advedge", "advedge+", "auto", "adaptive", "adaptive-auto")
 """The order of attacks in tables; other ones follow."""
 
 

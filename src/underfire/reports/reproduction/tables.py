@@ -125,11 +125,15 @@ def _table(found: Reproduction, item: Item, measure: str, findings: Sequence[Fin
     return Table(
         item=item,
         measure=measure,
-        heads=tuple(HEADS.get(key, key) for key in item.rows),
+        heads=tuple(_head(item, key) for key in item.rows),
         columns=tuple(" / ".join(map(called, column)) for column in arranged.columns),
         rows=tuple(rows),
         counts=tuple(sorted({finding.interval(measure).n for finding in known})),
     )
+
+
+def _head(item: Item, key: str) -> str:
+    return "detector" if key == "reader" and item.kind == "detection" else HEADS.get(key, key)
 
 
 def span(counts: Sequence[int]) -> str:
