@@ -48,7 +48,20 @@ def test_the_file_of_names_is_up_to_date() -> None:
 
 ANSWERS = {
     "underfire ": [
-        *("demo", "attack", "run", "status", "explain", "check", "audit", "report", "export", "transfer", "reproduce", "list"),
+        *(
+            "demo",
+            "attack",
+            "run",
+            "status",
+            "explain",
+            "check",
+            "audit",
+            "report",
+            "export",
+            "transfer",
+            "reproduce",
+            "list",
+        ),
         "train",
         "detect",
     ],

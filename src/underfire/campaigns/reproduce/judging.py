@@ -171,7 +171,10 @@ def _is_second(claim: Claim, first: Finding, second: Finding) -> bool:
 def _paired(first: Finding, second: Finding, quantity: str, times: float) -> Interval:
     one, other = first.by_image(quantity), second.by_image(quantity)
     both = [name for name in one if name in other]
-    return metrics.paired_difference([one[name] for name in both], [times * other[name] for name in both])
+    ours, theirs = [one[name] for name in both], [times * other[name] for name in both]
+    if times == 1 and {*ours, *theirs} <= {0.0, 1.0}:  # flags, such as success: a bootstrap may have no width
+        return metrics.rate_difference(ours, theirs)
+    return metrics.paired_difference(ours, theirs)
 
 
 def _ratio(first: Finding, second: Finding, quantity: str) -> Interval:
