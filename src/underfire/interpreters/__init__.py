@@ -14,6 +14,7 @@ from underfire.interpreters.averaged import IntegratedGradients, SmoothGrad
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.cam import CAM
 from underfire.interpreters.captum import Captum, methods
+from underfire.interpreters.certified import SparsifiedSmoothGrad
 from underfire.interpreters.ensemble import Ensemble
 from underfire.interpreters.grad import Grad
 from underfire.interpreters.gradcam import GradCAM, GradCAMPlusPlus, LayerCAM
@@ -55,6 +56,7 @@ REGISTRY: Registry[Maker] = Registry(
         "mask": MASK,
         "rts": RTS,
         "smoothgrad": SmoothGrad,
+        "sparsified": SparsifiedSmoothGrad,
     },
     _accept,
 )
@@ -238,6 +240,7 @@ __all__ = [
     "SmoothGrad",
     "SmoothRectifiers",
     "Smoothing",
+    "SparsifiedSmoothGrad",
     "State",
     "View",
     "canonical",

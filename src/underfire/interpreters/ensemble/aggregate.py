@@ -82,6 +82,12 @@ class _Straight(torch.autograd.Function):
         return None, outer
 
 
+def straight(exact: Tensor, smooth: Tensor) -> Tensor:
+    """Return ``exact``, to the last bit, with the gradient of ``smooth``: a straight-through estimate."""
+    result: Tensor = _Straight.apply(exact, smooth)
+    return result
+
+
 def mean(maps: Tensor) -> Tensor:
     """Average maps P x N x h x w over the P interpreters. Differentiable."""
     return maps.mean(0)
@@ -97,8 +103,7 @@ def rank_mean(maps: Tensor) -> Tensor:
     """
     if not (maps.requires_grad and torch.is_grad_enabled()):
         return ranks(maps).mean(0)
-    straight: Tensor = _Straight.apply(ranks(maps), smooth_ranks(maps))
-    return straight.mean(0)
+    return straight(ranks(maps), smooth_ranks(maps)).mean(0)
 
 
 def median(maps: Tensor) -> Tensor:
