@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,8 +52,9 @@ class AidTraining:
         self.plain.masker = masker
         interpreter = RTS(masker)
         self.view = SystemView(prepared, {"rts": interpreter.view()})
-        steps = {"budget": recipe.warmup + recipe.joint} if recipe.attack == "auto" else {}
-        settings = steps or {"steps": (recipe.warmup, recipe.joint)}
+        settings: dict[str, Any] = {"steps": (recipe.warmup, recipe.joint)}
+        if recipe.attack == "auto":
+            settings = {"budget": recipe.warmup + recipe.joint}
         made = preset(recipe.attack, eps=recipe.eps, **settings).build(System(classifier, interpreter))
         if not isinstance(made, Attack):
             raise InputError(f"attack is {recipe.attack!r}, which does not run on a masker in training.")
