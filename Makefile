@@ -16,7 +16,8 @@ LOWEST_TESTS := \
 	tests/data/test_data_builtin.py tests/data/test_data_csv.py tests/data/test_data_folder.py \
 	tests/data/test_data_parquet.py tests/data/test_data_prepare_modes.py tests/data/test_data_prepare_sizes.py \
 	tests/interpreters/test_captum.py tests/interpreters/test_interpreters.py tests/interpreters/test_lrp.py \
-	tests/interpreters/rts/test_interpreter.py tests/interpreters/rts/test_network.py tests/interpreters/transformers \
+	tests/interpreters/rts/test_interpreter.py tests/interpreters/rts/test_network.py tests/interpreters/ensemble \
+	tests/interpreters/transformers/test_attention.py \
 	tests/drawing tests/transforms/test_squeezers.py \
 	tests/audits/test_gate.py \
 	tests/detectors/test_contract.py tests/detectors/test_threshold.py \

@@ -15,7 +15,9 @@ from underfire.interpreters.averaged import IntegratedGradients, SmoothGrad
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.cam import CAM
 from underfire.interpreters.captum import Captum, methods
+from underfire.interpreters.certified import SparsifiedSmoothGrad
 from underfire.interpreters.chefer import Chefer
+from underfire.interpreters.ensemble import Ensemble
 from underfire.interpreters.grad import Grad
 from underfire.interpreters.gradcam import GradCAM, GradCAMPlusPlus, LayerCAM
 from underfire.interpreters.lrp import LRP
@@ -59,13 +61,15 @@ REGISTRY: Registry[Maker] = Registry(
         "rollout": Rollout,
         "rts": RTS,
         "smoothgrad": SmoothGrad,
+        "sparsified": SparsifiedSmoothGrad,
     },
     _accept,
 )
 """Interpreters by name: what ``--interpreter`` and ``System`` take."""
 
-ONLY_WITH_ARGUMENT: dict[str, type[Interpreter]] = {"captum": Captum}
-"""Interpreters that need an argument after a colon, such as ``captum:Lime``."""
+ONLY_WITH_ARGUMENT: dict[str, type[Interpreter]] = {"captum": Captum, "ensemble": Ensemble}
+"""Interpreters that need an argument after a colon, such as ``captum:Lime`` and ``ensemble:cam+grad``."""
+_EXAMPLES = {"captum": "captum:Lime", "ensemble": Ensemble.example}
 
 
 def create(name: str, variant: str = "paper") -> Interpreter:
@@ -73,7 +77,8 @@ def create(name: str, variant: str = "paper") -> Interpreter:
 
     An argument may follow a known name after a colon: ``rts:FOLDER`` or ``rts:file.py:function`` for a masker of your
     own, ``mask:older`` for MASK with the parameters of earlier experiments, ``lrp:z+`` for a rule, ``captum:Lime`` for
-    a method of captum.
+    a method of captum, ``ensemble:cam+grad`` for the mean of several maps (``ensemble:rank:...`` and
+    ``ensemble:median:...`` for others).
 
     Args:
         variant: ``paper`` for default parameters, ``published`` for those of the published experiments.
@@ -88,6 +93,8 @@ def create(name: str, variant: str = "paper") -> Interpreter:
     else:
         key, argument = _parts(name)
         maker = ONLY_WITH_ARGUMENT.get(key) or REGISTRY[key]
+    if maker is Ensemble:
+        return Ensemble.parse(argument, lambda part: create(part, variant))
     if argument and _is_class(maker):
         return maker.from_argument(argument)
     try:
@@ -136,7 +143,9 @@ def _parts(name: str) -> tuple[str, str]:
         raise unknown_name("interpreter", kind, (*REGISTRY, *ONLY_WITH_ARGUMENT, *_of_captum(_plain(kind))))
     if key in ONLY_WITH_ARGUMENT:
         if not argument:
-            raise InputError(f"interpreter is {name!r}; {key} needs an argument after a colon, such as captum:Lime.")
+            raise InputError(
+                f"interpreter is {name!r}; {key} needs an argument after a colon, such as {_EXAMPLES[key]}."
+            )
     elif argument and not _takes_argument(REGISTRY[key]):
         raise InputError(f"interpreter is {name!r}; {key} takes nothing after a colon: expected {key!r}.")
     return key, argument
@@ -227,6 +236,7 @@ __all__ = [
     "Attention",
     "Captum",
     "Chefer",
+    "Ensemble",
     "Grad",
     "GradCAM",
     "GradCAMPlusPlus",
@@ -238,6 +248,7 @@ __all__ = [
     "SmoothGrad",
     "SmoothRectifiers",
     "Smoothing",
+    "SparsifiedSmoothGrad",
     "State",
     "View",
     "canonical",

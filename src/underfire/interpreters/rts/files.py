@@ -21,6 +21,8 @@ from underfire.interpreters.rts.network import Masker, Shape
 from underfire.zoo.recipes import WEIGHTS
 
 PREFIX = "rts-"
+AID_PREFIX = "rts-aid-"
+"""The beginning of the names of maskers that were trained by AID. No classifier takes one unless it is named."""
 
 
 @dataclass(frozen=True)
@@ -138,15 +140,16 @@ def read_note(file: Path) -> Note:
 
 
 def shipped() -> Iterator[Path]:
-    """List the masker files that ship with the package."""
-    yield from sorted(WEIGHTS.glob(f"{PREFIX}*.safetensors"))
+    """List the plain masker files that ship with the package, without those of a defense."""
+    yield from (file for file in sorted(WEIGHTS.glob(f"{PREFIX}*.safetensors")) if AID_PREFIX not in file.name)
 
 
 def find(masker: str | None, classifier_sha256: str, name: str = "") -> tuple[Path, Note]:
     """Find the masker file for a classifier.
 
     Args:
-        masker: a file, or a folder with one masker; if None, the file that ships for this classifier.
+        masker: a file, a folder with one masker, or the name of a file that ships, such as
+            ``rts-aid-cifar10-resnet20``; if None, the plain masker that ships for this classifier.
         classifier_sha256: ``Classifier.sha256()`` of the classifier.
         name: its name, for messages.
 
@@ -225,6 +228,9 @@ def _encoder(file: Path, note: Note, given: str | None) -> Classifier:
 
 def _file(path: Path) -> Path:
     if not path.exists():
+        named = WEIGHTS / f"{path}.safetensors"
+        if len(path.parts) == 1 and path.name.startswith(PREFIX) and named.exists():
+            return named
         raise InputError(f"masker is {str(path)!r}, which does not exist; expected a file of 'underfire train rts'.")
     if not path.is_dir():
         return path

@@ -140,7 +140,7 @@ class Training:
             )
             for name, steps, parameters, compute in (
                 ("selector", recipe.selector_steps, selector, self._selector_step),
-                ("decoder", recipe.decoder_steps, decoder, self._decoder_step),
+                ("decoder", recipe.decoder_steps, decoder, self.decoder_step),
             )
             if steps
         ]
@@ -164,7 +164,8 @@ class Training:
         right = ((presence > 0) == real).float().mean()
         return {"loss": presence_loss(presence, real).mean(), "accuracy": right}
 
-    def _decoder_step(self, number: int) -> dict[str, Tensor]:
+    def decoder_step(self, number: int) -> dict[str, Tensor]:
+        """Compute the decoder's loss of step ``number``, its parts, and mean maps of present and absent classes."""
         images, labels, generator = self._batch(number, 2 * self.recipe.seed + 1, self.recipe.decoder_batch)
         classes, real = with_fakes(labels, self.masker.shape.classes, self.recipe.decoder_fakes, generator)
         with torch.no_grad():

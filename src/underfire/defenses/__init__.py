@@ -1,0 +1,1 @@
+"""Defenses against joint attacks: trainings of classifiers and maskers, and maps with a certificate."""

@@ -1,0 +1,8 @@
+"""AID: a masker that learns to show attacks, by attacks on itself ([ADV2] section 6.2)."""
+
+from __future__ import annotations
+
+from underfire.defenses.aid.recipe import AidRecipe
+from underfire.defenses.aid.train import train_aid
+
+__all__ = ["AidRecipe", "train_aid"]

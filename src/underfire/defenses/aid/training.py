@@ -1,0 +1,122 @@
+"""The steps of AID: the masker's own loss, minus how far an attack on it, made anew in each step, moves its map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from underfire import training as loop
+from underfire.attacks.aim import Aim
+from underfire.attacks.attack import Attack
+from underfire.attacks.loop import Loop
+from underfire.attacks.presets import preset
+from underfire.classifiers import Classifier
+from underfire.classifiers.pixels import evaluating
+from underfire.defenses.aid.recipe import AidRecipe
+from underfire.errors import InputError
+from underfire.interpreters.rts import RTS, Masker, MaskerRecipe
+from underfire.interpreters.rts.sampling import Pictures, drawn
+from underfire.interpreters.rts.training import CHECKPOINT_EVERY, Training
+from underfire.system import System, SystemView
+
+
+class AidTraining:
+    """The training of one masker, in place.
+
+    Args:
+        recipe: all settings.
+        classifier: the classifier, which is the masker's encoder, too.
+        masker: the trained masker from which the training goes on. It is changed.
+        pictures: training images, with labels in the classifier's order.
+        folder: the folder of the checkpoint; it must exist.
+        on_step: called after each step, once a checkpoint of that step is on disk.
+    """
+
+    def __init__(
+        self,
+        recipe: AidRecipe,
+        classifier: Classifier,
+        masker: Masker,
+        pictures: Pictures,
+        folder: Path,
+        on_step: Callable[[loop.Step], None] | None = None,
+    ) -> None:
+        self.recipe, self.masker, self.pictures, self.folder, self.on_step = recipe, masker, pictures, folder, on_step
+        prepared = classifier.prepare(size=pictures.size())
+        own = MaskerRecipe(decoder_batch=recipe.batch, seed=recipe.seed, width=masker.shape.width)
+        self.plain = Training(own, prepared, prepared, pictures, folder)
+        self.plain.masker = masker
+        interpreter = RTS(masker)
+        self.view = SystemView(prepared, {"rts": interpreter.view()})
+        settings: dict[str, Any] = {"steps": (recipe.warmup, recipe.joint)}
+        if recipe.attack == "auto":
+            settings = {"budget": recipe.warmup + recipe.joint}
+        made = preset(recipe.attack, eps=recipe.eps, **settings).build(System(classifier, interpreter))
+        if not isinstance(made, Attack):
+            raise InputError(f"attack is {recipe.attack!r}, which does not run on a masker in training.")
+        self.attack = made
+
+    def run(self) -> loop.Log:
+        """Train, continuing from the folder's checkpoint if there is one, and return the recorded losses.
+
+        Afterwards the masker is frozen and in evaluation mode.
+        """
+        recipe = self.recipe
+        parameters = [value.requires_grad_() for name, value in self._parameters() if not name.startswith("selector")]
+        optimiser = torch.optim.Adam(parameters, lr=recipe.rate, weight_decay=recipe.weight_decay)
+        phase = loop.Phase("aid", recipe.steps, optimiser, recipe.rate_at, self.step, CHECKPOINT_EVERY)
+        log = loop.train(self.masker, [phase], self.folder, self.on_step)
+        self.masker.eval().requires_grad_(False)
+        return log
+
+    def _parameters(self) -> list[tuple[str, Tensor]]:
+        return list(self.masker.named_parameters())
+
+    def step(self, number: int) -> dict[str, Tensor]:
+        """Compute the loss of step ``number``, the masker's own loss, and the distance of the attacked maps."""
+        recipe = self.recipe
+        plain = self.plain.decoder_step(number)
+        images, labels = self.pictures.load(drawn(len(self.pictures), recipe.attacked, number, recipe.seed + 7))
+        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + number)
+        shift = torch.randint(1, self.masker.shape.classes, labels.shape, generator=generator)
+        images, labels = images.to(self.plain.device), labels.to(self.plain.device)
+        targets = (labels + shift.to(labels.device)) % self.masker.shape.classes
+        attacked = self.attacked(images, labels, targets, number)
+        distance = (self.maps(images, labels) - self.maps(attacked, targets)).abs().mean()
+        return {"loss": plain["loss"] - recipe.weight * distance, "own": plain["loss"], "distance": distance}
+
+    def maps(self, images: Tensor, classes: Tensor) -> Tensor:
+        """Read the masker's maps N x h x w as an analyst would: in evaluation mode, but differentiable in its weights.
+
+        Args:
+            images: N x C x H x W in [0, 1].
+            classes: int64 N.
+        """
+        with torch.no_grad():
+            scales = self.masker.scales_of(self.plain.encoder.record(images, scales=True), self.plain.size)
+        with evaluating(self.masker):
+            found: Tensor = self.masker(scales, classes, 0.0)[0]
+        return found
+
+    def attacked(self, images: Tensor, labels: Tensor, targets: Tensor, number: int) -> Tensor:
+        """Attack the classifier and the masker as they stand.
+
+        Args:
+            images: N x C x H x W in [0, 1] with 8-bit values.
+            labels, targets: int64 N, the images' own classes and those to reach.
+            number: of the step, for random starts.
+
+        Returns:
+            The attacked images, without a graph.
+        """
+        with torch.no_grad():
+            wanted = {"rts": self.maps(images, labels)}
+        aim = Aim(self.attack.goal, targets, wanted, keeps_benign=True)
+        ids = torch.arange(len(images), device=images.device)
+        with torch.enable_grad():
+            outcome = Loop(self.attack, self.view, images, aim, ids, seed=self.recipe.seed * 1_000_003 + number)()
+        return outcome.images.detach()

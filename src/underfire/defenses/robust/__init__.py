@@ -1,0 +1,9 @@
+"""Robust training of classifiers: against attacks on the prediction, on the explanation, or on both."""
+
+from __future__ import annotations
+
+from underfire.defenses.robust.losses import OBJECTIVES, Objective, class_maps, discrepancy
+from underfire.defenses.robust.recipe import RobustRecipe
+from underfire.defenses.robust.train import train_robust
+
+__all__ = ["OBJECTIVES", "Objective", "RobustRecipe", "class_maps", "discrepancy", "train_robust"]

@@ -1,0 +1,145 @@
+"""The steps of a robust training, each with an attack on the network as it stands.
+
+A step draws its images and random numbers from its own number, so that an interrupted training can continue with the
+same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from underfire import training as loop
+from underfire.classifiers import Classifier, Live, Recorded
+from underfire.classifiers.pixels import Pixels
+from underfire.defenses.robust.losses import class_maps
+from underfire.defenses.robust.recipe import RobustRecipe
+from underfire.interpreters.rts.sampling import Pictures, drawn
+
+CHECKPOINT_EVERY = 50
+"""Steps between two checkpoints."""
+
+
+class RobustTraining:
+    """The training of one classifier, in place.
+
+    Args:
+        recipe: all settings.
+        classifier: the trained classifier from which the training goes on. Its network is changed.
+        pictures: training images, with labels in the classifier's order.
+        folder: the folder of the checkpoint; it must exist.
+        on_step: called after each step, once a checkpoint of that step is on disk.
+    """
+
+    def __init__(
+        self,
+        recipe: RobustRecipe,
+        classifier: Classifier,
+        pictures: Pictures,
+        folder: Path,
+        on_step: Callable[[loop.Step], None] | None = None,
+    ) -> None:
+        self.recipe, self.pictures, self.folder, self.on_step = recipe, pictures, folder, on_step
+        self.classifier, self.live = classifier, Live(classifier)
+        # The classifier's own passes are those of a trained network, in evaluation mode; these follow the mode.
+        self.trained = Pixels(
+            classifier.module, classifier.mean, classifier.std, classifier.features, classifier.reader
+        )
+
+    def run(self) -> loop.Log:
+        """Train, continuing from the folder's checkpoint if there is one, and return the recorded losses.
+
+        Afterwards the network is frozen and in evaluation mode.
+        """
+        recipe, network = self.recipe, self.classifier.module
+        optimiser = torch.optim.SGD(
+            network.requires_grad_().parameters(),
+            lr=recipe.rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            nesterov=recipe.momentum > 0,
+        )
+        phase = loop.Phase("robust", recipe.steps, optimiser, recipe.rate_at, self.step, CHECKPOINT_EVERY)
+        log = loop.train(network, [phase], self.folder, self.on_step)
+        network.eval().requires_grad_(False)
+        return log
+
+    def step(self, number: int) -> dict[str, Tensor]:
+        """Compute the loss of step ``number``, its parts, and the accuracy on the attacked images."""
+        recipe, device, own = self.recipe, self.classifier.device, self.recipe.made
+        images, labels = self.pictures.load(drawn(len(self.pictures), recipe.batch, number, recipe.seed))
+        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + number)
+        images = self._augmented(images, generator).to(device)
+        labels = labels.to(device)
+        if not own.attacks:
+            recorded = self.trained.record(images)
+            return own.parts(recorded, None, labels, recipe.gamma) | {"accuracy": _accuracy(recorded, labels)}
+        attacked = self.attack(images, labels, recipe.strength_at(number), generator)
+        if not own.needs_clean:
+            recorded = self.trained.record(attacked)
+            return own.parts(None, recorded, labels, recipe.gamma) | {"accuracy": _accuracy(recorded, labels)}
+        # Both kinds of image pass together, so that batch norms see one batch.
+        clean, recorded = _halves(self.trained.record(torch.cat([images, attacked])))
+        return own.parts(clean, recorded, labels, recipe.gamma) | {"accuracy": _accuracy(recorded, labels)}
+
+    def attack(self, images: Tensor, labels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+        """Attack the network as it stands, in evaluation mode, by signed gradient steps from a random start.
+
+        Args:
+            images: N x C x H x W in [0, 1].
+            labels: int64 N.
+            strength: the factor of ``eps`` and ``step_size``.
+            generator: draws the start.
+
+        Returns:
+            The attacked images, in [0, 1] and within ``strength * eps`` of ``images``; no graph.
+        """
+        recipe, own = self.recipe, self.recipe.made
+        eps, size = strength * recipe.eps, strength * recipe.step_size
+        start = (2 * torch.rand(images.shape, generator=generator) - 1).to(images.device)
+        attacked = (images + eps * start).clamp(0, 1)
+        with torch.no_grad():
+            maps = class_maps(self.live.record(images)) if own.ascend_maps else None
+        for _ in range(recipe.attack_steps):
+            with torch.enable_grad():
+                leaf = attacked.detach().requires_grad_()
+                value = own.inner(maps, self.live.record(leaf), labels, recipe.gamma).sum()
+                (gradient,) = torch.autograd.grad(value, leaf)
+            moved = attacked + size * gradient.sign()
+            attacked = torch.minimum(torch.maximum(moved, images - eps), images + eps).clamp(0, 1)
+        return attacked.detach()
+
+    def _augmented(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Crop padded images at random places, and mirror a random half of them."""
+        shift, (height, width) = self.recipe.shift, images.shape[2:]
+        if shift:
+            colour = self.classifier.mean or (0.5,) * images.shape[1]
+            middle = torch.tensor(colour).view(1, -1, 1, 1)
+            padded = F.pad(images - middle, [shift] * 4) + middle
+            places = torch.randint(0, 2 * shift + 1, (len(images), 2), generator=generator).tolist()
+            images = torch.stack(
+                [
+                    image[:, top : top + height, left : left + width]
+                    for image, (top, left) in zip(padded, places, strict=True)
+                ]
+            ).clamp(0, 1)
+        if self.recipe.flip:
+            mirrored = torch.rand(len(images), generator=generator).lt(0.5).view(-1, 1, 1, 1)
+            images = torch.where(mirrored, images.flip(3), images)
+        return images
+
+
+def _accuracy(recorded: Recorded, labels: Tensor) -> Tensor:
+    return (recorded.logits.detach().argmax(1) == labels).float().mean()
+
+
+def _halves(both: Recorded) -> tuple[Recorded, Recorded]:
+    """Split a forward pass of clean and attacked images."""
+    logits = both.logits.chunk(2)
+    features = (None, None) if both.features is None else both.features.chunk(2)
+    first, second = (Recorded(logits[i], features[i], both.weight, both.bias, (), both.norm) for i in range(2))
+    return first, second

@@ -1,0 +1,8 @@
+"""Maps with a certificate: sparsified SmoothGrad, and the overlap that no small change can undo."""
+
+from __future__ import annotations
+
+from underfire.interpreters.certified.certificate import Certificate, certify
+from underfire.interpreters.certified.sparsified import SparsifiedSmoothGrad
+
+__all__ = ["Certificate", "SparsifiedSmoothGrad", "certify"]
