@@ -119,7 +119,7 @@ def _card(
         f"{recipe.rate:g}, falling to 0 in the second half, weight decay {recipe.weight_decay:g}",
         "training data": f"{training.name} ({len(training):,} images)",
         "seed": str(recipe.seed),
-        "made with": f"torch {torch.__version__}, `underfire train aid`",
+        "made with": f"torch {torch.__version__}, `underfire.defenses.aid.train_aid`",
         "SHA-256 of the weights": f"`{state_hash(masker)}`",
         "SHA-256 of the data": f"training `{training.fingerprint()}`",
     }

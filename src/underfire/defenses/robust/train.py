@@ -120,7 +120,7 @@ def _card(
         "recipe": f"{recipe.steps} steps of {recipe.batch} images, SGD with Nesterov momentum {recipe.momentum}, "
         f"weight decay {recipe.weight_decay}, learning rate up to {recipe.rate}, then down to 0 in a straight line",
         "seed": str(recipe.seed),
-        "made with": f"torch {torch.__version__}, `underfire train robust --recipe {recipe.objective}`",
+        "made with": f"torch {torch.__version__}, `underfire.defenses.robust.train_robust`",
         "SHA-256 of the weights": f"`{state_hash(classifier.module)}`",
         "SHA-256 of the data": f"training `{training.fingerprint()}`",
     }

@@ -96,7 +96,12 @@ class Ensemble(Interpreter):
         return replace(self, parts=tuple(other or part for other, part in zip(again, self.parts, strict=True)))
 
     def sketch(self) -> Ensemble:
-        return replace(self, parts=tuple(part.sketch() for part in self.parts))
+        parts = tuple(part.sketch() for part in self.parts)
+        return (
+            self
+            if all(one is other for one, other in zip(parts, self.parts, strict=True))
+            else replace(self, parts=parts)
+        )
 
     def view(self) -> View:
         return _EnsembleView(self)
