@@ -196,7 +196,10 @@ def joint(rows: Rows, limit: float) -> list[bool]:
 def difference(rows: Rows, other: Rows, measure: str) -> metrics.Interval:
     """The mean of ``rows`` less that of ``other``, on their common images."""
     common = [image for image in rows if image in other]
-    return metrics.paired_difference(*([side[image][measure] for image in common] for side in (rows, other)))
+    sides = ([side[image][measure] for image in common] for side in (rows, other))
+    if measure == "success":  # booleans, whose difference has the interval of two rates
+        return metrics.paired_difference(*([value == 1 for value in side] for side in sides))
+    return metrics.paired_difference(*sides)
 
 
 def where(name: str) -> tuple[str, str, str]:

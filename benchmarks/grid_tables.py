@@ -137,7 +137,7 @@ def against_adv2(cells: list[Cell]) -> str:
             ids = [image_id for image_id in ours if image_id in theirs]
             differences = []
             for of in MEASURES.values():
-                pair = ([float(of(rows[image_id])) for image_id in ids] for rows in (ours, theirs))
+                pair = ([of(rows[image_id]) for image_id in ids] for rows in (ours, theirs))
                 differences.append(shown(metrics.paired_difference(*pair), sign="+"))
             yield (*cell.place, cell.attack, len(ids), *differences)
 

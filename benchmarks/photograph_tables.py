@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,8 +84,13 @@ ALONE = {"pgd": "PGD", "cw": "C&W", "stadv": "StAdv"}
 SAID = {name: name for name in READINGS} | {"adv2": "ADV2", "advedge": "AdvEdge", "advedge+": "AdvEdge+"}
 
 
-def interval(values: list[float], share: bool) -> str:
-    return shown(metrics.interval([bool(value) for value in values] if share else values))
+SHARES = ("joint", "success")
+"""The measures that are true or false for a photograph: their means are rates, with intervals of rates."""
+
+
+def values_of(rows: Iterable[dict[str, float]], measure: str) -> list[float] | list[bool]:
+    """List a measure: as booleans if it is true or false."""
+    return [bool(row[measure]) for row in rows] if measure in SHARES else [row[measure] for row in rows]
 
 
 def by_cell() -> str:
@@ -99,8 +104,8 @@ def by_cell() -> str:
                 control = name in ("noise", "reseeded")
                 parts = [
                     ""
-                    if (control and measure in ("joint", "success")) or np.isnan(numbers[0][measure])
-                    else interval([row[measure] for row in numbers], measure in ("joint", "success"))
+                    if (control and measure in SHARES) or np.isnan(numbers[0][measure])
+                    else shown(metrics.interval(values_of(numbers, measure)))
                     for measure in MEASURES
                 ]
                 place = (cell.network.replace("lite", "Lite"), NAMES[cell.interpreter], cell.eps and f"{cell.eps}/255")
@@ -128,8 +133,8 @@ def against() -> str:
                 differences = (
                     shown(
                         metrics.paired_difference(
-                            [found[name][photo][measure] for photo in both],
-                            [found[other][photo][measure] for photo in both],
+                            values_of((found[name][photo] for photo in both), measure),
+                            values_of((found[other][photo] for photo in both), measure),
                         ),
                         sign="+",
                     )
