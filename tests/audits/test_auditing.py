@@ -124,6 +124,8 @@ def same(one: Robustness, other: Robustness) -> None:
 def test_the_state_of_another_classifier_is_refused(digits: Given, tmp_path: Path) -> None:
     how = {"eps": 0.1, "ensemble": SHORT[:1], "folder": tmp_path}
     audit(uf.System(digits.classifier, "cam"), digits.images, digits.labels, **how)
+    with pytest.raises(InputError, match=r"other settings .*seed 0.*now .*seed 1"):
+        audit(uf.System(digits.classifier, "cam"), digits.images, digits.labels, seed=1, **how)
     shifted = (digits.images + 8 / 255).clamp(0, 1)
     with pytest.raises(InputError, match="other images, or to another classifier"):
         audit(uf.System(digits.classifier, "cam"), shifted, digits.labels, **how)

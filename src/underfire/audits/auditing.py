@@ -176,7 +176,8 @@ class _Runner:
         # Images whose map is kept by any limit that the interval of the limit holds need no further attack.
         leaves = limit.mean if low is None else min(low, limit.mean)
         path = None if self.folder is None else self.folder / f"{name.replace('/', '-')}-{eps:.6f}.npz"
-        loaded = None if path is None else Standing.load(path, self.benign)
+        made_by = f"{self.system.interpreters[name]}, seed {self.seed}, {[member.name for member in self.members]}"
+        loaded = None if path is None else Standing.load(path, self.benign, made_by)
         smaller = [self._states[key] for key in self._states if key[0] == name and key[1] < eps]
         state = loaded or Standing.begin(self.benign, smaller[-1] if smaller else None, limit.mean)
         for member in self.members:
@@ -185,7 +186,7 @@ class _Runner:
             self.tell(f"{name} at {eps:.4g}: {member.name}", begun)
             self._attack(member, name, eps, state, limit.mean, leaves)
             if path is not None:
-                state.save(path, self.benign.logits)
+                state.save(path, self.benign.logits, made_by)
         self._states[name, eps] = state
         return Robustness(
             name,

@@ -109,11 +109,12 @@ class Standing:
                 self.classes[place] = classes[row].cpu()
         self.done.append(member)
 
-    def save(self, path: Path, logits: Tensor) -> None:
+    def save(self, path: Path, logits: Tensor, made_by: str = "") -> None:
         """Write the state to a file of plain arrays, whole or not at all.
 
         Args:
             logits: the logits of the clean images, by which the state knows classifier and images.
+            made_by: the settings of the audit, in words.
         """
         part = path.with_suffix(".part")
         with part.open("wb") as file:
@@ -128,22 +129,24 @@ class Standing:
                 classes=self.classes.numpy(),
                 done=np.array(self.done, dtype=np.str_),
                 logits=logits.cpu().numpy(),
+                made_by=np.array(made_by, dtype=np.str_),
             )
         part.replace(path)
 
     @classmethod
-    def load(cls, path: Path, benign: Benign) -> Standing | None:
+    def load(cls, path: Path, benign: Benign, made_by: str = "") -> Standing | None:
         """Read a state back; None if there is no file.
 
         Raises:
-            InputError: the file is damaged, or belongs to other images, or to another classifier.
+            InputError: the file is damaged, or belongs to other images, to another classifier, or to other settings.
         """
         if not path.exists():
             return None
         try:
             with np.load(path) as found:
                 arrays = {name: found[name] for name in found.files}
-            logits, images = arrays["logits"], torch.from_numpy(arrays["images"]).float() / 255
+            logits, before = arrays["logits"], str(arrays["made_by"])
+            images = torch.from_numpy(arrays["images"]).float() / 255
             state = cls(
                 arrays["wrong"],
                 arrays["nearest"],
@@ -158,6 +161,11 @@ class Standing:
             raise InputError(
                 f"{path} cannot be read ({error}): remove it, and its part of the audit is made again."
             ) from error
+        if before != made_by:
+            raise InputError(
+                f"{path} was made with other settings ({before}; now {made_by}): give another folder, or remove "
+                "the file."
+            )
         own = benign.logits.cpu().numpy()
         if logits.shape != own.shape or not np.allclose(logits, own, rtol=1e-3, atol=1e-3):
             raise InputError(
