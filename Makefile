@@ -11,7 +11,7 @@ LOWEST_TESTS := \
 	tests/test_checkpoints.py tests/test_training_loop.py \
 	tests/attacks/test_attack.py tests/attacks/test_contracts.py tests/attacks/test_foreign.py \
 	tests/attacks/test_perturbations.py \
-	tests/check/test_check.py \
+	tests/check/test_sanity.py \
 	tests/classifiers/test_classifier.py tests/classifiers/sources \
 	tests/data/test_data_builtin.py tests/data/test_data_csv.py tests/data/test_data_folder.py \
 	tests/data/test_data_parquet.py tests/data/test_data_prepare_modes.py tests/data/test_data_prepare_sizes.py \
@@ -19,10 +19,11 @@ LOWEST_TESTS := \
 	tests/interpreters/rts/test_interpreter.py tests/interpreters/rts/test_network.py tests/interpreters/ensemble \
 	tests/interpreters/transformers/test_attention.py \
 	tests/drawing tests/transforms/test_squeezers.py \
-	tests/audits/test_gate.py \
+	tests/audits/test_search.py tests/defenses/test_aid.py tests/interpreters/certified \
 	tests/detectors/test_contract.py tests/detectors/test_threshold.py \
 	tests/metrics \
-	tests/reports \
+	tests/reports/test_page.py tests/reports/test_page_tables.py tests/reports/test_exports.py \
+	tests/reports/test_figure.py tests/reports/test_heatmap.py tests/reports/test_huggingface.py tests/reports/test_classes.py \
 	tests/runs/test_bad_input.py tests/runs/test_config_file.py tests/runs/test_help.py \
 	tests/runs/test_options.py tests/runs/test_output.py tests/runs/test_reader.py \
 	tests/campaigns/test_grid.py tests/campaigns/test_file.py tests/campaigns/reproduce/test_papers.py \

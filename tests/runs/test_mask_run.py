@@ -20,6 +20,18 @@ from underfire.reports.page import write_page
 from underfire.runs import run_attack
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MASK in a few iterations, for what does not depend on the maps themselves."""
+    real = MASK.__init__
+
+    def begin(self: MASK, *arguments: Any, **options: Any) -> None:
+        real(self, *arguments, **options)
+        object.__setattr__(self, "iterations", 5)
+
+    monkeypatch.setattr(MASK, "__init__", begin)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Written:
     folder = tmp_path_factory.mktemp("mask") / "cell"
@@ -79,7 +91,7 @@ def test_explain_shows_the_maps_of_a_run(run: Written, command: Command, tmp_pat
         assert torch.allclose(value, run.maps[f"clean/mask/{name}"], atol=1e-5)
 
 
-def test_every_honest_map_is_solved_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_honest_map_is_solved_for_once(quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Clean, other seed, noise and two attacks: what takes minutes on photos is not done a sixth time."""
     from underfire.interpreters import mask
 
@@ -94,7 +106,7 @@ def test_every_honest_map_is_solved_for_once(tmp_path: Path, monkeypatch: pytest
     assert solved[0] == 4 + NOISE_DRAWS
 
 
-def test_what_takes_long_between_steps_is_said(tmp_path: Path) -> None:
+def test_what_takes_long_between_steps_is_said(quick: None, tmp_path: Path) -> None:
     """Maps are solved for where no step is made: a run that only counted steps would seem to hang."""
     from rich.progress import Progress
 

@@ -151,5 +151,6 @@ def test_photos_by_wordnet_id_are_in_the_networks_order_and_checked() -> None:
     assert (inputs.classifier.class_names or ())[first.label] == first.image_id.split("_")[-1].split(".")[0] == "tench"
     found = run_check(config, 4, torch.device("cpu"))
     failed = {trial.name for trial in found.trials if not trial.works}
-    assert failed == {"cam", "rts"}  # its head is no linear layer; no masker ships for it
+    # Its head is no linear layer, no masker ships for it, and it is no transformer.
+    assert failed == {"cam", "rts", "attention", "rollout", "chefer"}
     assert {"grad", "gradcam", "mask", "lrp", "smoothgrad"} <= {trial.name for trial in found.trials}
