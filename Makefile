@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 
 # The fast part of the suite: one file of each room at least, and all that depends on optional packages.
 LOWEST_TESTS := \
-	tests/test_package.py tests/test_numerics.py tests/test_flags.py tests/test_gpu_numerics.py tests/test_memory.py \
+	tests/test_numerics.py tests/test_flags.py tests/test_gpu_numerics.py tests/test_memory.py \
 	tests/test_checkpoints.py tests/test_training_loop.py \
 	tests/attacks/test_attack.py tests/attacks/test_contracts.py tests/attacks/test_foreign.py \
 	tests/attacks/test_perturbations.py \
