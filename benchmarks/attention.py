@@ -1,4 +1,4 @@
-"""What joint steps on transformers' explanations cost, as ratios of times in one process whose contestants take turns.
+"""The cost of joint steps on transformers' explanations: ratios of times in one process, whose contestants take turns.
 
     python -m benchmarks.attention [--steps 20] [--only scenes,deit]
 

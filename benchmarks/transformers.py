@@ -1,4 +1,4 @@
-"""What interpreters of transformers show on scenes, and whether joint attacks keep it.
+"""Measure the maps of transformers' interpreters on scenes, and joint attacks on them.
 
     python -m benchmarks.transformers --pointing [--count 300]
     python -m benchmarks.transformers --attacks [--count 32] [--budget 100] [--only 4-rollout]

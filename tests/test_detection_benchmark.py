@@ -84,7 +84,7 @@ def test_a_third_interpreters_gain_is_paired_by_image() -> None:
     less = detection_map_tables.Scores(clean, {image: value - 0.1 for image, value in attacked.items()})
     count, found = detection_map_tables.gain(first, less, 200)
     assert count == 60
-    assert found.mean == pytest.approx(first.area().mean - less.area().mean)  # type: ignore[operator]
+    assert found.mean == pytest.approx(first.area().mean - less.area().mean)
     assert found.low is not None
     assert found.low > 0  # unpaired, an interval as wide as that of one AUC would hold 0
     right = [(clean[image] <= 0) + (attacked[image] > 0) for image in images]

@@ -1,4 +1,4 @@
-"""What tests of audits share: a small trained classifier, its images, and a short ensemble."""
+"""Shared parts of the tests of audits: a small trained classifier, its images, and a short ensemble."""
 
 from __future__ import annotations
 

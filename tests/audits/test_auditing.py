@@ -54,13 +54,8 @@ def test_shares_are_counted_over_all_images(digits: Given, found: Audit) -> None
         kept = right.numpy() & ~(each.wrong & (each.nearest < each.limit.values))
         joint = each.joint
         assert joint.mean == pytest.approx(kept.mean())
-        assert joint.low is not None
-        assert joint.high is not None
-        assert joint.mean is not None
         assert each.robust.mean <= joint.mean <= 11 / 12
         alone = uf.metrics.rate(kept)
-        assert alone.low is not None
-        assert alone.high is not None
         assert joint.low <= alone.low + 1e-12
         assert joint.high >= alone.high - 1e-12
 
@@ -210,7 +205,7 @@ def test_ranks_are_the_likeliest_other_classes(digits: Given) -> None:
 )
 def test_bad_input(digits: Given, how: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        audit(digits.classifier, digits.images, digits.labels, **how)  # type: ignore[arg-type]
+        audit(digits.classifier, digits.images, digits.labels, **how)
 
 
 def test_nothing_right(digits: Given) -> None:

@@ -1,4 +1,4 @@
-"""What an audit writes, and the command and the fixture that write it."""
+"""The files that an audit writes, the command, and the fixture for pytest."""
 
 from __future__ import annotations
 

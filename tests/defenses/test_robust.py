@@ -205,4 +205,4 @@ def test_training_helps_against_its_own_attack(tmp_path: Path) -> None:
 )
 def test_bad_settings_are_refused(changes: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        RobustRecipe(**changes)  # type: ignore[arg-type]
+        RobustRecipe(**changes)

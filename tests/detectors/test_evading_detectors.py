@@ -77,11 +77,11 @@ def test_lid_has_the_gradient_of_finite_differences(digits: Digits) -> None:
         def __init__(self, image: Tensor) -> None:
             self.image = image
 
-    (gradient,) = torch.autograd.grad(score(At(image)).sum(), image)  # type: ignore[arg-type]
+    (gradient,) = torch.autograd.grad(score(At(image)).sum(), image)
     assert gradient.abs().max() > 0
     step = 2e-3 * gradient / gradient.norm()
     with torch.no_grad():
-        rise = score(At(image + step)) - score(At(image - step))  # type: ignore[arg-type]
+        rise = score(At(image + step)) - score(At(image - step))
     assert float(rise) == pytest.approx(float((gradient * 2 * step).sum()), rel=0.1)
 
 

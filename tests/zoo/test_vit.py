@@ -60,7 +60,7 @@ def test_training_takes_the_optimiser_of_its_recipe(tmp_path: Path, monkeypatch:
 
     def step(self: torch.optim.AdamW, *arguments: object) -> object:
         made.append(self.param_groups[0]["weight_decay"])
-        return original(self, *arguments)  # type: ignore[arg-type]
+        return original(self, *arguments)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", step)
     recipe: Recipe = replace(

@@ -35,6 +35,7 @@ from underfire.classifiers import Classifier
 from underfire.errors import ClassifierError, InputError, NoGradientError
 from underfire.flags import without_autocast
 from underfire.metrics.chance import Chance
+from underfire.numerics import attacking
 from underfire.system import System
 
 Progress = Callable[[str, float], None]
@@ -242,9 +243,11 @@ class _Runner:
         experiment = Experiment(
             part, arms, seed=self.seed, batch_size=self.batch_size, memory=self.memory, size=size, measures=()
         )
-        arm = next(each for each in arms if each.kind == "attack")
-        finding = experiment.perform(arm, some, experiment.aims(some)[arm.label])
-        return finding.judgement.images.to(some.images.device)
+        aim = experiment.aims(some)[next(each.label for each in arms if each.kind == "attack")]
+        view = experiment.view_of((name,))
+        # The images are judged by the caller, whatever the attack was after: no second reading of their maps.
+        with attacking(view.prepared.precision, some.images.device):
+            return attack.run(view, some, aim, seed=self.seed, batch_size=experiment.batch_size).images
 
     def doubts(self, results: Sequence[Robustness], quality: dict[str, Quality]) -> tuple[Doubt, ...]:
         """Collect what speaks against the results."""

@@ -18,7 +18,7 @@ from underfire.system import System
 
 @dataclass(frozen=True)
 class Quality:
-    """What is known about the maps of clean images.
+    """The results of the four checks on the maps of clean images.
 
     Args:
         lines: one line for each check, in words.

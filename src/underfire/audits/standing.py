@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ from underfire.errors import InputError
 
 @dataclass
 class Standing:
-    """What is known about N images. Members of the ensemble are run one after the other, and added.
+    """The findings on N images so far. Members of the ensemble are run one after the other, and added.
 
     Args:
         wrong: bool N, images for which another class was found.
@@ -157,7 +159,7 @@ class Standing:
                 torch.from_numpy(arrays["classes"]),
                 [str(each) for each in arrays["done"]],
             )
-        except Exception as error:  # a damaged file fails in many ways
+        except (OSError, EOFError, KeyError, ValueError, BadZipFile, zlib.error) as error:
             raise InputError(
                 f"{path} cannot be read ({error}): remove it, and its part of the audit is made again."
             ) from error

@@ -74,10 +74,10 @@ def audit(
         str | None,
         option("NAME", "The same network trained again: are its explanations the same?", "--again", show_default=False),
     ] = None,
-    controls: Annotated[
+    without_controls: Annotated[
         bool,
         flag(
-            "--no-controls/--controls",
+            "--no-controls",
             "Do not try the gate on a network that is known to be fragile, and on one that cannot be fooled.",
         ),
     ] = False,
@@ -135,7 +135,7 @@ def audit(
             progress=lambda words, share: progress.update(task, completed=share, description=words),
         )
         gated = fail_below is not None or earlier is not None
-        notes = check_gate(seed) if gated and not controls else ()
+        notes = check_gate(seed) if gated and not without_controls else ()
     decisions = decide_all(result, fail_below, earlier, notes) if gated else ()
     write_audit(result, decisions, out)
     from underfire.reports.audit_page import write_audit_page

@@ -149,7 +149,7 @@ def test_three_interpreters_are_compared_with_the_pairs_among_them() -> None:
 
 def test_at_most_so_many_times() -> None:
     asked = {"name": "a", "item": "table4", "text": "A.", "measure": "detected", "test": "at most times"}
-    claim = Claim(**asked, margin=0.5, first={"attack": "adaptive", "reader": "other"}, second={"attack": "adv2"})  # type: ignore[arg-type]
+    claim = Claim(**asked, margin=0.5, first={"attack": "adaptive", "reader": "other"}, second={"attack": "adv2"})
     before, after = [1.0, 1.0, 1.0, 0.0, np.nan], [0.0, 1.0, 0.0, np.nan, 1.0]
     findings = [
         made(attack, "cam", {"detected": values}, reader="median:2")

@@ -174,7 +174,7 @@ def test_settings_are_checked() -> None:
     assert create("sparsified") == SparsifiedSmoothGrad()
     for changes, said in (({"share": 1.0}, "share"), ({"noise": 0.0}, "noise"), ({"samples": 0}, "samples")):
         with pytest.raises(InputError, match=said):
-            SparsifiedSmoothGrad(**changes)  # type: ignore[arg-type]
+            SparsifiedSmoothGrad(**changes)
     for changes, said in (({"top": 9}, "half"), ({"radius": -1.0}, "radius"), ({"confidence": 1.0}, "confidence")):
         with pytest.raises(InputError, match=said):
-            certify(torch.zeros(1, 4, 4), SparsifiedSmoothGrad(), **({"radius": 0.1} | changes))  # type: ignore[arg-type]
+            certify(torch.zeros(1, 4, 4), SparsifiedSmoothGrad(), **({"radius": 0.1} | changes))

@@ -191,7 +191,7 @@ def test_auto_keeps_the_ensembles_map_better_than_the_prediction_attack(
 
 def test_names_are_read_with_their_pluses() -> None:
     assert create("ensemble:cam+grad") == Ensemble((CAM(), Grad()))
-    assert create("ensemble:median:cam+grad+ig").by == "median"  # type: ignore[attr-defined]
+    assert create("ensemble:median:cam+grad+ig").by == "median"
     found = create("Ensemble:rank:gradcam+++lrp:z++layercam")
     assert found == Ensemble((create("gradcam++"), LRP("z+"), LayerCAM()), "rank")
     assert found.label == "ensemble:rank:gradcam+++lrp+layercam"
@@ -220,4 +220,4 @@ def test_seed_and_sketch_reach_the_parts(classifier: uf.Classifier) -> None:
     assert ensemble.sketch() == Ensemble((CAM(), SmoothGrad(seed=3, samples=1)))
     assert ensemble.identity(classifier) != Ensemble((CAM(), SmoothGrad(seed=4))).identity(classifier)
     with pytest.raises(InputError, match="expected interpreters"):
-        Ensemble(("cam", "grad"))  # type: ignore[arg-type]
+        Ensemble(("cam", "grad"))

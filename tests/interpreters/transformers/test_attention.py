@@ -70,7 +70,7 @@ def zoo(dtype: torch.dtype = torch.float32) -> tuple[uf.Classifier, VisionTransf
 def test_rollout_is_the_product_of_its_definition(fusion: str, discard: float) -> None:
     classifier, network = zoo()
     images = pictures()
-    found = Rollout(fusion, discard).maps(classifier, images, CLASSES)  # type: ignore[arg-type]
+    found = Rollout(fusion, discard).maps(classifier, images, CLASSES)
     for index in range(2):
         _, matrices = by_hand(network, images[index])
         flow = torch.eye(25)
@@ -159,7 +159,7 @@ class Masked(nn.Module):
         self.options = options
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        result: Tensor = F.scaled_dot_product_attention(query, key, value, **self.options)  # type: ignore[arg-type]
+        result: Tensor = F.scaled_dot_product_attention(query, key, value, **self.options)
         return result
 
 
@@ -176,8 +176,8 @@ class Masked(nn.Module):
     ids=["plain", "scale", "causal", "added mask", "boolean mask", "grouped heads"],
 )
 def test_recorded_attention_is_torchs(options: dict[str, object]) -> None:
-    if isinstance(options.get("attn_mask"), Tensor) and options["attn_mask"].dtype == torch.bool:  # type: ignore[union-attr]
-        options["attn_mask"].fill_diagonal_(True)  # type: ignore[union-attr]
+    if isinstance(options.get("attn_mask"), Tensor) and options["attn_mask"].dtype == torch.bool:
+        options["attn_mask"].fill_diagonal_(True)
     torch.manual_seed(0)
     query = torch.randn(2, 4, 5, 8)
     key, value = (torch.randn(2, 2 if "enable_gqa" in options else 4, 5, 8) for _ in range(2))

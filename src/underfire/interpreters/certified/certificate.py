@@ -24,7 +24,7 @@ from underfire.interpreters.certified.sparsified import SparsifiedSmoothGrad
 
 @dataclass(frozen=True)
 class Certificate:
-    """What is certain about the maps of N images.
+    """Certificates for the maps of N images.
 
     Args:
         radius: rho, in L2, for pixels in [0, 1].
