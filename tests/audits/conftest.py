@@ -13,7 +13,7 @@ from underfire.audits import Audit, Member
 from underfire.cli.pytest_plugin import underfire_audit as underfire_audit
 
 SHORT = (
-    Member("prediction", "prediction", 20, random_start=True),
+    Member("apgd-ce", "apgd-ce", 20),
     Member("auto", "auto", 25),
     Member("auto-1st", "auto", 20, rank=1),
     Member("adv2", "adv2", 20, rank=1),

@@ -11,9 +11,11 @@ from torch import Tensor
 
 import underfire as uf
 from tests.audits.conftest import RADII, SHORT, Given
+from underfire.attacks.benign import read_benign
 from underfire.audits import ENSEMBLES, Audit, Robustness, audit
 from underfire.audits.ensemble import distinct
-from underfire.audits.standing import Standing
+from underfire.audits.running import Runner
+from underfire.audits.standing import SMALLER, Found, Standing
 from underfire.errors import InputError
 
 
@@ -103,6 +105,8 @@ def test_it_goes_on_where_it_stopped(
         audit(system, digits.images, digits.labels, progress=stop, **how)
     result = audit(system, digits.images, digits.labels, progress=again, **how)
     assert attacks == 2 * len(SHORT) - 2
+    again_alone = audit(uf.System(digits.classifier, ["cam"]), digits.images, digits.labels, **how)
+    assert [each.fooled.tolist() for each in again_alone.results] == [each.fooled.tolist() for each in result.results]
     for mine, whole in zip(result.results, found.results[:2], strict=True):
         same(mine, whole)
 
@@ -119,10 +123,10 @@ def same(one: Robustness, other: Robustness) -> None:
 def test_the_state_of_another_classifier_is_refused(digits: Given, tmp_path: Path) -> None:
     how = {"eps": 0.1, "ensemble": SHORT[:1], "folder": tmp_path}
     audit(uf.System(digits.classifier, "cam"), digits.images, digits.labels, **how)
-    with pytest.raises(InputError, match=r"other settings .*seed 0.*now .*seed 1"):
+    with pytest.raises(InputError, match=r"other random numbers \(seed 0; now seed 1\)"):
         audit(uf.System(digits.classifier, "cam"), digits.images, digits.labels, seed=1, **how)
     shifted = (digits.images + 8 / 255).clamp(0, 1)
-    with pytest.raises(InputError, match="other images, or to another classifier"):
+    with pytest.raises(InputError, match="other images, labels or names of images"):
         audit(uf.System(digits.classifier, "cam"), shifted, digits.labels, **how)
     (state,) = tmp_path.glob("*.npz")
     state.write_bytes(state.read_bytes()[:100])
@@ -131,26 +135,19 @@ def test_the_state_of_another_classifier_is_refused(digits: Given, tmp_path: Pat
 
 
 def test_a_state_survives_its_file(digits: Given, tmp_path: Path) -> None:
-    from underfire.attacks.benign import read_benign
-
     benign = read_benign(uf.System(digits.classifier, "cam"), digits.images, digits.labels)
     state = Standing.begin(benign)
     changed = digits.images[2:4] * 0
-    state.add(
-        "one",
-        torch.tensor([2, 4]),
-        changed,
-        torch.tensor([7, 1]),
-        torch.tensor([True, False]),
-        torch.tensor([0.2, 0.1]),
-        0.3,
-        5,
-    )
-    state.add(
-        "two", torch.tensor([2]), changed[:1] + 1, torch.tensor([8]), torch.tensor([True]), torch.tensor([0.25]), 0.3, 5
-    )
-    state.save(tmp_path / "state.npz", benign.logits)
-    read = Standing.load(tmp_path / "state.npz", benign)
+
+    def one(places: list[int], classes: list[int], wrong: list[bool], distance: list[float], images: Tensor) -> Found:
+        return Found(
+            *(torch.tensor(places), images, torch.tensor(classes), torch.tensor(wrong), torch.tensor(distance))
+        )
+
+    state.add("one", one([2, 4], [7, 1], [True, False], [0.2, 0.1], changed), 0.3, 5)
+    state.add("two", one([2], [8], [True], [0.25], changed[:1] + 1), 0.3, 5)
+    state.save(tmp_path / "state.npz", benign.logits, {"random numbers": "seed 0"})
+    read = Standing.load(tmp_path / "state.npz", benign, {"random numbers": "seed 0"})
     assert read is not None
     assert read.wrong.nonzero()[0].tolist() == [2]
     assert read.nearest[2] == pytest.approx(0.2)
@@ -167,7 +164,8 @@ def test_the_frozen_ensemble() -> None:
     """Audits of one ensemble are compared: a change needs a new name."""
     said = [(each.name, each.kind, each.steps, each.rank, each.random_start) for each in ENSEMBLES["audit-1"]]
     assert said == [
-        ("prediction", "prediction", 100, 0, True),
+        ("apgd-ce", "apgd-ce", 50, 0, False),
+        ("apgd-dlr", "apgd-dlr", 50, 0, False),
         ("auto", "auto", 200, 0, False),
         ("auto-1st", "auto", 200, 1, False),
         ("auto-2nd", "auto", 200, 2, False),
@@ -177,13 +175,11 @@ def test_the_frozen_ensemble() -> None:
         ("search", "search", 500, 0, False),
     ]
     assert [each.name for each in distinct(ENSEMBLES["audit-1"], 2)] == [
-        "prediction", "auto", "auto-1st", "auto-restart", "adv2", "search",
+        "apgd-ce", "apgd-dlr", "auto", "auto-restart", "adv2", "search",
     ]  # fmt: skip
 
 
 def test_ranks_are_the_likeliest_other_classes(digits: Given) -> None:
-    from underfire.attacks.benign import read_benign
-
     benign = read_benign(uf.System(digits.classifier, "cam"), digits.images, digits.labels)
     for rank in (1, 2, 3):
         classes = next(each for each in ENSEMBLES["audit-1"] if each.rank == rank).classes(benign)
@@ -191,6 +187,58 @@ def test_ranks_are_the_likeliest_other_classes(digits: Given) -> None:
         for row, label in enumerate(digits.labels.tolist()):
             order = [number for number in benign.logits[row].argsort(descending=True).tolist() if number != label]
             assert int(classes[row]) == order[rank - 1]
+
+
+def test_robust_accuracy_does_not_depend_on_the_interpreter(found: Audit) -> None:
+    for eps in RADII:
+        cam, grad = found.of("cam", eps), found.of("grad", eps)
+        assert np.array_equal(cam.wrong, grad.wrong)
+        assert cam.robust == grad.robust
+
+
+def test_images_found_for_one_interpreter_are_tried_on_the_other(digits: Given) -> None:
+    """Only CAM is attacked on its map here: with a limit that every map passes, Grad has all its images."""
+    system = uf.System(digits.classifier, ["cam", "grad"])
+    benign = read_benign(system, digits.images, digits.labels, digits.ids)
+    runner = Runner(system, benign, SHORT[:1], 0, None, None, None, lambda _words, _share: None)
+    cases = {name: runner._run(name, RADII[1], None, 0.0) for name in ("cam", "grad")}
+    empty = Standing.begin(benign)
+    cases["grad"].state = empty
+    runner._share(cases)
+    cam = cases["cam"].state
+    assert np.array_equal(empty.wrong, cam.wrong & runner.correct)
+    assert {by for by in empty.wrong_by if by} == {"attack on cam"}
+    places = torch.from_numpy(np.flatnonzero(empty.wrong))
+    assert torch.equal(empty.images[places], cam.images[places])
+    grad = uf.interpreters.create("grad")
+    before = grad.maps(digits.classifier, digits.images[places], digits.labels[places])
+    after = grad.maps(digits.classifier, empty.images[places], empty.classes[places])
+    distance = (before - after).abs().flatten(1).mean(1).double()
+    torch.testing.assert_close(torch.from_numpy(empty.nearest)[places], distance, atol=1e-5, rtol=1e-4)
+
+
+def test_a_smaller_radius_run_later_counts_at_a_larger_one(digits: Given, tmp_path: Path) -> None:
+    """The state of the larger radius is read back; what the smaller one finds is added, and said to be from there."""
+    system = uf.System(digits.classifier, "cam")
+    how = {"ensemble": SHORT[:2], "ids": digits.ids, "folder": tmp_path}
+    (alone,) = audit(system, digits.images, digits.labels, eps=0.1, **how).results
+    small, large = audit(system, digits.images, digits.labels, eps=(0.05, 0.1), **how).results
+    assert not (small.wrong & ~large.wrong).any()
+    assert (large.nearest <= np.minimum(small.nearest, alone.nearest)).all()
+
+
+def test_a_find_of_a_smaller_radius_is_not_a_find_of_the_search(found: Audit) -> None:
+    small, large = found.of("cam", RADII[0]), found.of("cam", RADII[1])
+    inherited = [by for by, wrong in zip(large.wrong_by, small.wrong, strict=True) if wrong]
+    assert inherited
+    assert set(inherited) == {SMALLER}
+
+
+def test_two_classes_need_no_targets() -> None:
+    names = [each.name for each in distinct(ENSEMBLES["audit-1"], 2)]
+    assert names == ["apgd-ce", "apgd-dlr", "auto", "auto-restart", "adv2", "search"]
+    assert len(distinct(ENSEMBLES["audit-1"], 3)) == 8
+    assert len(distinct(ENSEMBLES["audit-1"], 4)) == 9
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 
 import underfire as uf
 from tests.audits.conftest import SHORT, Given
@@ -18,7 +19,7 @@ from tests.runs.runs import Command
 from underfire.audits import Audit
 from underfire.audits.documents import annex, images_hash, junit, model_card
 from underfire.audits.gate import decide_all
-from underfire.audits.writing import pictures_of, record
+from underfire.audits.writing import pictures_of, record, write_audit
 from underfire.reports.audit_page import write_audit_page
 
 
@@ -94,11 +95,88 @@ def test_the_command(command: Command, tmp_path: Path, monkeypatch: pytest.Monke
     assert json.loads(again.out)["results"] == read["results"]
 
 
-def test_the_fixture(digits: Given, underfire_audit: Callable[..., Audit]) -> None:
+def test_an_earlier_gate_leaves_no_file(found: Audit, tmp_path: Path) -> None:
+    write_audit(found, decide_all(found, 0.5), tmp_path)
+    assert (tmp_path / "junit.xml").exists()
+    write_audit(found, (), tmp_path)
+    assert not (tmp_path / "junit.xml").exists()
+
+
+def test_a_limit_that_is_no_share_is_refused_before_the_audit(command: Command, tmp_path: Path) -> None:
+    words = ["audit", "--data", "digits:test", "--classifier", "digits-resnet", "--out", tmp_path / "a"]
+    ended = command(*words, "--fail-below", "20")
+    assert ended.code == 2
+    assert "fail_below is 20" in ended.err
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_second_training_has_its_own_weights(digits: Given, command: Command, tmp_path: Path) -> None:
+    """The weights of the first network are not taken for the second one."""
+    torch.save(digits.classifier.module.state_dict(), tmp_path / "first.pt")
+    other = {name: values * 0 for name, values in digits.classifier.module.state_dict().items()}
+    torch.save(other, tmp_path / "second.pt")
+    words = [
+        "audit",
+        "--data",
+        "digits:test",
+        "--classifier",
+        "digits-resnet",
+        "--interpreter",
+        "cam",
+        "--eps",
+        "1/255",
+    ]
+    words += ["--weights", tmp_path / "first.pt", "--count", "4"]
+    for number, (more, said) in enumerate(
+        [
+            (["--again", "digits-resnet"], "rank correlation 1.00 with the maps of a second training"),
+            (["--again-weights", tmp_path / "second.pt"], "reproducibility: unknown"),
+        ]
+    ):
+        ended = command(*words, *more, "--out", tmp_path / str(number))
+        assert ended.code == 0, ended.err
+        (lines,) = json.loads((tmp_path / str(number) / "audit.json").read_text())["quality"].values()
+        assert any(said in line for line in lines), lines
+
+
+def test_pictures_of_random_maps_are_those_that_were_judged(digits: Given, tmp_path: Path) -> None:
+    """An interpreter with random numbers reads the map of each image by its identity."""
+    system = uf.System(digits.classifier, "smoothgrad")
+    found = uf.audit(system, digits.images, digits.labels, eps=0.3, ensemble=SHORT[:2], ids=digits.ids)
+    (result,) = found.results
+    place = found.worst_images(result)[0]
+    asked: list[torch.Tensor] = []
+    maps = uf.System.maps
+
+    def spy(self: uf.System, images: torch.Tensor, classes: torch.Tensor, ids: torch.Tensor) -> dict[str, torch.Tensor]:
+        asked.append(maps(self, images, classes, ids)["smoothgrad"])
+        return maps(self, images, classes, ids)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(uf.System, "maps", spy)
+        pictures_of(found, system, tmp_path, 1)
+    before, after = asked
+    assert float((before - after).abs().mean()) == pytest.approx(float(result.nearest[place]), abs=1e-5)
+
+
+def test_the_fixture(digits: Given, underfire_audit: Callable[..., Audit], monkeypatch: pytest.MonkeyPatch) -> None:
     system, how = uf.System(digits.classifier, "cam"), {"ensemble": SHORT[:2]}
     audited = underfire_audit(system, digits.images, digits.labels, eps=1 / 255, fail_below=0.5, **how)
     (result,) = audited.results
     assert result.joint.low is not None
     assert result.joint.low >= 0.5
+    how["controls"] = False
     with pytest.raises(pytest.fail.Exception, match="fail: joint robust accuracy"):
         underfire_audit(system, digits.images, digits.labels, eps=0.3, fail_below=0.9, **how)
+    with pytest.raises(pytest.fail.Exception, match=r"investigate: .* images would decide"):
+        underfire_audit(system, digits.images, digits.labels, eps=1 / 255, fail_below=0.9, **how)
+    how["accept_uncertain"] = True
+    underfire_audit(system, digits.images, digits.labels, eps=1 / 255, fail_below=0.9, **how)
+    monkeypatch.setattr("underfire.audits.doubts.FLAT", -1.0)  # gradients are doubted
+    with pytest.raises(pytest.fail.Exception, match=r"investigate: .* but the gradient"):
+        underfire_audit(system, digits.images, digits.labels, eps=1 / 255, fail_below=0.5, **how)
+    monkeypatch.undo()
+    monkeypatch.setattr("underfire.audits.controls.LIMIT", 0.0)
+    how["controls"] = True
+    with pytest.raises(pytest.fail.Exception, match="control does not work"):
+        underfire_audit(system, digits.images, digits.labels, eps=1 / 255, fail_below=0.5, **how)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import underfire as uf
-from tests.audits.conftest import SHORT, Given
+from tests.audits.conftest import RADII, SHORT, Given
 from underfire.audits import Audit, audit
+from underfire.audits.doubts import of_result
 from underfire.errors import ClassifierError
 from underfire.interpreters import CAM, Interpreter, View
 
@@ -69,6 +71,21 @@ def test_a_quantised_input(digits: Given) -> None:
     assert set(result.wrong_by) == {"", "search"}
     assert "search" in topics(found)
     assert all(each.hides for each in found.doubts if each.topic in ("gradients", "search"))
+
+
+def test_maps_that_only_the_search_kept(found: Audit) -> None:
+    """Two images, because one may be chance; an image at which only the class fell is no such image."""
+    result = found.of("cam", RADII[1])
+    places = np.flatnonzero(result.fooled)
+    assert len(places) > 3
+    for count, said in ((1, False), (2, True)):
+        kept = ["auto" if by else "" for by in result.kept_by]
+        for place in places[:count]:
+            kept[place] = "search"
+        doubted = of_result(replace(result, kept_by=tuple(kept), wrong_by=("",) * 12), SHORT)
+        told = [each for each in doubted if each.topic == "search"]
+        assert bool(told) == said
+        assert all(each.hides and "only the search without gradients kept the map of 2" in each.text for each in told)
 
 
 def test_a_softmax_temperature(digits: Given) -> None:

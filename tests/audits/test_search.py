@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 import underfire as uf
 from tests.audits.conftest import Given
 from underfire.attacks.benign import Benign, read_benign
 from underfire.audits.search import search
+from underfire.errors import InputError
 
 
 def read(given: Given) -> tuple[uf.System, Benign]:
@@ -51,7 +53,7 @@ def test_the_map_counts_among_wrong_images(digits: Given) -> None:
         maps = system.maps(images, classes)["cam"]
         return (maps - benign.maps["cam"]).abs().flatten(1).mean(1)
 
-    with_maps, without = (search(system, "cam", benign, 0.3, 60, reads_maps=reads) for reads in (True, False))
+    with_maps, without = (search(system, "cam", benign, 0.3, 60, leaves=leaves) for leaves in (0.0, None))
     both = (
         (margin(digits, with_maps, digits.labels) < 0) & (margin(digits, without, digits.labels) < 0) & benign.correct
     )
@@ -64,3 +66,29 @@ def test_an_image_does_not_depend_on_the_others(digits: Given) -> None:
     together = search(system, "cam", benign, 0.1, 10)
     some = torch.tensor([1, 5])
     assert torch.equal(search(system, "cam", benign.take(some), 0.1, 10), together[some])
+
+
+def test_an_image_that_has_fallen_is_asked_no_more(digits: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a limit that every map passes, an image leaves when its class has changed."""
+    system, benign = read(digits)
+    asked: list[int] = []
+    logits = uf.Classifier.logits
+
+    def counted(classifier: uf.Classifier, images: torch.Tensor) -> torch.Tensor:
+        asked.append(len(images))
+        return logits(classifier, images)
+
+    monkeypatch.setattr(uf.Classifier, "logits", counted)
+    images = search(system, "cam", benign, 0.3, 60, leaves=1.0)
+    monkeypatch.undo()
+    assert asked == sorted(asked, reverse=True)
+    wrong = margin(digits, images, digits.labels) < 0
+    assert asked[-1] <= len(images) - int(wrong.sum()) + asked[0] - asked[-1]
+    assert sum(asked) < 60 * len(images)
+    assert bool((wrong | ~benign.correct).any())
+
+
+def test_a_radius_below_one_level_is_refused(digits: Given) -> None:
+    system, benign = read(digits)
+    with pytest.raises(InputError, match="less than one 8-bit level"):
+        search(system, "cam", benign, 0.001, 5)

@@ -5,8 +5,9 @@ which none does. Its number needs no choice of parameters, and it says what spea
 """
 
 from underfire.audits.auditing import audit
+from underfire.audits.decision import Decision
 from underfire.audits.ensemble import ENSEMBLES, Member
-from underfire.audits.gate import Decision, decide
+from underfire.audits.gate import decide
 from underfire.audits.result import Audit, Robustness
 
 __all__ = ["ENSEMBLES", "Audit", "Decision", "Member", "Robustness", "audit", "decide"]

@@ -1,22 +1,22 @@
-"""Controls of the gate: it must fail a network that is known to be fragile, and pass one that cannot be fooled.
+"""Controls of the gate: it must fail a network that is known to be fragile, and pass one that no attack fools.
 
 A gate that never fails is worthless, and nobody notices. So the gate is tried on a small network that ships with
-underfire: with a large radius, where every image can be fooled, and with one level of 255, where none can.
+underfire: with a large radius, where they fool nearly every image, and with one level of 255, where they fool none.
 """
 
 from __future__ import annotations
 
 from underfire.audits.auditing import audit
+from underfire.audits.decision import Decision
 from underfire.audits.ensemble import ENSEMBLES
-from underfire.audits.gate import Decision, decide
+from underfire.audits.gate import decide
 from underfire.classifiers import load
 from underfire.data import open_data
 from underfire.system import System
 
 IMAGES = 24
 FRAGILE, ROBUST = 0.3, 1 / 255
-"""The radius at which the network's explanation and class can be changed on nearly all images, and that at which on
-none."""
+"""The radius at which the attacks fool the network on nearly all images, and that at which on none."""
 LIMIT = 0.5
 
 
@@ -29,8 +29,8 @@ def check_gate(seed: int = 0) -> tuple[Decision, ...]:
     classifier, data = load("digits-resnet"), open_data("digits:test")
     size = classifier.image_size
     batch = data.load(size, classifier.channels, range(IMAGES))
-    # The first two attacks are enough to fool these images, and more would take longer.
-    members = ENSEMBLES["audit-1"][:2]
+    # These two attacks are enough to fool these images, and more would take longer.
+    members = [member for member in ENSEMBLES["audit-1"] if member.name in ("apgd-ce", "auto")]
     found = audit(
         System(classifier, "cam"), batch.images, batch.labels, eps=(ROBUST, FRAGILE), ensemble=members, seed=seed
     )
@@ -40,12 +40,13 @@ def check_gate(seed: int = 0) -> tuple[Decision, ...]:
         assert result.eps is not None
         expected = next(state for eps, state in wanted.items() if abs(eps - result.eps) < 1e-9)
         if result.state != expected:
-            what = "cannot be fooled" if expected == "pass" else "is known to be fragile"
+            what = "these attacks do not fool" if expected == "pass" else "is known to be fragile"
             wrong.append(
                 Decision(
                     "investigate",
                     f"the gate's own control does not work: it says {result.state} of a network that {what} "
                     f"({result.text})",
+                    "control",
                 )
             )
     return tuple(wrong)

@@ -10,8 +10,7 @@ from xml.etree import ElementTree
 import torch
 
 from underfire.attacks.perturbations import eps_text
-from underfire.audits.ensemble import ENSEMBLES
-from underfire.audits.gate import Decision
+from underfire.audits.decision import Decision
 from underfire.audits.result import Audit, Robustness, said
 from underfire.version import __version__
 
@@ -38,17 +37,16 @@ def junit(audit: Audit, decisions: Sequence[Decision]) -> str:
 def annex(audit: Audit, decisions: Sequence[Decision] = ()) -> str:
     """Write the annex, one page in Markdown: threat model, measures, n, intervals, doubts, versions and hashes."""
     radii = ", ".join(eps_text(eps) for eps in sorted({each.eps for each in audit.results}))
-    members = ", ".join(f"{each.name} ({each.steps})" for each in ENSEMBLES.get(audit.ensemble, ()))
+    members = ", ".join(member.about for member in audit.members)
     lines = [
         f"# Audit of {audit.classifier}",
         "",
         "**Threat model.** An attacker who knows the classifier and the interpreter changes each pixel value by at "
         f"most {radii} of its range, and wants any other class while the explanation stays as it was.",
         "",
-        f"**Method.** underfire {__version__}, ensemble `{audit.ensemble}`"
-        + (f": {members} (steps)" if members else "")
-        + ". An image counts as fooled if one of these attacks finds a changed image, at 8 bits, that the classifier "
-        "takes for another class and whose map is nearer to the clean one than random noise or chance leaves it. "
+        f"**Method.** underfire {__version__}, ensemble `{audit.ensemble}`: {members}. An image counts as fooled if "
+        "one of these attacks finds a changed image, at 8 bits, that the classifier takes for another class and whose "
+        "map is nearer to the clean one than random noise or chance leaves it. "
         "Joint robust accuracy is the share of all images that are classified correctly and not fooled: an upper "
         "bound, because a better attack may fool more.",
         "",
@@ -96,7 +94,7 @@ def images_hash(audit: Audit) -> str:
 
 def _table(audit: Audit) -> list[str]:
     lines = [
-        "| interpreter | eps | clean accuracy | robust accuracy | joint robust accuracy | gradients per image |",
+        "| interpreter | eps | clean accuracy | robust accuracy | joint robust accuracy | gradients per image here |",
         "|---|---|---|---|---|---|",
     ]
     for each in audit.results:

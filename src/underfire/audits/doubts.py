@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from underfire.attacks.benign import Benign
-from underfire.attacks.limits import Flags, Limit
+from underfire.audits.doubt import Doubt
 from underfire.audits.ensemble import Member
+from underfire.audits.result import Robustness
 from underfire.errors import UnderfireError
 from underfire.system import SystemView
-
-Topic = Literal["gradients", "search", "convergence", "images", "limit", "explanation"]
 
 FEW = 30
 """With fewer right images, an interval is wide whatever comes out."""
@@ -24,31 +21,10 @@ FLAT = 0.1
 """The share of images without a gradient from which on gradients are doubted."""
 LATE = 0.05
 """The share of right images that the later half of the ensemble may still fool before it seems too weak."""
+SEVERAL = 2
+"""One image that only the last attack fooled may be chance."""
 SATURATED = 30.0
 """The difference of logits beyond which float32 probabilities are 0 or 1 to the last digit, or nearly so."""
-
-
-@dataclass(frozen=True)
-class Doubt:
-    """One reason to doubt a number.
-
-    Args:
-        topic: what it is about.
-        text: the reason in words.
-        hides: True if attacks may have missed something, so that robustness may be lower than the number says; False if
-            the number is right and means less than it seems to.
-        interpreter, eps: the result that it concerns; all if None.
-    """
-
-    topic: Topic
-    text: str
-    hides: bool
-    interpreter: str | None = None
-    eps: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Convert it to values for JSON."""
-        return asdict(self)
 
 
 def of_gradients(view: SystemView | None, benign: Benign, why: str | None = None) -> list[Doubt]:
@@ -96,20 +72,12 @@ def of_gradients(view: SystemView | None, benign: Benign, why: str | None = None
     return found
 
 
-def of_result(
-    interpreter: str,
-    eps: float,
-    members: tuple[Member, ...],
-    correct: Flags,
-    wrong: Flags,
-    wrong_by: tuple[str, ...],
-    kept_by: tuple[str, ...],
-    limit: Limit,
-) -> list[Doubt]:
+def of_result(result: Robustness, members: Sequence[Member]) -> list[Doubt]:
     """Look at one result: who broke what, and what sets the limit."""
-    found, right = [], int(correct.sum())
-    kinds = {member.name: member.kind for member in members}
-    alone = sum(kinds.get(by) == "search" for by in wrong_by)
+    interpreter, eps, limit = result.interpreter, result.eps, result.limit
+    found, right = [], int(result.correct.sum())
+    searches = {member.name for member in members if member.kind == "search"}
+    alone = sum(by in searches for by in result.wrong_by)
     if alone:
         found.append(
             Doubt(
@@ -121,9 +89,23 @@ def of_result(
                 eps,
             )
         )
+    kept = [by for by, fooled in zip(result.kept_by, result.fooled.tolist(), strict=True) if fooled]
+    found_alone = sum(by in searches for by in kept)
+    if found_alone >= SEVERAL:
+        found.append(
+            Doubt(
+                "search",
+                f"only the search without gradients kept the map of {found_alone} of {right} right images whose class "
+                "it changed: the joint attacks do not see how the map follows the image, and robustness is lower than "
+                "the number says",
+                True,
+                interpreter,
+                eps,
+            )
+        )
     names = [member.name for member in members if member.kind in ("auto", "adv2")]
-    late = sum(by in names[len(names) // 2 :] for by in kept_by)
-    if right and late / right > LATE and late > 1:
+    late = sum(by in names[len(names) // 2 :] for by in kept)
+    if right and late / right > LATE and late >= SEVERAL:
         found.append(
             Doubt(
                 "convergence",

@@ -6,9 +6,9 @@ Two audits can be compared if they used the same ensemble. A better ensemble get
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -18,7 +18,9 @@ from underfire.attacks.perturbations import PGD
 from underfire.attacks.presets import Preset
 from underfire.attacks.targets import GivenClass
 
-Kind = Literal["prediction", "auto", "adv2", "search"]
+Kind = Literal["apgd-ce", "apgd-dlr", "auto", "adv2", "search"]
+PREDICTION: tuple[Kind, ...] = ("apgd-ce", "apgd-dlr")
+"""Attacks on the class alone. They do not depend on the interpreter, so that all interpreters share their images."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,13 @@ class Member:
 
     Args:
         name: its name in results.
-        kind: ``prediction`` (an attack on the class alone, untargeted), ``auto``, ``adv2``, or ``search`` (a random
-            search that sees no gradient).
+        kind: ``apgd-ce`` or ``apgd-dlr`` (attacks on the class alone, untargeted, from a random start; see
+            ``underfire.audits.apgd``), ``auto``, ``adv2``, or ``search`` (a random search that sees no gradient).
         steps: the number of steps. Each takes one gradient of the objective for each image; for ``search``, the number
             of queries.
-        rank: the class that it shall reach: 1 for the likeliest class other than the image's own, 2 for the next; 0 for
-            any class other than the own.
-        random_start: begin at a random image of the ball instead of at the image itself.
+        rank: for ``auto`` and ``adv2``, the class that it shall reach: 1 for the likeliest class other than the image's
+            own, 2 for the next; 0 for any class other than the own.
+        random_start: for ``auto`` and ``adv2``: begin at a random image of the ball instead of at the image itself.
     """
 
     name: str
@@ -47,16 +49,19 @@ class Member:
         """The number of gradients that it takes for each image."""
         return 0 if self.kind == "search" else self.steps
 
+    @property
+    def about(self) -> str:
+        """Its name and its length in words, such as ``auto (200 steps)``."""
+        return f"{self.name} ({self.steps} {'queries' if self.kind == 'search' else 'steps'})"
+
     def preset(self, eps: float, classes: Tensor | None = None) -> Preset:
-        """Make the attack. ``search`` is none of them; see ``underfire.audits.search``.
+        """Make the joint attack, for ``auto`` and ``adv2``.
 
         Args:
             eps: the radius in L-inf, in pixel units.
             classes: int64 N, the class that each image shall reach; any other class if None.
         """
         rule = None if classes is None else GivenClass(tuple(classes.tolist()))
-        if self.kind == "prediction":
-            return Preset("pgd", eps=eps, steps=(0, self.steps), targeted=False)
         start = PGD(eps, random_start=self.random_start)
         if self.kind == "auto":
             return Preset("auto", perturbation=start, budget=self.steps, targeted=rule is not None, target_class=rule)
@@ -71,11 +76,16 @@ class Member:
         others = without(benign.logits, benign.labels)
         return others.topk(min(self.rank, others.shape[1] - 1), dim=1).indices[:, -1]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Convert it to values for JSON."""
+        return asdict(self)
+
 
 ENSEMBLES: Mapping[str, tuple[Member, ...]] = MappingProxyType(
     {
         "audit-1": (
-            Member("prediction", "prediction", 100, random_start=True),
+            Member("apgd-ce", "apgd-ce", 50),
+            Member("apgd-dlr", "apgd-dlr", 50),
             Member("auto", "auto", 200),
             Member("auto-1st", "auto", 200, rank=1),
             Member("auto-2nd", "auto", 200, rank=2),
@@ -88,11 +98,21 @@ ENSEMBLES: Mapping[str, tuple[Member, ...]] = MappingProxyType(
 )
 """The attacks of each ensemble.
 
-``audit-1``: the prediction alone; ``auto`` toward any other class, toward each of the three likeliest ones, and from a
-random start; ADV2's published schedule in 200 steps; and a search without gradients, which notices gradients that lead
-nowhere. ``prediction`` runs on all images, and each further attack on the images that still stand."""
+``audit-1``: two attacks on the class alone; ``auto`` toward any other class, toward each of the three likeliest ones,
+and from a random start; ADV2's published schedule in 200 steps; and a search without gradients, which notices gradients
+that lead nowhere. The first two run on all images, and each further attack on the images that still stand."""
 
 
 def distinct(members: tuple[Member, ...], classes: int) -> tuple[Member, ...]:
-    """Leave out members that would repeat another one, because there are fewer classes than they ask for."""
-    return tuple(member for member in members if member.rank < classes)
+    """Leave out members that would repeat another one, because there are fewer classes than they ask for.
+
+    With two classes, the likeliest other class is the only one, so that "any other class" repeats it, too.
+    """
+    found: list[Member] = []
+    for member in members:
+        own = (member.kind, member.steps, member.random_start)
+        same = [other for other in found if (other.kind, other.steps, other.random_start) == own]
+        repeats = classes == 2 and member.rank > 0 and any(other.rank == 0 for other in same)
+        if member.rank < classes and not repeats:
+            found.append(member)
+    return tuple(found)

@@ -5,51 +5,26 @@ It looks at the bound of an interval, never at the mean: 19 of 20 robust images 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from underfire.audits.doubts import Doubt
+from underfire.audits.baseline import compare
+from underfire.audits.decision import EXIT_CODES, Decision, State
+from underfire.audits.doubt import Doubt
 from underfire.audits.result import Audit, Robustness, said
 from underfire.errors import InputError
-from underfire.metrics import Interval, rate
+from underfire.metrics import Interval
 
-State = Literal["pass", "fail", "investigate"]
-EXIT_CODES: dict[State, int] = {"pass": 0, "fail": 1, "investigate": 3}
-"""The exit codes of ``underfire audit``. 2 is wrong usage, as everywhere."""
 _RANK: dict[State, int] = {"pass": 0, "investigate": 1, "fail": 2}
 MOST_IMAGES = 1_000_000
 
 
-@dataclass(frozen=True)
-class Decision:
-    """The outcome of the gate for one result, or for all.
-
-    Args:
-        state: ``pass``, ``fail`` or ``investigate``.
-        text: the reason in words.
-        interpreter, eps: the result; None for all.
-        needed: the number of images that would decide; None if more images would not.
-    """
-
-    state: State
-    text: str
-    interpreter: str | None = None
-    eps: float | None = None
-    needed: int | None = None
-
-    @property
-    def exit_code(self) -> int:
-        """0 for pass, 1 for fail, 3 for investigate."""
-        return EXIT_CODES[self.state]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Convert it to values for JSON."""
-        return asdict(self)
+def check_limit(fail_below: float) -> None:
+    """Raise InputError if ``fail_below`` is no share."""
+    if not 0 <= fail_below <= 1:
+        raise InputError(f"fail_below is {fail_below:g}; expected a share in [0, 1], such as 0.2 for 20 % of images.")
 
 
 def decide(audit: Audit, fail_below: float) -> tuple[Decision, ...]:
@@ -68,8 +43,7 @@ def decide(audit: Audit, fail_below: float) -> tuple[Decision, ...]:
     Raises:
         InputError: ``fail_below`` is no share.
     """
-    if not 0 <= fail_below <= 1:
-        raise InputError(f"fail_below is {fail_below:g}; expected a share in [0, 1], such as 0.2 for 20 % of images.")
+    check_limit(fail_below)
     return tuple(_decide(result, fail_below, audit.doubts_of(result)) for result in audit.results)
 
 
@@ -86,30 +60,41 @@ def _decide(result: Robustness, limit: float, doubts: Sequence[Doubt]) -> Decisi
     if joint.low >= limit and not hidden:
         return make("pass", f"{words} is not below {limit:g}")
     if joint.low >= limit:
-        return make("investigate", f"{words} is not below {limit:g}, but {hidden[0].text}")
-    needed = images_needed(joint.mean, limit)
+        return make("investigate", f"{words} is not below {limit:g}, but {hidden[0].text}", "doubt")
+    needed = images_needed(joint, limit)
     more = "no number of images would decide" if needed is None else f"about {needed} images would decide"
     return make("investigate", f"{limit:g} lies inside {words}: {more}", needed=needed)
 
 
-def images_needed(mean: float, limit: float) -> int | None:
-    """Compute how many images make the score interval (Wilson 1927) of ``mean`` exclude ``limit``.
+def images_needed(joint: Interval, limit: float) -> int | None:
+    """Compute how many images would make the interval of a share exclude ``limit``, if the share stays the same.
+
+    The interval of a share is the score interval (Wilson 1927). By what ``joint`` is wider than that, which is the
+    uncertainty of the limit of kept, the interval for more images is wider, too, in proportion to 1 / sqrt(images).
 
     Returns:
-        The number; None if even a million would not be enough, because the two are (nearly) equal.
+        The number, more than those of ``joint``; None if even a million would not be enough, because the two are
+        (nearly) equal.
     """
+    mean = joint.mean
+    assert mean is not None
+    assert joint.low is not None
+    assert joint.high is not None
+    low, high = _interval(mean, joint.n)
+    wider = max(0.0, low - joint.low), max(0.0, joint.high - high)
 
     def decides(count: int) -> bool:
         found = _interval(mean, count)
-        return found[1] < limit or found[0] >= limit
+        shrunk = math.sqrt(joint.n / count)
+        return found[1] + shrunk * wider[1] < limit or found[0] - shrunk * wider[0] >= limit
 
     if not decides(MOST_IMAGES):
         return None
-    low, high = 1, MOST_IMAGES
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if decides(middle) else (middle + 1, high)
-    return low
+    low_count, high_count = joint.n + 1, MOST_IMAGES
+    while low_count < high_count:
+        middle = (low_count + high_count) // 2
+        low_count, high_count = (low_count, middle) if decides(middle) else (middle + 1, high_count)
+    return low_count
 
 
 def _interval(mean: float, count: int) -> tuple[float, float]:
@@ -117,50 +102,6 @@ def _interval(mean: float, count: int) -> tuple[float, float]:
     middle = (mean + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(mean * (1 - mean) / count + z * z / (4 * count * count))
     return middle - half, middle + half
-
-
-def compare(now: Audit, earlier: dict[str, Any]) -> tuple[Decision, ...]:
-    """Compare with an earlier audit, by the intervals of both: is joint robust accuracy lower than it was?
-
-    Args:
-        now: the audit.
-        earlier: the record of the earlier one (``Audit.to_dict``, as ``audit.json`` holds it).
-
-    Returns:
-        One decision for each result that both have: ``fail`` if the interval of the difference (Newcombe 1998) is
-        below 0, else ``pass``. Other ensembles cannot be compared: ``investigate``.
-    """
-    if earlier.get("ensemble") != now.ensemble:
-        return (Decision("investigate", f"the baseline used {earlier.get('ensemble')}, this audit {now.ensemble}"),)
-    before = {
-        (each["interpreter"], round(each["eps"], 6)): each["joint_robust_accuracy"] for each in earlier["results"]
-    }
-    found = []
-    for result in now.results:
-        old = before.get((result.interpreter, round(result.eps, 6)))
-        if old is None or old["mean"] is None:
-            continue
-        new = rate(result.correct & ~result.fooled)
-        was = rate([True] * round(old["mean"] * old["n"]) + [False] * (old["n"] - round(old["mean"] * old["n"])))
-        low, high = _difference(new, was)
-        state: State = "fail" if high < 0 else "pass"
-        text = f"joint robust accuracy {said(new)}, before {said(was)}: difference [{low:+.3f}, {high:+.3f}]"
-        found.append(Decision(state, text, result.interpreter, result.eps))
-    return tuple(found) or (Decision("investigate", "the baseline has none of these interpreters and radii"),)
-
-
-def _difference(new: Interval, old: Interval) -> tuple[float, float]:
-    """Compute the interval of the difference of two independent rates (Newcombe 1998, method 10)."""
-    assert new.mean is not None
-    assert new.low is not None
-    assert new.high is not None
-    assert old.mean is not None
-    assert old.low is not None
-    assert old.high is not None
-    gap = new.mean - old.mean
-    low = gap - math.hypot(new.mean - new.low, old.high - old.mean)
-    high = gap + math.hypot(new.high - new.mean, old.mean - old.low)
-    return low, high
 
 
 def decide_all(
@@ -171,9 +112,20 @@ def decide_all(
 ) -> tuple[Decision, ...]:
     """Decide by a limit, by an earlier audit, or by both, and by the gate's own controls.
 
+    Args:
+        audit: the audit.
+        fail_below: the limit, in [0, 1]; no limit if None.
+        earlier: the record of an earlier audit, as ``open_baseline`` reads it; no comparison if None.
+        controls: what the gate's own controls found; see ``check_gate``.
+
     Returns:
         The decision for the whole audit, which is the worst one, and then all single ones.
+
+    Raises:
+        InputError: ``fail_below`` is no share, or there is nothing to decide by.
     """
+    if fail_below is None and earlier is None:
+        raise InputError("there is nothing to decide by: give a limit (fail_below), or an earlier audit (a baseline).")
     single: list[Decision] = [] if fail_below is None else list(decide(audit, fail_below))
     if earlier is not None:
         single += compare(audit, earlier)
@@ -182,21 +134,4 @@ def decide_all(
     counts = {state: sum(decision.state == state for decision in single) for state in EXIT_CODES}
     text = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     needed = max((decision.needed for decision in single if decision.needed), default=None)
-    return (Decision(worst.state, text, needed=needed), *single)
-
-
-def open_baseline(path: Path) -> dict[str, Any]:
-    """Read the record of an earlier audit.
-
-    Raises:
-        InputError: the file cannot be read, or is no record of an audit.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        assert all("joint_robust_accuracy" in each for each in found["results"])
-    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
-        raise InputError(
-            f"baseline {path} cannot be read as an audit ({type(error).__name__}): expected the audit.json that an "
-            "earlier 'underfire audit' wrote into its folder."
-        ) from error
-    return dict(found)
+    return (Decision(worst.state, text, worst.cause, needed=needed), *single)

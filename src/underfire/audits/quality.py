@@ -10,7 +10,7 @@ from torch import Tensor
 
 from underfire import metrics
 from underfire.attacks.benign import Benign
-from underfire.check.sanity import look_at, shuffled_copy
+from underfire.check.sanity import IMAGES, look_at
 from underfire.classifiers import Classifier
 from underfire.errors import UnderfireError
 from underfire.system import System
@@ -30,7 +30,12 @@ class Quality:
 
 
 def look(
-    system: System, name: str, benign: Benign, masks: Tensor | None = None, again: Classifier | None = None
+    system: System,
+    name: str,
+    benign: Benign,
+    shuffled: Classifier | None,
+    masks: Tensor | None = None,
+    again: Classifier | None = None,
 ) -> Quality:
     """Look at one interpreter's maps of clean images.
 
@@ -38,21 +43,22 @@ def look(
         system: the classifier and its interpreters.
         name: the interpreter.
         benign: the clean images with their maps.
+        shuffled: the classifier with shuffled weights; None if it cannot be copied.
         masks: true masks of the objects, bool N x H x W; without them localisation is not known.
         again: the same network, trained again; without it reproducibility is not known.
     """
     interpreter, classifier, maps = system.interpreters[name], system.classifier, benign.maps[name].cpu()
     right = benign.correct.cpu()
     lines = [_localisation(maps[right], None if masks is None else masks.cpu()[right])]
-    rows = right.nonzero().flatten()[:2]
-    found = look_at(interpreter, classifier, shuffled_copy(classifier), benign.images[rows], benign.labels[rows])
+    rows = right.nonzero().flatten()[:IMAGES]
+    found = look_at(interpreter, classifier, shuffled, benign.images[rows], benign.labels[rows])
     if found is None:
         lines.append("dependence on the weights: not looked at, because the map takes long to solve for")
     else:
         by_weights = "unknown" if found.other_weights is None else f"{found.other_weights:.2f}"
         lines.append(
             f"dependence: rank correlation {by_weights} with the map under shuffled weights, {found.other_class:.2f} "
-            "with the map of another class (near 1: the map does not depend on them)"
+            f"with the map of another class (near 1: the map does not depend on them; {len(rows)} images)"
         )
     lines.append(_repeatability(system.only((name,)), name, benign))
     lines.append(_reproducibility(system, name, benign, again))

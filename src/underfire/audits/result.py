@@ -14,7 +14,8 @@ from torch import Tensor
 from underfire import metrics
 from underfire.attacks.intervals import JointIntervals, Outcome
 from underfire.attacks.limits import Flags, Limit, Numbers
-from underfire.audits.doubts import Doubt
+from underfire.audits.doubt import Doubt
+from underfire.audits.ensemble import Member
 from underfire.metrics import Interval
 
 
@@ -31,8 +32,9 @@ class Robustness:
             there are none.
         limit: how near a map must be to count as kept, and where that comes from.
         wrong_by, kept_by: the member of the ensemble that first found another class, and that first found another class
-            with a kept map; empty if none did.
-        gradients: int64 N, the gradients that were taken for each image.
+            with a kept map; ``smaller eps`` if that was at a smaller radius, ``attack on NAME`` if it was an attack on
+            another interpreter, and empty if none did.
+        gradients: int64 N, the gradients that were taken for each image at this radius.
         images: N x C x H x W, the image of another class with the nearest map; the clean image if there is none.
         classes: int64 N, the class of ``images``.
     """
@@ -120,7 +122,8 @@ class Audit:
 
     Args:
         classifier: the classifier's name.
-        ensemble: the name of the ensemble.
+        ensemble: the name of the ensemble; ``own`` for members of your own.
+        members: the attacks that ran.
         results: one for each interpreter and radius.
         quality: what is known about each interpreter's maps of clean images, in words, by interpreter.
         doubts: what speaks against the numbers.
@@ -129,10 +132,12 @@ class Audit:
         class_names: one name for each class, if the classifier has names.
         seed: of all random numbers.
         clean: the images, N x C x H x W.
+        keys: int64 N, the identities of the images, by which random numbers are drawn.
     """
 
     classifier: str
     ensemble: str
+    members: tuple[Member, ...]
     results: tuple[Robustness, ...]
     quality: Mapping[str, tuple[str, ...]]
     doubts: tuple[Doubt, ...]
@@ -141,6 +146,7 @@ class Audit:
     class_names: tuple[str, ...] = ()
     seed: int = 0
     clean: Tensor = field(default_factory=lambda: torch.empty(0), repr=False)
+    keys: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64), repr=False)
 
     @property
     def count(self) -> int:
@@ -192,6 +198,7 @@ class Audit:
         return {
             "classifier": self.classifier,
             "ensemble": self.ensemble,
+            "attacks": [member.to_dict() for member in self.members],
             "images": self.count,
             "seed": self.seed,
             "results": [each.to_dict() for each in self.results],

@@ -7,7 +7,6 @@ second objective.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,14 +15,12 @@ from torch import Tensor
 from underfire import metrics, randomness
 from underfire.attacks.benign import Benign
 from underfire.attacks.goal import Goal
-from underfire.attacks.rules import per_image
+from underfire.attacks.perturbations import check_eps
 from underfire.attacks.unsound import sound
 from underfire.system import System
 
 FIRST_SHARE = 0.3
 """The share of the image that the first squares cover."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass
@@ -33,10 +30,10 @@ class _Best:
     images: Tensor
     score: Tensor
 
-    def improve(self, images: Tensor, score: Tensor) -> None:
-        better = score < self.score
-        self.images = torch.where(per_image(better, images), images, self.images)
-        self.score = torch.where(better, score, self.score)
+    def improve(self, rows: Tensor, images: Tensor, score: Tensor) -> None:
+        better = score < self.score[rows]
+        self.images = self.images.index_copy(0, rows[better], images[better])
+        self.score = self.score.index_copy(0, rows[better], score[better])
 
 
 def search(
@@ -47,8 +44,7 @@ def search(
     queries: int,
     *,
     seed: int = 0,
-    reads_maps: bool = True,
-    progress: Progress | None = None,
+    leaves: float | None = 0.0,
 ) -> Tensor:
     """Search for images of another class whose map is near the benign one.
 
@@ -57,24 +53,30 @@ def search(
         name: the interpreter whose map shall stay.
         benign: the images, with their maps.
         eps: the radius in L-inf, in pixel units. Changes are whole levels of 1/255.
-        queries: the number of images that are tried for each image, at least 1.
+        queries: the largest number of images that are tried for each image, at least 1.
         seed: of the random numbers. An image's result does not depend on the other images.
-        reads_maps: look at the map of each candidate of another class. Without it (for maps that take seconds), only
-            the class decides.
-        progress: called after each query.
+        leaves: the map distance below which an image needs no further query. None: do not look at maps (which may take
+            seconds); an image needs no further query once its class has changed.
 
     Returns:
         The best images, N x C x H x W at 8 bits: of those with another class the one with the nearest map, else the one
         with the smallest margin.
+
+    Raises:
+        InputError: ``eps`` is less than one level of 1/255, or no radius.
     """
-    levels = int(eps * 255 + 1e-6)
+    check_eps("eps", eps)
+    levels = int(eps * 255 + 1e-3)
     seen = system.only((name,))
     best = _Best(benign.images, torch.full((len(benign.images),), torch.inf, device=benign.images.device))
+    enough = 0.0 if leaves is None else leaves - 2
     for query in range(queries):
-        candidate = _candidate(benign, best.images, levels, query, queries, seed)
-        best.improve(candidate, _score(seen, name, benign, candidate, reads_maps))
-        if progress is not None:
-            progress(query + 1, queries)
+        rows = (best.score >= enough).nonzero().flatten()
+        if not len(rows):
+            break
+        some = benign.take(rows)
+        candidate = _candidate(some, best.images[rows], levels, query, queries, seed)
+        best.improve(rows, candidate, _score(seen, name, some, candidate, leaves is not None))
     return best.images
 
 

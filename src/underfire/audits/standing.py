@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import BadZipFile
@@ -14,6 +16,28 @@ from torch import Tensor
 from underfire.attacks.benign import Benign
 from underfire.attacks.limits import Flags, Numbers
 from underfire.errors import InputError
+
+SMALLER = "smaller eps"
+"""Stands in ``wrong_by`` and ``kept_by`` for a finding at a smaller radius, which lies in the larger ball, too."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Changed images, judged for one interpreter.
+
+    Args:
+        places: int64 M, the places of their clean images.
+        images: M x C x H x W.
+        classes: int64 M, the classes that their maps were read for.
+        wrong: bool M, images of another class than their own.
+        distance: M map distances to the clean maps.
+    """
+
+    places: Tensor
+    images: Tensor
+    classes: Tensor
+    wrong: Tensor
+    distance: Tensor
 
 
 @dataclass
@@ -40,29 +64,9 @@ class Standing:
     done: list[str] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, benign: Benign, smaller: Standing | None = None, limit: float = 0.0) -> Standing:
-        """Begin with nothing found, or with what was found at a smaller radius, which lies in a larger ball, too.
-
-        Args:
-            benign: the clean images.
-            smaller: the state at the next smaller radius.
-            limit: the largest distance at which a map counts as kept at the new radius.
-        """
+    def begin(cls, benign: Benign) -> Standing:
+        """Begin with nothing found on the clean images."""
         count = len(benign.images)
-        if smaller is not None:
-            kept = [
-                (by or first) if near < limit else ""
-                for by, first, near in zip(smaller.kept_by, smaller.wrong_by, smaller.nearest.tolist(), strict=True)
-            ]
-            return cls(
-                smaller.wrong.copy(),
-                smaller.nearest.copy(),
-                np.zeros(count, dtype=np.int64),
-                list(smaller.wrong_by),
-                kept,
-                smaller.images.clone(),
-                smaller.classes.clone(),
-            )
         return cls(
             np.zeros(count, dtype=bool),
             np.full(count, np.inf),
@@ -73,50 +77,50 @@ class Standing:
             torch.full((count,), -1),
         )
 
-    def add(
-        self,
-        member: str,
-        places: Tensor,
-        images: Tensor,
-        classes: Tensor,
-        wrong: Tensor,
-        distance: Tensor,
-        limit: float,
-        gradients: int,
-    ) -> None:
-        """Add what a member found.
+    def absorb(self, by: str, found: Found, limit: float) -> None:
+        """Add changed images.
 
         Args:
-            member: its name.
-            places: int64 M, the images that it attacked.
-            images: M x C x H x W, what it ended with.
-            classes: int64 M, the classes that their maps were read for.
-            wrong: bool M, images of another class.
-            distance: M map distances.
+            by: where they come from: a member of the ensemble, a smaller radius, another interpreter.
+            found: the images.
             limit: the largest distance at which a map counts as kept.
-            gradients: the gradients that were taken for each image.
         """
-        for row, place in enumerate(places.tolist()):
-            self.gradients[place] += gradients
-            if not bool(wrong[row]):
+        for row, place in enumerate(found.places.tolist()):
+            if not bool(found.wrong[row]):
                 continue
             self.wrong[place] = True
-            self.wrong_by[place] = self.wrong_by[place] or member
-            near = float(distance[row])
+            self.wrong_by[place] = self.wrong_by[place] or by
+            near = float(found.distance[row])
             if near < limit:
-                self.kept_by[place] = self.kept_by[place] or member
+                self.kept_by[place] = self.kept_by[place] or by
             if near < self.nearest[place]:
                 self.nearest[place] = near
-                self.images[place] = images[row].cpu()
-                self.classes[place] = classes[row].cpu()
+                self.images[place] = found.images[row].cpu()
+                self.classes[place] = found.classes[row].cpu()
+
+    def add(self, member: str, found: Found, limit: float, gradients: int) -> None:
+        """Add what a member of the ensemble found, and the gradients that it took for each image that it attacked."""
+        self.gradients[found.places.numpy()] += gradients
+        self.absorb(member, found, limit)
         self.done.append(member)
 
-    def save(self, path: Path, logits: Tensor, made_by: str = "") -> None:
+    def finds(self, places: Flags) -> Found:
+        """Return the images of another class with the nearest maps, of some of the places."""
+        chosen = torch.from_numpy(np.flatnonzero(places & self.wrong))
+        return Found(
+            chosen,
+            self.images[chosen],
+            self.classes[chosen],
+            torch.ones(len(chosen), dtype=torch.bool),
+            torch.from_numpy(self.nearest)[chosen],
+        )
+
+    def save(self, path: Path, logits: Tensor, made_by: Mapping[str, str]) -> None:
         """Write the state to a file of plain arrays, whole or not at all.
 
         Args:
-            logits: the logits of the clean images, by which the state knows classifier and images.
-            made_by: the settings of the audit, in words.
+            logits: the logits of the clean images, by which the state knows the classifier.
+            made_by: the images and settings of the audit, in words.
         """
         part = path.with_suffix(".part")
         with part.open("wb") as file:
@@ -131,12 +135,12 @@ class Standing:
                 classes=self.classes.numpy(),
                 done=np.array(self.done, dtype=np.str_),
                 logits=logits.cpu().numpy(),
-                made_by=np.array(made_by, dtype=np.str_),
+                made_by=np.array(json.dumps(dict(made_by)), dtype=np.str_),
             )
         part.replace(path)
 
     @classmethod
-    def load(cls, path: Path, benign: Benign, made_by: str = "") -> Standing | None:
+    def load(cls, path: Path, benign: Benign, made_by: Mapping[str, str]) -> Standing | None:
         """Read a state back; None if there is no file.
 
         Raises:
@@ -147,7 +151,7 @@ class Standing:
         try:
             with np.load(path) as found:
                 arrays = {name: found[name] for name in found.files}
-            logits, before = arrays["logits"], str(arrays["made_by"])
+            logits, before = arrays["logits"], json.loads(str(arrays["made_by"]))
             images = torch.from_numpy(arrays["images"]).float() / 255
             state = cls(
                 arrays["wrong"],
@@ -163,14 +167,13 @@ class Standing:
             raise InputError(
                 f"{path} cannot be read ({error}): remove it, and its part of the audit is made again."
             ) from error
-        if before != made_by:
-            raise InputError(
-                f"{path} was made with other settings ({before}; now {made_by}): give another folder, or remove "
-                "the file."
-            )
+        for name, now in made_by.items():
+            if before.get(name) != now:
+                raise InputError(
+                    f"{path} belongs to an audit with other {name} ({before.get(name)}; now {now}): give another "
+                    "folder (out), or remove the file."
+                )
         own = benign.logits.cpu().numpy()
         if logits.shape != own.shape or not np.allclose(logits, own, rtol=1e-3, atol=1e-3):
-            raise InputError(
-                f"{path} belongs to other images, or to another classifier: give another folder (out), or remove it."
-            )
+            raise InputError(f"{path} belongs to another classifier: give another folder (out), or remove it.")
         return state

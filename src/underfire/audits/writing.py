@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from underfire.audits.decision import Decision
 from underfire.audits.documents import annex, images_hash, junit, model_card, title_of
-from underfire.audits.gate import Decision
 from underfire.audits.result import Audit
 from underfire.drawing.pictures import Pixels, colour, fitted, overlay
 from underfire.system import System
@@ -59,7 +59,10 @@ def record(audit: Audit, decisions: Sequence[Decision] = ()) -> dict[str, Any]:
 
 
 def write_audit(audit: Audit, decisions: Sequence[Decision], folder: Path) -> None:
-    """Write ``audit.json``, ``annex.md``, ``model-card.md`` and, if there are decisions, ``junit.xml``."""
+    """Write ``audit.json``, ``annex.md``, ``model-card.md`` and, if there are decisions, ``junit.xml``.
+
+    Without decisions, the ``junit.xml`` of an earlier gate is removed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     texts = {
         "audit.json": json.dumps(record(audit, decisions), indent=1, allow_nan=False) + "\n",
@@ -68,6 +71,8 @@ def write_audit(audit: Audit, decisions: Sequence[Decision], folder: Path) -> No
     }
     if decisions:
         texts["junit.xml"] = junit(audit, decisions)
+    else:
+        (folder / "junit.xml").unlink(missing_ok=True)  # of an earlier gate
     for name, text in texts.items():
         part = folder / f"{name}.part"
         part.write_text(text, encoding="utf-8")
@@ -86,14 +91,12 @@ def pictures_of(audit: Audit, system: System, folder: Path, count: int) -> Mappi
         own = found.setdefault(title_of(result), [])
         if not places:
             continue
-        part = system.only((result.interpreter,))
+        part, device = system.only((result.interpreter,)), system.classifier.device
         clean, changed = audit.clean[places], result.images[places]
         labels = torch.tensor([audit.labels[place] for place in places])
         classes = torch.tensor([result.classes[place] for place in places])
         before, after = (
-            part.maps(images.to(system.classifier.device), wanted.to(system.classifier.device))[
-                result.interpreter
-            ].cpu()
+            part.maps(images.to(device), wanted.to(device), audit.keys[places].to(device))[result.interpreter].cpu()
             for images, wanted in ((clean, labels), (changed, classes))
         )
         subfolder = folder / "worst"

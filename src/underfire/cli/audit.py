@@ -11,7 +11,7 @@ import typer
 
 from underfire.cli import options
 from underfire.cli.options import Given, flag, option, takes
-from underfire.cli.screen import bars, screen
+from underfire.cli.screen import bars, say, screen
 from underfire.memory import parse_bytes
 from underfire.runs.inputs import InputSettings
 
@@ -72,13 +72,23 @@ def audit(
     ] = None,
     again: Annotated[
         str | None,
-        option("NAME", "The same network trained again: are its explanations the same?", "--again", show_default=False),
+        option(
+            "NAME",
+            "The same network trained again: are its explanations the same? [default: none; with --again-weights, that "
+            "of --classifier]",
+            "--again",
+            show_default=False,
+        ),
+    ] = None,
+    again_weights: Annotated[
+        str | None,
+        option("FILE", "The weights of the network trained again.", "--again-weights", show_default=False),
     ] = None,
     without_controls: Annotated[
         bool,
         flag(
             "--no-controls",
-            "Do not try the gate on a network that is known to be fragile, and on one that cannot be fooled.",
+            "Do not try the gate on a network that is known to be fragile, and on one that the attacks do not fool.",
         ),
     ] = False,
     seed: Annotated[int, option("N", "Seed of all random numbers.", "--seed")] = 0,
@@ -98,14 +108,17 @@ def audit(
     An audit that was stopped goes on if it is started again with the same --out.
     """
     from underfire.audits import audit as run_audit
+    from underfire.audits.baseline import open_baseline
     from underfire.audits.controls import check_gate
-    from underfire.audits.gate import decide_all, open_baseline
+    from underfire.audits.gate import check_limit, decide_all
     from underfire.audits.writing import pictures_of, write_audit
     from underfire.data.sampling import evenly_spaced
     from underfire.runs.devices import find_device
     from underfire.runs.settings import parse_interpreters
     from underfire.system import System
 
+    if fail_below is not None:
+        check_limit(fail_below)
     earlier = None if baseline is None else open_baseline(baseline)
     settings = InputSettings.create(**given)
     found_device = find_device(device)
@@ -116,8 +129,14 @@ def audit(
         system = System(classifier, names, variant)
         chosen = evenly_spaced(len(inputs.data), count)
         batch = inputs.data.load(classifier.image_size, classifier.channels, chosen, classifier.resizing)
-        masks = _masks(inputs, chosen)
-        second = None if again is None else InputSettings.create(**{**given, "classifier": again}).open(found_device)
+        lost = {path for path, _ in batch.unreadable}
+        masks = _masks(inputs, [place for place in chosen if inputs.data.record(place).path not in lost])
+        second = None
+        if again is not None or again_weights is not None:
+            other = {"classifier": again or given["classifier"], "weights": again_weights, "weights_key": None}
+            second = InputSettings.create(**{**given, **other}).open(found_device)
+    for path, why in batch.unreadable:
+        say("left out", f"{path}: {why}", "yellow")
     with bars() as progress:
         task = progress.add_task("audit", total=1.0)
         result = run_audit(
@@ -129,15 +148,17 @@ def audit(
             ids=batch.ids,
             seed=seed,
             memory=None if memory is None else parse_bytes(memory),
-            masks=masks if masks is not None and len(masks) == len(batch.images) else None,
+            masks=masks,
             again=None if second is None else second.classifier,
             folder=out / "state",
             progress=lambda words, share: progress.update(task, completed=share, description=words),
         )
+        write_audit(result, (), out)
         gated = fail_below is not None or earlier is not None
         notes = check_gate(seed) if gated and not without_controls else ()
     decisions = decide_all(result, fail_below, earlier, notes) if gated else ()
-    write_audit(result, decisions, out)
+    if decisions:
+        write_audit(result, decisions, out)
     from underfire.reports.audit_page import write_audit_page
 
     page = write_audit_page(result, out / "audit.html", decisions, pictures_of(result, system, out, WORST))

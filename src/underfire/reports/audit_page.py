@@ -124,7 +124,7 @@ def _table(audit: Audit) -> SortableTable:
         Column("robust", "right, and no attack found another class"),
         Column("joint robust", "right, and no attack found another class with a kept map"),
         Column("limit", "the map distance below which a map counts as kept"),
-        Column("gradients", "gradients of an objective per right image"),
+        Column("gradients", "gradients of an objective per right image, at this eps"),
     )
     rows = []
     for each in audit.results:
