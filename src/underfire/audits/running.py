@@ -111,13 +111,10 @@ class Runner:
 
     def _run(self, name: str, eps: float, smaller: _Case | None, begun: float) -> _Case:
         limit = self._limit(name, eps)
-        low = JointIntervals({name: limit}).limit(name).low
-        # Images whose map is kept by any limit that the interval of the limit holds need no further attack.
-        leaves = limit.mean if low is None else min(low, limit.mean)
         path = None if self.folder is None else self.folder / f"{name.replace('/', '-')}-{eps:.6f}.npz"
         made_by = self._made_by(name)
         loaded = None if path is None else Standing.load(path, self.benign, made_by)
-        case = _Case(name, eps, limit, leaves, loaded or Standing.begin(self.benign))
+        case = _Case(name, eps, limit, self.leaves(limit), loaded or Standing.begin(self.benign))
         if smaller is not None:
             case.state.absorb(SMALLER, smaller.state.finds(self.correct), limit.mean)
         for member in self.members:
@@ -128,6 +125,14 @@ class Runner:
             if path is not None:
                 case.state.save(path, self.benign.logits, made_by)
         return case
+
+    def leaves(self, limit: Limit) -> float:
+        """Choose the map distance below which an image needs no further attack.
+
+        Its map is kept then by any limit that the interval of the limit holds.
+        """
+        low = JointIntervals({"": limit}).limit("").low
+        return limit.mean if low is None else min(low, limit.mean)
 
     def _share(self, cases: dict[str, _Case]) -> None:
         """Try the images that were found for one interpreter on the others, where these were not fooled."""
