@@ -92,3 +92,40 @@ def test_a_check_says_it_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     twice = replace(found, lines=[*found.lines, line])
     assert twice.verdict == found.verdict
     assert found.to_dict()["interpreters"]["cam"]["sanity"]["other_class"] < 0.9
+
+
+def test_another_seed_moves_maps_with_random_numbers_alone() -> None:
+    classifier = uf.Classifier(tiny_network(), image_size=16)
+    images, classes = smooth_images(2, seed=1), torch.tensor([0, 1])
+    noisy = uf.interpreters.create("smoothgrad")
+    again = noisy.reseeded()
+    assert again is not None
+    moved = (noisy.maps(classifier, images, classes) - again.maps(classifier, images, classes)).abs().mean()
+    assert sanity.moved_by_seed(noisy, classifier, images, classes) == pytest.approx(float(moved), rel=1e-5)
+    assert float(moved) > 0
+    assert sanity.moved_by_seed(CAM(), classifier, images, classes) == 0
+
+
+def test_the_share_on_the_object_is_that_of_all_images() -> None:
+    classifier = uf.Classifier(tiny_network(), image_size=16)
+    images, classes = smooth_images(4, seed=1), torch.tensor([0, 1, 2, 0])
+    masks = torch.zeros(4, 16, 16, dtype=torch.bool)
+    masks[:, :8] = True
+    found = sanity.look_at(Grad(), classifier, None, images, classes, masks)
+    assert found is not None
+    maps = Grad().maps(classifier, images, classes)
+    wanted = (maps[:, :8].sum((1, 2)) / maps.sum((1, 2))).mean()
+    assert found.on_object == pytest.approx(float(wanted), rel=1e-5)
+
+
+def test_a_check_of_scenes_has_the_four_lines() -> None:
+    """Radiology's four checks, one line each: where maps point, what they depend on, and if they repeat."""
+    settings = InputSettings.create(data="scenes:test", classifier="scenes-resnet")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trials, "REGISTRY", {"cam": CAM, "smoothgrad": None})
+        found = run_check(settings, 12, torch.device("cpu"))
+    lines = {line.topic: line.text for line in found.lines}
+    assert lines["localisation"].startswith("share of the map on the object: cam 0.")
+    assert "cam" in lines["dependence"]
+    assert lines["repeatability"].startswith("map L1 to the map with another seed: smoothgrad 0.")
+    assert "--again" in lines["reproducibility"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from underfire.check.checking import Check, CheckLine, run_check
+from underfire.check.checking import Check, run_check
+from underfire.check.line import CheckLine
 from underfire.check.trials import InterpreterTrial
 
 __all__ = ["Check", "CheckLine", "InterpreterTrial", "run_check"]

@@ -6,14 +6,16 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from underfire.attacks.probe import probe_logits
 from underfire.check.class_order import accuracy_interval, better_order, label_agreement
+from underfire.check.explanations import explanation_lines
+from underfire.check.line import CheckLine
 from underfire.check.other_inputs import try_other_inputs
 from underfire.check.trials import InterpreterTrial, try_interpreters
 from underfire.classifiers import Classifier
@@ -28,23 +30,6 @@ from underfire.text import first_few
 
 BATCH_TOLERANCE = 1e-3
 """The largest relative difference of an image's logits between two batches that is accepted."""
-
-
-@dataclass(frozen=True)
-class CheckLine:
-    """One line of a check.
-
-    Args:
-        topic: the part of the check, such as ``accuracy``.
-        state: ``problem`` if an attack cannot run, or would mean nothing; ``hint`` if something looks wrong; ``good``.
-        text: the result in words.
-        details: the result as values for JSON.
-    """
-
-    topic: str
-    state: Literal["good", "hint", "problem"]
-    text: str
-    details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -151,13 +136,29 @@ def run_check(
     if lines[-1].state == "problem":
         return result()
     parts, trials = try_interpreters(
-        classifier, batch.images[:8], logits.argmax(1)[:8], lambda name: tell(f"trying {name}"), memory
+        classifier,
+        batch.images[:8],
+        logits.argmax(1)[:8],
+        lambda name: tell(f"trying {name}"),
+        memory,
+        _masks(inputs, batch),
     )
     if parts is not None:
         where = f"features: {parts.features or 'none found'}; head: {parts.head or 'none found'}"
         lines.append(CheckLine("parts", "good", where, asdict(parts)))
-    lines += [CheckLine("sanity", "hint", text) for trial in trials if (text := trial.doubts)]
+    lines += explanation_lines(trials)
     return result(trials=trials)
+
+
+def _masks(inputs: Inputs, batch: Batch) -> Tensor | None:
+    """Read the true masks of the first eight images; None if they are not known."""
+    data, classifier = inputs.data, inputs.classifier
+    if classifier.image_size is None:
+        return None
+    lost = {path for path, _ in batch.unreadable}
+    chosen = evenly_spaced(len(data), len(batch.records) + len(batch.unreadable))
+    places = [place for place in chosen if data.record(place).path not in lost]
+    return data.masks(classifier.image_size, places[:8], classifier.resizing)
 
 
 @contextmanager

@@ -26,16 +26,18 @@ IMAGES = 2
 
 @dataclass(frozen=True)
 class Sanity:
-    """Mean rank correlations (Spearman) of an interpreter's maps with maps that should differ, in [-1, 1].
+    """What an interpreter's maps of a few images depend on, and if they point at the object.
 
     Args:
-        other_class: with the maps of the same images for another class.
-        other_weights: with the maps of a copy of the network whose weights are shuffled; None if it has no copy, or the
-            interpreter does not work with it.
+        other_class: mean rank correlation (Spearman) with the maps of the same images for another class, in [-1, 1].
+        other_weights: that with the maps of a copy of the network whose weights are shuffled; None if it has no copy,
+            or the interpreter does not work with it.
+        on_object: mean share of the map that lies on the object, in [0, 1]; None without true masks.
     """
 
     other_class: float
     other_weights: float | None = None
+    on_object: float | None = None
 
     @property
     def doubts(self) -> list[str]:
@@ -63,20 +65,29 @@ def shuffled_copy(classifier: Classifier, seed: int = 0) -> Classifier | None:
 
 
 def look_at(
-    interpreter: Interpreter, classifier: Classifier, other: Classifier | None, images: Tensor, classes: Tensor
+    interpreter: Interpreter,
+    classifier: Classifier,
+    other: Classifier | None,
+    images: Tensor,
+    classes: Tensor,
+    masks: Tensor | None = None,
 ) -> Sanity | None:
-    """Compare the maps of a few images with maps for another class, and of another network.
+    """Compare the maps of a few images with maps for another class and of another network.
 
     Args:
         other: a classifier with other weights; see ``shuffled_copy``.
-        images: N x C x H x W in [0, 1]; the first two are read.
+        images: N x C x H x W in [0, 1]; the first two are read, and all if there are masks.
         classes: int64 N, the classes to explain.
+        masks: true masks of the objects, bool N x H x W.
 
     Returns:
-        The correlations; None for an interpreter that is slow, because its maps would take as long as the whole check.
+        The results; None for an interpreter that is slow, because its maps would take as long as the whole check.
     """
     if interpreter.sketch() is not interpreter:
         return None
+    on_object = None
+    if masks is not None:
+        on_object = float(metrics.mass_inside(interpreter.maps(classifier, images, classes).cpu(), masks.cpu()).mean())
     images, classes = images[:IMAGES], classes[:IMAGES]
     own = interpreter.maps(classifier, images, classes)
     count = classifier.logits(images[:1]).shape[1]
@@ -85,8 +96,20 @@ def look_at(
         by_weights = None if other is None else _correlation(own, interpreter.maps(other, images, classes))
     except (UnderfireError, RuntimeError):  # such as a masker that knows the weights it was trained for
         by_weights = None
-    return Sanity(by_class, by_weights)
+    return Sanity(by_class, by_weights, on_object)
 
 
 def _correlation(one: Tensor, other: Tensor) -> float:
     return float(metrics.map_spearman(one, other).double().mean())
+
+
+def moved_by_seed(interpreter: Interpreter, classifier: Classifier, images: Tensor, classes: Tensor) -> float:
+    """Compute the mean distance (``map_l1``) of the maps of two images to those with another seed.
+
+    Arguments as in ``look_at``. 0 for an interpreter without random numbers.
+    """
+    other, images, classes = interpreter.reseeded(), images[:IMAGES], classes[:IMAGES]
+    if other is None:
+        return 0.0
+    one, again = (each.maps(classifier, images, classes) for each in (interpreter, other))
+    return float(metrics.map_l1(one, again).double().mean())

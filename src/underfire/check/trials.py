@@ -13,7 +13,7 @@ from underfire.attacks.batch_size import fitting_batch_size, step_bytes
 from underfire.attacks.benign import Benign, honest_logits, identities
 from underfire.attacks.probe import probe_views
 from underfire.check.network_parts import NetworkParts, find_parts
-from underfire.check.sanity import Sanity, look_at, shuffled_copy
+from underfire.check.sanity import IMAGES, Sanity, look_at, moved_by_seed, shuffled_copy
 from underfire.check.speed import Speed, measure_speed
 from underfire.classifiers import Classifier, Prepared
 from underfire.errors import NoGradientError, UnderfireError, UnderfireWarning
@@ -23,6 +23,9 @@ from underfire.system import System, SystemView, works_in_place
 
 FEWEST, BYTES = 2, 10**9
 """A joint step is timed on as many images as take so many bytes by the count, and on two at least."""
+
+PATIENCE = 8_000
+"""The number of milliseconds that maps with another seed may take, by the time of a joint step."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class InterpreterTrial:
         problem: the reason if it does not work.
         module: the part of the network that has no second derivative, if that is the reason and it is known.
         speed: times, if it works.
-        sanity: the dependence of its maps on the class and the weights, if it works and is quick.
+        sanity: what its maps depend on, and if they point at the object, if it works and is quick.
+        moved_by_seed: the distance to its maps with another seed; None if it does not work, or would take seconds.
     """
 
     name: str
@@ -44,6 +48,7 @@ class InterpreterTrial:
     module: str | None = None
     speed: Speed | None = None
     sanity: Sanity | None = None
+    moved_by_seed: float | None = None
 
     @property
     def doubts(self) -> str:
@@ -63,6 +68,7 @@ def try_interpreters(
     classes: Tensor,
     progress: Callable[[str], None] | None = None,
     memory: int | None = None,
+    masks: Tensor | None = None,
 ) -> tuple[NetworkParts | None, list[InterpreterTrial]]:
     """Try every known interpreter on a few images.
 
@@ -71,6 +77,7 @@ def try_interpreters(
         classes: int64 N, the classes to explain.
         progress: called with the name of each interpreter before its trial.
         memory: the largest number of bytes that the process shall have on the device.
+        masks: true masks of the objects, bool N x H x W, if they are known.
 
     Returns:
         The parts of the network, and a trial of each interpreter. Without a copy for attacks there are no parts (None),
@@ -95,7 +102,7 @@ def try_interpreters(
             if progress is not None:
                 progress(name)
             known = next((trial.speed for trial in trials if trial.speed), None)
-            trials.append(_try(classifier, prepared, name, benign, known, memory, shuffled))
+            trials.append(_try(classifier, prepared, name, benign, known, memory, shuffled, masks))
         return parts, trials
 
 
@@ -107,6 +114,7 @@ def _try(
     known: Speed | None,
     memory: int | None,
     shuffled: Classifier | None,
+    masks: Tensor | None,
 ) -> InterpreterTrial:
     try:
         interpreter = create(name)
@@ -122,8 +130,11 @@ def _try(
         each = step_bytes(quick, benign.images.shape[1:], benign.images.device, joint=True)
         most = max(FEWEST, BYTES // each) if each else None
         speed = measure_speed(System(classifier, {name: interpreter}), view, benign, size, known, most)
-        sanity = look_at(interpreter, classifier, shuffled, benign.images, benign.labels)
-        return InterpreterTrial(name, True, speed=speed, sanity=sanity)
+        sanity = look_at(interpreter, classifier, shuffled, benign.images, benign.labels, masks)
+        moved = 0.0 if interpreter.reseeded() is None else None
+        if moved is None and 2 * IMAGES * speed.joint < PATIENCE:
+            moved = moved_by_seed(interpreter, classifier, benign.images, benign.labels)
+        return InterpreterTrial(name, True, speed=speed, sanity=sanity, moved_by_seed=moved)
     except NoGradientError as error:
         return InterpreterTrial(name, False, str(error), error.module)
     except UnderfireError as error:

@@ -1,0 +1,55 @@
+"""Lines of a check about the explanations of clean images: the four checks on which saliency maps failed in radiology
+(Arun et al. 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from underfire.check.line import CheckLine
+from underfire.check.sanity import IMAGES, Sanity
+from underfire.check.trials import InterpreterTrial
+
+
+def explanation_lines(trials: Sequence[InterpreterTrial]) -> list[CheckLine]:
+    """Say for the interpreters that work and are quick where their maps point, and what they depend on.
+
+    Returns:
+        One line for each check, and one for each interpreter whose maps hardly depend on the class or the weights;
+        nothing if there is no such interpreter.
+    """
+    found = {trial.name: trial.sanity for trial in trials if trial.sanity is not None}
+    if not found:
+        return []
+    doubts = [CheckLine("sanity", "hint", text) for trial in trials if (text := trial.doubts)]
+    lines = [_localisation(found), _dependence(found), _repeatability(trials)]
+    again = "not looked at: underfire audit --again compares the maps with those of a second training"
+    return [*lines, CheckLine("reproducibility", "good", again), *doubts]
+
+
+def _localisation(found: dict[str, Sanity]) -> CheckLine:
+    shares = {name: each.on_object for name, each in found.items() if each.on_object is not None}
+    if not shares:
+        return CheckLine("localisation", "good", "unknown: these images have no true masks")
+    text = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
+    return CheckLine("localisation", "good", f"share of the map on the object: {text}", {"on_object": shares})
+
+
+def _dependence(found: dict[str, Sanity]) -> CheckLine:
+    said = [
+        f"{name} {each.other_class:.2f}" + ("" if each.other_weights is None else f" and {each.other_weights:.2f}")
+        for name, each in found.items()
+    ]
+    text = (
+        f"rank correlation with the map of another class, and under shuffled weights ({IMAGES} images; near 1: no "
+        f"dependence): {', '.join(said)}"
+    )
+    return CheckLine("dependence", "good", text)
+
+
+def _repeatability(trials: Sequence[InterpreterTrial]) -> CheckLine:
+    moved = {trial.name: trial.moved_by_seed for trial in trials if trial.moved_by_seed}
+    slow = [trial.name for trial in trials if trial.works and trial.moved_by_seed is None]
+    said = [f"map L1 to the map with another seed: {', '.join(f'{name} {by:.3f}' for name, by in moved.items())}"]
+    said = [*(said if moved else []), "maps without random numbers repeat exactly"]
+    said += [f"not looked at, because slow: {', '.join(slow)}"] if slow else []
+    return CheckLine("repeatability", "good", "; ".join(said), {"moved_by_seed": moved, "slow": slow})
