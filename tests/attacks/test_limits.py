@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from underfire import metrics
 from underfire.attacks.intervals import JointIntervals, Outcome
 from underfire.attacks.limits import Limit, joint_success, kept_limit, reached_limit
 from underfire.metrics.chance import ReadMaps, chance, groups, largest_limit
@@ -98,6 +99,15 @@ def test_the_reached_limit_has_its_chance_control() -> None:
     assert intervals.chance["cam"]["other"].mean == pytest.approx(0.5)
     unknown = reached_limit(np.array([0.4, 0.1]), np.ones(2, bool), reader(benign), None)
     assert JointIntervals({"cam": unknown}).chance["cam"]["other"].mean is None
+
+
+def test_few_images_leave_the_chance_control_uncertain() -> None:
+    """No other map of five images passes: that is no proof that none would, so the interval has a width."""
+    maps = torch.arange(5, dtype=torch.float64).view(5, 1, 1) / 5
+    chance = JointIntervals({"cam": limit_of([0.001] * 5, maps)}).chance["cam"]
+    for interval in chance.values():
+        assert (interval.mean, interval.low) == (0, 0)
+        assert interval.high == pytest.approx(metrics.rate([False] * 5).high)
 
 
 def test_one_image_has_no_chance_control() -> None:

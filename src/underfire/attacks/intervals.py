@@ -122,17 +122,17 @@ class JointIntervals:
             nothing = Interval(None, None, None, 0)
             return {"other": nothing, "average": nothing}
         own = limit.values[self.correct]
-        pairs = (found.distance < own[found.first]).astype(np.float64)
         near = found.average < own
-        average = (self.drawn * (found.average[:, None] < resampled)).sum(axis=0) / self.count
-        return {
-            "other": self._interval(pairs, samples.pair_shares(found, self.drawn, resampled)),
-            "average": self._interval(near.astype(np.float64), average),
-        }
-
-    def _interval(self, values: Numbers, resampled: Numbers) -> Interval:
-        low, high = np.nanquantile(resampled, BOUNDS)
-        return Interval(float(values.mean()), float(low), float(high), self.count)
+        fixed, free = (
+            (self.drawn * (found.average[:, None] < limit)).sum(axis=0) / self.count
+            for limit in (own[:, None], resampled)
+        )
+        pairs = float((found.distance < own[found.first]).mean())
+        low, high = np.nanquantile(samples.pair_shares(found, self.drawn, resampled), BOUNDS)
+        other = Interval(pairs, float(low), float(high), self.count)
+        if low == high:  # a bootstrap of equal values has no width, however few there are
+            other = metrics.score_interval(pairs, self.count)
+        return {"other": other, "average": _widened(metrics.rate(near), fixed, free, least=0.0)}
 
 
 def _widened(alone: Interval, fixed: Numbers, free: Numbers, least: float) -> Interval:

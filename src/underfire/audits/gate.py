@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from underfire import metrics
 from underfire.audits.baseline import compare
 from underfire.audits.decision import EXIT_CODES, Decision, State
 from underfire.audits.doubt import Doubt
@@ -80,13 +81,13 @@ def images_needed(joint: Interval, limit: float) -> int | None:
     assert mean is not None
     assert joint.low is not None
     assert joint.high is not None
-    low, high = _interval(mean, joint.n)
+    low, high = _bounds(mean, joint.n)
     wider = max(0.0, low - joint.low), max(0.0, joint.high - high)
 
     def decides(count: int) -> bool:
-        found = _interval(mean, count)
+        low, high = _bounds(mean, count)
         shrunk = math.sqrt(joint.n / count)
-        return found[1] + shrunk * wider[1] < limit or found[0] - shrunk * wider[0] >= limit
+        return high + shrunk * wider[1] < limit or low - shrunk * wider[0] >= limit
 
     if not decides(MOST_IMAGES):
         return None
@@ -97,11 +98,11 @@ def images_needed(joint: Interval, limit: float) -> int | None:
     return low_count
 
 
-def _interval(mean: float, count: int) -> tuple[float, float]:
-    z = 1.959963984540054
-    middle = (mean + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(mean * (1 - mean) / count + z * z / (4 * count * count))
-    return middle - half, middle + half
+def _bounds(share: float, count: int) -> tuple[float, float]:
+    found = metrics.score_interval(share, count)
+    assert found.low is not None
+    assert found.high is not None
+    return found.low, found.high
 
 
 def decide_all(

@@ -32,7 +32,15 @@ from underfire.metrics.prediction import (
     untargeted_success,
 )
 from underfire.metrics.scatter import half_mass_area, mass_spread, rank_correlation
-from underfire.metrics.statistics import Interval, bootstrap_mean, interval, paired_difference, rate, rate_difference
+from underfire.metrics.statistics import (
+    Interval,
+    bootstrap_mean,
+    interval,
+    paired_difference,
+    rate,
+    rate_difference,
+    score_interval,
+)
 
 __all__ = [
     "HALFWAY",
@@ -74,6 +82,7 @@ __all__ = [
     "rate_difference",
     "roc_area",
     "roc_curve",
+    "score_interval",
     "sign_flip_test",
     "ssim",
     "success",

@@ -91,7 +91,18 @@ def rate(values: Values, level: float = 0.95) -> Interval:
     n = len(array)
     if n == 0:
         return Interval(None, None, None, 0)
-    z, share = NormalDist().inv_cdf((1 + level) / 2), float(array.mean())
+    return score_interval(float(array.mean()), n, level)
+
+
+def score_interval(share: float, n: int, level: float = 0.95) -> Interval:
+    """Score interval (Wilson 1927) of a share of ``n`` images, for a share that is known without the single values.
+
+    Args:
+        share: in [0, 1].
+        n: the number of images, at least 1.
+        level: the nominal coverage, in (0, 1).
+    """
+    z = NormalDist().inv_cdf((1 + level) / 2)
     middle = share + z * z / (2 * n)
     half = z * ((share * (1 - share) + z * z / (4 * n)) / n) ** 0.5
     whole = 1 + z * z / n
