@@ -92,14 +92,11 @@ def make(entry: Entry, sources: dict[str, str], out: Path, seed: int, tenfold: b
     if not file.exists():
         add(record(found) | {"seconds": round(time.monotonic() - started)}, name)
     if tenfold:
-        (ROWS / "tenfold").mkdir(parents=True, exist_ok=True)
-        rows = [
-            row
-            for each in entry.interpreters
-            for eps in entry.eps
-            for row in try_again(system, found, each, parse_eps(eps), folder)
-        ]
-        write(ROWS / "tenfold" / f"{name}.json", rows)
+        rows: list[dict[str, Any]] = []
+        for eps in reversed(entry.eps):
+            for each in entry.interpreters:
+                rows += try_again(system, found, each, parse_eps(eps), folder)
+                write(ROWS / "tenfold" / f"{name}.json", rows)
 
 
 def longer() -> tuple[Member, ...]:
