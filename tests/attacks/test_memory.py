@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
@@ -11,6 +12,15 @@ import torch
 
 import underfire as uf
 from tests.conftest import smooth_images, tiny_network
+
+
+@pytest.fixture(autouse=True)
+def only_new_objects() -> Iterator[None]:
+    """What was there before the test, such as all that torch has imported, is not looked through each time."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def living_tensors() -> int:

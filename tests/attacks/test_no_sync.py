@@ -15,6 +15,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import underfire as uf
+from tests.attacks.test_cross_product import SETTINGS
 from tests.conftest import smooth_images
 from tests.interpreters.rts.makers import Attending, pyramid
 from underfire.attacks import loop
@@ -56,23 +57,19 @@ def strict_moves(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     yield made
 
 
-def interpreters() -> list[str]:
-    quick = {"mask": "mask:quick"}
-    return [quick.get(name, name) for name in REGISTRY if name != "rts"]
-
-
 @pytest.mark.parametrize("perturbation", [name for name in PERTURBATIONS if name != "bim"])
-@pytest.mark.parametrize("interpreter", interpreters())
+@pytest.mark.parametrize("name", [name for name in REGISTRY if name != "rts"])
 def test_no_step_waits(
-    classifier: uf.Classifier, monkeypatch: pytest.MonkeyPatch, interpreter: str, perturbation: str
+    classifier: uf.Classifier, monkeypatch: pytest.MonkeyPatch, name: str, perturbation: str
 ) -> None:
-    attends = uf.interpreters.create(interpreter).family == "attention"
+    interpreter = REGISTRY[name](**SETTINGS.get(name, {}))
+    attends = interpreter.family == "attention"
     classifier, images = (pyramid(kind=Attending), smooth_images(8, 32)) if attends else (classifier, smooth_images(8))
     labels = classifier.logits(images).argmax(1)
     system = uf.System(classifier, interpreter)
     ball = {"eps": 8 / 255} if PERTURBATIONS[perturbation]().has("eps") else {}
-    for name, more in (("adv2", {}), ("advedge+", {}), ("adv2", {"targeted": False})):
-        attack = uf.attacks.preset(name, perturbation=perturbation, steps=(2, 3), **ball, **more)
+    for kind, more in (("adv2", {}), ("advedge+", {}), ("adv2", {"targeted": False})):
+        attack = uf.attacks.preset(kind, perturbation=perturbation, steps=(2, 3), **ball, **more)
         with strict_moves(monkeypatch) as made:
             attack(system, images, labels, control=False)
         monkeypatch.undo()

@@ -46,9 +46,14 @@ def run_inline(file: Path, folder: Path, engine: Engine | None = None) -> Campai
     return run_campaign(read_grid(file), folder, execution=EXECUTION, engine=engine)
 
 
+def words(file: Path, folder: Path, *more: str) -> list[str]:
+    """The words of ``underfire run``."""
+    return ["run", str(file), "--out", str(folder), "--no-page", "--batch-size", "4", *more]
+
+
 def start(file: Path, folder: Path, *more: str) -> subprocess.Popen[str]:
     """Start ``underfire run`` in a process of its own."""
-    return process("run", file, "--out", folder, "--no-page", "--batch-size", "4", *more)
+    return process(*words(file, folder, *more))
 
 
 def wait_for(condition: Callable[[], object], running: subprocess.Popen[str] | None = None) -> None:

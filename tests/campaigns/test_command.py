@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import underfire as uf
-from tests.runs.runs import Command, make_command
+from tests.runs.runs import Command
 
 CAMPAIGN = """name = "two maps"
 [settings]
@@ -19,11 +19,6 @@ eps = "0.2"
 [grid]
 interpreter = ["cam", "grad"]
 """
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    return make_command(monkeypatch, capsys)
 
 
 @pytest.fixture

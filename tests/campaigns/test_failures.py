@@ -6,14 +6,18 @@ import json
 import shlex
 import signal
 import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 
 from benchmarks.kills_compare import compare, manifests
-from tests.campaigns.campaign import TEXT, run_inline, said, start, wait_for, write_campaign
-from tests.runs.runs import process
+from tests.campaigns.campaign import EXECUTION, TEXT, said, start, wait_for, words, write_campaign
+from tests.runs.runs import Command, process
+from underfire.campaigns.engines import Processes, Stop
 from underfire.campaigns.folder import Campaign, CampaignStore
+from underfire.campaigns.units import Answer, Failure, Hands, Unit
 from underfire.errors import StoreError
 
 BROKEN = """
@@ -38,20 +42,22 @@ def broken(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("workers", [[], ["--workers", "2"]])
-def test_the_other_runs_go_on_if_one_is_impossible(workers: list[str], broken: Path, tmp_path: Path) -> None:
-    code, out, err = said(start(broken, tmp_path / "out", *workers))
-    assert code == 2
-    assert "1 of 3 runs failed; the others are as shown." in err
-    assert "go on with --resume" in err
-    assert "2 of 3 runs are finished" in out
+def test_the_other_runs_go_on_if_one_is_impossible(
+    workers: list[str], command: Command, broken: Path, tmp_path: Path
+) -> None:
+    ended = command(*words(broken, tmp_path / "out", *workers))
+    assert ended.code == 2
+    assert "1 of 3 runs failed; the others are as shown." in ended.said
+    assert "go on with --resume" in ended.said
+    assert "2 of 3 runs are finished" in " ".join(ended.out.split())
     entries = json.loads((tmp_path / "out" / "campaign.json").read_text())["runs"]
     assert sorted(entry["state"] for entry in entries) == ["failed", "finished", "finished"]
     assert "the interpreter of a user is broken" in next(e["error"] for e in entries if e["state"] == "failed")
 
 
-def test_the_failed_run_is_made_after_its_file_is_mended(broken: Path, tmp_path: Path) -> None:
+def test_the_failed_run_is_made_after_its_file_is_mended(command: Command, broken: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert said(start(broken, out))[0] == 2
+    assert command(*words(broken, out)).code == 2
     failed = next(entry.name for entry in Campaign(out) if entry.state == "failed")
     (out / f"{failed}.error.txt").write_text("a traceback of the first try")
     mended = BROKEN.replace("raise RuntimeError(", "return super().read(classifier, images, classes, ids)  # (")
@@ -61,28 +67,60 @@ def test_the_failed_run_is_made_after_its_file_is_mended(broken: Path, tmp_path:
     assert not (out / f"{failed}.error.txt").exists()
 
 
-def test_fail_fast_stops_at_the_first_failure(broken: Path, tmp_path: Path) -> None:
-    code, _, err = said(start(broken, tmp_path / "out", "--fail-fast"))
-    assert code == 2
-    assert "the interpreter of a user is broken" in err
+def test_fail_fast_stops_at_the_first_failure(command: Command, broken: Path, tmp_path: Path) -> None:
+    ended = command(*words(broken, tmp_path / "out", "--fail-fast"))
+    assert ended.code == 2
+    assert "the interpreter of a user is broken" in ended.said
     assert [entry.state for entry in Campaign(tmp_path / "out")] == ["failed", "begun", "begun"]
     assert manifests(tmp_path / "out") == 0
 
 
-def test_only_the_run_whose_process_dies_fails(broken: Path, tmp_path: Path) -> None:
+def test_only_the_run_whose_process_dies_fails(command: Command, broken: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(BROKEN.replace("raise RuntimeError(", "import os; os._exit(1)  # ("))
-    code, _, _ = said(start(broken, tmp_path / "out", "--workers", "2"))
-    assert code == 2
+    assert command(*words(broken, tmp_path / "out", "--workers", "2")).code == 2
     entries = Campaign(tmp_path / "out").entries
     assert [entry.state for entry in entries] == ["failed", "finished", "finished"]
     assert entries[0].error == "the worker process died 3 times at this part: was it out of memory?"
 
 
+@pytest.mark.parametrize("in_hand", [0, 1])
+def test_a_process_that_dies_between_two_looks_loses_no_unit(in_hand: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool is broken when the next unit is handed to it: with the units in hand lost, or with none in hand."""
+    submitted: list[str] = []
+
+    class Pool:
+        def __init__(self, taken: int) -> None:
+            self.taken = taken
+
+        def submit(self, _do: object, unit: Unit) -> Future[Answer]:
+            if not self.taken:
+                raise BrokenProcessPool
+            self.taken -= 1
+            submitted.append(unit.run)
+            future = Future[Answer]()
+            if len(submitted) <= in_hand:
+                future.set_exception(BrokenProcessPool())
+            else:
+                future.set_result(Answer(None))
+            return future
+
+        def shutdown(self, cancel_futures: bool) -> None:
+            assert cancel_futures
+
+    pools = iter((Pool(in_hand), Pool(100)))
+    monkeypatch.setattr(Processes, "_pool", lambda _self: next(pools))
+    done: dict[str, Failure | None] = {}
+    units = [Unit(number, f"run{number}", 0, {}, "", EXECUTION) for number in range(3)]
+    Processes(2).perform(units, lambda unit, failure: done.update({unit.run: failure}), Stop(), Hands())
+    assert done == dict.fromkeys(("run0", "run1", "run2"))
+    assert submitted == ["run0"] * in_hand + ["run0", "run1", "run2"]
+
+
 @pytest.mark.parametrize(("number", "more"), [(signal.SIGTERM, ["--workers", "2"]), (signal.SIGINT, [])])
 def test_a_signal_finishes_the_part_in_hand_and_says_how_to_go_on(
-    number: signal.Signals, more: list[str], tmp_path: Path
+    number: signal.Signals, more: list[str], file: Path, whole: Path, tmp_path: Path
 ) -> None:
-    file, out = write_campaign(tmp_path), tmp_path / "a folder"
+    out = tmp_path / "a folder"
     running = start(file, out, *more)
     wait_for(lambda: manifests(out) >= 3, running)
     running.send_signal(number)
@@ -94,7 +132,6 @@ def test_a_signal_finishes_the_part_in_hand_and_says_how_to_go_on(
     command = f"underfire {shlex.join(wanted)}"
     assert command.replace(" ", "") in err.replace(" ", ""), err
     assert said(process(*wanted))[0] == 0
-    whole = run_inline(file, tmp_path / "whole").path
     assert compare(whole, out)[1] == []
 
 
@@ -120,10 +157,10 @@ def test_a_second_process_in_the_same_folder_is_refused_and_the_lock_stays(tmp_p
 
 
 @pytest.mark.parametrize("name", ["campaign.json.part", "runs/grad/run.json.part", "runs/grad/.writable"])
-def test_what_a_kill_at_the_very_beginning_leaves_is_no_obstacle(name: str, tmp_path: Path) -> None:
+def test_what_a_kill_at_the_very_beginning_leaves_is_no_obstacle(name: str, command: Command, tmp_path: Path) -> None:
     left = tmp_path / "out" / name
     left.parent.mkdir(parents=True)
     left.touch()
     file = write_campaign(tmp_path, FEW)
-    assert said(start(file, tmp_path / "out", "--resume"))[0] == 0
+    assert command(*words(file, tmp_path / "out", "--resume")).code == 0
     assert not left.exists()

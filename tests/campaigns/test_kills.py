@@ -12,20 +12,9 @@ import pytest
 
 from benchmarks.kills import children, command_line
 from benchmarks.kills_compare import compare, manifests
-from tests.campaigns.campaign import kill_all, run_inline, said, start, wait_for, write_campaign
+from tests.campaigns.campaign import kill_all, run_inline, said, start, wait_for
 from underfire.campaigns.engines import Processes
 from underfire.runs import borrowing
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_campaign(tmp_path_factory.mktemp("file"))
-
-
-@pytest.fixture(scope="module")
-def whole(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The campaign, run by one process without an interruption."""
-    return run_inline(file, tmp_path_factory.mktemp("whole") / "out").path
 
 
 def holds(place: Path, wanted: int) -> bool:

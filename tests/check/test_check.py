@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,7 +210,10 @@ def test_progress_is_told_from_the_start(monkeypatch: pytest.MonkeyPatch) -> Non
         run_check(config, 0, torch.device("cpu"))
 
 
-def test_a_good_classifier(command: Command) -> None:
+def test_a_good_classifier(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = (InputSettings.create(data="digits:test", classifier="digits-resnet"), 16, torch.device("cpu"))
+    once = functools.cache(lambda: run_check(*wanted))  # shown as text and as JSON
+    monkeypatch.setattr("underfire.check.run_check", lambda *given: once() if given[:3] == wanted else None)
     ended = command("check", "--data", "digits:test", "--classifier", "digits-resnet", "--count", 16)
     assert ended.code == 0
     assert ended.out.startswith("ready: 10 of 14 interpreters work")
@@ -232,7 +236,7 @@ def test_a_good_classifier(command: Command) -> None:
 
 def model(folder: Path, body: str) -> str:
     lines = ["import torch, underfire as uf", "from torch import nn", "def build():"]
-    lines += ["    made = uf.classifiers.load('digits-resnet')", *(f"    {line}" for line in body.split("\n"))]
+    lines += [f"    {line}" for line in ("made = uf.classifiers.load('digits-resnet')", *body.split("\n"))]
     (folder / "model.py").write_text("\n".join(lines) + "\n")
     return f"{folder / 'model.py'}:build"
 
@@ -278,7 +282,10 @@ WRAP = "return uf.Classifier(nn.Sequential(made.module, {}), mean=(0.305,), std=
         ),
     ],
 )
-def test_what_stands_in_the_way(command: Command, tmp_path: Path, body: str, code: int, said: list[str]) -> None:
+def test_what_stands_in_the_way(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, code: int, said: list[str]
+) -> None:
+    monkeypatch.setattr(trials, "REGISTRY", {name: uf.interpreters.REGISTRY[name] for name in ("cam", "grad")})
     ended = command("check", "--data", "digits:test", "--classifier", model(tmp_path, body))
     assert ended.code == code, ended.err
     shown = " ".join(ended.out.split())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +14,11 @@ import torch
 from PIL import Image
 
 import underfire as uf
-from tests.runs.runs import Command, Written, options, process, tables
+from tests.runs.runs import Command, Written, options, tables
+from underfire.cli import main
 from underfire.cli.demo import PHOTOS, SCENES, Demo, Part, photographs_installed
 from underfire.data.imagenet import imagenet_class_names
+from underfire.interpreters import MASK
 from underfire.metrics import mass_inside, peak_inside
 
 FOLDERS = {name.partition(":")[0]: folder for folder, part in SCENES.runs.items() for name in part.interpreters}
@@ -23,14 +28,18 @@ WORDS = ("demo", "--scenes", "--count", "2")
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A demo's folder, and in ``said.txt`` what it printed."""
-    out = tmp_path_factory.mktemp("demo") / "out"
-    with pytest.MonkeyPatch.context() as patch:
+    """The folder of a demo in a few steps, also of MASK's solutions, and in ``said.txt`` what it printed."""
+    out, said, quick = tmp_path_factory.mktemp("demo") / "out", io.StringIO(), MASK.quick()
+    runs = {name: replace(part, attack={"steps": (2, 4)}) for name, part in SCENES.runs.items()}
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
         patch.setenv("COLUMNS", "80")
-        running = process(*WORDS, "--out", out)
-        said, errors = running.communicate(timeout=600)
-    assert running.returncode == 0, errors
-    (out.parent / "said.txt").write_text(said)
+        patch.setattr("underfire.cli.demo.SCENES", replace(SCENES, runs=runs))
+        patch.setattr(MASK, "quick", lambda: replace(quick, iterations=8))
+        patch.setattr(sys, "argv", ["underfire", *WORDS, "--out", str(out)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+    assert not stopped.value.code
+    (out.parent / "said.txt").write_text(said.getvalue())
     return out
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import operator
 from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -33,11 +35,9 @@ class Digits(ImageData):
     class_names = tuple("0123456789")
 
     def __init__(self, subset: str = "all", *, indices: Iterable[int] | None = None) -> None:
-        from sklearn.datasets import load_digits
-
         check_known("subset of digits", subset, SUBSETS)
-        content = load_digits()
-        levels = np.rint(np.asarray(content.images) * (255 / 16)).astype(np.uint8)
+        values, labels = _read_digits()
+        levels = np.rint(values * (255 / 16)).astype(np.uint8)
         if indices is None:
             numbers = [n for n in range(len(levels)) if subset == "all" or (n % 5 == 4) == (subset == "test")]
         elif subset == "all":
@@ -47,7 +47,7 @@ class Digits(ImageData):
         self.name = "digits" if subset == "all" else f"digits-{subset}"
         self._numbers = numbers
         self._pixels = levels[numbers]
-        self._labels = [int(content.target[number]) for number in numbers]
+        self._labels = [int(labels[number]) for number in numbers]
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -64,6 +64,18 @@ class Digits(ImageData):
         digest = hashlib.sha256(repr((self._numbers, self._labels)).encode())
         digest.update(self._pixels.tobytes())
         return digest.hexdigest()
+
+
+def _read_digits() -> tuple[np.ndarray, np.ndarray]:
+    """Read the levels (1797 x 8 x 8, 0 to 16) and the labels of all digits from scikit-learn's file.
+
+    The file is found without importing the package, which takes longer than all else at the start of a small run.
+    """
+    spec = find_spec("sklearn")
+    if spec is None or spec.origin is None:
+        raise InputError("the digits are those of scikit-learn, which is not installed: pip install scikit-learn.")
+    rows = np.loadtxt(Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(int)
 
 
 def _checked_indices(indices: Iterable[int], count: int) -> list[int]:

@@ -48,7 +48,14 @@ class Processes:
             while True:
                 at_once = 1 if suspected else self.workers
                 while len(running) < at_once and not stop.asked and (unit := queue.take()) is not None:
-                    running[pool.submit(_do, unit)] = unit
+                    try:
+                        running[pool.submit(_do, unit)] = unit
+                    except BrokenProcessPool:  # a process has died since the last look
+                        queue.put_back(unit)
+                        if running:
+                            break  # the units in hand were lost with it, and say so below
+                        pool.shutdown(cancel_futures=True)
+                        pool = self._pool()
                 if not running:
                     return
                 for future in wait(running, PAUSE, FIRST_COMPLETED).done:
