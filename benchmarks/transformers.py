@@ -30,8 +30,11 @@ from underfire.attacks import AttackResult, preset
 
 ROWS = Path(__file__).parent.parent / "docs" / "results" / "transformers"
 SHOWN = ("grad", "smoothgrad", "ig", "gradcam", "gradcam++", "layercam", "attention", "rollout", "chefer")
-ATTACKED = ("rollout", "gradcam", "chefer", "grad")
-READ = ("grad", "gradcam", "rollout", "chefer")
+SHOWN = (*SHOWN, "chefer-lrp", "attnlrp", "attnlrp:values")
+ATTACKED = ("rollout", "gradcam", "chefer", "grad", "chefer-lrp", "attnlrp")
+READ = ("grad", "gradcam", "rollout", "chefer", "chefer-lrp", "attnlrp")
+USUAL = "100"
+"""The steps of attacks whose files do not say them."""
 
 
 def write(path: Path, rows: list[dict[str, object]]) -> None:
@@ -88,7 +91,7 @@ def pointing(count: int) -> None:
             print(network, name, flush=True)
 
 
-def rows_of(result: AttackResult, ids: list[str]) -> Iterator[dict[str, object]]:
+def rows_of(result: AttackResult, ids: list[str], steps: int) -> Iterator[dict[str, object]]:
     """Yield one row per image that was classified correctly, of the attack and of each control."""
     judged: dict[str, Any] = {result.attack: result, **result.controls}
     for label, found in judged.items():
@@ -96,6 +99,7 @@ def rows_of(result: AttackResult, ids: list[str]) -> Iterator[dict[str, object]]
             continue
         for index in result.correct_before.nonzero().flatten().tolist():
             row: dict[str, object] = {"image": ids[index], "attack": label, "success": int(found.success[index])}
+            row["steps"] = steps
             for name in result.map_limit:
                 row[f"l1-{name}"] = float(found.map_l1[name][index])
                 row[f"limit-{name}"] = float(result.map_limit[name][index])
@@ -118,7 +122,7 @@ def attack(count: int, budget: int, only: str, minutes: float) -> None:
                 made = preset(kind, eps=eps / 255, **steps)
                 system = uf.System(classifier, interpreter, readers=[name for name in READ if name != interpreter])
                 result = made(system, batch.images, batch.labels)
-                write(path, list(rows_of(result, list(batch.ids))))
+                write(path, list(rows_of(result, list(batch.ids), budget)))
                 print(path.stem, f"{time.monotonic() - started:.0f} s", flush=True)
 
 
