@@ -13,7 +13,7 @@ from torch import Tensor
 from underfire.arguments import check_choice
 from underfire.errors import InputError
 from underfire.interpreters.lrp import PixelRelevance
-from underfire.interpreters.propagation import Layer, Propagation, positive
+from underfire.interpreters.propagation import Layer, Propagation
 from underfire.interpreters.smoothing import Smoothing
 from underfire.interpreters.transformer_rules import TransformerPropagation
 
@@ -102,18 +102,20 @@ class AttnRules(TransformerPropagation):
         return self._apply(output, self._stressed(F.linear, input, weight, bias, output, self.gamma))
 
     def _basis(self, layer: Layer, input: Tensor, weight: Tensor, bias: Tensor | None, output: Tensor) -> Tensor:
-        offset = None if bias is None else bias.view(-1, 1, 1)
-        return self._stressed(layer, input, weight, offset, output, self.conv_gamma)
+        return self._stressed(layer, input, weight, bias, output, self.conv_gamma)
 
     def _stressed(
         self, layer: Layer, input: Tensor, weight: Tensor, bias: Tensor | None, output: Tensor, gamma: float
     ) -> Tensor:
-        """Compute the sum of contributions in which those of the output's sign count (1 + gamma) times."""
+        """Compute the sum of contributions c in which those of the output's sign count (1 + gamma) times.
+
+        The sum of the positive ones is half the sum of c + |c|, and that of the negative ones half the sum of c - |c|.
+        """
         if not gamma:
             return self._away_from_zero(output)
-        raised = positive(layer, input, weight)
-        raised = raised if bias is None else raised + bias.clamp_min(0)
-        return self._away_from_zero(output + gamma * torch.where(output > 0, raised, output - raised))
+        sizes = layer(input.abs(), weight.abs(), None if bias is None else bias.abs())
+        signed = torch.where(output > 0, sizes, -sizes)
+        return self._away_from_zero(output + 0.5 * gamma * (output + signed))
 
     def norm(self, func: Callable[..., Any], input: Tensor, shape: Any, *args: Any, **kwargs: Any) -> Tensor:
         """Compute a layer norm or an RMS norm. The divisor is a constant while relevance is propagated."""
