@@ -25,7 +25,7 @@ SMALL = 1e-9
 
 @dataclass(frozen=True)
 class CheferLRP(Interpreter):
-    """Transformer attribution (Chefer et al. 2021a, eq. 13 and 14).
+    """Transformer attribution (Chefer et al. 2021a, section 3.2).
 
     Relevance that starts as 1 at the class's logit is propagated to the matrices of attention; see ``CheferRules`` for
     the rules. With the relevance R_l of the attention A_l of block l, and the gradient G_l of the class's logit in it,
@@ -120,7 +120,7 @@ class _Sum(torch.autograd.Function):
 
     Usually the gradient goes to ``total``. While relevance is propagated, each of the two receives relevance in
     proportion to its values. Their totals a and b over an image may be large, with opposite signs; they are scaled to
-    (a + b) |a| / (|a| + |b|) and (a + b) |b| / (|a| + |b|) (Chefer et al. 2021a, eq. 8).
+    (a + b) |a| / (|a| + |b|) and (a + b) |b| / (|a| + |b|) (Chefer et al. 2021a, section 3.1).
     """
 
     @staticmethod
@@ -142,10 +142,10 @@ class _Sum(torch.autograd.Function):
 class CheferRules(TransformerPropagation):
     """A context in which backward passes that propagate relevance follow Chefer et al. (2021a, section 3.1).
 
-    - Linear layers: R_i = sum_j (x_i w_ij)^+ R_j / sum_i' (x_i' w_i'j)^+, without the bias (eq. 4).
+    - Linear layers: R_i = sum_j (x_i w_ij)^+ R_j / sum_i' (x_i' w_i'j)^+, without the bias.
     - Products of two tensors that depend on the image: half of the relevance goes to each. That is what the
-      normalisation of eq. 8 makes of eq. 5, because both have the same total.
-    - Sums of two: in proportion to the values, with the totals of eq. 8.
+      paper's normalisation comes to, because the relevance of both has the same total before it.
+    - Sums of two: in proportion to the values, and normalised; see ``_Sum``.
     - Layer norm, GELU and softmax: relevance passes unchanged, as in the authors' program. The paper says nothing of
       them.
 

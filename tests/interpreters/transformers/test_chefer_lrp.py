@@ -19,7 +19,7 @@ SIZE = WIDTH // HEADS
 
 
 def linear(x: Tensor, weight: Tensor, received: Tensor) -> Tensor:
-    """Hand relevance through y = W x to the contributions above 0 (eq. 4); x is L x in."""
+    """Hand relevance through y = W x to the contributions above 0; x is L x in."""
     passed = torch.zeros_like(x)
     for token in range(len(x)):
         for j in range(len(weight)):
@@ -29,7 +29,7 @@ def linear(x: Tensor, weight: Tensor, received: Tensor) -> Tensor:
 
 
 def split(u: Tensor, v: Tensor, received: Tensor) -> tuple[Tensor, Tensor]:
-    """Hand relevance through u + v (eq. 5), normalised by eq. 8."""
+    """Hand relevance through u + v in proportion, normalised by the totals of both."""
     to_u, to_v = u / (u + v) * received, v / (u + v) * received
     a, b = to_u.sum(), to_v.sum()
     total = a.abs() + b.abs()
@@ -37,7 +37,7 @@ def split(u: Tensor, v: Tensor, received: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def product(first: Tensor, second: Tensor, received: Tensor) -> tuple[Tensor, Tensor]:
-    """Hand relevance through a matrix product (eq. 5), normalised by eq. 8: first is L x m, and second m x n."""
+    """Hand relevance through a matrix product in proportion, normalised by the totals: first is L x m, and second m x n."""
     to_first, to_second = torch.zeros_like(first), torch.zeros_like(second)
     output = first @ second
     for i in range(len(first)):
