@@ -131,4 +131,4 @@ class AttnRules(TransformerPropagation):
 
     def softmax(self, output: Tensor, scores: Tensor) -> Tensor:
         """Return the softmax; no relevance passes it if attention counts as a constant."""
-        return self.scaled(output, output, torch.zeros_like(output[:0].sum())) if self.constant_attention else output
+        return self.scaled(output, output, output.new_zeros(())) if self.constant_attention else output

@@ -119,7 +119,7 @@ class TransformerPropagation(Propagation):
         if len(followed) == 2:
             if func in PRODUCTS or func in MULTIPLICATIONS:  # in place or not
                 output = func(*args, **kwargs) if func in PRODUCTS else followed[0] * followed[1]
-                return self.scaled(output, output, torch.full((), 0.5, dtype=output.dtype, device=output.device))
+                return self.scaled(output, output, output.new_full((), 0.5))
             if func in SUMS and followed[0].shape == followed[1].shape and not kwargs:
                 return self.sum(followed[0] + followed[1], *followed)
         return super().__torch_function__(func, types, args, kwargs)

@@ -37,7 +37,7 @@ def split(u: Tensor, v: Tensor, received: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def product(first: Tensor, second: Tensor, received: Tensor) -> tuple[Tensor, Tensor]:
-    """Hand relevance through a matrix product in proportion, normalised by the totals: first is L x m, and second m x n."""
+    """Hand relevance through a matrix product L x m times m x n in proportion, normalised by the totals of both."""
     to_first, to_second = torch.zeros_like(first), torch.zeros_like(second)
     output = first @ second
     for i in range(len(first)):
