@@ -14,7 +14,7 @@ from underfire.classifiers import Attackable, Classifier, Recorded, by_head
 from underfire.interpreters.attention import attended_of, map_of_rows
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.convolution import frozen_conv2d
-from underfire.interpreters.propagation import TINY, Propagation, positive
+from underfire.interpreters.propagation import TINY, Propagation
 from underfire.interpreters.smoothing import Smoothing
 from underfire.interpreters.transformer_rules import TransformerPropagation
 from underfire.numerics import full_precision, of_class
@@ -159,7 +159,9 @@ class CheferRules(TransformerPropagation):
         super().__init__("z+", SMALL, smoothing)
 
     def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        return self._apply(F.linear(input, weight, bias), positive(F.linear, input, weight) + TINY)
+        # Of both signs, whatever the input: to look for values below 0, the program would have to wait for a GPU.
+        positive = F.linear(input.clamp_min(0), weight.clamp_min(0)) + F.linear(input.clamp_max(0), weight.clamp_max(0))
+        return self._apply(F.linear(input, weight, bias), positive + TINY)
 
     def _convolution(
         self, input: Tensor, weight: Tensor, bias: Tensor | None = None, *how: Any, **named: Any
