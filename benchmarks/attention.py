@@ -26,7 +26,7 @@ from benchmarks.timing import Row, table, take_turns, take_turns_in_steps
 from underfire.memory import counting, in_words
 from underfire.system import SystemView
 
-BOUNDS = {"rollout": 1.2, "chefer": 1.3, "gradcam": None, "grad": None}
+BOUNDS = {"rollout": 1.2, "chefer": 1.3, "chefer-lrp": None, "attnlrp": None, "gradcam": None, "grad": None}
 # Attacks fill batches to multiples of eight: with fewer images, the bare passes would have less to do.
 NETWORKS = {"scenes": ("scenes-vit", 32), "deit": ("timm:deit_tiny_patch16_224:random", 8)}
 

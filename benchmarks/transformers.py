@@ -30,8 +30,17 @@ from underfire.attacks import AttackResult, preset
 
 ROWS = Path(__file__).parent.parent / "docs" / "results" / "transformers"
 SHOWN = ("grad", "smoothgrad", "ig", "gradcam", "gradcam++", "layercam", "attention", "rollout", "chefer")
-ATTACKED = ("rollout", "gradcam", "chefer", "grad")
-READ = ("grad", "gradcam", "rollout", "chefer")
+POINTING = {
+    "scenes-resnet": ("grad", "gradcam", "lrp", "attnlrp"),
+    "scenes-vit": (*SHOWN, "chefer-lrp", "attnlrp", "attnlrp:values"),
+}
+ATTACKED = ("rollout", "gradcam", "chefer", "grad", "chefer-lrp", "attnlrp")
+READ = ("grad", "gradcam", "rollout", "chefer", "chefer-lrp", "attnlrp")
+KINDS = ("auto", "adv2")
+LATEST = "attnlrp"
+"""The interpreter whose attacks all of ``READ`` were there to read."""
+USUAL = "100"
+"""The steps of attacks whose files do not say them."""
 
 
 def write(path: Path, rows: list[dict[str, object]]) -> None:
@@ -55,6 +64,16 @@ def correlation(first: Tensor, second: Tensor) -> Tensor:
     return torch.nn.functional.cosine_similarity(a, b, dim=1)
 
 
+def pointing_path(network: str, interpreter: str) -> Path:
+    """The file of how the maps of an interpreter point."""
+    return ROWS / f"pointing-{network}-{interpreter.replace(':', '_')}.csv"
+
+
+def attack_path(eps: int, interpreter: str, kind: str) -> Path:
+    """The file of an attack on the maps of an interpreter."""
+    return ROWS / f"{eps}-{interpreter}-{kind}.csv"
+
+
 def pointing(count: int) -> None:
     """Measure the maps of each interpreter on the first scenes, and write one row per image."""
     data = uf.data.open_data("scenes:test")
@@ -62,10 +81,10 @@ def pointing(count: int) -> None:
     masks = data.masks(indices=range(count))
     assert masks is not None
     shift = torch.randint(1, 10, (count,), generator=torch.Generator().manual_seed(0))
-    for network, names in (("scenes-vit", SHOWN), ("scenes-resnet", ("grad", "gradcam"))):
+    for network, names in POINTING.items():
         classifier = uf.classifiers.load(network)
         for name in names:
-            path = ROWS / f"pointing-{network}-{name}.csv"
+            path = pointing_path(network, name)
             if path.exists():
                 continue
             interpreter = uf.interpreters.create(name)
@@ -88,7 +107,7 @@ def pointing(count: int) -> None:
             print(network, name, flush=True)
 
 
-def rows_of(result: AttackResult, ids: list[str]) -> Iterator[dict[str, object]]:
+def rows_of(result: AttackResult, ids: list[str], steps: int) -> Iterator[dict[str, object]]:
     """Yield one row per image that was classified correctly, of the attack and of each control."""
     judged: dict[str, Any] = {result.attack: result, **result.controls}
     for label, found in judged.items():
@@ -96,6 +115,7 @@ def rows_of(result: AttackResult, ids: list[str]) -> Iterator[dict[str, object]]
             continue
         for index in result.correct_before.nonzero().flatten().tolist():
             row: dict[str, object] = {"image": ids[index], "attack": label, "success": int(found.success[index])}
+            row["steps"] = steps
             for name in result.map_limit:
                 row[f"l1-{name}"] = float(found.map_l1[name][index])
                 row[f"limit-{name}"] = float(result.map_limit[name][index])
@@ -109,8 +129,8 @@ def attack(count: int, budget: int, only: str, minutes: float) -> None:
     classifier = uf.classifiers.load("scenes-vit")
     for eps in (4, 8):
         for interpreter in ATTACKED:
-            for kind in ("auto", "adv2"):
-                path = ROWS / f"{eps}-{interpreter}-{kind}.csv"
+            for kind in KINDS:
+                path = attack_path(eps, interpreter, kind)
                 late = time.monotonic() - started > 60 * minutes
                 if path.exists() or late or not path.stem.startswith(only):
                     continue
@@ -118,7 +138,7 @@ def attack(count: int, budget: int, only: str, minutes: float) -> None:
                 made = preset(kind, eps=eps / 255, **steps)
                 system = uf.System(classifier, interpreter, readers=[name for name in READ if name != interpreter])
                 result = made(system, batch.images, batch.labels)
-                write(path, list(rows_of(result, list(batch.ids))))
+                write(path, list(rows_of(result, list(batch.ids), budget)))
                 print(path.stem, f"{time.monotonic() - started:.0f} s", flush=True)
 
 
@@ -128,62 +148,80 @@ def mean(values: list[float] | list[bool]) -> str:
     return f"{found.mean:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
-def joint(row: dict[str, str], name: str) -> bool:
-    """True if the class is reached and the map of ``name`` is kept."""
-    return row["success"] == "1" and kept(row, name)
-
-
 def kept(row: dict[str, str], name: str) -> bool:
     """True if the map of ``name`` is nearer to the benign one than its limit."""
     return float(row[f"l1-{name}"]) < float(row[f"limit-{name}"])
 
 
-def show() -> None:
-    """Print the tables."""
+def joint(rows: list[dict[str, str]], name: str) -> str:
+    """The share of images whose class is reached and whose map of ``name`` is kept; a dash if nothing was read."""
+    if f"l1-{name}" not in rows[0]:
+        return "-"
+    return mean([row["success"] == "1" and kept(row, name) for row in rows])
+
+
+def show_pointing() -> None:
+    """Print where the maps point."""
     head = ("mass on the object", "peak on the object", "correlation with another class", "L1 to another image")
     print(f"| network | interpreter | {' | '.join(head)} | n |\n" + "|---" * 7 + "|")
-    for path in sorted(ROWS.glob("pointing-*.csv")):
-        rows = read(path)
-        network, interpreter = path.stem.removeprefix("pointing-").rsplit("-", 1)
-        peaks = [float(row["peak"]) == 1 for row in rows]
-        mass, other = (mean([float(row[key]) for row in rows]) for key in ("mass", "other_class"))
-        distance = sum(float(row["other_image"]) for row in rows) / len(rows)
-        columns = [mass, mean(peaks), other, f"{distance:.3f}"]
-        print(f"| {network} | {interpreter} | {' | '.join(columns)} | {len(rows)} |")
+    for network, names in POINTING.items():
+        for name in sorted(names):
+            rows = read(pointing_path(network, name))
+            peaks = [float(row["peak"]) == 1 for row in rows]
+            mass, other = (mean([float(row[key]) for row in rows]) for key in ("mass", "other_class"))
+            distance = sum(float(row["other_image"]) for row in rows) / len(rows)
+            columns = [mass, mean(peaks), other, f"{distance:.3f}"]
+            print(f"| {network} | {name} | {' | '.join(columns)} | {len(rows)} |")
     area = [float(row["object"]) for row in rows]
     print(f"\nThe object covers {mean(area)} of the picture.\n")
-    print("| eps | interpreter | attack | class reached | map kept | joint success | map L1 | limit | n |")
-    print("|---|---|---|---|---|---|---|---|---|")
+
+
+def show_attacks() -> None:
+    """Print what each attack reached on the interpreter that it is about, with the controls of ``auto``."""
+    heads = (
+        "eps",
+        "interpreter",
+        "attack",
+        "steps",
+        "class reached",
+        "map kept",
+        "joint success",
+        "map L1",
+        "limit",
+        "n",
+    )
+    print(f"| {' | '.join(heads)} |\n" + "|---" * len(heads) + "|")
     for eps in (4, 8):
         for name in sorted(ATTACKED):
-            for path in sorted(ROWS.glob(f"{eps}-{name}-*.csv")):
-                rows, kind = read(path), path.stem.rsplit("-", 1)[1]
-                shown = [
-                    each for each in dict.fromkeys(row["attack"] for row in rows) if each == kind or kind == "auto"
-                ]
-                for label in shown:
+            for kind in KINDS:
+                rows = read(attack_path(eps, name, kind))
+                labels = dict.fromkeys(row["attack"] for row in rows)
+                for label in [each for each in labels if kind == "auto" or each == kind]:
                     mine = [row for row in rows if row["attack"] == label]
                     shares = [
-                        [row["success"] == "1" for row in mine],
-                        [kept(row, name) for row in mine],
-                        [joint(row, name) for row in mine],
+                        mean([row["success"] == "1" for row in mine]),
+                        mean([kept(row, name) for row in mine]),
+                        joint(mine, name),
                     ]
-                    distances = torch.tensor([float(row[f"l1-{name}"]) for row in mine])
-                    said = " | ".join([*map(mean, shares), f"{distances.mean():.3f}"])
-                    print(
-                        f"| {eps} | {name} | {label} | {said} | {float(mine[0][f'limit-{name}']):.3f} | {len(mine)} |"
-                    )
+                    steps = "" if label == "noise" else mine[0].get("steps", USUAL)
+                    distance = sum(float(row[f"l1-{name}"]) for row in mine) / len(mine)
+                    limit = float(mine[0][f"limit-{name}"])
+                    said = f"{steps} | {' | '.join(shares)} | {distance:.3f} | {limit:.3f} | {len(mine)}"
+                    print(f"| {eps} | {name} | {label} | {said} |")
+
+
+def show_transfer() -> None:
+    """Print the joint success of ``auto`` on one interpreter, read by each."""
     print("\nJoint success of `auto` on one interpreter (rows), read by each (columns):\n")
     print(f"| eps | attacked | {' | '.join(READ)} |")
     print("|---" * (2 + len(READ)) + "|")
-    for path in sorted(ROWS.glob("[48]-*-auto.csv")):
-        size, name, _ = path.stem.split("-")
-        rows = read(path)
-        alone = next(row["attack"] for row in rows if row["attack"] not in ("auto", "noise"))
-        for label, said in (("auto", name), (alone, f"nothing ({alone})")):
-            mine = [row for row in rows if row["attack"] == label]
-            if label == "auto" or name == ATTACKED[0]:
-                print(f"| {size} | {said} | {' | '.join(mean([joint(row, each) for row in mine]) for each in READ)} |")
+    for eps in (4, 8):
+        for name in sorted(ATTACKED):
+            rows = read(attack_path(eps, name, "auto"))
+            mine = [row for row in rows if row["attack"] == "auto"]
+            print(f"| {eps} | {name} | {' | '.join(joint(mine, each) for each in READ)} |")
+        alone = [row for row in read(attack_path(eps, LATEST, "auto")) if row["attack"] not in ("auto", "noise")]
+        print(f"| {eps} | nothing ({alone[0]['attack']}) | {' | '.join(joint(alone, each) for each in READ)} |")
 
 
 def main() -> None:
@@ -202,7 +240,9 @@ def main() -> None:
     if asked.attacks:
         attack(asked.count or 32, asked.budget, asked.only, asked.minutes)
     if asked.show:
-        show()
+        show_pointing()
+        show_attacks()
+        show_transfer()
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ def test_everything_in_the_registries(
     shaping: str,
     variant: str,
 ) -> None:
+    world = world.of(interpreter)
     images, labels = images_and_labels(world)
     settings: dict[str, Any] = by(perturbation, EPS) | short(attack) | {"shaping": shaping, "variant": variant}
     if shaping != "uniform" and not KINDS[attack].auto:

@@ -6,8 +6,10 @@ combinations those run that ``covering`` chooses: each triple of values of three
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations, product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ from underfire import attacks
 from underfire.attacks import CLASS_RULES, MAP_RULES, PERTURBATIONS, SHAPINGS, TERMS
 from underfire.attacks.benign import read_benign
 from underfire.classifiers import check_images
-from underfire.interpreters import CAM, MASK, REGISTRY, Interpreter
+from underfire.interpreters import CAM, LRP, MASK, REGISTRY, Interpreter
 
 EPS = 16 / 255
 GIVEN = "given"
@@ -39,11 +41,23 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class World:
-    """A network that all interpreters can explain, the interpreters, and the rules for target maps."""
+    """A network, the interpreters that can explain it, and the rules for target maps.
+
+    No network serves all interpreters: LRP refuses attention, and others need it. LRP is explained in a world of its
+    own, ``plain``, whose network has no attention.
+    """
 
     classifier: uf.Classifier
     interpreters: dict[str, Interpreter]
     map_rules: dict[str, attacks.MapRule]
+    plain: World | None = None
+
+    def of(self, interpreter: str) -> World:
+        """Return the world whose network ``interpreter`` can explain."""
+        if interpreter in self.interpreters:
+            return self
+        assert self.plain is not None
+        return self.plain
 
     def system(self, *names: str) -> uf.System:
         return uf.System(self.classifier, {name: self.interpreters[name] for name in names})
@@ -51,17 +65,23 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    folder = tmp_path_factory.mktemp("world")
-    classifier = pyramid(kind=Attending)
+    plain = make(tmp_path_factory.mktemp("plain"), pyramid(), lambda kind: kind.family != "attention", None)
+    return make(tmp_path_factory.mktemp("world"), pyramid(kind=Attending), lambda kind: kind is not LRP, plain)
+
+
+def make(
+    folder: Path, classifier: uf.Classifier, fits: Callable[[type[Interpreter]], bool], plain: World | None
+) -> World:
     masker = str(write_masker(folder, classifier))
     settings = SETTINGS | {"rts": {"masker": masker}}
-    interpreters = {name: REGISTRY[name](**settings.get(name, {})) for name in REGISTRY}
+    kinds: dict[str, Any] = {name: REGISTRY[name] for name in REGISTRY}
+    interpreters = {name: kind(**settings.get(name, {})) for name, kind in kinds.items() if fits(kind)}
     images = check_images(smooth_images(40, 32, seed=9), classifier)
     labels = classifier.logits(images).argmax(1)
     pool = attacks.MapPool.read(uf.System(classifier, interpreters), images, labels, torch.arange(40))
     np.save(folder / "map.npy", np.eye(16, dtype=np.float32))
     rules = dict(MAP_RULES) | {"class": attacks.ClassMap(pool), GIVEN: attacks.GivenMap(str(folder / "map.npy"))}
-    return World(classifier, interpreters, rules)
+    return World(classifier, interpreters, rules, plain)
 
 
 def images_and_labels(world: World, count: int = 3) -> tuple[Tensor, Tensor]:
@@ -110,6 +130,7 @@ def test_each_triple_is_covered() -> None:
 def test_joint_attacks(
     world: World, interpreter: str, map_rule: str, perturbation: str, term: str, shaping: str, class_rule: str
 ) -> None:
+    world = world.of(interpreter)
     images, labels = images_and_labels(world)
     settings: dict[str, Any] = {"target_map": world.map_rules[map_rule], "target_class": class_rule}
     joint = attacks.preset(
@@ -133,6 +154,7 @@ def test_joint_attacks(
     covering(2, list(REGISTRY), [*MAP_RULES, GIVEN], list(PERTURBATIONS), list(SHAPINGS), list(CLASS_RULES)),
 )
 def test_auto(world: World, interpreter: str, map_rule: str, perturbation: str, shaping: str, class_rule: str) -> None:
+    world = world.of(interpreter)
     images, labels = images_and_labels(world)
     settings: dict[str, Any] = {"target_map": world.map_rules[map_rule], "target_class": class_rule}
     auto = attacks.preset("auto", **by(perturbation, EPS), shaping=shaping, **settings, budget=3)
@@ -163,18 +185,22 @@ def test_attacks_on_the_prediction_alone(
         assert bool(result.trace.columns[f"loss_{TERMS[term].name}"].isfinite().all())
 
 
+@pytest.mark.parametrize("attends", [True, False])
 @pytest.mark.parametrize("perturbation", list(PERTURBATIONS))
-def test_all_interpreters_at_once_and_alone(world: World, perturbation: str) -> None:
+def test_all_interpreters_at_once_and_alone(world: World, perturbation: str, attends: bool) -> None:
     """The sum of the terms, whatever the batch."""
+    assert world.plain is not None
+    assert {*world.interpreters, *world.plain.interpreters} == set(REGISTRY)
+    world = world if attends else world.plain
     system = world.system(*world.interpreters)
     images, labels = images_and_labels(world, 9)
     attack = attacks.preset(
         "advedge", **by(perturbation, EPS), steps=(2, 4), target_map=attacks.RandomPatch(), early_stop=False
     )
     terms = [w.term for move in attack.build(system).stages[1].moves for w in move.terms]
-    assert sum(isinstance(term, attacks.Interpretation) for term in terms) == len(REGISTRY)
+    assert sum(isinstance(term, attacks.Interpretation) for term in terms) == len(world.interpreters)
     whole = attack(system, images, labels, control=False)
-    assert set(whole.map_l1) == set(REGISTRY)
+    assert set(whole.map_l1) == set(world.interpreters)
     alone = attack(system, images[5:6], labels[5:6], control=False)
     assert torch.equal(alone.adversarial[0], whole.adversarial[5])
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from underfire.classifiers.attention import Attended, by_head
+from underfire.classifiers.attention import (
+    ATTENTIONS,
+    SOFTMAXES,
+    Attended,
+    attend,
+    by_head,
+    is_attention,
+    multi_head,
+)
 from underfire.classifiers.classifier import WHY_NO_GRADIENT, Classifier
 from underfire.classifiers.compiled import Compiled
 from underfire.classifiers.inputs import check_images, check_labels, check_pixels, label_tensor, one_per_image
@@ -13,6 +21,8 @@ from underfire.classifiers.recorded import Later, Recorded
 from underfire.classifiers.sources import load
 
 __all__ = [
+    "ATTENTIONS",
+    "SOFTMAXES",
     "WHY_NO_GRADIENT",
     "Attackable",
     "Attended",
@@ -22,11 +32,14 @@ __all__ = [
     "Live",
     "Prepared",
     "Recorded",
+    "attend",
     "by_head",
     "check_images",
     "check_labels",
     "check_pixels",
+    "is_attention",
     "label_tensor",
     "load",
+    "multi_head",
     "one_per_image",
 ]

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from underfire.classifiers.tokens import Arrangement
+from underfire.errors import InterpreterError
 
 SOFTMAXES = (F.softmax, torch.softmax, torch.Tensor.softmax)
 """The functions that attention written by hand ends in."""
@@ -36,6 +37,100 @@ def is_attention(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[s
     return isinstance(given, Tensor) and given.ndim >= 3 and dim in (-1, given.ndim - 1)
 
 
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Compute ``F.scaled_dot_product_attention`` by its definition. There is no dropout in evaluation mode.
+
+    Returns:
+        The output, and the matrix of attention that it was computed from.
+    """
+    if enable_gqa:
+        groups = query.shape[-3] // key.shape[-3]
+        key, value = key.repeat_interleave(groups, -3), value.repeat_interleave(groups, -3)
+    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    scores = (query * factor) @ key.transpose(-2, -1)
+    if is_causal:
+        seen = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+        scores = scores.masked_fill(~seen, -torch.inf)
+    if attn_mask is not None:
+        masked = attn_mask.dtype == torch.bool
+        scores = scores.masked_fill(~attn_mask, -torch.inf) if masked else scores + attn_mask
+    matrix = scores.softmax(-1)
+    return matrix @ value, matrix
+
+
+def multi_head(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    embed_dim_to_check: int,
+    num_heads: int,
+    in_proj_weight: Tensor | None,
+    in_proj_bias: Tensor | None,
+    bias_k: Tensor | None,
+    bias_v: Tensor | None,
+    add_zero_attn: bool,
+    dropout_p: float,
+    out_proj_weight: Tensor,
+    out_proj_bias: Tensor | None,
+    training: bool = True,
+    key_padding_mask: Tensor | None = None,
+    need_weights: bool = True,
+    attn_mask: Tensor | None = None,
+    use_separate_proj_weight: bool = False,
+    q_proj_weight: Tensor | None = None,
+    k_proj_weight: Tensor | None = None,
+    v_proj_weight: Tensor | None = None,
+    static_k: Tensor | None = None,
+    static_v: Tensor | None = None,
+    average_attn_weights: bool = True,
+    is_causal: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Compute ``F.multi_head_attention_forward`` by its definition, without dropout.
+
+    Args:
+        query, key, value: tokens L x N x C.
+        attn_mask, key_padding_mask, bias_k, bias_v, static_k, static_v: None, see below. All other arguments are those
+            of torch's function.
+
+    Returns:
+        The output L x N x C, and the matrices of attention N x heads x L x L, or their mean over heads; None if
+        ``need_weights`` is False.
+
+    Raises:
+        InterpreterError: the call has masks, or keys and values beside the tokens. No image classifier needs them.
+    """
+    further = (bias_k, bias_v, key_padding_mask, attn_mask, static_k, static_v)
+    if any(given is not None for given in further) or add_zero_attn or is_causal or query.ndim != 3:
+        raise InterpreterError(
+            "a MultiheadAttention of this network has masks, or tokens beside those of the image; expected attention "
+            "between all tokens of an image, without masks."
+        )
+    if use_separate_proj_weight or in_proj_weight is None:
+        weights = [q_proj_weight, k_proj_weight, v_proj_weight]
+    else:
+        weights = list(in_proj_weight.chunk(3))
+    biases = [None] * 3 if in_proj_bias is None else list(in_proj_bias.chunk(3))
+    parts = []
+    for tokens, weight, bias in zip((query, key, value), weights, biases, strict=True):
+        assert weight is not None
+        heads = F.linear(tokens, weight, bias).unflatten(2, (num_heads, -1))
+        parts.append(heads.permute(1, 2, 0, 3))  # N x heads x L x channels of a head
+    output, matrix = attend(parts[0], parts[1], parts[2])
+    output = F.linear(output.permute(2, 0, 1, 3).flatten(2), out_proj_weight, out_proj_bias)
+    if not need_weights:
+        return output, None
+    return output, matrix.mean(1) if average_attn_weights else matrix
+
+
 class AttentionTap(TorchFunctionMode):
     """Records the matrices of all attention layers of one forward pass in ``matrices``, first layer first.
 
@@ -51,40 +146,15 @@ class AttentionTap(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention:
-            return self._attend(*args, **kwargs)
+            output, matrix = attend(*args, **kwargs)
+            self.matrices.append(matrix)
+            return output
         if func is F.multi_head_attention_forward:
             return self._multi_head(args, kwargs)
         output = func(*args, **kwargs)
         if is_attention(func, args, kwargs):
             self.matrices.append(output)
         return output
-
-    def _attend(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Tensor | None = None,
-        dropout_p: float = 0.0,
-        is_causal: bool = False,
-        scale: float | None = None,
-        enable_gqa: bool = False,
-    ) -> Tensor:
-        """Compute ``F.scaled_dot_product_attention`` by its definition. There is no dropout in evaluation mode."""
-        if enable_gqa:
-            groups = query.shape[-3] // key.shape[-3]
-            key, value = key.repeat_interleave(groups, -3), value.repeat_interleave(groups, -3)
-        factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-        scores = (query * factor) @ key.transpose(-2, -1)
-        if is_causal:
-            seen = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-            scores = scores.masked_fill(~seen, -torch.inf)
-        if attn_mask is not None:
-            masked = attn_mask.dtype == torch.bool
-            scores = scores.masked_fill(~attn_mask, -torch.inf) if masked else scores + attn_mask
-        matrix = scores.softmax(-1)
-        self.matrices.append(matrix)
-        return matrix @ value
 
     def _multi_head(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
         """Compute ``F.multi_head_attention_forward``, asked for its matrices."""

@@ -23,7 +23,15 @@ underfire list --json"""
 
 MORE_CLASSIFIERS = ["torchvision:NAME", "timm:NAME", "hf:FOLDER_OR_NAME", "file.py:function"]
 MORE_DETECTORS = ["squeezing:SQUEEZER", "lid:K", "maps:product"]
-MORE_INTERPRETERS = ["mask:older", "mask:quick", "mask:small", "lrp:z+", "captum:METHOD", "rts:FOLDER"]
+MORE_INTERPRETERS = [
+    "mask:older",
+    "mask:quick",
+    "mask:small",
+    "lrp:z+",
+    "attnlrp:values",
+    "captum:METHOD",
+    "rts:FOLDER",
+]
 
 
 class Topic(StrEnum):

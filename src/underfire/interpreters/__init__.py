@@ -11,12 +11,14 @@ from underfire import user_files
 from underfire.arguments import check_known
 from underfire.errors import InputError, UnderfireError, UserCodeError, unknown_name
 from underfire.interpreters.attention import Attention, Rollout
+from underfire.interpreters.attnlrp import AttnLRP
 from underfire.interpreters.averaged import IntegratedGradients, SmoothGrad
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.cam import CAM
 from underfire.interpreters.captum import Captum, methods
 from underfire.interpreters.certified import SparsifiedSmoothGrad
 from underfire.interpreters.chefer import Chefer
+from underfire.interpreters.chefer_lrp import CheferLRP
 from underfire.interpreters.ensemble import Ensemble
 from underfire.interpreters.grad import Grad
 from underfire.interpreters.gradcam import GradCAM, GradCAMPlusPlus, LayerCAM
@@ -49,8 +51,10 @@ REGISTRY: Registry[Maker] = Registry(
     "underfire.interpreters",
     {
         "attention": Attention,
+        "attnlrp": AttnLRP,
         "cam": CAM,
         "chefer": Chefer,
+        "chefer-lrp": CheferLRP,
         "grad": Grad,
         "gradcam": GradCAM,
         "gradcam++": GradCAMPlusPlus,
@@ -76,9 +80,9 @@ def create(name: str, variant: str = "paper") -> Interpreter:
     """Make the interpreter called ``name``: a known name in any case of letters, or ``file.py:name``.
 
     An argument may follow a known name after a colon: ``rts:FOLDER`` or ``rts:file.py:function`` for a masker of your
-    own, ``mask:older`` for MASK with the parameters of earlier experiments, ``lrp:z+`` for a rule, ``captum:Lime`` for
-    a method of captum, ``ensemble:cam+grad`` for the mean of several maps (``ensemble:rank:...`` and
-    ``ensemble:median:...`` for others).
+    own, ``mask:older`` for MASK with the parameters of earlier experiments, ``lrp:z+`` for a rule, ``attnlrp:values``
+    for relevance through the values of attention alone, ``captum:Lime`` for a method of captum, ``ensemble:cam+grad``
+    for the mean of several maps (``ensemble:rank:...`` and ``ensemble:median:...`` for others).
 
     Args:
         variant: ``paper`` for default parameters, ``published`` for those of the published experiments.
@@ -234,8 +238,10 @@ __all__ = [
     "REGISTRY",
     "RTS",
     "Attention",
+    "AttnLRP",
     "Captum",
     "Chefer",
+    "CheferLRP",
     "Ensemble",
     "Grad",
     "GradCAM",

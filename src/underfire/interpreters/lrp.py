@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar, cast
 
@@ -18,15 +19,87 @@ from underfire.interpreters.smoothing import Smoothing
 from underfire.numerics import of_class, per_channel
 
 
+class PixelRelevance(Interpreter):
+    """An interpreter whose map is the relevance of the pixels. Its rules are made by ``rules``.
+
+    Attributes:
+        pool: side of the pooling window in pixels; as for ``Grad`` if None.
+        smoothing: the slope of rectifiers in the attack's view; honest maps never use it.
+    """
+
+    pool: int | None
+    smoothing: Smoothing
+
+    @abstractmethod
+    def rules(self, smoothing: Smoothing | None) -> Propagation:
+        """Make the context that the network runs in; ``smoothing`` is the slope of rectifiers, exact if None."""
+
+    def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
+        images = images.detach().clone().requires_grad_()
+        return self.map_of(self.relevance(classifier, images, classes))
+
+    def relevance(
+        self,
+        pixels: Classifier | Attackable,
+        images: Tensor,
+        classes: Tensor,
+        graph: bool = False,
+        smoothing: Smoothing | None = None,
+    ) -> Tensor:
+        """Compute the relevance N x C x H x W of the pixels for ``classes``.
+
+        Args:
+            pixels: the network.
+            images: N x C x H x W in [0, 1]; they must require a gradient, or depend on a tensor that does.
+            classes: int64 N.
+            graph: True if the relevance will be differentiated.
+            smoothing: the slope of rectifiers; exact if None.
+        """
+        with torch.enable_grad():
+            with self.rules(smoothing) as rules:
+                logits = pixels.run(rules.follow(images))
+            chosen = of_class(logits, classes).sum()
+            with rules.propagating():
+                (gradient,) = torch.autograd.grad(chosen, images, create_graph=graph)
+            if pixels.std is not None:
+                gradient = gradient * per_channel(pixels.std, gradient.dtype, gradient.device)
+            return gradient * pixels.normalise(images)
+
+    def map_of(self, relevance: Tensor) -> Tensor:
+        """Compute the maps N x h x w of relevance N x C x H x W."""
+        return pooled_map(relevance.sum(1, keepdim=True).clamp_min(0), self.pool)
+
+    def view(self) -> View:
+        return RelevanceView(self)
+
+
+class RelevanceView(View):
+    """A view that makes a pass of its own, whose backward pass follows the rules."""
+
+    in_place = False
+    steps_alike = True
+
+    def __init__(self, interpreter: PixelRelevance) -> None:
+        self.interpreter = interpreter
+
+    def read(
+        self, prepared: Attackable, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool
+    ) -> tuple[Tensor, State]:
+        relevance = self.interpreter.relevance(prepared, images, classes, graph, self.interpreter.smoothing)
+        prepared.backwards += 1 + graph
+        return self.interpreter.map_of(relevance), state
+
+
 @dataclass(frozen=True)
-class LRP(Interpreter):
+class LRP(PixelRelevance):
     """Layer-wise relevance propagation (Bach et al. 2015).
 
     The logit of the class is distributed backwards, layer by layer, to the pixels; a rule sets the share of each input
     of a layer. The map is the positive part of the sum over channels, average-pooled, min-max per image.
 
-    Layers that no rule is made for (attention, gates, a batch norm that does not follow a convolution) pass on
-    value x gradient. The relevance of a pixel is that of its normalised value.
+    Layers that no rule is made for (gates, a batch norm that does not follow a convolution) pass on value x gradient.
+    Networks with attention are refused: ``AttnLRP`` has rules for them. The relevance of a pixel is that of its
+    normalised value.
 
     Args:
         rule: the rule of convolutions, ``epsilon`` or ``z+``; see ``Propagation``. The linear layers at the end always
@@ -54,57 +127,5 @@ class LRP(Interpreter):
         """Make LRP with a rule, ``epsilon`` or ``z+``."""
         return cls(cast(Rule, argument))  # the constructor refuses other texts
 
-    def read(self, classifier: Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
-        images = images.detach().clone().requires_grad_()
-        return self.map_of(self.relevance(classifier, images, classes))
-
-    def relevance(
-        self,
-        pixels: Classifier | Attackable,
-        images: Tensor,
-        classes: Tensor,
-        graph: bool = False,
-        smoothing: Smoothing | None = None,
-    ) -> Tensor:
-        """Compute the relevance N x C x H x W of the pixels for ``classes``.
-
-        Args:
-            pixels: the network.
-            images: N x C x H x W in [0, 1]; they must require a gradient, or depend on a tensor that does.
-            classes: int64 N.
-            graph: True if the relevance will be differentiated.
-            smoothing: the slope of rectifiers; exact if None.
-        """
-        with torch.enable_grad():
-            with Propagation(self.rule, self.epsilon, smoothing) as rules:
-                logits = pixels.run(images)
-            chosen = of_class(logits, classes).sum()
-            with rules.propagating():
-                (gradient,) = torch.autograd.grad(chosen, images, create_graph=graph)
-            if pixels.std is not None:
-                gradient = gradient * per_channel(pixels.std, gradient.dtype, gradient.device)
-            return gradient * pixels.normalise(images)
-
-    def map_of(self, relevance: Tensor) -> Tensor:
-        """Compute the maps N x h x w of relevance N x C x H x W."""
-        return pooled_map(relevance.sum(1, keepdim=True).clamp_min(0), self.pool)
-
-    def view(self) -> View:
-        return _LRPView(self)
-
-
-class _LRPView(View):
-    """A view that makes a pass of its own, whose backward pass follows the rules."""
-
-    in_place = False
-    steps_alike = True
-
-    def __init__(self, interpreter: LRP) -> None:
-        self.interpreter = interpreter
-
-    def read(
-        self, prepared: Attackable, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool
-    ) -> tuple[Tensor, State]:
-        relevance = self.interpreter.relevance(prepared, images, classes, graph, self.interpreter.smoothing)
-        prepared.backwards += 1 + graph
-        return self.interpreter.map_of(relevance), state
+    def rules(self, smoothing: Smoothing | None) -> Propagation:
+        return Propagation(self.rule, self.epsilon, smoothing)

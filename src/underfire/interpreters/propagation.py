@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from underfire.classifiers import is_attention
+from underfire.errors import InterpreterError
 from underfire.interpreters.convolution import frozen_conv2d
 from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers
 
@@ -24,7 +26,7 @@ Rule = Literal["epsilon", "z+"]
 TINY = 1e-6
 """The stabiliser of the z+ rule's denominator."""
 
-_Layer = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+Layer = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 class _Rule(torch.autograd.Function):
@@ -65,11 +67,15 @@ class Propagation(SmoothRectifiers):
         super().__init__(smoothing)
         self.rule, self.epsilon = rule, epsilon
         self.propagates = False
-        self._last: tuple[Tensor, _Layer, Tensor, Tensor, Tensor | None] | None = None
+        self._last: tuple[Tensor, Layer, Tensor, Tensor, Tensor | None] | None = None
 
     def __exit__(self, *raised: Any) -> None:
         self._last = None  # its graph holds this object: if it were kept, neither would ever be freed
         super().__exit__(*raised)  # type: ignore[no-untyped-call]  # untyped in torch
+
+    def follow(self, images: Tensor) -> Tensor:
+        """Return the images that the network is to be run on. Rules that look at what depends on them mark them."""
+        return images
 
     @contextmanager
     def propagating(self) -> Iterator[None]:
@@ -84,6 +90,11 @@ class Propagation(SmoothRectifiers):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if is_attention(func, args, kwargs):
+            raise InterpreterError(
+                "LRP has no rule for attention, and this network computes attention. Use interpreters.AttnLRP() "
+                "('attnlrp'), which has the rules for transformers."
+            )
         if func is torch.conv2d:
             return self._convolution(*args, **kwargs)
         if func is F.linear:
@@ -105,12 +116,15 @@ class Propagation(SmoothRectifiers):
         output = F.linear(input, weight, bias)
         return self._apply(output, self._away_from_zero(output))
 
-    def _ruled(self, layer: _Layer, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def _ruled(self, layer: Layer, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         output = layer(input, weight, bias)
-        basis = self._away_from_zero(output) if self.rule == "epsilon" else _positive(layer, input, weight) + TINY
-        result = self._apply(output, basis)
+        result = self._apply(output, self._basis(layer, input, weight, bias, output))
         self._last = (result, layer, input, weight, bias)
         return result
+
+    def _basis(self, layer: Layer, input: Tensor, weight: Tensor, bias: Tensor | None, output: Tensor) -> Tensor:
+        """Compute what a convolution's relevance is divided by, as a part of the graph."""
+        return self._away_from_zero(output) if self.rule == "epsilon" else positive(layer, input, weight) + TINY
 
     def _away_from_zero(self, output: Tensor) -> Tensor:
         return output + torch.where(output.detach() < 0, -self.epsilon, self.epsilon)
@@ -140,7 +154,7 @@ class Propagation(SmoothRectifiers):
         return self._ruled(layer, before, kernel * scale.view(-1, 1, 1, 1), shift)
 
 
-def _positive(layer: _Layer, input: Tensor, weight: Tensor) -> Tensor:
+def positive(layer: Layer, input: Tensor, weight: Tensor) -> Tensor:
     """Compute for each output the sum of all positive products of an input and its weight."""
     positive = layer(input.clamp_min(0), weight.clamp_min(0), None)
     if bool((input < 0).any()):  # not the case after a rectifier

@@ -13,7 +13,7 @@ from underfire.errors import InterpreterError
 
 CLASSES = torch.tensor([1, 2])
 FEATURES = ("gradcam", "gradcam++", "layercam")
-ATTENTION = ("attention", "rollout", "chefer")
+ATTENTION = ("attention", "rollout", "chefer", "chefer-lrp")
 
 
 @pytest.fixture(params=CASES)
@@ -24,6 +24,11 @@ def case(request: pytest.FixtureRequest) -> Case:
 def pictures(case: Case, count: int = 2) -> Tensor:
     torch.manual_seed(1)
     return torch.rand(count, 3, *case.size)
+
+
+def vanishes(classifier: uf.Classifier, images: Tensor) -> bool:
+    """True if random weights left so little of the values that the stabilisers of LRP's rules absorb all relevance."""
+    return float(classifier.logits(images).abs().max()) < 1e-9
 
 
 def test_features_and_attention_are_found(case: Case) -> None:
@@ -55,6 +60,9 @@ def test_each_interpreter_reads_maps_or_says_why_not(case: Case) -> None:
             continue
         maps = interpreter.maps(classifier, images, CLASSES)
         assert maps.shape == (2, *case.shape[1:]), name
+    found = uf.interpreters.AttnLRP().maps(classifier, images, CLASSES)
+    assert found.shape == (2, case.size[0] // 2, case.size[1] // 2)
+    assert float(found.std()) > 0.01 or vanishes(classifier, images)
 
 
 def test_three_steps_of_an_attack_on_all_interpreters_at_once(case: Case) -> None:
@@ -62,6 +70,7 @@ def test_three_steps_of_an_attack_on_all_interpreters_at_once(case: Case) -> Non
     labels = classifier.logits(images).argmax(1)
     # The rectifier of Grad-CAM++ and LayerCAM leaves nothing of the maps of some networks with random weights.
     left = [name for name in FEATURES[1:] if uf.interpreters.create(name).maps(classifier, images, labels).any()]
+    left += [] if vanishes(classifier, images) else ["attnlrp"]
     names = ["grad", "gradcam", *left, *(["cam"] if case.cam else []), *(ATTENTION if case.attention else ())]
     result = attacks.preset("adv2", eps=8 / 255, steps=(1, 2))(uf.System(classifier, names), images, labels)
     assert bool((result.linf > 0).all())

@@ -13,11 +13,12 @@ import underfire as uf
 from tests.interpreters.transformers.architectures import CASES
 from underfire.classifiers.attention import AttentionTap, by_head
 from underfire.errors import InputError, InterpreterError
-from underfire.interpreters import Attention, Chefer, Interpreter, Rollout
+from underfire.interpreters import Attention, AttnLRP, Chefer, CheferLRP, Interpreter, Rollout, Smoothing
 from underfire.zoo.vit import VisionTransformer
 
 CLASSES = torch.tensor([1, 2])
 SIZE = (64, 96)
+SMOOTH = Smoothing("softplus", 1e-2)  # of the rectifiers in front of a transformer: attention and GELU need none
 
 
 def pictures(count: int = 2) -> Tensor:
@@ -126,7 +127,17 @@ def test_chefer_weighs_attention_by_its_gradient() -> None:
 
 @pytest.mark.parametrize(
     "interpreter",
-    [Attention(), Attention("max"), Rollout(), Rollout("max", 0.5), Chefer(), uf.interpreters.GradCAM()],
+    [
+        Attention(),
+        Attention("max"),
+        Rollout(),
+        Rollout("max", 0.5),
+        Chefer(),
+        CheferLRP(SMOOTH),
+        AttnLRP(smoothing=SMOOTH),
+        AttnLRP("values", 0, 0, smoothing=SMOOTH),
+        uf.interpreters.GradCAM(),
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("name", ["zoo", "torch", "timm-vit-mean", "timm-eva", "transformers-dinov2-registers"])
@@ -136,11 +147,12 @@ def test_views_by_finite_differences(interpreter: Interpreter, name: str) -> Non
     view = uf.System(classifier, {"it": interpreter}).view("float64", size=case.size)
     torch.manual_seed(2)
     images = torch.rand(2, 3, *case.size, dtype=torch.float64)
-    target = torch.rand(2, *case.shape[1:], dtype=torch.float64)
+    target = torch.rand(2, *case.size, dtype=torch.float64)
 
     def loss(given: Tensor) -> Tensor:
         reading, _ = view.read(given, lambda _: CLASSES, {"it": {}}, graph=True)
-        return (reading.maps["it"] - target).square().sum()
+        maps = reading.maps["it"]
+        return (maps - target[:, : maps.shape[1], : maps.shape[2]]).square().sum()
 
     leaf = images.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(loss(leaf), leaf)
@@ -216,7 +228,7 @@ def test_bad_settings() -> None:
         Rollout(discard=1.0)
 
 
-@pytest.mark.parametrize("name", ["attention", "rollout", "chefer"])
+@pytest.mark.parametrize("name", ["attention", "rollout", "chefer", "chefer-lrp"])
 def test_networks_without_attention_between_all_tokens(name: str, classifier: uf.Classifier, images: Tensor) -> None:
     interpreter = uf.interpreters.create(name)
     with pytest.raises(InterpreterError, match="no attention was seen in the forward pass"):

@@ -77,7 +77,7 @@ def test_the_fused_kernel_keeps_less_memory() -> None:
     assert kept(True) > matrices > 2 * kept(False)
 
 
-@pytest.mark.parametrize("interpreter", ["rollout", "chefer", "attention"])
+@pytest.mark.parametrize("interpreter", ["rollout", "chefer", "chefer-lrp", "attention"])
 def test_the_schedule_is_that_of_cam(interpreter: str) -> None:
     case = CASES["zoo"]
     system, cam = (uf.System(case.classifier(), {"it": uf.interpreters.create(name)}) for name in (interpreter, "cam"))
@@ -91,7 +91,7 @@ def test_the_schedule_is_that_of_cam(interpreter: str) -> None:
     assert torch.isfinite(found.map_l1["it"]).all()
 
 
-@pytest.mark.parametrize("interpreter", ["rollout", "chefer", "gradcam"])
+@pytest.mark.parametrize("interpreter", ["rollout", "chefer", "chefer-lrp", "attnlrp", "gradcam"])
 def test_results_do_not_depend_on_the_batch(interpreter: str) -> None:
     """Nor do those of the control, which takes the fused kernel. Bit for bit, as on other networks on a CPU."""
     case = CASES["zoo"]

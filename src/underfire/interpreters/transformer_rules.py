@@ -1,0 +1,143 @@
+"""Rules of relevance propagation for the layers of transformers: attention, layer norm, gated activations and products.
+
+As in ``propagation``, relevance is value x gradient. A rule is a factor: while relevance is propagated, the gradient
+that reaches a layer's output goes on to a chosen tensor, times that factor. Attention is computed by its definition, so
+that the rules see its products and its softmax, whichever function of torch the network calls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from underfire.classifiers import ATTENTIONS, attend, is_attention, multi_head
+from underfire.interpreters.propagation import Propagation
+
+PRODUCTS = (torch.matmul, torch.bmm, torch.Tensor.matmul, torch.Tensor.bmm, torch.Tensor.__matmul__, torch.einsum)
+MULTIPLICATIONS = (torch.mul, torch.Tensor.mul, torch.Tensor.__mul__, torch.Tensor.__rmul__, torch.Tensor.__imul__)
+SUMS = (torch.add, torch.Tensor.add, torch.Tensor.__add__, torch.Tensor.__radd__, torch.Tensor.__iadd__)
+NORMS = tuple(getattr(F, name) for name in ("layer_norm", "rms_norm") if hasattr(F, name))
+
+
+def _gelu(x: Tensor, approximate: str = "none") -> Tensor:
+    if approximate == "tanh":
+        return 0.5 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return 0.5 * (1 + torch.erf(x / math.sqrt(2)))
+
+
+GATES: dict[Callable[..., Any], Callable[..., Tensor]] = {F.gelu: _gelu, F.silu: torch.sigmoid}
+"""Activations f(x) = x * gate(x), and their gates."""
+
+
+def _mark(output: object) -> None:
+    """Mark the tensors of an output as dependent on the image."""
+    for value in output if isinstance(output, tuple | list) else (output,):
+        if isinstance(value, Tensor):
+            value._depends_on_image = True  # type: ignore[attr-defined]  # read here alone
+
+
+def _followed(values: Iterable[object]) -> list[Tensor]:
+    """Return the marked tensors among ``values``, and in the lists among them."""
+    flat = [part for value in values for part in (value if isinstance(value, tuple | list) else (value,))]
+    return [part for part in flat if isinstance(part, Tensor) and getattr(part, "_depends_on_image", False)]
+
+
+class _Scaled(torch.autograd.Function):
+    """The identity on ``output``, with two backward passes.
+
+    Usually the gradient g goes to ``output``. While relevance is propagated, g * factor goes to ``source``.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, source: Tensor, factor: Tensor, rules: Propagation) -> Tensor:
+        ctx.save_for_backward(factor)
+        ctx.rules = rules
+        return output.clone()  # because the network may change it in place
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        if not ctx.rules.propagates:
+            return grad, None, None, None
+        (factor,) = ctx.saved_tensors
+        return None, grad * factor, None, None
+
+
+class TransformerPropagation(Propagation):
+    """A context that calls one method per kind of layer of a transformer; the methods here change nothing.
+
+    A rule for products needs to know if both factors depend on the image, or if one is a constant of the network. So
+    the context marks the tensors that depend on the image; see ``follow``.
+
+    Attributes:
+        constant_attention: True if matrices of attention count as constants of the network.
+    """
+
+    constant_attention = False
+
+    def follow(self, images: Tensor) -> Tensor:
+        """Return ``images``, marked as what the other tensors are to depend on."""
+        followed = images.view_as(images)
+        _mark(followed)
+        return followed
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        followed = _followed((*args, *kwargs.values()))
+        if not followed:
+            return func(*args, **kwargs)
+        if func in ATTENTIONS:
+            with self:  # so that the rules see what attention is made of
+                return multi_head(*args, **kwargs) if func is ATTENTIONS[1] else attend(*args, **kwargs)[0]
+        output = self._follow_rule(func, types, args, kwargs, followed)
+        if not (self.constant_attention and is_attention(func, args, kwargs)):
+            _mark(output)
+        return output
+
+    def _follow_rule(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        followed: list[Tensor],
+    ) -> Any:
+        """Call ``func`` by its rule; ``followed`` are those of its arguments that depend on the image."""
+        if func in NORMS:
+            return self.norm(func, *args, **kwargs)
+        if func in GATES:
+            how = {name: value for name, value in kwargs.items() if name != "inplace"}
+            return self.scaled(func(followed[0], **how), followed[0], GATES[func](followed[0], **how))
+        if is_attention(func, args, kwargs):
+            return self.softmax(func(*args, **kwargs), followed[0])
+        if len(followed) == 2:
+            if func in PRODUCTS or func in MULTIPLICATIONS:  # in place or not
+                output = func(*args, **kwargs) if func in PRODUCTS else followed[0] * followed[1]
+                return self.scaled(output, output, output.new_full((), 0.5))
+            if func in SUMS and followed[0].shape == followed[1].shape and not kwargs:
+                return self.sum(followed[0] + followed[1], *followed)
+        return super().__torch_function__(func, types, args, kwargs)
+
+    def scaled(self, output: Tensor, source: Tensor, factor: Tensor) -> Tensor:
+        """Return ``output``, whose gradient goes to ``source`` times ``factor`` while relevance is propagated."""
+        result: Tensor = _Scaled.apply(output, source, factor, self)
+        return result
+
+    def norm(self, func: Callable[..., Any], input: Tensor, shape: Any, *args: Any, **kwargs: Any) -> Tensor:
+        """Compute a layer norm or an RMS norm over the last axes, of shape ``shape``."""
+        output: Tensor = func(input, shape, *args, **kwargs)
+        return output
+
+    def softmax(self, output: Tensor, scores: Tensor) -> Tensor:
+        """Return the softmax of the ``scores`` of an attention layer."""
+        return output
+
+    def sum(self, output: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        """Return the sum of two tensors that both depend on the image."""
+        return output
