@@ -129,7 +129,7 @@ def tables(folder: Path = ROWS) -> str:
     return markdown(HEAD, lines())
 
 
-def write_page(text: str) -> None:
-    """Put the tables into docs/defenses.md, between their marks."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+def put_between(begin: str, end: str, text: str) -> None:
+    """Put a text into docs/defenses.md, between two marks."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(begin)
+    PAGE.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.partition(end)[2]}", encoding="utf-8")

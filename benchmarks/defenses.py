@@ -27,7 +27,7 @@ from torch import Tensor
 
 import underfire as uf
 from benchmarks import defense_tables, run_on
-from benchmarks.defense_tables import ROWS, write
+from benchmarks.defense_tables import BEGIN, END, ROWS, write
 from benchmarks.timing import take_turns
 from underfire import metrics, randomness
 from underfire.attacks import AttackResult, preset
@@ -196,7 +196,7 @@ def main() -> None:
     text = defense_tables.tables(asked.out)
     print(text)
     if asked.page:
-        defense_tables.write_page(text)
+        defense_tables.put_between(BEGIN, END, text)
 
 
 if __name__ == "__main__":
