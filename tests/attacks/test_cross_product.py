@@ -32,6 +32,7 @@ SETTINGS = {
     "mask": {"iterations": 3, "refresh_every": 2, "free_steps": 1, "unrolled_steps": 2},
     "smoothgrad": {"samples": 2},
     "ig": {"samples": 2},
+    "metfa": {"samples": 2},
 }
 """Small settings of slow interpreters."""
 

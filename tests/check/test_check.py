@@ -212,7 +212,7 @@ def test_progress_is_told_from_the_start(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_good_classifier(command: Command) -> None:
     ended = command("check", "--data", "digits:test", "--classifier", "digits-resnet", "--count", 16)
     assert ended.code == 0
-    assert ended.out.startswith("ready: 10 of 14 interpreters work")
+    assert ended.out.startswith("ready: 11 of 15 interpreters work")
     assert max(map(len, ended.out.splitlines())) <= 80
     ended = command("check", "--data", "digits:test", "--classifier", "digits-resnet", "--count", 16, "--json")
     found = json.loads(ended.out)

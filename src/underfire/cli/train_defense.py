@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -18,6 +19,7 @@ from underfire.defenses.recipe import TrainingRecipe
 from underfire.defenses.robust.recipe import RobustRecipe
 from underfire.runs.inputs import InputSettings
 from underfire.settings import changed, settings_of
+from underfire.training import Step
 
 ROBUST_EXAMPLES = """[bold]Examples[/bold]
 
@@ -43,6 +45,9 @@ underfire attack --classifier cifar10-resnet20 --interpreter rts:defenses/aid --
 
 Out = Annotated[Path, option("FOLDER", "Folder for the result, its card, losses and the checkpoint.", "--out")]
 R = TypeVar("R", bound=TrainingRecipe)
+TensorBoard = Annotated[
+    bool, flag("--tensorboard", "Write curves to OUT/tensorboard while training; needs the package tensorboard.")
+]
 AsJson = Annotated[bool, flag("--json", "Print the measured quality as JSON.")]
 
 
@@ -62,6 +67,7 @@ def robust(
     test_split: options.TestSplit = None,
     device: options.Device = "auto",
     resume: options.ResumeTraining = False,
+    tensorboard: TensorBoard = False,
     as_json: AsJson = False,
 ) -> None:
     """Go on training a classifier against attacks on its prediction, on its explanation, or on both.
@@ -74,7 +80,7 @@ def robust(
     from underfire.defenses.robust import RECIPES, train_robust
 
     chosen = _recipe(RECIPES, recipe, given)
-    reached = _train(train_robust, chosen, given, out, test, test_split, device, resume)
+    reached = _train(train_robust, chosen, given, out, test, test_split, device, resume, tensorboard)
     line = ""
     if "accuracy" in reached:
         line = (
@@ -105,6 +111,7 @@ def aid(
     test_split: options.TestSplit = None,
     device: options.Device = "auto",
     resume: options.ResumeTraining = False,
+    tensorboard: TensorBoard = False,
     as_json: AsJson = False,
 ) -> None:
     """Go on training an RTS masker by AID, so that its map moves when an attack changes the class.
@@ -119,7 +126,8 @@ def aid(
     from underfire.defenses.aid import RECIPES, train_aid
 
     chosen = _recipe(RECIPES, recipe, given)
-    reached = _train(partial(train_aid, masker=masker), chosen, given, out, test, test_split, device, resume)
+    train = partial(train_aid, masker=masker)
+    reached = _train(train, chosen, given, out, test, test_split, device, resume, tensorboard)
     line = ""
     if "kept" in reached:
         line = (
@@ -145,16 +153,24 @@ def _train(
     test_split: str | None,
     device: str,
     resume: bool,
+    tensorboard: bool,
 ) -> dict[str, Any]:
     from underfire.reports.losses import write_losses
+    from underfire.reports.tensorboard import curves
     from underfire.runs.devices import find_device
 
     config = InputSettings.create(**{key: given[key] for key in given if key in settings_of(InputSettings)})
     inputs = config.open(find_device(device))
     testing = test_images(config, inputs, test, test_split)
-    with showing("training", recipe.steps) as show:
+    with showing("training", recipe.steps) as show, curves(out) if tensorboard else nullcontext() as draw:
+
+        def on_step(step: Step) -> None:
+            show(step)
+            if draw is not None:
+                draw(step)
+
         reached: dict[str, Any] = function(
-            inputs.classifier, inputs.data, out, test=testing, recipe=recipe, resume=resume, on_step=show
+            inputs.classifier, inputs.data, out, test=testing, recipe=recipe, resume=resume, on_step=on_step
         )
     write_losses(out / "losses.csv", out / "losses.png")
     return reached

@@ -35,7 +35,8 @@ def into_ball(images: Tensor, centre: Tensor, radius: float) -> Tensor:
     """
     change = images - centre
     length = change.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
-    return (centre + change * ((1 - 1e-6) * radius / length).clamp(max=1.0)).clamp(0, 1)
+    inside: Tensor = (centre + change * ((1 - 1e-6) * radius / length).clamp(max=1.0)).clamp(0, 1)
+    return inside
 
 
 def undermine(
