@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from underfire.checkpoints import load_checkpoint, save_checkpoint
 from underfire.errors import StoreError
-from underfire.training import Phase, Step, initial_weights, train
+from underfire.training import Phase, Step, initial_weights, make_optimiser, train
 
 
 def network() -> nn.Module:
@@ -102,3 +103,53 @@ def test_initial_weights_disturb_nobody() -> None:
     torch.manual_seed(7)
     assert torch.equal(network()[0].weight, network()[0].weight)
     assert torch.equal(torch.rand(2), expected)
+
+
+def averaged(module: nn.Module) -> list[Phase]:
+    return [replace(phase, average=0.8) for phase in phases(module)]
+
+
+def test_the_average_of_the_weights_is_that_of_its_definition(tmp_path: Path) -> None:
+    """The weights after each step of a training without an average, averaged by hand, for one phase."""
+    module, plain = network(), network()
+    before = {name: value.double().clone() for name, value in plain.state_dict().items()}
+
+    def take(step: Step) -> None:
+        decay = min(0.8, step.number / (9 + step.number))
+        for name, value in plain.state_dict().items():
+            whole = not value.is_floating_point()
+            before[name] = value.double() if whole else decay * before[name] + (1 - decay) * value.double()
+
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "average").mkdir()
+    train(plain, phases(plain)[:1], tmp_path / "plain", take)
+    train(module, averaged(module)[:1], tmp_path / "average")
+    for name, value in module.state_dict().items():
+        assert torch.allclose(value.double(), before[name], atol=1e-6)
+    assert not torch.equal(module.state_dict()["0.weight"], plain.state_dict()["0.weight"])
+
+
+def test_an_average_survives_an_interruption(tmp_path: Path) -> None:
+    whole = network()
+    train(whole, averaged(whole), tmp_path)
+    for place in (("first", 3), ("first", 5), ("last", 1), ("last", 4)):
+        folder = tmp_path / f"{place}"
+        folder.mkdir()
+
+        def stop(step: Step, place: tuple[str, int] = place) -> None:
+            if (step.phase, step.number) == place:
+                raise KeyboardInterrupt
+
+        module = network()
+        with pytest.raises(KeyboardInterrupt):
+            train(module, averaged(module), folder, stop)
+        module = network()
+        train(module, averaged(module), folder)
+        assert all(torch.equal(value, module.state_dict()[name]) for name, value in whole.state_dict().items())
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("sgd", "SGD"), ("adam", "Adam"), ("adamw", "AdamW")])
+def test_optimisers_by_name(kind: str, expected: str) -> None:
+    made = make_optimiser(kind, network().parameters(), 0.1, 0.01)
+    assert type(made).__name__ == expected
+    assert (made.param_groups[0]["lr"], made.param_groups[0]["weight_decay"]) == (0.1, 0.01)

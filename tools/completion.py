@@ -39,6 +39,9 @@ VALUES: dict[str, tuple[str, str, bool]] = {
 }
 """Options whose values have names: the kind of names, the entry point group, and whether commas join several."""
 
+OWN_VALUES = {"train aid": ("--recipe", "aid recipes"), "train robust": ("--recipe", "robust recipes")}
+"""Options whose values have other names in one command: the option, and the kind of names."""
+
 TOPICS = {"list": [str(topic) for topic in names.Topic]}
 """Commands whose argument has names."""
 
@@ -54,7 +57,11 @@ def collected() -> str:
         option: {"names": [*shipped[kind], *_prefixes(shipped, kind)], "group": group, "several": several}
         for option, (kind, group, several) in VALUES.items()
     }
-    return json.dumps({"commands": commands, "values": values}, indent=1) + "\n"
+    own = {
+        command: {option: {"names": shipped[kind], "group": "", "several": False}}
+        for command, (option, kind) in OWN_VALUES.items()
+    }
+    return json.dumps({"commands": commands, "values": values, "own_values": own}, indent=1) + "\n"
 
 
 def _prefixes(shipped: dict[str, Any], kind: str) -> list[str]:

@@ -65,8 +65,17 @@ def setting(help: str, metavar: str = "", *, value: Any = dataclasses.MISSING, *
 
 
 def settings_of(model: type) -> dict[str, tuple[dataclasses.Field[Any], Setting]]:
-    """List the settings of a dataclass, by name, in the order of their declaration."""
-    return {field.name: (field, field.metadata[KEY]) for field in dataclasses.fields(model) if KEY in field.metadata}
+    """List the settings of a dataclass, by name, in the order of their declaration.
+
+    A subclass that gives a setting another default keeps its description.
+    """
+    found = {}
+    for field in dataclasses.fields(model):
+        bases = [base.__dict__.get("__dataclass_fields__", {}).get(field.name) for base in model.__mro__]
+        described = [each.metadata[KEY] for each in bases if each is not None and KEY in each.metadata]
+        if described:
+            found[field.name] = (field, described[0])
+    return found
 
 
 class Problems(list[InputError]):
@@ -113,6 +122,24 @@ def create(model: type[T], values: Mapping[str, Any], *, warn: bool = False) -> 
     Raises:
         InputError: one sentence for each problem: an unknown name, a missing value, a value of the wrong type.
     """
+    return model(**_from_texts(model, values, warn))
+
+
+def changed(made: T, values: Mapping[str, Any]) -> T:
+    """Return a copy of a settings object with other values for some settings.
+
+    Args:
+        made: an instance of a dataclass with settings.
+        values: texts or values by name, as for ``create``.
+
+    Raises:
+        InputError: as in ``create``.
+    """
+    return dataclasses.replace(made, **_from_texts(type(made), values, True))  # type: ignore[type-var]
+
+
+def _from_texts(model: type, values: Mapping[str, Any], warn: bool) -> dict[str, Any]:
+    """Parse and check the values that are given. Raises InputError with one sentence for each problem."""
     known, former = settings_of(model), former_names(model)
     problems, found = Problems(), {}
     for called, value in values.items():
@@ -129,7 +156,7 @@ def create(model: type[T], values: Mapping[str, Any], *, warn: bool = False) -> 
     checked, wrong = _checked(model, found)
     problems += [InputError(sentence) for sentence in wrong]
     problems.report()
-    return model(**checked)
+    return checked
 
 
 def settle(made: Any) -> None:

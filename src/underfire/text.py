@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 # These characters change the reading direction, so that one name could look like another.
 _DIRECTION = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -33,6 +33,12 @@ def counted(count: int, noun: str, ending: str = "s") -> str:
         ending: the ending of the noun for all other numbers than 1.
     """
     return f"{count} {noun}" if count == 1 else f"{count} {noun}{ending}"
+
+
+def card(name: str, about: str, lines: Mapping[str, str]) -> str:
+    """Write a model card as Markdown: a heading, a paragraph, and a table of two columns."""
+    table = "\n".join(f"| {what} | {text} |" for what, text in lines.items())
+    return f"# {name}\n\n{about}\n\n| | |\n|---|---|\n{table}\n"
 
 
 def with_article(noun: str) -> str:

@@ -6,7 +6,7 @@ checkpoint holds. So a training that was interrupted ends in the same weights as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,24 @@ from torch import Tensor, nn
 from underfire.checkpoints import load_checkpoint, save_checkpoint
 from underfire.errors import StoreError
 
+LOSSES = "losses.csv"
+"""The file of a training's recorded values."""
+
 Log = dict[str, dict[str, list[float]]]
 """The recorded values of a training: by phase and name, one per step."""
+
+
+OPTIMISERS = ("sgd", "adam", "adamw")
+
+
+def make_optimiser(
+    kind: str, parameters: Iterable[nn.Parameter], rate: float, weight_decay: float, momentum: float = 0.9
+) -> torch.optim.Optimizer:
+    """Make an optimiser: ``sgd`` with Nesterov momentum, ``adam``, or ``adamw`` (Loshchilov & Hutter 2019)."""
+    if kind == "sgd":
+        return torch.optim.SGD(parameters, lr=rate, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0)
+    adaptive = torch.optim.AdamW if kind == "adamw" else torch.optim.Adam
+    return adaptive(parameters, lr=rate, weight_decay=weight_decay)
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,8 @@ class Phase:
         compute: values of a step by step number (from 0), each a tensor with one element. ``loss`` is minimised; all
             are recorded.
         checkpoint_every: steps from one checkpoint to the next. The last step writes one as well.
+        average: the decay of an exponential moving average of the weights, in [0, 1). At the end of the phase the
+            network gets the average. 0 means none.
     """
 
     name: str
@@ -41,6 +59,7 @@ class Phase:
     rate: Callable[[int], float]
     compute: Callable[[int], Mapping[str, Tensor]]
     checkpoint_every: int
+    average: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +70,32 @@ class Step:
     number: int
     total: int
     values: Mapping[str, float]
+
+
+class Average:
+    """An exponential moving average of a network's parameters and buffers: a <- d a + (1 - d) w.
+
+    The decay d begins small, at min(decay, (1 + n) / (10 + n)) in step n, so that the first weights are soon forgotten.
+
+    Args:
+        network: the network in training.
+        decay: in [0, 1).
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network, self.decay = network, decay
+        self.state = {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, number: int) -> None:
+        """Take in the weights after step ``number``, from 0. Whole numbers are copied."""
+        decay = min(self.decay, (1 + number) / (10 + number))
+        for name, value in self.network.state_dict().items():
+            mean = self.state[name]
+            if value.is_floating_point():
+                mean.mul_(decay).add_(value, alpha=1 - decay)
+            else:
+                mean.copy_(value)
 
 
 @contextmanager
@@ -82,7 +127,7 @@ def train(
         StoreError: the checkpoint does not fit this training, or cannot be written.
     """
     log: Log = {phase.name: {} for phase in phases}
-    first, begin = 0, 0
+    first, begin, averaged = 0, 0, None
     saved = load_checkpoint(folder, next(network.parameters()).device)
     if saved is not None:
         try:
@@ -90,12 +135,16 @@ def train(
             begin, log = saved["step"], saved["log"]
             network.load_state_dict(saved["network"])
             phases[first].optimiser.load_state_dict(saved["optimiser"])
+            averaged = saved["average"] if phases[first].average else None
         except (KeyError, ValueError, RuntimeError) as error:
             raise StoreError(
                 f"the checkpoint in {folder} does not fit this training ({type(error).__name__}: {error}). Was it "
                 "written by another version of underfire? Choose another folder."
             ) from error
     for phase in phases[first:]:
+        average = Average(network, phase.average) if phase.average else None
+        if average is not None and averaged is not None:
+            average.state, averaged = averaged, None
         for number in range(begin, phase.steps):
             network.train()
             phase.optimiser.param_groups[0]["lr"] = phase.rate(number)
@@ -103,13 +152,27 @@ def train(
             phase.optimiser.zero_grad()
             torch.autograd.backward(computed["loss"])
             phase.optimiser.step()
+            if average is not None:
+                average.update(number)
             values = {name: float(value.detach()) for name, value in computed.items()}
             for name, value in values.items():
                 log[phase.name].setdefault(name, []).append(value)
             if (number + 1) % phase.checkpoint_every == 0 or number + 1 == phase.steps:
                 state = {"phase": phase.name, "step": number + 1, "network": network.state_dict(), "log": log}
-                save_checkpoint(folder, state | {"optimiser": phase.optimiser.state_dict()})
+                kept = {} if average is None else {"average": average.state}
+                save_checkpoint(folder, state | kept | {"optimiser": phase.optimiser.state_dict()})
             if on_step is not None:
                 on_step(Step(phase.name, number + 1, phase.steps, values))
+        if average is not None:
+            network.load_state_dict(average.state)
         begin = 0
     return log
+
+
+def table(log: Log) -> str:
+    """Write the recorded values as CSV, in the order of steps."""
+    lines = ["phase,step,name,value"]
+    for phase, columns in log.items():
+        for step, values in enumerate(zip(*columns.values(), strict=True), 1):
+            lines += [f"{phase},{step},{name},{value:.6g}" for name, value in zip(columns, values, strict=True)]
+    return "\n".join(lines) + "\n"

@@ -35,6 +35,7 @@ SETTINGS = {
     "smoothgrad": {"samples": 2},
     "ig": {"samples": 2},
     "sparsified": {"samples": 2},
+    "metfa": {"samples": 2},
 }
 """Small settings of slow interpreters."""
 

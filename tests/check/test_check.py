@@ -216,7 +216,7 @@ def test_a_good_classifier(command: Command, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("underfire.check.run_check", lambda *given: once() if given[:3] == wanted else None)
     ended = command("check", "--data", "digits:test", "--classifier", "digits-resnet", "--count", 16)
     assert ended.code == 0
-    assert ended.out.startswith("ready: 11 of 16 interpreters work")
+    assert ended.out.startswith("ready: 12 of 17 interpreters work")
     assert max(map(len, ended.out.splitlines())) <= 80
     ended = command("check", "--data", "digits:test", "--classifier", "digits-resnet", "--count", 16, "--json")
     found = json.loads(ended.out)

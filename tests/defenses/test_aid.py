@@ -44,7 +44,7 @@ def test_the_loss_and_the_attack_are_those_of_the_definition(data: ImageData, tm
 def test_an_interrupted_training_ends_in_the_same_weights(
     data: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("underfire.defenses.aid.training.CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr("underfire.defenses.training.CHECKPOINT_EVERY", 2)
     classifier = uf.classifiers.load(NAME)
 
     def stop(step: object) -> None:

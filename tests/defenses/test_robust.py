@@ -168,7 +168,7 @@ def test_the_inner_attack_ascends_its_objective_inside_the_ball(objective: str, 
 
 
 def test_an_interrupted_training_ends_in_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("underfire.defenses.robust.training.CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr("underfire.defenses.training.CHECKPOINT_EVERY", 2)
     data = uf.data.open_data("digits:train")
 
     def stop(step: object) -> None:

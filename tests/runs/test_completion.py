@@ -68,7 +68,7 @@ ANSWERS = {
     "underfire detect ": ["fit", "score", "evaluate"],
     "underfire detect fit --detector map": ["map-agreement", "map-squeezing", "map-stability", "maps", "maps:product"],
     "underfire tr": ["transfer", "train"],
-    "underfire train ": ["classifier", "rts"],
+    "underfire train ": ["classifier", "rts", "aid", "robust"],
     "underfire list ": ["names", "presets"],
     "underfire attack --classi": ["--classifier"],
     "underfire attack --classifier imagenet": ["imagenet-lite0", "imagenet-lite1", "imagenet-lite2"],
@@ -82,6 +82,8 @@ ANSWERS = {
     "underfire attack --variant ": ["paper", "published"],
     "underfire export --format l": ["latex"],
     "underfire train classifier --recipe dig": ["digits-resnet"],
+    "underfire train aid --recipe a": ["adv2", "auto"],
+    "underfire train robust --recipe int-": ["int-joint", "int-ce", "int-adv"],
     "underfire attack --data ./fol": [],
 }
 

@@ -25,6 +25,7 @@ from underfire.cli import (
     run,
     status,
     train,
+    train_defense,
     train_rts,
     transfer,
 )
@@ -83,10 +84,13 @@ _add(app, "reproduce", reproduce.reproduce, reproduce.EXAMPLES)
 _add(app, "list", names.list_names, names.EXAMPLES)
 
 train_app = typer.Typer(
-    no_args_is_help=True, help="Train classifiers, and the networks (maskers) that the interpreter RTS needs."
+    no_args_is_help=True,
+    help="Train classifiers, the networks (maskers) that the interpreter RTS needs, and defenses of both.",
 )
 _add(train_app, "classifier", train.classifier, train.EXAMPLES)
 _add(train_app, "rts", train_rts.rts, train_rts.EXAMPLES)
+_add(train_app, "aid", train_defense.aid, train_defense.AID_EXAMPLES)
+_add(train_app, "robust", train_defense.robust, train_defense.ROBUST_EXAMPLES)
 app.add_typer(train_app, name="train")
 
 detect_app = typer.Typer(

@@ -30,7 +30,8 @@ def answer() -> None:
     apps = {"": typer.Typer(name="underfire")}
     for line, command in known["commands"].items():
         group, _, name = line.rpartition(" ")
-        parameters = [_parameter(n, each, known["values"]) for n, each in enumerate(command["options"])]
+        values = known["values"] | known["own_values"].get(line, {})
+        parameters = [_parameter(n, each, values) for n, each in enumerate(command["options"])]
         if command["topics"]:
             parameters.insert(0, _argument(command["topics"]))
         if not line:

@@ -63,6 +63,7 @@ def names() -> dict[str, Any]:
     """Return everything that has a name, as JSON values."""
     from underfire import attacks
     from underfire.classifiers.sources import names
+    from underfire.defenses import aid, robust
     from underfire.detectors import DETECTORS
     from underfire.interpreters import REGISTRY
     from underfire.interpreters.rts import files
@@ -95,6 +96,8 @@ def names() -> dict[str, Any]:
         "trackers": list(TRACKERS),
         "data": ["photos", "digits", "digits:train", "digits:test", "scenes", "scenes:train", "scenes:test"],
         "recipes": list(RECIPES),
+        "aid recipes": list(aid.RECIPES),
+        "robust recipes": list(robust.RECIPES),
     }
 
 
@@ -146,6 +149,6 @@ def shown(known: dict[str, Any]) -> RenderableType:
         add(kind, f"{', '.join(known[kind])}, file.py:name")
         if kind == "detectors":
             add("", f"and with an argument: {', '.join(known['more_detectors'])}")
-    for kind in ("data", "recipes"):
+    for kind in ("data", "recipes", "aid recipes", "robust recipes"):
         add(kind, ", ".join(known[kind]))
     return table

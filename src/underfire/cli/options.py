@@ -43,6 +43,16 @@ Variant = Annotated[
 TestImages = Annotated[
     str | None, option("DATA", "Test images; they are measured, never trained on.", "--test", show_default=False)
 ]
+TestSplit = Annotated[
+    str | None,
+    option(
+        "NAME",
+        "The part of --test to take, such as val; without --test, the part of --data. The other details of the data "
+        "hold for both.",
+        "--test-split",
+        show_default=False,
+    ),
+]
 ResumeTraining = Annotated[bool, flag("--resume", "Go on from the checkpoint in the output folder.")]
 
 

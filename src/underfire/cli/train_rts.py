@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 
 from underfire.cli import options
 from underfire.cli.options import Given, flag, option, takes
-from underfire.cli.screen import bars, screen
+from underfire.cli.training import showing, test_images
 from underfire.runs.inputs import InputSettings
 
 EXAMPLES = """[bold]Examples[/bold]
@@ -22,24 +21,13 @@ underfire train rts --classifier cifar10-densenet --encoder cifar10-resnet20 --d
 
 underfire train rts --classifier my_model.py:build --data photos/ --steps 300,1500 --out maskers/mine --resume"""
 
-SHOWN_EVERY = 50
-
 
 @takes(InputSettings)
 def rts(
     given: Given,
     out: Annotated[Path, option("FOLDER", "Folder for the masker, its card, losses and the checkpoint.", "--out")],
     test: options.TestImages = None,
-    test_split: Annotated[
-        str | None,
-        option(
-            "NAME",
-            "The part of --test to take, such as val; without --test, the part of --data. The other details of the "
-            "data hold for both.",
-            "--test-split",
-            show_default=False,
-        ),
-    ] = None,
+    test_split: options.TestSplit = None,
     encoder: Annotated[
         str | None,
         option(
@@ -95,7 +83,6 @@ def rts(
     folder. Use it with --interpreter rts:FOLDER.
     """
     from underfire.classifiers import load
-    from underfire.data import in_classifier_order
     from underfire.interpreters.rts import MaskerRecipe, train_masker
     from underfire.reports.losses import write_losses
     from underfire.runs.devices import find_device
@@ -111,20 +98,8 @@ def rts(
     )
     config = InputSettings.create(**given)
     inputs = config.open(find_device(device))
-    names = inputs.classifier.class_names
-    testing = None
-    if test is not None or test_split is not None:
-        part = replace(config, data=test or config.data, split=test_split)
-        testing = in_classifier_order(part.open_data(), names, inputs.classes, config.class_map)
-    with bars() as progress:
-        task = progress.add_task("selector", total=recipe.selector_steps)
-
-        def show(step: Any) -> None:
-            progress.update(task, description=step.phase, completed=step.number, total=step.total)
-            if step.number % SHOWN_EVERY == 0 or step.number == step.total:
-                said = "  ".join(f"{name} {value:.3f}" for name, value in step.values.items())
-                screen.print(f"{step.phase:<8} {step.number:>5}  {said}", soft_wrap=True)
-
+    testing = test_images(config, inputs, test, test_split)
+    with showing("selector", recipe.selector_steps) as show:
         reached = train_masker(
             inputs.classifier,
             inputs.data,

@@ -25,6 +25,7 @@ from underfire.interpreters.gradcam import GradCAM, GradCAMPlusPlus, LayerCAM
 from underfire.interpreters.lrp import LRP
 from underfire.interpreters.mask import MASK
 from underfire.interpreters.mask_settings import Scaled
+from underfire.interpreters.median import MedianGrad
 from underfire.interpreters.rts import RTS
 from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers
 from underfire.registry import Registry
@@ -62,6 +63,7 @@ REGISTRY: Registry[Maker] = Registry(
         "layercam": LayerCAM,
         "lrp": LRP,
         "mask": MASK,
+        "metfa": MedianGrad,
         "rollout": Rollout,
         "rts": RTS,
         "smoothgrad": SmoothGrad,
@@ -249,6 +251,7 @@ __all__ = [
     "IntegratedGradients",
     "Interpreter",
     "LayerCAM",
+    "MedianGrad",
     "Rollout",
     "Scaled",
     "SmoothGrad",

@@ -63,14 +63,6 @@ def accuracy(network: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe)
     return correct / len(images)
 
 
-def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    if recipe.optimiser == "adamw":
-        return torch.optim.AdamW(network.parameters(), lr=0.0, weight_decay=recipe.weight_decay)
-    return torch.optim.SGD(
-        network.parameters(), lr=0.0, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
-    )
-
-
 def train(
     recipe: Recipe,
     training: tuple[Tensor, Tensor],
@@ -124,7 +116,7 @@ def train(
             if on_epoch is not None:
                 on_epoch(Epoch(step.number // steps, mean, reached, time.perf_counter() - started))
 
-    optimiser = _optimiser(network, recipe)
+    optimiser = loop.make_optimiser(recipe.optimiser, network.parameters(), 0.0, recipe.weight_decay, recipe.momentum)
     # A checkpoint after each epoch, because the steps of one epoch share a random number generator.
     phase = loop.Phase("training", recipe.epochs * steps, optimiser, rate, compute, checkpoint_every=steps)
     loop.train(network, [phase], folder, on_step)

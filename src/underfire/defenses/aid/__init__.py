@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from underfire.defenses.aid.recipe import AidRecipe
+from underfire.defenses.aid.recipe import RECIPES, AidRecipe
 from underfire.defenses.aid.train import train_aid
 
-__all__ = ["AidRecipe", "train_aid"]
+__all__ = ["RECIPES", "AidRecipe", "train_aid"]

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from underfire import training as loop
-from underfire.checkpoints import open_training, state_hash, write_text
+from underfire.checkpoints import state_hash
 from underfire.classifiers import Classifier
 from underfire.data import ImageData
 from underfire.defenses.aid.recipe import AidRecipe
 from underfire.defenses.aid.training import AidTraining
+from underfire.defenses.training import OnStep, begin, finish
 from underfire.errors import InputError
 from underfire.interpreters.rts import files
 from underfire.interpreters.rts.measuring import measure
-from underfire.interpreters.rts.network import Masker
 from underfire.interpreters.rts.sampling import Pictures
+
+ABOUT = (
+    "A masker for the interpreter RTS that was trained by AID, so that its map moves when an attack changes the "
+    "class.\nIt is a test object: docs/defenses.md says what an attacker who knows it reaches."
+)
 
 
 def train_aid(
@@ -32,13 +34,13 @@ def train_aid(
     test: ImageData | None = None,
     recipe: AidRecipe | None = None,
     resume: bool = False,
-    on_step: Callable[[loop.Step], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> dict[str, Any]:
     """Go on training the masker of ``classifier`` by AID, and write the result to ``folder``.
 
     The loss is l_map - weight * |g(x) - g(A(x))|, where l_map is the masker's own loss and A attacks the classifier and
     the masker as it stands ([ADV2] section 6.2). The folder gets ``rts-aid-NAME.safetensors``, the model card
-    ``rts-aid-NAME.md`` and a checkpoint.
+    ``rts-aid-NAME.md``, ``losses.csv`` and a checkpoint.
 
     Args:
         classifier: the network whose decisions the maps explain, and whose features the masker reads.
@@ -68,16 +70,10 @@ def train_aid(
             "of the classifier itself."
         )
     before = state_hash(opened.masker)
-    run = {
-        "classifier_sha256": classifier.sha256(),
-        "masker_sha256": before,
-        "data": training.fingerprint(),
-        "recipe": repr(recipe),
-    }
-    open_training(folder, run, resume)
     own = copy.deepcopy(opened.masker)
-    job = AidTraining(recipe, classifier, own, Pictures(training, classifier), folder, on_step)
-    job.run()
+    pictures = begin(classifier, training, own.shape.classes, folder, recipe, resume, masker_sha256=before)
+    job = AidTraining(recipe, classifier, own, pictures, folder, on_step)
+    log = job.run()
     note = replace(opened.note, decoder_steps=opened.note.decoder_steps + recipe.steps)
     reached: dict[str, Any] = {
         "name": f"{files.AID_PREFIX}{classifier.name}",
@@ -88,19 +84,22 @@ def train_aid(
         prepared = job.plain.classifier
         reached |= asdict(measure(own, note.confidence, prepared, prepared, Pictures(test, classifier)))
     files.write(own, note, folder / f"{reached['name']}.safetensors")
-    write_text(folder / f"{reached['name']}.md", _card(reached, recipe, own, before, training, note))
+    finish(
+        folder,
+        reached["name"],
+        log,
+        own,
+        ABOUT,
+        _lines(reached, recipe, before, note),
+        made_by="underfire train aid",
+        training=training,
+        seed=recipe.seed,
+    )
     return reached
 
 
-def _card(
-    reached: Mapping[str, Any],
-    recipe: AidRecipe,
-    masker: Masker,
-    before: str,
-    training: ImageData,
-    note: files.Note,
-) -> str:
-    """Write the model card as Markdown."""
+def _lines(reached: Mapping[str, Any], recipe: AidRecipe, before: str, note: files.Note) -> dict[str, str]:
+    """Write the lines of the model card that are AID's own, by heading."""
     lines = {
         "classifier": f"{note.classifier}, SHA-256 of weights, normalisation and features `{note.classifier_sha256}`",
         "trained from": f"the masker with the SHA-256 `{before}`",
@@ -111,25 +110,10 @@ def _card(
             f"images when only the most important half of the map is left (a random half: "
             f"{100 * reached['kept_random']:.1f} %; the other half: {100 * reached['without']:.1f} %)"
         )
-    lines |= {
+    return lines | {
         "loss": f"the masker's own loss - {recipe.weight:g} * mean |g(x) - g(A(x))|",
         "attack A": f"{recipe.attack} against the masker as it stands, L-inf {255 * recipe.eps:.3g}/255, "
         f"{recipe.warmup} and {recipe.joint} steps, random target classes",
-        "recipe": f"{recipe.steps} steps of {recipe.batch} images and {recipe.attacked} attacked ones, Adam "
-        f"{recipe.rate:g}, falling to 0 in the second half, weight decay {recipe.weight_decay:g}",
-        "training data": f"{training.name} ({len(training):,} images)",
-        "seed": str(recipe.seed),
-        "made with": f"torch {torch.__version__}, `underfire.defenses.aid.train_aid`",
-        "SHA-256 of the weights": f"`{state_hash(masker)}`",
-        "SHA-256 of the data": f"training `{training.fingerprint()}`",
+        "recipe": f"{recipe.steps} steps of {recipe.batch} images and {recipe.attacked} attacked ones, "
+        f"{recipe.optimising}",
     }
-    table = "\n".join(f"| {what} | {text} |" for what, text in lines.items())
-    return f"""# {reached["name"]}
-
-A masker for the interpreter RTS that was trained by AID, so that its map moves when an attack changes the class. It is
-a test object: docs/defenses.md says what an attacker who knows it reaches.
-
-| | |
-|---|---|
-{table}
-"""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from underfire import training as loop
 from underfire.attacks.aim import Aim
 from underfire.attacks.attack import Attack
 from underfire.attacks.loop import Loop
@@ -17,14 +15,15 @@ from underfire.attacks.presets import preset
 from underfire.classifiers import Classifier
 from underfire.classifiers.pixels import evaluating
 from underfire.defenses.aid.recipe import AidRecipe
+from underfire.defenses.training import DefenseTraining, OnStep
 from underfire.errors import InputError
 from underfire.interpreters.rts import RTS, Masker, MaskerRecipe
-from underfire.interpreters.rts.sampling import Pictures, drawn
-from underfire.interpreters.rts.training import CHECKPOINT_EVERY, Training
+from underfire.interpreters.rts.sampling import Pictures
+from underfire.interpreters.rts.training import Training
 from underfire.system import System, SystemView
 
 
-class AidTraining:
+class AidTraining(DefenseTraining):
     """The training of one masker, in place.
 
     Args:
@@ -36,6 +35,8 @@ class AidTraining:
         on_step: called after each step, once a checkpoint of that step is on disk.
     """
 
+    name = "aid"
+
     def __init__(
         self,
         recipe: AidRecipe,
@@ -43,9 +44,10 @@ class AidTraining:
         masker: Masker,
         pictures: Pictures,
         folder: Path,
-        on_step: Callable[[loop.Step], None] | None = None,
+        on_step: OnStep | None = None,
     ) -> None:
-        self.recipe, self.masker, self.pictures, self.folder, self.on_step = recipe, masker, pictures, folder, on_step
+        super().__init__(recipe, masker, pictures, folder, on_step)
+        self.recipe, self.masker = recipe, masker
         prepared = classifier.prepare(size=pictures.size())
         own = MaskerRecipe(decoder_batch=recipe.batch, seed=recipe.seed, width=masker.shape.width)
         self.plain = Training(own, prepared, prepared, pictures, folder)
@@ -60,28 +62,14 @@ class AidTraining:
             raise InputError(f"attack is {recipe.attack!r}, which does not run on a masker in training.")
         self.attack = made
 
-    def run(self) -> loop.Log:
-        """Train, continuing from the folder's checkpoint if there is one, and return the recorded losses.
-
-        Afterwards the masker is frozen and in evaluation mode.
-        """
-        recipe = self.recipe
-        parameters = [value.requires_grad_() for name, value in self._parameters() if not name.startswith("selector")]
-        optimiser = torch.optim.Adam(parameters, lr=recipe.rate, weight_decay=recipe.weight_decay)
-        phase = loop.Phase("aid", recipe.steps, optimiser, recipe.rate_at, self.step, CHECKPOINT_EVERY)
-        log = loop.train(self.masker, [phase], self.folder, self.on_step)
-        self.masker.eval().requires_grad_(False)
-        return log
-
-    def _parameters(self) -> list[tuple[str, Tensor]]:
-        return list(self.masker.named_parameters())
+    def parameters(self) -> list[nn.Parameter]:
+        return [value for name, value in self.masker.named_parameters() if not name.startswith("selector")]
 
     def step(self, number: int) -> dict[str, Tensor]:
         """Compute the loss of step ``number``, the masker's own loss, and the distance of the attacked maps."""
         recipe = self.recipe
         plain = self.plain.decoder_step(number)
-        images, labels = self.pictures.load(drawn(len(self.pictures), recipe.attacked, number, recipe.seed + 7))
-        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + number)
+        images, labels, generator = self.pictures.step(number, recipe.attacked, recipe.seed + 7)
         shift = torch.randint(1, self.masker.shape.classes, labels.shape, generator=generator)
         images, labels = images.to(self.plain.device), labels.to(self.plain.device)
         targets = (labels + shift.to(labels.device)) % self.masker.shape.classes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from underfire.defenses.robust.losses import OBJECTIVES, Objective, class_maps, discrepancy
-from underfire.defenses.robust.recipe import RobustRecipe
+from underfire.defenses.robust.recipe import RECIPES, RobustRecipe
 from underfire.defenses.robust.train import train_robust
 
-__all__ = ["OBJECTIVES", "Objective", "RobustRecipe", "class_maps", "discrepancy", "train_robust"]
+__all__ = ["OBJECTIVES", "RECIPES", "Objective", "RobustRecipe", "class_maps", "discrepancy", "train_robust"]

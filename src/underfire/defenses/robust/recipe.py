@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from underfire.arguments import check_at_least, check_known
+from underfire.attacks.perturbations import parse_eps
+from underfire.defenses.recipe import TrainingRecipe, described
 from underfire.defenses.robust.losses import OBJECTIVES, Objective
 from underfire.errors import InputError
 
 
-@dataclass(frozen=True)
-class RobustRecipe:
-    """All settings of a robust training, which goes on from a trained classifier.
+def _step(text: str) -> float:
+    return parse_eps(text, "step_size")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobustRecipe(TrainingRecipe):
+    """All settings of a robust training, which goes on from a trained classifier; see also ``TrainingRecipe``.
 
     Args:
         objective: a key of ``OBJECTIVES``.
@@ -19,37 +27,34 @@ class RobustRecipe:
         eps: the radius of the inner attack in L-inf, for pixels in [0, 1].
         attack_steps, step_size: of the inner attack: signed gradient steps from a random start in the ball.
         ramp: the share of the training in [0, 1] over which ``eps`` and ``step_size`` grow in a straight line from 0.
-        steps, batch: steps of the training, and images per step.
-        rate, momentum, weight_decay: of SGD with Nesterov momentum. The rate rises from 0 in the first tenth of the
-            steps, and falls to 0 in a straight line over the rest.
         shift, flip: augmentation: random crops after padding by so many pixels, and mirroring of half the images.
-        seed: of the order of images, augmentation and random starts.
 
     Raises:
         InputError: a value is out of range.
     """
 
-    objective: str = "int-adv"
-    gamma: float = 0.01
-    eps: float = 8 / 255
-    attack_steps: int = 10
-    step_size: float = 2 / 255
-    ramp: float = 0.25
+    objective: str = field(default="int-adv", kw_only=False)
     steps: int = 4000
     batch: int = 64
+    optimiser: str = "sgd"
     rate: float = 0.05
-    momentum: float = 0.9
     weight_decay: float = 5e-4
-    shift: int = 4
+    schedule: str = "warm-up"
+    gamma: float = described("Weight of the maps' discrepancy.", "X", value=0.01, kind=float)
+    eps: float = described(
+        "Radius of the inner attack: 8/255, or 0.03.", "X", value=8 / 255, kind=float, parse=parse_eps
+    )
+    attack_steps: int = described("Steps of the inner attack.", "N", value=10, kind=int, least=1)
+    step_size: float = described("Step size of the inner attack: 2/255.", "X", value=2 / 255, kind=float, parse=_step)
+    ramp: float = described("Share of the training over which the attack grows.", "X", value=0.25, kind=float)
+    shift: int = described("Padding in pixels before random crops.", "N", value=4, kind=int, least=0)
     flip: bool = True
-    seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_known("objective", self.objective, OBJECTIVES)
-        for name in ("attack_steps", "steps"):
-            check_at_least(name, getattr(self, name), 1)
-        check_at_least("batch", self.batch, 2, ": batch norms need two images")
-        for name in ("gamma", "eps", "step_size", "rate", "momentum", "weight_decay", "shift"):
+        check_at_least("attack_steps", self.attack_steps, 1)
+        for name in ("gamma", "eps", "step_size", "shift"):
             check_at_least(name, getattr(self, name), 0)
         if not 0 <= self.ramp <= 1:
             raise InputError(f"ramp is {self.ramp}; expected a share of the training in [0, 1].")
@@ -59,13 +64,17 @@ class RobustRecipe:
         """The objective called ``objective``."""
         return OBJECTIVES[self.objective]
 
-    def rate_at(self, number: int) -> float:
-        """Compute the learning rate of step ``number``, from 0."""
-        progress = (number + 1) / self.steps
-        return self.rate * min(progress / 0.1, (1 - progress) / 0.9 + 1e-3)
-
     def strength_at(self, number: int) -> float:
         """Compute the share of ``eps`` that the inner attack of step ``number`` may use, in (0, 1]."""
         if self.ramp == 0:
             return 1.0
         return min(1.0, (number + 1) / (self.ramp * self.steps))
+
+
+RECIPES: Mapping[str, RobustRecipe] = MappingProxyType(
+    {
+        **{name: RobustRecipe(name) for name in OBJECTIVES},
+        "quick": RobustRecipe("int-adv", attack_steps=1, step_size=10 / 255, steps=700, rate=0.04),
+    }
+)
+"""Recipes by name: one for each objective, and ``int-adv`` with one inner step, for a core without a GPU."""

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from underfire import training as loop
-from underfire.checkpoints import open_training, state_hash, write_text, write_weights
+from underfire.checkpoints import write_weights
 from underfire.classifiers import Classifier
 from underfire.data import ImageData
 from underfire.data.sampling import evenly_spaced
 from underfire.defenses.robust.recipe import RobustRecipe
 from underfire.defenses.robust.training import RobustTraining
-from underfire.errors import DataError
+from underfire.defenses.training import OnStep, begin, finish
 from underfire.interpreters.rts.sampling import Pictures
+
+ABOUT = (
+    "A small classifier that was trained against attacks, for measuring attacks on explanations.\n"
+    "It is a test object, not a product."
+)
 
 MEASURED = 1000
 """The largest number of test images that are measured."""
@@ -31,11 +35,11 @@ def train_robust(
     test: ImageData | None = None,
     recipe: RobustRecipe | None = None,
     resume: bool = False,
-    on_step: Callable[[loop.Step], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> dict[str, Any]:
     """Go on training ``classifier`` in place against attacks, and write the result to ``folder``.
 
-    The folder gets ``NAME-robust.safetensors``, the model card ``NAME-robust.md`` and a checkpoint.
+    The folder gets ``NAME-robust.safetensors``, the model card ``NAME-robust.md``, ``losses.csv`` and a checkpoint.
 
     Args:
         classifier: a trained classifier. Its network is changed.
@@ -56,13 +60,11 @@ def train_robust(
         StoreError: the folder holds another training, or cannot be written.
     """
     recipe = recipe or RobustRecipe()
-    pictures = Pictures(training, classifier)
     before = classifier.sha256()
-    run = {"classifier_sha256": before, "data": training.fingerprint(), "recipe": repr(recipe)}
-    open_training(folder, run, resume)
-    _check_labels(training, classifier, pictures)
+    grey = torch.full((1, classifier.channels, *Pictures(training, classifier).size()), 0.5, device=classifier.device)
+    pictures = begin(classifier, training, classifier.logits(grey).shape[1], folder, recipe, resume)
     made = RobustTraining(recipe, classifier, pictures, folder, on_step)
-    made.run()
+    log = made.run()
     reached: dict[str, Any] = {
         "name": f"{classifier.name}-robust",
         "classifier": classifier.name,
@@ -73,16 +75,18 @@ def train_robust(
     if test is not None:
         reached |= _measured(made, test)
     write_weights(classifier.module, folder / f"{reached['name']}.safetensors", f"{reached['name']}, {recipe!r}")
-    write_text(folder / f"{reached['name']}.md", _card(classifier, recipe, reached, before, training))
+    finish(
+        folder,
+        reached["name"],
+        log,
+        classifier.module,
+        ABOUT,
+        _lines(classifier, recipe, reached, before),
+        made_by="underfire train robust",
+        training=training,
+        seed=recipe.seed,
+    )
     return reached
-
-
-def _check_labels(training: ImageData, classifier: Classifier, pictures: Pictures) -> None:
-    highest = max(training.record(index).label for index in range(len(training)))
-    images, _ = pictures.load([0])
-    classes = classifier.logits(images).shape[1]
-    if highest >= classes:
-        raise DataError(f"{training.name!r} has labels up to {highest}; the classifier's are 0..{classes - 1}.")
 
 
 def _measured(made: RobustTraining, test: ImageData) -> dict[str, Any]:
@@ -100,10 +104,8 @@ def _measured(made: RobustTraining, test: ImageData) -> dict[str, Any]:
     return {"accuracy": right(images), "attacked_accuracy": right(torch.cat(attacked)), "test_images": len(images)}
 
 
-def _card(
-    classifier: Classifier, recipe: RobustRecipe, reached: Mapping[str, Any], before: str, training: ImageData
-) -> str:
-    """Write the model card as Markdown."""
+def _lines(classifier: Classifier, recipe: RobustRecipe, reached: Mapping[str, Any], before: str) -> dict[str, str]:
+    """Write the lines of the model card that are robust training's own, by heading."""
     lines = {"trained from": f"{classifier.name}, SHA-256 of weights, normalisation and features `{before}`"}
     if "accuracy" in reached:
         of = f"of {reached['test_images']:,} test images"
@@ -111,26 +113,10 @@ def _card(
         lines["under the inner attack"] = (
             f"{100 * reached['attacked_accuracy']:.1f} % {of}. Stronger attacks reach less: see docs/defenses.md"
         )
-    lines |= {
+    return lines | {
         "objective": f"{recipe.objective}: {recipe.made.meaning}; gamma {recipe.gamma:g}",
         "inner attack": f"L-inf {255 * recipe.eps:.3g}/255, {recipe.attack_steps} steps of "
         f"{255 * recipe.step_size:.3g}/255 "
         f"from a random start, growing over the first {100 * recipe.ramp:.0f} % of the training",
-        "training data": f"{training.name} ({len(training):,} images)",
-        "recipe": f"{recipe.steps} steps of {recipe.batch} images, SGD with Nesterov momentum {recipe.momentum}, "
-        f"weight decay {recipe.weight_decay}, learning rate up to {recipe.rate}, then down to 0 in a straight line",
-        "seed": str(recipe.seed),
-        "made with": f"torch {torch.__version__}, `underfire.defenses.robust.train_robust`",
-        "SHA-256 of the weights": f"`{state_hash(classifier.module)}`",
-        "SHA-256 of the data": f"training `{training.fingerprint()}`",
+        "recipe": f"{recipe.steps} steps of {recipe.batch} images, {recipe.optimising}",
     }
-    table = "\n".join(f"| {what} | {text} |" for what, text in lines.items())
-    return f"""# {reached["name"]}
-
-A small classifier that was trained against attacks, for measuring attacks on explanations. It is a test object, not a
-product.
-
-| | |
-|---|---|
-{table}
-"""

@@ -6,25 +6,21 @@ same bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from underfire import training as loop
 from underfire.classifiers import Classifier, Live, Recorded
 from underfire.classifiers.pixels import Pixels
 from underfire.defenses.robust.losses import class_maps
 from underfire.defenses.robust.recipe import RobustRecipe
-from underfire.interpreters.rts.sampling import Pictures, drawn
-
-CHECKPOINT_EVERY = 50
-"""Steps between two checkpoints."""
+from underfire.defenses.training import DefenseTraining, OnStep
+from underfire.interpreters.rts.sampling import Pictures
 
 
-class RobustTraining:
+class RobustTraining(DefenseTraining):
     """The training of one classifier, in place.
 
     Args:
@@ -35,44 +31,28 @@ class RobustTraining:
         on_step: called after each step, once a checkpoint of that step is on disk.
     """
 
+    name = "robust"
+
     def __init__(
         self,
         recipe: RobustRecipe,
         classifier: Classifier,
         pictures: Pictures,
         folder: Path,
-        on_step: Callable[[loop.Step], None] | None = None,
+        on_step: OnStep | None = None,
     ) -> None:
-        self.recipe, self.pictures, self.folder, self.on_step = recipe, pictures, folder, on_step
+        super().__init__(recipe, classifier.module, pictures, folder, on_step)
+        self.recipe = recipe
         self.classifier, self.live = classifier, Live(classifier)
         # The classifier's own passes are those of a trained network, in evaluation mode; these follow the mode.
         self.trained = Pixels(
             classifier.module, classifier.mean, classifier.std, classifier.features, classifier.reader
         )
 
-    def run(self) -> loop.Log:
-        """Train, continuing from the folder's checkpoint if there is one, and return the recorded losses.
-
-        Afterwards the network is frozen and in evaluation mode.
-        """
-        recipe, network = self.recipe, self.classifier.module
-        optimiser = torch.optim.SGD(
-            network.requires_grad_().parameters(),
-            lr=recipe.rate,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            nesterov=recipe.momentum > 0,
-        )
-        phase = loop.Phase("robust", recipe.steps, optimiser, recipe.rate_at, self.step, CHECKPOINT_EVERY)
-        log = loop.train(network, [phase], self.folder, self.on_step)
-        network.eval().requires_grad_(False)
-        return log
-
     def step(self, number: int) -> dict[str, Tensor]:
         """Compute the loss of step ``number``, its parts, and the accuracy on the attacked images."""
         recipe, device, own = self.recipe, self.classifier.device, self.recipe.made
-        images, labels = self.pictures.load(drawn(len(self.pictures), recipe.batch, number, recipe.seed))
-        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + number)
+        images, labels, generator = self.pictures.step(number, recipe.batch, recipe.seed)
         images = self._augmented(images, generator).to(device)
         labels = labels.to(device)
         if not own.attacks:

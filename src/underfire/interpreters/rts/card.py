@@ -12,6 +12,7 @@ from underfire.data import ImageData
 from underfire.interpreters.rts.files import Note
 from underfire.interpreters.rts.network import Masker
 from underfire.interpreters.rts.training import MaskerRecipe
+from underfire.text import card
 
 _HASHED = "SHA-256 of weights, normalisation and features"
 
@@ -50,16 +51,11 @@ def masker_card(
         "SHA-256 of the data": f"training `{training.fingerprint()}`"
         + ("" if test is None else f", test `{test.fingerprint()}`"),
     }
-    table = "\n".join(f"| {what} | {text} |" for what, text in lines.items())
-    return f"""# {reached["name"]}
-
-A masker (Dabkowski & Gal 2017) that shows where a classifier sees a class: the network behind the interpreter RTS. It
-works with the classifier below only.
-
-| | |
-|---|---|
-{table}
-"""
+    about = (
+        "A masker (Dabkowski & Gal 2017) that shows where a classifier sees a class: the network behind the "
+        "interpreter RTS. It\nworks with the classifier below only."
+    )
+    return card(reached["name"], about, lines)
 
 
 def _selector(recipe: MaskerRecipe) -> str:

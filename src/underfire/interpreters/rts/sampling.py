@@ -57,6 +57,26 @@ class Pictures:
         pixels = torch.stack([fresh[index] for index in chosen]) if kept is None else kept[chosen]
         return pixels.float().div_(255), self._labels[chosen]
 
+    def step(self, number: int, count: int, seed: int) -> tuple[Tensor, Tensor, torch.Generator]:
+        """Load the images and labels of a training step, and make the generator of its random numbers.
+
+        Args:
+            number: of the step, from 0. A step depends on it alone.
+            count: images of the step.
+            seed: of the order of images and of the random numbers.
+        """
+        images, labels = self.load(drawn(len(self), count, number, seed))
+        return images, labels, torch.Generator().manual_seed(seed * 1_000_003 + number)
+
+    def check_labels(self, classes: int) -> None:
+        """Raise DataError if a label is not below ``classes``, the number of classes of the classifier."""
+        highest = int(self._labels.max())
+        if highest >= classes:
+            raise DataError(
+                f"{self.data.name!r} has labels up to {highest}; the classes of {self.classifier.name} are "
+                f"0..{classes - 1}."
+            )
+
     def _decode(self, indices: list[int]) -> dict[int, Tensor]:
         if not indices:
             return {}

@@ -14,15 +14,12 @@ from underfire import training as loop
 from underfire.checkpoints import open_training, write_text
 from underfire.classifiers import Classifier
 from underfire.data import ImageData
-from underfire.errors import DataError, InputError
+from underfire.errors import InputError
 from underfire.interpreters.rts import files
 from underfire.interpreters.rts.card import masker_card
 from underfire.interpreters.rts.measuring import measure
-from underfire.interpreters.rts.network import Masker
 from underfire.interpreters.rts.sampling import Pictures
 from underfire.interpreters.rts.training import MaskerRecipe, Training
-
-LOSSES = "losses.csv"
 
 
 def train_masker(
@@ -79,9 +76,10 @@ def train_masker(
     features = prepared if shared or encoder is None else encoder.prepare(size=size).to(classifier.device)
     job = Training(recipe, prepared, features, pictures, folder, on_step)
     masker = job.masker
-    for data in (training, test):
-        if data is not None:
-            _check_labels(data, classifier, masker)
+    testing = None if test is None else Pictures(test, classifier)
+    for each in (pictures, testing):
+        if each is not None:
+            each.check_labels(masker.shape.classes)
     log = job.run()
     note = files.Note(
         classifier=classifier.name,
@@ -106,20 +104,11 @@ def train_masker(
         "decoder_steps": recipe.decoder_steps,
         "parameters": sum(value.numel() for value in masker.parameters()),
     }
-    if test is not None:
-        reached |= asdict(measure(masker, note.confidence, prepared, features, Pictures(test, classifier)))
-    write_text(folder / LOSSES, _table(log))
+    if testing is not None:
+        reached |= asdict(measure(masker, note.confidence, prepared, features, testing))
+    write_text(folder / loop.LOSSES, loop.table(log))
     write_text(folder / f"{name}.md", masker_card(reached, recipe, note, masker, training, test))
     return reached
-
-
-def _table(log: loop.Log) -> str:
-    """The recorded values as CSV, in the order of steps."""
-    lines = ["phase,step,name,value"]
-    for phase, columns in log.items():
-        for step, values in enumerate(zip(*columns.values(), strict=True), 1):
-            lines += [f"{phase},{step},{name},{value:.6g}" for name, value in zip(columns, values, strict=True)]
-    return "\n".join(lines) + "\n"
 
 
 def _confidence(recipe: MaskerRecipe, size: tuple[int, int]) -> float:
@@ -147,13 +136,4 @@ def _check_encoder(classifier: Classifier, encoder: Classifier, spec: str, size:
         raise InputError(
             f"encoder {encoder.name} has other classes than {classifier.name}, or another order: the class that the "
             "attack aims at must mean the same to both."
-        )
-
-
-def _check_labels(data: ImageData, classifier: Classifier, masker: Masker) -> None:
-    highest, classes = max(data.record(index).label for index in range(len(data))), masker.shape.classes
-    if highest >= classes:
-        raise DataError(
-            f"{data.name!r} has labels up to {highest}; the encoder's classes, like those of {classifier.name}, are "
-            f"0..{classes - 1}."
         )

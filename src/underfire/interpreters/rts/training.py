@@ -23,7 +23,7 @@ from underfire.interpreters.rts.head import HEAD_IMAGES, head_selector
 from underfire.interpreters.rts.losses import MaskLoss, presence_loss
 from underfire.interpreters.rts.network import Masker, Shape
 from underfire.interpreters.rts.replacing import composed, replacements
-from underfire.interpreters.rts.sampling import Pictures, drawn, with_fakes
+from underfire.interpreters.rts.sampling import Pictures, with_fakes
 from underfire.numerics import to_channels_last
 
 SELECTORS = ("trained", "head")
@@ -133,7 +133,7 @@ class Training:
             loop.Phase(
                 name=name,
                 steps=steps,
-                optimiser=torch.optim.Adam(parameters, lr=recipe.rate, weight_decay=recipe.weight_decay),
+                optimiser=loop.make_optimiser("adam", parameters, recipe.rate, recipe.weight_decay),
                 rate=rate,
                 compute=compute,
                 checkpoint_every=CHECKPOINT_EVERY,
@@ -150,8 +150,8 @@ class Training:
 
     def _batch(self, number: int, seed: int, count: int) -> tuple[Tensor, Tensor, torch.Generator]:
         """The images and labels of a step, and the generator of its random numbers."""
-        images, labels = self.pictures.load(drawn(len(self.pictures), count, number, seed))
-        return images.to(self.device), labels, torch.Generator().manual_seed(seed * 1_000_003 + number)
+        images, labels, generator = self.pictures.step(number, count, seed)
+        return images.to(self.device), labels, generator
 
     def _selector_step(self, number: int) -> dict[str, Tensor]:
         images, labels, generator = self._batch(number, 2 * self.recipe.seed, self.recipe.selector_batch)

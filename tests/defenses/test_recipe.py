@@ -1,0 +1,54 @@
+"""Settings that trainings of defenses share: learning rates over time, and recipes by name."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from underfire.defenses import aid, robust
+from underfire.defenses.recipe import SCHEDULES
+from underfire.defenses.robust import RobustRecipe
+from underfire.errors import InputError
+
+
+def test_rates_over_time() -> None:
+    def rates(schedule: str) -> list[float]:
+        recipe = RobustRecipe(steps=20, rate=2.0, schedule=schedule)
+        return [recipe.rate_at(number) for number in range(20)]
+
+    assert rates("constant") == [2.0] * 20
+    assert rates("second-half") == pytest.approx([2.0] * 11 + [2.0 - 0.2 * n for n in range(1, 10)])
+    assert rates("cosine") == pytest.approx([1 + math.cos(math.pi * n / 20) for n in range(20)])
+    warm = rates("warm-up")
+    assert warm[:2] == pytest.approx([1.0, 2.0])
+    assert warm[2:] == pytest.approx([2 * ((19 - n) / 20 / 0.9 + 1e-3) for n in range(2, 20)])
+    assert set(SCHEDULES) == {"constant", "second-half", "cosine", "warm-up"}
+
+
+def test_recipes_by_name() -> None:
+    assert {name: each.objective for name, each in robust.RECIPES.items()} == {
+        **{name: name for name in robust.OBJECTIVES},
+        "quick": "int-adv",
+    }
+    assert {name: each.attack for name, each in aid.RECIPES.items()} == {
+        "adv2": "adv2",
+        "auto": "auto",
+        "quick": "adv2",
+    }
+    assert "AdamW, weight decay 0.0005" in RobustRecipe(optimiser="adamw").optimising
+    assert "decay 0.99" in RobustRecipe(average=0.99).optimising
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"schedule": "cosin"}, "cosine"),
+        ({"optimiser": "adm"}, "adam"),
+        ({"average": 1.0}, "average"),
+        ({"rate": -1}, "rate"),
+    ],
+)
+def test_bad_settings_are_refused(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        RobustRecipe(**changes)
