@@ -163,7 +163,7 @@ def test_the_notebook_runs() -> None:
         pytest.skip("the extra photos is not installed")
     sources = ["".join(cell["source"]) for cell in code_cells(json.loads(NOTEBOOK.read_text(encoding="utf-8")))]
     assert len([line for source in sources for line in source.splitlines() if line]) <= 10
-    shorter = sources[0].replace("budget=100", "budget=40")
+    shorter = sources[0].replace("budget=100", "budget=20")
     assert shorter != sources[0]
     space: dict[str, Any] = {}
     (figure,), (verdict,) = run([shorter, *sources[1:]], space)
