@@ -27,8 +27,8 @@ TITLES = {
     "smoothgrad-secret": "SmoothGrad, 16 copies; secret seed",
     "sparsified-secret": "sparsified, 64 copies; secret seed, attacked with 16",
     "rts": "none: RTS",
-    "rts-aid-unaware": "RTS by AID; the plain masker is attacked",
-    "rts-aid": "RTS by AID; the attacker has it",
+    "rts-aid-unaware": "RTS by AID, weight 40; the plain masker is attacked",
+    "rts-aid": "RTS by AID, weight 40; the attacker has it",
     "robust-cam": "robust training (int-adv): CAM",
     "robust-grad": "robust training (int-adv): Grad",
 }
