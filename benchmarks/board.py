@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,13 +100,13 @@ def make(entry: Entry, sources: dict[str, str], out: Path, seed: int, tenfold: b
 
 
 def longer() -> tuple[Member, ...]:
-    """Make the attacks of ``audit-1`` with ten times their steps, and ``auto`` toward two more classes."""
+    """Make the joint attacks and the search of ``audit-1`` with ten times their steps, and one from random starts."""
     members = [
-        Member(f"{each.name}-tenfold", each.kind, 10 * each.steps, each.rank, each.random_start)
+        Member(f"{each.name}-tenfold", each.kind, 10 * each.steps, each.rank, each.goes_on)
         for each in ENSEMBLES["audit-1"]
+        if each.kind not in PREDICTION
     ]
-    members += [Member(f"auto-{rank}th-tenfold", "auto", 2000, rank=rank) for rank in (4, 5)]
-    return tuple(each for each in members if each.kind not in PREDICTION)
+    return (*members, Member("auto-restart-tenfold", "auto", 2000, random_start=True))
 
 
 @dataclass
@@ -121,6 +121,10 @@ class Longer(Runner):
 
     def leaves(self, limit: Limit) -> float:
         return self.limit
+
+    def _limit(self, name: str, eps: float) -> Limit:
+        own = super()._limit(name, eps)
+        return replace(own, values=np.full(len(own.values), self.limit))
 
 
 def try_again(system: uf.System, found: Audit, interpreter: str, eps: float, folder: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from torch import Tensor
 import underfire as uf
 from tests.audits.conftest import RADII, SHORT, Given
 from underfire.attacks.benign import read_benign
-from underfire.audits import ENSEMBLES, Audit, Robustness, audit
+from underfire.audits import ENSEMBLES, Audit, Member, Robustness, audit
 from underfire.audits.ensemble import distinct
 from underfire.audits.running import Runner
 from underfire.audits.standing import SMALLER, Found, Standing
@@ -162,27 +162,25 @@ def test_a_state_survives_its_file(digits: Given, tmp_path: Path) -> None:
 
 def test_the_frozen_ensemble() -> None:
     """Audits of one ensemble are compared: a change needs a new name."""
-    said = [(each.name, each.kind, each.steps, each.rank, each.random_start) for each in ENSEMBLES["audit-1"]]
-    assert said == [
-        ("apgd-ce", "apgd-ce", 50, 0, False),
-        ("apgd-dlr", "apgd-dlr", 50, 0, False),
-        ("auto", "auto", 200, 0, False),
-        ("auto-1st", "auto", 200, 1, False),
-        ("auto-2nd", "auto", 200, 2, False),
-        ("auto-3rd", "auto", 200, 3, False),
-        ("auto-restart", "auto", 200, 0, True),
-        ("adv2", "adv2", 200, 1, False),
-        ("search", "search", 500, 0, False),
+    said = [
+        (each.name, each.kind, each.steps, each.rank, each.goes_on, each.random_start) for each in ENSEMBLES["audit-1"]
     ]
-    assert [each.name for each in distinct(ENSEMBLES["audit-1"], 2)] == [
-        "apgd-ce", "apgd-dlr", "auto", "auto-restart", "adv2", "search",
-    ]  # fmt: skip
+    assert said == [
+        ("apgd-ce", "apgd-ce", 50, 0, False, False),
+        ("apgd-dlr", "apgd-dlr", 50, 0, False, False),
+        ("auto", "auto", 200, 0, False, False),
+        *((f"auto-{rank}", "auto", 100, rank, False, False) for rank in range(1, 10)),
+        ("auto-on", "auto", 1000, 0, True, False),
+        ("adv2", "adv2", 200, 1, False, False),
+        ("search", "search", 500, 0, False, False),
+    ]
 
 
 def test_ranks_are_the_likeliest_other_classes(digits: Given) -> None:
     benign = read_benign(uf.System(digits.classifier, "cam"), digits.images, digits.labels)
     for rank in (1, 2, 3):
-        classes = next(each for each in ENSEMBLES["audit-1"] if each.rank == rank).classes(benign)
+        member = next(each for each in ENSEMBLES["audit-1"] if each.rank == rank)
+        classes = member.classes(benign, torch.full((len(digits.labels),), -1))
         assert classes is not None
         for row, label in enumerate(digits.labels.tolist()):
             order = [number for number in benign.logits[row].argsort(descending=True).tolist() if number != label]
@@ -236,9 +234,23 @@ def test_a_find_of_a_smaller_radius_is_not_a_find_of_the_search(found: Audit) ->
 
 def test_two_classes_need_no_targets() -> None:
     names = [each.name for each in distinct(ENSEMBLES["audit-1"], 2)]
-    assert names == ["apgd-ce", "apgd-dlr", "auto", "auto-restart", "adv2", "search"]
-    assert len(distinct(ENSEMBLES["audit-1"], 3)) == 8
-    assert len(distinct(ENSEMBLES["audit-1"], 4)) == 9
+    assert names == ["apgd-ce", "apgd-dlr", "auto", "auto-on", "adv2", "search"]
+    assert [each.rank for each in distinct(ENSEMBLES["audit-1"], 3)] == [0, 0, 0, 1, 2, 0, 1, 0]
+    assert len(distinct(ENSEMBLES["audit-1"], 10)) == len(ENSEMBLES["audit-1"])
+
+
+def test_the_long_attack_goes_on_with_the_best_class(digits: Given) -> None:
+    benign = read_benign(uf.System(digits.classifier, "cam"), digits.images, digits.labels)
+    (member,) = (each for each in ENSEMBLES["audit-1"] if each.goes_on)
+    found = torch.full((12,), -1)
+    found[4] = 7
+    classes = member.classes(benign, found)
+    assert classes is not None
+    assert int(classes[4]) == 7
+    likeliest = Member("one", "auto", 1, rank=1).classes(benign, found)
+    assert likeliest is not None
+    others = torch.arange(12) != 4
+    assert torch.equal(classes[others], likeliest[others])
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ FEW = 30
 FLAT = 0.1
 """The share of images without a gradient from which on gradients are doubted."""
 LATE = 0.05
-"""The share of right images that the later half of the ensemble may still fool before it seems too weak."""
+"""The share of right images that the last quarter of the joint attacks may still fool before it seems too weak."""
 SEVERAL = 2
 """One image that only the last attack fooled may be chance."""
 SATURATED = 30.0
@@ -104,13 +104,13 @@ def of_result(result: Robustness, members: Sequence[Member]) -> list[Doubt]:
             )
         )
     names = [member.name for member in members if member.kind in ("auto", "adv2")]
-    late = sum(by in names[len(names) // 2 :] for by in kept)
+    late = sum(by in names[-max(1, len(names) // 4) :] for by in kept)
     if right and late / right > LATE and late >= SEVERAL:
         found.append(
             Doubt(
                 "convergence",
-                f"the later half of the attacks still fooled {late} of {right} right images: more attacks would "
-                "probably fool more",
+                f"the last quarter of the joint attacks still fooled {late} of {right} right images: more attacks "
+                "would probably fool more",
                 True,
                 interpreter,
                 eps,

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from underfire.attacks.benign import Benign
@@ -35,6 +36,8 @@ class Member:
             of queries.
         rank: for ``auto`` and ``adv2``, the class that it shall reach: 1 for the likeliest class other than the image's
             own, 2 for the next; 0 for any class other than the own.
+        goes_on: for ``auto`` and ``adv2``: reach the class of the image that was found so far with the nearest map; the
+            likeliest other class if there is none.
         random_start: for ``auto`` and ``adv2``: begin at a random image of the ball instead of at the image itself.
     """
 
@@ -42,6 +45,7 @@ class Member:
     kind: Kind
     steps: int
     rank: int = 0
+    goes_on: bool = False
     random_start: bool = False
 
     @property
@@ -69,12 +73,19 @@ class Member:
         steps = (warmup, self.steps - warmup)
         return Preset("adv2", perturbation=start, steps=steps, targeted=rule is not None, target_class=rule)
 
-    def classes(self, benign: Benign) -> Tensor | None:
-        """Choose the class that each image shall reach, int64 N; None if any other class will do."""
-        if self.rank == 0:
+    def classes(self, benign: Benign, found: Tensor) -> Tensor | None:
+        """Choose the class that each image shall reach, int64 N; None if any other class will do.
+
+        Args:
+            benign: the clean images.
+            found: int64 N, the class of the image that was found so far with the nearest map; -1 if there is none.
+        """
+        if self.rank == 0 and not self.goes_on:
             return None
         others = without(benign.logits, benign.labels)
-        return others.topk(min(self.rank, others.shape[1] - 1), dim=1).indices[:, -1]
+        chosen = others.topk(min(max(self.rank, 1), others.shape[1] - 1), dim=1).indices[:, -1]
+        found = found.to(chosen)
+        return torch.where(found >= 0, found, chosen) if self.goes_on else chosen
 
     def to_dict(self) -> dict[str, Any]:
         """Convert it to values for JSON."""
@@ -87,10 +98,8 @@ ENSEMBLES: Mapping[str, tuple[Member, ...]] = MappingProxyType(
             Member("apgd-ce", "apgd-ce", 50),
             Member("apgd-dlr", "apgd-dlr", 50),
             Member("auto", "auto", 200),
-            Member("auto-1st", "auto", 200, rank=1),
-            Member("auto-2nd", "auto", 200, rank=2),
-            Member("auto-3rd", "auto", 200, rank=3),
-            Member("auto-restart", "auto", 200, random_start=True),
+            *(Member(f"auto-{rank}", "auto", 100, rank=rank) for rank in range(1, 10)),
+            Member("auto-on", "auto", 1000, goes_on=True),
             Member("adv2", "adv2", 200, rank=1),
             Member("search", "search", 500),
         ),
@@ -98,21 +107,16 @@ ENSEMBLES: Mapping[str, tuple[Member, ...]] = MappingProxyType(
 )
 """The attacks of each ensemble.
 
-``audit-1``: two attacks on the class alone; ``auto`` toward any other class, toward each of the three likeliest ones,
-and from a random start; ADV2's published schedule in 200 steps; and a search without gradients, which notices gradients
-that lead nowhere. The first two run on all images, and each further attack on the images that still stand."""
+``audit-1``: two attacks on the class alone; ``auto`` toward any other class, toward each of the nine likeliest ones,
+and for long toward the best of these; ADV2's published schedule in 200 steps; and a search without gradients, which
+notices gradients that lead nowhere. The first two run on all images, and each further attack on the images that still
+stand."""
 
 
 def distinct(members: tuple[Member, ...], classes: int) -> tuple[Member, ...]:
     """Leave out members that would repeat another one, because there are fewer classes than they ask for.
 
-    With two classes, the likeliest other class is the only one, so that "any other class" repeats it, too.
+    With two classes, the likeliest other class is the only one, so that the attack toward it repeats the one toward any
+    other class.
     """
-    found: list[Member] = []
-    for member in members:
-        own = (member.kind, member.steps, member.random_start)
-        same = [other for other in found if (other.kind, other.steps, other.random_start) == own]
-        repeats = classes == 2 and member.rank > 0 and any(other.rank == 0 for other in same)
-        if member.rank < classes and not repeats:
-            found.append(member)
-    return tuple(found)
+    return tuple(member for member in members if member.rank < (classes if classes > 2 or member.kind != "auto" else 1))

@@ -203,7 +203,7 @@ class Runner:
             return
         places = torch.from_numpy(np.flatnonzero(standing))
         some = self.benign.take(places.to(self.benign.labels.device)).only((case.name,))
-        images = self._images(member, case, some)
+        images = self._images(member, case, places, some)
         state.add(member.name, self._judged(case.name, places, images), case.limit.mean, member.gradients)
 
     def _judged(self, name: str, places: Tensor, images: Tensor) -> Found:
@@ -216,7 +216,7 @@ class Runner:
         distance = metrics.map_l1(maps.cpu(), some.maps[name].cpu())
         return Found(places, images, classes, goal.reached(logits, some.labels), distance)
 
-    def _images(self, member: Member, case: _Case, some: Benign) -> Tensor:
+    def _images(self, member: Member, case: _Case, places: Tensor, some: Benign) -> Tensor:
         if member.kind == "search":
             quick = self.system.interpreters[case.name].sketch() is self.system.interpreters[case.name]
             leaves = case.leaves if quick else None
@@ -227,7 +227,7 @@ class Runner:
                 self._class_alone[key] = self._change_class(member, case.eps, some)
             return self._class_alone[key]
         part = self.system.only((case.name,))
-        attack = member.preset(case.eps, member.classes(some)).build(part)
+        attack = member.preset(case.eps, member.classes(some, case.state.classes[places])).build(part)
         arms = arms_of(part, [Asked(attack, (case.name,), None)])
         size, batch = some.images.shape[2:], self.batch_size or self._fitting.get(case.name)
         experiment = Experiment(
