@@ -103,7 +103,7 @@ def doubts_table(found: dict[str, Any]) -> str:
             radius = eps_text(doubt["eps"]) if doubt["eps"] else ""
             about = " ".join(each for each in (doubt["interpreter"], radius) if each)
             lines.append(f"- {audit['classifier']}{f', {about}' if about else ''}: {doubt['text']}.")
-    return "\n".join(lines)
+    return "\n".join(lines) or "No reason to doubt them was found."
 
 
 def tables() -> str:
