@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import underfire as uf
 from underfire.classifiers import Recorded
 from underfire.defenses.robust import OBJECTIVES, RobustRecipe, class_maps, discrepancy, train_robust
 from underfire.defenses.robust.training import RobustTraining
-from underfire.errors import InputError, InterpreterError, StoreError
+from underfire.errors import DataError, InputError, InterpreterError, StoreError
 from underfire.interpreters.rts.sampling import Pictures
 
 
@@ -197,6 +198,34 @@ def test_training_helps_against_its_own_attack(tmp_path: Path) -> None:
     reached = train_robust(classifier, training, tmp_path / "out", test=test, recipe=recipe)
     assert reached["attacked_accuracy"] > plain + 0.1
     assert reached["accuracy"] > 0.8
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_objective_is_measured_and_written(objective: str, tmp_path: Path) -> None:
+    """Also ``normal``, whose training has no attack, is measured under one, and its card says no more than was done."""
+    data = uf.data.open_data("digits:test")
+    recipe = RobustRecipe(objective=objective, steps=1, batch=4, attack_steps=1, shift=1, flip=False)
+    reached = train_robust(uf.classifiers.load("digits-resnet"), data, tmp_path, test=data, recipe=recipe)
+    assert 0 < reached["attacked_accuracy"] <= reached["accuracy"]
+    card = (tmp_path / "digits-resnet-robust.md").read_text()
+    assert ("inner attack" in card) == (objective != "normal")
+    assert ("gamma" in card.split("recipe")[0].replace("gamma D2", "")) == recipe.made.maps
+
+
+def test_test_images_are_checked_before_the_training(tmp_path: Path) -> None:
+    images = uf.data.open_data("digits:test")
+    for label in range(12):
+        folder = tmp_path / "images" / f"{label:02}"
+        folder.mkdir(parents=True)
+        save_image(images.load((16, 16), 1, [label]).images[0], folder / "a.png")
+    test = uf.data.open_data(str(tmp_path / "images"))
+    with pytest.raises(DataError, match="label"):
+        train_robust(uf.classifiers.load("digits-resnet"), images, tmp_path / "out", test=test, recipe=SMALL)
+    assert not list((tmp_path / "out").glob("*.safetensors"))
+
+
+def save_image(image: Tensor, path: Path) -> None:
+    Image.fromarray((image[0] * 255).round().to(torch.uint8).numpy()).save(path)
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def robust(
     if "accuracy" in reached:
         line = (
             f"On {reached['test_images']} test images: accuracy {100 * reached['accuracy']:.1f} %, and "
-            f"{100 * reached['attacked_accuracy']:.1f} % under the attack of the training."
+            f"{100 * reached['attacked_accuracy']:.1f} % under an attack on the class."
         )
     _say(reached, line, out, as_json)
 

@@ -76,6 +76,7 @@ def begin(
     folder: Path,
     recipe: TrainingRecipe,
     resume: bool,
+    test: ImageData | None = None,
     **more: Any,
 ) -> Pictures:
     """Open the folder of a training, or check that its checkpoint may be continued.
@@ -87,6 +88,7 @@ def begin(
         folder: the output folder; it is created if needed.
         recipe: all settings.
         resume: continue from the folder's checkpoint.
+        test: images on which the result is measured, if any. They are checked now, and not after the training.
         more: what else the training depends on, as JSON values.
 
     Returns:
@@ -98,6 +100,8 @@ def begin(
     """
     pictures = Pictures(training, classifier)
     pictures.check_labels(classes)
+    if test is not None:
+        Pictures(test, classifier).check_labels(classes)
     run = {"classifier_sha256": classifier.sha256(), "data": training.fingerprint(), "recipe": repr(recipe)}
     open_training(folder, run | more, resume)
     return pictures

@@ -32,13 +32,17 @@ def curves(folder: Path) -> Iterator[Callable[[Step], None]]:
             f"--tensorboard needs the package tensorboard, which cannot be imported ({error}): pip install "
             "tensorboard, or leave it out; losses.csv and losses.png hold the same values."
         ) from error
-    writer = SummaryWriter(str(folder / FOLDER))
+    opened: list[SummaryWriter] = []
 
     def write(step: Step) -> None:
+        if not opened:  # not before the first step, because a training may refuse its folder
+            opened.append(SummaryWriter(str(folder / FOLDER)))
+        (writer,) = opened
         for name, value in step.values.items():
             writer.add_scalar(f"{step.phase}/{name}", value, step.number)
 
     try:
         yield write
     finally:
-        writer.close()
+        for writer in opened:
+            writer.close()

@@ -70,8 +70,8 @@ def train_aid(
             "of the classifier itself."
         )
     before = state_hash(opened.masker)
-    own = copy.deepcopy(opened.masker)
-    pictures = begin(classifier, training, own.shape.classes, folder, recipe, resume, masker_sha256=before)
+    own = copy.deepcopy(opened.masker).to(classifier.device)
+    pictures = begin(classifier, training, own.shape.classes, folder, recipe, resume, test, masker_sha256=before)
     job = AidTraining(recipe, classifier, own, pictures, folder, on_step)
     log = job.run()
     note = replace(opened.note, decoder_steps=opened.note.decoder_steps + recipe.steps)
@@ -80,10 +80,10 @@ def train_aid(
         "classifier": classifier.name,
         "steps": recipe.steps,
     }
+    files.write(own, note, folder / f"{reached['name']}.safetensors")
     if test is not None:
         prepared = job.plain.classifier
         reached |= asdict(measure(own, note.confidence, prepared, prepared, Pictures(test, classifier)))
-    files.write(own, note, folder / f"{reached['name']}.safetensors")
     finish(
         folder,
         reached["name"],

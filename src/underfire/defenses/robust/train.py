@@ -13,6 +13,7 @@ from underfire.checkpoints import write_weights
 from underfire.classifiers import Classifier
 from underfire.data import ImageData
 from underfire.data.sampling import evenly_spaced
+from underfire.defenses.robust.losses import OBJECTIVES
 from underfire.defenses.robust.recipe import RobustRecipe
 from underfire.defenses.robust.training import RobustTraining
 from underfire.defenses.training import OnStep, begin, finish
@@ -45,7 +46,8 @@ def train_robust(
         classifier: a trained classifier. Its network is changed.
         training: labelled images, with labels in the classifier's order.
         folder: the output folder; it is created if needed.
-        test: images on which accuracy is measured, clean and under the inner attack; up to 1000 of them are used.
+        test: images on which accuracy is measured, clean and under an attack on the class with the recipe's
+            steps and radius, whatever the training attacked; up to 1000 of them are used.
         recipe: all settings; the defaults of ``RobustRecipe`` if None.
         resume: continue from the folder's checkpoint, which must be of the same classifier, images and recipe.
         on_step: called after each step.
@@ -62,7 +64,7 @@ def train_robust(
     recipe = recipe or RobustRecipe()
     before = classifier.sha256()
     grey = torch.full((1, classifier.channels, *Pictures(training, classifier).size()), 0.5, device=classifier.device)
-    pictures = begin(classifier, training, classifier.logits(grey).shape[1], folder, recipe, resume)
+    pictures = begin(classifier, training, classifier.logits(grey).shape[1], folder, recipe, resume, test)
     made = RobustTraining(recipe, classifier, pictures, folder, on_step)
     log = made.run()
     reached: dict[str, Any] = {
@@ -72,9 +74,9 @@ def train_robust(
         "steps": recipe.steps,
         "images": recipe.steps * recipe.batch,
     }
+    write_weights(classifier.module, folder / f"{reached['name']}.safetensors", f"{reached['name']}, {recipe!r}")
     if test is not None:
         reached |= _measured(made, test)
-    write_weights(classifier.module, folder / f"{reached['name']}.safetensors", f"{reached['name']}, {recipe!r}")
     finish(
         folder,
         reached["name"],
@@ -94,7 +96,9 @@ def _measured(made: RobustTraining, test: ImageData) -> dict[str, Any]:
     images, labels = pictures.load(evenly_spaced(len(test), MEASURED))
     generator = torch.Generator().manual_seed(made.recipe.seed)
     attacked = [
-        made.attack(part.to(made.classifier.device), own.to(made.classifier.device), 1.0, generator).cpu()
+        made.attack(
+            part.to(made.classifier.device), own.to(made.classifier.device), 1.0, generator, OBJECTIVES["adversarial"]
+        ).cpu()
         for part, own in zip(images.split(100), labels.split(100), strict=True)
     ]
 
@@ -110,13 +114,22 @@ def _lines(classifier: Classifier, recipe: RobustRecipe, reached: Mapping[str, A
     if "accuracy" in reached:
         of = f"of {reached['test_images']:,} test images"
         lines["test accuracy"] = f"{100 * reached['accuracy']:.1f} % {of}"
-        lines["under the inner attack"] = (
-            f"{100 * reached['attacked_accuracy']:.1f} % {of}. Stronger attacks reach less: see docs/defenses.md"
+        lines["under attack"] = (
+            f"{100 * reached['attacked_accuracy']:.1f} % {of}, under an attack on the class alone, {_steps(recipe)}. "
+            "Stronger attacks leave less: see docs/defenses.md"
         )
+    gamma = f"; gamma {recipe.gamma:g}" if recipe.made.maps else ""
+    lines["objective"] = f"{recipe.objective}: {recipe.made.meaning}{gamma}"
+    if recipe.made.attacks:
+        growing = f"growing over the first {100 * recipe.ramp:.0f} % of the training"
+        lines["inner attack"] = f"{_steps(recipe)}, {growing}"
     return lines | {
-        "objective": f"{recipe.objective}: {recipe.made.meaning}; gamma {recipe.gamma:g}",
-        "inner attack": f"L-inf {255 * recipe.eps:.3g}/255, {recipe.attack_steps} steps of "
-        f"{255 * recipe.step_size:.3g}/255 "
-        f"from a random start, growing over the first {100 * recipe.ramp:.0f} % of the training",
         "recipe": f"{recipe.steps} steps of {recipe.batch} images, {recipe.optimising}",
     }
+
+
+def _steps(recipe: RobustRecipe) -> str:
+    return (
+        f"L-inf {255 * recipe.eps:.3g}/255, {recipe.attack_steps} steps of {255 * recipe.step_size:.3g}/255 from a "
+        "random start"
+    )

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from underfire.classifiers import Classifier, Live, Recorded
 from underfire.classifiers.pixels import Pixels
-from underfire.defenses.robust.losses import class_maps
+from underfire.defenses.robust.losses import Objective, class_maps
 from underfire.defenses.robust.recipe import RobustRecipe
 from underfire.defenses.training import DefenseTraining, OnStep
 from underfire.interpreters.rts.sampling import Pictures
@@ -66,7 +66,14 @@ class RobustTraining(DefenseTraining):
         clean, recorded = _halves(self.trained.record(torch.cat([images, attacked])))
         return own.parts(clean, recorded, labels, recipe.gamma) | {"accuracy": _accuracy(recorded, labels)}
 
-    def attack(self, images: Tensor, labels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    def attack(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        strength: float,
+        generator: torch.Generator,
+        objective: Objective | None = None,
+    ) -> Tensor:
         """Attack the network as it stands, in evaluation mode, by signed gradient steps from a random start.
 
         Args:
@@ -74,11 +81,12 @@ class RobustTraining(DefenseTraining):
             labels: int64 N.
             strength: the factor of ``eps`` and ``step_size``.
             generator: draws the start.
+            objective: what the attack ascends; that of the recipe if None.
 
         Returns:
             The attacked images, in [0, 1] and within ``strength * eps`` of ``images``; no graph.
         """
-        recipe, own = self.recipe, self.recipe.made
+        recipe, own = self.recipe, objective or self.recipe.made
         eps, size = strength * recipe.eps, strength * recipe.step_size
         start = (2 * torch.rand(images.shape, generator=generator) - 1).to(images.device)
         attacked = (images + eps * start).clamp(0, 1)
