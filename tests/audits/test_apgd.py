@@ -56,7 +56,8 @@ def test_it_stays_in_the_ball_and_beats_signed_steps(digits: Given, dlr: bool) -
     assert float(images.max()) <= 1
     assert torch.equal(images, apgd(view, benign, eps, 30, dlr=dlr, seed=0))
     some = torch.tensor([1, 5])
-    torch.testing.assert_close(apgd(view, benign.take(some), eps, 30, dlr=dlr, seed=0), images[some], atol=0.05, rtol=0)
+    alone = apgd(view, benign.take(some), eps, 1, dlr=dlr, seed=0)  # later steps follow last bits of gradients
+    assert torch.equal(alone, apgd(view, benign, eps, 1, dlr=dlr, seed=0)[some])
     right = benign.correct
     found = (digits.classifier.logits(images).argmax(1) != digits.labels)[right]
     result = uf.attack(

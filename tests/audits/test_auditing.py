@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 import underfire as uf
 from tests.audits.conftest import RADII, SHORT, Given
 from underfire.attacks.benign import read_benign
-from underfire.audits import ENSEMBLES, Audit, Member, Robustness, audit
+from underfire.audits import ENSEMBLES, Audit, Robustness, audit
 from underfire.audits.ensemble import distinct
 from underfire.audits.running import Runner
 from underfire.audits.standing import SMALLER, Found, Standing
@@ -146,9 +147,9 @@ def test_a_state_survives_its_file(digits: Given, tmp_path: Path) -> None:
 
     state.add("one", one([2, 4], [7, 1], [True, False], [0.2, 0.1], changed), 0.3, 5)
     state.add("two", one([2], [8], [True], [0.25], changed[:1] + 1), 0.3, 5)
-    state.save(tmp_path / "state.npz", benign.logits, {"random numbers": "seed 0"})
-    read = Standing.load(tmp_path / "state.npz", benign, {"random numbers": "seed 0"})
-    assert read is not None
+    state.save(tmp_path / "state.npz", benign, "cam", {"random numbers": "seed 0"})
+    read = Standing.load(tmp_path / "state.npz", benign, "cam", {"random numbers": "seed 0"})
+    assert isinstance(read, Standing)
     assert read.wrong.nonzero()[0].tolist() == [2]
     assert read.nearest[2] == pytest.approx(0.2)
     assert np.isinf(read.nearest[4])
@@ -158,6 +159,10 @@ def test_a_state_survives_its_file(digits: Given, tmp_path: Path) -> None:
     assert float(read.images[2].abs().max()) == 0
     assert torch.equal(read.images[4], digits.images[4])
     assert read.done == ["one", "two"]
+    assert (read.nearest_by[2], read.nearest_by[4]) == ("one", "")
+    changed_maps = replace(benign, maps={"cam": benign.maps["cam"] ** 2})
+    with pytest.raises(InputError, match="another form of cam, whose maps of the clean images differ"):
+        Standing.load(tmp_path / "state.npz", changed_maps, "cam", {"random numbers": "seed 0"})
 
 
 def test_the_frozen_ensemble() -> None:
@@ -232,6 +237,69 @@ def test_a_find_of_a_smaller_radius_is_not_a_find_of_the_search(found: Audit) ->
     assert set(inherited) == {SMALLER}
 
 
+def test_every_fooled_image_is_credited_once(found: Audit) -> None:
+    """Over all radii, the images that a member was the first to fool add up to those that are fooled at the largest."""
+    for name in ("cam", "grad"):
+        results = [each for each in found.results if each.interpreter == name]
+        first = [
+            by
+            for each in results
+            for by, fooled in zip(each.kept_by, each.fooled.tolist(), strict=True)
+            if fooled and by != SMALLER
+        ]
+        small, large = results
+        assert len(first) == int((small.fooled | large.fooled).sum())
+        assert set(first) <= {member.name for member in SHORT} | {"attack on cam", "attack on grad"}
+
+
+def test_what_is_kept_only_at_the_larger_radius_is_the_find_of_its_member(digits: Given) -> None:
+    benign = read_benign(uf.System(digits.classifier, "cam"), digits.images, digits.labels)
+    small, large, every = Standing.begin(benign), Standing.begin(benign), np.ones(12, dtype=bool)
+    found = Found(
+        torch.tensor([0, 1]),
+        digits.images[:2],
+        torch.tensor([5, 5]),
+        torch.tensor([True, True]),
+        torch.tensor([0.1, 0.4]),
+    )
+    small.add("search", found, 0.2, 0)
+    large.inherit(small, every, 0.2, 0.5)
+    assert large.wrong_by[:2] == [SMALLER, SMALLER]
+    assert large.kept_by[:2] == [SMALLER, "search"]
+    assert large.nearest[:2].tolist() == pytest.approx([0.1, 0.4])
+
+
+def test_attacks_that_could_not_run_are_made_up_for(digits: Given, tmp_path: Path) -> None:
+    """A network that rounds its input has the same logits as its form with a gradient. What was skipped on the first
+    is not done on the second."""
+    own = digits.classifier
+
+    class Rounding(torch.nn.Module):
+        def __init__(self, straight: bool) -> None:
+            super().__init__()
+            self.network, self.straight = own.module, straight
+
+        def forward(self, images: Tensor) -> Tensor:
+            mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (own.mean, own.std))
+            rounded = (images * 255).round() / 255
+            if self.straight:
+                rounded = images + (rounded - images).detach()
+            return self.network((rounded - mean) / std)
+
+    def run(straight: bool, folder: Path) -> Robustness:
+        system = uf.System(uf.Classifier(Rounding(straight), image_size=own.image_size, channels=1), "gradcam")
+        how = {"eps": 0.3, "ensemble": SHORT[:2], "folder": folder, "ids": digits.ids}
+        (result,) = audit(system, digits.images, digits.labels, **how).results
+        return result
+
+    first = run(False, tmp_path)
+    assert not first.wrong.any()
+    assert first.gradients.max() == 0
+    fresh, again = run(True, tmp_path / "fresh"), run(True, tmp_path)
+    assert fresh.fooled.any()
+    same(again, fresh)
+
+
 def test_two_classes_need_no_targets() -> None:
     names = [each.name for each in distinct(ENSEMBLES["audit-1"], 2)]
     assert names == ["apgd-ce", "apgd-dlr", "auto", "auto-on", "adv2", "search"]
@@ -245,12 +313,12 @@ def test_the_long_attack_goes_on_with_the_best_class(digits: Given) -> None:
     found = torch.full((12,), -1)
     found[4] = 7
     classes = member.classes(benign, found)
-    assert classes is not None
-    assert int(classes[4]) == 7
-    likeliest = Member("one", "auto", 1, rank=1).classes(benign, found)
-    assert likeliest is not None
-    others = torch.arange(12) != 4
-    assert torch.equal(classes[others], likeliest[others])
+    others = benign.logits.clone()
+    others[torch.arange(12), digits.labels] = -torch.inf
+    wanted = others.argmax(1)
+    wanted[4] = 7
+    assert isinstance(classes, Tensor)
+    assert torch.equal(classes, wanted)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,6 +19,7 @@ from tests.audits.conftest import SHORT, Given
 from tests.runs.runs import Command
 from underfire.audits import Audit
 from underfire.audits.documents import annex, images_hash, junit, model_card
+from underfire.audits.doubt import Doubt
 from underfire.audits.gate import decide_all
 from underfire.audits.writing import pictures_of, record, write_audit
 from underfire.reports.audit_page import write_audit_page
@@ -27,6 +29,9 @@ def test_junit_counts(found: Audit) -> None:
     decisions = decide_all(found, 0.5)
     suite = ElementTree.fromstring(junit(found, decisions).encode())
     assert int(suite.attrib["tests"]) == len(suite) == 5
+    baseline = tuple(replace(each, cause="baseline") for each in decisions[1:])
+    names = [case.attrib["name"] for case in ElementTree.fromstring(junit(found, decisions + baseline).encode())]
+    assert len(set(names)) == len(names)
     for state, tag in (("fail", "failure"), ("investigate", "error")):
         assert (
             int(suite.attrib[f"{tag}s"])
@@ -45,6 +50,12 @@ def test_annex_and_card_hold_every_number(found: Audit) -> None:
         for each in found.results:
             joint = each.joint
             assert f"**{joint.mean:.3f} [{joint.low:.3f}, {joint.high:.3f}]**" in text
+
+
+def test_the_card_keeps_what_hides_attacks(found: Audit) -> None:
+    doubted = replace(found, doubts=(Doubt("gradients", "the gradient vanishes", True), Doubt("images", "few", False)))
+    assert "the gradient vanishes" in model_card(doubted)
+    assert "few." not in model_card(doubted)
 
 
 def test_the_record_has_each_image(digits: Given, found: Audit) -> None:

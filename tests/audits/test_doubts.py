@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import underfire as uf
 from tests.audits.conftest import RADII, SHORT, Given
-from underfire.audits import Audit, audit
+from underfire.audits import Audit, audit, decide
 from underfire.audits.doubts import of_result
 from underfire.errors import ClassifierError
 from underfire.interpreters import CAM, Interpreter, View
@@ -53,6 +53,16 @@ class Edges(Interpreter):
         return CAM().view()
 
 
+@dataclass(frozen=True)
+class Ramp(Edges):
+    """The same map for every image, which noise does not move."""
+
+    name: ClassVar[str] = "ramp"
+
+    def read(self, classifier: uf.Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
+        return torch.linspace(0, 1, 16).repeat(len(images), 16, 1)
+
+
 def topics(found: Audit) -> set[str]:
     return {each.topic for each in found.doubts}
 
@@ -86,6 +96,29 @@ def test_maps_that_only_the_search_kept(found: Audit) -> None:
         told = [each for each in doubted if each.topic == "search"]
         assert bool(told) == said
         assert all(each.hides and "only the search without gradients kept the map of 2" in each.text for each in told)
+
+
+def test_a_map_that_noise_does_not_move_passes_no_gate(digits: Given) -> None:
+    system = uf.System(digits.classifier, [Ramp()])
+    found = audit(system, digits.images, digits.labels, eps=0.3, ensemble=SHORT[:1])
+    assert found.results[0].limit.mean == 0
+    told = [each for each in found.doubts if each.topic == "limit"]
+    assert [each.hides for each in told] == [True]
+    (decision,) = decide(found, 0.5)
+    assert decision.state != "pass"
+
+
+def test_a_number_that_the_limit_makes(found: Audit) -> None:
+    """Half of the limit, and most images are robust; the doubt says what twice that, the old limit, would count."""
+    result = found.of("cam", RADII[1])
+    tight = replace(
+        result, limit=replace(result.limit, values=np.sort(result.nearest)[1] * np.ones(12), set_by="noise")
+    )
+    count = int((result.correct & (result.nearest < 2 * tight.limit.mean)).sum())
+    assert count > int(tight.fooled.sum()) + 1
+    (told,) = (each for each in of_result(tight, SHORT) if "makes much of the number" in each.text)
+    assert f"{count} of 11 right images" in told.text
+    assert not told.hides
 
 
 def test_a_softmax_temperature(digits: Given) -> None:

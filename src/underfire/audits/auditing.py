@@ -21,6 +21,7 @@ from underfire.check.sanity import shuffled_copy
 from underfire.classifiers import Classifier
 from underfire.errors import InputError
 from underfire.flags import without_autocast
+from underfire.runs.identity import described
 from underfire.system import System
 
 EPS = (8 / 255,)
@@ -101,6 +102,7 @@ def audit(
         seed,
         benign.images.cpu(),
         benign.ids.cpu(),
+        {name: described(system.interpreters[name]) for name in system.attacked},
     )
 
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from underfire import metrics
 from underfire.attacks.perturbations import eps_text
 from underfire.audits.decision import Decision
 from underfire.audits.documents import images_hash
 from underfire.audits.result import Audit, Robustness, said
 from underfire.errors import InputError
-from underfire.metrics import Interval
 
 Kinds = Mapping[str, type | tuple[type, ...]]
 
-_OF_AN_AUDIT: Kinds = {"ensemble": str, "attacks": list, "images_sha256": str, "results": list}
-_OF_A_RESULT: Kinds = {"interpreter": str, "eps": (int, float), "joint_robust_accuracy": dict}
-_OF_AN_INTERVAL: Kinds = dict.fromkeys(("mean", "low", "high", "n"), (int, float))
+_OF_AN_AUDIT: Kinds = {"ensemble": str, "attacks": list, "interpreters": dict, "images_sha256": str, "results": list}
+_OF_A_RESULT: Kinds = {"interpreter": str, "eps": (int, float), "images": list}
+_OF_AN_IMAGE: Kinds = {"label": int, "correct": bool, "fooled": bool}
 
 
 def open_baseline(path: Path) -> dict[str, Any]:
@@ -37,7 +39,8 @@ def open_baseline(path: Path) -> dict[str, Any]:
         raise _unreadable(path, "it has no results")
     for each in found["results"]:
         _check(path, each, _OF_A_RESULT, "a result")
-        _check(path, each["joint_robust_accuracy"], _OF_AN_INTERVAL, "joint_robust_accuracy")
+        for image in each["images"]:
+            _check(path, image, _OF_AN_IMAGE, "an image")
     return dict(found)
 
 
@@ -57,66 +60,60 @@ def _unreadable(path: Path, why: str) -> InputError:
 
 
 def compare(now: Audit, earlier: dict[str, Any]) -> tuple[Decision, ...]:
-    """Compare with an earlier audit, by the intervals of both: is joint robust accuracy lower than it was?
+    """Compare with an earlier audit of the same images, image by image: is joint robust accuracy lower than it was?
 
     Args:
         now: the audit.
         earlier: the record of the earlier one, as ``open_baseline`` reads it.
 
     Returns:
-        One decision for each interpreter and radius that either audit has. ``fail`` if the interval of the difference
-        (Newcombe 1998) is below 0. Otherwise ``investigate`` if the two cannot be compared (other attacks, other
-        images, a result that one of them lacks), or if attacks may have missed something now; else ``pass``.
+        One decision for each interpreter and radius that either audit has. ``fail`` if the interval of the paired
+        difference (Newcombe 1998, method 10) is below 0. Otherwise ``investigate`` if it is lower, but the interval
+        holds 0; if the two cannot be compared (other attacks, images, labels or settings, a result that one of them
+        lacks); or if attacks may have missed something now. Else ``pass``.
     """
     if earlier["ensemble"] != now.ensemble or earlier["attacks"] != [member.to_dict() for member in now.members]:
-        used = (f"{each} ({count} attacks)" for each, count in _ensembles(now, earlier))
-        return (_investigate(f"the baseline used other attacks: {' and '.join(used)}"),)
-    if earlier["images_sha256"] != images_hash(now):
-        return (_investigate("the baseline is about other images: make it anew with the images of today"),)
-    before = {
-        (each["interpreter"], round(each["eps"], 6)): each["joint_robust_accuracy"] for each in earlier["results"]
-    }
-    found = [
-        _compare(now, result, before.pop((result.interpreter, round(result.eps, 6)), None)) for result in now.results
-    ]
+        used = f"{earlier['ensemble']} ({len(earlier['attacks'])} attacks)"
+        mine = f"{now.ensemble} ({len(now.members)} attacks)"
+        return (_investigate(f"the baseline used other attacks, {used}; this audit {mine}"),)
+    before = {(each["interpreter"], round(each["eps"], 6)): each for each in earlier["results"]}
+    labels = [[image["label"] for image in each["images"]] for each in earlier["results"]]
+    if earlier["images_sha256"] != images_hash(now) or any(each != list(now.labels) for each in labels):
+        return (_investigate("the baseline is about other images or labels: make it anew with those of today"),)
+    found = []
+    for result in now.results:
+        was = before.pop((result.interpreter, round(result.eps, 6)), None)
+        same = earlier["interpreters"].get(result.interpreter) == now.settings.get(result.interpreter)
+        found.append(_compare(now, result, was, same))
     for name, eps in before:
         found.append(_investigate(f"the baseline has {name} at eps {eps_text(eps)}, and this audit has not"))
     return tuple(found)
-
-
-def _ensembles(now: Audit, earlier: dict[str, Any]) -> tuple[tuple[str, int], tuple[str, int]]:
-    return (earlier["ensemble"], len(earlier["attacks"])), (now.ensemble, len(now.members))
 
 
 def _investigate(text: str) -> Decision:
     return Decision("investigate", text, "baseline")
 
 
-def _compare(audit: Audit, result: Robustness, before: dict[str, Any] | None) -> Decision:
-    name, eps = result.interpreter, result.eps
+def _compare(audit: Audit, result: Robustness, before: dict[str, Any] | None, same: bool) -> Decision:
+    make = partial(Decision, cause="baseline", interpreter=result.interpreter, eps=result.eps)
     if before is None:
-        text = f"the baseline does not have {name} at eps {eps_text(eps)}"
-        return Decision("investigate", text, "baseline", name, eps)
-    new, was = result.joint, Interval(before["mean"], before["low"], before["high"], int(before["n"]))
-    low, high = difference(new, was)
-    text = f"joint robust accuracy {said(new)}, before {said(was)}: difference [{low:+.3f}, {high:+.3f}]"
-    if high < 0:
-        return Decision("fail", text, "baseline", name, eps)
+        return make("investigate", f"the baseline does not have {result.interpreter} at eps {eps_text(result.eps)}")
+    if not same:
+        return make("investigate", f"the baseline was made with other settings of {result.interpreter}")
+    was = np.array([image["correct"] and not image["fooled"] for image in before["images"]])
+    gap = metrics.rate_difference(result.correct & ~result.fooled, was)
+    assert gap.mean is not None
+    assert gap.low is not None
+    assert gap.high is not None
+    text = (
+        f"joint robust accuracy {said(result.joint)}, before {was.mean():.3f}: difference {gap.mean:+.3f} "
+        f"[{gap.low:+.3f}, {gap.high:+.3f}]"
+    )
+    if gap.high < 0:
+        return make("fail", text)
     hidden = [doubt for doubt in audit.doubts_of(result) if doubt.hides]
     if hidden:
-        return Decision("investigate", f"{text}, but {hidden[0].text}", "doubt", name, eps)
-    return Decision("pass", text, "baseline", name, eps)
-
-
-def difference(new: Interval, old: Interval) -> tuple[float, float]:
-    """Compute the interval of the difference of two independent rates (Newcombe 1998, method 10)."""
-    assert new.mean is not None
-    assert new.low is not None
-    assert new.high is not None
-    assert old.mean is not None
-    assert old.low is not None
-    assert old.high is not None
-    gap = new.mean - old.mean
-    low = gap - math.hypot(new.mean - new.low, old.high - old.mean)
-    high = gap + math.hypot(new.high - new.mean, old.mean - old.low)
-    return low, high
+        return make("investigate", f"{text}, and {hidden[0].text}")
+    if gap.mean < 0:
+        return make("investigate", f"{text}: it is lower, but that may be chance")
+    return make("pass", text)

@@ -26,6 +26,7 @@ def junit(audit: Audit, decisions: Sequence[Decision]) -> str:
     )
     for each in decisions:
         where = "all" if each.interpreter is None else f"{each.interpreter} at eps {eps_text(each.eps or 0.0)}"
+        where += {"baseline": ", against the baseline", "control": ", a control"}.get(each.cause, "")
         case = ElementTree.SubElement(suite, "testcase", classname=f"underfire.audit.{audit.classifier}", name=where)
         if each.state != "pass":
             tag = "failure" if each.state == "fail" else "error"
@@ -82,7 +83,10 @@ def model_card(audit: Audit) -> str:
         "kept the map.",
         "",
         *_table(audit),
+        "",
+        "Both are upper bounds: a better attack may fool more.",
     ]
+    lines += [f"- {_about(doubt.interpreter, doubt.eps)}{doubt.text}." for doubt in audit.doubts if doubt.hides]
     return "\n".join([*lines, ""])
 
 

@@ -23,6 +23,10 @@ LATE = 0.05
 """The share of right images that the last quarter of the joint attacks may still fool before it seems too weak."""
 SEVERAL = 2
 """One image that only the last attack fooled may be chance."""
+TINY = 1e-6
+"""A limit of a map's distance below which rounding decides."""
+LOOSE = 0.1
+"""The share of right images that twice the limit may fool in addition, before the limit is said to make the number."""
 SATURATED = 30.0
 """The difference of logits beyond which float32 probabilities are 0 or 1 to the last digit, or nearly so."""
 
@@ -120,6 +124,30 @@ def of_result(result: Robustness, members: Sequence[Member]) -> list[Doubt]:
         found.append(
             Doubt(
                 "images", f"only {right} images are classified correctly: intervals are wide", False, interpreter, eps
+            )
+        )
+    if limit.mean < TINY:
+        found.append(
+            Doubt(
+                "limit",
+                "random noise does not move the map at all, so that the limit of kept is 0 and no changed image can "
+                "count as fooled, even if its map stays as it was",
+                True,
+                interpreter,
+                eps,
+            )
+        )
+    looser = int((result.correct & result.wrong & (result.nearest < 2 * limit.mean)).sum())
+    strict = int(result.fooled.sum())
+    if limit.set_by == "noise" and right and (looser - strict) / right > LOOSE:
+        found.append(
+            Doubt(
+                "limit",
+                f"the limit of kept makes much of the number: with twice the limit ({2 * limit.mean:.3f}), {looser} of "
+                f"{right} right images would count as fooled, and not {strict}. Random noise alone set it",
+                False,
+                interpreter,
+                eps,
             )
         )
     if limit.set_by in ("other", "average") and limit.by_noise > 1.5 * limit.mean:

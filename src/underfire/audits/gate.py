@@ -62,6 +62,8 @@ def _decide(result: Robustness, limit: float, doubts: Sequence[Doubt]) -> Decisi
         return make("pass", f"{words} is not below {limit:g}")
     if joint.low >= limit:
         return make("investigate", f"{words} is not below {limit:g}, but {hidden[0].text}", "doubt")
+    if hidden:
+        return make("investigate", f"{limit:g} lies inside {words}, and {hidden[0].text}", "doubt")
     needed = images_needed(joint, limit)
     more = "no number of images would decide" if needed is None else f"about {needed} images would decide"
     return make("investigate", f"{limit:g} lies inside {words}: {more}", needed=needed)
@@ -134,5 +136,6 @@ def decide_all(
     worst = max(single, key=lambda decision: _RANK[decision.state])
     counts = {state: sum(decision.state == state for decision in single) for state in EXIT_CODES}
     text = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    needed = max((decision.needed for decision in single if decision.needed), default=None)
-    return (Decision(worst.state, text, worst.cause, needed=needed), *single)
+    counted = [decision.needed for decision in single if decision.state == "investigate"]
+    needed = max((each or 0 for each in counted), default=0) if all(counted) else 0
+    return (Decision(worst.state, text, worst.cause, needed=needed or None), *single)

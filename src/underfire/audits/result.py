@@ -133,6 +133,7 @@ class Audit:
         seed: of all random numbers.
         clean: the images, N x C x H x W.
         keys: int64 N, the identities of the images, by which random numbers are drawn.
+        settings: what each interpreter is, with its settings, by name.
     """
 
     classifier: str
@@ -147,6 +148,7 @@ class Audit:
     seed: int = 0
     clean: Tensor = field(default_factory=lambda: torch.empty(0), repr=False)
     keys: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64), repr=False)
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def count(self) -> int:
@@ -201,6 +203,7 @@ class Audit:
             "attacks": [member.to_dict() for member in self.members],
             "images": self.count,
             "seed": self.seed,
+            "interpreters": dict(self.settings),
             "results": [each.to_dict() for each in self.results],
             "quality": {name: list(lines) for name, lines in self.quality.items()},
             "doubts": [each.to_dict() for each in self.doubts],

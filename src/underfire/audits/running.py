@@ -31,7 +31,7 @@ from underfire.audits.doubt import Doubt
 from underfire.audits.ensemble import PREDICTION, Member
 from underfire.audits.result import Robustness
 from underfire.audits.search import search
-from underfire.audits.standing import SMALLER, Found, Standing
+from underfire.audits.standing import Found, Standing
 from underfire.errors import ClassifierError, NoGradientError
 from underfire.metrics.chance import Chance
 from underfire.numerics import attacking
@@ -83,6 +83,7 @@ class Runner:
         self._chance: dict[str, Chance] = {}
         self._class_alone: dict[tuple[str, float], Tensor] = {}
         self._fitting: dict[str, int] = {}
+        self._blocked: dict[tuple[str, float], str] = {}
         hashed = hashlib.sha256((self.benign.images.cpu() * 255).round().to(torch.uint8).numpy().tobytes())
         for values in (self.benign.labels, self.benign.ids):
             hashed.update(values.cpu().numpy().tobytes())
@@ -113,17 +114,17 @@ class Runner:
         limit = self._limit(name, eps)
         path = None if self.folder is None else self.folder / f"{name.replace('/', '-')}-{eps:.6f}.npz"
         made_by = self._made_by(name)
-        loaded = None if path is None else Standing.load(path, self.benign, made_by)
+        loaded = None if path is None else Standing.load(path, self.benign, name, made_by)
         case = _Case(name, eps, limit, self.leaves(limit), loaded or Standing.begin(self.benign))
         if smaller is not None:
-            case.state.absorb(SMALLER, smaller.state.finds(self.correct), limit.mean)
+            case.state.inherit(smaller.state, self.correct, smaller.limit.mean, limit.mean)
         for member in self.members:
             if member.name in case.state.done:
                 continue
             self.tell(f"{name} at {eps:.4g}: {member.name}", begun)
             self._attack(member, case)
             if path is not None:
-                case.state.save(path, self.benign.logits, made_by)
+                case.state.save(path, self.benign, name, made_by)
         return case
 
     def leaves(self, limit: Limit) -> float:
@@ -198,12 +199,18 @@ class Runner:
         standing = self.correct
         if member.kind not in PREDICTION:
             standing = self.correct & ~(state.wrong & (state.nearest < case.leaves))
-        if (member.kind != "search" and self.why_no_gradient is not None) or not standing.any():
+        if member.kind != "search" and self.why_no_gradient is not None:
+            return  # and it is not done: it will run once the classifier has a gradient
+        if not standing.any():
             state.done.append(member.name)
             return
         places = torch.from_numpy(np.flatnonzero(standing))
         some = self.benign.take(places.to(self.benign.labels.device)).only((case.name,))
-        images = self._images(member, case, places, some)
+        try:
+            images = self._images(member, case, places, some)
+        except NoGradientError as error:
+            self._blocked[case.name, case.eps] = doubts.words_of(error)
+            return
         state.add(member.name, self._judged(case.name, places, images), case.limit.mean, member.gradients)
 
     def _judged(self, name: str, places: Tensor, images: Tensor) -> Found:
@@ -259,6 +266,10 @@ class Runner:
         found = self._doubts_of_gradients()
         for each in results:
             found += doubts.of_result(each, self.members)
+            why = self._blocked.get((each.interpreter, each.eps))
+            if why is not None:
+                text = f"a joint attack could not follow the gradient of the map, and did not run: {why}"
+                found.append(Doubt("gradients", text, True, each.interpreter, each.eps))
         return found
 
     def _doubts_of_gradients(self) -> list[Doubt]:

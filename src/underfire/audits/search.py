@@ -76,7 +76,7 @@ def search(
             break
         some = benign.take(rows)
         candidate = _candidate(some, best.images[rows], levels, query, queries, seed)
-        best.improve(rows, candidate, _score(seen, name, some, candidate, leaves is not None))
+        best.improve(rows, *_scored(seen, name, some, candidate, leaves is not None))
     return best.images
 
 
@@ -104,7 +104,8 @@ def _moved(images: Tensor, signs: Tensor, levels: int) -> Tensor:
     return ((images * 255).round() + signs * levels).clamp(0, 255).div(255).to(images.dtype)
 
 
-def _score(system: System, name: str, benign: Benign, images: Tensor, reads_maps: bool) -> Tensor:
+def _scored(system: System, name: str, benign: Benign, images: Tensor, reads_maps: bool) -> tuple[Tensor, Tensor]:
+    """Score candidates. The clean image stands in the place of one on which the network breaks."""
     goal = Goal(targeted=False)
     images, logits = sound(benign, images, system.classifier.logits(images))
     margin = goal.margin(logits, benign.labels)
@@ -116,4 +117,4 @@ def _score(system: System, name: str, benign: Benign, images: Tensor, reads_maps
         maps = system.maps(images[rows], classes, benign.ids[rows])[name]
         distance = metrics.map_l1(maps.to(benign.maps[name]), benign.maps[name][rows])
         score[rows] = distance.to(score) - 2
-    return score
+    return images, score

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import BadZipFile
@@ -51,6 +51,7 @@ class Standing:
         wrong_by, kept_by: the first members that found another class, and that with a kept map; empty if none.
         images: N x C x H x W, the image of another class with the nearest map; at first the clean image.
         classes: int64 N, its class; -1 at first.
+        nearest_by: the members that found these images; empty if there is none.
         done: the members that have run.
     """
 
@@ -61,6 +62,7 @@ class Standing:
     kept_by: list[str]
     images: Tensor
     classes: Tensor
+    nearest_by: list[str]
     done: list[str] = field(default_factory=list)
 
     @classmethod
@@ -75,15 +77,17 @@ class Standing:
             [""] * count,
             benign.images.cpu().clone(),
             torch.full((count,), -1),
+            [""] * count,
         )
 
-    def absorb(self, by: str, found: Found, limit: float) -> None:
+    def absorb(self, by: str, found: Found, limit: float, kept_by: Sequence[str] | None = None) -> None:
         """Add changed images.
 
         Args:
             by: where they come from: a member of the ensemble, a smaller radius, another interpreter.
             found: the images.
             limit: the largest distance at which a map counts as kept.
+            kept_by: where each of them comes from, if its map is kept; ``by`` for all if None.
         """
         for row, place in enumerate(found.places.tolist()):
             if not bool(found.wrong[row]):
@@ -91,10 +95,11 @@ class Standing:
             self.wrong[place] = True
             self.wrong_by[place] = self.wrong_by[place] or by
             near = float(found.distance[row])
+            finder = by if kept_by is None else kept_by[row]
             if near < limit:
-                self.kept_by[place] = self.kept_by[place] or by
+                self.kept_by[place] = self.kept_by[place] or finder
             if near < self.nearest[place]:
-                self.nearest[place] = near
+                self.nearest[place], self.nearest_by[place] = near, finder
                 self.images[place] = found.images[row].cpu()
                 self.classes[place] = found.classes[row].cpu()
 
@@ -115,11 +120,30 @@ class Standing:
             torch.from_numpy(self.nearest)[chosen],
         )
 
-    def save(self, path: Path, logits: Tensor, made_by: Mapping[str, str]) -> None:
+    def inherit(self, smaller: Standing, places: Flags, small_limit: float, limit: float) -> None:
+        """Add what was found at a smaller radius, which lies in this ball, too.
+
+        An image that had fallen there is credited to that radius. One whose map was not kept there, and is here, is
+        credited to the member that found it.
+
+        Args:
+            smaller: the state at the smaller radius.
+            places: bool N, the images that count.
+            small_limit, limit: the largest distances at which a map counts as kept, there and here.
+        """
+        found = smaller.finds(places)
+        by = [
+            SMALLER if smaller.nearest[place] < small_limit else smaller.nearest_by[place]
+            for place in found.places.tolist()
+        ]
+        self.absorb(SMALLER, found, limit, by)
+
+    def save(self, path: Path, benign: Benign, name: str, made_by: Mapping[str, str]) -> None:
         """Write the state to a file of plain arrays, whole or not at all.
 
         Args:
-            logits: the logits of the clean images, by which the state knows the classifier.
+            benign: the clean images, by whose logits and maps the state knows the classifier and the interpreter.
+            name: the interpreter.
             made_by: the images and settings of the audit, in words.
         """
         part = path.with_suffix(".part")
@@ -133,14 +157,16 @@ class Standing:
                 kept_by=np.array(self.kept_by, dtype=np.str_),
                 images=(self.images * 255).round().to(torch.uint8).numpy(),
                 classes=self.classes.numpy(),
+                nearest_by=np.array(self.nearest_by, dtype=np.str_),
                 done=np.array(self.done, dtype=np.str_),
-                logits=logits.cpu().numpy(),
+                logits=benign.logits.cpu().numpy(),
+                maps=_signature(benign.maps[name]),
                 made_by=np.array(json.dumps(dict(made_by)), dtype=np.str_),
             )
         part.replace(path)
 
     @classmethod
-    def load(cls, path: Path, benign: Benign, made_by: Mapping[str, str]) -> Standing | None:
+    def load(cls, path: Path, benign: Benign, name: str, made_by: Mapping[str, str]) -> Standing | None:
         """Read a state back; None if there is no file.
 
         Raises:
@@ -151,7 +177,7 @@ class Standing:
         try:
             with np.load(path) as found:
                 arrays = {name: found[name] for name in found.files}
-            logits, before = arrays["logits"], json.loads(str(arrays["made_by"]))
+            logits, maps, before = arrays["logits"], arrays["maps"], json.loads(str(arrays["made_by"]))
             images = torch.from_numpy(arrays["images"]).float() / 255
             state = cls(
                 arrays["wrong"],
@@ -161,19 +187,33 @@ class Standing:
                 [str(each) for each in arrays["kept_by"]],
                 images,
                 torch.from_numpy(arrays["classes"]),
+                [str(each) for each in arrays["nearest_by"]],
                 [str(each) for each in arrays["done"]],
             )
         except (OSError, EOFError, KeyError, ValueError, BadZipFile, zlib.error) as error:
             raise InputError(
                 f"{path} cannot be read ({error}): remove it, and its part of the audit is made again."
             ) from error
-        for name, now in made_by.items():
-            if before.get(name) != now:
+        for part, now in made_by.items():
+            if before.get(part) != now:
                 raise InputError(
-                    f"{path} belongs to an audit with other {name} ({before.get(name)}; now {now}): give another "
+                    f"{path} belongs to an audit with other {part} ({before.get(part)}; now {now}): give another "
                     "folder (out), or remove the file."
                 )
         own = benign.logits.cpu().numpy()
         if logits.shape != own.shape or not np.allclose(logits, own, rtol=1e-3, atol=1e-3):
             raise InputError(f"{path} belongs to another classifier: give another folder (out), or remove it.")
+        if not np.allclose(maps, _signature(benign.maps[name]), rtol=1e-3, atol=1e-4):
+            raise InputError(
+                f"{path} was made by another form of {name}, whose maps of the clean images differ: was its code "
+                "changed? Give another folder (out), or remove the file."
+            )
         return state
+
+
+def _signature(maps: Tensor) -> Numbers:
+    """Compute three numbers of each map N x h x w by which it is known again: its mean, mean square and slope."""
+    flat = maps.detach().cpu().double().flatten(1)
+    ramp = torch.linspace(-1, 1, flat.shape[1], dtype=torch.float64)
+    found: Numbers = torch.stack([flat.mean(1), flat.square().mean(1), (flat * ramp).mean(1)], 1).numpy()
+    return found

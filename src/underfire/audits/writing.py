@@ -31,6 +31,7 @@ def record(audit: Audit, decisions: Sequence[Decision] = ()) -> dict[str, Any]:
         each["images"] = [
             {
                 "id": name,
+                "label": label,
                 "correct": correct,
                 "fooled": fooled,
                 "another_class_by": wrong_by or None,
@@ -38,8 +39,9 @@ def record(audit: Audit, decisions: Sequence[Decision] = ()) -> dict[str, Any]:
                 "map_l1": None if not np.isfinite(near) else near,
                 "class": None if number < 0 else audit.name_of(number),
             }
-            for name, correct, fooled, wrong_by, kept_by, near, number in zip(
+            for name, label, correct, fooled, wrong_by, kept_by, near, number in zip(
                 audit.ids,
+                audit.labels,
                 result.correct.tolist(),
                 result.fooled.tolist(),
                 result.wrong_by,

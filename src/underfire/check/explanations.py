@@ -18,30 +18,35 @@ def explanation_lines(trials: Sequence[InterpreterTrial]) -> list[CheckLine]:
         nothing if there is no such interpreter.
     """
     found = {trial.name: trial.sanity for trial in trials if trial.sanity is not None}
-    if not found:
+    if not any(trial.works for trial in trials):
         return []
+    slow = [trial.name for trial in trials if trial.works and trial.sanity is None]
+    rest = f"; not looked at, because slow: {', '.join(slow)}" if slow else ""
     doubts = [CheckLine("sanity", "hint", text) for trial in trials if (text := trial.doubts)]
-    lines = [_localisation(found), _dependence(found), _repeatability(trials)]
+    lines = [_localisation(found, rest), _dependence(found, rest), _repeatability(trials)]
     again = "not looked at: underfire audit --again compares the maps with those of a second training"
     return [*lines, CheckLine("reproducibility", "good", again), *doubts]
 
 
-def _localisation(found: dict[str, Sanity]) -> CheckLine:
+def _localisation(found: dict[str, Sanity], rest: str) -> CheckLine:
     shares = {name: each.on_object for name, each in found.items() if each.on_object is not None}
     if not shares:
-        return CheckLine("localisation", "good", "unknown: these images have no true masks")
+        why = "these images have no true masks" if found else "all interpreters are slow"
+        return CheckLine("localisation", "good", f"unknown: {why}")
     text = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
-    return CheckLine("localisation", "good", f"share of the map on the object: {text}", {"on_object": shares})
+    return CheckLine("localisation", "good", f"share of the map on the object: {text}{rest}", {"on_object": shares})
 
 
-def _dependence(found: dict[str, Sanity]) -> CheckLine:
+def _dependence(found: dict[str, Sanity], rest: str) -> CheckLine:
+    if not found:
+        return CheckLine("dependence", "good", "unknown: all interpreters are slow")
     said = [
         f"{name} {each.other_class:.2f}" + ("" if each.other_weights is None else f" and {each.other_weights:.2f}")
         for name, each in found.items()
     ]
     text = (
         f"rank correlation with the map of another class, and under shuffled weights ({IMAGES} images; near 1: no "
-        f"dependence): {', '.join(said)}"
+        f"dependence): {', '.join(said)}{rest}"
     )
     return CheckLine("dependence", "good", text)
 

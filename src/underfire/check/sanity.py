@@ -26,7 +26,7 @@ IMAGES = 2
 
 @dataclass(frozen=True)
 class Sanity:
-    """What an interpreter's maps of a few images depend on, and if they point at the object.
+    """Findings on an interpreter's maps of a few images: their dependence on class and weights, and their place.
 
     Args:
         other_class: mean rank correlation (Spearman) with the maps of the same images for another class, in [-1, 1].
