@@ -74,6 +74,8 @@ def make(entry: Entry, sources: dict[str, str], out: Path, seed: int, tenfold: b
     """Make one audit, and put it on the board."""
     name = entry.name + (f"-seed-{seed}" if seed else "")
     file = ROWS / f"{name}.json"
+    if file.exists() and not tenfold:
+        return
     folder = out / name
     started = time.monotonic()
     classifier, batch, masks = images_of(entry, sources)
@@ -90,7 +92,7 @@ def make(entry: Entry, sources: dict[str, str], out: Path, seed: int, tenfold: b
         progress=lambda words, share: print(f"  {share:4.0%} {words}", flush=True),
     )
     if not file.exists():
-        add(record(found) | {"seconds": round(time.monotonic() - started)}, name)
+        add(record(found) | {"data": entry.data, "seconds": round(time.monotonic() - started)}, name)
     if tenfold:
         rows: list[dict[str, Any]] = []
         for eps in reversed(entry.eps):
@@ -157,7 +159,9 @@ def try_again(system: uf.System, found: Audit, interpreter: str, eps: float, fol
 
 
 def add(found: dict[str, Any], name: str) -> None:
-    """Put the record of an audit on the board."""
+    """Put the record of an audit on the board. A row that is there stays."""
+    if (ROWS / f"{name}.json").exists():
+        raise SystemExit(f"{ROWS / name}.json is there already: rename the folder, or remove the row")
     write(ROWS / f"{name}.json", found)
     print(f"{ROWS / name}.json written", flush=True)
 

@@ -82,7 +82,7 @@ CASES = STARTS | (NEWER if HAS_NEWER else {})
 
 @pytest.fixture(scope="module")
 def cases() -> dict[str, Any]:
-    """What each case has seen, by its name."""
+    """The flags that each case has seen, by the name of the case."""
     command = [sys.executable, "-c", SCRIPT, json.dumps(CASES)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -135,7 +135,7 @@ def changed(made: T, values: Mapping[str, Any]) -> T:
     Raises:
         InputError: as in ``create``.
     """
-    return dataclasses.replace(made, **_from_texts(type(made), values, True))  # type: ignore[type-var]
+    return dataclasses.replace(made, **_from_texts(type(made), values, True))  # type: ignore[type-var]  # T is a dataclass
 
 
 def _from_texts(model: type, values: Mapping[str, Any], warn: bool) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tests.conftest import smooth_images, tiny_network
 
 @pytest.fixture(autouse=True)
 def only_new_objects() -> Iterator[None]:
-    """What was there before the test, such as all that torch has imported, is not looked through each time."""
+    """Freeze the objects from before the test, such as all that torch has imported, so that they are not counted."""
     gc.collect()
     gc.freeze()
     yield

@@ -28,7 +28,7 @@ def test_each_value_of_each_step_is_written(monkeypatch: pytest.MonkeyPatch, tmp
             ends.append(self.folder)
 
     fake = ModuleType("torch.utils.tensorboard")
-    fake.SummaryWriter = Writer  # type: ignore[attr-defined]
+    fake.SummaryWriter = Writer
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
     with curves(tmp_path) as write:
         write(Step("robust", 1, 2, {"loss": 0.5, "clean": 0.25}))

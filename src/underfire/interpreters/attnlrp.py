@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from underfire.arguments import check_choice
-from underfire.errors import InputError
+from underfire.errors import InputError, InterpreterError
 from underfire.interpreters.lrp import PixelRelevance
 from underfire.interpreters.propagation import Layer, Propagation
 from underfire.interpreters.smoothing import Smoothing
@@ -19,6 +19,8 @@ from underfire.interpreters.transformer_rules import TransformerPropagation
 
 Through = Literal["all", "values"]
 THROUGH: tuple[Through, ...] = ("all", "values")
+UNRULED = (F.group_norm, F.instance_norm, F.normalize)
+"""Functions that divide by a size of the values, for which there is no rule yet."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ class AttnRules(TransformerPropagation):
     - Layer norm and RMS norm (proposition 3.4): what the values are divided by counts as a constant.
     - GELU and SiLU, x f(x): f(x) counts as a constant, so that x receives all relevance (eq. 9).
 
-    Everything else passes on value x gradient.
+    Everything else passes on value x gradient. Other norms, for which that would lose nearly all relevance without a
+    word, are refused.
 
     Args:
         epsilon: the stabiliser of linear layers and convolutions.
@@ -96,6 +99,21 @@ class AttnRules(TransformerPropagation):
     ) -> None:
         super().__init__("epsilon", epsilon, smoothing)
         self.gamma, self.conv_gamma, self.constant_attention = gamma, conv_gamma, constant_attention
+
+    def _follow_rule(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        followed: list[Tensor],
+    ) -> Any:
+        if func in UNRULED:
+            raise InterpreterError(
+                f"AttnLRP has no rule for {func.__name__}, which the network calls: its relevance would add up to "
+                "nothing. interpreters.Grad() and GradCAM() need no rules."
+            )
+        return super()._follow_rule(func, types, args, kwargs, followed)
 
     def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         output = F.linear(input, weight, bias)

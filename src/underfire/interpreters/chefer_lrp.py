@@ -20,7 +20,7 @@ from underfire.interpreters.transformer_rules import TransformerPropagation
 from underfire.numerics import full_precision, of_class
 
 SMALL = 1e-9
-"""What keeps denominators away from zero."""
+"""Added to the size of denominators, so that none is zero."""
 
 
 @dataclass(frozen=True)

@@ -30,21 +30,34 @@ def _gelu(x: Tensor, approximate: str = "none") -> Tensor:
     return 0.5 * (1 + torch.erf(x / math.sqrt(2)))
 
 
-GATES: dict[Callable[..., Any], Callable[..., Tensor]] = {F.gelu: _gelu, F.silu: torch.sigmoid}
+def _mish(x: Tensor) -> Tensor:
+    return torch.tanh(F.softplus(x))
+
+
+GATES: dict[Callable[..., Any], Callable[..., Tensor]] = {
+    F.gelu: _gelu,
+    F.silu: torch.sigmoid,
+    F.mish: _mish,
+    F.hardswish: F.hardsigmoid,
+}
 """Activations f(x) = x * gate(x), and their gates."""
+
+
+_MARK = "_depends_on_image"
+"""The attribute that marks tensors. Nobody else reads it."""
 
 
 def _mark(output: object) -> None:
     """Mark the tensors of an output as dependent on the image."""
     for value in output if isinstance(output, tuple | list) else (output,):
         if isinstance(value, Tensor):
-            value._depends_on_image = True  # type: ignore[attr-defined]  # read here alone
+            setattr(value, _MARK, True)
 
 
 def _followed(values: Iterable[object]) -> list[Tensor]:
     """Return the marked tensors among ``values``, and in the lists among them."""
     flat = [part for value in values for part in (value if isinstance(value, tuple | list) else (value,))]
-    return [part for part in flat if isinstance(part, Tensor) and getattr(part, "_depends_on_image", False)]
+    return [part for part in flat if isinstance(part, Tensor) and getattr(part, _MARK, False)]
 
 
 class _Scaled(torch.autograd.Function):

@@ -140,13 +140,38 @@ def test_relevance_is_conserved(style: str, gamma: float) -> None:
     assert isinstance(network.module, Tiny)
     logits = network.logits(images).gather(1, CLASSES[:, None]).squeeze(1)
     for through in ("values", "all"):
-        interpreter = AttnLRP(through, gamma, gamma, EXACT)  # type: ignore[arg-type]  # a text of the two
+        interpreter = AttnLRP(through, gamma, gamma, EXACT)
         sums = interpreter.relevance(network, images.clone().requires_grad_(), CLASSES).detach().sum((1, 2, 3))
         for index in range(2):
             replica = Replica(network.module, through, gamma, gamma)
             replica.pixels(images[index], int(CLASSES[index]))
             assert (replica.absorbed == 0) == (through == "values")
             assert float(sums[index]) + replica.absorbed == pytest.approx(float(logits[index]), rel=1e-5)
+
+
+def small(*layers: nn.Module) -> uf.Classifier:
+    """A convolution, some layers, pooling and a head, without biases, in float64."""
+    torch.manual_seed(0)
+    body = (nn.Conv2d(1, 4, 3, bias=False), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3, bias=False))
+    return uf.Classifier(nn.Sequential(*body).double(), image_size=8, channels=1)
+
+
+@pytest.mark.parametrize("gate", [nn.GELU(), nn.GELU("tanh"), nn.SiLU(), nn.Mish(), nn.Hardswish()], ids=str)
+def test_gates_hand_on_all_relevance(gate: nn.Module) -> None:
+    network, images = (
+        small(gate),
+        torch.rand(2, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1)),
+    )
+    classes = torch.tensor([0, 2])
+    found = AttnLRP("all", 0.0, 0.0, EXACT).relevance(network, images.clone().requires_grad_(), classes).detach()
+    logits = network.run(images).detach().gather(1, classes[:, None]).squeeze(1)
+    assert torch.allclose(found.sum((1, 2, 3)), logits, rtol=1e-6)
+
+
+@pytest.mark.parametrize("norm", [nn.GroupNorm(2, 4), nn.InstanceNorm2d(4)], ids=["group", "instance"])
+def test_norms_without_a_rule_are_refused(norm: nn.Module) -> None:
+    with pytest.raises(InterpreterError, match="no rule for (group|instance)_norm"):
+        AttnLRP().maps(small(norm), torch.rand(1, 1, 8, 8), [0])
 
 
 @pytest.mark.parametrize("through", ["all", "values"])

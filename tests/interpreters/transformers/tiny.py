@@ -88,7 +88,7 @@ def pictures(count: int = 2) -> Tensor:
 
 @dataclass
 class Values:
-    """What a block computes for one image: tokens are L x C, and heads are lists of L x d or L x L."""
+    """The steps of a block for one image: tokens are L x C, and heads are lists of L x d or L x L."""
 
     before: Tensor
     normed: Tensor
