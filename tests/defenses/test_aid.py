@@ -57,6 +57,10 @@ def test_an_interrupted_training_ends_in_the_same_weights(
     train_aid(classifier, data, tmp_path / "halved", recipe=SMALL, resume=True)
     file = f"rts-aid-{NAME}.safetensors"
     assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "halved" / file).read_bytes()
+    card = (tmp_path / "whole" / f"rts-aid-{NAME}.md").read_text()
+    levels = SMALL.warmup + SMALL.joint
+    assert levels < 8, "fewer steps than the radius has levels"
+    assert f"L-inf 8/255 (its steps reach {levels}/255)" in card
 
 
 def test_bad_settings_are_refused() -> None:

@@ -116,8 +116,8 @@ class IntegratedGradients(Averaged):
         return (images - self.baseline) * gradient
 
 
-class _AveragedView(View):
-    """A view that runs one more pass for each sample, with smooth slopes of rectifiers.
+class SampledView(View):
+    """A view that runs one more pass for each sample of an image; subclasses put the samples' maps together.
 
     State: ``ids`` int64 N, the images' identities.
     """
@@ -125,11 +125,15 @@ class _AveragedView(View):
     in_place = False
     steps_alike = True
 
-    def __init__(self, interpreter: Averaged) -> None:
-        self.interpreter = interpreter
-
     def begin(self, prepared: Attackable, images: Tensor, classes: Tensor, ids: Tensor) -> State:
         return {"ids": ids}
+
+
+class _AveragedView(SampledView):
+    """A view of the mean of all samples, with smooth slopes of rectifiers."""
+
+    def __init__(self, interpreter: Averaged) -> None:
+        self.interpreter = interpreter
 
     def read(
         self, prepared: Attackable, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from underfire.classifiers import Attackable, Classifier, Recorded
-from underfire.interpreters.averaged import SmoothGrad
+from underfire.interpreters.averaged import SampledView, SmoothGrad
 from underfire.interpreters.base import State, View
 from underfire.interpreters.maps import pooled_map
 from underfire.interpreters.smoothing import SmoothRectifiers
@@ -53,21 +53,12 @@ def middles(maps: Tensor) -> Tensor:
     return weights
 
 
-class _MedianView(View):
+class _MedianView(SampledView):
     """A view that reads all copies, then adds up the middle values with their gradients, which are exact almost
-    everywhere.
-
-    State: ``ids`` int64 N, the images' identities.
-    """
-
-    in_place = False
-    steps_alike = True
+    everywhere."""
 
     def __init__(self, interpreter: MedianGrad) -> None:
         self.interpreter = interpreter
-
-    def begin(self, prepared: Attackable, images: Tensor, classes: Tensor, ids: Tensor) -> State:
-        return {"ids": ids}
 
     def read(
         self, prepared: Attackable, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool

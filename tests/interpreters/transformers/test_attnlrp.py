@@ -170,7 +170,7 @@ def test_gates_hand_on_all_relevance(gate: nn.Module) -> None:
 
 @pytest.mark.parametrize("norm", [nn.GroupNorm(2, 4), nn.InstanceNorm2d(4)], ids=["group", "instance"])
 def test_norms_without_a_rule_are_refused(norm: nn.Module) -> None:
-    with pytest.raises(InterpreterError, match="no rule for (group|instance)_norm"):
+    with pytest.raises(InterpreterError, match=r"no rule for (group|instance)_norm"):
         AttnLRP().maps(small(norm), torch.rand(1, 1, 8, 8), [0])
 
 

@@ -110,9 +110,11 @@ def _lines(reached: Mapping[str, Any], recipe: AidRecipe, before: str, note: fil
             f"images when only the most important half of the map is left (a random half: "
             f"{100 * reached['kept_random']:.1f} %; the other half: {100 * reached['without']:.1f} %)"
         )
+    levels = recipe.warmup + recipe.joint  # ADV2 moves by one level of 1/255 in each step
+    reach = f" (its steps reach {levels}/255)" if recipe.attack == "adv2" and levels < 255 * recipe.eps else ""
     return lines | {
         "loss": f"the masker's own loss - {recipe.weight:g} * mean |g(x) - g(A(x))|",
-        "attack A": f"{recipe.attack} against the masker as it stands, L-inf {255 * recipe.eps:.3g}/255, "
+        "attack A": f"{recipe.attack} against the masker as it stands, L-inf {255 * recipe.eps:.3g}/255{reach}, "
         f"{recipe.warmup} and {recipe.joint} steps, random target classes",
         "recipe": f"{recipe.steps} steps of {recipe.batch} images and {recipe.attacked} attacked ones, "
         f"{recipe.optimising}",

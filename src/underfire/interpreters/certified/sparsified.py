@@ -13,6 +13,7 @@ from underfire import randomness
 from underfire.arguments import check_at_least
 from underfire.classifiers import Attackable, Classifier, Recorded
 from underfire.errors import InputError
+from underfire.interpreters.averaged import SampledView
 from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.ensemble.aggregate import straight
 from underfire.interpreters.maps import log_odds, pooled_map
@@ -107,20 +108,11 @@ class SparsifiedSmoothGrad(Interpreter):
         return _SparsifiedView(self)
 
 
-class _SparsifiedView(View):
-    """A view that runs one more pass for each noisy copy, with smooth slopes of rectifiers.
-
-    State: ``ids`` int64 N, the images' identities.
-    """
-
-    in_place = False
-    steps_alike = True
+class _SparsifiedView(SampledView):
+    """A view that selects cells in each noisy copy, with smooth slopes of rectifiers."""
 
     def __init__(self, interpreter: SparsifiedSmoothGrad) -> None:
         self.interpreter = interpreter
-
-    def begin(self, prepared: Attackable, images: Tensor, classes: Tensor, ids: Tensor) -> State:
-        return {"ids": ids}
 
     def read(
         self, prepared: Attackable, recorded: Recorded, images: Tensor, classes: Tensor, state: State, graph: bool
