@@ -19,6 +19,11 @@ from underfire.errors import InputError
 from underfire.metrics import Interval
 
 _RANK: dict[State, int] = {"pass": 0, "investigate": 1, "fail": 2}
+_VERBS: dict[State, tuple[str, str]] = {
+    "pass": ("passes", "pass"),
+    "fail": ("fails", "fail"),
+    "investigate": ("needs a look", "need a look"),
+}
 MOST_IMAGES = 1_000_000
 
 
@@ -135,7 +140,8 @@ def decide_all(
     single += controls
     worst = max(single, key=lambda decision: _RANK[decision.state])
     counts = {state: sum(decision.state == state for decision in single) for state in EXIT_CODES}
-    text = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    counted_words = [f"{count} {_VERBS[state][count > 1]}" for state, count in counts.items() if count]
+    text = f"of {len(single)} {'result' if len(single) == 1 else 'results'}, {', '.join(counted_words)}"
     counted = [decision.needed for decision in single if decision.state == "investigate"]
     needed = max((each or 0 for each in counted), default=0) if all(counted) else 0
     return (Decision(worst.state, text, worst.cause, needed=needed or None), *single)
