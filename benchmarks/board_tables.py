@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from underfire.attacks.perturbations import eps_text
+from underfire.audits.standing import member_of
 
 ROWS = Path(__file__).parent.parent / "docs" / "results" / "board"
 PAGE = ROWS.parent.parent / "board.md"
@@ -64,7 +65,7 @@ def who_table(found: dict[str, Any]) -> str:
     for audit in found.values():
         for name in dict.fromkeys(each["interpreter"] for each in audit["results"]):
             by = [
-                image["kept_by"]
+                member_of(image["kept_by"])
                 for each in audit["results"]
                 for image in each["images"]
                 if each["interpreter"] == name and image["fooled"] and image["kept_by"] != "smaller eps"
@@ -126,7 +127,8 @@ def tables() -> str:
     }
     parts = [
         main_table(first),
-        "### Who fooled them\n\nThe number of images that each attack was the first to fool, over all radii.",
+        "### Who fooled them\n\nThe number of images that each attack was the first to fool, over all radii: at the "
+        "radius at which it ran, or at a larger one, at which its map counts as kept.",
         who_table(first),
         "### What speaks against the numbers",
         doubts_table(first),

@@ -12,6 +12,7 @@ from underfire.attacks.benign import Benign
 from underfire.audits.doubt import Doubt
 from underfire.audits.ensemble import Member
 from underfire.audits.result import Robustness
+from underfire.audits.standing import member_of
 from underfire.errors import UnderfireError
 from underfire.system import SystemView
 
@@ -94,7 +95,7 @@ def of_result(result: Robustness, members: Sequence[Member]) -> list[Doubt]:
             )
         )
     kept = [by for by, fooled in zip(result.kept_by, result.fooled.tolist(), strict=True) if fooled]
-    found_alone = sum(by in searches for by in kept)
+    found_alone = sum(member_of(by) in searches for by in kept)
     if found_alone >= SEVERAL:
         found.append(
             Doubt(

@@ -16,6 +16,7 @@ from underfire.attacks.intervals import JointIntervals, Outcome
 from underfire.attacks.limits import Flags, Limit, Numbers
 from underfire.audits.doubt import Doubt
 from underfire.audits.ensemble import Member
+from underfire.audits.standing import member_of
 from underfire.metrics import Interval
 
 
@@ -32,7 +33,8 @@ class Robustness:
             there are none.
         limit: how near a map must be to count as kept, and where that comes from.
         wrong_by, kept_by: the member of the ensemble that first found another class, and that first found another class
-            with a kept map; ``smaller eps`` if that was at a smaller radius, ``attack on NAME`` if it was an attack on
+            with a kept map; ``smaller eps`` if the image had fallen at a smaller radius, ``auto, smaller eps`` if a
+            member found it there and its map is kept here alone, ``attack on NAME`` if it was an attack on
             another interpreter, and empty if none did.
         gradients: int64 N, the gradients that were taken for each image at this radius.
         images: N x C x H x W, the image of another class with the nearest map; the clean image if there is none.
@@ -98,7 +100,7 @@ class Robustness:
 
     def by_member(self, names: Sequence[str]) -> dict[str, int]:
         """Count the images that each member was the first to fool."""
-        found = [by for by, fooled in zip(self.kept_by, self.fooled.tolist(), strict=True) if fooled]
+        found = [member_of(by) for by, fooled in zip(self.kept_by, self.fooled.tolist(), strict=True) if fooled]
         return {name: found.count(name) for name in names}
 
     def to_dict(self) -> dict[str, Any]:

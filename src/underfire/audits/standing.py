@@ -124,7 +124,7 @@ class Standing:
         """Add what was found at a smaller radius, which lies in this ball, too.
 
         An image that had fallen there is credited to that radius. One whose map was not kept there, and is here, is
-        credited to the member that found it.
+        credited to the member that found it, at the smaller radius: ``auto, smaller eps``.
 
         Args:
             smaller: the state at the smaller radius.
@@ -133,7 +133,7 @@ class Standing:
         """
         found = smaller.finds(places)
         by = [
-            SMALLER if smaller.nearest[place] < small_limit else smaller.nearest_by[place]
+            SMALLER if smaller.nearest[place] < small_limit else f"{member_of(smaller.nearest_by[place])}, {SMALLER}"
             for place in found.places.tolist()
         ]
         self.absorb(SMALLER, found, limit, by)
@@ -209,6 +209,11 @@ class Standing:
                 "changed? Give another folder (out), or remove the file."
             )
         return state
+
+
+def member_of(by: str) -> str:
+    """Return the member that is named in ``wrong_by`` or ``kept_by``, also if it ran at a smaller radius."""
+    return by.removesuffix(f", {SMALLER}")
 
 
 def _signature(maps: Tensor) -> Numbers:
