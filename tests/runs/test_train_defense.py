@@ -67,7 +67,7 @@ def test_a_masker_of_aid_is_measured_and_read(tmp_path: Path, command: Command) 
     assert "the class is still seen in" in " ".join(ended.out.split())
     card = (out / "rts-aid-scenes-resnet.md").read_text()
     assert "2 steps of 2 images and 2 attacked ones, Adam, weight decay 0.0001" in card
-    assert "L-inf 4/255, 0 and 1 steps" in card
+    assert "L-inf 4/255 (its steps reach 1/255), 0 and 1 steps" in card
     assert set(read_losses(out / "losses.csv")["aid"]) == {"loss", "own", "distance"}
     shown = ("explain", "--data", "scenes:test", "--classifier", "scenes-resnet", "--interpreter", f"rts:{out}")
     ended = command(*shown, "--count", 2, "--out", tmp_path / "maps")
