@@ -1,7 +1,7 @@
 """Measure the maps of transformers' interpreters on scenes, and joint attacks on them.
 
     python -m benchmarks.transformers --pointing [--count 300]
-    python -m benchmarks.transformers --attacks [--count 32] [--budget 100] [--only 4-rollout]
+    python -m benchmarks.transformers --attacks [--count 100] [--budget 100] [--only 4-rollout]
     python -m benchmarks.transformers --print
 
 ``--pointing`` measures the maps of ``scenes-vit`` (and of ``scenes-resnet`` beside it) against the objects' masks, and
@@ -137,7 +137,8 @@ def attack(count: int, budget: int, only: str, minutes: float) -> None:
                 steps = {"budget": budget} if kind == "auto" else {"steps": (budget // 5, budget - budget // 5)}
                 made = preset(kind, eps=eps / 255, **steps)
                 system = uf.System(classifier, interpreter, readers=[name for name in READ if name != interpreter])
-                result = made(system, batch.images, batch.labels)
+                # Both have the same prediction-only control: it is attacked once, beside auto.
+                result = made(system, batch.images, batch.labels, control=kind == "auto")
                 write(path, list(rows_of(result, list(batch.ids), budget)))
                 print(path.stem, f"{time.monotonic() - started:.0f} s", flush=True)
 
@@ -238,7 +239,7 @@ def main() -> None:
     if asked.pointing:
         pointing(asked.count or 300)
     if asked.attacks:
-        attack(asked.count or 32, asked.budget, asked.only, asked.minutes)
+        attack(asked.count or 100, asked.budget, asked.only, asked.minutes)
     if asked.show:
         show_pointing()
         show_attacks()

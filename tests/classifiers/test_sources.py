@@ -49,6 +49,21 @@ def test_the_cifar_classifiers_are_about_as_good_as_their_cards_say(name: str, c
     assert abs(accuracy - claimed) < 4 * (claimed * (1 - claimed) / 2000) ** 0.5
 
 
+@pytest.mark.parametrize("name", ["digits-resnet", "imagenet-lite0"])
+def test_shipped_networks_come_with_random_weights(name: str) -> None:
+    """All else is that of the trained network, and the weights are the same each time, however they are asked for."""
+    state = torch.random.get_rng_state()
+    random = uf.classifiers.load(f"{name}:random")
+    again = uf.classifiers.load(name, weights="random")
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert random.sha256() == again.sha256()
+    assert (random.name, random.class_names[3]) == (name, again.class_names[3])
+    if name == "digits-resnet":
+        trained = uf.classifiers.load(name)
+        assert trained.sha256() != random.sha256()
+        assert (trained.mean, trained.image_size) == (random.mean, random.image_size)
+
+
 def test_an_unknown_name_gets_the_nearest() -> None:
     with pytest.raises(InputError, match="Did you mean 'digits-resnet'"):
         uf.classifiers.load("digits-resnett")

@@ -69,9 +69,13 @@ class ImageNetClassifier:
             raise InputError(f"package {self.package} holds {len(files)} files models/*.pth; expected one.")
         return files[0]
 
+    def network(self) -> EfficientNetLite:
+        """Build the network with random weights."""
+        return EfficientNetLite(self.width, self.depth)
+
     def build(self) -> EfficientNetLite:
         """Build the network with its weights, in evaluation mode. Raises InputError if the package is missing."""
-        network = EfficientNetLite(self.width, self.depth)
+        network = self.network()
         state: dict[str, Tensor] = torch.load(self.weights_file(), map_location="cpu", weights_only=True)
         network.load_state_dict({_our_name(name): value for name, value in state.items()})
         return network.eval()

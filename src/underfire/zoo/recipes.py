@@ -207,8 +207,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 phases=(OneCycle(44, 0.002),),
                 optimiser="adamw",
                 weight_decay=0.05,
-                remark="An earlier recipe of 24 epochs reached 95.7 % of the test images, and this one is longer for it: the "
-                "test images influenced the recipe.",
+                remark="An earlier recipe of 24 epochs reached 95.7 % of the test images, and this one is longer for "
+                "it: the test images influenced the recipe.",
             ),
             _DIGITS,
         )

@@ -70,7 +70,7 @@ def load(
               classification checkpoint;
             - ``PREFIX:NAME``, if an installed package offers PREFIX as an entry point of ``underfire.classifiers``.
 
-            After a prefix, ``:random`` at the end asks for random weights.
+            After a prefix or a shipped name, ``:random`` at the end asks for random weights.
         weights: a file with a state dict (``.pt``, ``.pth``, ``.ckpt``, ``.safetensors``, ...), a folder with one, in
             one piece or several, ``random`` (the same random weights each time), or torchvision's name of a set of
             weights; the source's own weights if None.
@@ -113,15 +113,17 @@ def load(
     )
     file, (prefix, colon, name) = user_files.split(spec), spec.partition(":")
     find = SOURCES.get(prefix) if colon and file is None else None
+    bare = spec.removesuffix(":random")
+    if bare != spec and (find is not None or bare in shipped.names()):
+        name, options = name.removesuffix(":random"), _with_random(spec, options)
     if find is not None:
-        if name.endswith(":random"):
-            name, options = name.removesuffix(":random"), _with_random(spec, options)
         found = find(name, options)
     elif file is not None:
         found = user_files.load(*file, "classifier", call=True)
         name = f"{Path(file[0]).stem}:{file[1]}"
-    elif spec in shipped.names():
-        found = shipped.find(spec)
+    elif bare in shipped.names():
+        found = shipped.find(bare, random=options.weights == "random")
+        options = replace(options, weights=None) if options.weights == "random" else options
     else:
         raise _unknown(spec)
     if isinstance(found, Classifier) and options == Options():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from underfire.checkpoints import read_weights
 from underfire.classifiers.sources.options import Source
 from underfire.data.imagenet import imagenet_class_names
+from underfire.training import initial_weights
 from underfire.zoo import recipes
 from underfire.zoo.imagenet import IMAGENET, MEAN, STD
 
@@ -14,13 +15,23 @@ def names() -> list[str]:
     return [*(name for name in recipes.RECIPES if recipes.weights_file(name).exists()), *IMAGENET]
 
 
-def find(name: str) -> Source:
-    """Load the classifier called ``name``. Raises InputError if it needs the extra ``photos``, and that is missing."""
+def find(name: str, random: bool = False) -> Source:
+    """Load the classifier called ``name``.
+
+    Args:
+        name: one of ``names``.
+        random: take random weights (the same ones each time) in place of the trained ones.
+
+    Raises:
+        InputError: it needs the extra ``photos``, and that is missing.
+    """
     if name in IMAGENET:
-        return _imagenet(name)
+        return _imagenet(name, random)
     recipe = recipes.find(name)
-    network = recipe.network()
-    network.load_state_dict(read_weights(recipes.weights_file(name)))
+    with initial_weights():
+        network = recipe.network()
+    if not random:
+        network.load_state_dict(read_weights(recipes.weights_file(name)))
     return Source(
         network,
         name=recipe.name,
@@ -32,10 +43,12 @@ def find(name: str) -> Source:
     )
 
 
-def _imagenet(name: str) -> Source:
+def _imagenet(name: str, random: bool) -> Source:
     chosen = IMAGENET[name]
+    with initial_weights():
+        network = chosen.network() if random else chosen.build()
     return Source(
-        chosen.build(),
+        network,
         name=name,
         mean=MEAN,
         std=STD,
