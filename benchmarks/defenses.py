@@ -8,9 +8,10 @@ For each defense, the first images are attacked by ``auto`` and by PGD on the cl
 An image is fooled if one of the two reached another class; it is fooled jointly if the analyst's map was also kept: it
 moved less than noise moves maps (see docs/concepts.md). Some rows attack other interpreters than the analyst reads.
 
-``--aid`` names the folder of ``underfire train aid``, and ``--robust`` the weights of ``underfire train robust``;
-without them these rows are left out. The results of each finished row go to ``docs/results/defenses/``, so that the
-script may be stopped and started at any time; the tables are made of these files alone.
+``--aid`` names the folder of ``underfire train aid`` (by default, the masker that ships), and ``--robust`` the weights
+of ``underfire train robust``, without which its rows are left out. The results of each finished row go to
+``docs/results/defenses/``, so that the script may be stopped and started at any time; the tables are made of these
+files alone.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Defense:
         return uf.classifiers.load(CLASSIFIER, weights=self.weights)
 
 
-def board(aid: str | None, robust: str | None) -> Iterator[Defense]:
+def board(aid: str, robust: str | None) -> Iterator[Defense]:
     """Yield the rows, the quick ones first."""
     make = uf.interpreters.create
     cam, grad, plain = make("cam"), make("grad"), RTS()
@@ -80,10 +81,9 @@ def board(aid: str | None, robust: str | None) -> Iterator[Defense]:
     yield Defense("ensemble-median-two", three, (cam, grad))
     yield Defense("ensemble-median-all", three)
     yield Defense("rts", plain)
-    if aid is not None:
-        trained = RTS(masker=aid)
-        yield Defense("rts-aid-unaware", trained, (plain,))
-        yield Defense("rts-aid", trained)
+    trained = RTS(masker=aid)
+    yield Defense("rts-aid-unaware", trained, (plain,))
+    yield Defense("rts-aid", trained)
     if robust is not None:
         yield Defense("robust-cam", cam, weights=robust)
         yield Defense("robust-grad", grad, weights=robust)
@@ -168,7 +168,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="test.parquet", help="CIFAR-10's test images")
     parser.add_argument("--out", type=Path, default=ROWS, help="the folder of the results")
-    parser.add_argument("--aid", help="the folder of 'underfire train aid'")
+    parser.add_argument("--aid", default="rts-aid-cifar10-resnet20", help="a masker of 'underfire train aid'")
     parser.add_argument("--robust", help="the weights of 'underfire train robust'")
     parser.add_argument("--only", nargs="*", default=[""], help="beginnings of names, such as ensemble")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no row after so many minutes")

@@ -56,8 +56,8 @@ def test_every_row_of_the_board_has_a_title() -> None:
     assert set(names) == set(defense_tables.TITLES)
     assert len(names) == len(set(names))
     assert set(NAMES) <= set(names)
-    assert {each.name for each in defenses.board(None, None)} == {
-        name for name in names if not name.startswith(("rts-aid", "robust"))
+    assert {each.name for each in defenses.board("aid", None)} == {
+        name for name in names if not name.startswith("robust")
     }
 
 

@@ -143,6 +143,18 @@ def test_the_shipped_maskers_are_their_classifiers(cifar10: uf.data.ImageData) -
         assert file.stat().st_size < 2.5e6
 
 
+def test_the_masker_of_a_defense_ships_under_its_name() -> None:
+    """It is another masker for the same classifier, which takes it only if it is asked for."""
+    classifier = uf.classifiers.load("cifar10-resnet20")
+    opened = create("rts:rts-aid-cifar10-resnet20").open(classifier.sha256())
+    assert opened.file.stem == "rts-aid-cifar10-resnet20"
+    plain = RTS().open(classifier.sha256())
+    card = opened.file.with_suffix(".md").read_text()
+    assert state_hash(opened.masker) in card
+    assert state_hash(plain.masker) in card  # what it was trained from
+    assert state_hash(opened.masker) != state_hash(plain.masker)
+
+
 def test_names_with_an_argument() -> None:
     assert create("RTS:some/where") == RTS("some/where")
     assert create("rts") == RTS()
