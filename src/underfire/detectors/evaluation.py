@@ -183,7 +183,7 @@ def _row(cell: ScoredCell, clean: ScoredCell) -> dict[str, Any]:
     """Make the entry of one cell; ``clean`` are the clean images of its run."""
     counted, flagged = cell.counted, cell.flagged
     attacked = cell.kind in ("attack", "control")
-    adaptive = cell.fitted.detector.knows(cell.description) if attacked else None
+    adaptive = cell.fitted.knows(cell.description) if attacked else None
     ids = np.asarray(clean.image_ids, dtype=object)
     nothing = metrics.Interval(None, None, None, 0).to_dict()
     area = nothing
