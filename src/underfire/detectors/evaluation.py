@@ -127,7 +127,12 @@ class Evaluation:
                     "detections": found.detections.tolist(),
                 }
             rows.append({**row, "roc": curve})
-        return {"rows": rows}
+        return {"rows": rows, "detectors": self.digests}
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """What tells the fitted detectors apart, by name; see ``FittedDetector.digest``."""
+        return {each.fitted.name: each.fitted.digest for each in self.cells}
 
     def to_pandas(self) -> Any:
         """Return ``rows()`` as a pandas DataFrame; a number with an interval is three columns.
