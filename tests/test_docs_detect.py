@@ -23,7 +23,7 @@ def test_its_code_and_its_commands_run(
     monkeypatch.chdir(tmp_path)
     command = make_command(monkeypatch, capsys)
     lines = re.findall(r"^underfire .*$", TEXT.replace("\\\n", ""), re.MULTILINE)
-    assert len(lines) == 5
+    assert len(lines) == 6
     for line in lines:
         ended = command(*shlex.split(line)[1:])
         assert ended.code == 0, ended.err

@@ -39,8 +39,12 @@ VALUES: dict[str, tuple[str, str, bool]] = {
 }
 """Options whose values have names: the kind of names, the entry point group, and whether commas join several."""
 
-OWN_VALUES = {"train aid": ("--recipe", "aid recipes"), "train robust": ("--recipe", "robust recipes")}
-"""Options whose values have other names in one command: the option, and the kind of names."""
+OWN_VALUES = {
+    "train aid": ("--recipe", "aid recipes"),
+    "train robust": ("--recipe", "robust recipes"),
+    "attack": ("--detector", ""),
+}
+"""Options whose values have other names in one command: the option, and the kind of names; empty for a folder."""
 
 TOPICS = {"list": [str(topic) for topic in names.Topic]}
 """Commands whose argument has names."""
@@ -58,7 +62,7 @@ def collected() -> str:
         for option, (kind, group, several) in VALUES.items()
     }
     own = {
-        command: {option: {"names": shipped[kind], "group": "", "several": False}}
+        command: {option: {"names": shipped.get(kind, []), "group": "", "several": False}}
         for command, (option, kind) in OWN_VALUES.items()
     }
     return json.dumps({"commands": commands, "values": values, "own_values": own}, indent=1) + "\n"

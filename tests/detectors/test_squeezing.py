@@ -57,7 +57,6 @@ ATTACK = "Attack(name='adv2', moves=(Move(terms=(Weighted(term=Prediction(loss='
         ("Weighted(term=Match(threshold=0.5, slack=0.75), weight=1.0)", True, False),
         ("Weighted(term=Evade(squeezers=(BitDepth(bits=2),), thresholds=(0.5,)), weight=1.0)", False, False),
         ("Weighted(term=Other(squeezers=(BitDepth(bits=3),)), weight=1.0)", False, False),
-        ("Weighted(term=Score(detector=FittedDetector(squeezing bit-depth:3, for x)), weight=1)", True, False),
         ("", False, False),
     ],
 )

@@ -16,7 +16,7 @@ from underfire.cli.attack import MODELS
 from underfire.cli.configuration import read_configuration, written
 from underfire.errors import InputError
 from underfire.runs import RunConfig
-from underfire.runs.execution import Execution, ExecutionSettings
+from underfire.runs.execution import Execution, ExecutionSettings, ScoringSettings
 from underfire.settings import create, settings_of, to_values
 
 WHERE = {"data": "digits:test", "classifier": "digits-resnet"}
@@ -130,16 +130,19 @@ ALWAYS = ("data", "classifier", "out")
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 def test_what_is_dumped_is_read_back(tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]) -> None:
-    own = {name: value for name, value in values.items() if name in settings_of(ExecutionSettings)}
+    beside = (ExecutionSettings, ScoringSettings)
+    made = {
+        model: create(model, {name: value for name, value in values.items() if name in settings_of(model)})
+        for model in beside
+    }
+    own = {name for model in beside for name in settings_of(model)}
     config = RunConfig.create(**{name: value for name, value in values.items() if name not in own})
-    execution = create(ExecutionSettings, own)
     file = tmp_path_factory.mktemp("dump") / "run.toml"
-    file.write_text(written(config.to_dict() | to_values(execution), MODELS), encoding="utf-8")
+    dumped = config.to_dict() | {name: value for each in made.values() for name, value in to_values(each).items()}
+    file.write_text(written(dumped, MODELS), encoding="utf-8")
     read = read_configuration(file, MODELS)
-    assert (
-        create(ExecutionSettings, {name: read.pop(name) for name in settings_of(ExecutionSettings) if name in read})
-        == execution
-    )
+    for model in beside:
+        assert create(model, {name: read.pop(name) for name in settings_of(model) if name in read}) == made[model]
     assert RunConfig.from_values(read) == config
     assert RunConfig.from_values(config.to_dict()) == config, "from JSON values, too"
 

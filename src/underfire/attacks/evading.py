@@ -23,6 +23,9 @@ WEIGHT = 12.0
 RECORD = "detector.json"
 """The file of a fitted detector with its settings and its threshold."""
 
+FITTED = "detector:"
+"""The beginning of a part that stands for the folder of a fitted detector: ``detector:FOLDER``."""
+
 FORM = "SQUEEZER<THRESHOLD, such as 'bit-depth:3<0.21', a squeezer alone, or the folder of a fitted detector"
 """One part of ``--evade``: a squeezer with its threshold, or the folder of a detector."""
 
@@ -30,22 +33,32 @@ FORM = "SQUEEZER<THRESHOLD, such as 'bit-depth:3<0.21', a squeezer alone, or the
 def parse_evade(text: str) -> tuple[str, ...]:
     """Split a text such as ``bit-depth:3<0.21,median:2<0.4`` at its commas, and check the parts.
 
-    The folder of a fitted detector is replaced by its squeezers and its threshold, so that what is known of an attack
-    does not depend on a folder that may change.
+    The folder of a detector by squeezing is replaced by its squeezers and its threshold, so that what is known of an
+    attack does not depend on a folder that may change. Any other detector stays a folder, ``detector:FOLDER``: it has
+    learnt tensors that no text can hold, and a run opens it and writes its hash down.
 
     Args:
         text: squeezers, each with ``<`` (or ``=``) and the threshold of the detector's score; without a threshold, the
             attack makes this score as low as possible. Or the folder that ``underfire detect fit`` wrote.
 
     Returns:
-        The parts in their standard form: ``bit-depth:3<0.21``.
+        The parts in their standard form: ``bit-depth:3<0.21``, or ``detector:FOLDER``.
 
     Raises:
-        InputError: a part is no squeezer, its threshold is no number, or the folder has no detector that can be evaded.
+        InputError: a part is no squeezer, its threshold is no number, or a folder has no detector.
     """
+    if text.startswith(FITTED):
+        return (text,)
     if (Path(text).expanduser() / RECORD).is_file():
-        return _of_folder(Path(text).expanduser())
+        return _of_folder(text)
     return tuple(_written(*_split(part.strip())) for part in text.split(","))
+
+
+def folder_of(part: Any) -> Path | None:
+    """Return the folder of a part ``detector:FOLDER``; None for any other part."""
+    if isinstance(part, str) and part.startswith(FITTED):
+        return Path(part.removeprefix(FITTED)).expanduser()
+    return None
 
 
 def evading_terms(given: Any) -> tuple[Weighted, ...]:
@@ -57,6 +70,9 @@ def evading_terms(given: Any) -> tuple[Weighted, ...]:
 
     Returns:
         One ``Evade`` with all squeezers that are given as texts, with the published weights, and the other terms.
+
+    Raises:
+        InputError: a part is nothing that can be evaded, or the folder of a detector that has to be opened first.
     """
     several = isinstance(given, Iterable) and not isinstance(given, str)
     texts: list[str] = []
@@ -72,6 +88,12 @@ def evading_terms(given: Any) -> tuple[Weighted, ...]:
             raise InputError(f"evade holds {shown(each)}; expected {FORM}, or a term such as Evade(...).")
     if not texts:
         return tuple(made)
+    for text in texts:
+        if folder_of(text) is not None:
+            raise InputError(
+                f"evade is {text!r}, the folder of a fitted detector, which a single attack in Python does not open: "
+                "load the detector with uf.detectors.load, and give evade=fitted.term()."
+            )
     pairs = [_split(text) for text in texts]
     weights = tuple(WEIGHTS.get(each.name, WEIGHT) for each, _ in pairs)
     term = Evade(tuple(each for each, _ in pairs), tuple(threshold or 0.0 for _, threshold in pairs), weights)
@@ -103,19 +125,17 @@ def _written(made: Squeezer, threshold: float | None) -> str:
     return made.label if threshold is None else f"{made.label}<{threshold!r}"
 
 
-def _of_folder(folder: Path) -> tuple[str, ...]:
-    """Read the squeezers and the threshold of a fitted detector. Its score is the largest of those of its squeezers."""
+def _of_folder(text: str) -> tuple[str, ...]:
+    """Read the squeezers and the threshold of a detector by squeezing, whose score is the largest of its squeezers'.
+
+    Any other detector stays a folder.
+    """
+    folder = Path(text).expanduser()
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         names, threshold = record["settings"].get("squeezers"), record["threshold"]
-        name = str(record["detector"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{folder / RECORD} cannot be read: {error}. Fit the detector again.") from error
     if not names or not isinstance(names, list):
-        raise InputError(
-            f"evade is {str(folder)!r}, the detector {name}, and only squeezing is known to this option. In Python, "
-            "load the detector, and give evade=fitted.term(), which has its own differentiable score (class-map, lid); "
-            "or for one that has none (maps, map-agreement, map-stability, map-squeezing) that of a surrogate: "
-            "evade=uf.detectors.surrogate(fitted, images, calibration).term()."
-        )
+        return (f"{FITTED}{text}",)
     return tuple(_written(*_split(f"{each}<{threshold!r}")) for each in names)

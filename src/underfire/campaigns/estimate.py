@@ -14,6 +14,7 @@ import torch
 from underfire.attacks.arms import Arm
 from underfire.attacks.benign import Benign, read_benign
 from underfire.campaigns.grid import Point
+from underfire.detectors.opening import evading_term
 from underfire.errors import UnderfireError
 from underfire.runs.execution import Execution
 from underfire.runs.plan import Plan
@@ -66,7 +67,7 @@ def estimate(
         execution: the settings that results do not depend on.
         about: called before each run.
     """
-    opened, known, found = Opened(), set[str](), []
+    opened, known, found = Opened(evading_term), set[str](), []
     for point in points:
         about(point)
         try:

@@ -57,9 +57,8 @@ def read_grid(path: Path) -> Grid:
 def write_grid(grid: Grid) -> str:
     """Write a campaign as the text of a file that ``read_grid`` reads back."""
     content = grid.model_dump(exclude_defaults=True)
-    lines = [
-        f"{name} = {toml_value(name, content[name])}" for name in ("name", "agreed", "full_names") if name in content
-    ]
+    top = ("name", "agreed", "full_names", "detectors")
+    lines = [f"{name} = {toml_value(name, content[name])}" for name in top if name in content]
     for section in ("settings", "grid"):
         if content.get(section):
             lines += ["", f"[{section}]", *_entries(content[section])]

@@ -45,6 +45,7 @@ class Grid(BaseModel):
         agreed: attack only images that all classifiers of the campaign get right.
         full_names: name each run by all values that set it apart from ``settings``, and not only by those in which runs
             differ, so that names stay as they are when the campaign gets more runs.
+        detectors: folders of fitted detectors, which score the images of the finished runs on their classifier.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -56,6 +57,7 @@ class Grid(BaseModel):
     change: list[Change] = []
     agreed: bool = False
     full_names: bool = False
+    detectors: list[str] = []
 
     def points(self) -> list[Point]:
         """List the runs of the campaign.

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypedDict, Unpack
 
 from underfire.campaigns.engines import Engine, Inline, Stop
 from underfire.campaigns.units import Failure, Hands, Unit
+from underfire.detectors.opening import evading_term
 from underfire.errors import StoppedError, UnderfireError
 from underfire.runs.execution import Execution
 from underfire.runs.planning import Opened, Reporter
@@ -146,7 +147,7 @@ class _Work:
         self.stop, self.listener = how.get("stop") or Stop(), how.get("listener") or Quiet()
         self.part, self.begin_only = how.get("part"), how.get("begin_only", False)
         self.after = how.get("after")
-        self.hands, self.opened = Hands(), Opened()
+        self.hands, self.opened = Hands(), Opened(evading_term)
         self.open: dict[str, _Open] = {}
         self.failures: dict[str, Failure] = {}
         self.first: Exception | None = None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from underfire.detectors.opening import evading_term
 from underfire.errors import UnderfireError, UnderfireWarning
 from underfire.runs.execution import Execution
 from underfire.runs.planning import Opened
@@ -95,7 +96,7 @@ class Hands:
 
     def __init__(self) -> None:
         self._held: OrderedDict[str, RunInHand] = OrderedDict()
-        self._opened = Opened()
+        self._opened = Opened(evading_term)
 
     def add(self, folder: str, hand: RunInHand) -> None:
         """Keep a run that this process has begun itself."""

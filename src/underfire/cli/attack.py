@@ -15,13 +15,14 @@ from underfire.cli.options import USAGE_ERROR, Given, flag, option, takes
 from underfire.cli.run import Track, Workers
 from underfire.cli.screen import OneRun, bars, say
 from underfire.cli.stopping import saying_how_to_go_on, stopping
-from underfire.runs.execution import Execution, ExecutionSettings
+from underfire.runs.execution import Execution, ExecutionSettings, ScoringSettings
 from underfire.runs.inputs import InputSettings
 from underfire.runs.settings import RunAttackSettings, RunConfig, RunSettings
 from underfire.settings import Problems, create, required, settings_of, to_values
 
 if TYPE_CHECKING:
     from underfire.campaigns.engines import Engine
+    from underfire.detectors import FittedDetector
 
 EXAMPLES = """[bold]Examples[/bold]
 
@@ -37,7 +38,7 @@ underfire attack --data photos/ --classifier torchvision:resnet50 --interpreter 
 underfire attack --config run.toml --seed 1 --out runs/seed1"""
 
 
-MODELS = (RunSettings, RunAttackSettings, InputSettings, ExecutionSettings)
+MODELS = (RunSettings, RunAttackSettings, InputSettings, ExecutionSettings, ScoringSettings)
 """All settings that the command line and the file of ``--config`` may hold, in the order of the help text."""
 PANELS: Mapping[type, str] = {RunAttackSettings: "The attack", RunSettings: "The run"}
 
@@ -79,25 +80,31 @@ def attack(
     needed = [f"--{name}" for model in (RunConfig, ExecutionSettings) for name in required(model) if name not in values]
     if needed:
         raise USAGE_ERROR(f"Missing {' and '.join(needed)}: give it here, or in the file of --config.", ctx=context)
-    settings, execution = _checked(values)
+    settings, execution, scoring = _checked(values)
     if dump_config:
-        shown = settings.to_dict() | to_values(execution) | {"out": execution.out or None}
+        shown = settings.to_dict() | to_values(execution) | to_values(scoring) | {"out": execution.out or None}
         shown |= dict.fromkeys(_settled(values))
         typer.echo(written(shown, MODELS), nl=False)
         return
-    _run(settings, execution, resume, overwrite, workers, page=not no_page, json_=as_json, track=track)
+    _run(settings, execution, scoring, resume, overwrite, workers, page=not no_page, json_=as_json, track=track)
 
 
-def _checked(values: Mapping[str, Any]) -> tuple[RunConfig, ExecutionSettings]:
-    """Make both parts of the configuration, and report the problems of both."""
-    own = {name: value for name, value in values.items() if name in settings_of(ExecutionSettings)}
+def _checked(values: Mapping[str, Any]) -> tuple[RunConfig, ExecutionSettings, ScoringSettings]:
+    """Make all parts of the configuration, and report the problems of all."""
+    own, scored = (
+        {name: value for name, value in values.items() if name in settings_of(model)}
+        for model in (ExecutionSettings, ScoringSettings)
+    )
     problems = Problems()
     with problems.noted():
         execution = create(ExecutionSettings, own)
     with problems.noted():
-        settings = RunConfig.from_values({name: value for name, value in values.items() if name not in own})
+        scoring = create(ScoringSettings, scored)
+    with problems.noted():
+        rest = {name: value for name, value in values.items() if name not in own | scored}
+        settings = RunConfig.from_values(rest)
     problems.report()
-    return settings, execution
+    return settings, execution, scoring
 
 
 def _settled(values: Mapping[str, Any]) -> list[str]:
@@ -112,6 +119,7 @@ def _settled(values: Mapping[str, Any]) -> list[str]:
 def _run(
     settings: RunConfig,
     given: ExecutionSettings,
+    scoring: ScoringSettings,
     resume: bool,
     overwrite: bool,
     workers: int | None,
@@ -125,6 +133,8 @@ def _run(
 
     from underfire.campaigns.engines import Inline, Processes
     from underfire.campaigns.runner import Job, perform
+    from underfire.reports.detected import score
+    from underfire.reports.detection import detection_tables
     from underfire.reports.tracking import Tracking
     from underfire.runs import Run
 
@@ -134,6 +144,7 @@ def _run(
     execution = Execution(given.batch_size, given.memory, given.device)
     engine: Engine = Processes(workers) if workers and workers > 1 else Inline()
     summary: dict[str, Any] = {}
+    fitted = _fitted(settings, scoring, given.device)  # a detector that does not fit is an error before any work
     tracking = None if track is None else Tracking(track)  # an unknown tracker is an error before any work
     with saying_how_to_go_on(resume), bars() as progress, stopping() as stop:
         perform(
@@ -146,6 +157,7 @@ def _run(
             after=lambda job, found: summary.update(found),
         )
     finished = Run(out)  # one for all reports: its limits are made once
+    detected = score(finished, fitted) if fitted else None
     files = "results.parquet, trace.parquet, summary.json, run.json, cells/, images/"
     if page:
         from underfire.reports.figure import write_figure
@@ -166,4 +178,15 @@ def _run(
     console.print(summary_table(finished))
     for text in cautions(finished):
         console.print(Text.assemble(("!", "bold yellow"), " ", text))
+    if detected is not None:
+        console.print(detection_tables(detected.rows))
+        files = f"{files}, detection.json, detection.csv, scores.csv"
     console.print(Text.assemble("Written to ", (str(out), "bold"), f": {files}"))
+
+
+def _fitted(settings: RunConfig, scoring: ScoringSettings, device: str) -> list[FittedDetector]:
+    """Open the detectors that shall score the run's images."""
+    from underfire.reports.detected import opened
+    from underfire.runs.devices import find_device
+
+    return opened(scoring.detectors, settings.load_classifier(find_device(device))) if scoring.detectors else []

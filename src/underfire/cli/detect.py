@@ -229,7 +229,7 @@ def evaluate(
         typer.echo(json.dumps(shown, indent=2, allow_nan=False))
         return
     console = Console()
-    console.print(detection_tables(found))
+    console.print(detection_tables(found.rows()))
     if written:
         names = ", ".join(path.name for path in written)
         console.print(Text.assemble("Written to ", (str(out), "bold"), f": {names}"))

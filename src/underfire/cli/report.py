@@ -73,6 +73,8 @@ def report(
     from rich.text import Text
 
     from underfire.reports.classes import class_tables
+    from underfire.reports.detected import Detected
+    from underfire.reports.detection import detection_tables
     from underfire.reports.figure import write_figure
     from underfire.reports.outliers import outlier_tables, write_outliers
     from underfire.reports.page import write_page
@@ -109,6 +111,9 @@ def report(
     figure = write_figure(runs, page.parent / ("figure.png" if out is None else f"{page.stem}.png"))
     console, written = Console(), [page, figure]
     console.print(summary_table(*runs))
+    rows = [row for run in runs if (held := Detected.of(run.path)) is not None for row in held.rows]
+    if rows:
+        console.print(detection_tables(rows))
     if by_class:
         console.print(class_tables(*runs))
     if outliers:

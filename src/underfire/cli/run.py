@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -86,7 +87,8 @@ def run(
 
     The file has [settings] for all runs, named as in 'underfire attack --dump-config'; lists in [grid], of which every
     combination is a run; [[include]] and [[exclude]] for further and fewer runs; and [[change]] with where and set for
-    other settings of some runs. agreed = true attacks only images that all classifiers get right.
+    other settings of some runs. agreed = true attacks only images that all classifiers get right;
+    detectors = [FOLDER, ...] score the images of finished runs.
 
     Parts that several runs share are computed once. A run that fails is noted, and the others go on. Ctrl-C finishes
     the part in hand; --resume goes on, checks all files, and does damaged parts again. With --track, a run that the
@@ -95,6 +97,7 @@ def run(
     from underfire.campaigns.engines import Inline, Processes
     from underfire.campaigns.file import read_grid
     from underfire.campaigns.running import run_campaign
+    from underfire.reports.detected import read_target
     from underfire.reports.tracking import Tracking
     from underfire.runs.execution import Execution
 
@@ -103,6 +106,8 @@ def run(
         raise InputError("--part and --ray contradict each other: Ray shares out all of the work. Leave --part out.")
     execution = Execution(settings.batch_size, settings.memory, settings.device)
     grid, out = read_grid(campaign), Path(settings.out).expanduser()
+    for folder in grid.detectors:
+        read_target(folder)  # a folder without a detector is an error before any work
     if dry_run:
         show_estimate(grid, execution, workers or 1)
         return
@@ -124,7 +129,7 @@ def run(
             listener=ManyRuns(progress),
             part=_part(part),
             begin_only=begin,
-            after=partial(_after, not no_page, tracking),
+            after=partial(_after, not no_page, tracking, grid.detectors, execution.device),
         )
     if not (no_page or part or begin):
         from underfire.reports.campaign import write_campaign_page
@@ -139,9 +144,17 @@ def run(
         )
 
 
-def _after(page: bool, tracking: Tracking | None, job: Any, summary: Any) -> None:
-    """Write the page of a finished run, and log it."""
+def _after(
+    page: bool, tracking: Tracking | None, detectors: Sequence[str], device: str, job: Any, summary: Any
+) -> None:
+    """Score a finished run with detectors, write its page, and log it."""
     from underfire.reports.campaign import write_run_page
+    from underfire.reports.detected import score_those_that_fit
+    from underfire.runs.devices import find_device
+    from underfire.runs.run import Run
+
+    if detectors:
+        score_those_that_fit(Run(job.folder), detectors, find_device(device))
 
     if page:
         write_run_page(job.folder)

@@ -12,6 +12,7 @@ from underfire.detectors.map_squeezing import MapSqueezing
 from underfire.detectors.map_stability import MapStability
 from underfire.detectors.maps import Maps
 from underfire.detectors.named import DETECTORS, load
+from underfire.detectors.opening import evading_term
 from underfire.detectors.restoring import restoring
 from underfire.detectors.split import Members, Split
 from underfire.detectors.squeezing import Squeezing
@@ -33,6 +34,7 @@ __all__ = [
     "Squeezing",
     "State",
     "Surrogate",
+    "evading_term",
     "evaluate",
     "fit",
     "load",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -19,7 +21,7 @@ from underfire.attacks.measure import Measure
 from underfire.attacks.terms import Point, Score, ScoreOfMaps
 from underfire.classifiers import check_images
 from underfire.detectors.description import terms_of
-from underfire.detectors.folder import write_folder
+from underfire.detectors.folder import packed, write_folder
 from underfire.detectors.split import Members, Split, check_apart
 from underfire.detectors.target import Target
 from underfire.detectors.threshold import likely_rates
@@ -85,16 +87,15 @@ class Detector(Part, ABC):
         """
 
     def knows(self, attack: str) -> bool:
-        """Return True if an attack is adaptive against this detector: one of its loss terms lowers the score.
+        """Return True if an attack is adaptive against this detector though it names no fitted one.
 
-        By default, these are the terms ``Score`` and ``ScoreOfMaps`` of a fitted detector with this title, or of a
-        surrogate of it.
+        Terms of a fitted detector, and of a surrogate of it, are found by ``FittedDetector.knows``. A detector inherits
+        this method unless its settings say all about it, as those of feature squeezing do.
 
         Args:
             attack: the attack's description in ``run.json``, which lists its loss terms and rules.
         """
-        wanted = [f"{kind}({self.title}," for kind in ("FittedDetector", "Surrogate")]
-        return any(text in term for text in wanted for term in terms_of(attack, "Score", "ScoreOfMaps"))
+        return False
 
     def differentiable(self, system: System, state: State) -> Callable[[Point], Tensor]:
         """Return a function that computes the scores N at a point of an attack, with a gradient in the images.
@@ -105,7 +106,8 @@ class Detector(Part, ABC):
         raise InputError(
             f"detector {self.title} has no differentiable score. "
             + (
-                "Evade a surrogate: evade=uf.detectors.surrogate(fitted, images, calibration).term()."
+                "Evade a surrogate: evade=uf.detectors.surrogate(fitted, images, calibration).term(), or on the "
+                "command line --term FILE.py:NAME with a file that makes this term."
                 if self.reads_maps
                 else f"Try {self.attacker}."
             )
@@ -200,6 +202,31 @@ class FittedDetector:
         kind = ScoreOfMaps if self.detector.reads_maps else Score
         return kind(self, self.threshold, margin)
 
+    @cached_property
+    def digest(self) -> str:
+        """16 hexadecimal digits that tell fitted detectors apart: a hash of all that scores and threshold need."""
+        held = {
+            "settings": plain_settings(self.detector),
+            "detector": self.spec or self.detector.name,
+            "code": self.code(),
+            "threshold": self.threshold,
+            "target": {name: value for name, value in self.target.to_dict().items() if name != "classifier"},
+            "state": hashlib.sha256(packed(self.state)).hexdigest(),
+        }
+        return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()[:16]
+
+    def knows(self, attack: str) -> bool:
+        """Return True if an attack is adaptive against this very detector: one of its loss terms lowers the score.
+
+        These are the terms ``Score`` and ``ScoreOfMaps`` of this fitted detector or of a surrogate of it, and those
+        that ``Detector.knows`` names. A detector of the same kind that was fitted on other images is another one.
+
+        Args:
+            attack: the attack's description in ``run.json``, which lists its loss terms and rules.
+        """
+        evaded = terms_of(attack, "Score", "ScoreOfMaps")
+        return any(self.digest in term for term in evaded) or self.detector.knows(attack)
+
     def flags(self, images: Tensor) -> Tensor:
         """Return True for images that count as attacked, bool N: their score is above the threshold."""
         return self.scores(images) > self.threshold
@@ -257,8 +284,10 @@ class FittedDetector:
         write_folder(Path(folder), self.record(), {**self.state, "calibration_scores": self.calibration})
 
     def __repr__(self) -> str:
-        share = f"{100 * self.false_positives:g} % false positives"
-        return f"FittedDetector({self.name}, for {self.target.classifier}, threshold {self.threshold:.4g}, {share})"
+        return (
+            f"FittedDetector({self.name!r}, classifier={self.target.classifier!r}, threshold={self.threshold:.4g}, "
+            f"false_positives={self.false_positives:g}, digest={self.digest!r})"
+        )
 
 
 def plain_settings(detector: Detector) -> dict[str, Any]:

@@ -127,7 +127,12 @@ class Evaluation:
                     "detections": found.detections.tolist(),
                 }
             rows.append({**row, "roc": curve})
-        return {"rows": rows}
+        return {"rows": rows, "detectors": self.digests}
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """What tells the fitted detectors apart, by name; see ``FittedDetector.digest``."""
+        return {each.fitted.name: each.fitted.digest for each in self.cells}
 
     def to_pandas(self) -> Any:
         """Return ``rows()`` as a pandas DataFrame; a number with an interval is three columns.
@@ -183,7 +188,7 @@ def _row(cell: ScoredCell, clean: ScoredCell) -> dict[str, Any]:
     """Make the entry of one cell; ``clean`` are the clean images of its run."""
     counted, flagged = cell.counted, cell.flagged
     attacked = cell.kind in ("attack", "control")
-    adaptive = cell.fitted.detector.knows(cell.description) if attacked else None
+    adaptive = cell.fitted.knows(cell.description) if attacked else None
     ids = np.asarray(clean.image_ids, dtype=object)
     nothing = metrics.Interval(None, None, None, 0).to_dict()
     area = nothing

@@ -29,8 +29,6 @@ def write_folder(folder: Path, record: Mapping[str, Any], tensors: Mapping[str, 
     Raises:
         StoreError: the folder holds other files, or cannot be written.
     """
-    from safetensors.torch import save
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
         others = [path.name for path in folder.iterdir() if path.name not in (RECORD, TENSORS)]
@@ -38,11 +36,19 @@ def write_folder(folder: Path, record: Mapping[str, Any], tensors: Mapping[str, 
         raise StoreError(f"detector folder {folder} cannot be written: {error.strerror or error}.") from error
     if others:
         raise StoreError(f"detector folder {folder} holds other files, such as {others[0]}: choose another folder.")
-    content = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
+    content = packed(tensors)
     with replacing(folder / TENSORS) as part:
         part.write_bytes(content)
     held = {"format": FORMAT, **record, "tensors_sha256": hashlib.sha256(content).hexdigest()}
     write_text(folder / RECORD, json.dumps(held, indent=1) + "\n")
+
+
+def packed(tensors: Mapping[str, Tensor]) -> bytes:
+    """Write tensors as the content of a safetensors file: equal tensors give equal bytes."""
+    from safetensors.torch import save
+
+    content: bytes = save({name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)})
+    return content
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

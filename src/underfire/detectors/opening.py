@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from underfire.attacks.terms import Evading
 from underfire.classifiers import Classifier
 from underfire.detectors.contract import FittedDetector
 from underfire.detectors.folder import read_folder
 from underfire.detectors.named import load
-from underfire.errors import StoreError
+from underfire.errors import InputError, StoreError
 from underfire.system import System
 
 if TYPE_CHECKING:
@@ -40,6 +41,30 @@ def open_detector(folder: Path, classifier: Classifier) -> FittedDetector:
     if not names:
         return load(folder, classifier)
     return load(folder, System(classifier, names, source.get("variant", "paper")))
+
+
+def evading_term(folder: Path, system: System) -> Evading:
+    """Open a fitted detector for an attack, and return the loss term that evades it; see ``FittedDetector.term``.
+
+    Args:
+        folder: of the detector.
+        system: what is attacked. The detector must have been fitted for its classifier, and read no other maps than
+            those of its interpreters.
+
+    Raises:
+        InputError: the detector was fitted for another system, or has no differentiable score; the message says what to
+            do.
+        StoreError: the folder holds no detector.
+    """
+    record, _ = read_folder(folder)
+    missing = [name for name in (record.get("target") or {}).get("interpreters") or () if name not in system.attacked]
+    if missing:
+        raise InputError(
+            f"evade is {str(folder)!r}, a detector that reads the maps of {', '.join(missing)}, and the attack on "
+            f"{', '.join(system.attacked)} does not: attack all interpreters of the detector at once, with "
+            "--interpreter and without --each."
+        )
+    return load(folder, system).term()
 
 
 def classifier_of(run: Run, device: torch.device) -> Classifier:

@@ -58,9 +58,7 @@ class Squeezing(Detector):
         terms = " ".join(terms_of(attack, "Squeeze", "Evade"))
         matched = any(True for _ in terms_of(attack, "Match"))
         own = squeezers(self.squeezers)
-        return super().knows(attack) or all(
-            repr(each) in terms or (matched and isinstance(each, BitDepth)) for each in own
-        )
+        return all(repr(each) in terms or (matched and isinstance(each, BitDepth)) for each in own)
 
     def measure(self, system: System, state: State, images: Tensor) -> Tensor:
         return self.distances(system, images).amax(1)

@@ -31,6 +31,7 @@ class Surrogate:
 
     Args:
         detector: the name of the detector that it imitates.
+        digest: that of the detector; see ``FittedDetector.digest``.
         interpreters: the interpreters, in order.
         mean, std: of the inputs, M.
         weight: M.
@@ -40,6 +41,7 @@ class Surrogate:
     """
 
     detector: str
+    digest: str
     interpreters: tuple[str, ...]
     mean: Tensor
     std: Tensor
@@ -78,7 +80,7 @@ class Surrogate:
         return ScoreOfMaps(self, self.threshold, margin)
 
     def __repr__(self) -> str:
-        return f"Surrogate({self.detector}, agreement {self.agreement:.2f})"
+        return f"Surrogate({self.detector!r}, agreement={self.agreement:.2f}, digest={self.digest!r})"
 
 
 def inputs(maps: dict[str, Tensor]) -> Tensor:
@@ -118,6 +120,7 @@ def surrogate(fitted: FittedDetector, images: Tensor, calibration: Tensor) -> Su
     agreement = rank_correlation(guessed.numpy(), fitted.scores(calibration).numpy()).mean
     return Surrogate(
         detector=fitted.name,
+        digest=fitted.digest,
         interpreters=tuple(fitted.system.interpreters),
         mean=mean,
         std=std,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from underfire.campaigns.folder import Campaign
+from underfire.reports.detected import RECORD
 from underfire.reports.figure import write_figure
 from underfire.reports.page import write_page
 
 
 def write_run_page(folder: Path) -> None:
-    """Write page and figure of a finished run, unless they are newer than its summary.
+    """Write page and figure of a finished run, unless they are newer than its summary and its scores.
 
     Args:
         folder: the run's folder.
@@ -18,8 +19,8 @@ def write_run_page(folder: Path) -> None:
     Raises:
         StoreError: the run cannot be read, or a file cannot be written.
     """
-    page, made = folder / "page.html", folder / "summary.json"
-    if page.is_file() and page.stat().st_mtime >= made.stat().st_mtime:
+    page, made = folder / "page.html", [folder / "summary.json", folder / RECORD]
+    if page.is_file() and all(page.stat().st_mtime >= each.stat().st_mtime for each in made if each.exists()):
         return  # the run was finished before, and has its page
     write_page([folder], page)
     write_figure([folder], folder / "figure.png")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,13 @@ _LEGEND = (
 )
 
 
-def detection_tables(found: Evaluation) -> Group:
-    """Show an evaluation: one table for each run and detector."""
+def detection_tables(rows: Sequence[Mapping[str, Any]]) -> Group:
+    """Show an evaluation: one table for each run and detector.
+
+    Args:
+        rows: ``Evaluation.rows()``.
+    """
     parts: list[Text | Table] = []
-    rows = found.rows()
     for run, detector in dict.fromkeys((row["run"], row["detector"]) for row in rows):
         own = [row for row in rows if (row["run"], row["detector"]) == (run, detector)]
         first = own[0]
@@ -53,7 +56,7 @@ def detection_tables(found: Evaluation) -> Group:
     return Group(*parts)
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
+def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=None, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="bold")
     table.add_column("attack", overflow="fold", max_width=_NAMES)
     for heading in ("successes", "AUC", "detected", "joint", "triple"):

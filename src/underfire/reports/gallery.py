@@ -11,6 +11,7 @@ import numpy as np
 
 from underfire.attacks.limits import Numbers
 from underfire.reports.account import Account
+from underfire.reports.detected import Detected
 from underfire.reports.document import Block
 from underfire.reports.thumbnails import SMALL, PictureFolder, map_picture, outline_picture, thumbnail
 from underfire.reports.words import map_titles
@@ -190,12 +191,26 @@ class _Shelf:
             "after": _rounded(self._column("attack", interpreter, "confidence")[order], 3),
             "distance": _rounded(distances["attack"][order]),
             "limit": _rounded(part.limits[interpreter].values[order]),
+            "scores": self._scores(image_id),
             "distances": {role: _rounded(found[order]) for role, found in distances.items()},
             "thumb": self.pictures.add(self._name(order, f"t{self.number}x{reader}"), *drawn),
             "adversarial": self._address("attack", order, pixels),
             "control": self._address("control", order) if part.has("control") else "",
             "maps": {role: self._map(role, reader, order, found) for role, found in values.items()},
         }
+
+    @cached_property
+    def _detected(self) -> Detected | None:
+        return Detected.of(self.account.run.path)
+
+    def _scores(self, image_id: str) -> list[str]:
+        """Say for each detector what it finds of one attacked image."""
+        held = self._detected
+        found = () if held is None else held.scores.get((self.account.part.labels["attack"], image_id), ())
+        return [
+            f"{plain(each.detector)}: {'noticed' if each.flagged else 'not noticed'}, score {each.score:.4g}"
+            for each in found
+        ]
 
     def _map(self, role: str, reader: int, order: int, values: Values) -> str:
         # The attack's own maps have its number in their name; those of controls are written once for all attacks.

@@ -11,6 +11,7 @@ from underfire.errors import InputError
 from underfire.reports import curves, trust, words
 from underfire.reports.account import Account, Source, labels_of, open_accounts
 from underfire.reports.blocks import Record, Remarks, filters
+from underfire.reports.detection_page import DETECTORS, detector_table
 from underfire.reports.document import Block, Section, write_document
 from underfire.reports.gallery import gallery
 from underfire.reports.points import trade_off_chart
@@ -68,6 +69,7 @@ def sections_of(accounts: Sequence[Account], title: str, count: int, pictures: P
     readers = list(dict.fromkeys(name for account in accounts for name in account.part.interpreters))
     boxes = filters(account.about(name) for account in accounts for name in account.part.interpreters)
     classes, outliers = class_table(accounts), outlier_table(accounts)
+    detectors = detector_table(accounts)
     charts: list[Block] = [trade_off_chart(accounts)]
     charts += [curves.threshold_chart(_reading(accounts, name), name) for name in readers]
     charts += curves.step_charts(accounts)
@@ -75,6 +77,7 @@ def sections_of(accounts: Sequence[Account], title: str, count: int, pictures: P
         Section("findings", "", [summary(title, accounts), Remarks(_remarks(accounts, labels))]),
         Section("filter", "", [boxes] if boxes else []),
         Section("numbers", "Numbers", [numbers_table(accounts)], _NUMBERS, "Numbers"),
+        Section("detectors", "Detectors", [detectors] if detectors else [], DETECTORS, "Detectors"),
         Section("curves", "Charts", charts, link="Charts"),
         Section("classes", "By true class", [classes] if classes else [], _CLASSES, "Classes"),
         Section("outliers", "Outliers", [outliers] if outliers else [], _OUTLIERS, "Outliers"),

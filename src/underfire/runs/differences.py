@@ -19,6 +19,7 @@ HASHES = {
     "data_sha256": "the images or labels of the data were changed",
     "classifier_sha256": "the classifier or its preparation was changed",
     "weights_sha256": "the weights were changed",
+    "detectors_sha256": "the detector to evade is another one, or was fitted again",
 }
 """The meaning of hashes in ``run.json``, for messages."""
 Found = tuple[str, str, str]

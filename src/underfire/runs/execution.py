@@ -47,6 +47,31 @@ class ExecutionSettings:
     device: str = setting("Device: auto, cpu, cuda, cuda:1.", "NAME", value="auto", panel="The run")
 
 
+def parse_detectors(text: str) -> tuple[str, ...]:
+    """Return the name of one folder. It may hold commas, and is not split."""
+    return (text,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringSettings:
+    """Detectors that score a finished run's images. They change no result, so that a run may be scored by others later.
+
+    Args:
+        detectors: folders of fitted detectors.
+    """
+
+    detectors: tuple[str, ...] = setting(
+        "Score the images of the finished run with a fitted detector: its folder. Can be repeated.",
+        "DETECTOR",
+        value=(),
+        kind=tuple[str, ...],
+        flags=("--detector",),
+        parse=parse_detectors,
+        many=True,
+        panel="The run",
+    )
+
+
 @dataclass(frozen=True)
 class Execution:
     """How a run is carried out: values that its results do not depend on, apart from a GPU's last bits.

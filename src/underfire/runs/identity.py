@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from underfire import user_files
+from underfire.attacks.evading import RECORD
+from underfire.errors import StoreError
 
 _OF_THE_PROCESS = re.compile(rf" at 0x[0-9a-f]+|\b{user_files.MODULE}\w+\.")
 """Finds the parts of a ``repr`` that differ between processes: memory addresses, and modules made of users' files."""
@@ -35,6 +38,26 @@ def code_of(configuration: Mapping[str, Any]) -> dict[str, str]:
             file, name = own
             found.setdefault(f"{Path(file).name}:{name}", set()).add(user_files.fingerprint(file))
     return {name: " ".join(sorted(hashes)) for name, hashes in sorted(found.items())}
+
+
+def detectors_of(folders: Sequence[Path]) -> dict[str, str]:
+    """Hash the fitted detectors that a configuration names: the SHA-256 of ``detector.json``, by folder.
+
+    This file holds the hash of the detector's tensors, which is checked when the detector is opened.
+
+    Raises:
+        StoreError: a folder holds no detector.
+    """
+    found = {}
+    for folder in folders:
+        try:
+            found[str(folder)] = hashlib.sha256((folder / RECORD).read_bytes()).hexdigest()
+        except OSError as error:
+            raise StoreError(
+                f"{folder} holds no detector that could be evaded: {RECORD} cannot be read "
+                f"({error.strerror or error}). Expected a folder that 'underfire detect fit' wrote."
+            ) from error
+    return found
 
 
 def _texts(values: Any) -> Iterator[str]:

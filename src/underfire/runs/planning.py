@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from underfire.attacks import Asked, BaseAttack, ClassMap, Experiment, ForeignAttack, GivenClass, Preset, arms_of
 from underfire.attacks.measures import chosen_measures
+from underfire.attacks.terms import Evading
 from underfire.checkpoints import state_hash
 from underfire.classifiers import Classifier
 from underfire.data import ImageData
+from underfire.errors import InputError
 from underfire.runs.cells import Cell, cells_of
 from underfire.runs.devices import find_device
 from underfire.runs.execution import Execution
-from underfire.runs.identity import code_of, described
+from underfire.runs.identity import code_of, described, detectors_of
 from underfire.runs.inputs import Inputs, InputSettings
 from underfire.runs.looking import Balanced
 from underfire.runs.map_pool import read_pool
@@ -48,14 +52,24 @@ class Silent:
         pass
 
 
+TermOf = Callable[[Path, System], Evading]
+"""Opens the detector in a folder for a system whose maps an attack reads, and returns the term that evades it."""
+
 KEPT = 2
 """Classifiers with data that are kept open for the next run of a campaign."""
 
 
 @dataclass
 class Opened:
-    """Data, classifiers and selections that several runs share, so that each is opened, hashed and classified once."""
+    """Data, classifiers and selections that several runs share, so that each is opened, hashed and classified once.
 
+    Args:
+        term_of: opens the fitted detectors that attacks evade. Detectors know runs, so that runs cannot know detectors:
+            whoever makes runs hands this function in, such as ``underfire.detectors.opening.evading_term``.
+        inputs, hashes, selections: what is opened.
+    """
+
+    term_of: TermOf | None = None
     inputs: dict[str, Inputs] = field(default_factory=dict)
     hashes: dict[str, dict[str, Any]] = field(default_factory=dict)
     selections: dict[str, Selection] = field(default_factory=dict)
@@ -89,6 +103,20 @@ class Opened:
             fingerprint = self.open(config, device).data.fingerprint()
             self.hashes[key] = {"data_sha256": fingerprint, **self.hashes[key]}
         return self.hashes[key]
+
+    def evading(self, config: RunConfig, system: System) -> tuple[Evading, ...]:
+        """Make the terms of an attack on ``system`` that evade the detectors in the configuration's folders.
+
+        Raises:
+            InputError: a detector was fitted for another system, or has no differentiable score.
+            StoreError: a folder holds no detector.
+        """
+        if config.evaded and self.term_of is None:
+            raise InputError(
+                f"evade is {str(config.evaded[0])!r}, the folder of a fitted detector, and nothing was given that "
+                "opens it: give run_attack term_of=underfire.detectors.evading_term, or use 'underfire attack'."
+            )
+        return tuple(self.term_of(folder, system) for folder in config.evaded) if self.term_of else ()
 
     @staticmethod
     def key(config: RunConfig, device: str) -> str:
@@ -138,11 +166,11 @@ def prepare(
         pool, rule = read_pool(system, view, data, selection, preset.class_rule, config.seed)
         presets = [each.replace(target_map=ClassMap(pool), target_class=rule) for each in presets]
     about = [(name,) for name in system.attacked] if config.each else [tuple(system.attacked)]
-    asked = [
-        Asked(preset.build(part), about_names, _control(config, preset, part))
-        for about_names, part in ((each, system.only(each)) for each in about)
-        for preset in presets
-    ]
+    asked: list[Asked] = []
+    for attacked in about:
+        part = system.only(attacked)
+        knowing = [_knowing(preset, opened.evading(config, part)) for preset in presets]
+        asked += [Asked(each.build(part), attacked, _control(config, each, part)) for each in knowing]
     experiment = Experiment(
         system,
         arms_of(system, asked),
@@ -169,6 +197,7 @@ def prepare(
     attacks = {arm.label: described(arm.attack) for arm in experiment.arms if arm.attack is not None}
     record = {
         **depends,
+        **detector_hashes(config),
         "class_names": list(names) or None,
         "images": _counts(selection),
         "attacks": attacks,
@@ -222,12 +251,27 @@ def code_hashes(config: RunConfig) -> dict[str, Any]:
     return {"code_sha256": found} if found else {}
 
 
+def detector_hashes(config: RunConfig) -> dict[str, Any]:
+    """Return the hashes of the detectors in folders that the attack evades, as an entry of run.json, if there are any.
+
+    No cell depends on them: an attack's description tells its detectors apart, and controls do not evade.
+    """
+    found = detectors_of(config.evaded)
+    return {"detectors_sha256": found} if found else {}
+
+
 def _excluded(preset: Preset) -> int | None:
     """Return the target class, if there is one for all images: an image of that class cannot be attacked."""
     rule = preset.class_rule
     if preset.targeted and isinstance(rule, GivenClass) and isinstance(rule.target, int):
         return rule.target
     return None
+
+
+def _knowing(preset: Preset, evading: Sequence[Evading]) -> Preset:
+    """Add terms that evade detectors to those of a preset."""
+    known = preset.evade if isinstance(preset.evade, tuple) else (preset.evade,)
+    return preset.replace(evade=(*known, *evading)) if evading else preset
 
 
 def _control(config: RunConfig, preset: Preset, system: System) -> BaseAttack | None:

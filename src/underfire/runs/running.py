@@ -14,7 +14,7 @@ from underfire.flags import without_autocast
 from underfire.runs.differences import differences
 from underfire.runs.execution import Execution
 from underfire.runs.finished import is_whole
-from underfire.runs.planning import Opened, Reporter, Silent, code_hashes, prepare
+from underfire.runs.planning import Opened, Reporter, Silent, TermOf, code_hashes, detector_hashes, prepare
 from underfire.runs.results import current_summary
 from underfire.runs.run import Run
 from underfire.runs.settings import RunConfig
@@ -34,6 +34,7 @@ def run_attack(
     memory: int | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
+    term_of: TermOf | None = None,
 ) -> dict[str, Any]:
     """Attack the first ``config.count`` correctly classified images, beside the controls.
 
@@ -53,6 +54,7 @@ def run_attack(
         memory: the largest number of bytes that the process shall have on the device, for a ``batch_size`` of None.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
         reporter: hears how the run goes on.
+        term_of: opens the fitted detectors that ``config`` evades: ``underfire.detectors.evading_term``.
 
     Returns:
         The content of ``summary.json``.
@@ -61,7 +63,8 @@ def run_attack(
         UnderfireError: one readable paragraph. Finished shards stay.
     """
     execution = Execution(batch_size, memory, device)
-    hand = RunInHand(config, folder, execution, resume=resume, overwrite=overwrite, reporter=reporter)
+    opened = Opened(term_of)
+    hand = RunInHand(config, folder, execution, resume=resume, overwrite=overwrite, reporter=reporter, opened=opened)
     if hand.finished:
         return hand.summary()
     with hand.working():
@@ -119,7 +122,7 @@ class RunInHand:
         """True if the folder holds all of the run already, undamaged, and it is the run that is asked for."""
         if not self.store.finished:
             return False
-        self.store.check_record(code_hashes(self.config), known_only=True)
+        self.store.check_record({**code_hashes(self.config), **detector_hashes(self.config)}, known_only=True)
         return is_whole(self.store, lambda: self.opened.depends(self.config, self.execution.device))
 
     def summary(self) -> dict[str, Any]:
@@ -173,7 +176,7 @@ class RunInHand:
         if "shards" not in begun:
             raise StoreError(f"the run in {self.store.folder} is not begun.")
         inputs = self.opened.depends(self.config, self.execution.device, data=data)
-        self.store.check_record({**inputs, **code_hashes(self.config)})
+        self.store.check_record({**inputs, **code_hashes(self.config), **detector_hashes(self.config)})
         plan, _ = prepare(self.config, self.store, self.execution, self.reporter, self.opened, begun)
         plan.siblings = self.siblings
         self.work = Work(plan, int(begun["shard_size"]), self.reporter, self.execution.batch_size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from underfire.attacks import (
@@ -18,6 +19,7 @@ from underfire.attacks import (
     Preset,
     RandomClass,
 )
+from underfire.attacks.evading import folder_of
 from underfire.attacks.measures import chosen_measures
 from underfire.attacks.noise import NOISE_DRAWS
 from underfire.attacks.perturbations import eps_text, parse_several_eps
@@ -252,10 +254,17 @@ class RunConfig(RunSettings, InputSettings, RunAttackSettings):
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
+    @property
+    def evaded(self) -> tuple[Path, ...]:
+        """The folders of the fitted detectors that the attack evades, apart from those by squeezing."""
+        found = (folder_of(part) for part in self.evade)  # type: ignore[union-attr]  # settled: a tuple of texts
+        return tuple(folder for folder in found if folder is not None)
+
     def presets(self, names: Sequence[str], classes: int) -> list[Preset]:
         """Make the attacks that are asked for: one for each eps.
 
-        Maps of classes have no pool yet; see ``read_pool``.
+        Maps of classes have no pool yet; see ``read_pool``. Detectors in folders are not evaded yet: each system that
+        is attacked needs a term of its own.
 
         Args:
             names: the names of the classifier's classes.
@@ -266,6 +275,7 @@ class RunConfig(RunSettings, InputSettings, RunAttackSettings):
     def _presets(self, rule: ClassRule) -> list[Preset]:
         values = {name: getattr(self, name) for name in settings_of(AttackSettings)}
         values["target_class"] = rule if self.targeted else None
+        values["evade"] = tuple(part for part in values["evade"] if folder_of(part) is None)
         return [Preset(**values | {"eps": eps}) for eps in self.eps or (None,)]
 
 

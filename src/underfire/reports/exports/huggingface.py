@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from underfire.reports.detected import Detected
 from underfire.runs.comparison import Comparison
 from underfire.runs.run import Run
 from underfire.text import plain
@@ -80,7 +81,7 @@ def _of_cell(run: Run, part: Comparison, role: str, folder: str, clean: str) -> 
     cell = run.cells[label]
     table = run.rows(["image_id", "image_file", "label", "target", "interpreter"], label).to_pylist()
     rows = {row["image_id"]: row for row in table}
-    measures = list(_measures(run, part, role))
+    measures, held = list(_measures(run, part, role)), Detected.of(run.path)
     for order, image_id in enumerate(run.image_ids):
         row = rows[image_id]
         target = None if role == "clean" else row["target"]
@@ -101,6 +102,7 @@ def _of_cell(run: Run, part: Comparison, role: str, folder: str, clean: str) -> 
                 "target": -1 if target is None else int(target),
                 "target_name": "" if target is None else plain(run.class_name(target)),
                 **{name: _value(values[order]) for name, values in measures},
+                **({} if held is None else dict.fromkeys(held.columns) | held.values(label, image_id)),
             },
         )
 
@@ -131,6 +133,8 @@ def _card(runs: Sequence[Run], total: int) -> str:
     data = ", ".join(dict.fromkeys(f"`{_code(run.configuration.get('data', 'unknown'))}`" for run in runs))
     measures = {measure.name: measure for run in runs for measure in run.measures}
     meanings = [f"- `{name}`: {measure.meaning}" for name, measure in measures.items() if name[:7] != "chance_"]
+    scored = [held for run in runs if (held := Detected.of(run.path)) is not None]
+    meanings += [f"- `{name}`: {said}" for held in scored for name, said in held.meanings.items()]
     lines = [
         *("---", "pretty_name: Images of underfire runs", "license: unknown", "task_categories:"),
         *("- image-classification", "tags:", "- adversarial", "- explainability", "- underfire"),
@@ -152,7 +156,7 @@ def _card(runs: Sequence[Run], total: int) -> str:
         "- `target`, `target_name`: the class that the attack wanted; -1 and empty for none",
         "- measures of maps have the interpreter that read behind their name, such as `map_l1_cam`:",
         "",
-        *meanings,
+        *dict.fromkeys(meanings),
         "",
     ]
     return "\n".join(lines)

@@ -111,6 +111,7 @@
     text("after", `probability of ${item.target}: ${share(item.after)}`);
     text("outcome", words(item) + (isFar(item) ? ", unusually far" : ""));
     text("distance", `${about.interpreter}: map distance ${number(item.distance)}, limit ${number(item.limit)}`);
+    text("scores", item.scores.join("; "));
     viewer.querySelector(".outcome").className = `outcome ${item.verdict}`;
     /* The blend: the wanted map over the clean image, fading into the map under the attack over the adversarial one. */
     text("slide-from", item.maps.wanted ? "wanted map" : "benign map");
