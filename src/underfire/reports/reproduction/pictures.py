@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from underfire.campaigns.reproduce.papers import Item
-from underfire.campaigns.reproduce.reproducing import Reproduction, readings_of
+from underfire.campaigns.reproduce.readings import readings_of
+from underfire.campaigns.reproduce.reproducing import Reproduction
 from underfire.campaigns.reproduce.selecting import shown
 from underfire.reports.figure import write_figure
 from underfire.reports.reproduction.tables import called
