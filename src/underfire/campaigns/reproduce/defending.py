@@ -16,7 +16,6 @@ from underfire.campaigns.folder import Campaign
 from underfire.campaigns.reproduce.findings import Finding, Values, findings_of
 from underfire.campaigns.reproduce.grids import Choice
 from underfire.campaigns.reproduce.papers import DEFENSES, NO_DEFENSE, Item
-from underfire.campaigns.reproduce.readings import transfer_folder
 from underfire.classifiers import Classifier
 from underfire.defenses.noise import noisy_at
 from underfire.defenses.robust.measuring import robustness
@@ -188,20 +187,24 @@ def _benign(asked: _Asked) -> Iterator[Finding]:
 
 
 def _attacked(asked: _Asked) -> Iterator[Finding]:
-    """Read attacked maps from finished runs, and those of the plain masker's images by defended ones."""
-    maskers = _maskers(asked.choice)
+    """Take the plain masker's attacked maps from finished runs, and read its images with defended maskers.
+
+    Runs that attack a defended masker are findings of a defense already.
+    """
     for name, attacked, run in asked.finished():
-        if "adv2" in asked.item.inputs and attacked in maskers:
-            yield from (_renamed(each, "adv2", maskers[attacked]) for each in findings_of(run, name))
-        if "unaware" in asked.item.inputs and attacked == asked.choice.plain[0]:
-            for masker in asked.choice.maskers:
-                yield from _unaware(asked, name, run, masker)
+        if attacked != asked.choice.plain[0]:
+            continue
+        if "adv2" in asked.item.inputs:
+            yield from (replace(each, defense=NO_DEFENSE) for each in findings_of(run, name))
+        for masker in asked.choice.maskers if "unaware" in asked.item.inputs else ():
+            yield from _unaware(asked, name, run, masker)
 
 
 def _unaware(asked: _Asked, name: str, run: Run, masker: str) -> Iterator[Finding]:
     """Read the images of a run that attacked the plain masker with a defended one."""
     assert asked.campaign is not None
-    folder = transfer_folder(asked.campaign.path, name, masker)
+    label = asked.choice.labels[masker]
+    folder = asked.campaign.path / "defenses" / name / label
     try:
         transfer(run, None, masker, folder, resume=True, device=asked.execution.device)
     except UnderfireError as error:
@@ -210,15 +213,7 @@ def _unaware(asked: _Asked, name: str, run: Run, masker: str) -> Iterator[Findin
     for file in folder.glob("*/run.json"):
         for each in findings_of(Run(file.parent), name, "rts"):
             if not each.is_control:
-                yield _renamed(each, "unaware", asked.choice.labels[masker])
-
-
-def _renamed(finding: Finding, beside: str, defense: str) -> Finding:
-    """Make a finding of a run one about a defense; controls stay apart by the name of their attack."""
-    attack = finding.attack if finding.is_control else beside
-    return replace(
-        finding, perturbation="", attack=attack, beside=beside, interpreter="rts", reader="rts", defense=defense
-    )
+                yield replace(each, attack="unaware", beside="unaware", defense=label)
 
 
 def _robust(asked: _Asked) -> Iterator[Finding]:

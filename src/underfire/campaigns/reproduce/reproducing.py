@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from underfire.campaigns.reproduce.findings import (
     write_findings,
 )
 from underfire.campaigns.reproduce.grids import ADAPTIVE, Choice, grid_of, grown, has_budget
+from underfire.campaigns.reproduce.labels import add_labels, defense_of, plain_runs
 from underfire.campaigns.reproduce.papers import Item, Paper
 from underfire.campaigns.reproduce.readings import readings_of, transfer_folder
 from underfire.campaigns.running import run_campaign
@@ -101,6 +102,8 @@ def reproduce(
         grid = grown(grid, Campaign(folder).grid)
     campaign = run_campaign(grid, folder, execution=execution, **how) if grid.include else None
     if campaign is not None:
+        if choice.maskers:
+            add_labels(folder, {name: choice.labels[name] for name in choice.maskers})
         missing |= _continued(paper, items, choice, campaign, execution, reporters, how)
     if any(item.inputs for item in items):
         found, reasons = defenses(items, campaign, choice, execution)
@@ -152,7 +155,7 @@ def _continued(
 def transfers_of(paper: Paper, items: Sequence[Item], campaign: Campaign) -> list[str]:
     """List the finished runs that interpreters which were not attacked have to read."""
     found = []
-    for entry in campaign.finished:
+    for entry in plain_runs(campaign):
         held = campaign.configuration(entry.name)
         key = (held["attack"], held["perturbation"] or "pgd", held["target_map"] or "benign")
         if any(
@@ -223,8 +226,8 @@ def collected(paper: Paper, items: Sequence[Item], folder: Path, missing: dict[s
     campaign = Campaign(folder)
     found = []
     for entry in campaign.finished:
-        run = campaign.run(entry.name)
-        found += findings_of(run, entry.name)
+        run, defense = campaign.run(entry.name), defense_of(campaign, entry.name)
+        found += [replace(each, defense=defense) for each in findings_of(run, entry.name)]
         for reading in readings_of(campaign, entry.name):
             found += findings_of(reading, entry.name, "+".join(run.comparisons[0].attacked))
     for name in (DETECTION, DEFENSE):

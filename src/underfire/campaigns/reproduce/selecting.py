@@ -23,7 +23,8 @@ def shown(paper: Paper, item: Item, findings: Sequence[Finding]) -> list[Finding
     for name in item.runs:
         group = paper.runs[name]
         for finding in findings:
-            if finding.defense or not group.attacks_on(finding.interpreter):
+            apart = finding.defense == NO_DEFENSE or (finding.defense and not item.defense)
+            if apart or not group.attacks_on(finding.interpreter):
                 continue
             if not group.has(finding.beside, finding.perturbation, finding.target_map):
                 continue
