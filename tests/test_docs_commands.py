@@ -36,10 +36,12 @@ def test_commands_on_reproducing_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     lines = re.findall(r"^underfire .*$", REPRODUCE.read_text(), re.MULTILINE)
-    assert len(lines) == 3
+    assert len(lines) == 7
     for line in lines:
         ended = make_command(monkeypatch, capsys)(*shlex.split(line)[1:])
         assert ended.code == 0, ended.err
     for name in ("reproduction.html", "reproduction.md", "findings.parquet", "charts", "transfers"):
         assert (tmp_path / "runs" / "adv2" / name).exists()
     assert (tmp_path / "runs" / "table4" / "detection.parquet").exists()
+    for name in ("aid", "table7"):
+        assert (tmp_path / "runs" / name / "defense.parquet").exists()

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from tests.runs.runs import make_command
 from underfire.defenses import aid, robust
 from underfire.defenses.recipe import SCHEDULES
 from underfire.defenses.robust import RobustRecipe
@@ -52,3 +53,42 @@ def test_recipes_by_name() -> None:
 def test_bad_settings_are_refused(changes: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
         RobustRecipe(**changes)
+
+
+GIVEN = ("--classifier", "digits-resnet", "--data", "digits:train", "--out", "out")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            ("robust", "--optimiser", "adamw", "--momentum", "0.5"),
+            "--momentum is 0.5, and the optimiser adamw has none",
+        ),
+        (("aid", "--momentum", "0.7"), "--momentum is 0.7, and the optimiser adam has none"),
+        (
+            ("robust", "--recipe", "adversarial", "--gamma", "3"),
+            "--gamma is 3, and the objective adversarial compares",
+        ),
+        (
+            ("robust", "--recipe", "normal", "--ramp", "0.5", "--test", "digits:test"),
+            "--ramp is 0.5, and the objective",
+        ),
+        (("robust", "--recipe", "normal", "--attack-steps", "7"), "--attack-steps is 7, and the objective normal"),
+    ],
+)
+def test_options_without_effect_are_refused(
+    options: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = make_command(monkeypatch, capsys)("train", *options, *GIVEN)
+    assert ended.code == 2
+    assert said in " ".join(ended.err.split())
+
+
+def test_which_settings_change_nothing() -> None:
+    attack = {"eps", "attack_steps", "step_size"}
+    assert set(RobustRecipe("normal").without_effect(measured=False)) == {"gamma", "ramp", *attack}
+    assert set(RobustRecipe("normal").without_effect(measured=True)) == {"gamma", "ramp"}  # the test images' attack
+    assert set(RobustRecipe("adversarial").without_effect(measured=False)) == {"gamma"}
+    assert not RobustRecipe("int-adv").without_effect(measured=False)
+    assert set(aid.RECIPES["adv2"].without_effect(measured=True)) == {"momentum"}

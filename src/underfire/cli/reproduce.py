@@ -67,6 +67,16 @@ def reproduce(
         option("NAME", "paper, or published for the settings of the authors' code. [default: paper]", "--variant"),
     ] = None,
     seed: Annotated[int | None, option("N", "Seed of all random numbers. [default: 0]", "--seed")] = None,
+    defended: Annotated[
+        list[str] | None,
+        option(
+            "DEFENSE",
+            "A trained defense, for the tables on defenses: rts:FOLDER for a masker by 'train aid', or a file of "
+            "weights by 'train robust'. Can be repeated.",
+            "--defended",
+            show_default=False,
+        ),
+    ] = None,
     config: Annotated[
         Path | None,
         option("FILE", "More settings of all runs, as in --dump-config.", "--config", show_default=False),
@@ -105,6 +115,7 @@ def reproduce(
             classifiers=classifier or [],
             interpreters=interpreter,
             counts=count or [],
+            defended=defended or [],
             config=config,
             resume=resume,
             workers=workers,

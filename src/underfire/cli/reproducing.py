@@ -17,7 +17,7 @@ from underfire.attacks.perturbations import parse_eps
 from underfire.attacks.presets import parse_steps
 from underfire.campaigns.engines import Inline, Processes
 from underfire.campaigns.file import write_grid
-from underfire.campaigns.reproduce.grids import Choice, grid_of
+from underfire.campaigns.reproduce.grids import MASKER, Choice, grid_of
 from underfire.campaigns.reproduce.judging import sentence
 from underfire.campaigns.reproduce.papers import Item, Paper, paper
 from underfire.campaigns.reproduce.reproducing import Reproduction, collected, reproduce
@@ -43,6 +43,7 @@ class Wanted:
     classifiers: list[str]
     interpreters: str
     counts: list[str]
+    defended: list[str]
     config: Path | None
     resume: bool
     workers: int | None
@@ -61,7 +62,7 @@ def perform(wanted: Wanted, task: Literal["list", "dump", "dry run", "show", "ru
         folder = Path(create(ExecutionSettings, execution).out).expanduser()
         _write(console, collected(about, items, folder), folder)
         return
-    choice = _choice(held | wanted.settings, wanted.classifiers, wanted.interpreters, wanted.counts)
+    choice = _choice(held | wanted.settings, wanted.classifiers, wanted.interpreters, wanted.counts, wanted.defended)
     if task == "dump":
         typer.echo(write_grid(grid_of(about, items, choice)), nl=False)
         return
@@ -101,7 +102,9 @@ SET_BY_PAPER = ("attack", "perturbation", "target_map", "interpreters", "readers
 """Settings that every run of a paper has for itself."""
 
 
-def _choice(asked: dict[str, Any], classifiers: list[str], interpreters: str, counts: list[str]) -> Choice:
+def _choice(
+    asked: dict[str, Any], classifiers: list[str], interpreters: str, counts: list[str], defended: list[str]
+) -> Choice:
     """Turn options, and settings of a file, into what a reproduction is made with.
 
     Raises:
@@ -118,7 +121,13 @@ def _choice(asked: dict[str, Any], classifiers: list[str], interpreters: str, co
         if len(eps) != 1:
             raise InputError(f"config sets {len(eps)} radii as eps; the tables of a paper have one.")
         eps = eps[0]
-    return Choice(
+    for each in defended:
+        if not Path(each.removeprefix(MASKER)).expanduser().exists():
+            raise InputError(
+                f"defended is {each!r}, and there is no such file or folder; expected rts:FOLDER for a masker by "
+                "'underfire train aid', or the weights of a classifier by 'underfire train robust'."
+            )
+    choice = Choice(
         classifiers=classifiers,
         interpreters=[name for name in parse_interpreters(interpreters) if name],
         steps=parse_steps(steps) if isinstance(steps, str) else steps,
@@ -126,7 +135,10 @@ def _choice(asked: dict[str, Any], classifiers: list[str], interpreters: str, co
         eps=parse_eps(eps) if isinstance(eps, str) else eps,
         counts=_counts(counts, asked.pop("count", None)),
         settings=asked,
+        defended=list(dict.fromkeys(defended)),
     )
+    _ = choice.labels  # names that tables cannot tell apart are refused before the runs
+    return choice
 
 
 def _counts(texts: list[str], default: int | None) -> dict[str, int]:
@@ -145,7 +157,7 @@ def _list(console: Console, paper: Paper) -> None:
     console.print(Text(f"{paper.title}\n{paper.source}\n"))
     table = Table(box=None, pad_edge=False, show_header=False)
     for item in paper.items:
-        table.add_row(Text(item.name, "bold"), Text(item.title))
+        table.add_row(Text(item.name, "bold"), Text(f"{item.title}{' (needs --defended)' if item.defense else ''}"))
     for name, reason in paper.elsewhere.items():
         table.add_row(Text(name, "dim"), Text(f"not made: {reason}", "dim"))
     console.print(table)

@@ -17,8 +17,9 @@ from underfire.cli.training import showing, test_images
 from underfire.defenses.aid.recipe import AidRecipe
 from underfire.defenses.recipe import TrainingRecipe
 from underfire.defenses.robust.recipe import RobustRecipe
+from underfire.errors import InputError
 from underfire.runs.inputs import InputSettings
-from underfire.settings import changed, settings_of
+from underfire.settings import Problems, changed, settings_of
 from underfire.training import Step
 
 ROBUST_EXAMPLES = """[bold]Examples[/bold]
@@ -79,7 +80,7 @@ def robust(
     """
     from underfire.defenses.robust import RECIPES, train_robust
 
-    chosen = _recipe(RECIPES, recipe, given)
+    chosen = _recipe(RECIPES, recipe, given, test)
     reached = _train(train_robust, chosen, given, out, test, test_split, device, resume, tensorboard)
     line = ""
     if "accuracy" in reached:
@@ -125,7 +126,7 @@ def aid(
 
     from underfire.defenses.aid import RECIPES, train_aid
 
-    chosen = _recipe(RECIPES, recipe, given)
+    chosen = _recipe(RECIPES, recipe, given, test)
     train = partial(train_aid, masker=masker)
     reached = _train(train, chosen, given, out, test, test_split, device, resume, tensorboard)
     line = ""
@@ -137,11 +138,22 @@ def aid(
     _say(reached, line, out, as_json)
 
 
-def _recipe(known: Mapping[str, R], name: str, given: Given) -> R:
-    """Find the recipe called ``name``, with the settings that the user gave. Raises InputError for unknown names."""
+def _recipe(known: Mapping[str, R], name: str, given: Given, test: str | None) -> R:
+    """Find the recipe called ``name``, with the settings that the user gave.
+
+    Raises:
+        InputError: there is no such recipe, a value is impossible, or it would change nothing.
+    """
     check_known("recipe", name, known)
     own = settings_of(type(known[name]))
-    return changed(known[name], {key: value for key, value in given.items() if key in own})
+    asked = {key: value for key, value in given.items() if key in own}
+    made, problems = changed(known[name], asked), Problems()
+    for setting, reason in made.without_effect(measured=test is not None).items():
+        if setting in asked:
+            option = f"--{setting.replace('_', '-')}"
+            problems.append(InputError(f"{option} is {asked[setting]}, and {reason}: leave {option} out."))
+    problems.report()
+    return made
 
 
 def _train(

@@ -81,6 +81,14 @@ class TrainingRecipe:
         """Compute the learning rate of step ``number``, from 0."""
         return self.rate * SCHEDULES[self.schedule][0](number, self.steps)
 
+    def without_effect(self, measured: bool) -> dict[str, str]:
+        """Say which settings change nothing, by name, with the reason: ``the optimiser adam has none``.
+
+        Args:
+            measured: True if the result is measured on test images.
+        """
+        return {} if self.optimiser == "sgd" else {"momentum": f"the optimiser {self.optimiser} has none"}
+
     @property
     def optimising(self) -> str:
         """The optimiser, its schedule and the average in words."""

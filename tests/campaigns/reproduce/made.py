@@ -22,6 +22,7 @@ def made(
     target_map: str = "benign",
     ids: Sequence[str] | None = None,
     intervals: Mapping[str, Interval] | None = None,
+    defense: str = "",
 ) -> Finding:
     """Make a finding; images are called ``0``, ``1``, ..."""
     held = {name: np.asarray(numbers, dtype=float) for name, numbers in (values or {}).items()}
@@ -38,4 +39,5 @@ def made(
         image_ids=tuple(ids or map(str, range(count))),
         values=held,
         intervals=dict(intervals or {}),
+        defense=defense,
     )

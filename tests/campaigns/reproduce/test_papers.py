@@ -11,7 +11,15 @@ from underfire.campaigns.file import read_grid, write_grid
 from underfire.campaigns.reproduce.findings import QUANTITIES
 from underfire.campaigns.reproduce.grids import Choice, grid_of
 from underfire.campaigns.reproduce.judging import TESTS
-from underfire.campaigns.reproduce.papers import KEYS, PREDICTION_ONLY, paper, paper_names
+from underfire.campaigns.reproduce.papers import (
+    DEFENSES,
+    KEYS,
+    NO_DEFENSE,
+    PREDICTION_ONLY,
+    TRAINED,
+    paper,
+    paper_names,
+)
 from underfire.campaigns.reproduce.published import family, lookup, published
 from underfire.errors import InputError
 
@@ -31,14 +39,20 @@ def test_every_item_and_claim_can_be_made(name: str) -> None:
         assert {*item.rows, *item.columns} <= set(KEYS)
         known = {attack for each in item.runs for attack in about.runs[each].attack}
         assert set(item.attacks) <= known
-        assert bool(item.measures) == (item.kind in ("numbers", "transfer", "detection"))
+        assert bool(item.measures) == (item.kind in ("numbers", "transfer", "detection", "defense"))
+        assert bool(item.inputs) == (item.kind == "defense")
+        assert bool(item.runs or item.inputs)
+        assert not item.inputs or item.defense in DEFENSES
         assert bool(item.detectors) == (item.kind == "detection")
     for claim in about.claims:
         assert claim.measure in QUANTITIES
         assert claim.test in TESTS
         known = {attack for each in items[claim.item].runs for attack in about.runs[each].attack}
+        sizes = items[claim.item].sizes
         for side in (claim.first, claim.second or {}):
-            assert side.get("attack", PREDICTION_ONLY) in {*known, PREDICTION_ONLY}
+            assert side.get("attack", PREDICTION_ONLY) in {*known, *items[claim.item].inputs, PREDICTION_ONLY}
+            assert side.get("defense", TRAINED) in (TRAINED, NO_DEFENSE)
+            assert "perturbation" not in side or not items[claim.item].inputs or side["perturbation"] in sizes
             assert set(side) <= set(KEYS)
     for number in published(name):
         assert number.item in items
@@ -63,6 +77,7 @@ def test_the_runs_of_a_paper_are_a_campaign_file(name: str, tmp_path: Path) -> N
     runs = sum(
         len(group.attack) * len(group.perturbation) * len(group.target_map)
         for group in map(about.runs.__getitem__, groups)
+        if not group.interpreter
     )
     assert len(points) == 2 * 2 * runs
     for point in points:
@@ -90,8 +105,8 @@ def test_names_that_are_not_there() -> None:
     about = paper("adv2")
     with pytest.raises(InputError, match=r"unknown item 'tabel3'\. Did you mean 'table3'"):
         about.chosen(["tabel3"])
-    with pytest.raises(InputError, match="table10 of adv2 is not made: on a defense"):
-        about.chosen(["table10"])
+    with pytest.raises(InputError, match="figure13 of adv2 is not made: what it shows"):
+        about.chosen(["figure13"])
     with pytest.raises(InputError, match="unknown paper 'adv1'"):
         paper("adv1")
     with pytest.raises(InputError, match="classifier is empty"):
@@ -188,6 +203,45 @@ def test_the_numbers_of_adv2_are_those_of_its_tables() -> None:
         assert lookup("adv2", "table3", "success", keys) == float(row["success_rate"])
     missing = {"classifier": "densenet", "perturbation": "pgd", "attack": "adv2", "interpreter": "grad"}
     assert lookup("adv2", "table3", "success", missing) is None
+
+
+def test_the_numbers_on_defenses_are_those_of_the_tables() -> None:
+    def found(item: str, size: str, attack: str, measure: str) -> list[float | None]:
+        keys = {"classifier": "my-net", "perturbation": size, "attack": attack, "interpreter": "rts", "reader": "rts"}
+        paper = "advedge" if item == "table7" else "adv2"
+        return [lookup(paper, item, measure, keys | {"defense": each}) for each in (NO_DEFENSE, "my-defense")]
+
+    def told(row: dict[str, str], *columns: str) -> list[float | None]:
+        return [float(row[column]) if row[column] else None for column in columns]
+
+    for row in _rows("adv2_figure15_noise_l1"):
+        size = f"{100 * float(row['noise_misclassification']):g} %"
+        assert found("figure15", size, f"{row['noise']} noise", "map_l1") == told(row, "rts", "rts_aid")
+    for row in _rows("adv2_table10_aid_l1"):
+        assert found("table10", "", row["input"], "map_l1") == told(row, "rts", "rts_aid")
+    for row in _rows("advedge_table7_robust_training"):
+        for measure, name in (("right", "accuracy"), ("map_kendall", "kendall_tau")):
+            expected = told(row, f"{name}_normal", f"{name}_robust")
+            assert found("table7", f"{row['eps_255']}/255", "pgd", measure) == expected
+
+
+def test_runs_on_defended_maskers_are_those_of_their_groups_alone() -> None:
+    about = paper("adv2")
+    choice = Choice(
+        ["a"], ["cam", "rts"], settings={"data": "d"}, counts={"rts": 3}, defended=["rts:made/aid", "w/x.pt"]
+    )
+    points = grid_of(about, about.chosen(["table3", "table10", "figure16"]), choice).points()
+    attacked = [(point.config.interpreters, point.config.attack, point.config.count) for point in points]
+    assert sorted(attacked) == [
+        (("cam",), "adv2", None),
+        (("cam",), "auto", None),
+        (("rts",), "adv2", 3),
+        (("rts",), "auto", 3),
+        (("rts:made/aid",), "adv2", 3),
+    ]
+    assert choice.labels == {"rts:made/aid": "aid", "w/x.pt": "w"}
+    with pytest.raises(InputError, match="defended is 'rts:a/same', and tables would call it 'same'"):
+        _ = Choice(["a"], defended=["rts:a/same", "rts:b/same"]).labels
 
 
 def test_the_published_classifier_beside_ours() -> None:

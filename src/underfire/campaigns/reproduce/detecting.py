@@ -13,6 +13,7 @@ from underfire import metrics
 from underfire.campaigns.folder import Campaign
 from underfire.campaigns.reproduce.findings import Finding, Values
 from underfire.campaigns.reproduce.grids import ADAPTIVE, INTERPRETERS
+from underfire.campaigns.reproduce.labels import plain_runs
 from underfire.campaigns.reproduce.papers import PREDICTION_ONLY, Item, Paper
 from underfire.detectors.contract import FittedDetector
 from underfire.detectors.folds import cross_scores
@@ -46,7 +47,7 @@ def runs_of(paper: Paper, item: Item, campaign: Campaign) -> dict[str, dict[tupl
         The name of the run, and the run.
     """
     found: dict[str, dict[tuple[str, str], tuple[str, Run]]] = {}
-    for entry in campaign.finished:
+    for entry in plain_runs(campaign):
         held = campaign.configuration(entry.name)
         key = (str(held["attack"]), held["perturbation"] or "pgd", held["target_map"] or "benign")
         if any(paper.runs[name].has(*key) for name in item.runs) and (not item.attacks or key[0] in item.attacks):

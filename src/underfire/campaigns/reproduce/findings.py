@@ -29,8 +29,8 @@ class Quantity:
         better: ``higher`` or ``lower``, from the attacker's side; empty if neither.
         share: True if it is true or false for each image, so that the mean is a share.
         compute: returns N values from a comparison, a role and a reader; NaN for images without a value. None if only
-            the interval of the mean is kept, because more than the images' values goes into it, or if ``detection``.
-        detection: True if detectors give the values, so that they do not stand in the run.
+            the interval of the mean is kept, because more than the images' values goes into it, or if ``apart``.
+        apart: True if detectors or defenses give the values, so that they do not stand in the run.
     """
 
     heading: str
@@ -38,12 +38,12 @@ class Quantity:
     better: str = ""
     share: bool = False
     compute: Callable[[Comparison, str, str], Values] | None = None
-    detection: bool = False
+    apart: bool = False
 
     @property
     def by_image(self) -> bool:
         """True if there is a value for each image."""
-        return self.compute is not None or self.detection
+        return self.compute is not None or self.apart
 
 
 def _measure(name: str) -> Callable[[Comparison, str, str], Values]:
@@ -69,9 +69,13 @@ QUANTITIES: Mapping[str, Quantity] = {
     "noise": Quantity("1 - SSIM", 3, "lower", compute=_noise),
     "edge_energy": Quantity("energy on edges", 3, compute=_measure("edge_energy")),
     "seconds": Quantity("s/image", 2, "lower", compute=_measure("seconds")),
-    "detected": Quantity("detected", 2, "lower", share=True, detection=True),
-    "accuracy": Quantity("accuracy of the detector", 3, "lower", detection=True),
+    "detected": Quantity("detected", 2, "lower", share=True, apart=True),
+    "accuracy": Quantity("accuracy of the detector", 3, "lower", apart=True),
     "auc": Quantity("AUC of the detector", 3, "lower"),
+    "right": Quantity("accuracy", 3, "lower", share=True, apart=True),
+    "map_kendall": Quantity("Kendall tau of maps", 3, "lower", apart=True),
+    "misclassified": Quantity("misclassified", 3, share=True, apart=True),
+    "map_l1_misclassified": Quantity("map L1 of misclassified images", 3, apart=True),
     "half_mass_area": Quantity("scatter of the benign map", 2),
     "margin_next": Quantity("distance to the next class", 2),
 }
@@ -97,6 +101,7 @@ class Finding:
         image_ids: the N attacked images.
         values: N values for each quantity that has them.
         intervals: the mean with its interval for the other quantities.
+        defense: the trained defense that is judged, or ``none`` beside it; empty if the finding is not about defenses.
     """
 
     run: str
@@ -110,6 +115,7 @@ class Finding:
     image_ids: tuple[str, ...]
     values: Mapping[str, Values]
     intervals: Mapping[str, Interval]
+    defense: str = ""
 
     @property
     def keys(self) -> dict[str, str]:
@@ -177,7 +183,7 @@ def findings_of(run: Run, name: str, attacked: str | None = None) -> Iterator[Fi
 
 PROTOCOL = "protocol"
 """The key of the sentence on how findings were made, in the metadata of their file."""
-_TEXTS = ("run", "classifier", "perturbation", "attack", "beside", "target_map", "interpreter", "reader")
+_TEXTS = ("run", "classifier", "perturbation", "attack", "beside", "target_map", "interpreter", "reader", "defense")
 
 
 def write_findings(findings: Sequence[Finding], path: Path, protocol: str = "") -> None:
@@ -244,7 +250,7 @@ def read_findings(path: Path) -> list[Finding]:
         intervals = {name: Interval(**row[name]) for name in QUANTITIES if name not in values and row.get(name)}
         found.append(
             Finding(
-                **{each: row[each] for each in _TEXTS},
+                **{each: row.get(each, "") for each in _TEXTS},
                 image_ids=tuple(row["image_ids"]),
                 values=values,
                 intervals=intervals,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from underfire.attacks.perturbations import PERTURBATIONS
 from underfire.campaigns.grid import Change, Grid, Values
-from underfire.campaigns.reproduce.papers import Item, Paper
+from underfire.campaigns.reproduce.papers import NO_DEFENSE, Item, Paper
 from underfire.errors import InputError
 from underfire.runs.settings import NO_BASELINE
 
@@ -29,6 +30,7 @@ class Choice:
         budget: steps of ``auto``; its default if None.
         eps: the radius of perturbations that have one; the default if None.
         counts: the number of images by interpreter; the entry ``""`` is for all others.
+        defended: trained defenses: ``rts:FOLDER`` for a masker, or a file of weights for the classifier.
     """
 
     classifiers: Sequence[str]
@@ -38,6 +40,52 @@ class Choice:
     budget: int | None = None
     eps: float | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
+    defended: Sequence[str] = ()
+
+    @property
+    def maskers(self) -> list[str]:
+        """The defended interpreters among ``defended``."""
+        return [name for name in self.defended if name.startswith(MASKER)]
+
+    @property
+    def weights(self) -> list[str]:
+        """The files of weights among ``defended``."""
+        return [name for name in self.defended if not name.startswith(MASKER)]
+
+    @property
+    def plain(self) -> list[str]:
+        """The interpreters that defended maskers are compared with: ``rts``, or ``rts:FOLDER``."""
+        return [name for name in self.interpreters if name.partition(":")[0] == "rts"]
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The defenses' names in tables: the name of a folder, or of that in which a file lies.
+
+        Raises:
+            InputError: two defenses have the same name.
+        """
+        found = {name: _label(name.removeprefix(MASKER)) for name in self.defended}
+        for name, label in found.items():
+            if label == NO_DEFENSE or list(found.values()).count(label) > 1:
+                raise InputError(
+                    f"defended is {name!r}, and tables would call it {label!r}, like another row: a defense has the "
+                    "name of its folder. Rename the folder."
+                )
+        return found
+
+    def count(self, interpreter: str) -> int | None:
+        """Return the number of images for an interpreter, ``rts`` or ``rts:FOLDER``; None for all."""
+        names = (interpreter, interpreter.partition(":")[0], "")
+        return next((self.counts[name] for name in names if name in self.counts), None)
+
+
+def _label(text: str) -> str:
+    path = Path(text)
+    return (path.parent.name or path.stem) if path.suffix else path.name
+
+
+MASKER = "rts:"
+"""The beginning of the name of an interpreter with a masker of its own."""
 
 
 ADAPTIVE = ("adaptive", "adaptive-auto")
@@ -73,6 +121,7 @@ def grid_of(
     groups = {name: paper.runs[name] for item in items for name in item.runs}
     asked = {(name, attack) for item in items for name in item.runs for attack in item.attacks or groups[name].attack}
     order = sorted(choice.interpreters, key=lambda name: COST.get(name, 1))
+    every = list(dict.fromkeys((*order, *choice.maskers)))
     runs: list[Values] = [
         {
             "classifier": classifier,
@@ -81,14 +130,17 @@ def grid_of(
             "perturbation": perturbation,
             "target_map": target,
         }
-        for interpreter, classifier, (name, group) in itertools.product(order, choice.classifiers, groups.items())
+        for interpreter, classifier, (name, group) in itertools.product(every, choice.classifiers, groups.items())
         for attack, perturbation, target in itertools.product(group.attack, group.perturbation, group.target_map)
-        if (name, attack) in asked and (attack not in ADAPTIVE or evade is None or evade.get(classifier))
+        if (name, attack) in asked
+        and group.attacks_on(interpreter)
+        and (group.interpreter or interpreter in order)
+        and (attack not in ADAPTIVE or evade is None or evade.get(classifier))
     ]
     return Grid(
         name=paper.title,
         settings=dict(choice.settings),
-        include=runs,
+        include=[run for place, run in enumerate(runs) if run not in runs[:place]],
         change=[*_changes(choice, runs), *_evading(items, choice, evade)],
         full_names=True,  # so that more items or classifiers can be added to a folder
     )
@@ -119,8 +171,8 @@ def _changes(choice: Choice, runs: Sequence[Values]) -> list[Change]:
         found.append(("attack", [name for name in attacks if has_budget(name)], {"budget": choice.budget}))
     if choice.eps is not None:
         found.append(("perturbation", with_ball, {"eps": [choice.eps]}))
-    for name in choice.interpreters:
-        count = choice.counts.get(name, choice.counts.get(""))
+    for name in dict.fromkeys(run["interpreters"][0] for run in runs):
+        count = choice.count(name)
         if count is not None:
             found.append(("interpreters", [[name]], {"count": count}))
     return [Change(where={name: values}, set=given) for name, values, given in found if values]

@@ -10,7 +10,7 @@ import numpy as np
 
 from underfire import metrics
 from underfire.campaigns.reproduce.findings import QUANTITIES, Finding
-from underfire.campaigns.reproduce.papers import Claim, Paper
+from underfire.campaigns.reproduce.papers import NO_DEFENSE, TRAINED, Claim, Paper
 from underfire.campaigns.reproduce.selecting import read_by, shown
 from underfire.metrics import Interval
 
@@ -119,7 +119,8 @@ def judge(paper: Paper, claim: Claim, findings: Sequence[Finding]) -> Judgement:
     other side, and cannot be told otherwise. No correction is made for the number of cases.
     """
     item = next(each for each in paper.items if each.name == claim.item)
-    among = shown(paper, item.model_copy(update={"controls": True, "kind": "transfer"}), findings)
+    kind = "defense" if item.kind == "defense" else "transfer"
+    among = shown(paper, item.model_copy(update={"controls": True, "kind": kind}), findings)
     return Judgement(claim, tuple(_cases(claim, among)))
 
 
@@ -149,6 +150,10 @@ def _is_first(wanted: Mapping[str, str], finding: Finding) -> bool:
         return False
     if "attack" not in wanted and finding.is_control:
         return False
+    if wanted.get("defense") == TRAINED:
+        if keys["defense"] in ("", NO_DEFENSE):
+            return False
+        wanted = {**wanted, "defense": keys["defense"]}
     return all(keys[key] == value for key, value in wanted.items() if key != "reader")
 
 
@@ -189,7 +194,7 @@ def _ratio(first: Finding, second: Finding, quantity: str) -> Interval:
 def _case(claim: Claim, test: Test, first: Finding, second: Finding | None, interval: Interval) -> Case:
     assert interval.low is not None
     assert interval.high is not None
-    keys = {key: value for key, value in first.keys.items() if key not in claim.first or key != "attack"}
+    keys = {key: value for key, value in first.keys.items() if value and (key not in claim.first or key != "attack")}
     if first.reader == first.interpreter:
         del keys["reader"]
     if claim.second and claim.second.get("interpreter") == "other" and second is not None:

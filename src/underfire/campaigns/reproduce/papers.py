@@ -17,11 +17,23 @@ FILES = Path(__file__).parent / "papers"
 PREDICTION_ONLY = "prediction-only"
 """The name of the attack on the prediction alone in tables and claims, whatever its perturbation is."""
 
-KEYS = ("classifier", "perturbation", "attack", "interpreter", "reader")
+KEYS = ("classifier", "perturbation", "attack", "interpreter", "reader", "defense")
 """The names of the values that identify a finding in tables.
 
-The interpreter is the attacked one, the reader the one that shows the map, or the detector that scores the image.
+The interpreter is the attacked one, the reader the one that shows the map, or the detector that scores the image. The
+defense is empty in findings that are not about defenses. In these, the perturbation is the size of the input's change.
 """
+
+NO_DEFENSE, TRAINED = "none", "trained"
+"""The defense of what stands beside a defense, and the word for any trained one in claims and published numbers."""
+
+DEFENSES = {
+    "aid": "'underfire train aid --classifier NAME --data DATA --out defenses/aid' trains a masker; then give "
+    "--defended rts:defenses/aid",
+    "robust": "'underfire train robust --classifier NAME --data DATA --out defenses/robust' trains a classifier; then "
+    "give --defended defenses/robust/NAME-robust.safetensors",
+}
+"""The trained defenses that items need, with the command that trains one."""
 
 
 class _Model(BaseModel):
@@ -35,11 +47,18 @@ class Group(_Model):
         attack: names of attacks.
         perturbation: names of perturbations.
         target_map: names of target maps.
+        interpreter: only this interpreter is attacked, with each of its files, defended ones too: ``rts``. All
+            interpreters if empty.
     """
 
     attack: tuple[str, ...]
     perturbation: tuple[str, ...] = ("pgd",)
     target_map: tuple[str, ...] = ("benign",)
+    interpreter: str = ""
+
+    def attacks_on(self, interpreter: str) -> bool:
+        """Return True if the group has runs on an interpreter: ``rts`` or ``rts:FOLDER``."""
+        return self.interpreter in ("", interpreter.partition(":")[0])
 
     def has(self, attack: str, perturbation: str, target_map: str) -> bool:
         """Return True if a run with these values belongs to the group."""
@@ -53,7 +72,8 @@ class Item(_Model):
         name: its name in the paper, such as ``table3``; or a word, if the paper has nothing like it.
         title: what it shows.
         kind: ``numbers``; ``transfer``, which is numbers of interpreters that were not attacked; ``outliers``, which is
-            correlations; ``detection``, which is numbers of detectors; ``pictures``, or ``transfer-pictures``.
+            correlations; ``detection``, which is numbers of detectors; ``defense``, which is numbers of
+            defenses; ``pictures``, or ``transfer-pictures``.
         runs: the names of the groups of runs that it shows.
         attacks: show only these joint attacks.
         measures: the names of the quantities that it shows.
@@ -63,12 +83,17 @@ class Item(_Model):
         detectors: the names of detectors.
         together: the number of interpreters that each detector reads: there is one for each choice of so many. 0 for
             detectors that read none.
+        defense: a key of ``DEFENSES``, if the item needs a trained defense.
+        inputs: the names of the inputs on which a defense is measured; see ``defending``.
+        sizes: how large the change of these inputs is: radii (``8/255``), or shares of wrong images (``3 %``).
     """
 
     name: str
     title: str
-    kind: Literal["numbers", "transfer", "outliers", "detection", "pictures", "transfer-pictures"] = "numbers"
-    runs: tuple[str, ...]
+    kind: Literal["numbers", "transfer", "outliers", "detection", "defense", "pictures", "transfer-pictures"] = (
+        "numbers"
+    )
+    runs: tuple[str, ...] = ()
     attacks: tuple[str, ...] = ()
     measures: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
@@ -77,6 +102,9 @@ class Item(_Model):
     chart: bool = False
     detectors: tuple[str, ...] = ()
     together: int = 0
+    defense: Literal["", "aid", "robust"] = ""
+    inputs: tuple[str, ...] = ()
+    sizes: tuple[str, ...] = ()
 
     @property
     def transferred(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from underfire.campaigns.reproduce.papers import FILES, KEYS
+from underfire.campaigns.reproduce.papers import FILES, KEYS, NO_DEFENSE, TRAINED
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def published(paper: str) -> tuple[Number, ...]:
     """Read the published numbers of a paper."""
     with (FILES / f"{paper}.csv").open(newline="", encoding="utf-8") as file:
         return tuple(
-            Number(row["item"], {key: row[key] for key in KEYS if row[key]}, row["measure"], float(row["value"]))
+            Number(row["item"], {key: row[key] for key in KEYS if row.get(key)}, row["measure"], float(row["value"]))
             for row in csv.DictReader(file)
         )
 
@@ -52,6 +52,8 @@ def lookup(paper: str, item: str, measure: str, keys: Mapping[str, str]) -> floa
         keys: the keys of the finding.
     """
     keys = dict(keys) | {"classifier": family(keys["classifier"])}
+    if keys.get("defense", NO_DEFENSE) != NO_DEFENSE:
+        keys["defense"] = TRAINED
     for number in published(paper):
         same = number.item == item and number.measure == measure
         if same and all(keys.get(key) == value for key, value in number.keys.items()):

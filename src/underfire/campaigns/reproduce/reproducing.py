@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from underfire.attacks.perturbations import eps_text
 from underfire.campaigns.folder import Campaign
 from underfire.campaigns.record import FILE
+from underfire.campaigns.reproduce.defending import defenses, lacking, steps_of
 from underfire.campaigns.reproduce.detecting import detections, evaded, fitted_for
 from underfire.campaigns.reproduce.findings import (
     Finding,
@@ -19,10 +20,11 @@ from underfire.campaigns.reproduce.findings import (
     write_findings,
 )
 from underfire.campaigns.reproduce.grids import ADAPTIVE, Choice, grid_of, grown, has_budget
+from underfire.campaigns.reproduce.labels import add_labels, defense_of, plain_runs
 from underfire.campaigns.reproduce.papers import Item, Paper
+from underfire.campaigns.reproduce.readings import readings_of, transfer_folder
 from underfire.campaigns.running import run_campaign
-from underfire.errors import UnderfireError
-from underfire.runs import Run
+from underfire.errors import InputError, StoreError, UnderfireError
 from underfire.runs.execution import Execution
 from underfire.runs.planning import Reporter
 from underfire.runs.transfer import transfer
@@ -32,6 +34,9 @@ FINDINGS = "findings.parquet"
 
 DETECTION = "detection.parquet"
 """The file in a reproduction's folder that holds the numbers of detectors."""
+
+DEFENSE = "defense.parquet"
+"""The file in a reproduction's folder that holds the numbers of trained defenses."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +91,51 @@ def reproduce(
         StoreError: the folder holds something else, or cannot be written.
         StoppedError: ``stop`` was asked; what is finished is kept.
     """
-    execution = execution or Execution()
+    execution, missing = execution or Execution(), lacking(items, choice)
+    items = [item for item in items if item.name not in missing]
+    if not items:
+        raise InputError(" ".join(f"{name} of {paper.name} is {reason}" for name, reason in missing.items()))
+    if (folder / DEFENSE).exists() and not how.get("resume"):
+        raise StoreError(f"{folder} holds a reproduction: give --resume to add to it, or choose another folder.")
     grid = grid_of(paper, items, choice, evade={})
     if how.get("resume") and (folder / FILE).exists():
         grid = grown(grid, Campaign(folder).grid)
-    campaign = run_campaign(grid, folder, execution=execution, **how)
+    campaign = run_campaign(grid, folder, execution=execution, **how) if grid.include else None
+    if campaign is not None:
+        if choice.maskers:
+            add_labels(folder, {name: choice.labels[name] for name in choice.maskers})
+        missing |= _continued(paper, items, choice, campaign, execution, reporters, how)
+    if any(item.inputs for item in items):
+        found, reasons = defenses(items, campaign, choice, execution)
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / DEFENSE
+        new = {(each.classifier, each.beside, each.perturbation, each.defense) for each in found}
+        for each in read_findings(file) if file.exists() else ():
+            if (each.classifier, each.beside, each.perturbation, each.defense) not in new:
+                found.append(each)
+        write_findings(found, file, _defense_protocol(choice))
+        missing |= reasons
+    return collected(paper, items, folder, missing)
+
+
+def _defense_protocol(choice: Choice) -> str:
+    """Say in one sentence how defenses were measured."""
+    parts = [f"data {_text('data', choice.settings.get('data', ''))}"]
+    parts += [f"{steps_of(choice)} steps of the attacks on robust classifiers"] if choice.weights else []
+    return f"Defenses: {'; '.join(parts)}; seed {choice.settings.get('seed', 0)}."
+
+
+def _continued(
+    paper: Paper,
+    items: Sequence[Item],
+    choice: Choice,
+    campaign: Campaign,
+    execution: Execution,
+    reporters: Callable[[str], Reporter] | None,
+    how: Mapping[str, Any],
+) -> dict[str, str]:
+    """Make the runs and readings that need finished runs. Returns the reasons for those that are not there."""
+    folder = campaign.path
     evade: dict[str, list[str]] = {}
     for item in items:
         if any(attack in ADAPTIVE for name in item.runs for attack in paper.runs[name].attack):
@@ -98,19 +143,19 @@ def reproduce(
                 evade[classifier] = [*evade.get(classifier, []), *texts]
     if evade:
         grid = grown(grid_of(paper, items, choice, evade), Campaign(folder).grid)
-        campaign = run_campaign(grid, folder, execution=execution, **how | {"resume": True})
+        campaign = run_campaign(grid, folder, execution=execution, **{**how, "resume": True})
     missing = _read_with_others(campaign, paper, items, choice.interpreters, execution, reporters)
     if any(item.kind == "detection" for item in items):
         found, reasons = detections(paper, items, campaign, execution.device)
         write_findings(found, folder / DETECTION)
         missing |= reasons
-    return collected(paper, items, folder, missing)
+    return missing
 
 
 def transfers_of(paper: Paper, items: Sequence[Item], campaign: Campaign) -> list[str]:
     """List the finished runs that interpreters which were not attacked have to read."""
     found = []
-    for entry in campaign.finished:
+    for entry in plain_runs(campaign):
         held = campaign.configuration(entry.name)
         key = (held["attack"], held["perturbation"] or "pgd", held["target_map"] or "benign")
         if any(
@@ -141,7 +186,7 @@ def _read_with_others(
                     run,
                     None,
                     other,
-                    _transfer_folder(campaign.path, name, other),
+                    transfer_folder(campaign.path, name, other),
                     resume=True,
                     batch_size=execution.batch_size,
                     memory=execution.memory,
@@ -158,10 +203,6 @@ def _named(reporters: Callable[[str], Reporter], name: str) -> Callable[[str], R
     return lambda _: reporters(name)
 
 
-def _transfer_folder(folder: Path, name: str, reader: str) -> Path:
-    return folder / "transfers" / name / reader.replace(":", "_").replace("/", "_")
-
-
 def collected(paper: Paper, items: Sequence[Item], folder: Path, missing: dict[str, str] | None = None) -> Reproduction:
     """Collect the numbers of all finished runs of a reproduction, and write them into its folder.
 
@@ -176,22 +217,28 @@ def collected(paper: Paper, items: Sequence[Item], folder: Path, missing: dict[s
     Raises:
         StoreError: the folder holds no reproduction.
     """
-    if not (folder / FILE).exists() and (folder / FINDINGS).exists():
-        file = folder / FINDINGS
-        return Reproduction(paper, items, read_findings(file), None, {}, read_protocol(file))
+    if not (folder / FILE).exists():
+        for name in (DEFENSE, FINDINGS):
+            if (folder / name).exists():
+                found, protocol = read_findings(folder / name), read_protocol(folder / name)
+                write_findings(found, folder / FINDINGS, protocol)
+                return Reproduction(paper, items, found, None, missing or {}, protocol)
     campaign = Campaign(folder)
-    found: list[Finding] = []
+    found = []
     for entry in campaign.finished:
-        run = campaign.run(entry.name)
-        found += findings_of(run, entry.name)
+        run, defense = campaign.run(entry.name), defense_of(campaign, entry.name)
+        found += [replace(each, defense=defense) for each in findings_of(run, entry.name)]
         for reading in readings_of(campaign, entry.name):
             found += findings_of(reading, entry.name, "+".join(run.comparisons[0].attacked))
-    if (folder / DETECTION).exists():
-        found += read_findings(folder / DETECTION)
+    for name in (DETECTION, DEFENSE):
+        if (folder / name).exists():
+            found += read_findings(folder / name)
     reasons = {entry.name: entry.error or entry.state for entry in campaign if entry.state != "finished"} | (
         missing or {}
     )
     protocol = protocol_of([campaign.configuration(entry.name) for entry in campaign.finished])
+    if (folder / DEFENSE).exists():
+        protocol = f"{protocol} {read_protocol(folder / DEFENSE)}".strip()
     write_findings(found, folder / FINDINGS, protocol)
     return Reproduction(paper, items, found, campaign, reasons, protocol)
 
@@ -221,11 +268,3 @@ def _text(name: str, value: Any) -> str:
     if name == "eps":
         return ", ".join(eps_text(each) for each in value)
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def readings_of(campaign: Campaign, name: str) -> list[Run]:
-    """Return the finished readings of a run by interpreters that it did not attack."""
-    found = [
-        Run(file.parent, finished=False) for file in sorted((campaign.path / "transfers" / name).glob("*/*/run.json"))
-    ]
-    return [run for run in found if run.record.get("finished")]

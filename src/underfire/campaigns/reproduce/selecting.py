@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from underfire.campaigns.reproduce.findings import Finding
 from underfire.campaigns.reproduce.grids import INTERPRETERS
-from underfire.campaigns.reproduce.papers import Item, Paper
+from underfire.campaigns.reproduce.papers import NO_DEFENSE, Item, Paper
 
 
 def shown(paper: Paper, item: Item, findings: Sequence[Finding]) -> list[Finding]:
@@ -15,10 +15,17 @@ def shown(paper: Paper, item: Item, findings: Sequence[Finding]) -> list[Finding
 
     Of controls, only those beside the first attack of a group are taken: each attack has its own.
     """
+    if item.kind == "defense":
+        places = {name: place for place, name in enumerate(item.inputs)}
+        about = [each for each in findings if each.defense and each.beside in places]
+        return sorted(about, key=lambda each: places[each.beside])
     found = []
     for name in item.runs:
         group = paper.runs[name]
         for finding in findings:
+            apart = finding.defense == NO_DEFENSE or (finding.defense and not item.defense)
+            if apart or not group.attacks_on(finding.interpreter):
+                continue
             if not group.has(finding.beside, finding.perturbation, finding.target_map):
                 continue
             if item.attacks and finding.beside not in item.attacks:
@@ -52,7 +59,18 @@ class Arranged:
     cells: Mapping[tuple[tuple[str, ...], tuple[str, ...]], Finding]
 
 
-ORDER = ("clean", "prediction-only", "adv2", "advedge", "advedge+", "auto", "adaptive", "adaptive-auto")
+ORDER = (
+    "clean",
+    "benign",
+    "prediction-only",
+    "adv2",
+    "unaware",
+    "advedge",
+    "advedge+",
+    "auto",
+    "adaptive",
+    "adaptive-auto",
+)
 """The order of attacks in tables; other ones follow."""
 
 
@@ -72,6 +90,8 @@ def arrange(item: Item, findings: Sequence[Finding]) -> Arranged:
             seen.setdefault(finding.keys[key], len(seen))
     if "attack" in firsts:
         firsts["attack"] = _places(ORDER, firsts["attack"])
+    if "defense" in firsts:
+        firsts["defense"] = _places((NO_DEFENSE,), firsts["defense"])
     for key in {"interpreter", "reader"} & set(firsts):
         firsts[key] = _places(INTERPRETERS, firsts[key])
 

@@ -64,6 +64,16 @@ class RobustRecipe(TrainingRecipe):
         """The objective called ``objective``."""
         return OBJECTIVES[self.objective]
 
+    def without_effect(self, measured: bool) -> dict[str, str]:
+        """Say which settings change nothing; see ``TrainingRecipe``. The attack on test images has the same radius."""
+        found, own = super().without_effect(measured), self.made
+        if not own.maps:
+            found["gamma"] = f"the objective {self.objective} compares no maps"
+        if not own.attacks:
+            names = ("ramp",) if measured else ("ramp", "eps", "attack_steps", "step_size")
+            found |= dict.fromkeys(names, f"the objective {self.objective} attacks nothing in training")
+        return found
+
     def strength_at(self, number: int) -> float:
         """Compute the share of ``eps`` that the inner attack of step ``number`` may use, in (0, 1]."""
         if self.ramp == 0:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from underfire.classifiers import Classifier, Live, Recorded
 from underfire.classifiers.pixels import Pixels
+from underfire.defenses.robust.inner import ascend
 from underfire.defenses.robust.losses import Objective, class_maps
 from underfire.defenses.robust.recipe import RobustRecipe
 from underfire.defenses.training import DefenseTraining, OnStep
@@ -92,14 +93,11 @@ class RobustTraining(DefenseTraining):
         attacked = (images + eps * start).clamp(0, 1)
         with torch.no_grad():
             maps = class_maps(self.live.record(images)) if own.ascend_maps else None
-        for _ in range(recipe.attack_steps):
-            with torch.enable_grad():
-                leaf = attacked.detach().requires_grad_()
-                value = own.inner(maps, self.live.record(leaf), labels, recipe.gamma).sum()
-                (gradient,) = torch.autograd.grad(value, leaf)
-            moved = attacked + size * gradient.sign()
-            attacked = torch.minimum(torch.maximum(moved, images - eps), images + eps).clamp(0, 1)
-        return attacked.detach()
+
+        def value(leaf: Tensor) -> Tensor:
+            return own.inner(maps, self.live.record(leaf), labels, recipe.gamma)
+
+        return ascend(images, attacked, eps, size, recipe.attack_steps, value)
 
     def _augmented(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Crop padded images at random places, and mirror a random half of them."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from underfire.campaigns.reproduce.papers import Item
-from underfire.campaigns.reproduce.reproducing import Reproduction, readings_of
+from underfire.campaigns.reproduce.papers import NO_DEFENSE, Item
+from underfire.campaigns.reproduce.readings import readings_of
+from underfire.campaigns.reproduce.reproducing import Reproduction
 from underfire.campaigns.reproduce.selecting import shown
 from underfire.reports.figure import write_figure
 from underfire.reports.reproduction.tables import called
@@ -22,7 +23,8 @@ ROWS = 3
 def write_pictures(found: Reproduction, item: Item, folder: Path) -> list[Picture]:
     """Draw the pictures of an item: one for each classifier, perturbation and attack.
 
-    For a transfer, there is one for each attacked interpreter, too, with the maps of those that read.
+    For a transfer, there is one for each attacked interpreter, too, with the maps of those that read; for an item on
+    defenses, one for each defense, and one without.
 
     Args:
         found: the reproduction; without its runs there are no pictures.
@@ -37,7 +39,8 @@ def write_pictures(found: Reproduction, item: Item, folder: Path) -> list[Pictur
     groups: dict[tuple[str, ...], dict[str, None]] = {}
     for finding in shown(found.paper, item, found.findings):
         attacked = (finding.interpreter,) if item.kind == "transfer-pictures" else ()
-        key = (finding.classifier, finding.perturbation, finding.beside, *attacked)
+        defended = (finding.defense or NO_DEFENSE,) if item.defense else ()
+        key = (finding.classifier, finding.perturbation, finding.beside, *attacked, *defended)
         groups.setdefault(key, {})[finding.run] = None
     made = []
     for names, runs in groups.items():
@@ -50,6 +53,8 @@ def write_pictures(found: Reproduction, item: Item, folder: Path) -> list[Pictur
     return made
 
 
-def _caption(item: Item, classifier: str, perturbation: str, attack: str, attacked: str = "") -> str:
+def _caption(item: Item, classifier: str, perturbation: str, attack: str, other: str = "") -> str:
     said = f"{item.title}: {called(attack)} by {called(perturbation)} on {plain(classifier)}"
-    return f"{said}, which attacked {called(attacked)}" if attacked else said
+    if item.defense:
+        return f"{said}, defense: {plain(other)}"
+    return f"{said}, which attacked {called(other)}" if other else said

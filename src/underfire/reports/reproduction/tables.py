@@ -26,11 +26,15 @@ NAMES = {
     "cam": "CAM",
     "mask": "MASK",
     "rts": "RTS",
+    "unaware": "ADV2 on the plain masker",
 }
 """The names that the papers use."""
 
 HEADS = {"interpreter": "attacked", "reader": "read by"}
 """Headings of keys that need other words than their own."""
+
+HEADS_OF = {"detection": {"reader": "detector"}, "defense": {"attack": "input", "perturbation": "size"}}
+"""Headings of keys in items of a kind."""
 
 
 def called(name: str) -> str:
@@ -133,7 +137,7 @@ def _table(found: Reproduction, item: Item, measure: str, findings: Sequence[Fin
 
 
 def _head(item: Item, key: str) -> str:
-    return "detector" if key == "reader" and item.kind == "detection" else HEADS.get(key, key)
+    return HEADS_OF.get(item.kind, {}).get(key, HEADS.get(key, key))
 
 
 def span(counts: Sequence[int]) -> str:

@@ -1,0 +1,39 @@
+"""Which runs of a reproduction attack a defended interpreter, and what tables call the defense."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from underfire.campaigns.folder import Campaign
+from underfire.campaigns.record import Entry
+from underfire.checkpoints import write_text
+
+LABELS = "defenses.json"
+"""The file in a reproduction's folder that names its defended interpreters."""
+
+
+def add_labels(folder: Path, labels: Mapping[str, str]) -> None:
+    """Write down the labels of defended interpreters, beside those that the folder has.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    write_text(folder / LABELS, json.dumps(read_labels(folder) | dict(labels), indent=2) + "\n")
+
+
+def read_labels(folder: Path) -> dict[str, str]:
+    """Read the labels of defended interpreters by name; empty if the folder has none."""
+    file = folder / LABELS
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+
+
+def defense_of(campaign: Campaign, name: str) -> str:
+    """Return the label of the defended interpreter that a run attacks; empty for other runs."""
+    return read_labels(campaign.path).get("+".join(campaign.configuration(name)["interpreters"]), "")
+
+
+def plain_runs(campaign: Campaign) -> list[Entry]:
+    """List the finished runs that attack no defended interpreter."""
+    return [entry for entry in campaign.finished if not defense_of(campaign, entry.name)]
