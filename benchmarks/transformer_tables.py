@@ -137,6 +137,8 @@ def write_page() -> None:
     text = PAGE.read_text(encoding="utf-8")
     for name, table in TABLES.items():
         begin, end = f"<!-- table: {name} -->", f"<!-- end of table: {name} -->"
-        before, _, rest = text.partition(begin)
+        before, found, rest = text.partition(begin)
+        assert found, f"{PAGE} has no mark {begin}"
+        assert end in rest, f"{PAGE} has no mark {end}"
         text = f"{before}{begin}\n\n{table()}\n\n{end}{rest.partition(end)[2]}"
     PAGE.write_text(text, encoding="utf-8")

@@ -27,7 +27,7 @@ from underfire.cli.screen import ManyRuns, RunBars, bars
 from underfire.cli.stopping import stopping
 from underfire.errors import InputError, StoppedError
 from underfire.reports.reproduction.write import write_reproduction
-from underfire.runs.execution import Execution, ExecutionSettings
+from underfire.runs.execution import Execution, ExecutionSettings, ScoringSettings
 from underfire.runs.settings import RunConfig, parse_interpreters
 from underfire.settings import create, settings_of
 
@@ -56,8 +56,14 @@ def perform(wanted: Wanted, task: Literal["list", "dump", "dry run", "show", "ru
         _list(console, about)
         return
     items = about.chosen(wanted.items)
-    held = {} if wanted.config is None else read_configuration(wanted.config, (RunConfig, ExecutionSettings))
+    held = (
+        {}
+        if wanted.config is None
+        else read_configuration(wanted.config, (RunConfig, ExecutionSettings, ScoringSettings))
+    )
     execution = {name: held.pop(name) for name in settings_of(ExecutionSettings) if name in held} | wanted.execution
+    if held.pop("detectors", ()):
+        raise InputError("config sets detectors, and the tables on detectors fit their own: remove it from the file.")
     if task == "show":
         folder = Path(create(ExecutionSettings, execution).out).expanduser()
         _write(console, collected(about, items, folder), folder)

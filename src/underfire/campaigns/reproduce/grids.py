@@ -55,7 +55,8 @@ class Choice:
     @property
     def plain(self) -> list[str]:
         """The interpreters that defended maskers are compared with: ``rts``, or ``rts:FOLDER``."""
-        return [name for name in self.interpreters if name.partition(":")[0] == "rts"]
+        own = [name for name in self.interpreters if name.partition(":")[0] == "rts"]
+        return [name for name in own if name not in self.defended]
 
     @property
     def labels(self) -> dict[str, str]:
@@ -80,8 +81,10 @@ class Choice:
 
 
 def _label(text: str) -> str:
-    path = Path(text)
-    return (path.parent.name or path.stem) if path.suffix else path.name
+    path = Path(text).expanduser()
+    path = path.resolve() if path.exists() else path
+    is_file = path.is_file() or (path.suffix != "" and not path.is_dir())
+    return path.parent.name if is_file else path.name
 
 
 MASKER = "rts:"

@@ -9,9 +9,21 @@ from pathlib import Path
 from underfire.campaigns.folder import Campaign
 from underfire.campaigns.record import Entry
 from underfire.checkpoints import write_text
+from underfire.errors import StoreError
 
 LABELS = "defenses.json"
 """The file in a reproduction's folder that names its defended interpreters."""
+
+
+def check_labels(folder: Path, labels: Mapping[str, str]) -> None:
+    """Raise StoreError if the folder calls another defended interpreter by one of these labels."""
+    for name, label in read_labels(folder).items():
+        other = next((each for each in labels if labels[each] == label and each != name), None)
+        if other is not None:
+            raise StoreError(
+                f"{folder} calls {name!r} {label!r}, and would call {other!r} so, too: a defense has the name of its "
+                "folder. Rename the folder, or choose another one for the results."
+            )
 
 
 def add_labels(folder: Path, labels: Mapping[str, str]) -> None:

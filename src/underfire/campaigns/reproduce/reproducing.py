@@ -20,7 +20,7 @@ from underfire.campaigns.reproduce.findings import (
     write_findings,
 )
 from underfire.campaigns.reproduce.grids import ADAPTIVE, Choice, grid_of, grown, has_budget
-from underfire.campaigns.reproduce.labels import add_labels, defense_of, plain_runs
+from underfire.campaigns.reproduce.labels import add_labels, check_labels, defense_of, plain_runs
 from underfire.campaigns.reproduce.papers import Item, Paper
 from underfire.campaigns.reproduce.readings import readings_of, transfer_folder
 from underfire.campaigns.running import run_campaign
@@ -97,31 +97,42 @@ def reproduce(
         raise InputError(" ".join(f"{name} of {paper.name} is {reason}" for name, reason in missing.items()))
     if (folder / DEFENSE).exists() and not how.get("resume"):
         raise StoreError(f"{folder} holds a reproduction: give --resume to add to it, or choose another folder.")
+    before = read_protocol(folder / DEFENSE) if (folder / DEFENSE).exists() else ""
+    if before and before != _defense_protocol(choice) and any(item.inputs for item in items):
+        raise StoreError(
+            f"the defenses in {folder} were measured otherwise ({before} now: {_defense_protocol(choice)}), and claims "
+            "compare them image by image: give the same settings, or choose another folder."
+        )
     grid = grid_of(paper, items, choice, evade={})
     if how.get("resume") and (folder / FILE).exists():
         grid = grown(grid, Campaign(folder).grid)
-    campaign = run_campaign(grid, folder, execution=execution, **how) if grid.include else None
+    labels = {name: choice.labels[name] for name in choice.maskers}
+    check_labels(folder, labels)
+    try:
+        campaign = run_campaign(grid, folder, execution=execution, **how) if grid.include else None
+    finally:
+        if labels and (folder / FILE).exists():  # also after an interruption: these runs are on defended interpreters
+            add_labels(folder, labels)
     if campaign is not None:
-        if choice.maskers:
-            add_labels(folder, {name: choice.labels[name] for name in choice.maskers})
         missing |= _continued(paper, items, choice, campaign, execution, reporters, how)
     if any(item.inputs for item in items):
         found, reasons = defenses(items, campaign, choice, execution)
         folder.mkdir(parents=True, exist_ok=True)
-        file = folder / DEFENSE
+        file, protocol = folder / DEFENSE, _defense_protocol(choice)
         new = {(each.classifier, each.beside, each.perturbation, each.defense) for each in found}
         for each in read_findings(file) if file.exists() else ():
             if (each.classifier, each.beside, each.perturbation, each.defense) not in new:
                 found.append(each)
-        write_findings(found, file, _defense_protocol(choice))
+        write_findings(found, file, protocol)
         missing |= reasons
     return collected(paper, items, folder, missing)
 
 
 def _defense_protocol(choice: Choice) -> str:
     """Say in one sentence how defenses were measured."""
-    parts = [f"data {_text('data', choice.settings.get('data', ''))}"]
-    parts += [f"{steps_of(choice)} steps of the attacks on robust classifiers"] if choice.weights else []
+    rts, cam = ("all" if count is None else str(count) for count in (choice.count("rts"), choice.count("cam")))
+    parts = [f"data {_text('data', choice.settings.get('data', ''))}", f"images: {rts} (rts), {cam} (cam)"]
+    parts += [f"{steps_of(choice)} steps of the attacks on robust classifiers"]
     return f"Defenses: {'; '.join(parts)}; seed {choice.settings.get('seed', 0)}."
 
 

@@ -34,7 +34,7 @@ def find(name: str, random: bool = False) -> Source:
         network.load_state_dict(read_weights(recipes.weights_file(name)))
     return Source(
         network,
-        name=recipe.name,
+        name=f"{name}:random" if random else name,
         mean=tuple(recipe.mean),
         std=tuple(recipe.std),
         image_size=recipe.image_size,
@@ -49,7 +49,7 @@ def _imagenet(name: str, random: bool) -> Source:
         network = chosen.network() if random else chosen.build()
     return Source(
         network,
-        name=name,
+        name=f"{name}:random" if random else name,
         mean=MEAN,
         std=STD,
         image_size=(chosen.image_size, chosen.image_size),
