@@ -23,7 +23,7 @@ from underfire.campaigns.units import Failure, Hands, Unit
 from underfire.errors import StoppedError, StoreError
 from underfire.runs import RunConfig, run_attack
 from underfire.runs.execution import Execution
-from underfire.runs.planning import Opened
+from underfire.runs.opened import Opened
 
 SETTINGS = {"data": "digits:test", "classifier": "digits-resnet", "count": 6, "steps": [1, 2], "interpreters": ["cam"]}
 GRID = Grid.model_validate({"settings": SETTINGS, "grid": {"attack": ["adv2", "advedge"], "eps": ["0.1", "0.2"]}})

@@ -116,6 +116,29 @@ def test_what_does_not_fit_is_refused_before_the_attack(
         assert not (tmp_path / "run").exists()
 
 
+def test_two_of_one_name_are_refused_before_the_attack(
+    command: Command, detectors: dict[str, Path], tmp_path: Path
+) -> None:
+    twice = ("--detector", detectors["class-map"], "--detector", detectors["class-map"])
+    ended = command(*WHERE, *SHORT, *twice, "--out", tmp_path / "run")
+    assert ended.code == 2
+    assert "holds two with the name 'class-map'" in " ".join(ended.err.split())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_detector_that_has_seen_the_images_costs_nothing_else(
+    command: Command, detectors: dict[str, Path], tmp_path: Path
+) -> None:
+    """The run is finished and shown, and then it is said."""
+    where = ("attack", "--data", "digits:train", *WHERE[3:])
+    ended = command(*where, *SHORT, "--detector", detectors["class-map"], "--out", tmp_path / "run")
+    assert ended.code == 2
+    assert "images of detector class-map" in " ".join(ended.err.split())
+    assert "joint success" in ended.out
+    assert (tmp_path / "run" / "page.html").exists()
+    assert Detected.of(tmp_path / "run") is None
+
+
 def test_a_campaign_evades_a_detector_and_is_scored(
     command: Command, detectors: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,23 @@ def test_an_attack_and_maps_with_it(masker: Path, tmp_path: Path, command: Comma
     )
     assert ended.code == 0, ended.err
     assert (tmp_path / "maps" / "maps.png").exists()
+
+
+def test_a_masker_that_was_trained_again_is_noticed(masker: Path, tmp_path: Path, command: Command) -> None:
+    """Also by a run that is finished: its numbers are those of the former masker."""
+    folder = tmp_path / "masker"
+    shutil.copytree(masker, folder)
+    run = options(interpreter=f"rts:{folder}", out=tmp_path / "run")
+    assert command(*run).code == 0
+    before = content(tmp_path / "run")
+    again = (*WORDS, "--steps", "1,1", "--seed", 1, "--out", tmp_path / "again")
+    assert command(*again).code == 0
+    for name in ("rts-digits-resnet.safetensors", "rts-digits-resnet.md"):
+        shutil.copy(tmp_path / "again" / name, folder / name)
+    ended = command(*run, "--resume")
+    assert ended.code == 2
+    assert "holds another run: interpreters.rts" in ended.said
+    assert content(tmp_path / "run") == before
 
 
 def test_without_a_masker_the_run_says_what_to_do(tmp_path: Path, command: Command) -> None:

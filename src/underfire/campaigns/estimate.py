@@ -17,8 +17,9 @@ from underfire.campaigns.grid import Point
 from underfire.detectors.opening import evading_term
 from underfire.errors import UnderfireError
 from underfire.runs.execution import Execution
+from underfire.runs.opened import Opened
 from underfire.runs.plan import Plan
-from underfire.runs.planning import Opened, Silent, prepare
+from underfire.runs.planning import Silent, prepare
 from underfire.runs.running import RunInHand
 
 STEPS = 3

@@ -15,7 +15,8 @@ from underfire.campaigns.units import Failure, Hands, Unit
 from underfire.detectors.opening import evading_term
 from underfire.errors import StoppedError, UnderfireError
 from underfire.runs.execution import Execution
-from underfire.runs.planning import Opened, Reporter
+from underfire.runs.opened import Opened
+from underfire.runs.planning import Reporter
 from underfire.runs.running import RunInHand
 from underfire.runs.settings import RunConfig
 

@@ -12,7 +12,7 @@ from typing import Any
 from underfire.detectors.opening import evading_term
 from underfire.errors import UnderfireError, UnderfireWarning
 from underfire.runs.execution import Execution
-from underfire.runs.planning import Opened
+from underfire.runs.opened import Opened
 from underfire.runs.running import RunInHand
 from underfire.runs.settings import RunConfig
 

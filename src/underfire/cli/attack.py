@@ -15,6 +15,7 @@ from underfire.cli.options import USAGE_ERROR, Given, flag, option, takes
 from underfire.cli.run import Track, Workers
 from underfire.cli.screen import OneRun, bars, say
 from underfire.cli.stopping import saying_how_to_go_on, stopping
+from underfire.errors import UnderfireError
 from underfire.runs.execution import Execution, ExecutionSettings, ScoringSettings
 from underfire.runs.inputs import InputSettings
 from underfire.runs.settings import RunAttackSettings, RunConfig, RunSettings
@@ -23,6 +24,8 @@ from underfire.settings import Problems, create, required, settings_of, to_value
 if TYPE_CHECKING:
     from underfire.campaigns.engines import Engine
     from underfire.detectors import FittedDetector
+    from underfire.reports.detected import Detected
+    from underfire.runs import Run
 
 EXAMPLES = """[bold]Examples[/bold]
 
@@ -128,13 +131,9 @@ def _run(
     json_: bool,
     track: str | None,
 ) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
     from underfire.campaigns.engines import Inline, Processes
     from underfire.campaigns.runner import Job, perform
     from underfire.reports.detected import score
-    from underfire.reports.detection import detection_tables
     from underfire.reports.tracking import Tracking
     from underfire.runs import Run
 
@@ -157,7 +156,11 @@ def _run(
             after=lambda job, found: summary.update(found),
         )
     finished = Run(out)  # one for all reports: its limits are made once
-    detected = score(finished, fitted) if fitted else None
+    detected, problem = None, None
+    try:
+        detected = score(finished, fitted) if fitted else None
+    except UnderfireError as error:  # such as a detector that has seen these images: the run is shown all the same
+        problem = error
     files = "results.parquet, trace.parquet, summary.json, run.json, cells/, images/"
     if page:
         from underfire.reports.figure import write_figure
@@ -170,7 +173,18 @@ def _run(
         tracking.log(out, out.resolve().name)
     if json_:
         typer.echo(json.dumps(summary, indent=2))
-        return
+    else:
+        _show(finished, detected, files)
+    if problem is not None:
+        raise problem
+
+
+def _show(finished: Run, detected: Detected | None, files: str) -> None:
+    """Print the table of a finished run, what speaks against its numbers, and what was written."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from underfire.reports.detection import detection_tables
     from underfire.reports.table import summary_table
     from underfire.reports.trust import cautions
 
@@ -181,7 +195,7 @@ def _run(
     if detected is not None:
         console.print(detection_tables(detected.rows))
         files = f"{files}, detection.json, detection.csv, scores.csv"
-    console.print(Text.assemble("Written to ", (str(out), "bold"), f": {files}"))
+    console.print(Text.assemble("Written to ", (str(finished.path), "bold"), f": {files}"))
 
 
 def _fitted(settings: RunConfig, scoring: ScoringSettings, device: str) -> list[FittedDetector]:

@@ -17,6 +17,8 @@ from underfire.attacks.perturbations import parse_eps
 from underfire.attacks.presets import parse_steps
 from underfire.campaigns.engines import Inline, Processes
 from underfire.campaigns.file import write_grid
+from underfire.campaigns.grid import Grid
+from underfire.campaigns.reproduce.defending import lacking
 from underfire.campaigns.reproduce.grids import MASKER, Choice, grid_of
 from underfire.campaigns.reproduce.judging import sentence
 from underfire.campaigns.reproduce.papers import Item, Paper, paper
@@ -30,6 +32,7 @@ from underfire.reports.reproduction.write import write_reproduction
 from underfire.runs.execution import Execution, ExecutionSettings, ScoringSettings
 from underfire.runs.settings import RunConfig, parse_interpreters
 from underfire.settings import create, settings_of
+from underfire.zoo.recipes import weights_file
 
 
 @dataclass(frozen=True)
@@ -70,14 +73,24 @@ def perform(wanted: Wanted, task: Literal["list", "dump", "dry run", "show", "ru
         return
     choice = _choice(held | wanted.settings, wanted.classifiers, wanted.interpreters, wanted.counts, wanted.defended)
     if task == "dump":
-        typer.echo(write_grid(grid_of(about, items, choice)), nl=False)
+        typer.echo(write_grid(_planned(about, items, choice)), nl=False)
         return
     settings = create(ExecutionSettings, execution)
     how = Execution(settings.batch_size, settings.memory, settings.device)
     if task == "dry run":
-        show_estimate(grid_of(about, items, choice), how, wanted.workers or 1)
+        show_estimate(_planned(about, items, choice), how, wanted.workers or 1)
         return
     _run(console, about, items, choice, Path(settings.out).expanduser(), how, wanted)
+
+
+def _planned(about: Paper, items: list[Item], choice: Choice) -> Grid:
+    """Plan the runs. Raises InputError if there are none, as for tables that only measure trained defenses."""
+    missing = lacking(items, choice)
+    grid = grid_of(about, [item for item in items if item.name not in missing], choice)
+    if not grid.include:
+        reasons = " ".join(f"{name} is {reason}" for name, reason in missing.items())
+        raise InputError(reasons or "these items make no runs: they measure the defenses themselves. Make them.")
+    return grid
 
 
 def _run(
@@ -128,7 +141,8 @@ def _choice(
             raise InputError(f"config sets {len(eps)} radii as eps; the tables of a paper have one.")
         eps = eps[0]
     for each in defended:
-        if not Path(each.removeprefix(MASKER)).expanduser().exists():
+        name = each.removeprefix(MASKER)
+        if not (Path(name).expanduser().exists() or weights_file(name).exists()):
             raise InputError(
                 f"defended is {each!r}, and there is no such file or folder; expected rts:FOLDER for a masker by "
                 "'underfire train aid', or the weights of a classifier by 'underfire train robust'."

@@ -21,7 +21,7 @@ from underfire.detectors.contract import FittedDetector
 from underfire.detectors.evaluation import evaluate
 from underfire.detectors.folder import read_folder
 from underfire.detectors.opening import classifier_of, open_detector
-from underfire.errors import StoreError
+from underfire.errors import InputError, StoreError
 from underfire.reports.detection import FILES, write_detection
 from underfire.runs.folder import read_json
 from underfire.runs.run import Run
@@ -123,10 +123,14 @@ def opened(folders: Sequence[Path | str], classifier: Classifier) -> list[Fitted
     """Open the detectors in folders that were fitted for a classifier, before anything is attacked.
 
     Raises:
-        InputError: a detector was fitted for another classifier.
+        InputError: a detector was fitted for another classifier, or two have one name.
         StoreError: a folder holds no detector.
     """
-    return [open_detector(Path(folder).expanduser(), classifier) for folder in folders]
+    found = [open_detector(Path(folder).expanduser(), classifier) for folder in folders]
+    names = [each.name for each in found]
+    if len(set(names)) < len(names):
+        raise InputError(f"detector holds two with the name {max(names, key=names.count)!r}: give one at a time.")
+    return found
 
 
 def score(run: Run, fitted: Sequence[FittedDetector]) -> Detected:

@@ -14,7 +14,8 @@ from underfire.flags import without_autocast
 from underfire.runs.differences import differences
 from underfire.runs.execution import Execution
 from underfire.runs.finished import is_whole
-from underfire.runs.planning import Opened, Reporter, Silent, TermOf, code_hashes, detector_hashes, prepare
+from underfire.runs.opened import Opened, TermOf
+from underfire.runs.planning import Reporter, Silent, code_hashes, detector_hashes, prepare
 from underfire.runs.results import current_summary
 from underfire.runs.run import Run
 from underfire.runs.settings import RunConfig
@@ -123,7 +124,16 @@ class RunInHand:
         if not self.store.finished:
             return False
         self.store.check_record({**code_hashes(self.config), **detector_hashes(self.config)}, known_only=True)
-        return is_whole(self.store, lambda: self.opened.depends(self.config, self.execution.device))
+        whole = is_whole(self.store, lambda: self.opened.depends(self.config, self.execution.device))
+        self._check_maskers()
+        return whole
+
+    def _check_maskers(self) -> None:
+        """Raise StoreError if an interpreter was trained again since the run was begun."""
+        held = self.store.read_run().get("interpreters")
+        if isinstance(held, dict):  # lists of names are from earlier versions
+            now = self.opened.maskers(self.config, self.execution.device)
+            self.store.check_record({"interpreters": held | now})
 
     def summary(self) -> dict[str, Any]:
         """Return the content of ``summary.json`` of a finished run, by today's limit of a kept map."""
@@ -177,6 +187,7 @@ class RunInHand:
             raise StoreError(f"the run in {self.store.folder} is not begun.")
         inputs = self.opened.depends(self.config, self.execution.device, data=data)
         self.store.check_record({**inputs, **code_hashes(self.config), **detector_hashes(self.config)})
+        self._check_maskers()
         plan, _ = prepare(self.config, self.store, self.execution, self.reporter, self.opened, begun)
         plan.siblings = self.siblings
         self.work = Work(plan, int(begun["shard_size"]), self.reporter, self.execution.batch_size)

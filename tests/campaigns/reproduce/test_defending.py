@@ -15,11 +15,14 @@ from tests.runs.runs import Command, make_command
 from underfire import metrics
 from underfire.campaigns.folder import Campaign
 from underfire.campaigns.reproduce.findings import Finding, read_findings
+from underfire.campaigns.reproduce.grids import Choice
 from underfire.campaigns.reproduce.judging import judge
+from underfire.campaigns.reproduce.labels import add_labels, check_labels
 from underfire.campaigns.reproduce.papers import paper
 from underfire.campaigns.reproduce.selecting import arrange, shown
 from underfire.checkpoints import write_weights
 from underfire.defenses.aid import AidRecipe, train_aid
+from underfire.errors import StoreError
 from underfire.interpreters import create
 from underfire.runs.saved_images import SavedImages
 
@@ -165,6 +168,38 @@ def test_robust_classifiers_over_the_radius(command: Command, weights: Path, tmp
     found = read_findings(tmp_path / "out" / "findings.parquet")
     assert {each.defense for each in found} == {"none", "moved", "other"}
     assert len(found) == 3 * 2 * 7
+    # Numbers under other attacks do not stand beside these: claims compare them image by image.
+    longer = command("reproduce", *ROBUST, "--steps", "1,3", "--defended", str(other), *out, "--resume")
+    assert longer.code == 2
+    assert "were measured otherwise" in " ".join(longer.err.split())
+    assert len(read_findings(tmp_path / "out" / "findings.parquet")) == 3 * 2 * 7
+    planned = command("reproduce", *given, "--out", tmp_path / "planned", "--dry-run")
+    assert planned.code == 2
+    assert "make no runs" in " ".join(planned.err.split())
+
+
+def test_two_defenses_of_one_name_are_refused(tmp_path: Path) -> None:
+    add_labels(tmp_path, {"rts:a/aid": "aid"})
+    check_labels(tmp_path, {"rts:a/aid": "aid", "rts:b/other": "other"})
+    with pytest.raises(StoreError, match="would call 'rts:b/aid' so, too"):
+        check_labels(tmp_path, {"rts:b/aid": "aid"})
+
+
+def test_the_plain_masker_is_not_the_defended_one() -> None:
+    choice = Choice(["net"], ["rts:d/aid", "rts"], {}, defended=["rts:d/aid", "rts:rts-aid-cifar10-resnet20"])
+    assert choice.plain == ["rts"]
+    assert choice.labels == {"rts:d/aid": "aid", "rts:rts-aid-cifar10-resnet20": "rts-aid-cifar10-resnet20"}
+
+
+def test_a_file_of_attack_settings_is_taken(command: Command, tmp_path: Path) -> None:
+    """``attack --dump-config`` writes an empty list of detectors."""
+    file = tmp_path / "run.toml"
+    for listed, code in (("[]", 0), ('["runs/lid"]', 2)):
+        file.write_text(f"seed = 3\ndetectors = {listed}\n")
+        words = ("reproduce", "adv2", "table3", *AID, "--config", file, "--out", tmp_path / "out", "--dump-campaign")
+        ended = command(*words)
+        assert ended.code == code, ended.err
+        assert ("seed = 3" in ended.out) == (code == 0)
 
 
 def test_claims_on_defenses_are_judged_against_the_row_without_one() -> None:
