@@ -145,6 +145,7 @@ def test_evaluate_refuses_in_words(command: Command, fitted: dict[str, Path], ru
         ((fitted["squeezing"],), "names no finished run"),
         ((run_folder,), "names no fitted detector"),
         ((fitted["squeezing"], tmp_path), "holds no finished run"),
+        ((fitted["squeezing"], run_folder, run_folder, "--out", run_folder), "as its own; expected another folder"),
     ):
         ended = command("detect", "evaluate", *given)
         assert ended.code == 2

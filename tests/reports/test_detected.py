@@ -160,6 +160,9 @@ evade = "{detectors["class-map"]}"
     out = tmp_path / "grid"
     ended = command("run", file, "--out", out)
     assert ended.code == 0, ended.err
+    said = " ".join(ended.err.split())
+    assert "fitted for none of the classifiers" in said
+    assert said.count("it scored nothing") == 1
     runs = sorted((out / "runs").iterdir())
     assert len(runs) == 2
     keys = [{label: key for label, key in Written(run).keys.items() if label != "auto"} for run in runs]

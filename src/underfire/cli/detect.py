@@ -219,6 +219,12 @@ def evaluate(
     if not detectors or not runs:
         missing = "fitted detector" if not detectors else "finished run"
         raise InputError(f"DIR... names no {missing}; expected at least one detector and one run.")
+    own = [run.path.resolve() for run in runs]
+    if out is not None and (out / "run.json").exists() and own != [out.expanduser().resolve()]:
+        raise InputError(
+            f"out is {str(out)!r}, a run whose page would show these scores as its own; expected another folder, or "
+            "that run alone to evaluate."
+        )
     classifier = classifier_of(runs[0], find_device(device))
     fitted = [open_detector(folder, classifier) for folder in detectors]
     with screen.status("scoring") as status:

@@ -11,7 +11,7 @@ import typer
 
 from underfire.cli.dry_run import show_estimate
 from underfire.cli.options import Given, flag, option, takes
-from underfire.cli.screen import ManyRuns, bars
+from underfire.cli.screen import ManyRuns, bars, say
 from underfire.cli.status import show
 from underfire.cli.stopping import saying_how_to_go_on, stopping
 from underfire.errors import InputError, UnderfireError
@@ -136,6 +136,11 @@ def run(
 
         write_campaign_page(ended)
     show(out)
+    finished = [entry.name for entry in ended if entry.state == "finished"]
+    hashes = {ended.run(name).record.get("classifier_sha256") for name in finished}
+    for folder in grid.detectors if finished else ():
+        if read_target(folder) not in hashes:
+            say("note", f"the detector in {folder} was fitted for none of the classifiers: it scored nothing.", "cyan")
     failed = [entry for entry in ended if entry.state == "failed"]
     if failed:
         raise UnderfireError(

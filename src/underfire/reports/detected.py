@@ -71,7 +71,7 @@ class Detected:
     @property
     def detectors(self) -> list[str]:
         """The names of the detectors."""
-        return list(self.record["detectors"])
+        return list(dict.fromkeys(row["detector"] for row in self.rows))
 
     @property
     def columns(self) -> list[str]:
