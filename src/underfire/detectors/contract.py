@@ -14,7 +14,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
-import torch
 from torch import Tensor
 
 from underfire.attacks.measure import Measure
@@ -22,13 +21,14 @@ from underfire.attacks.terms import Point, Score, ScoreOfMaps
 from underfire.classifiers import check_images
 from underfire.detectors.description import terms_of
 from underfire.detectors.folder import packed, write_folder
+from underfire.detectors.measuring import measured
 from underfire.detectors.split import Members, Split, check_apart
 from underfire.detectors.target import Target
 from underfire.detectors.threshold import likely_rates
-from underfire.errors import InputError, UserCodeError
+from underfire.errors import InputError
 from underfire.runs.identity import code_of
 from underfire.system import System
-from underfire.user_parts import Part, guarded, shape_of
+from underfire.user_parts import Part
 
 State = dict[str, Tensor]
 """Everything that a detector has learnt, as tensors by name."""
@@ -294,16 +294,3 @@ def plain_settings(detector: Detector) -> dict[str, Any]:
     """Return the settings of a detector as JSON values."""
     found = {each.name: getattr(detector, each.name) for each in dataclasses.fields(detector)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
-
-
-def measured(detector: Detector, system: System, state: State, images: Tensor) -> Tensor:
-    """Compute the scores of checked images: float64 N on the CPU. Raises UserCodeError if they are no scores."""
-    with torch.inference_mode(False):
-        found = guarded(detector, "detector").measure(system, state, images)
-    expected = isinstance(found, Tensor) and found.shape == (len(images),)
-    if not expected:
-        raise UserCodeError(f"detector {detector.name!r} gives {shape_of(found)}; expected one score per image.")
-    scores = found.detach().cpu().double()
-    if not bool(torch.isfinite(scores).all()):
-        raise UserCodeError(f"detector {detector.name!r} gives NaN or infinite scores; expected finite ones.")
-    return scores

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from underfire.classifiers import Classifier
-from underfire.detectors.contract import Detector, FittedDetector, measured
+from underfire.detectors.contract import Detector, FittedDetector
+from underfire.detectors.measuring import measured
 from underfire.detectors.named import made_of
 from underfire.detectors.split import Members, Split, check_apart
 from underfire.detectors.target import Target

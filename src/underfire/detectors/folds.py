@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from underfire.detectors.contract import Detector, measured
+from underfire.detectors.contract import Detector
+from underfire.detectors.measuring import measured
 from underfire.detectors.split import Split
 from underfire.errors import InputError
 from underfire.system import System

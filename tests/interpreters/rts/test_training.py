@@ -120,7 +120,7 @@ def test_another_trainings_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_it_learns_where_the_class_is(taught: uf.Classifier, tmp_path: Path) -> None:
     """After few steps the map is larger on the square than beside it."""
-    recipe = MaskerRecipe(selector_steps=60, decoder_steps=60, selector_batch=32, decoder_batch=16, width=8, rate=5e-3)
+    recipe = MaskerRecipe(selector_steps=60, decoder_steps=120, selector_batch=32, decoder_batch=16, width=8, rate=5e-3)
     before = taught.sha256()
     modes = [part.training for part in taught.module.modules()]
     reached = train_masker(taught, data(128, 3), tmp_path, test=data(64, 4), recipe=recipe)
