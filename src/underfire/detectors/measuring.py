@@ -14,7 +14,7 @@ from underfire.user_parts import guarded, shape_of
 
 
 def measured(detector: Any, system: System, state: Mapping[str, Tensor], images: Tensor) -> Tensor:
-    """Compute a detector's scores of checked images: float64 N on the CPU. Raises UserCodeError if they are no scores."""
+    """Compute a detector's scores of checked images, float64 N on the CPU. Raises UserCodeError if they are none."""
     with torch.inference_mode(False):
         found = guarded(detector, "detector").measure(system, state, images)
     expected = isinstance(found, Tensor) and found.shape == (len(images),)
