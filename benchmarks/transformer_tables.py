@@ -84,7 +84,7 @@ def pointing_table() -> str:
 
 
 def attack_table() -> str:
-    """What each attack reached on the interpreter that it is about; the controls are those of ``auto``."""
+    """Success of each attack, and the distance of the map that it attacked. Controls are shown once, with ``auto``."""
     head = ("attack", "steps", "class reached", "map kept", "joint success", "map L1", "limit", "n")
 
     def lines() -> Iterator[tuple[object, ...]]:

@@ -131,7 +131,7 @@ class Evaluation:
 
     @property
     def digests(self) -> dict[str, str]:
-        """What tells the fitted detectors apart, by name; see ``FittedDetector.digest``."""
+        """The digest of each detector by its name; see ``FittedDetector.digest``."""
         return {each.fitted.name: each.fitted.digest for each in self.cells}
 
     def to_pandas(self) -> Any:

@@ -48,7 +48,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Detected:
-    """What detectors say of a run's images, as its folder holds it.
+    """The scores of detectors for a run's images, read from the run's folder.
 
     Args:
         folder: the run's folder.
@@ -88,7 +88,7 @@ class Detected:
 
     @property
     def meanings(self) -> dict[str, str]:
-        """What the columns mean, by name."""
+        """The meaning of each column, by its name."""
         thresholds = {row["detector"]: row["threshold"] for row in self.rows}
         said = {SCORE: "score of the detector {}, whose threshold is {:.4g}", NOTICED: "the detector {} notices it"}
         return {

@@ -1,4 +1,4 @@
-"""What several runs share: data, classifiers and selections, each opened and hashed once."""
+"""Data, classifiers and selections that several runs share. Each is opened and hashed once."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from underfire.attacks import (
     CLASS_RULES,
@@ -257,7 +257,8 @@ class RunConfig(RunSettings, InputSettings, RunAttackSettings):
     @property
     def evaded(self) -> tuple[Path, ...]:
         """The folders of the fitted detectors that the attack evades, apart from those by squeezing."""
-        found = (folder_of(part) for part in self.evade)  # type: ignore[union-attr]  # settled: a tuple of texts
+        texts = cast(tuple[str, ...], self.evade)  # a run's configuration holds nothing else
+        found = (folder_of(part) for part in texts)
         return tuple(folder for folder in found if folder is not None)
 
     def presets(self, names: Sequence[str], classes: int) -> list[Preset]:

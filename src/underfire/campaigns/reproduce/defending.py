@@ -96,7 +96,7 @@ class _Images:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is measured: an item on a classifier, and where the reasons for missing numbers go."""
+    """One item to measure on one classifier. Reasons for numbers that are missing are added to ``missing``."""
 
     item: Item
     classifier: str
@@ -238,4 +238,4 @@ def _robust(asked: _Asked) -> Iterator[Finding]:
 
 
 _KINDS = {"aid": (_noise, _benign, _attacked), "robust": (_robust,)}
-"""What measures an item's inputs, by its defense."""
+"""The functions that measure an item, by the kind of its defense."""

@@ -44,7 +44,7 @@ ATTACKS: Mapping[str, Measuring] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Robustness:
-    """What an attack leaves, image by image.
+    """Each image after an attack: is it classified correctly, and how much is its map like the clean one?
 
     Args:
         right: 1.0 where the class is still the label, float64 N.
