@@ -87,6 +87,33 @@ def test_an_attack_is_scored_and_shown(command: Command, detectors: dict[str, Pa
     assert "- `noticed_class_map`: the detector class-map notices it" in (folder / "README.md").read_text()
 
 
+def test_json_and_latex_have_what_detectors_notice(
+    command: Command, detectors: dict[str, Path], tmp_path: Path
+) -> None:
+    words = (*WHERE, *SHORT, "--no-page", "--out", tmp_path / "run")
+    ended = command(*words, "--detector", detectors["squeezing"], "--detector", detectors["class-map"], "--json")
+    assert ended.code == 0, ended.err
+    held = Detected.of(tmp_path / "run")
+    assert held is not None
+    assert json.loads(ended.out)["detection"] == held.rows
+    first, second = _exported(command, tmp_path / "run", "latex").read_text().split("\\end{tabular}")[:2]
+    assert "squeezing" not in first
+    shares = []
+    for row in held.rows:
+        begin = f"{row['detector']} & {row['cell']} & "
+        (line,) = (line for line in second.splitlines() if line.startswith(begin))
+        shares.append(line.split(" & ")[3])
+        if row["detection"]["low"] is None:
+            assert shares[-1] == "--"
+        else:
+            mean, low, high = (f"{row['detection'][name]:.3f}" for name in ("mean", "low", "high"))
+            mark = "?" if row["caution"] and row["kind"] in ("attack", "control") else ""
+            assert shares[-1] == f"{mean}{mark} [{low}, {high}]"
+    assert any("?" in share for share in shares)
+    assert any("[" in share and "?" not in share for share in shares)
+    assert "no evidence of robustness" in second
+
+
 def _exported(command: Command, run: Path, format: str) -> Path:
     out = run.parent / format
     ended = command("export", run, "--format", format, "--out", out)

@@ -172,7 +172,7 @@ def _run(
     if tracking is not None:
         tracking.log(out, out.resolve().name)
     if json_:
-        typer.echo(json.dumps(summary, indent=2))
+        typer.echo(json.dumps(summary if detected is None else summary | {"detection": detected.rows}, indent=2))
     else:
         _show(finished, detected, files)
     if problem is not None:

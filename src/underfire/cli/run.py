@@ -118,6 +118,7 @@ def run(
         engine = OnRay(None if ray == "local" else ray, workers)
     tracking = None if track is None else Tracking(track, grid.name)
     with saying_how_to_go_on(resume or part is not None), bars() as progress, stopping() as stop:
+        listener = ManyRuns(progress)
         ended = run_campaign(
             grid,
             out,
@@ -126,7 +127,7 @@ def run(
             execution=execution,
             keep_going=not fail_fast,
             stop=stop,
-            listener=ManyRuns(progress),
+            listener=listener,
             part=_part(part),
             begin_only=begin,
             after=partial(_after, not no_page, tracking, grid.detectors, execution.device),
@@ -141,11 +142,11 @@ def run(
     for folder in grid.detectors if finished else ():
         if read_target(folder) not in hashes:
             say("note", f"the detector in {folder} was fitted for none of the classifiers: it scored nothing.", "cyan")
-    failed = [entry for entry in ended if entry.state == "failed"]
-    if failed:
+    if listener.failures:
+        said, again = ("what the table says", "--resume") if part is None else ("what is said above", "the same --part")
         raise UnderfireError(
-            f"{len(failed)} of {len(ended)} runs failed; the others are as shown. Mend what the table says, and go on "
-            "with --resume."
+            f"{listener.failures} of {len(ended)} runs failed; the others are as shown. Mend {said}, and go on with "
+            f"{again}."
         )
 
 

@@ -70,6 +70,7 @@ class ManyRuns:
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.task = progress.add_task("beginning", total=None)
+        self.failures = 0
 
     def begun(self, job: Any) -> None:
         self.progress.update(self.task, description=f"begun {job.name}"[:17])
@@ -78,6 +79,7 @@ class ManyRuns:
         self.progress.print(f"finished {job.name}")
 
     def failed(self, job: Any, failure: Any) -> None:
+        self.failures += 1
         say("failed", f"{job.name}: {failure.said}", "red")
 
     def worked(self, done: int, total: int) -> None:

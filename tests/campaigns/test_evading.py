@@ -1,0 +1,106 @@
+"""Attacks that evade the detector of a folder, done by several processes, in parts, and killed: always the same run."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import underfire as uf
+from benchmarks.kills_compare import compare, manifests
+from tests.campaigns.campaign import kill_all, run_inline, said, start, wait_for, write_campaign
+from underfire.campaigns.folder import Campaign
+from underfire.detectors import FittedDetector, fit
+
+
+def made(images: int) -> FittedDetector:
+    """Fit class maps for CAM on the first images."""
+    system = uf.System(uf.classifiers.load("digits-resnet"), ["cam"])
+    batch = uf.data.open_data("digits:train").load((16, 16), 1, range(images))
+    return fit("class-map", system, batch.images[:40], batch.images[40:])
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a class map for CAM."""
+    folder = tmp_path_factory.mktemp("detector") / "class-map"
+    made(90).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def file(detector: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs, one of which evades the detector."""
+    text = f"""
+[settings]
+data = "digits:test"
+classifier = "digits-resnet"
+attack = "auto"
+budget = 8
+eps = "51/255"
+count = 16
+[[include]]
+[[include]]
+evade = "{detector}"
+"""
+    return write_campaign(tmp_path_factory.mktemp("file"), text)
+
+
+@pytest.fixture(scope="module")
+def whole(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The campaign, run by one process without an interruption."""
+    return run_inline(file, tmp_path_factory.mktemp("whole") / "out").path
+
+
+def assert_equal(one: Path, other: Path) -> None:
+    counts, differences = compare(one, other)
+    assert not differences
+    assert counts["rows"] == 2 * 16 * 4
+
+
+def test_the_detector_changes_the_attack(whole: Path) -> None:
+    """Else the comparisons of this file would not notice a worker that forgets the detector."""
+    campaign = Campaign(whole)
+    names = [entry.name for entry in campaign]
+    losses = [campaign.run(name).column("auto", "cam", "map_l1") for name in names]
+    assert len(losses) == 2
+    assert (losses[0] != losses[1]).mean() > 0.5
+
+
+def test_two_workers_are_killed_and_go_on(file: Path, whole: Path, tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    running = start(file, place, "--workers", "2")
+    wait_for(partial(lambda least: manifests(place) >= least, 5), running)
+    kill_all(running)
+    assert manifests(place) < manifests(whole), "the kill came too late for this test"
+    code, _, err = said(start(file, place, "--workers", "2", "--resume"))
+    assert code == 0, err
+    assert_equal(whole, place)
+
+
+def test_parts_make_the_same_run_and_refuse_another_detector(
+    file: Path, detector: Path, whole: Path, tmp_path: Path
+) -> None:
+    place, aside = tmp_path / "out", tmp_path / "aside"
+    assert said(start(file, place, "--begin"))[0] == 0
+    assert said(start(file, place, "--part", "1/2"))[0] == 0
+    done = manifests(place)
+    assert 0 < done < manifests(whole)
+    shutil.move(detector, aside)
+    try:
+        made(120).save(detector)
+        code, _, err = said(start(file, place, "--part", "2/2"))
+    finally:
+        shutil.rmtree(detector)
+        shutil.move(aside, detector)
+    assert code == 2
+    assert "the detector to evade is another one" in err
+    assert "1 of 2 runs failed" in err
+    assert "go on with the same --part" in err
+    assert done < manifests(place) < manifests(whole)
+    assert said(start(file, place, "--part", "2/2"))[0] == 0
+    assert manifests(place) == manifests(whole)
+    assert said(start(file, place, "--resume"))[0] == 0
+    assert_equal(whole, place)
