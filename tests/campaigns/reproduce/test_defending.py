@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tests.campaigns.reproduce.made import made
 from tests.runs.runs import Command, make_command
 from underfire import metrics
 from underfire.campaigns.folder import Campaign
+from underfire.campaigns.reproduce import defending
 from underfire.campaigns.reproduce.findings import Finding, read_findings
 from underfire.campaigns.reproduce.grids import Choice
 from underfire.campaigns.reproduce.judging import judge
@@ -176,6 +178,42 @@ def test_robust_classifiers_over_the_radius(command: Command, weights: Path, tmp
     planned = command("reproduce", *given, "--out", tmp_path / "planned", "--dry-run")
     assert planned.code == 2
     assert "make no runs" in " ".join(planned.err.split())
+
+
+def test_what_is_measured_is_kept_and_not_measured_twice(
+    command: Command, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start that is stopped in the fifth measurement keeps four, and the next one makes the rest."""
+    given = (*ROBUST, "--steps", "1,2", "--defended", str(weights))
+    assert command("reproduce", *given, "--out", str(tmp_path / "whole")).code == 0
+    calls, real = list[float](), defending.robustness
+
+    def counted(*values: Any, **named: Any) -> Any:
+        calls.append(values[5])
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return real(*values, **named)
+
+    monkeypatch.setattr(defending, "robustness", counted)
+    out = tmp_path / "out"
+    assert command("reproduce", *given, "--out", str(out)).code == 130
+    kept = sorted((out / "measured").glob("*.parquet"))
+    assert len(kept) == 4
+    kept[0].write_bytes(b"damaged")
+    assert command("reproduce", *given, "--out", str(out), "--resume").code == 0
+    assert len(calls) == 5 + 28 - 3
+    found, wanted = (read_findings(place / "findings.parquet") for place in (out, tmp_path / "whole"))
+    assert [(each.defense, each.attack, each.perturbation) for each in found] == [
+        (each.defense, each.attack, each.perturbation) for each in wanted
+    ]
+    assert all(np.array_equal(one.values["right"], two.values["right"]) for one, two in zip(found, wanted, strict=True))
+    # Other weights of the same name are measured anew, and the classifier without a defense is not.
+    classifier = uf.classifiers.load("digits-resnet", weights=str(weights))
+    for value in classifier.module.parameters():
+        value.data *= 1.01
+    write_weights(classifier.module, weights, "moved again")
+    assert command("reproduce", *given, "--out", str(out), "--resume").code == 0
+    assert len(calls) == 5 + 28 - 3 + 14
 
 
 def test_two_defenses_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from underfire.attacks.perturbations import parse_eps
 from underfire.campaigns.folder import Campaign
 from underfire.campaigns.reproduce.findings import Finding, Values, findings_of
 from underfire.campaigns.reproduce.grids import Choice
+from underfire.campaigns.reproduce.kept import Kept
 from underfire.campaigns.reproduce.papers import DEFENSES, NO_DEFENSE, Item
 from underfire.classifiers import Classifier
 from underfire.defenses.noise import noisy_at
@@ -24,6 +28,7 @@ from underfire.interpreters import create
 from underfire.runs import Run
 from underfire.runs.devices import find_device
 from underfire.runs.execution import Execution
+from underfire.runs.identity import described
 from underfire.runs.inputs import InputSettings
 from underfire.runs.transfer import transfer
 from underfire.settings import settings_of
@@ -89,6 +94,13 @@ class _Images:
         made, parts = create(interpreter), zip(images.split(BATCH), classes.split(BATCH), strict=True)
         return torch.cat([made.maps(self.classifier, *part).cpu() for part in parts])
 
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """All that numbers on these images depend on, as JSON values."""
+        hashed = hashlib.sha256(self.images.cpu().numpy().tobytes())
+        hashed.update(repr((self.labels.tolist(), self.names, self.seed)).encode())
+        return {"classifier": self.classifier.sha256(), "images": hashed.hexdigest()}
+
     def finding(self, classifier: str, defense: str, beside: str, size: str, reader: str, **values: Tensor) -> Finding:
         found: dict[str, Values] = {name: np.asarray(each.double().cpu()) for name, each in values.items()}
         return Finding("", classifier, size, beside, beside, "benign", reader, reader, self.names, found, {}, defense)
@@ -103,6 +115,7 @@ class _Asked:
     choice: Choice
     campaign: Campaign | None
     execution: Execution
+    kept: Kept
     missing: dict[str, str]
 
     def opened(self, interpreter: str, **more: Any) -> _Images:
@@ -122,16 +135,21 @@ class _Asked:
 
 
 def defenses(
-    items: Sequence[Item], campaign: Campaign | None, choice: Choice, execution: Execution
+    items: Sequence[Item], campaign: Campaign | None, choice: Choice, execution: Execution, folder: Path
 ) -> tuple[list[Finding], dict[str, str]]:
-    """Measure the trained defenses of all items. Returns the findings, and the reasons for those that are not there."""
+    """Measure the trained defenses of all items. What takes long is kept below ``folder``, and not measured twice.
+
+    Returns:
+        The findings, and the reasons for those that are not there.
+    """
+    kept = Kept(folder / "measured")
     found: list[Finding] = []
     missing: dict[str, str] = {}
     for item in items:
         for classifier in choice.classifiers if item.inputs else ():
             for kind in _KINDS[item.defense]:
                 try:
-                    for each in kind(_Asked(item, classifier, choice, campaign, execution, missing)):
+                    for each in kind(_Asked(item, classifier, choice, campaign, execution, kept, missing)):
                         found.append(each)
                 except UnderfireError as error:
                     missing[f"{item.name} for {classifier}"] = str(error)
@@ -144,30 +162,36 @@ def _noise(asked: _Asked) -> Iterator[Finding]:
     if not kinds:
         return
     own = asked.opened("rts").right()
+    maskers = {
+        defense: described(create(name).identity(own.classifier)) for name, defense in _maskers(asked.choice).items()
+    }
     for kind in kinds:
         for size in asked.item.sizes:
-            share = float(size.removesuffix("%")) / 100
+            about = own.about | {"maskers": maskers, "kind": kind, "size": size, "for": asked.classifier}
             try:
-                noisy = noisy_at(
-                    own.classifier, own.images, own.labels, own.ids, kind.removesuffix(" noise"), share, own.seed
-                )
+                yield from asked.kept.findings(about, partial(_under_noise, asked, own, kind, size))
             except UnderfireError as error:
                 asked.missing[f"{asked.item.name}, {kind}, {size}"] = str(error)
-                continue
-            wrong = noisy.wrong.double().cpu()
-            for interpreter, defense in _maskers(asked.choice).items():
-                before = own.maps(interpreter, own.images, own.labels)
-                moved = metrics.map_l1(own.maps(interpreter, noisy.images, noisy.classes), before).double()
-                yield own.finding(
-                    asked.classifier,
-                    defense,
-                    kind,
-                    size,
-                    "rts",
-                    map_l1=moved,
-                    map_l1_misclassified=torch.where(wrong > 0, moved, torch.nan),
-                    misclassified=wrong,
-                )
+
+
+def _under_noise(asked: _Asked, own: _Images, kind: str, size: str) -> Iterator[Finding]:
+    """Compare maps under noise that changes the class of a share of images, such as ``3 %``."""
+    share = float(size.removesuffix("%")) / 100
+    noisy = noisy_at(own.classifier, own.images, own.labels, own.ids, kind.removesuffix(" noise"), share, own.seed)
+    wrong = noisy.wrong.double().cpu()
+    for interpreter, defense in _maskers(asked.choice).items():
+        before = own.maps(interpreter, own.images, own.labels)
+        moved = metrics.map_l1(own.maps(interpreter, noisy.images, noisy.classes), before).double()
+        yield own.finding(
+            asked.classifier,
+            defense,
+            kind,
+            size,
+            "rts",
+            map_l1=moved,
+            map_l1_misclassified=torch.where(wrong > 0, moved, torch.nan),
+            misclassified=wrong,
+        )
 
 
 def _maskers(choice: Choice) -> dict[str, str]:
@@ -226,15 +250,19 @@ def _robust(asked: _Asked) -> Iterator[Finding]:
             own = asked.opened("cam", **more)
             for attack in item.inputs:
                 for size in item.sizes:
-                    eps = parse_eps(size)
-                    found = robustness(
-                        own.classifier, own.images, own.labels, own.ids, attack, eps,
-                        steps=steps_of(choice), seed=own.seed,
-                    )  # fmt: skip
-                    values = {"right": found.right} | ({"map_kendall": found.tau} if eps else {})
-                    yield own.finding(asked.classifier, defense, attack, size, "cam", **values)
+                    about = own.about | {"attack": attack, "size": size, "steps": steps_of(choice)}
+                    about |= {"for": asked.classifier, "defense": defense}
+                    yield from asked.kept.findings(about, partial(_at_radius, asked, own, attack, size, defense))
         except UnderfireError as error:
             asked.missing[f"{item.name} for {asked.classifier}, {defense}"] = str(error)
+
+
+def _at_radius(asked: _Asked, own: _Images, attack: str, size: str, defense: str) -> Iterator[Finding]:
+    """Measure accuracy and Kendall's tau under one attack at one radius."""
+    eps, steps = parse_eps(size), steps_of(asked.choice)
+    found = robustness(own.classifier, own.images, own.labels, own.ids, attack, eps, steps=steps, seed=own.seed)
+    values = {"right": found.right} | ({"map_kendall": found.tau} if eps else {})
+    yield own.finding(asked.classifier, defense, attack, size, "cam", **values)
 
 
 _KINDS = {"aid": (_noise, _benign, _attacked), "robust": (_robust,)}

@@ -116,7 +116,7 @@ def reproduce(
     if campaign is not None:
         missing |= _continued(paper, items, choice, campaign, execution, reporters, how)
     if any(item.inputs for item in items):
-        found, reasons = defenses(items, campaign, choice, execution)
+        found, reasons = defenses(items, campaign, choice, execution, folder)
         folder.mkdir(parents=True, exist_ok=True)
         file, protocol = folder / DEFENSE, _defense_protocol(choice)
         new = {(each.classifier, each.beside, each.perturbation, each.defense) for each in found}
