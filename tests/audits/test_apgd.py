@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 import torch
 
 import underfire as uf
 from tests.audits.conftest import Given
+from underfire import randomness
 from underfire.attacks.benign import read_benign
+from underfire.attacks.perturbations.eps import eight_bit_box
 from underfire.audits.apgd import apgd, checkpoints, cross_entropy, difference_of_logits
 
 
@@ -41,6 +46,83 @@ def test_the_checkpoints_are_the_published_ones() -> None:
     """Section 3.2: p_1 = 0.22, then each distance 0.03 shorter, but at least 0.06."""
     assert checkpoints(100)[:9] == [22, 41, 57, 70, 80, 87, 93, 99]
     assert checkpoints(1000)[:4] == [220, 410, 570, 700]
+
+
+class _Waves:
+    """A small float64 network whose classes change often along a line, so that long steps overshoot."""
+
+    def __init__(self) -> None:
+        generator = torch.Generator().manual_seed(3)
+        self.first, self.second = (
+            torch.randn(*shape, dtype=torch.float64, generator=generator) for shape in ((12, 20), (20, 4))
+        )
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.sin(9 * images.flatten(1) @ self.first) @ self.second + torch.tensor([60.0, 0, 0, 0]).double()
+
+
+def _by_hand(view: _Waves, start: torch.Tensor, low: torch.Tensor, high: torch.Tensor, steps: int) -> list[float]:
+    """Algorithm 1 of Croce & Hein (2020) for one image that never changes its class: the best loss, and step sizes."""
+
+    def look(at: torch.Tensor) -> tuple[float, torch.Tensor]:
+        rounded = (at * 255).round() / 255
+        variable = rounded.detach().requires_grad_(True)
+        loss = -view.logits(variable[None]).log_softmax(1)[0, 0]
+        return float(loss.detach()), torch.autograd.grad(loss, variable)[0]
+
+    def project(at: torch.Tensor) -> torch.Tensor:
+        return torch.minimum(torch.maximum(at, low), high)
+
+    size = 2 * EPS
+    points = [start]
+    losses = [look(start)[0]]
+    best_loss, best_point = losses[0], start
+    sizes, bests = [size], [best_loss]  # at the checkpoints
+    marks, raised = [0, *checkpoints(steps)], 0
+    for k in range(1, steps):
+        _, slope = look(points[-1])
+        z = project(points[-1] + size * slope.sign())
+        x = z if k == 1 else project(points[-1] + 0.75 * (z - points[-1]) + 0.25 * (points[-1] - points[-2]))
+        points.append(x)
+        losses.append(look(x)[0])
+        raised += losses[-1] > losses[-2]
+        if losses[-1] > best_loss:
+            best_loss, best_point = losses[-1], x
+        if k in marks:
+            few = raised < 0.75 * (k - marks[marks.index(k) - 1])
+            idle = sizes[-1] == size and bests[-1] == best_loss
+            sizes.append(size)
+            bests.append(best_loss)
+            if few or idle:
+                size /= 2
+                points[-1], losses[-1] = best_point, best_loss
+            raised = 0
+    return [best_loss, size, *best_point.flatten().tolist()]
+
+
+EPS = 0.05
+
+
+def test_it_is_the_published_algorithm() -> None:
+    """Image by image against algorithm 1, written out: momentum, halvings, and the return to the best image."""
+    generator = torch.Generator().manual_seed(0)
+    clean = (torch.rand(6, 3, 2, 2, dtype=torch.float64, generator=generator) * 255).round() / 255
+    view, steps = _Waves(), 60
+    labels, ids = torch.zeros(6, dtype=torch.int64), torch.arange(6)
+    benign: Any = SimpleNamespace(images=clean, labels=labels, ids=ids)
+    images = apgd(cast(Any, view), benign, EPS, steps, dlr=False, seed=0)
+    drawn = randomness.uniform(0, ids, "apgd ce", 0, clean.shape[1:]).double()
+    low, high = eight_bit_box(clean, EPS)
+    halved = 0
+    for row in range(6):
+        start = torch.clamp(clean[row] + (2 * drawn[row] - 1) * EPS, low[row], high[row])
+        best, size, *point = _by_hand(view, start, low[row], high[row], steps)
+        own = float(cross_entropy(view.logits(images[row : row + 1]), labels[:1]))
+        assert own == pytest.approx(best, rel=1e-9)
+        wanted = (torch.tensor(point, dtype=torch.float64) * 255).round() / 255
+        torch.testing.assert_close(images[row].flatten(), wanted, rtol=0, atol=1e-9)
+        halved += size < 2 * EPS
+    assert halved >= 3
 
 
 @pytest.mark.parametrize("dlr", [False, True])
