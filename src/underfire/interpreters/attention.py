@@ -56,7 +56,10 @@ def map_of_rows(attended: Attended, flow: Tensor) -> Tensor:
     assert attended.arrangement is not None
     extra = attended.arrangement.extra
     row = flow[:, extra:].mean(1) if attended.pooled or not extra else flow[:, 0]
-    return min_max(attended.arrangement.row(row))
+    maps = attended.arrangement.row(row)
+    # A constant factor, so that no map of small values looks constant to min_max.
+    largest = maps.detach().abs().amax((1, 2), keepdim=True)
+    return min_max(maps / torch.where(largest > 0, largest, 1.0))
 
 
 @dataclass(frozen=True)
