@@ -142,8 +142,13 @@ class Rollout(Attentive):
 
     @classmethod
     def from_argument(cls, argument: str) -> Rollout:
-        """Make the interpreter with a fusion of heads, such as ``rollout:max``."""
-        return cls(cast(Fusion, argument))  # the constructor refuses other texts
+        """Make the interpreter with a fusion of heads, a share to discard, or both: ``max``, ``0.9`` or ``max:0.9``."""
+        *fusion, last = argument.split(":", 1)
+        try:
+            discard = float(last)
+        except ValueError:
+            return cls(cast(Fusion, argument))  # the constructor refuses other texts
+        return cls(cast(Fusion, fusion[0] if fusion else "mean"), discard)
 
     def map_of(self, recorded: Recorded, classes: Tensor, graph: bool = False) -> Tensor:
         attended, matrices = attended_of(recorded, "Rollout")
