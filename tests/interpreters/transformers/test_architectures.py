@@ -9,6 +9,7 @@ from torch import Tensor, nn
 import underfire as uf
 from tests.interpreters.transformers.architectures import CASES, Case
 from underfire import attacks
+from underfire.check import trials
 from underfire.errors import InterpreterError
 
 CLASSES = torch.tensor([1, 2])
@@ -177,3 +178,18 @@ def test_a_module_after_the_last_attention_is_refused() -> None:
     classifier = CASES["zoo"].classifier(features="norm")
     with pytest.raises(InterpreterError, match="name a module before that"):
         uf.interpreters.GradCAM().maps(classifier, pictures(CASES["zoo"]), CLASSES)
+
+
+CHECKED = ("cam", "gradcam", "rollout", "chefer", "attnlrp")
+
+
+@pytest.mark.parametrize("name", ["torchvision-vit", "timm-eva", "timm-swin", "transformers-dinov2-registers"])
+def test_a_check_names_what_works(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "REGISTRY", CHECKED)
+    case = CASES[name]
+    classifier, images = case.classifier(), pictures(case)
+    parts, found = trials.try_interpreters(classifier, images, CLASSES)
+    assert parts is not None
+    expected = {"cam": case.cam, "gradcam": True, "rollout": case.attention, "chefer": case.attention, "attnlrp": True}
+    assert {trial.name: trial.works for trial in found} == expected
+    assert all(trial.problem is None if trial.works else "Grad" in str(trial.problem) for trial in found)
