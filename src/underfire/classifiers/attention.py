@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from underfire.classifiers.tokens import Arrangement
 from underfire.errors import InterpreterError
 
-SOFTMAXES = (F.softmax, torch.softmax, torch.Tensor.softmax)
+SOFTMAXES = (F.softmax, torch.softmax, torch.Tensor.softmax, torch.special.softmax)
 """The functions that attention written by hand ends in."""
 
 ATTENTIONS = (F.scaled_dot_product_attention, F.multi_head_attention_forward)

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from underfire.arguments import check_known
-from underfire.classifiers.attention import is_attention
-from underfire.classifiers.tokens import Axes
+from underfire.classifiers.attention import ATTENTIONS, is_attention
+from underfire.classifiers.tokens import LISTS, Axes
 from underfire.numerics import full_precision
 
 _MEANS = (torch.mean, torch.Tensor.mean)
@@ -42,7 +42,8 @@ def _token_axes(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
         listed = named if isinstance(named, tuple | list) else [] if named is None else [named]
         dims = {int(dim) % given.ndim for dim in listed}
         if given.ndim == 3:
-            return "nlc" if dims == {1} and given.shape[1] > 1 else None
+            axes: Axes | None = "nlc" if dims == {1} else "lnc" if dims == {0} else None
+            return axes if axes and given.shape[LISTS[axes]] > 1 else None
         return "nhwc" if given.ndim == 4 and dims == {1, 2} and given.shape[1] * given.shape[2] > 1 else None
     if func is F.adaptive_avg_pool1d and given.ndim == 3 and given.shape[2] > 1:
         return "ncl" if kwargs.get("output_size", args[1] if len(args) > 1 else None) in (1, (1,), [1]) else None
@@ -68,6 +69,16 @@ def _lowers_resolution(given: object, output: object) -> bool:
     assert isinstance(given, Tensor)
     assert isinstance(output, Tensor)
     return output.shape[2] < given.shape[2] and output.shape[3] < given.shape[3]
+
+
+def _by_head(normed: Tensor, given: Tensor) -> bool:
+    """Return True if a norm's output are queries or keys of each head, and no tokens.
+
+    Args:
+        normed: the output.
+        given: the queries N x heads x L x C, or the scores N x heads x L x S, of the attention that follows.
+    """
+    return normed.ndim == 4 and sorted(normed.shape[:3]) == sorted(given.shape[:3])
 
 
 @dataclass(frozen=True)
@@ -102,7 +113,8 @@ class FeatureTap(TorchFunctionMode):
 
     ``features`` is the tensor that went into the pooling, so gradients with respect to it exist; ``axes`` is the order
     of its axes if it holds tokens, and None if it is N x C x h x w. ``attended`` is the normalised input of the last
-    attention, and ``pooled`` is False if that came after the last pooling. ``sizes`` are height and width of all
+    attention, ``tokens`` is the number of its tokens over all images, and ``pooled`` is False if that came after the
+    last pooling. ``sizes`` are height and width of all
     convolutions' outputs. ``norm`` is the batch norm whose output went into the last linear layer; None if there is
     none.
 
@@ -120,7 +132,8 @@ class FeatureTap(TorchFunctionMode):
         self.attended: Tensor | None = None
         self.pooled = False
         self.sizes: list[tuple[int, int]] = []
-        self._layer_normed: Tensor | None = None
+        self._layer_normed: list[Tensor] = []  # since the last attention
+        self._attended_axes: Axes = "nlc"
         self.weight: Tensor | None = None
         self.bias: Tensor | None = None
         self.head_output: Tensor | None = None
@@ -155,9 +168,9 @@ class FeatureTap(TorchFunctionMode):
         elif func is torch.conv2d:
             self.sizes.append((output.shape[-2], output.shape[-1]))
         elif func in _LAYER_NORMS:
-            self._layer_normed = output if output.ndim in (3, 4) else self._layer_normed
-        elif self._layer_normed is not None and is_attention(func, args, kwargs):
-            self.attended, self.pooled = self._layer_normed, False
+            self._layer_normed += [output] if output.ndim in (3, 4) else []
+        elif self._layer_normed and is_attention(func, args, kwargs):
+            self._attend(func, args[0] if args else next(iter(kwargs.values())))
         elif args and isinstance(args[0], Tensor) and (axes := _token_axes(func, args, kwargs)):
             self._keep(args[0], axes)
             self._pooled = output.data_ptr()
@@ -167,6 +180,20 @@ class FeatureTap(TorchFunctionMode):
 
     def _keep(self, features: Tensor, axes: Axes | None) -> None:
         self.features, self.axes, self.pooled = features, axes, True
+
+    def _attend(self, func: Callable[..., Any], given: Tensor) -> None:
+        """Find the tokens that went into an attention which was computed from ``given``."""
+        inputs = [normed for normed in self._layer_normed if not _by_head(normed, given)]
+        if not inputs:
+            return
+        self.attended, self.pooled, self._layer_normed = inputs[-1], False, inputs[-1:]
+        # torch's function takes tokens L x N x C. If the network holds them so, it gives them as they are.
+        as_they_are = given.shape == inputs[-1].shape and given.stride() == inputs[-1].stride()
+        self._attended_axes = "lnc" if func is ATTENTIONS[1] and as_they_are else "nlc"
+
+    @property
+    def tokens(self) -> int | None:
+        return None if self.attended is None else self.attended[..., 0].numel()
 
     def found(self) -> tuple[Tensor | None, Axes | None]:
         """Return the features after the pass, and the order of their axes; None for N x C x h x w.
@@ -178,7 +205,7 @@ class FeatureTap(TorchFunctionMode):
             self.pooled = self.pooled and (self.attended is None or self.weight.shape[1] <= channels)
         if self.pooled or self.attended is None:
             return self.features, self.axes
-        return self.attended, "nlc" if self.attended.ndim == 3 else "nhwc"
+        return self.attended, self._attended_axes if self.attended.ndim == 3 else "nhwc"
 
 
 def check_features(module: nn.Module, name: str) -> None:

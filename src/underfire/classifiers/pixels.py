@@ -16,7 +16,7 @@ from underfire.classifiers.attention import Attended, AttentionTap
 from underfire.classifiers.features import FeatureTap, tap_module
 from underfire.classifiers.outputs import LogitsReader
 from underfire.classifiers.recorded import Recorded, two_classes
-from underfire.classifiers.tokens import Arrangement, arrangement_of, places
+from underfire.classifiers.tokens import MOST_EXTRA, Arrangement, arrangement_of, places
 from underfire.numerics import full_precision, tolerance, weights_dtype
 
 
@@ -198,9 +198,9 @@ class Pixels(nn.Module):
                 named = stack.enter_context(tap_module(self.module, self.features))
             logits = self.run(images, twice=twice)
         source, axes = (named[-1], None) if self.features is not None else tap.found()
-        sizes, size = tap.sizes[::-1], (images.shape[2], images.shape[3])
+        sizes = tap.sizes[::-1]
         known = self.features is None and axes is None
-        arrangement = None if source is None or known else arrangement_of(source, axes, sizes, size)
+        arrangement = None if source is None or known else arrangement_of(source, axes, sizes, images)
         features = source if source is None or arrangement is None else arrangement.maps(source)
         weight, bias = (None if part is None else full_precision(part) for part in (tap.weight, tap.bias))
         return Recorded(
@@ -212,16 +212,21 @@ class Pixels(nn.Module):
             tap.norm,
             None if arrangement is None else source,
             arrangement,
-            _attended(attended, tap, sizes, size) if attention else None,
+            _attended(attended, tap, sizes, images) if attention else None,
         )
 
 
-def _attended(
-    attended: AttentionTap, tap: FeatureTap, sizes: Sequence[tuple[int, int]], size: tuple[int, int]
-) -> Attended:
-    """Collect the attention of a pass of images of height and width ``size``."""
-    matrices = attended.matrices
-    found = places(matrices[-1].shape[-1], sizes, size) if matrices else None
+def _attended(attended: AttentionTap, tap: FeatureTap, sizes: Sequence[tuple[int, int]], images: Tensor) -> Attended:
+    """Collect the attention of a pass of ``images``.
+
+    It has no arrangement if its matrices are larger or smaller than the number of an image's tokens: then they are
+    between channels, or in windows.
+    """
+    matrices, found = attended.matrices, None
+    if matrices:
+        length, tokens = matrices[-1].shape[-1], tap.tokens
+        if tokens is None or 0 <= length - tokens / len(images) <= MOST_EXTRA:
+            found = places(length, sizes, (images.shape[2], images.shape[3]))
     return Attended(tuple(matrices), None if found is None else Arrangement("nlc", *found), tap.pooled)
 
 

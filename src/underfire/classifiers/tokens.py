@@ -15,8 +15,11 @@ from torch import Tensor
 MOST_EXTRA = 16
 """The largest number of tokens without a place that are looked for."""
 
-Axes = Literal["nhwc", "nlc", "ncl"]
+Axes = Literal["nhwc", "nlc", "ncl", "lnc"]
 """The order of the axes: images (n), height and width or the list of tokens (l), and channels (c)."""
+
+LISTS: dict[Axes, int] = {"nlc": 1, "ncl": 2, "lnc": 0}
+"""The axis of the list of tokens."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class Arrangement:
         """Arrange values as maps N x C x h x w; extra tokens are left out."""
         if self.axes == "nhwc":
             return values.permute(0, 3, 1, 2)
-        lists = values.transpose(1, 2) if self.axes == "nlc" else values
+        lists = values.permute(0, 2, 1) if self.axes == "nlc" else values
+        lists = values.permute(1, 2, 0) if self.axes == "lnc" else lists
         return lists[:, :, self.extra :].reshape(*lists.shape[:2], *self.grid)
 
     def row(self, values: Tensor) -> Tensor:
@@ -69,16 +73,18 @@ def places(length: int, sizes: Sequence[tuple[int, int]], image: tuple[int, int]
 
 
 def arrangement_of(
-    values: Tensor, axes: Axes | None, sizes: Sequence[tuple[int, int]], image: tuple[int, int]
+    values: Tensor, axes: Axes | None, sizes: Sequence[tuple[int, int]], images: Tensor
 ) -> Arrangement | None:
     """Find the arrangement of ``values``; None for maps N x C x h x w, and for what belongs to no places.
 
     Args:
         values: with 3 or 4 axes; others have no arrangement.
         axes: their order if it is known. If None, three axes are ``nlc``; and four are ``nhwc`` if that gives places in
-            the image's shape and ``nchw`` does not.
-        sizes, image: see ``places``.
+            the image's shape and ``nchw`` does not. ``nlc`` is ``lnc`` if the images can only be the second axis.
+        sizes: see ``places``.
+        images: what the network was run on, N x C x H x W.
     """
+    image = (images.shape[2], images.shape[3])
     if values.ndim == 4:
         shape = values.shape
         if axes is None and shape[1] * image[1] == shape[2] * image[0] and shape[2] * image[1] != shape[3] * image[0]:
@@ -87,5 +93,7 @@ def arrangement_of(
     if values.ndim != 3:
         return None
     axes = axes or "nlc"
-    found = places(values.shape[2 if axes == "ncl" else 1], sizes, image)
+    if axes == "nlc" and values.shape[0] != len(images) == values.shape[1]:
+        axes = "lnc"
+    found = places(values.shape[LISTS[axes]], sizes, image)
     return None if found is None else Arrangement(axes, *found)

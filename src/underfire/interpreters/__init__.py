@@ -83,7 +83,8 @@ def create(name: str, variant: str = "paper") -> Interpreter:
 
     An argument may follow a known name after a colon: ``rts:FOLDER`` or ``rts:file.py:function`` for a masker of your
     own, ``mask:older`` for MASK with the parameters of earlier experiments, ``lrp:z+`` for a rule, ``attnlrp:values``
-    for relevance through the values of attention alone, ``captum:Lime`` for a method of captum, ``ensemble:cam+grad``
+    for relevance through the values of attention alone, ``rollout:max:0.9`` for a fusion of heads and a share to
+    discard, ``captum:Lime`` for a method of captum, ``ensemble:cam+grad``
     for the mean of several maps (``ensemble:rank:...`` and ``ensemble:median:...`` for others).
 
     Args:

@@ -56,7 +56,10 @@ def map_of_rows(attended: Attended, flow: Tensor) -> Tensor:
     assert attended.arrangement is not None
     extra = attended.arrangement.extra
     row = flow[:, extra:].mean(1) if attended.pooled or not extra else flow[:, 0]
-    return min_max(attended.arrangement.row(row))
+    maps = attended.arrangement.row(row)
+    # A constant factor, so that no map of small values looks constant to min_max.
+    largest = maps.detach().abs().amax((1, 2), keepdim=True)
+    return min_max(maps / torch.where(largest > 0, largest, 1.0))
 
 
 @dataclass(frozen=True)
@@ -139,8 +142,13 @@ class Rollout(Attentive):
 
     @classmethod
     def from_argument(cls, argument: str) -> Rollout:
-        """Make the interpreter with a fusion of heads, such as ``rollout:max``."""
-        return cls(cast(Fusion, argument))  # the constructor refuses other texts
+        """Make the interpreter with a fusion of heads, a share to discard, or both: ``max``, ``0.9`` or ``max:0.9``."""
+        *fusion, last = argument.split(":", 1)
+        try:
+            discard = float(last)
+        except ValueError:
+            return cls(cast(Fusion, argument))  # the constructor refuses other texts
+        return cls(cast(Fusion, fusion[0] if fusion else "mean"), discard)
 
     def map_of(self, recorded: Recorded, classes: Tensor, graph: bool = False) -> Tensor:
         attended, matrices = attended_of(recorded, "Rollout")

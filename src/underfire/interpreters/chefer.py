@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -35,9 +36,24 @@ class Chefer(Attentive):
         gradients = torch.autograd.grad(
             total, attended.matrices, create_graph=graph, retain_graph=True, materialize_grads=True
         )
-        flow = torch.eye(matrices[0].shape[-1], dtype=matrices[0].dtype, device=matrices[0].device)
-        for matrix, gradient in zip(matrices, gradients, strict=True):
-            slope = by_head(full_precision(gradient), len(matrix))
-            assert slope is not None
-            flow = flow + (slope * matrix).clamp_min(0).mean(1) @ flow
-        return map_of_rows(attended, flow)
+        slopes = [by_head(full_precision(gradient), len(matrices[0])) for gradient in gradients]
+        relevances = [slope * matrix for slope, matrix in zip(slopes, matrices, strict=True) if slope is not None]
+        return map_of_rows(attended, flow_of(relevances))
+
+
+def flow_of(relevances: Sequence[Tensor]) -> Tensor:
+    """Multiply I + mean over heads of ReLU(relevance) over blocks, the first block on the right; without the final I.
+
+    That I changes no map: it gives all places the same. Beside it, float32 would lose relevance that is small.
+
+    Args:
+        relevances: N x heads x L x L per block, first block first.
+
+    Returns:
+        N x L x L.
+    """
+    flow = torch.zeros_like(relevances[0][:, 0])
+    for relevance in relevances:
+        mean = relevance.clamp_min(0).mean(1)
+        flow = flow + mean + mean @ flow
+    return flow

@@ -13,6 +13,7 @@ from torch import Tensor
 from underfire.classifiers import Attackable, Classifier, Recorded, by_head
 from underfire.interpreters.attention import attended_of, map_of_rows
 from underfire.interpreters.base import Interpreter, State, View
+from underfire.interpreters.chefer import flow_of
 from underfire.interpreters.convolution import frozen_conv2d
 from underfire.interpreters.propagation import TINY, Propagation
 from underfire.interpreters.smoothing import Smoothing
@@ -76,13 +77,13 @@ class CheferLRP(Interpreter):
         slopes = _gradients(logits, attended.matrices, None, graph)
         with rules.propagating():  # relevance is value x gradient: it starts as logit x 1 / logit = 1
             spread = _gradients(logits, attended.matrices, 1 / away_from_zero(logits), graph)
-        flow = torch.eye(matrices[0].shape[-1], dtype=matrices[0].dtype, device=matrices[0].device)
+        relevances = []
         for matrix, slope, factor in zip(matrices, slopes, spread, strict=True):
             parts = [by_head(full_precision(part), len(matrix)) for part in (slope, factor)]
             assert parts[0] is not None
             assert parts[1] is not None
-            flow = flow + (parts[0] * (matrix * parts[1])).clamp_min(0).mean(1) @ flow
-        return map_of_rows(attended, flow)
+            relevances.append(parts[0] * (matrix * parts[1]))
+        return map_of_rows(attended, flow_of(relevances))
 
     def view(self) -> View:
         return _CheferView(self)

@@ -100,6 +100,64 @@ class Encoder(nn.Module):
         return logits
 
 
+class Windows(nn.Module):
+    """Attention in windows of 4 x 4 tokens by torch's layer, whose matrices are (N * windows * heads) x 16 x 16."""
+
+    def __init__(self, norm_first: bool) -> None:
+        super().__init__()
+        self.norm_first = norm_first
+        self.stem, self.norm, self.last = nn.Conv2d(3, 16, 8, 8), nn.LayerNorm(16), nn.LayerNorm(16)
+        self.inner, self.head = nn.MultiheadAttention(16, 2, batch_first=True), nn.Linear(16, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.stem(images).permute(0, 2, 3, 1)
+        tokens = self.norm(tokens) if self.norm_first else tokens
+        count, rows, columns = len(tokens), tokens.shape[1] // 4, tokens.shape[2] // 4
+        windows = tokens.unflatten(1, (rows, 4)).unflatten(3, (columns, 4)).transpose(2, 3).reshape(-1, 16, 16)
+        windows = windows if self.norm_first else self.norm(windows)
+        windows = windows + self.inner(windows, windows, windows)[0]
+        logits: Tensor = self.head(self.last(windows).view(count, -1, 16).mean(1))
+        return logits
+
+
+class Channels(nn.Module):
+    """Attention between 16 channels: its matrices are square, and as large as those of 4 x 4 tokens would be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 16, 16, 16), nn.LayerNorm(16)
+        self.qkv, self.head = nn.Linear(16, 48), nn.Linear(16, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.stem(images).flatten(2).transpose(1, 2)
+        query, key, value = self.qkv(self.norm(tokens)).chunk(3, 2)
+        mixed = (query.mT @ key / 6).softmax(-1) @ value.mT
+        logits: Tensor = self.head((tokens + mixed.mT).mean(1))
+        return logits
+
+
+class TokensFirst(nn.Module):
+    """Tokens as L x N x C, as torch's layers take them unless ``batch_first`` is set."""
+
+    def __init__(self, mean: bool = False) -> None:
+        super().__init__()
+        self.mean = mean
+        self.stem, self.token = nn.Conv2d(3, 32, 16, 16), nn.Parameter(torch.zeros(1, 1, 32))
+        self.norms, self.last = nn.ModuleList(nn.LayerNorm(32) for _ in range(2)), nn.LayerNorm(32)
+        self.layers = nn.ModuleList(nn.MultiheadAttention(32, 2) for _ in range(2))
+        self.head = nn.Linear(32, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.stem(images).flatten(2).permute(2, 0, 1)
+        tokens = tokens if self.mean else torch.cat([self.token.expand(-1, len(images), -1), tokens])
+        for norm, layer in zip(self.norms, self.layers, strict=True):
+            normed = norm(tokens)
+            tokens = tokens + layer(normed, normed, normed)[0]
+        tokens = self.last(tokens)
+        logits: Tensor = self.head(tokens.mean(0) if self.mean else tokens[0])
+        return logits
+
+
 VIT = {"img_size": (64, 96), "patch_size": 16, **SMALL}
 WIDE = {"size": (64, 96), "shape": (32, 4, 6)}
 HF = {
@@ -115,14 +173,24 @@ TOKENS = {"shape": (32, 4, 4), "attention": True}
 CASES: dict[str, Case] = {
     "zoo": Case(lambda: VisionTransformer((64, 96), 4, 2, 32, 2, 2, 5), **WIDE, attention=True, extra=1),
     "torch": Case(Encoder, **TOKENS, extra=1),
+    "tokens-first": Case(TokensFirst, **TOKENS, extra=1),
+    "tokens-first-mean": Case(lambda: TokensFirst(mean=True), **TOKENS, cam=True),
+    "windows-normed-before": Case(lambda: Windows(True), (16, 8, 8), cam=True),
+    "windows-normed-after": Case(lambda: Windows(False), (16, 8, 8), cam=True),
+    "channels": Case(Channels, (16, 6, 6), (96, 96), cam=True),
     "timm-vit": Case(timm("vit_tiny_patch16_224", **VIT), **WIDE, attention=True, extra=1),
     "timm-vit-mean": Case(
         timm("vit_tiny_patch16_224", **VIT, global_pool="avg", fc_norm=False), **WIDE, cam=True, attention=True, extra=1
+    ),
+    "timm-vit-normed-queries": Case(timm("vit_tiny_patch16_224", **VIT, qk_norm=True), **WIDE, attention=True, extra=1),
+    "timm-vit-long-patches": Case(
+        timm("vit_tiny_patch16_224", **VIT | {"patch_size": (8, 16)}), (32, 8, 6), (64, 96), attention=True, extra=1
     ),
     "timm-deit": Case(timm("deit_tiny_distilled_patch16_224", **VIT), **WIDE, attention=True, extra=2),
     "timm-beit": Case(timm("beit_base_patch16_224", **VIT), **WIDE, attention=True, extra=1),
     "timm-eva": Case(timm("eva02_tiny_patch14_224", **VIT), **WIDE, attention=True, extra=1),
     "timm-dinov2": Case(timm("vit_small_patch14_reg4_dinov2", **VIT), **WIDE, attention=True, extra=5),
+    "timm-dinov3": Case(timm("vit_small_patch16_dinov3", **VIT), **WIDE, cam=True, attention=True, extra=5),
     "timm-swin": Case(
         timm(
             "swin_tiny_patch4_window7_224",

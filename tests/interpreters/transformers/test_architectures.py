@@ -9,6 +9,7 @@ from torch import Tensor, nn
 import underfire as uf
 from tests.interpreters.transformers.architectures import CASES, Case
 from underfire import attacks
+from underfire.check import trials
 from underfire.errors import InterpreterError
 
 CLASSES = torch.tensor([1, 2])
@@ -60,6 +61,7 @@ def test_each_interpreter_reads_maps_or_says_why_not(case: Case) -> None:
             continue
         maps = interpreter.maps(classifier, images, CLASSES)
         assert maps.shape == (2, *case.shape[1:]), name
+        assert name not in ATTENTION or float(maps.std()) > 0.1, name
     found = uf.interpreters.AttnLRP().maps(classifier, images, CLASSES)
     assert found.shape == (2, case.size[0] // 2, case.size[1] // 2)
     assert float(found.std()) > 0.01 or vanishes(classifier, images)
@@ -97,6 +99,8 @@ def features_by_hand(classifier: uf.Classifier, module: str, images: Tensor) -> 
         ("timm-dinov2", "blocks.1.norm1", 5),
         ("torchvision-vit", "encoder.layers.encoder_layer_1.ln_1", 1),
         ("transformers-dinov2-registers", "dinov2_with_registers.encoder.layer.1.norm1", 5),
+        ("timm-vit-normed-queries", "blocks.1.norm1", 1),
+        ("timm-vit-long-patches", "blocks.1.norm1", 1),
         ("zoo", "blocks.1.norm1", 1),
     ],
 )
@@ -130,7 +134,62 @@ def test_cam_on_mean_pooled_tokens_is_the_head_on_each_token() -> None:
     assert torch.allclose(found, (raw - low) / (high - low), atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["tokens-first", "tokens-first-mean"])
+@pytest.mark.parametrize("count", [2, 16, 17])
+def test_tokens_before_images(name: str, count: int) -> None:
+    """Also if there are as many tokens as images, so that the shape does not tell them apart."""
+    case = CASES[name]
+    classifier, images = case.classifier(), pictures(case, 17)
+    module = "last" if name == "tokens-first-mean" else "norms.1"
+    classes = torch.arange(count) % 5
+    with torch.enable_grad():
+        recorded = classifier.record(images[:count].requires_grad_())
+        gradient = recorded.gradient(recorded.logits.gather(1, classes[:, None]).sum(), graph=False)
+    assert recorded.features is not None
+    assert gradient is not None
+    kept: list[Tensor] = []
+    handle = dict(classifier.module.named_modules())[module].register_forward_hook(lambda _m, _i, o: kept.append(o))
+    logits = classifier.run(images[:count])
+    handle.remove()
+    (expected,) = torch.autograd.grad(logits.gather(1, classes[:, None]).sum(), kept)
+    for index in range(count):
+        for row in range(4):
+            for column in range(4):
+                token = case.extra + 4 * row + column
+                assert torch.equal(recorded.features[index, :, row, column], kept[0][token, index])
+                assert torch.allclose(gradient[index, :, row, column], expected[token, index], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["timm-beit", "timm-dinov3", "timm-vit-mean"])
+@pytest.mark.parametrize("interpreter", ["chefer", "chefer-lrp"])
+def test_small_relevance_is_not_lost(name: str, interpreter: str) -> None:
+    """The scales of their layers start at 1e-5, so that attention matters by that much to the class."""
+    case = CASES[name]
+    single, double = case.classifier(), case.classifier()
+    double.module.double()
+    made = uf.interpreters.create(interpreter)
+    found, expected = (made.maps(each, pictures(case), CLASSES) for each in (single, double))
+    assert float(expected.amax((1, 2)).min()) == 1
+    assert float(expected.amin((1, 2)).max()) == 0
+    assert torch.allclose(found, expected, atol=1e-3)
+
+
 def test_a_module_after_the_last_attention_is_refused() -> None:
     classifier = CASES["zoo"].classifier(features="norm")
     with pytest.raises(InterpreterError, match="name a module before that"):
         uf.interpreters.GradCAM().maps(classifier, pictures(CASES["zoo"]), CLASSES)
+
+
+CHECKED = ("cam", "gradcam", "rollout", "chefer", "attnlrp")
+
+
+@pytest.mark.parametrize("name", ["torchvision-vit", "timm-eva", "timm-swin", "transformers-dinov2-registers"])
+def test_a_check_names_what_works(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "REGISTRY", CHECKED)
+    case = CASES[name]
+    classifier, images = case.classifier(), pictures(case)
+    parts, found = trials.try_interpreters(classifier, images, CLASSES)
+    assert parts is not None
+    expected = {"cam": case.cam, "gradcam": True, "rollout": case.attention, "chefer": case.attention, "attnlrp": True}
+    assert {trial.name: trial.works for trial in found} == expected
+    assert all(trial.problem is None if trial.works else "Grad" in str(trial.problem) for trial in found)

@@ -137,11 +137,22 @@ def test_chefer_weighs_attention_by_its_gradient() -> None:
         AttnLRP(smoothing=SMOOTH),
         AttnLRP("values", 0, 0, smoothing=SMOOTH),
         uf.interpreters.GradCAM(),
+        uf.interpreters.GradCAMPlusPlus(),
+        uf.interpreters.LayerCAM(),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("name", ["zoo", "torch", "timm-vit-mean", "timm-eva", "transformers-dinov2-registers"])
 def test_views_by_finite_differences(interpreter: Interpreter, name: str) -> None:
+    check_by_finite_differences(interpreter, name)
+
+
+@pytest.mark.parametrize("name", ["timm-vit-mean", "tokens-first-mean"])
+def test_cams_view_by_finite_differences(name: str) -> None:
+    check_by_finite_differences(uf.interpreters.CAM(), name)
+
+
+def check_by_finite_differences(interpreter: Interpreter, name: str) -> None:
     case = CASES[name]
     classifier = case.classifier()
     view = uf.System(classifier, {"it": interpreter}).view("float64", size=case.size)
@@ -221,9 +232,25 @@ def test_torchs_multi_head_attention_gives_its_matrices_with_a_gradient(asked: d
     assert float(gradient.abs().max()) > 0
 
 
+def test_rollout_by_name() -> None:
+    for name, expected in {
+        "rollout": Rollout(),
+        "rollout:max": Rollout("max"),
+        "rollout:0.9": Rollout(discard=0.9),
+        "rollout:min:0.5": Rollout("min", 0.5),
+    }.items():
+        assert uf.interpreters.create(name) == expected
+        assert uf.interpreters.create(uf.interpreters.canonical(name)) == expected
+
+
 def test_bad_settings() -> None:
     with pytest.raises(InputError, match=r"fusion is 'median'"):
         uf.interpreters.create("rollout:median")
+    with pytest.raises(InputError, match=r"fusion is 'median'"):
+        uf.interpreters.create("rollout:median:0.9")
+    for share in ("1", "nan", "-0.1"):
+        with pytest.raises(InputError, match=r"discard is .*; expected a share from 0 to below 1"):
+            uf.interpreters.create(f"rollout:{share}")
     with pytest.raises(InputError, match=r"discard is 1\.0; expected a share from 0 to below 1"):
         Rollout(discard=1.0)
 

@@ -20,7 +20,7 @@ import underfire as uf
 from tests.classifiers.sources.models import package
 from tests.interpreters.transformers.architectures import CASES
 from tests.interpreters.transformers.tiny import HEADS, SIDE, WIDTH, Tiny, pictures
-from underfire.interpreters import AttnLRP, CheferLRP
+from underfire.interpreters import AttnLRP, CheferLRP, Rollout
 
 CLASSES = torch.tensor([1, 3])
 
@@ -211,3 +211,40 @@ def test_chefers_attribution_by_the_layers_of_txv() -> None:
             flow = flow + (slope * block.relevance).clamp_min(0).mean(1)[0] @ flow
         row = flow[0, 1:].view(3, 3).detach()
         assert torch.allclose(found[index], ((row - row.min()) / (row.max() - row.min())).float(), atol=1e-4)
+
+
+def test_rollout_by_txv(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their program multiplies the matrices that a model of theirs would give it."""
+    package("torchvision")
+    pytest.importorskip("txv")
+    for name in ("cv2", "einops", "requests", "tqdm"):  # for pictures and downloads alone
+        absent = types.ModuleType(name)
+        vars(absent).update(COLORMAP_JET=2, einsum=None, rearrange=None, tqdm=None)
+        monkeypatch.setitem(sys.modules, name, absent)
+    published = importlib.import_module("txv.exp")
+    case = CASES["zoo"]
+    classifier = case.classifier()
+    images = torch.rand(2, 3, *case.size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        attended = classifier.record(images, attention=True).attention
+    assert attended is not None
+    model = Matrices(attended.matrices)
+    rows = published.AttentionRollout(model).explain(images).view(2, *case.shape[1:])
+    low, high = rows.amin((1, 2), keepdim=True), rows.amax((1, 2), keepdim=True)
+    assert torch.allclose(Rollout().maps(classifier, images, CLASSES), (rows - low) / (high - low), atol=1e-5)
+
+
+class Matrices(nn.Module):
+    """A model of txv, as far as its rollout looks at one: it has attention, and computes nothing."""
+
+    def __init__(self, matrices: tuple[Tensor, ...]) -> None:
+        super().__init__()
+        self.depth, self.arch = len(matrices), "vit"
+        self.patch_embed = types.SimpleNamespace(num_patches=matrices[0].shape[-1] - 1)
+        self.blocks: Any = [
+            types.SimpleNamespace(attn=types.SimpleNamespace(get_attn=lambda matrix=matrix: matrix))
+            for matrix in matrices
+        ]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images
