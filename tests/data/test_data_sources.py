@@ -135,7 +135,9 @@ def test_missing_paths_suggest_similar_names(
     for spec in ("holidays", tmp_path / "holidays", "./holidais/cat", Path("holidays")):
         with pytest.raises(DataError, match=r"does not exist; .* Did you mean '.*holiday'\? Expected digits"):
             open_data(spec)
-    with pytest.raises(DataError, match=r"zzz\.parquet does not exist; the nearest folder that does is .*\. Exp"):
+    with pytest.raises(
+        DataError, match=r"^data is '.*zzz\.parquet', which does not exist; the nearest folder that does is .*\. Exp"
+    ):
         open_data("zzz.parquet")
 
 

@@ -183,7 +183,8 @@ class Fake:
             drawn = torch.tensor([[self.distance(i, attack)] * 4 for i in range(count)], dtype=torch.float64)
             tensors |= {f"noise/{name}": drawn.clone() for name in cell.read_by}
         trace = self._trace(cell) if self.trace and attack in ("pgd", self.attack) else []
-        own = [Measure(name, "map", "float", name, name, compute=lambda *_: None) for name in self.own]
+        words = {name: name.replace("_", " ") for name in self.own}
+        own = [Measure(name, "map", "float", said, said, compute=lambda *_: None) for name, said in words.items()]
         measured = schema([*BUILT_IN, *own], settled=False)
         return Shard(pa.Table.from_pylist(rows, schema=measured), pa.Table.from_pylist(trace, schema=TRACE), tensors)
 

@@ -138,7 +138,7 @@ class Failing(Fake):
 def test_a_run_without_success_shows_a_failure(tmp_path: Path) -> None:
     text, _ = page(tmp_path, Failing(count=4).write(tmp_path / "run"))
     assert "A typical case: the class was not reached." in text
-    assert "classified as not ant" in text
+    assert "classified as cat still, not as ant" in text
 
 
 def test_no_heading_repeats_itself(tmp_path: Path) -> None:

@@ -130,3 +130,16 @@ def test_a_run_that_is_named_twice_counts_once(command: Command, one: Path, two:
     rows = [page.read_text(encoding="utf-8").count("<tr") for page in (once, twice)]
     assert rows[0] == rows[1]
     assert again.out.count("Joint success:") == first.out.count("Joint success:") == 2
+
+
+def test_measures_of_the_users_own_are_printed_in_80_columns(command: Command, tmp_path: Path) -> None:
+    """Regression: a measure that was asked for by --measure did not appear in the terminal."""
+    names = tuple(f"speckle_{letter}" for letter in "abcdefg")
+    ended = command("report", Fake(count=4, own=names).write(tmp_path / "run"))
+    lines = ended.out.splitlines()
+    assert max(len(line) for line in lines if not line.startswith("Written")) <= 80
+    rows = [line.split() for line in lines if line.startswith("adv2 ")]
+    assert [row[1:] for row in rows[1:]] == [["0.500"] * 5, ["0.500"] * 2], "five columns, and the other two"
+    assert len([line for line in lines if line.startswith("other map")]) == 1
+    said = " ".join(ended.out.split())
+    assert all(f"speckle {letter}: speckle {letter}" in said for letter in "abcdefg")

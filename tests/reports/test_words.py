@@ -188,6 +188,30 @@ def test_noise_that_fools_and_files_that_cannot_be_read_are_told(tmp_path: Path)
     assert careful.count("Noise alone already changes the class of 20 % of the images") == 1
 
 
+def test_a_lead_that_another_limit_would_undo_is_told_from_none(tmp_path: Path) -> None:
+    """Regression: a lead with p = 0.016 was called no clear difference, compared image by image."""
+
+    class Narrow(Fake):
+        """All maps lie below the limit, which one noisy map sets."""
+
+        def success(self, i: int, attack: str) -> bool:
+            return True
+
+        def distance(self, i: int, attack: str, reader: int = 0) -> float:
+            return {"clean": 0.0, "noise": 0.05 if i else 0.1, "pgd": 0.3}.get(attack, 0.09)
+
+    account = Narrow().account(tmp_path / "narrow")
+    lead, p = account.lead("cam"), account.p_value("cam")
+    assert lead is not None
+    assert (lead["mean"], p) == (1.0, pytest.approx(2 / 2**8))
+    assert lead["low"] <= 0
+    assert caution(account, "cam") == "few images; its lead depends on the limit, which is uncertain"
+    said = " ".join(cautions(account.run))
+    assert "at this limit of kept maps (p = 0.008), but another sample of images may have a limit" in said
+    assert "compared image by image" not in said
+    assert paragraph(account).endswith("depends on the limit of kept maps, which is uncertain.")
+
+
 class Toward(Varied):
     """An attack toward another map: benign maps are 0.4 away from it, and halfway counts as reached."""
 

@@ -14,6 +14,7 @@ from rich.console import Console
 import underfire as uf
 from tests.runs.conftest import small_config
 from tests.runs.runs import Command, Written, options, process, tables
+from underfire.cli import main
 from underfire.errors import StoppedError
 from underfire.reports.table import summary_table
 from underfire.reports.words import points, with_interval
@@ -244,3 +245,31 @@ def test_a_stopped_attack_says_how_to_go_on(
     assert "/a folder'" in said.replace("' ", "'")
     assert said.count("--resume") == 1
     assert "--overwrite" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "goes_on"),
+    [
+        (("demo", "--count", "2"), False),
+        (("check", "--data", "photos"), False),
+        (("attack", "--count", "2"), True),
+        (("train", "rts", "--out", "x"), True),
+        (("detect", "fit", "--out", "x"), False),
+    ],
+)
+def test_after_ctrl_c_only_commands_that_can_go_on_say_so(
+    words: tuple[str, ...], goes_on: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Regression: a stopped demo named --resume, which it does not have."""
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("typer.Typer.__call__", interrupted)
+    monkeypatch.setattr(sys, "argv", ["underfire", *words])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 130
+    said = capsys.readouterr().err
+    assert ("--resume goes on" in said) is goes_on
+    assert ("the next start begins anew" in said) is not goes_on

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 import underfire as uf
 from tests.runs.conftest import small_config
 from tests.runs.runs import Written
-from underfire.attacks import Experiment
+from underfire.attacks import Experiment, Measure
 from underfire.errors import InputError, UnderfireWarning, UserCodeError
 from underfire.runs import Run, run_attack
 from underfire.runs.places import folder_name
@@ -38,7 +39,7 @@ def half(seen):
     values[::2] = torch.nan
     return values
 
-BRIGHTEST = Measure("brightest", "image", "float", "max", "largest value of the image", compute=brightest)
+BRIGHTEST = Measure("brightest", "image", "float", "max", "largest value of the image", 2, "lower", brightest)
 HOTTEST = Measure("hottest", "map", "int", "peak", "place of the map's peak", compute=hottest)
 CHANGED = Measure("changed", "image", "bool", "changed", "the image was changed", compute=changed)
 HALF = Measure("half", "image", "float", "half", "known for every other image", compute=half)
@@ -83,6 +84,9 @@ def test_measures_of_the_users_own(parts: Path, tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     kinds = {measure.name: measure.kind for measure in run.measures}
     assert (kinds["brightest"], kinds["hottest"], kinds["changed"]) == ("float", "int", "bool")
+    told = {measure.name: replace(measure, compute=None) for measure in run.measures}
+    assert told["brightest"] == Measure("brightest", "image", "float", "max", "largest value of the image", 2, "lower")
+    assert told["hottest"] == Measure("hottest", "map", "int", "peak", "place of the map's peak")
     parts.unlink()
     assert np.isnan(run.column("clean", "cam", "changed")).all(), "a run is read without the user's file"
 

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -135,8 +135,18 @@ def main() -> None:
         say("error", _unexpected(error), "red")
         sys.exit(1)
     if code == STOPPED:
-        screen.print("Stopped. Finished parts are kept, and --resume goes on from them.")
+        screen.print(_stopped(sys.argv[1:]))
     sys.exit(code)
+
+
+def _stopped(arguments: Sequence[str]) -> str:
+    """Say what is left of a command after Ctrl-C: only some commands can go on."""
+    command: Any = typer.main.get_command(app)
+    for word in arguments:
+        command = getattr(command, "commands", {}).get(word, command)
+    if any("--resume" in option.opts for option in command.params):
+        return "Stopped. Finished parts are kept, and --resume goes on from them."
+    return "Stopped. This command cannot go on from here: the next start begins anew."
 
 
 def _command(error: Any) -> str:

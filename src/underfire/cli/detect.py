@@ -136,11 +136,15 @@ def fit(
         typer.echo(json.dumps(found.record(), indent=2))
         return
     low, high = (f"{100 * rate:.1f}" for rate in found.likely_false_positives)
-    typer.echo(
+    from rich.console import Console
+    from rich.text import Text
+
+    said = (
         f"{found.name}: an image counts as attacked if its score is above {found.threshold:.4g}, chosen on "
         f"{counted(calibration, 'image')} for {100 * false_positives:g} % false alarms. With so many images, the true "
-        f"rate lies between {low} and {high} % in 95 of 100 cases. Written to {out}"
+        f"rate lies between {low} and {high} % in 95 of 100 cases."
     )
+    Console().print(Text.assemble(f"{said}\nWritten to ", (str(out), "bold")))
 
 
 @takes(InputSettings)

@@ -31,6 +31,7 @@ MORE_INTERPRETERS = [
     "attnlrp:values",
     "captum:METHOD",
     "rts:FOLDER",
+    "ensemble:cam+grad",
 ]
 
 

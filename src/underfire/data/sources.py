@@ -116,6 +116,6 @@ def _missing(spec: str | Path, path: Path) -> InputError | DataError:
         return InputError(f"{unknown_name('data set', str(spec), _BUILTIN)} Or the path of {_ACCEPTED}.")
     suggestion = f" Did you mean {str(parent / beside[0])!r}?" if beside else ""
     return DataError(
-        f"{spec} does not exist; the nearest folder that does is {parent}.{suggestion} Expected "
+        f"data is {str(spec)!r}, which does not exist; the nearest folder that does is {parent}.{suggestion} Expected "
         f"{', '.join(_BUILTIN)}, or the path of {_ACCEPTED}."
     )

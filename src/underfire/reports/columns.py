@@ -31,15 +31,19 @@ def page_columns(account: Account) -> list[Measure]:
     Left out are measures without any value, and the distance to the wanted map if the wanted map is the benign map.
     """
     known = {**dict(MEASURES.items()), CONFIDENCE.name: CONFIDENCE}
-    shipped = {measure.name for measure in BUILT_IN}
-    own = [measure for measure in account.run.measures if measure.name not in shipped]
     groups = [account.group(role, name) for name in account.part.interpreters for role in account.part.labels]
     skipped = {"map_l1_target"} if account.part.keeps else set()
     return [
         measure
-        for measure in (*(known[name] for name in ON_PAGE), *own)
+        for measure in (*(known[name] for name in ON_PAGE), *own_measures(account))
         if measure.name not in skipped and any(_has_value(group, measure.name) for group in groups)
     ]
+
+
+def own_measures(account: Account) -> list[Measure]:
+    """List the measures of a run that do not come with underfire."""
+    shipped = {measure.name for measure in BUILT_IN}
+    return [measure for measure in account.run.measures if measure.name not in shipped]
 
 
 def _has_value(group: Mapping[str, Any], name: str) -> bool:

@@ -116,4 +116,6 @@ def number_cell(interval: Interval | None, digits: int, signed: bool = False) ->
     if found is None or interval is None:
         return None
     mean, low, high = (text.replace("-", "−") for text in found)
-    return Cell(mean, f"{low} to {high}" if signed else f"{low}–{high}", float(interval["mean"]))
+    # A dash between two numbers cannot be told from the minus of the second one.
+    between = " to " if signed or low.startswith("−") else "–"
+    return Cell(mean, f"{low}{between}{high}", float(interval["mean"]))

@@ -187,7 +187,8 @@ def _tiles(account: Account, case: Case) -> list[Tile]:
     part, row = account.part, case.row
     label, target = part.class_name(row["label"]), part.class_name(row["target"])
     clean, changed = part.image(case.rows["clean"]), part.image(row)
-    after = target if row["success"] else f"not {target}"
+    kept = f"{label} still, not as {target}"
+    after = target if row["success"] else f"neither {label} nor {target}" if row["untargeted_success"] else kept
     limit = float(part.limits[case.interpreter].values[case.order])
     first = ("benign map", "clean", part.map("clean", case.interpreter, case.image_id), "what the analyst expects")
     wanted = part.wanted(case.interpreter, case.image_id)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from underfire.attacks.measure import Measure
 from underfire.reports.account import Account, accounts_of, labels_of
-from underfire.reports.columns import CHANCE, as_text, chance_rows, legend, summary_columns
+from underfire.reports.columns import CHANCE, as_text, chance_rows, legend, own_measures, summary_columns
 from underfire.reports.words import caution, p_value, points, with_interval
 from underfire.runs.run import Run
 from underfire.text import plain
@@ -37,11 +37,15 @@ def summary_table(*runs: Run) -> Group:
             if len(accounts) > 1 and len(account.part.interpreters) > 1:
                 shown += f": maps of {plain(name)}"
             parts += [Text(f"\n{shown}", style="bold"), _table(account, name, columns, width)]
+            more = own_measures(account)
+            for start in range(0, len(more), len(columns)):
+                parts += [Text(), _table(account, name, more[start : start + len(columns)], width, chance=False)]
     parts.append(Text())
+    own = {measure.name: measure for account in accounts for measure in own_measures(account)}
     beside = any(account.part.cell.joint and account.part.has("control") for account in accounts)
     on_control = " The attack on the prediction alone stands beside the joint one." if beside else ""
     on_chance = " Maps that have nothing to do with the image stand below: the share of them that would pass as wanted."
-    parts.append(Text(f"{legend(columns)}.{on_control}{on_chance}{_on_p_values(runs)}", style="dim"))
+    parts.append(Text(f"{legend([*columns, *own.values()])}.{on_control}{on_chance}{_on_p_values(runs)}", style="dim"))
     return Group(*parts, *(Text(remark, style="dim") for remark in dict.fromkeys(_remark(run) for run in runs)))
 
 
@@ -75,7 +79,7 @@ def _headline(account: Account, interpreter: str | None) -> Text:
     return line.append(": ").append(warning, style="bold yellow").append(".") if warning else line.append(".")
 
 
-def _table(account: Account, interpreter: str, columns: Sequence[Measure], width: int) -> Table:
+def _table(account: Account, interpreter: str, columns: Sequence[Measure], width: int, chance: bool = True) -> Table:
     table = Table(box=None, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="bold")
     table.add_column("attack", overflow="fold", min_width=width)
     for measure in columns:
@@ -85,7 +89,7 @@ def _table(account: Account, interpreter: str, columns: Sequence[Measure], width
         group: Mapping[str, Any] = account.group(role, interpreter)
         cells = [_cell(group.get(measure.name), measure) for measure in columns]
         table.add_row(plain(name), *cells, style="bold" if role == "attack" else "")
-    for name, group in chance_rows(account, interpreter):
+    for name, group in chance_rows(account, interpreter) if chance else []:
         table.add_row(name, *(_cell(group.get(measure.name), measure) for measure in columns), style="dim")
     return table
 

@@ -11,7 +11,18 @@ import numpy as np
 from underfire.attacks import KINDS
 from underfire.attacks.presets import BUDGET
 from underfire.reports.account import Account, accounts_of
-from underfire.reports.words import FEW_IMAGES, OFTEN, UNCLEAR, listed, number, origin, percent, unclear
+from underfire.reports.words import (
+    FEW_IMAGES,
+    OFTEN,
+    UNCLEAR,
+    lead_at_this_limit,
+    listed,
+    number,
+    origin,
+    p_value,
+    percent,
+    unclear,
+)
 from underfire.runs.run import Run
 from underfire.text import first_few, plain
 
@@ -190,6 +201,12 @@ def _on_control(account: Account, name: str) -> list[Remark]:
         return [_remark(True, account.wording.doubt.format(name=shown, share=percent(share)))]
     if unclear(account, name):
         text = f"With {shown}, joint success shows {UNCLEAR}, compared image by image."
+        if lead_at_this_limit(account, name):
+            text = (
+                f"With {shown}, joint success leads that of the prediction-only attack at this limit of kept maps "
+                f"({p_value(account.p_value(name))}), but another sample of images may have a limit at which it does "
+                "not: more images make it certain."
+            )
         return [_remark(True, text)]
     return []
 

@@ -11,6 +11,9 @@ FEW_IMAGES = 30
 OFTEN = 0.3
 """If the prediction-only attack has more joint success than this share, the attack's own joint success says little."""
 UNCLEAR = "no clear difference from the prediction-only attack"
+UNCERTAIN = "its lead depends on the limit, which is uncertain"
+SIGNIFICANT = 0.05
+"""A difference with a smaller p-value is unlikely to come from chance."""
 
 
 def percent(share: float) -> str:
@@ -62,6 +65,17 @@ def unclear(account: Account, interpreter: str | None) -> bool:
     return lead is not None and (lead["low"] or 0) <= 0
 
 
+def lead_at_this_limit(account: Account, interpreter: str | None) -> bool:
+    """Return True if the attack leads its control by the sign-flip test, which takes the limit of kept maps as known.
+
+    If ``unclear``, too, then only because another sample of images would have another limit.
+    """
+    names = account.part.attacked
+    name = names[0] if interpreter is None and len(names) == 1 else interpreter
+    lead, p = account.lead(name), None if name is None else account.p_value(name)
+    return lead is not None and (lead["mean"] or 0) > 0 and p is not None and p < SIGNIFICANT
+
+
 def doubts(account: Account, interpreter: str | None) -> list[str]:
     """Name the reasons to doubt a joint success besides few images, in a few words each.
 
@@ -70,7 +84,7 @@ def doubts(account: Account, interpreter: str | None) -> list[str]:
         interpreter: the interpreter of the joint success; if None, all attacked interpreters at once.
     """
     if unclear(account, interpreter):
-        return [UNCLEAR]
+        return [UNCERTAIN if lead_at_this_limit(account, interpreter) else UNCLEAR]
     if account.part.has("control"):
         control = account.joint("control", interpreter)
         if (control["mean"] or 0) > OFTEN:
@@ -148,6 +162,8 @@ def _verdict(account: Account, joint: Interval) -> str:
     if high <= 0.1:
         return f"For nearly all images, either the class was not reached or {words.otherwise}."
     if unclear(account, None):
+        if lead_at_this_limit(account, None):
+            return "The lead over the prediction-only attack depends on the limit of kept maps, which is uncertain."
         return f"There is {UNCLEAR}."
     if low >= 0.5:
         return f"For most images, {words.most}."

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from underfire.attacks.measure import Measure
+from underfire.attacks.measures import BUILT_IN
 
 _TEXT, _NUMBER, _COUNT, _FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 _TYPES = {"bool": _FLAG, "int": _COUNT, "float": _NUMBER}
@@ -41,6 +44,10 @@ TRACE = pa.schema(
 )
 
 
+TOLD = ("per", "heading", "meaning", "digits", "better")
+"""What a column of a measure of the user's own says of it, beside its name and type."""
+
+
 def schema(measures: Sequence[Measure], settled: bool) -> pa.Schema:
     """Make the schema of results: one row per image, attack or control, and interpreter that reads.
 
@@ -48,8 +55,26 @@ def schema(measures: Sequence[Measure], settled: bool) -> pa.Schema:
         measures: all measures of the run.
         settled: include measures that are settled when results are read (joint success).
     """
-    chosen = [(m.name, _TYPES[m.kind]) for m in measures if settled or m.compute is not None]
+    chosen = [_field(measure) for measure in measures if settled or measure.compute is not None]
     return pa.schema([*BEFORE, *chosen, *AFTER])
+
+
+def _field(measure: Measure) -> pa.Field:
+    """Make the column of a measure. One of the user's own carries its words, because readers may lack its file."""
+    if measure.name in {each.name for each in BUILT_IN}:
+        return pa.field(measure.name, _TYPES[measure.kind])
+    told = {name: getattr(measure, name) for name in TOLD}
+    return pa.field(measure.name, _TYPES[measure.kind], metadata={"measure": json.dumps(told)})
+
+
+def measure_of(field: pa.Field) -> Measure:
+    """Make the measure of a column that underfire does not know; without its words, they come from its name."""
+    flag, count = pa.types.is_boolean(field.type), pa.types.is_integer(field.type)
+    kind: Any = "bool" if flag else "int" if count else "float"
+    words = field.name.replace("_", " ")
+    held = json.loads((field.metadata or {}).get(b"measure", b"{}"))
+    told: dict[str, Any] = {"per": "map", "heading": words, "meaning": words, **{k: held[k] for k in TOLD if k in held}}
+    return Measure(name=field.name, kind=kind, **told)
 
 
 def by_position(table: pa.Table) -> pa.Table:

@@ -18,6 +18,7 @@ from underfire.data.saved import load_png, visible
 from underfire.errors import StoreError
 from underfire.metrics.chance import Chance
 from underfire.runs.cells import Cell
+from underfire.runs.columns import measure_of
 from underfire.text import plain
 
 if TYPE_CHECKING:
@@ -178,9 +179,7 @@ def numbers(column: Any) -> Numbers | Flags:
 
 
 def known_measures(table_schema: pa.Schema, skip: Sequence[str]) -> list[Measure]:
-    """Return the measures whose columns a table has: from the table of measures, or a plain entry for others."""
-    import pyarrow as pa
-
+    """Return the measures whose columns a table has: from the table of measures, or one made of its column."""
     found, known = [], dict(MEASURES.items())
     for field in table_schema:
         if field.name in skip:
@@ -188,7 +187,5 @@ def known_measures(table_schema: pa.Schema, skip: Sequence[str]) -> list[Measure
         if field.name in known:
             found.append(known[field.name])
             continue
-        flag, count = pa.types.is_boolean(field.type), pa.types.is_integer(field.type)
-        kind: Any = "bool" if flag else "int" if count else "float"
-        found.append(Measure(field.name, "map", kind, field.name.replace("_", " "), field.name.replace("_", " ")))
+        found.append(measure_of(field))
     return found

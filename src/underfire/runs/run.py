@@ -105,7 +105,7 @@ class Run(InNotebook):
 
     @cached_property
     def measures(self) -> list[Measure]:
-        """The run's measures: known ones, and plain entries for the user's own."""
+        """The run's measures: known ones, and the user's own as their columns tell of them."""
         return self.files.measures
 
     def rows(self, columns: Sequence[str] | None = None, cell: str | None = None) -> pa.Table:
