@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from torch import Tensor
@@ -46,6 +47,23 @@ def found(digits: Given) -> Audit:
     """An audit of CAM and Grad at two radii."""
     system = uf.System(digits.classifier, ["cam", "grad"])
     return uf.audit(system, digits.images, digits.labels, eps=RADII, ensemble=SHORT, ids=digits.ids)
+
+
+@pytest.fixture(scope="session")
+def _control_audits() -> dict[int, Audit]:
+    return {}
+
+
+@pytest.fixture
+def controls_once(_control_audits: dict[int, Audit], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The audit of the gate's own controls is made once for all tests; the gate decides anew each time."""
+
+    def once(*given: Any, seed: int, **how: Any) -> Audit:
+        if seed not in _control_audits:
+            _control_audits[seed] = uf.audit(*given, seed=seed, **how)
+        return _control_audits[seed]
+
+    monkeypatch.setattr("underfire.audits.controls.audit", once)
 
 
 @pytest.fixture

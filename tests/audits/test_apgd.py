@@ -62,7 +62,7 @@ class _Waves:
 
 
 def _by_hand(view: _Waves, start: torch.Tensor, low: torch.Tensor, high: torch.Tensor, steps: int) -> list[float]:
-    """Algorithm 1 of Croce & Hein (2020) for one image that never changes its class: the loss, step and values of the best."""
+    """Algorithm 1 of Croce & Hein (2020) for one image: the loss, the step and the values of the best."""
 
     def look(at: torch.Tensor) -> tuple[float, torch.Tensor]:
         rounded = (at * 255).round() / 255

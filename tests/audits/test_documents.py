@@ -17,7 +17,7 @@ import torch
 import underfire as uf
 from tests.audits.conftest import SHORT, Given
 from tests.runs.runs import Command
-from underfire.audits import Audit
+from underfire.audits import Audit, doubts
 from underfire.audits.documents import annex, images_hash, junit, model_card
 from underfire.audits.doubt import Doubt
 from underfire.audits.gate import decide_all
@@ -121,8 +121,11 @@ def test_a_limit_that_is_no_share_is_refused_before_the_audit(command: Command, 
     assert not (tmp_path / "a").exists()
 
 
-def test_a_second_training_has_its_own_weights(digits: Given, command: Command, tmp_path: Path) -> None:
+def test_a_second_training_has_its_own_weights(
+    digits: Given, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The weights of the first network are not taken for the second one."""
+    monkeypatch.setattr("underfire.audits.auditing.ENSEMBLES", {"audit-1": SHORT[:1]})  # attacks are not the matter
     torch.save(digits.classifier.module.state_dict(), tmp_path / "first.pt")
     other = {name: values * 0 for name, values in digits.classifier.module.state_dict().items()}
     torch.save(other, tmp_path / "second.pt")
@@ -152,8 +155,11 @@ def test_a_second_training_has_its_own_weights(digits: Given, command: Command, 
 
 def test_pictures_of_random_maps_are_those_that_were_judged(digits: Given, tmp_path: Path) -> None:
     """An interpreter with random numbers reads the map of each image by its identity."""
-    system = uf.System(digits.classifier, "smoothgrad")
-    found = uf.audit(system, digits.images, digits.labels, eps=0.3, ensemble=SHORT[:2], ids=digits.ids)
+    system = uf.System(digits.classifier, uf.interpreters.SmoothGrad(samples=4))
+    some = slice(3)
+    found = uf.audit(
+        system, digits.images[some], digits.labels[some], eps=0.3, ensemble=SHORT[:2], ids=digits.ids[some]
+    )
     (result,) = found.results
     place = found.worst_images(result)[0]
     asked: list[torch.Tensor] = []
@@ -170,6 +176,7 @@ def test_pictures_of_random_maps_are_those_that_were_judged(digits: Given, tmp_p
     assert float((before - after).abs().mean()) == pytest.approx(float(result.nearest[place]), abs=1e-5)
 
 
+@pytest.mark.usefixtures("controls_once")
 def test_the_fixture(digits: Given, underfire_audit: Callable[..., Audit], monkeypatch: pytest.MonkeyPatch) -> None:
     system, how = uf.System(digits.classifier, "cam"), {"ensemble": SHORT[:2]}
     audited = underfire_audit(system, digits.images, digits.labels, eps=1 / 255, fail_below=0.5, **how)
@@ -183,10 +190,11 @@ def test_the_fixture(digits: Given, underfire_audit: Callable[..., Audit], monke
         underfire_audit(system, digits.images, digits.labels, eps=1 / 255, fail_below=0.9, **how)
     how["accept_uncertain"] = True
     underfire_audit(system, digits.images, digits.labels, eps=1 / 255, fail_below=0.9, **how)
+    flat = doubts.FLAT
     monkeypatch.setattr("underfire.audits.doubts.FLAT", -1.0)  # gradients are doubted
     with pytest.raises(pytest.fail.Exception, match=r"investigate: .* but the gradient"):
         underfire_audit(system, digits.images, digits.labels, eps=1 / 255, fail_below=0.5, **how)
-    monkeypatch.undo()
+    monkeypatch.setattr("underfire.audits.doubts.FLAT", flat)
     monkeypatch.setattr("underfire.audits.controls.LIMIT", 0.0)
     how["controls"] = True
     with pytest.raises(pytest.fail.Exception, match="control does not work"):

@@ -10,7 +10,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from tests.audits.conftest import RADII, Given
+from tests.audits.conftest import RADII
 from underfire.audits import Audit, decide
 from underfire.audits.baseline import compare, open_baseline
 from underfire.audits.controls import check_gate
@@ -231,7 +231,8 @@ def test_no_share(found: Audit) -> None:
         decide(found, 20)
 
 
-def test_the_controls_of_the_gate(digits: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("controls_once")
+def test_the_controls_of_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_gate() == ()
     monkeypatch.setattr("underfire.audits.controls.LIMIT", 0.0)  # a gate that cannot fail
     (wrong,) = check_gate()
