@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, Protocol, TypedDict, Unpack
 
 from underfire.campaigns.engines import Engine, Inline, Stop
-from underfire.campaigns.units import Failure, Hands, Unit
+from underfire.campaigns.units import Failure, Hands, Unit, shards_in
 from underfire.detectors.opening import evading_term
 from underfire.errors import StoppedError, UnderfireError
 from underfire.runs.execution import Execution
-from underfire.runs.folder import read_json
 from underfire.runs.opened import Opened
 from underfire.runs.planning import Reporter
 from underfire.runs.running import RunInHand
@@ -167,7 +166,7 @@ class _Work:
                 break
             begun = self._begin(job, [folder for folder in folders if folder != job.folder])
             if begun is None:  # its shards count in the numbers, so that parts are the same parts in every process
-                for _ in range(_shards_in(job.folder)):
+                for _ in range(shards_in(job.folder)):
                     next(numbers)
                 continue
             hand = begun.hand
@@ -280,14 +279,6 @@ class _Work:
         for begun in self.open.values():
             _close(begun.lock, error)
         self.open = {}
-
-
-def _shards_in(folder: Path) -> int:
-    """Return the number of shards of the run that a folder holds; 0 if it holds none that can be read."""
-    try:
-        return int(read_json(folder / "run.json")["shards"])
-    except (UnderfireError, KeyError, TypeError, ValueError):
-        return 0
 
 
 def _close(lock: ExitStack, error: BaseException | None) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from underfire.detectors.opening import evading_term
 from underfire.errors import UnderfireError, UnderfireWarning
 from underfire.runs.execution import Execution
+from underfire.runs.folder import read_json
 from underfire.runs.opened import Opened
 from underfire.runs.running import RunInHand
 from underfire.runs.settings import RunConfig
@@ -47,6 +48,14 @@ class Unit:
     siblings: tuple[str, ...] = field(default=(), repr=False)
     after: tuple[int, ...] = ()
     steps: int = 0
+
+
+def shards_in(folder: Path) -> int:
+    """Return the number of shards of the run that a folder holds; 0 if it holds none that can be read."""
+    try:
+        return int(read_json(folder / "run.json")["shards"])
+    except (UnderfireError, KeyError, TypeError, ValueError):
+        return 0
 
 
 @dataclass(frozen=True)
