@@ -13,8 +13,7 @@ from torch import Tensor
 import underfire as uf
 from tests.audits.conftest import RADII, SHORT, Given
 from underfire.attacks.benign import read_benign
-from underfire.audits import ENSEMBLES, Audit, Robustness, audit
-from underfire.audits.ensemble import distinct
+from underfire.audits import Audit, Robustness, audit
 from underfire.audits.running import Runner
 from underfire.audits.standing import SMALLER, Found, Standing, member_of
 from underfire.errors import InputError
@@ -165,33 +164,6 @@ def test_a_state_survives_its_file(digits: Given, tmp_path: Path) -> None:
         Standing.load(tmp_path / "state.npz", changed_maps, "cam", {"random numbers": "seed 0"})
 
 
-def test_the_frozen_ensemble() -> None:
-    """Audits of one ensemble are compared: a change needs a new name."""
-    said = [
-        (each.name, each.kind, each.steps, each.rank, each.goes_on, each.random_start) for each in ENSEMBLES["audit-1"]
-    ]
-    assert said == [
-        ("apgd-ce", "apgd-ce", 50, 0, False, False),
-        ("apgd-dlr", "apgd-dlr", 50, 0, False, False),
-        ("auto", "auto", 200, 0, False, False),
-        *((f"auto-{rank}", "auto", 100, rank, False, False) for rank in range(1, 10)),
-        ("auto-on", "auto", 1000, 0, True, False),
-        ("adv2", "adv2", 200, 1, False, False),
-        ("search", "search", 500, 0, False, False),
-    ]
-
-
-def test_ranks_are_the_likeliest_other_classes(digits: Given) -> None:
-    benign = read_benign(uf.System(digits.classifier, "cam"), digits.images, digits.labels)
-    for rank in (1, 2, 3):
-        member = next(each for each in ENSEMBLES["audit-1"] if each.rank == rank)
-        classes = member.classes(benign, torch.full((len(digits.labels),), -1))
-        assert classes is not None
-        for row, label in enumerate(digits.labels.tolist()):
-            order = [number for number in benign.logits[row].argsort(descending=True).tolist() if number != label]
-            assert int(classes[row]) == order[rank - 1]
-
-
 def test_robust_accuracy_does_not_depend_on_the_interpreter(found: Audit) -> None:
     for eps in RADII:
         cam, grad = found.of("cam", eps), found.of("grad", eps)
@@ -301,27 +273,6 @@ def test_attacks_that_could_not_run_are_made_up_for(digits: Given, tmp_path: Pat
     fresh, again = run(True, tmp_path / "fresh"), run(True, tmp_path)
     assert fresh.fooled.any()
     same(again, fresh)
-
-
-def test_two_classes_need_no_targets() -> None:
-    names = [each.name for each in distinct(ENSEMBLES["audit-1"], 2)]
-    assert names == ["apgd-ce", "apgd-dlr", "auto", "auto-on", "adv2", "search"]
-    assert [each.rank for each in distinct(ENSEMBLES["audit-1"], 3)] == [0, 0, 0, 1, 2, 0, 1, 0]
-    assert len(distinct(ENSEMBLES["audit-1"], 10)) == len(ENSEMBLES["audit-1"])
-
-
-def test_the_long_attack_goes_on_with_the_best_class(digits: Given) -> None:
-    benign = read_benign(uf.System(digits.classifier, "cam"), digits.images, digits.labels)
-    (member,) = (each for each in ENSEMBLES["audit-1"] if each.goes_on)
-    found = torch.full((12,), -1)
-    found[4] = 7
-    classes = member.classes(benign, found)
-    others = benign.logits.clone()
-    others[torch.arange(12), digits.labels] = -torch.inf
-    wanted = others.argmax(1)
-    wanted[4] = 7
-    assert isinstance(classes, Tensor)
-    assert torch.equal(classes, wanted)
 
 
 @pytest.mark.parametrize(
