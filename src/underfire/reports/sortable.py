@@ -117,5 +117,5 @@ def number_cell(interval: Interval | None, digits: int, signed: bool = False) ->
         return None
     mean, low, high = (text.replace("-", "−") for text in found)
     # A dash between two numbers cannot be told from the minus of the second one.
-    between = " to " if signed or low.startswith("−") else "–"
+    between = " to " if signed or high.startswith("−") else "–"
     return Cell(mean, f"{low}{between}{high}", float(interval["mean"]))
