@@ -45,7 +45,7 @@ TRACE = pa.schema(
 
 
 TOLD = ("per", "heading", "meaning", "digits", "better")
-"""What a column of a measure of the user's own says of it, beside its name and type."""
+"""What is kept with the column of a user's own measure, beside its name and type."""
 
 
 def schema(measures: Sequence[Measure], settled: bool) -> pa.Schema:
