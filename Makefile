@@ -19,7 +19,7 @@ LOWEST_TESTS := \
 	tests/interpreters/rts/test_interpreter.py tests/interpreters/rts/test_network.py tests/interpreters/ensemble \
 	tests/interpreters/transformers/test_attention.py \
 	tests/drawing tests/transforms/test_squeezers.py \
-	tests/audits/test_search.py tests/defenses/test_aid.py tests/interpreters/certified \
+	tests/audits/test_search.py tests/defenses/test_aid.py tests/interpreters/certified/test_certificate.py \
 	tests/detectors/test_contract.py tests/detectors/test_threshold.py \
 	tests/metrics \
 	tests/reports/test_page.py tests/reports/test_page_tables.py tests/reports/test_exports.py \
@@ -54,7 +54,7 @@ demo: $(VENV)/base
 	OMP_WAIT_POLICY=passive $(BIN)/underfire demo --out runs/demo
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 # No dependencies are looked up: torch's would be 3 GB of CUDA libraries.
 $(LOWEST)/ready: pyproject.toml constraints-lowest.txt
@@ -65,7 +65,7 @@ $(LOWEST)/ready: pyproject.toml constraints-lowest.txt
 	touch $@
 
 test-lowest: $(LOWEST)/ready
-	$(LOWEST)/bin/python -m pytest -n 2 $(LOWEST_TESTS) -k "not compiled"
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n 2 $(LOWEST_TESTS) -k "not compiled"
 
 # The suite with the GPU as torch's default device.
 test-gpu: $(VENV)/dev

@@ -19,16 +19,16 @@ def compare(
     batch = data.load(classifier.image_size, classifier.channels, range(2 * count))
     right = classifier.logits(batch.images).argmax(1) == batch.labels
     images, labels = batch.images[right][:count], batch.labels[right][:count]
-    joint = attacks.preset("adv2", eps=eps, steps=(15, 50))
+    joint = attacks.preset("adv2", eps=eps, steps=(10, 35))
     system = uf.System(classifier, interpreter)
-    return joint(system, images, labels, control=False), joint.control()(system, images, labels)
+    return joint(system, images, labels, control=False), joint.control()(system, images, labels, control=False)
 
 
 @pytest.mark.parametrize("interpreter", [uf.interpreters.CAM(), uf.interpreters.GradCAM(), uf.interpreters.Grad()])
 def test_digits(interpreter: uf.interpreters.Interpreter) -> None:
     name = interpreter.name
     classifier = uf.classifiers.load("digits-resnet")
-    joint, alone = compare(classifier, uf.data.open_data("digits:test"), interpreter, 0.2, 32)
+    joint, alone = compare(classifier, uf.data.open_data("digits:test"), interpreter, 0.2, 20)
     assert float(joint.success.float().mean()) >= float(alone.success.float().mean()) - 0.1
     closer = metrics.paired_difference(joint.map_l1[name], alone.map_l1[name])
     assert closer.high is not None
@@ -47,7 +47,7 @@ def test_digits(interpreter: uf.interpreters.Interpreter) -> None:
 def test_cifar10(cifar10: uf.data.ImageData, interpreter: uf.interpreters.Interpreter, share: float) -> None:
     name = interpreter.name
     classifier = uf.classifiers.load("cifar10-resnet20")
-    joint, alone = compare(classifier, cifar10, interpreter, 8 / 255, 16)
+    joint, alone = compare(classifier, cifar10, interpreter, 8 / 255, 10)
     assert float(joint.success.float().mean()) >= 0.9
     assert float(joint.map_l1[name].mean()) < share * float(alone.map_l1[name].mean())
     assert float(joint.joint_success[name].float().mean()) > float(alone.joint_success[name].float().mean())

@@ -15,7 +15,7 @@ from underfire.attacks import MEASURES, AttackResult, preset
 from underfire.runs import run_attack
 
 STEPS = (3, 6)
-MORE = (10, 90)
+MORE = (10, 50)
 SETTINGS: dict[str, dict[str, Any]] = {
     "adv2": {"steps": MORE},
     "patch": {"target_map": "patch"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +21,36 @@ from underfire.interpreters import MASK
 from underfire.reports.page import write_page
 from underfire.runs import run_attack
 
+SOLVED = 40
+"""Iterations of MASK in the run that is looked at."""
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """MASK in a few iterations, for what does not depend on the maps themselves."""
+
+@contextmanager
+def shorter(iterations: int) -> Iterator[None]:
+    """MASK in a few iterations, whoever makes it."""
     real = MASK.__init__
 
     def begin(self: MASK, *arguments: Any, **options: Any) -> None:
         real(self, *arguments, **options)
-        object.__setattr__(self, "iterations", 5)
+        object.__setattr__(self, "iterations", iterations)
 
-    monkeypatch.setattr(MASK, "__init__", begin)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MASK, "__init__", begin)
+        yield
+
+
+@pytest.fixture
+def quick() -> Iterator[None]:
+    """For what does not depend on the maps themselves."""
+    with shorter(5):
+        yield
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Written:
     folder = tmp_path_factory.mktemp("mask") / "cell"
-    run_attack(small_config(interpreters=("mask", "cam"), count=3, steps=(2, 2)), folder)
+    with shorter(SOLVED):
+        run_attack(small_config(interpreters=("mask", "cam"), count=3, steps=(2, 2)), folder)
     return Written(folder)
 
 
@@ -46,7 +61,7 @@ def test_the_noise_floor_is_a_control(run: Written) -> None:
     images = run.images(rows)
     ids = randomness.identify(images, [row["image_id"] for row in rows])
     labels = torch.tensor([row["label"] for row in rows])
-    maps = [MASK(seed=seed).maps(classifier, images, labels, ids=ids) for seed in (0, 1)]
+    maps = [MASK(seed=seed, iterations=SOLVED).maps(classifier, images, labels, ids=ids) for seed in (0, 1)]
     floor = (maps[0] - maps[1]).abs().mean((1, 2))
     assert [row["map_l1"] for row in rows] == pytest.approx(floor.tolist(), abs=1e-5)
     assert float(floor.mean()) > 0
@@ -77,10 +92,11 @@ def test_the_page_has_it(run: Written) -> None:
 def test_explain_shows_the_maps_of_a_run(run: Written, command: Command, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    ended = command(
-        *("explain", "--data", "digits:test", "--classifier", "digits-resnet", "--interpreter", "mask"),
-        *("--class", "label", "--count", 2, "--out", tmp_path / "out"),
-    )
+    with shorter(SOLVED):
+        ended = command(
+            *("explain", "--data", "digits:test", "--classifier", "digits-resnet", "--interpreter", "mask"),
+            *("--class", "label", "--count", 2, "--out", tmp_path / "out"),
+        )
     assert ended.code == 0, ended.err
     found = load_file(next((tmp_path / "out").glob("*.safetensors")))
     names = {row["image_id"] for row in run.of("clean", "mask")}

@@ -118,7 +118,7 @@ def _per_image(action: Callable[[Tensor, Tensor, Tensor], None], batch: tuple[Te
     return 1000 * _seconds(lambda: action(*batch), device) / len(images)
 
 
-def _seconds(action: Callable[[], None], device: torch.device, repeats: int = 3, enough: float = 1.0) -> float:
+def _seconds(action: Callable[[], None], device: torch.device, repeats: int = 3, enough: float = 0.5) -> float:
     """Compute the median time of a few calls after the first one, or of those that fit into ``enough`` seconds."""
     times: list[float] = []
     for _ in range(repeats + 1):
