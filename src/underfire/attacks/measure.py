@@ -49,6 +49,8 @@ class Seen:
         return self.aim.maps[interpreter].to(self.maps[interpreter])
 
 
+Per = Literal["image", "map"]
+Better = Literal["higher", "lower", "neither"]
 Compute = Callable[[Seen], Tensor | None] | Callable[[Seen, str], Tensor | None]
 
 
@@ -70,12 +72,12 @@ class Measure:
     """
 
     name: str
-    per: Literal["image", "map"]
+    per: Per
     kind: Literal["bool", "int", "float"]
     heading: str
     meaning: str
     digits: int = 3
-    better: Literal["higher", "lower", "neither"] = "neither"
+    better: Better = "neither"
     compute: Compute | None = None
 
     def __post_init__(self) -> None:

@@ -24,7 +24,7 @@ from underfire.reports.words import (
     unclear,
 )
 from underfire.runs.run import Run
-from underfire.text import first_few, plain
+from underfire.text import counted, first_few, plain
 
 MANY_IMAGES = 100
 FEW_STEPS = 100
@@ -100,7 +100,8 @@ def _on_images(account: Account) -> list[Remark]:
     remarks.append(_remark(right < 0.5 * seen, text))
     if unreadable:
         some = "; ".join(plain(entry["path"]) for entry in unreadable[:3]) + (" ..." if len(unreadable) > 3 else "")
-        remarks.append(_remark(True, f"{len(unreadable)} files could not be read and are left out: {some}"))
+        left = f"{counted(len(unreadable), 'file')} could not be read and left out: {some}"
+        remarks.append(_remark(True, left))
     unusable = images.get("unusable", ())
     if unusable:
         some = first_few([plain(entry["image_id"]) for entry in unusable])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
 
-from underfire.attacks.measure import Measure
+from underfire.attacks.measure import Better, Measure, Per
 from underfire.attacks.measures import BUILT_IN
 
 _TEXT, _NUMBER, _COUNT, _FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
@@ -44,6 +44,7 @@ TRACE = pa.schema(
 )
 
 
+PER, BETTER = get_args(Per), get_args(Better)
 TOLD = ("per", "heading", "meaning", "digits", "better")
 """What is kept with the column of a user's own measure, beside its name and type."""
 
@@ -68,13 +69,28 @@ def _field(measure: Measure) -> pa.Field:
 
 
 def measure_of(field: pa.Field) -> Measure:
-    """Make the measure of a column that underfire does not know; without its words, they come from its name."""
+    """Make the measure of a column that underfire does not know; words that are not there come from its name."""
     flag, count = pa.types.is_boolean(field.type), pa.types.is_integer(field.type)
     kind: Any = "bool" if flag else "int" if count else "float"
     words = field.name.replace("_", " ")
-    held = json.loads((field.metadata or {}).get(b"measure", b"{}"))
-    told: dict[str, Any] = {"per": "map", "heading": words, "meaning": words, **{k: held[k] for k in TOLD if k in held}}
+    told: dict[str, Any] = {"per": "map", "heading": words, "meaning": words, **_told(field)}
     return Measure(name=field.name, kind=kind, **told)
+
+
+def _told(field: pa.Field) -> dict[str, Any]:
+    """Read the words that a column carries, without those that make no sense: the numbers are still good."""
+    try:
+        held = json.loads((field.metadata or {}).get(b"measure", b"{}"))
+    except ValueError:
+        return {}
+    return {k: held[k] for k in TOLD if _sensible(k, held.get(k))} if isinstance(held, dict) else {}
+
+
+def _sensible(name: str, value: object) -> bool:
+    if name == "digits":
+        return type(value) is int and 0 <= value <= 17
+    known = {"per": PER, "better": BETTER}
+    return isinstance(value, str) and (name not in known or value in known[name])
 
 
 def by_position(table: pa.Table) -> pa.Table:

@@ -36,9 +36,18 @@ def add_labels(folder: Path, labels: Mapping[str, str]) -> None:
 
 
 def read_labels(folder: Path) -> dict[str, str]:
-    """Read the labels of defended interpreters by name; empty if the folder has none."""
+    """Read the labels of defended interpreters by name; empty if the folder has none.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
     file = folder / LABELS
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+    except ValueError as error:
+        raise StoreError(
+            f"{file} is damaged ({error}); delete it and give the same command again with --resume: it writes it anew."
+        ) from error
 
 
 def defense_of(campaign: Campaign, name: str) -> str:

@@ -1,0 +1,40 @@
+"""A column of a user's own measure says what it means, and damaged words cost no numbers."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+import pytest
+
+from underfire.attacks.measure import Measure
+from underfire.runs.columns import BEFORE, measure_of, schema
+
+OWN = Measure("worst_cell", "image", "float", "worst", "the cell that moved most", digits=2, better="lower")
+
+
+def test_a_measure_comes_back_as_it_was() -> None:
+    assert measure_of(schema([OWN], settled=True).field(len(BEFORE))) == OWN
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        b"{",
+        b"\xff",
+        b"[1]",
+        b"null",
+        b"{}",
+        json.dumps({"per": "pixel", "digits": -1, "better": 3, "heading": None, "meaning": []}).encode(),
+        json.dumps({"digits": True, "unknown": 1}).encode(),
+    ],
+)
+def test_words_that_make_no_sense_are_those_of_the_name(told: bytes) -> None:
+    found = measure_of(pa.field("worst_cell", pa.int64(), metadata={"measure": told}))
+    assert found == Measure("worst_cell", "map", "int", "worst cell", "worst cell")
+
+
+def test_what_makes_sense_is_kept() -> None:
+    told = json.dumps({"per": "image", "digits": "many"}).encode()
+    found = measure_of(pa.field("worst_cell", pa.bool_(), metadata={"measure": told}))
+    assert found == Measure("worst_cell", "image", "bool", "worst cell", "worst cell")
