@@ -19,6 +19,7 @@ from underfire.check.other_inputs import try_other_inputs
 from underfire.check.trials import try_interpreters
 from underfire.classifiers.sigmoid import ends_in_sigmoid
 from underfire.errors import ClassifierError, InputError, InterpreterError
+from underfire.interpreters import REGISTRY
 
 IMAGES = smooth_images(4)
 
@@ -70,8 +71,11 @@ class OfOneSize(nn.Module):
         return self.last(F.relu(self.first(images)).flatten(1))
 
 
-def test_a_network_that_takes_one_size_only() -> None:
+def test_a_network_that_takes_one_size_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the attack, and by the check before it."""
+    monkeypatch.setattr(
+        "underfire.check.trials.REGISTRY", {name: REGISTRY[name] for name in ("cam", "grad", "smoothgrad")}
+    )
     _, trials = try_interpreters(uf.Classifier(OfOneSize()), IMAGES, own(OfOneSize()))
     assert {trial.name: trial.works for trial in trials}["grad"]
     result = run(OfOneSize(), interpreter="grad")
