@@ -102,7 +102,13 @@ def train(
             order = torch.randperm(len(images), generator=generator).to(device)
         chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
         batch = normalise(augment(images[chosen], recipe, generator), recipe)
-        return {"loss": F.cross_entropy(network(batch), labels[chosen])}
+        if recipe.mixed_from is None or epoch < recipe.mixed_from:
+            return {"loss": F.cross_entropy(network(batch), labels[chosen])}
+        share = torch.rand((), generator=generator).item()
+        partner = torch.randperm(len(batch), generator=generator).to(device)
+        logits = network(share * batch + (1 - share) * batch[partner])
+        own, other = (F.cross_entropy(logits, labels[places]) for places in (chosen, chosen[partner]))
+        return {"loss": share * own + (1 - share) * other}
 
     def rate(number: int) -> float:
         epoch, step = divmod(number, steps)
