@@ -194,7 +194,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 mixed_from=26,
                 optimiser="adamw",
                 weight_decay=0.05,
-                remark="",
+                remark="Earlier recipes, of 26 epochs and of two cycles without mixup, reached 85.7 and 86.1 % of the "
+                "test images, and this one is longer for it: the test images influenced the recipe.",
             ),
             _SCENES,
             replace(
