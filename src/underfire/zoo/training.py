@@ -112,7 +112,7 @@ def train(
             order = torch.randperm(len(images), generator=generator).to(device)
         chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
         batch = normalise(augment(images[chosen], recipe, generator), recipe)
-        if recipe.mixed_from is None or epoch < recipe.mixed_from:
+        if epoch not in recipe.mixed:
             return {"loss": F.cross_entropy(network(batch), labels[chosen])}
         share, partner = draw_mixture(len(batch), generator)
         partner = partner.to(device)
