@@ -105,7 +105,7 @@ def test_mixtures_have_uniform_shares_and_every_image_once() -> None:
 
 
 def test_batches_are_mixed_in_the_epochs_that_the_recipe_names(tmp_path: Path) -> None:
-    """Three epochs of one step each, the second mixed, beside steps from the definition, with labels that are mixed as the images are."""
+    """Three epochs of one step each, the second mixed, beside steps from the definition, with labels mixed alike."""
     recipe = replace(small_recipe(), batch_size=96, phases=(Straight(3, 0.02, 0.02),), mixed=range(1, 2))
     losses: list[float] = []
     trained = train(recipe, data(), data(), tmp_path, on_epoch=lambda epoch: losses.append(epoch.loss))
