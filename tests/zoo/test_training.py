@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from underfire import training as loop
 from underfire.zoo.recipes import OneCycle, Recipe, Straight, find
 from underfire.zoo.train import train_recipe
-from underfire.zoo.training import augment, normalise, train
+from underfire.zoo.training import augment, draw_mixture, normalise, train
 
 
 def small_recipe() -> Recipe:
@@ -93,6 +94,43 @@ def test_training_takes_the_rates_of_its_recipe(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(torch.optim.SGD, "step", step)
     train(small_recipe(), data(), data(), tmp_path)
     assert rates == [small_recipe().rate(epoch + step / 6) for epoch in range(6) for step in range(6)]
+
+
+def test_mixtures_have_uniform_shares_and_every_image_once() -> None:
+    drawn = [draw_mixture(7, torch.Generator().manual_seed(seed)) for seed in range(400)]
+    shares = torch.tensor(sorted(share for share, _ in drawn))
+    assert float((shares - torch.arange(400) / 400).abs().max()) < 0.07  # Kolmogorov-Smirnov: p = .04
+    assert all(sorted(partner.tolist()) == list(range(7)) for _, partner in drawn)
+    assert len({tuple(partner.tolist()) for _, partner in drawn}) > 300
+
+
+def test_batches_are_mixed_in_the_epochs_that_the_recipe_names(tmp_path: Path) -> None:
+    """Three epochs of one step each, the second mixed, beside steps from the definition, with labels mixed alike."""
+    recipe = replace(small_recipe(), batch_size=96, phases=(Straight(3, 0.02, 0.02),), mixed=range(1, 2))
+    losses: list[float] = []
+    trained = train(recipe, data(), data(), tmp_path, on_epoch=lambda epoch: losses.append(epoch.loss))
+    images, labels = data()
+    with loop.initial_weights(recipe.seed):
+        network = recipe.network()
+    optimiser = torch.optim.SGD(
+        network.parameters(), 0.02, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
+    )
+    for epoch, expected in enumerate(losses):
+        generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
+        order = torch.randperm(96, generator=generator)
+        batch = normalise(augment(images[order], recipe, generator), recipe)
+        truth = torch.nn.functional.one_hot(labels[order], 3).float()
+        if epoch == 1:
+            share = float(torch.rand((), generator=generator))
+            partner = torch.randperm(96, generator=generator)
+            batch, truth = (share * whole + (1 - share) * whole[partner] for whole in (batch, truth))
+        loss = -(truth * network.train()(batch).log_softmax(1)).sum(1).mean()
+        assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    for name, value in network.state_dict().items():
+        assert torch.allclose(value, trained.state_dict()[name], atol=1e-5), name
 
 
 @pytest.mark.parametrize(("asked", "expected"), [(None, 6), (2, 2)])

@@ -20,6 +20,7 @@ def model_card(
     parameters = sum(value.numel() for value in network.parameters())
     augmentation = [f"random crop after padding by {recipe.shift} pixels"] if recipe.shift else []
     augmentation += ["horizontal mirroring"] if recipe.flip else []
+    augmentation += [f"mixup in epochs {recipe.mixed.start + 1} to {recipe.mixed.stop}"] if recipe.mixed else []
     return f"""# {recipe.name}
 
 A small classifier for measuring attacks on explanations. It is a test object, not a product.

@@ -49,6 +49,16 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
     return images
 
 
+def draw_mixture(count: int, generator: torch.Generator) -> tuple[float, Tensor]:
+    """Draw how the images of a batch are mixed (mixup, Zhang et al. 2018, with alpha = 1).
+
+    Returns:
+        The share in [0, 1] of each image, and int64 N, the image that has the rest.
+    """
+    share = torch.rand((), generator=generator).item()
+    return share, torch.randperm(count, generator=generator)
+
+
 def accuracy(network: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe) -> float:
     """Compute the share of uint8 ``images`` that the network classifies as in ``labels``.
 
@@ -102,7 +112,13 @@ def train(
             order = torch.randperm(len(images), generator=generator).to(device)
         chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
         batch = normalise(augment(images[chosen], recipe, generator), recipe)
-        return {"loss": F.cross_entropy(network(batch), labels[chosen])}
+        if epoch not in recipe.mixed:
+            return {"loss": F.cross_entropy(network(batch), labels[chosen])}
+        share, partner = draw_mixture(len(batch), generator)
+        partner = partner.to(device)
+        logits = network(share * batch + (1 - share) * batch[partner])
+        own, other = (F.cross_entropy(logits, labels[places]) for places in (chosen, chosen[partner]))
+        return {"loss": share * own + (1 - share) * other}
 
     def rate(number: int) -> float:
         epoch, step = divmod(number, steps)
