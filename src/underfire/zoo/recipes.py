@@ -195,9 +195,9 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 optimiser="adamw",
                 weight_decay=0.05,
                 remark="Earlier recipes, of 26 epochs and of two cycles without mixup, reached 85.7 and 86.1 % of the "
-                "test images, and this one is longer for it; of two rates for the last phase, 0.0004 was given up after "
-                "three epochs at 86.5 %: the test images influenced the recipe. These weights were made phase by phase, "
-                "each going on from the last; the recipe has not been run again in one go.",
+                "test images, and this one is longer for it; of two rates for the last phase, 0.0004 was given up "
+                "after three epochs at 86.5 %: the test images influenced the recipe. These weights were made phase "
+                "by phase, each going on from the last; the recipe has not been run again in one go.",
             ),
             _SCENES,
             replace(
