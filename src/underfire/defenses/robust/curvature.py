@@ -57,6 +57,8 @@ def _top_vectors(jacobian: Tensor, p: Tensor) -> Tensor:
     eye = torch.eye(p.shape[1], dtype=p.dtype, device=p.device)
     half = root[:, :, None] * (eye - root[:, :, None] * root[:, None, :])
     reached = half.transpose(1, 2) @ jacobian
-    _, vectors = torch.linalg.eigh(reached @ reached.transpose(1, 2))
+    # Weights that are not finite make logits that are not: the value says so, and eigh need not.
+    gram = (reached @ reached.transpose(1, 2)).nan_to_num(0.0, 0.0, 0.0)
+    _, vectors = torch.linalg.eigh(gram)
     top = (vectors[:, None, :, -1] @ reached).squeeze(1)
     return F.normalize(top, dim=1, eps=torch.finfo(top.dtype).tiny)

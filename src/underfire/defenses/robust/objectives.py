@@ -55,6 +55,11 @@ class Objective:
         return self.ascend_prediction or (self.ascend_penalty and self.penalty is not None and self.penalty.passes)
 
     @property
+    def differentiates(self) -> bool:
+        """True if the penalty takes gradients in images."""
+        return self.penalty is not None and self.penalty.differentiates
+
+    @property
     def integrates(self) -> bool:
         """True if the penalty takes gradients on a line."""
         return self.penalty is not None and self.penalty.integrates
@@ -145,4 +150,8 @@ the inner attack, which ascends the same quantity, takes fewer of them.
 ``ssr`` is smooth surface regularisation (Wang, Wang, Ramkumar, Mardziel, Fredrikson & Datta 2020, "Smoothed Geometry
 for Robust Attribution", NeurIPS): l(x) + beta s lambda_max of the Hessian of l in x; gamma is beta s. Their program
 (github.com/zifanw/smoothed_geometry) takes the mean of the Jacobian over colours, and this one all values of the image.
+
+The last three differentiate gradients in images. All their passes are in evaluation mode, so that batch norms keep the
+statistics that the classifier came with, and each image is by itself: in training mode, batch norms add what an image
+does to the others of its batch, and behind a batch norm the gradient of a sum over the batch is zero.
 """

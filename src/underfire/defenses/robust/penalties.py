@@ -23,13 +23,11 @@ class Given:
     """What a penalty may read in a step of a training.
 
     Args:
-        live: the network as it stands, in evaluation mode: there each image is by itself. Gradients in images are its:
-            in training mode, batch norms add what an image does to the others, and behind a batch norm the gradient of
-            a sum over the batch is zero.
+        live: the network as it stands, in evaluation mode, where each image is by itself.
         images: clean images, N x C x H x W in [0, 1].
         attacked: attacked images; None if there are none.
         labels: int64 N.
-        passes: the forward passes of clean and attacked images in training mode; None for those that were not made.
+        passes: the forward passes of clean and attacked images; None for those that were not made.
         parameters: the parameters that are trained.
         segments: the gradients on a line of integrated gradients.
     """
@@ -48,14 +46,14 @@ class Penalty(ABC):
 
     Attributes:
         name: its name among the recorded values.
-        compares: True if it compares clean with attacked images.
         passes: True if it reads the forward passes of both kinds of image.
-        integrates: True if it takes gradients on a line.
+        differentiates: True if it takes gradients in images.
+        integrates: True if it takes them on a line.
     """
 
     name: ClassVar[str]
-    compares: ClassVar[bool] = True
     passes: ClassVar[bool] = False
+    differentiates: ClassVar[bool] = False
     integrates: ClassVar[bool] = False
 
     @abstractmethod
@@ -108,6 +106,7 @@ class AttributionNorm(Penalty):
     """
 
     name = "attribution"
+    differentiates = True
     integrates = True
 
     def mean(self, given: Given) -> Tensor:
@@ -129,7 +128,7 @@ class Curvature(Penalty):
     """The largest eigenvalue of the Hessian of the loss in the clean image (Wang et al. 2020)."""
 
     name = "curvature"
-    compares = False
+    differentiates = True
 
     def mean(self, given: Given) -> Tensor:
         return largest_eigenvalues(given.live.run, given.images).mean()

@@ -73,12 +73,17 @@ class RobustTraining(DefenseTraining):
         return own.parts(*passes, labels, penalty, recipe.gamma) | {"accuracy": _accuracy(last, labels)}
 
     def _passes(self, clean: Tensor | None, attacked: Tensor | None) -> tuple[Recorded | None, Recorded | None]:
-        """Pass images in training mode, both kinds together, so that batch norms see one batch."""
+        """Pass images, both kinds together, so that batch norms see one batch.
+
+        The passes are in training mode, unless the loss has gradients in images: those are of the network in evaluation
+        mode, and so is the rest of that loss.
+        """
+        network = self.live if self.recipe.made.differentiates else self.trained
         if clean is not None and attacked is not None:
-            return _halves(self.trained.record(torch.cat([clean, attacked])))
+            return _halves(network.record(torch.cat([clean, attacked])))
         return (
-            None if clean is None else self.trained.record(clean),
-            None if attacked is None else self.trained.record(attacked),
+            None if clean is None else network.record(clean),
+            None if attacked is None else network.record(attacked),
         )
 
     def attack(
