@@ -259,22 +259,16 @@ class Small(nn.Module):
         return result
 
 
-def test_training_makes_its_penalty_smaller_than_plain_training_does(tmp_path: Path) -> None:
-    data, size = uf.data.open_data("digits:train"), 32 / 255
-    settings = {"steps": 300, "batch": 32, "optimiser": "adamw", "rate": 0.01, "shift": 0, "flip": False}
-    attack = {"eps": size, "attack_steps": 2, "step_size": size / 2, "segments": 4, "attack_segments": 2}
-    norms, eigenvalues, accuracies = {}, {}, {}
-    for name, gamma in (("normal", 0.0), ("ig-norm", 1.0), ("ig-sum-norm", 1.0), ("ssr", 1.0)):
+def test_ssr_ends_with_a_smaller_eigenvalue_than_plain_training_does(tmp_path: Path) -> None:
+    data = uf.data.open_data("digits:train")
+    settings = {"steps": 80, "batch": 16, "optimiser": "adamw", "rate": 0.01, "shift": 0, "flip": False}
+    eigenvalues, accuracies = {}, {}
+    for name, gamma in (("normal", 0.0), ("ssr", 1.0)):
         classifier = uf.Classifier(Small())
-        recipe = RobustRecipe(name, gamma=gamma, **settings, **attack)
+        recipe = RobustRecipe(name, gamma=gamma, **settings)
         test = uf.data.open_data("digits:test")
         accuracies[name] = train_robust(classifier, data, tmp_path / name, test=test, recipe=recipe)["accuracy"]
-        made = RobustTraining(RobustRecipe("ig-norm", **attack), classifier, Pictures(test, classifier), tmp_path)
-        images, labels = made.pictures.load(list(range(200)))
-        attacked = made.attack(images, labels, 1.0, torch.Generator().manual_seed(0))
-        norms[name] = float(attribution_norms(losses(made.live), images, attacked, labels, 20).mean().detach())
-        eigenvalues[name] = float(largest_eigenvalues(made.live.run, images).mean().detach())
+        images, _ = Pictures(test, classifier).load(list(range(100)))
+        eigenvalues[name] = float(largest_eigenvalues(Live(classifier).run, images).mean().detach())
     assert min(accuracies.values()) > 0.85
-    assert norms["ig-norm"] < 0.7 * norms["normal"]
-    assert norms["ig-sum-norm"] < 0.7 * norms["normal"]
     assert eigenvalues["ssr"] < 0.3 * eigenvalues["normal"]
