@@ -68,13 +68,19 @@ GIVEN = ("--classifier", "digits-resnet", "--data", "digits:train", "--out", "ou
         (("aid", "--momentum", "0.7"), "--momentum is 0.7, and the optimiser adam has none"),
         (
             ("robust", "--recipe", "adversarial", "--gamma", "3"),
-            "--gamma is 3, and the objective adversarial compares",
+            "--gamma is 3, and the objective adversarial has no penalty",
         ),
         (
             ("robust", "--recipe", "normal", "--ramp", "0.5", "--test", "digits:test"),
             "--ramp is 0.5, and the objective",
         ),
         (("robust", "--recipe", "normal", "--attack-steps", "7"), "--attack-steps is 7, and the objective normal"),
+        (
+            ("robust", "--recipe", "int-adv", "--segments", "9"),
+            "--segments is 9, and the objective int-adv has no integrated gradients",
+        ),
+        (("robust", "--recipe", "ssr", "--attack-segments", "9"), "--attack-segments is 9, and the objective ssr"),
+        (("robust", "--recipe", "ssr", "--eps", "0.1"), "--eps is 0.1, and the objective ssr attacks nothing"),
     ],
 )
 def test_options_without_effect_are_refused(
@@ -87,8 +93,13 @@ def test_options_without_effect_are_refused(
 
 def test_which_settings_change_nothing() -> None:
     attack = {"eps", "attack_steps", "step_size"}
-    assert set(RobustRecipe("normal").without_effect(measured=False)) == {"gamma", "ramp", *attack}
-    assert set(RobustRecipe("normal").without_effect(measured=True)) == {"gamma", "ramp"}  # the test images' attack
-    assert set(RobustRecipe("adversarial").without_effect(measured=False)) == {"gamma"}
-    assert not RobustRecipe("int-adv").without_effect(measured=False)
+    lines = {"segments", "attack_segments"}
+    assert set(RobustRecipe("normal").without_effect(measured=False)) == {"gamma", "ramp", *attack, *lines}
+    # The test images' attack has the same radius and steps.
+    assert set(RobustRecipe("normal").without_effect(measured=True)) == {"gamma", "ramp", *lines}
+    assert set(RobustRecipe("adversarial").without_effect(measured=False)) == {"gamma", *lines}
+    assert set(RobustRecipe("int-adv").without_effect(measured=False)) == lines
+    assert set(RobustRecipe("ssr").without_effect(measured=False)) == {"ramp", *attack, *lines}
+    assert not RobustRecipe("ig-norm").without_effect(measured=False)
+    assert not RobustRecipe("ig-sum-norm").without_effect(measured=False)
     assert set(aid.RECIPES["adv2"].without_effect(measured=True)) == {"momentum"}

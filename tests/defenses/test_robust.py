@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,12 +91,16 @@ def test_the_discrepancy_is_that_of_the_definition(images: Tensor) -> None:
     assert zero.tolist() == [0, 0, 0, 0]
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+OF_MAPS = [name for name, own in OBJECTIVES.items() if own.penalty is None or own.penalty.name == "maps"]
+
+
+@pytest.mark.parametrize("name", OF_MAPS)
 def test_losses_are_the_weighted_sums_of_their_definitions(name: str, images: Tensor) -> None:
     network, gamma = Tiny(), 0.3
     classifier = uf.Classifier(network)
     moved = images.flip(3)
     clean, attacked = classifier.record(images), classifier.record(moved)
+    moves = discrepancy(class_maps(clean), class_maps(attacked), attacked.logits, LABELS)
     rows = list(zip(images[:, 0].tolist(), moved[:, 0].tolist(), LABELS.tolist(), strict=True))
     of_clean = [cross_entropy(slow_logits(network, x), c) for x, _, c in rows]
     of_attacked = [cross_entropy(slow_logits(network, y), c) for _, y, c in rows]
@@ -113,10 +118,10 @@ def test_losses_are_the_weighted_sums_of_their_definitions(name: str, images: Te
     }.get(name, lambda b, m: b + gamma * m)
     own = OBJECTIVES[name]
     expected = sum(loss(*parts) for parts in zip(of_clean, of_attacked, of_maps, strict=True)) / 4
-    assert float(own.parts(clean, attacked, LABELS, gamma)["loss"].detach()) == pytest.approx(expected, rel=1e-4)
+    found = own.parts(clean, attacked, LABELS, moves.mean(), gamma)
+    assert float(found["loss"].detach()) == pytest.approx(expected, rel=1e-4)
     ascended = [inner(b, m) for b, m in zip(of_attacked, of_maps, strict=True)]
-    found = own.inner(class_maps(clean), attacked, LABELS, gamma)
-    assert found.tolist() == pytest.approx(ascended, rel=1e-4)
+    assert own.inner(attacked.logits, LABELS, moves, gamma).tolist() == pytest.approx(ascended, rel=1e-4)
 
 
 def test_gradients_of_the_loss_are_its_finite_differences(images: Tensor) -> None:
@@ -126,7 +131,9 @@ def test_gradients_of_the_loss_are_its_finite_differences(images: Tensor) -> Non
     own = OBJECTIVES["int-adv"]
 
     def loss() -> Tensor:
-        return own.parts(classifier.record(images), classifier.record(moved), LABELS, 0.3)["loss"]
+        clean, attacked = classifier.record(images), classifier.record(moved)
+        moves = discrepancy(class_maps(clean), class_maps(attacked), attacked.logits, LABELS)
+        return own.parts(clean, attacked, LABELS, moves.mean(), 0.3)["loss"]
 
     gradients = torch.autograd.grad(loss(), list(network.parameters()))
     for value, gradient in zip(network.parameters(), gradients, strict=True):
@@ -145,10 +152,10 @@ def test_a_network_without_class_maps_is_refused(images: Tensor) -> None:
         class_maps(recorded)
 
 
-SMALL = RobustRecipe(steps=6, batch=16, attack_steps=2, rate=0.01, shift=1, flip=False)
+SMALL = RobustRecipe(steps=6, batch=16, attack_steps=2, rate=0.01, shift=1, flip=False, segments=4, attack_segments=2)
 
 
-@pytest.mark.parametrize("objective", ["adversarial", "int", "int-adv"])
+@pytest.mark.parametrize("objective", ["adversarial", "int", "int-adv", "ig-norm", "ig-sum-norm"])
 def test_the_inner_attack_ascends_its_objective_inside_the_ball(objective: str, tmp_path: Path) -> None:
     classifier = uf.classifiers.load("digits-resnet")
     pictures = Pictures(uf.data.open_data("digits:train"), classifier)
@@ -159,30 +166,30 @@ def test_the_inner_attack_ascends_its_objective_inside_the_ball(objective: str, 
     assert float((attacked - images).abs().max()) <= 8 / 255 + 1e-6
     assert float(attacked.min()) >= 0
     assert float(attacked.max()) <= 1
-    maps = class_maps(made.live.record(images)).detach()
+    ascended = made.ascended(images, labels, made.recipe.made)
     start = (2 * torch.rand(images.shape, generator=torch.Generator().manual_seed(3)) - 1) * 8 / 255
-    values = [
-        made.recipe.made.inner(maps, made.live.record(each), labels, recipe.gamma).mean()
-        for each in ((images + start).clamp(0, 1), attacked)
-    ]
+    values = [ascended(each).detach().mean() for each in ((images + start).clamp(0, 1), attacked)]
     assert float(values[1]) > 1.2 * float(values[0])
 
 
-def test_an_interrupted_training_ends_in_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("objective", ["int-adv", "ig-sum-norm", "ssr"])
+def test_an_interrupted_training_ends_in_the_same_weights(
+    objective: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("underfire.defenses.training.CHECKPOINT_EVERY", 2)
-    data = uf.data.open_data("digits:train")
+    data, recipe = uf.data.open_data("digits:train"), replace(SMALL, objective=objective)
 
     def stop(step: object) -> None:
         if getattr(step, "number", 0) == 4:
             raise KeyboardInterrupt
 
     whole, halved = tmp_path / "whole", tmp_path / "halved"
-    train_robust(uf.classifiers.load("digits-resnet"), data, whole, recipe=SMALL)
+    train_robust(uf.classifiers.load("digits-resnet"), data, whole, recipe=recipe)
     with pytest.raises(KeyboardInterrupt):
-        train_robust(uf.classifiers.load("digits-resnet"), data, halved, recipe=SMALL, on_step=stop)
+        train_robust(uf.classifiers.load("digits-resnet"), data, halved, recipe=recipe, on_step=stop)
     with pytest.raises(StoreError, match="--resume"):
-        train_robust(uf.classifiers.load("digits-resnet"), data, halved, recipe=SMALL)
-    train_robust(uf.classifiers.load("digits-resnet"), data, halved, recipe=SMALL, resume=True)
+        train_robust(uf.classifiers.load("digits-resnet"), data, halved, recipe=recipe)
+    train_robust(uf.classifiers.load("digits-resnet"), data, halved, recipe=recipe, resume=True)
     names = ("digits-resnet-robust.safetensors", "digits-resnet-robust.md")
     assert all((whole / name).read_bytes() == (halved / name).read_bytes() for name in names)
 
@@ -204,12 +211,14 @@ def test_training_helps_against_its_own_attack(tmp_path: Path) -> None:
 def test_every_objective_is_measured_and_written(objective: str, tmp_path: Path) -> None:
     """Also ``normal``, whose training has no attack, is measured under one, and its card says no more than was done."""
     data = uf.data.open_data("digits:test")
-    recipe = RobustRecipe(objective=objective, steps=1, batch=4, attack_steps=1, shift=1, flip=False)
+    recipe = RobustRecipe(objective=objective, steps=1, batch=4, attack_steps=1, shift=1, flip=False, gamma=0.0123)
     reached = train_robust(uf.classifiers.load("digits-resnet"), data, tmp_path, test=data, recipe=recipe)
     assert 0 < reached["attacked_accuracy"] <= reached["accuracy"]
     card = (tmp_path / "digits-resnet-robust.md").read_text()
-    assert ("inner attack" in card) == (objective != "normal")
-    assert ("gamma" in card.split("recipe")[0].replace("gamma D2", "")) == recipe.made.maps
+    assert ("L-inf 8/255, 1 steps of 2/255 from a random start, growing" in card) == recipe.made.attacks
+    assert recipe.made.attacks == (objective not in ("normal", "ssr"))
+    assert ("; gamma 0.0123" in card) == (objective not in ("normal", "adversarial"))
+    assert ("sums of 50 gradients, and of 5 in the inner attack" in card) == (objective in ("ig-norm", "ig-sum-norm"))
 
 
 def test_test_images_are_checked_before_the_training(tmp_path: Path) -> None:

@@ -60,7 +60,8 @@ def robust(
         str,
         option(
             "NAME",
-            "normal, adversarial, int, int-joint, int-ce, int-adv (CE of attacked images and their maps), or quick.",
+            "normal, adversarial, int, int-joint, int-ce, int-adv (CE of attacked images and their maps), ig-norm, "
+            "ig-sum-norm (integrated gradients), ssr (curvature), or quick.",
             "--recipe",
         ),
     ] = "int-adv",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from underfire.defenses.robust.losses import OBJECTIVES, Objective, class_maps, discrepancy
+from underfire.defenses.robust.discrepancy import class_maps, discrepancy
+from underfire.defenses.robust.objectives import OBJECTIVES, Objective
 from underfire.defenses.robust.recipe import RECIPES, RobustRecipe
 from underfire.defenses.robust.train import train_robust
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from underfire.classifiers import Classifier, Live
-from underfire.defenses.robust.losses import class_maps
+from underfire.defenses.robust.discrepancy import class_maps
 
 
 def ascend(

@@ -13,7 +13,7 @@ from underfire.checkpoints import write_weights
 from underfire.classifiers import Classifier
 from underfire.data import ImageData
 from underfire.data.sampling import evenly_spaced
-from underfire.defenses.robust.losses import OBJECTIVES
+from underfire.defenses.robust.objectives import OBJECTIVES
 from underfire.defenses.robust.recipe import RobustRecipe
 from underfire.defenses.robust.training import RobustTraining
 from underfire.defenses.training import OnStep, begin, finish
@@ -118,8 +118,12 @@ def _lines(classifier: Classifier, recipe: RobustRecipe, reached: Mapping[str, A
             f"{100 * reached['attacked_accuracy']:.1f} % {of}, under an attack on the class alone, {_steps(recipe)}. "
             "Stronger attacks leave less: see docs/defenses.md"
         )
-    gamma = f"; gamma {recipe.gamma:g}" if recipe.made.maps else ""
+    gamma = f"; gamma {recipe.gamma:g}" if recipe.made.penalty is not None else ""
     lines["objective"] = f"{recipe.objective}: {recipe.made.meaning}{gamma}"
+    if recipe.made.integrates:
+        lines["integrated gradients"] = (
+            f"sums of {recipe.segments} gradients, and of {recipe.attack_segments} in the inner attack"
+        )
     if recipe.made.attacks:
         growing = f"growing over the first {100 * recipe.ramp:.0f} % of the training"
         lines["inner attack"] = f"{_steps(recipe)}, {growing}"

@@ -6,6 +6,7 @@ same bits.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,7 +16,9 @@ from torch import Tensor
 from underfire.classifiers import Classifier, Live, Recorded
 from underfire.classifiers.pixels import Pixels
 from underfire.defenses.robust.inner import ascend
-from underfire.defenses.robust.losses import Objective, class_maps
+from underfire.defenses.robust.objectives import Objective
+from underfire.defenses.robust.penalties import Given
+from underfire.defenses.robust.pieces import pieces
 from underfire.defenses.robust.recipe import RobustRecipe
 from underfire.defenses.training import DefenseTraining, OnStep
 from underfire.interpreters.rts.sampling import Pictures
@@ -51,21 +54,37 @@ class RobustTraining(DefenseTraining):
         )
 
     def step(self, number: int) -> dict[str, Tensor]:
-        """Compute the loss of step ``number``, its parts, and the accuracy on the attacked images."""
+        """Compute the loss of step ``number``, its parts, and the accuracy on the attacked images.
+
+        The accuracy is that of the images whose cross-entropy is in the loss, if no attacked ones pass.
+        """
         recipe, device, own = self.recipe, self.classifier.device, self.recipe.made
         images, labels, generator = self.pictures.step(number, recipe.batch, recipe.seed)
         images = self._augmented(images, generator).to(device)
         labels = labels.to(device)
-        if not own.attacks:
-            recorded = self.trained.record(images)
-            return own.parts(recorded, None, labels, recipe.gamma) | {"accuracy": _accuracy(recorded, labels)}
-        attacked = self.attack(images, labels, recipe.strength_at(number), generator)
-        if not own.needs_clean:
-            recorded = self.trained.record(attacked)
-            return own.parts(None, recorded, labels, recipe.gamma) | {"accuracy": _accuracy(recorded, labels)}
-        # Both kinds of image pass together, so that batch norms see one batch.
-        clean, recorded = _halves(self.trained.record(torch.cat([images, attacked])))
-        return own.parts(clean, recorded, labels, recipe.gamma) | {"accuracy": _accuracy(recorded, labels)}
+        attacked = self.attack(images, labels, recipe.strength_at(number), generator) if own.attacks else None
+        passes = self._passes(images if own.passes_clean else None, attacked if own.passes_attacked else None)
+        penalty = None
+        if own.penalty is not None:
+            parameters = self.parameters()
+            penalty = own.penalty.mean(Given(self.live, images, attacked, labels, passes, parameters, recipe.segments))
+        last = passes[1] or passes[0]
+        assert last is not None
+        return own.parts(*passes, labels, penalty, recipe.gamma) | {"accuracy": _accuracy(last, labels)}
+
+    def _passes(self, clean: Tensor | None, attacked: Tensor | None) -> tuple[Recorded | None, Recorded | None]:
+        """Pass images, both kinds together, so that batch norms see one batch.
+
+        The passes are in training mode, unless the loss has gradients in images: those are of the network in evaluation
+        mode, and so is the rest of that loss.
+        """
+        network = self.live if self.recipe.made.differentiates else self.trained
+        if clean is not None and attacked is not None:
+            return _halves(network.record(torch.cat([clean, attacked])))
+        return (
+            None if clean is None else network.record(clean),
+            None if attacked is None else network.record(attacked),
+        )
 
     def attack(
         self,
@@ -91,13 +110,34 @@ class RobustTraining(DefenseTraining):
         eps, size = strength * recipe.eps, strength * recipe.step_size
         start = (2 * torch.rand(images.shape, generator=generator) - 1).to(images.device)
         attacked = (images + eps * start).clamp(0, 1)
-        with torch.no_grad():
-            maps = class_maps(self.live.record(images)) if own.ascend_maps else None
+        parts = pieces(len(images), recipe.attack_segments if own.ascend_penalty and own.integrates else 1)
+        return torch.cat(
+            [
+                ascend(
+                    images[part],
+                    attacked[part],
+                    eps,
+                    size,
+                    recipe.attack_steps,
+                    self.ascended(images[part], labels[part], own),
+                )
+                for part in parts
+            ]
+        )
+
+    def ascended(self, images: Tensor, labels: Tensor, own: Objective) -> Callable[[Tensor], Tensor]:
+        """Return what the inner attack on ``images`` ascends: a function of attacked images, to N."""
+        recipe, penalty = self.recipe, None
+        if own.ascend_penalty:
+            assert own.penalty is not None
+            penalty = own.penalty.ascended(self.live, images, labels, recipe.attack_segments)
 
         def value(leaf: Tensor) -> Tensor:
-            return own.inner(maps, self.live.record(leaf), labels, recipe.gamma)
+            recorded = self.live.record(leaf) if own.inner_passes else None
+            logits = None if recorded is None else recorded.logits
+            return own.inner(logits, labels, None if penalty is None else penalty(leaf, recorded), recipe.gamma)
 
-        return ascend(images, attacked, eps, size, recipe.attack_steps, value)
+        return value
 
     def _augmented(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Crop padded images at random places, and mirror a random half of them."""
