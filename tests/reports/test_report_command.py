@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from tests.reports.fakes import Fake
 from tests.runs.runs import Command, content, make_command
+from underfire.reports.table import summary_table
 from underfire.runs import Run
 
 
@@ -143,3 +146,13 @@ def test_measures_of_the_users_own_are_printed_in_80_columns(command: Command, t
     assert len([line for line in lines if line.startswith("other map")]) == 1
     said = " ".join(ended.out.split())
     assert all(f"speckle {letter}: speckle {letter}" in said for letter in "abcdefg")
+
+
+def test_brackets_in_headings_of_measures_are_shown(tmp_path: Path) -> None:
+    """Regression: ``[px]`` was taken for markup, and left out."""
+    run = Run(Fake(count=4, own=("speckle",)).write(tmp_path / "run"))
+    run.measures = [replace(each, heading="peak [px]") if each.name == "speckle" else each for each in run.measures]
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(summary_table(run))
+    assert ["attack", "peak", "[px]"] in [line.split() for line in captured.get().splitlines()]

@@ -83,7 +83,7 @@ def _table(account: Account, interpreter: str, columns: Sequence[Measure], width
     table = Table(box=None, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="bold")
     table.add_column("attack", overflow="fold", min_width=width)
     for measure in columns:
-        heading = textwrap.fill(measure.heading, _NUMBERS)
+        heading = Text(textwrap.fill(measure.heading, _NUMBERS))  # brackets in it are no markup
         table.add_column(heading, justify="right", no_wrap=True, min_width=_NUMBERS)
     for role, name in account.part.names.items():
         group: Mapping[str, Any] = account.group(role, interpreter)

@@ -28,7 +28,7 @@ from underfire.interpreters import create
 from underfire.runs import Run
 from underfire.runs.devices import find_device
 from underfire.runs.execution import Execution
-from underfire.runs.identity import described
+from underfire.runs.identity import code_of, described
 from underfire.runs.inputs import InputSettings
 from underfire.runs.transfer import transfer
 from underfire.settings import settings_of
@@ -59,7 +59,10 @@ def steps_of(choice: Choice) -> int:
 
 @dataclass(frozen=True)
 class _Images:
-    """A classifier with images N x C x H x W, labels N, names, identities N and the seed of random numbers."""
+    """A classifier with images N x C x H x W, labels N, names, identities N and the seed of random numbers.
+
+    ``code`` holds the hashes of the user's files that made them.
+    """
 
     classifier: Classifier
     images: Tensor
@@ -67,19 +70,22 @@ class _Images:
     names: tuple[str, ...]
     ids: Tensor
     seed: int
+    code: Mapping[str, str]
 
     @classmethod
     def opened(cls, choice: Choice, classifier: str, count: int | None, device: str, **more: Any) -> _Images:
         known = settings_of(InputSettings)
         settings = {name: value for name, value in choice.settings.items() if name in known}
-        made = InputSettings.from_values(settings | {"classifier": classifier} | more)
+        settings |= {"classifier": classifier} | more
+        made = InputSettings.from_values(settings)
         inputs = made.open(find_device(device))
         indices = range(min(count or len(inputs.data), len(inputs.data)))
         own = inputs.classifier
         batch = inputs.data.load(own.image_size, own.channels, indices, own.resizing)
         names = tuple(batch.ids)
         seed = int(choice.settings.get("seed", 0))
-        return cls(own, batch.images, batch.labels, names, randomness.identify(batch.images, names), seed)
+        ids = randomness.identify(batch.images, names)
+        return cls(own, batch.images, batch.labels, names, ids, seed, code_of(settings))
 
     def right(self) -> _Images:
         """Keep the images that the classifier gets right. Raises InputError if there are none."""
@@ -99,7 +105,7 @@ class _Images:
         """All that numbers on these images depend on, as JSON values."""
         hashed = hashlib.sha256(self.images.cpu().numpy().tobytes())
         hashed.update(repr((self.labels.tolist(), self.names, self.seed)).encode())
-        return {"classifier": self.classifier.sha256(), "images": hashed.hexdigest()}
+        return {"classifier": self.classifier.sha256(), "code": self.code, "images": hashed.hexdigest()}
 
     def finding(self, classifier: str, defense: str, beside: str, size: str, reader: str, **values: Tensor) -> Finding:
         found: dict[str, Values] = {name: np.asarray(each.double().cpu()) for name, each in values.items()}

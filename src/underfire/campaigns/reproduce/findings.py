@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from underfire import metrics
 from underfire.campaigns.reproduce.papers import KEYS, PREDICTION_ONLY
 from underfire.errors import StoreError
 from underfire.metrics import Interval
-from underfire.runs import Run
+from underfire.runs import Run, disk
 from underfire.runs.comparison import Comparison
 
 Values = npt.NDArray[np.float64]
@@ -189,6 +190,8 @@ _TEXTS = ("run", "classifier", "perturbation", "attack", "beside", "target_map",
 def write_findings(findings: Sequence[Finding], path: Path, protocol: str = "") -> None:
     """Write findings as one Parquet file, a row for each, from which all tables can be made again.
 
+    An earlier file stays until the new one is whole.
+
     Args:
         findings: the findings.
         path: the file.
@@ -212,19 +215,38 @@ def write_findings(findings: Sequence[Finding], path: Path, protocol: str = "") 
     interval = pa.struct([("mean", pa.float64()), ("low", pa.float64()), ("high", pa.float64()), ("n", pa.int64())])
     kinds = {name: interval if name in QUANTITIES and name not in measured else None for name in columns}
     arrays = {name: pa.array(values, kinds[name]) for name, values in columns.items()}
+    table = pa.table(arrays).replace_schema_metadata({PROTOCOL: protocol})
     try:
-        table = pa.table(arrays).replace_schema_metadata({PROTOCOL: protocol})
-        pq.write_table(table, path, compression="zstd")
+        disk.replace(path, lambda part: pq.write_table(table, part, compression="zstd"))
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
 def read_protocol(path: Path) -> str:
-    """Return the sentence on how the findings in a file were made; empty if there is none."""
+    """Return the sentence on how the findings in a file were made; empty if there is none.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
     import pyarrow.parquet as pq
 
-    held: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
+    with _reading(path):
+        held: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
     return held.get(PROTOCOL.encode(), b"").decode("utf-8")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Context in which a file that is missing or damaged becomes a StoreError."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(
+            f"{path} cannot be read: {error}. If it is damaged, delete it, and give the command that made it again, "
+            "with --resume."
+        ) from error
 
 
 def read_findings(path: Path) -> list[Finding]:
@@ -233,13 +255,10 @@ def read_findings(path: Path) -> list[Finding]:
     Raises:
         StoreError: it cannot be read.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with _reading(path):
         rows = pq.read_table(path).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"{path} cannot be read: {error}.") from error
     found = []
     for row in rows:
         values = {

@@ -1,0 +1,102 @@
+"""What reproductions keep of defenses: what it depends on, and files that are damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import underfire as uf
+from tests.runs.runs import Command, make_command
+from underfire.campaigns.reproduce.findings import read_findings
+from underfire.checkpoints import write_weights
+
+NETWORK = """
+from torch import nn
+from torch.nn import functional as F
+import underfire as uf
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = uf.classifiers.load("digits-resnet")
+
+    def forward(self, images):
+        return self.inner(F.adaptive_avg_pool2d(images[:, :1], 16))
+
+build = Network
+"""
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    return make_command(monkeypatch, capsys)
+
+
+def clean_accuracy(folder: Path) -> list[float]:
+    found = read_findings(folder / "findings.parquet")
+    return [float(np.mean(each.values["right"])) for each in found if each.perturbation == "0/255"]
+
+
+def test_a_file_of_the_user_that_changed_is_measured_anew(command: Command, tmp_path: Path) -> None:
+    """Regression: only the weights counted, so that numbers of the earlier code were shown again."""
+    file, weights, out = tmp_path / "own.py", tmp_path / "defense" / "own.safetensors", tmp_path / "out"
+    file.write_text(NETWORK, encoding="utf-8")
+    weights.parent.mkdir()
+    write_weights(uf.classifiers.load(f"{file}:build").module, weights, "moved")
+    given = (
+        "advedge",
+        "table7",
+        "--data",
+        "digits:test",
+        "--classifier",
+        f"{file}:build",
+        "--count",
+        "4",
+        "--steps",
+        "1,1",
+        "--defended",
+        str(weights),
+        "--out",
+        str(out),
+    )
+    assert command("reproduce", *given).code == 0
+    assert clean_accuracy(out) == [0.5] * 4
+    file.write_text(NETWORK.replace("images[", "(1 - images)["), encoding="utf-8")
+    assert command("reproduce", *given, "--resume").code == 0
+    assert clean_accuracy(out) == [0] * 4
+
+
+def test_damaged_numbers_are_told_and_made_again(command: Command, tmp_path: Path) -> None:
+    """Regression: the file with the numbers of defenses was no file of Parquet, and the command ended unexpectedly."""
+    out, weights = tmp_path / "out", tmp_path / "defense" / "digits.safetensors"
+    weights.parent.mkdir()
+    write_weights(uf.classifiers.load("digits-resnet").module, weights, "moved")
+    given = (
+        "advedge",
+        "table7",
+        "--data",
+        "digits:test",
+        "--classifier",
+        "digits-resnet",
+        "--count",
+        "4",
+        "--steps",
+        "1,1",
+        "--defended",
+        str(weights),
+        "--out",
+        str(out),
+    )
+    assert command("reproduce", *given).code == 0
+    before = (out / "defense.parquet").read_bytes()
+    (out / "defense.parquet").write_bytes(b"damaged")
+    ended = command("reproduce", *given, "--resume")
+    said = " ".join(ended.err.split())
+    assert ended.code == 2
+    assert "cannot be read: Parquet file" in said
+    (out / "defense.parquet").unlink()
+    assert command("reproduce", *given, "--resume").code == 0
+    assert (out / "defense.parquet").read_bytes() == before
+    assert not list(out.glob("*.part"))
