@@ -39,7 +39,7 @@ def test_the_scenes_classifiers_are_as_good_as_their_cards_say(name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "least"), [("cifar10-densenet", 0.87), ("cifar10-resnet20", 0.87), ("cifar10-vit", 0.85)]
+    ("name", "least"), [("cifar10-densenet", 0.87), ("cifar10-resnet20", 0.87), ("cifar10-vit", 0.87)]
 )
 def test_the_cifar_classifiers_are_about_as_good_as_their_cards_say(
     name: str, least: float, cifar10: uf.data.ImageData

@@ -16,7 +16,7 @@ from underfire.classifiers.attention import Attended, AttentionTap
 from underfire.classifiers.features import FeatureTap, tap_module
 from underfire.classifiers.outputs import LogitsReader
 from underfire.classifiers.recorded import Recorded, two_classes
-from underfire.classifiers.tokens import MOST_EXTRA, Arrangement, arrangement_of, places
+from underfire.classifiers.tokens import MOST_EXTRA, Arrangement, Axes, arrangement_of, places
 from underfire.numerics import full_precision, tolerance, weights_dtype
 
 
@@ -200,6 +200,9 @@ class Pixels(nn.Module):
         source, axes = (named[-1], None) if self.features is not None else tap.found()
         sizes = tap.sizes[::-1]
         known = self.features is None and axes is None
+        as_many = source is not None and source.ndim == 3 and 1 < len(images) == source.shape[0] == source.shape[1]
+        if as_many and not known and axes in (None, "nlc"):
+            axes = self._axes_of_lists(images)
         arrangement = None if source is None or known else arrangement_of(source, axes, sizes, images)
         features = source if source is None or arrangement is None else arrangement.maps(source)
         weight, bias = (None if part is None else full_precision(part) for part in (tap.weight, tap.bias))
@@ -214,6 +217,18 @@ class Pixels(nn.Module):
             arrangement,
             _attended(attended, tap, sizes, images) if attention else None,
         )
+
+    def _axes_of_lists(self, images: Tensor) -> Axes:
+        """Say if images or tokens come first where there are as many of both, by a pass of one image."""
+        tap = FeatureTap(False)
+        with ExitStack() as stack:
+            stack.enter_context(torch.no_grad())
+            stack.enter_context(tap)
+            if self.features is not None:
+                named = stack.enter_context(tap_module(self.module, self.features))
+            self.output(self.normalise(images[:1]))
+        source = named[-1] if self.features is not None else tap.found()[0]
+        return "lnc" if source is not None and source.shape[0] == len(images) else "nlc"
 
 
 def _attended(attended: AttentionTap, tap: FeatureTap, sizes: Sequence[tuple[int, int]], images: Tensor) -> Attended:

@@ -136,11 +136,12 @@ def test_cam_on_mean_pooled_tokens_is_the_head_on_each_token() -> None:
 
 @pytest.mark.parametrize("name", ["tokens-first", "tokens-first-mean"])
 @pytest.mark.parametrize("count", [2, 16, 17])
-def test_tokens_before_images(name: str, count: int) -> None:
+@pytest.mark.parametrize("named", [False, True])
+def test_tokens_before_images(name: str, count: int, named: bool) -> None:
     """Also if there are as many tokens as images, so that the shape does not tell them apart."""
     case = CASES[name]
-    classifier, images = case.classifier(), pictures(case, 17)
     module = "last" if name == "tokens-first-mean" else "norms.1"
+    classifier, images = case.classifier(**({"features": module} if named else {})), pictures(case, 17)
     classes = torch.arange(count) % 5
     with torch.enable_grad():
         recorded = classifier.record(images[:count].requires_grad_())
