@@ -14,6 +14,7 @@ import underfire as uf
 from tests.detectors.conftest import EPS, Digits, changed, digits  # noqa: F401  # a fixture
 from tests.runs.runs import Command, Written, make_command
 from underfire.detectors import fit
+from underfire.reports import detection
 from underfire.reports.detected import Detected
 
 WHERE = ("attack", "--data", "digits:test", "--classifier", "digits-resnet", "--eps", EPS)
@@ -131,6 +132,24 @@ def test_a_scored_run_is_resumed_and_replaced(command: Command, detectors: dict[
     assert Detected.of(tmp_path / "run") is not None
     assert command(*words, "--overwrite").code == 0
     assert Detected.of(tmp_path / "run") is None
+
+
+def test_scores_are_never_half_written(
+    command: Command, detectors: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    words = (*WHERE, "--attack", "auto", "--budget", 1, "--count", 2, "--no-page", "--out", run)
+    assert command(*words, "--detector", detectors["squeezing"]).code == 0
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+
+    def stops(text: str, path: Path) -> None:
+        path.write_text(text[: len(text) // 2])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(detection, "_write", stops)
+    with pytest.raises(KeyboardInterrupt):
+        detection.write_detection(evaluated(detectors["squeezing"], run), run)
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
 
 
 def test_what_does_not_fit_is_refused_before_the_attack(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from underfire.attacks.perturbations import eps_text
 from underfire.detectors.evaluation import NOT_ADAPTIVE, SCORE_COLUMNS, Evaluation, flat
 from underfire.errors import StoreError
 from underfire.reports.columns import as_text
+from underfire.runs import disk
 from underfire.text import plain
 
 CAUTION = "?"
@@ -91,17 +94,28 @@ def write_detection(found: Evaluation, folder: Path) -> list[Path]:
     """
     rows = [flat(row) for row in found.rows()]
     paths = [folder / name for name in FILES]
+    texts = (
+        _csv(rows, list(rows[0])),
+        _csv(found.scores(), SCORE_COLUMNS),
+        json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n",
+    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with paths[0].open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-        with paths[1].open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, SCORE_COLUMNS)
-            writer.writeheader()
-            writer.writerows(found.scores())
-        paths[2].write_text(json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        for path, text in zip(paths, texts, strict=True):
+            disk.replace(path, partial(_write, text))
     except OSError as error:
         raise StoreError(f"{error.filename or folder} cannot be written: {error.strerror or error}.") from error
     return paths
+
+
+def _csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Write rows as CSV."""
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def _write(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8", newline="")
