@@ -2,6 +2,9 @@
 
     python -m benchmarks.core_tables --data path/to/cifar10/test.parquet --out runs/core [--only cam-full] [--threads 1]
     python -m benchmarks.core_tables --out runs/core --print
+    python -m benchmarks.core_tables --out runs/core --print --keep docs/results/core
+
+``--keep`` copies what the tables are made of, without images and paths, into a folder that ``--out`` then takes.
 
 Every cell is a run of its own and resumes by itself, so that the script may be stopped and started at any time. Scenes
 are drawn by the package; ``--data`` is for CIFAR-10.
@@ -10,10 +13,13 @@ are drawn by the package; ``--data`` is for CIFAR-10.
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
 from benchmarks.grid_tables import Cell, finished, markdown, shown
@@ -60,6 +66,16 @@ def run(name: str, data: str, out: Path, count: int | None) -> None:
     config = RunConfig.create(**settings | ({} if count is None else {"count": count}))
     folder = out / name
     run_attack(config, folder, resume=folder.exists())
+
+
+def keep(cell: Cell, folder: Path) -> None:
+    """Copy what a table is made of: the rows, with the names of files in the place of their paths, and the summary."""
+    table = pq.read_table(cell.folder / "results.parquet")
+    names = pa.array([Path(path).name for path in table["path"].to_pylist()])
+    table = table.set_column(table.column_names.index("path"), "path", names)
+    (folder / cell.name).mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, folder / cell.name / "results.parquet", compression="zstd")
+    shutil.copy(cell.folder / "summary.json", folder / cell.name)
 
 
 def tables(found: list[Cell]) -> str:
@@ -128,6 +144,7 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int)
     parser.add_argument("--print", action="store_true", dest="show")
+    parser.add_argument("--keep", type=Path, help="copy what the tables are made of into this folder")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -135,7 +152,10 @@ def main() -> None:
         for name in arguments.only:
             run(name, arguments.data, arguments.out, arguments.count)
             print(name, "done", flush=True)
-    print(tables(finished({name: CELLS[name] for name in arguments.only}, arguments.out)))
+    found = finished({name: CELLS[name] for name in arguments.only}, arguments.out)
+    for cell in found if arguments.keep else ():
+        keep(cell, arguments.keep)
+    print(tables(found))
 
 
 if __name__ == "__main__":

@@ -85,3 +85,14 @@ def test_the_core_tables_leave_out_a_chance_control_that_is_not_there(small: Wri
     assert "average map (chance)" in today
     assert "(chance)" not in before
     assert before.count("\n") == today.count("\n") - 2
+
+
+def test_what_is_kept_of_a_cell_makes_the_same_table_and_knows_no_paths(small: Written, tmp_path: Path) -> None:
+    config = small.run["configuration"]
+    core_tables.keep(grid_tables.Cell("c", config, small.folder), tmp_path)
+    kept, whole = (grid_tables.Cell("c", config, folder) for folder in (tmp_path / "c", small.folder))
+    assert core_tables.tables([kept]) == core_tables.tables([whole])
+    assert {row["path"] for row in kept.rows["adv2"].values()} == {
+        Path(row["path"]).name for row in whole.rows["adv2"].values()
+    }
+    assert sorted(file.name for file in (tmp_path / "c").iterdir()) == ["results.parquet", "summary.json"]
