@@ -46,7 +46,7 @@ TRACE = pa.schema(
 
 PER, BETTER = get_args(Per), get_args(Better)
 TOLD = ("per", "heading", "meaning", "digits", "better")
-"""What is kept with the column of a user's own measure, beside its name and type."""
+"""The settings of a user's own measure that a results file stores with its column, so that it can be shown later."""
 
 
 def schema(measures: Sequence[Measure], settled: bool) -> pa.Schema:

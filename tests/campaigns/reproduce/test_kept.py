@@ -1,4 +1,4 @@
-"""What reproductions keep of defenses: what it depends on, and files that are damaged."""
+"""Numbers of defenses that a reproduction keeps: when they are measured again, and what a damaged file does."""
 
 from __future__ import annotations
 
@@ -39,28 +39,19 @@ def clean_accuracy(folder: Path) -> list[float]:
     return [float(np.mean(each.values["right"])) for each in found if each.perturbation == "0/255"]
 
 
+def table7(classifier: str, weights: Path, out: Path) -> tuple[str, ...]:
+    """The words of a small table VII."""
+    where = ("advedge", "table7", "--data", "digits:test", "--classifier", classifier, "--out", str(out))
+    return (*where, "--count", "4", "--steps", "1,1", "--defended", str(weights))
+
+
 def test_a_file_of_the_user_that_changed_is_measured_anew(command: Command, tmp_path: Path) -> None:
     """Regression: only the weights counted, so that numbers of the earlier code were shown again."""
     file, weights, out = tmp_path / "own.py", tmp_path / "defense" / "own.safetensors", tmp_path / "out"
     file.write_text(NETWORK, encoding="utf-8")
     weights.parent.mkdir()
     write_weights(uf.classifiers.load(f"{file}:build").module, weights, "moved")
-    given = (
-        "advedge",
-        "table7",
-        "--data",
-        "digits:test",
-        "--classifier",
-        f"{file}:build",
-        "--count",
-        "4",
-        "--steps",
-        "1,1",
-        "--defended",
-        str(weights),
-        "--out",
-        str(out),
-    )
+    given = table7(f"{file}:build", weights, out)
     assert command("reproduce", *given).code == 0
     assert clean_accuracy(out) == [0.5] * 4
     file.write_text(NETWORK.replace("images[", "(1 - images)["), encoding="utf-8")
@@ -73,22 +64,7 @@ def test_damaged_numbers_are_told_and_made_again(command: Command, tmp_path: Pat
     out, weights = tmp_path / "out", tmp_path / "defense" / "digits.safetensors"
     weights.parent.mkdir()
     write_weights(uf.classifiers.load("digits-resnet").module, weights, "moved")
-    given = (
-        "advedge",
-        "table7",
-        "--data",
-        "digits:test",
-        "--classifier",
-        "digits-resnet",
-        "--count",
-        "4",
-        "--steps",
-        "1,1",
-        "--defended",
-        str(weights),
-        "--out",
-        str(out),
-    )
+    given = table7("digits-resnet", weights, out)
     assert command("reproduce", *given).code == 0
     before = (out / "defense.parquet").read_bytes()
     (out / "defense.parquet").write_bytes(b"damaged")

@@ -20,7 +20,7 @@ from underfire.defenses.robust.pieces import pieces, sum_over
 
 @dataclass(frozen=True)
 class Given:
-    """What a penalty may read in a step of a training.
+    """The images, labels and forward passes of one training step, from which a penalty is computed.
 
     Args:
         live: the network as it stands, in evaluation mode, where each image is by itself.
@@ -70,6 +70,10 @@ class Penalty(ABC):
             images: clean images, N x C x H x W in [0, 1].
             labels: int64 N.
             segments: the gradients on a line of integrated gradients.
+
+        Raises:
+            NotImplementedError: the penalty reads clean images alone, so that there is nothing to ascend. No objective
+                of the registry asks for it.
         """
         raise NotImplementedError(f"no attack ascends {self.name}")
 
