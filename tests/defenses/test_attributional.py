@@ -241,6 +241,7 @@ def test_an_attack_in_pieces_is_the_attack_on_all(tmp_path: Path) -> None:
         (gradient,) = torch.autograd.grad(norms.sum(), leaf)
         alone = alone + made.recipe.step_size * gradient.sign()
         alone = torch.minimum(torch.maximum(alone, images - made.recipe.eps), images + made.recipe.eps).clamp(0, 1)
+    # Signs of gradients next to 0 depend on last bits, which depend on the size of a batch.
     assert float((found - alone).abs().gt(1e-6).float().mean()) < 0.01
 
 
