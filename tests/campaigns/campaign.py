@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.kills import children
+from benchmarks.kills import children, command_line
 from tests.runs.runs import process
 from underfire.campaigns.engines import Engine
 from underfire.campaigns.file import read_grid
@@ -70,6 +70,12 @@ def kill_all(running: subprocess.Popen[str]) -> None:
     for pid in [running.pid, *children(running.pid)]:
         os.kill(pid, signal.SIGKILL)
     running.communicate()
+
+
+def workers_of(pid: int) -> list[int]:
+    """List the processes that do the units: those that the server of processes has started."""
+    servers = [each for each in children(pid) if "forkserver" in command_line(each)]
+    return [worker for server in servers for worker in children(server)]
 
 
 def said(running: subprocess.Popen[str]) -> tuple[int, str, str]:

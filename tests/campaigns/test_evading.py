@@ -10,7 +10,8 @@ import pytest
 
 import underfire as uf
 from benchmarks.kills_compare import compare, manifests
-from tests.campaigns.campaign import kill_all, run_inline, said, start, wait_for, write_campaign
+from tests.campaigns.campaign import kill_all, run_inline, said, start, wait_for, words, write_campaign
+from tests.runs.runs import Command
 from underfire.campaigns.folder import Campaign
 from underfire.detectors import FittedDetector, fit
 
@@ -81,26 +82,26 @@ def test_two_workers_are_killed_and_go_on(file: Path, whole: Path, tmp_path: Pat
 
 
 def test_parts_make_the_same_run_and_refuse_another_detector(
-    file: Path, detector: Path, whole: Path, tmp_path: Path
+    command: Command, file: Path, detector: Path, whole: Path, tmp_path: Path
 ) -> None:
     place, aside = tmp_path / "out", tmp_path / "aside"
-    assert said(start(file, place, "--begin"))[0] == 0
-    assert said(start(file, place, "--part", "1/2"))[0] == 0
+    assert command(*words(file, place, "--begin")).code == 0
+    assert command(*words(file, place, "--part", "1/2")).code == 0
     done = manifests(place)
     assert 0 < done < manifests(whole)
     shutil.move(detector, aside)
     try:
         made(120).save(detector)
-        code, _, err = said(start(file, place, "--part", "2/2"))
+        ended = command(*words(file, place, "--part", "2/2"))
     finally:
         shutil.rmtree(detector)
         shutil.move(aside, detector)
-    assert code == 2
-    assert "the detector to evade is another one" in err
-    assert "1 of 2 runs failed" in err
-    assert "go on with the same --part" in err
+    assert ended.code == 2
+    assert "the detector to evade is another one" in ended.said
+    assert "1 of 2 runs failed" in ended.said
+    assert "go on with the same --part" in ended.said
     assert done < manifests(place) < manifests(whole)
-    assert said(start(file, place, "--part", "2/2"))[0] == 0
+    assert command(*words(file, place, "--part", "2/2")).code == 0
     assert manifests(place) == manifests(whole)
-    assert said(start(file, place, "--resume"))[0] == 0
+    assert command(*words(file, place, "--resume")).code == 0
     assert_equal(whole, place)

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.kills_compare import compare, manifests
 from tests.campaigns.campaign import EXECUTION, TEXT, said, start, wait_for, words, write_campaign
-from tests.runs.runs import Command, process
+from tests.runs.runs import Command
 from underfire.campaigns.engines import Processes, Stop
 from underfire.campaigns.folder import Campaign, CampaignStore
 from underfire.campaigns.units import Answer, Failure, Hands, Unit
@@ -118,7 +118,7 @@ def test_a_process_that_dies_between_two_looks_loses_no_unit(in_hand: int, monke
 
 @pytest.mark.parametrize(("number", "more"), [(signal.SIGTERM, ["--workers", "2"]), (signal.SIGINT, [])])
 def test_a_signal_finishes_the_part_in_hand_and_says_how_to_go_on(
-    number: signal.Signals, more: list[str], file: Path, whole: Path, tmp_path: Path
+    number: signal.Signals, more: list[str], command: Command, file: Path, whole: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "a folder"
     running = start(file, out, *more)
@@ -129,9 +129,9 @@ def test_a_signal_finishes_the_part_in_hand_and_says_how_to_go_on(
     assert manifests(out) % 4 == 0, "a shard was not finished for all of its cells"
     assert manifests(out) < 32
     wanted = ["run", str(file), "--out", str(out), "--no-page", "--batch-size", "4", *more, "--resume"]
-    command = f"underfire {shlex.join(wanted)}"
-    assert command.replace(" ", "") in err.replace(" ", ""), err
-    assert said(process(*wanted))[0] == 0
+    again = f"underfire {shlex.join(wanted)}"
+    assert again.replace(" ", "") in err.replace(" ", ""), err
+    assert command(*wanted).code == 0
     assert compare(whole, out)[1] == []
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.kills import children, command_line
+from benchmarks.kills import command_line
 from benchmarks.kills_compare import compare, manifests
-from tests.campaigns.campaign import kill_all, run_inline, said, start, wait_for
+from tests.campaigns.campaign import kill_all, run_inline, start, wait_for, words, workers_of
+from tests.runs.runs import Command
 from underfire.campaigns.engines import Processes
 from underfire.runs import borrowing
 
@@ -31,7 +32,7 @@ def assert_equal(one: Path, other: Path) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_campaign_that_is_killed_twice_and_moved_ends_equal(
-    workers: int, file: Path, whole: Path, tmp_path: Path
+    workers: int, command: Command, file: Path, whole: Path, tmp_path: Path
 ) -> None:
     place, more = tmp_path / "first place", ["--workers", str(workers)] if workers > 1 else []
     for number in range(2):
@@ -41,11 +42,13 @@ def test_a_campaign_that_is_killed_twice_and_moved_ends_equal(
         wait_for(partial(holds, place, 10 * number + 3), running)
         kill_all(running)
         assert manifests(place) < manifests(whole), "the kill came too late for this test"
-    assert said(start(file, place, "--resume", *more))[0] == 0
+    assert command(*words(file, place, "--resume", *more)).code == 0
     assert_equal(whole, place)
 
 
-def test_a_kill_while_resume_checks_the_folder_loses_nothing(file: Path, whole: Path, tmp_path: Path) -> None:
+def test_a_kill_while_resume_checks_the_folder_loses_nothing(
+    command: Command, file: Path, whole: Path, tmp_path: Path
+) -> None:
     place = tmp_path / "out"
     running = start(file, place)
     wait_for(lambda: manifests(place) >= 12, running)
@@ -55,7 +58,7 @@ def test_a_kill_while_resume_checks_the_folder_loses_nothing(file: Path, whole: 
     wait_for(lambda: (place / "campaign.json").stat().st_mtime_ns != written, running)
     kill_all(running)
     assert manifests(place) >= before
-    assert said(start(file, place, "--resume"))[0] == 0
+    assert command(*words(file, place, "--resume")).code == 0
     assert_equal(whole, place)
 
 
@@ -64,8 +67,7 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(file: Path, whole: Path,
 
     def kill_one() -> None:
         wait_for(lambda: manifests(place) >= 5)
-        workers = [pid for pid in children(os.getpid()) if "spawn_main" in command_line(pid)]
-        os.kill(workers[0], signal.SIGKILL)
+        os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
         killed.append(manifests(place))
 
     killer = threading.Thread(target=kill_one)
@@ -81,11 +83,11 @@ def test_workers_end_when_the_first_process_is_killed_alone(file: Path, tmp_path
     place = tmp_path / "out"
     running = start(file, place, "--workers", "2")
     wait_for(partial(holds, place, 3), running)
-    workers = [pid for pid in children(running.pid) if "spawn_main" in command_line(pid)]
+    workers = workers_of(running.pid)
     assert len(workers) == 2
     running.kill()
     running.communicate()
-    wait_for(lambda: not any("spawn_main" in command_line(pid) for pid in workers))
+    wait_for(lambda: not any("forkserver" in command_line(pid) for pid in workers))
 
 
 def test_an_image_that_is_linked_again_leaves_no_second_name(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -90,13 +91,25 @@ class Processes:
             pool.shutdown(cancel_futures=True)
 
     def _pool(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")
+        context = _context()
         devices = context.Queue()
         gpus = torch.cuda.device_count()
         for number in range(self.workers):
             devices.put(f"cuda:{number % gpus}" if gpus else None)
         threads = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
         return ProcessPoolExecutor(self.workers, context, _begin, (threads, devices))
+
+
+def _context() -> Any:
+    """Return how processes are made. All are new ones, which share nothing with this one.
+
+    On Linux they come from a process that has imported torch and this package once for all of them.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 _hands = Hands()
