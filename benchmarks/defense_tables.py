@@ -29,6 +29,8 @@ TITLES = {
     "rts": "none: RTS",
     "rts-aid-unaware": "RTS by AID, weight 40; the plain masker is attacked",
     "rts-aid": "RTS by AID, weight 40; the attacker has it",
+    "adversarial-cam": "adversarial training: CAM",
+    "adversarial-grad": "adversarial training: Grad",
     "robust-cam": "robust training (int-adv): CAM",
     "robust-grad": "robust training (int-adv): Grad",
 }

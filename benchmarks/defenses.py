@@ -8,10 +8,9 @@ For each defense, the first images are attacked by ``auto`` and by PGD on the cl
 An image is fooled if one of the two reached another class; it is fooled jointly if the analyst's map was also kept: it
 moved less than noise moves maps (see docs/concepts.md). Some rows attack other interpreters than the analyst reads.
 
-``--aid`` names the folder of ``underfire train aid`` (by default, the masker that ships), and ``--robust`` the weights
-of ``underfire train robust``, without which its rows are left out. The results of each finished row go to
-``docs/results/defenses/``, so that the script may be stopped and started at any time; the tables are made of these
-files alone.
+``--aid`` names the folder of ``underfire train aid`` (by default, the masker that ships). The results of each finished
+row go to ``docs/results/defenses/``, so that the script may be stopped and started at any time; the tables are made of
+these files alone.
 """
 
 from __future__ import annotations
@@ -53,20 +52,20 @@ class Defense:
         read: the interpreter that the analyst reads.
         attacked: the interpreters that the attacker attacks; the analyst's own if empty.
         count: the number of attacked images.
-        weights: a file of weights for the classifier; those that ship if None.
+        network: the name of the classifier.
     """
 
     name: str
     read: Interpreter
     attacked: tuple[Interpreter, ...] = ()
     count: int = 32
-    weights: str | None = None
+    network: str = CLASSIFIER
 
     def classifier(self) -> uf.Classifier:
-        return uf.classifiers.load(CLASSIFIER, weights=self.weights)
+        return uf.classifiers.load(self.network)
 
 
-def board(aid: str, robust: str | None) -> Iterator[Defense]:
+def board(aid: str) -> Iterator[Defense]:
     """Yield the rows, the quick ones first."""
     make = uf.interpreters.create
     cam, grad, plain = make("cam"), make("grad"), RTS()
@@ -84,9 +83,9 @@ def board(aid: str, robust: str | None) -> Iterator[Defense]:
     trained = RTS(masker=aid)
     yield Defense("rts-aid-unaware", trained, (plain,))
     yield Defense("rts-aid", trained)
-    if robust is not None:
-        yield Defense("robust-cam", cam, weights=robust)
-        yield Defense("robust-grad", grad, weights=robust)
+    for training in ("adversarial", "robust"):
+        for name, each in (("cam", cam), ("grad", grad)):
+            yield Defense(f"{training}-{name}", each, network=f"{CLASSIFIER}-{training}")
     smooth, sparse = SmoothGrad(), SparsifiedSmoothGrad()
     yield Defense("smoothgrad-known", smooth, count=8)
     yield Defense("smoothgrad-secret", smooth, (replace(smooth, seed=1),), count=8)
@@ -169,7 +168,6 @@ def main() -> None:
     parser.add_argument("--data", default="test.parquet", help="CIFAR-10's test images")
     parser.add_argument("--out", type=Path, default=ROWS, help="the folder of the results")
     parser.add_argument("--aid", default="rts-aid-cifar10-resnet20", help="a masker of 'underfire train aid'")
-    parser.add_argument("--robust", help="the weights of 'underfire train robust'")
     parser.add_argument("--only", nargs="*", default=[""], help="beginnings of names, such as ensemble")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no row after so many minutes")
     parser.add_argument("--threads", type=int)
@@ -179,7 +177,7 @@ def main() -> None:
     if asked.threads:
         torch.set_num_threads(asked.threads)
     started = time.monotonic()
-    rows = () if asked.show or asked.page else board(asked.aid, asked.robust)
+    rows = () if asked.show or asked.page else board(asked.aid)
     data = None if asked.show or asked.page else uf.data.open_data(asked.data)
     for defense in rows:
         assert data is not None

@@ -52,13 +52,10 @@ def test_the_page_holds_both_tables_as_they_are() -> None:
 
 
 def test_every_row_of_the_board_has_a_title() -> None:
-    names = [each.name for each in defenses.board("aid", "robust")]
+    names = [each.name for each in defenses.board("aid")]
     assert set(names) == set(defense_tables.TITLES)
     assert len(names) == len(set(names))
     assert set(NAMES) <= set(names)
-    assert {each.name for each in defenses.board("aid", None)} == {
-        name for name in names if not name.startswith("robust")
-    }
 
 
 def test_fooled_images() -> None:

@@ -12,7 +12,9 @@ import torch
 import underfire as uf
 from tests.conftest import tiny_network
 from underfire.classifiers.sources import SOURCES, Options, Source
+from underfire.defenses.robust.measuring import robustness
 from underfire.errors import ClassifierError, InputError
+from underfire.zoo.recipes import DEFENDED
 
 
 def card_of(name: str) -> str:
@@ -51,6 +53,21 @@ def test_the_cifar_classifiers_are_about_as_good_as_their_cards_say(
     claimed = float(re.findall(r"test accuracy \| ([0-9.]+) % of 10,000", card_of(name))[0]) / 100
     assert claimed >= least
     assert abs(accuracy - claimed) < 4 * (claimed * (1 - claimed) / 2000) ** 0.5
+
+
+def test_defended_classifiers_are_more_robust_than_the_plain_one(cifar10: uf.data.ImageData) -> None:
+    """On 100 images, under 10 steps of PGD at 8/255."""
+    left = {}
+    for name in ("cifar10-resnet20", *DEFENDED):
+        classifier = uf.classifiers.load(name)
+        batch = cifar10.load(classifier.image_size, classifier.channels, range(100))
+        ids = torch.arange(100)
+        left[name] = float(
+            robustness(classifier, batch.images, batch.labels, ids, "pgd", 8 / 255, steps=10).right.mean()
+        )
+    assert left.pop("cifar10-resnet20") < 0.05
+    assert len(left) == 2
+    assert min(left.values()) > 0.25, left
 
 
 @pytest.mark.parametrize("name", ["digits-resnet", "imagenet-lite0"])

@@ -72,9 +72,9 @@ def names() -> dict[str, Any]:
     from underfire.reports.tracking import TRACKERS
     from underfire.transforms.squeezers import SQUEEZERS
     from underfire.zoo.imagenet import IMAGENET
-    from underfire.zoo.recipes import RECIPES
+    from underfire.zoo.recipes import RECIPES, recipe_of
 
-    data = {name: ["photos"] if name in IMAGENET else list(RECIPES[name].sources) for name in names()}
+    data = {name: ["photos"] if name in IMAGENET else list(recipe_of(name).sources) for name in names()}
     return {
         "classifiers": names(),
         "data_of_classifiers": data,
@@ -123,7 +123,7 @@ def shown(known: dict[str, Any]) -> RenderableType:
     from rich.text import Text
 
     from underfire.zoo.imagenet import IMAGENET
-    from underfire.zoo.recipes import RECIPES
+    from underfire.zoo.recipes import recipe_of
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
     table.add_column("kind", no_wrap=True)
@@ -134,7 +134,7 @@ def shown(known: dict[str, Any]) -> RenderableType:
 
     groups: dict[str, list[str]] = {}
     for name, sources in known["data_of_classifiers"].items():
-        data = f"--data {sources[-1]}" if sources else f"trained on {RECIPES[name].data}; bring --data"
+        data = f"--data {sources[-1]}" if sources else f"trained on {recipe_of(name).data}; bring --data"
         if name in IMAGENET:
             data = "ImageNet, with the extra photos; --data photos, or yours"
         groups.setdefault(data, []).append(name)

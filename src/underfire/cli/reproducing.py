@@ -145,7 +145,7 @@ def _choice(
         if not (Path(name).expanduser().exists() or weights_file(name).exists()):
             raise InputError(
                 f"defended is {each!r}, and there is no such file or folder; expected rts:FOLDER for a masker by "
-                "'underfire train aid', or the weights of a classifier by 'underfire train robust'."
+                "'underfire train aid', or for 'underfire train robust' its weights or a classifier that ships."
             )
     choice = Choice(
         classifiers=classifiers,

@@ -223,11 +223,21 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
 )
 """The recipes by name."""
 
+DEFENDED: Mapping[str, str] = MappingProxyType(
+    {f"cifar10-resnet20-{name}": "cifar10-resnet20" for name in ("robust", "adversarial")}
+)
+"""The shipped classifiers that a robust training went on with, and the recipe of their first training."""
+
 
 def find(name: str) -> Recipe:
     """Return the recipe called ``name``. Raises InputError, with the nearest name, if there is none."""
     check_known("recipe", name, RECIPES)
     return RECIPES[name]
+
+
+def recipe_of(name: str) -> Recipe:
+    """Return the recipe that gives a shipped classifier its network, its classes and its data."""
+    return RECIPES[DEFENDED.get(name, name)]
 
 
 def weights_file(name: str) -> Path:

@@ -139,7 +139,9 @@ def test_a_masker_by_aid_beside_the_plain_one(command: Command, masker: Path, tm
     ]
 
 
-def test_robust_classifiers_over_the_radius(command: Command, weights: Path, tmp_path: Path) -> None:
+def test_robust_classifiers_over_the_radius(
+    command: Command, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = ("--out", str(tmp_path / "out"))
     given = (*ROBUST, "--steps", "1,2", "--defended", str(weights))
     assert command("reproduce", *given, *out).code == 0
@@ -163,15 +165,16 @@ def test_robust_classifiers_over_the_radius(command: Command, weights: Path, tmp
     refused = command("reproduce", *given, *out)
     assert refused.code != 0
     assert "give --resume to add to it" in " ".join(refused.err.split())
-    other = weights.parent.parent / "other" / weights.name
-    other.parent.mkdir()
-    shutil.copy(weights, other)
-    assert command("reproduce", *ROBUST, "--steps", "1,2", "--defended", str(other), *out, "--resume").code == 0
+    # So does the name of a classifier that ships.
+    monkeypatch.setattr("underfire.campaigns.reproduce.defending.DEFENDED", {"other": "digits-resnet"})
+    for module in ("campaigns.reproduce.defending", "cli.reproducing"):
+        monkeypatch.setattr(f"underfire.{module}.weights_file", lambda name: weights if name == "other" else Path(name))
+    assert command("reproduce", *ROBUST, "--steps", "1,2", "--defended", "other", *out, "--resume").code == 0
     found = read_findings(tmp_path / "out" / "findings.parquet")
     assert {each.defense for each in found} == {"none", "moved", "other"}
     assert len(found) == 3 * 2 * 7
     # Numbers under other attacks do not stand beside these: claims compare them image by image.
-    longer = command("reproduce", *ROBUST, "--steps", "1,3", "--defended", str(other), *out, "--resume")
+    longer = command("reproduce", *ROBUST, "--steps", "1,3", "--defended", "other", *out, "--resume")
     assert longer.code == 2
     assert "were measured otherwise" in " ".join(longer.err.split())
     assert len(read_findings(tmp_path / "out" / "findings.parquet")) == 3 * 2 * 7

@@ -32,6 +32,7 @@ from underfire.runs.identity import code_of, described
 from underfire.runs.inputs import InputSettings
 from underfire.runs.transfer import transfer
 from underfire.settings import settings_of
+from underfire.zoo.recipes import DEFENDED, weights_file
 
 STEPS = 200
 """Steps of the attacks that measure robust classifiers, unless the user shortens all attacks."""
@@ -251,7 +252,7 @@ def _robust(asked: _Asked) -> Iterator[Finding]:
     choice, item = asked.choice, asked.item
     files: Mapping[str | None, str] = {None: NO_DEFENSE} | {name: choice.labels[name] for name in choice.weights}
     for file, defense in files.items():
-        more = {} if file is None else {"weights": file}
+        more = {} if file is None else {"weights": str(weights_file(file)) if file in DEFENDED else file}
         try:
             own = asked.opened("cam", **more)
             for attack in item.inputs:

@@ -12,7 +12,8 @@ from underfire.zoo.imagenet import IMAGENET, MEAN, STD
 
 def names() -> list[str]:
     """List the names of the classifiers, those of the extra ``photos`` last, whether it is installed or not."""
-    return [*(name for name in recipes.RECIPES if recipes.weights_file(name).exists()), *IMAGENET]
+    own = (*recipes.RECIPES, *recipes.DEFENDED)
+    return [*(name for name in own if recipes.weights_file(name).exists()), *IMAGENET]
 
 
 def find(name: str, random: bool = False) -> Source:
@@ -27,7 +28,7 @@ def find(name: str, random: bool = False) -> Source:
     """
     if name in IMAGENET:
         return _imagenet(name, random)
-    recipe = recipes.find(name)
+    recipe = recipes.recipe_of(name)
     with initial_weights():
         network = recipe.network()
     if not random:
