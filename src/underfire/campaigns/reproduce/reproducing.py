@@ -20,7 +20,7 @@ from underfire.campaigns.reproduce.findings import (
     write_findings,
 )
 from underfire.campaigns.reproduce.grids import ADAPTIVE, Choice, grid_of, grown, has_budget
-from underfire.campaigns.reproduce.labels import add_labels, check_labels, defense_of, plain_runs
+from underfire.campaigns.reproduce.labels import check_labels, defense_of, labelled, plain_runs
 from underfire.campaigns.reproduce.papers import NO_DEFENSE, Item, Paper
 from underfire.campaigns.reproduce.readings import readings_of, transfer_folder
 from underfire.campaigns.running import run_campaign
@@ -108,11 +108,8 @@ def reproduce(
         grid = grown(grid, Campaign(folder).grid)
     labels = {name: choice.labels[name] for name in choice.maskers}
     check_labels(folder, labels)
-    try:
-        campaign = run_campaign(grid, folder, execution=execution, **how) if grid.include else None
-    finally:
-        if labels and (folder / FILE).exists():  # also after an interruption: these runs are on defended interpreters
-            add_labels(folder, labels)
+    notes = labelled(folder, labels)
+    campaign = run_campaign(grid, folder, execution=execution, notes=notes, **how) if grid.include else None
     if campaign is not None:
         missing |= _continued(paper, items, choice, campaign, execution, reporters, how)
     if any(item.inputs for item in items):
