@@ -110,7 +110,7 @@ class Chart(Block):
             data += self._traces(line, place if self.crowded else line.place if several else None)
         if self.crowded:
             data += legend_entries(groups, {line.role for line in self.lines}, "lines")
-        found = layout(self.x_title, y_axis)
+        found = layout(self.x_title, y_axis, min(HEIGHTS, len(self.marks)))
         if self.crowded:
             found["legend"]["title"] = {"text": self.legend, "font": {"size": 12.5}}
         return {
@@ -249,12 +249,26 @@ SYMBOL = {"attack": "circle", "control": "diamond-open", "noise": "cross-thin-op
 """The marks of points, by role."""
 
 
-def layout(x_title: str, y_axis: dict[str, Any]) -> dict[str, Any]:
-    """Return the layout that all charts share, for plotly."""
+HEIGHTS = 3
+"""Words of marks stand at so many different heights, because neighbouring marks may be close together."""
+
+WORD, PLOT = 18, 222
+"""The height of a mark's word and that of the area of the curves, in pixels."""
+
+
+def layout(x_title: str, y_axis: dict[str, Any], words: int = 0) -> dict[str, Any]:
+    """Return the layout that all charts share, for plotly.
+
+    Args:
+        x_title: the name of the axis of x.
+        y_axis: the axis of y.
+        words: the lines that marks' words need between the curves and the legend.
+    """
+    above = WORD * words
     return {
-        "margin": {"l": 64, "r": 12, "t": 26, "b": 52},
-        "height": 300,
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "margin": {"l": 64, "r": 12, "t": 26 + above, "b": 52},
+        "height": PLOT + 26 + 52 + above,
+        "legend": {"orientation": "h", "x": 0, "y": 1.02 + above / PLOT, "yanchor": "bottom"},
         "xaxis": {"title": {"text": x_title, "standoff": 8}, "zeroline": False, "fixedrange": True},
         "yaxis": {**y_axis, "zeroline": False, "fixedrange": True},
         "shapes": [],
@@ -281,13 +295,14 @@ def _line(mark: Mark) -> dict[str, Any]:
 
 
 def _word(mark: Mark, number: int) -> dict[str, Any]:
-    # Neighbouring marks may be close together on a narrow screen: their words stand at three different heights.
+    # Above the curves: inside, a curve that begins at 0 would go through the first word.
     place = {
         "x": mark.x,
-        "y": 0.02 + 0.07 * (number % 3),
+        "y": 1,
         "yref": "paper",
         "xanchor": "left",
         "yanchor": "bottom",
         "xshift": 4,
+        "yshift": WORD * (number % HEIGHTS),
     }
     return {"text": as_markup(mark.text), "showarrow": False, **place}
