@@ -212,6 +212,25 @@ def test_a_lead_that_another_limit_would_undo_is_told_from_none(tmp_path: Path) 
     assert paragraph(account).endswith("depends on the limit of kept maps, which is uncertain.")
 
 
+def test_a_lead_that_the_test_cannot_tell_from_chance_is_not_called_one(tmp_path: Path) -> None:
+    """Regression: the interval lay above 0 and p was 0.25, and only the interval was put into words."""
+
+    class Few(Varied):
+        """The attack has joint success on the first three of six images, and the control on none."""
+
+        def success(self, i: int, attack: str) -> bool:
+            return attack == self.attack and i < 3
+
+    account = Few(count=6).account(tmp_path / "few", ENOUGH)
+    lead, p = account.lead("cam"), account.p_value("cam")
+    assert lead is not None
+    assert (lead["mean"], p) == (0.5, pytest.approx(2 / 2**3))
+    assert lead["low"] > 0
+    assert caution(account, "cam") == "few images; by its p-value, its lead may be chance"
+    assert "does not tell this lead from chance (p = 0.250)" in " ".join(cautions(account.run))
+    assert paragraph(account).endswith("may be chance (p = 0.250), although its interval lies above 0.")
+
+
 class Toward(Varied):
     """An attack toward another map: benign maps are 0.4 away from it, and halfway counts as reached."""
 

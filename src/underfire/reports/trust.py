@@ -22,6 +22,7 @@ from underfire.reports.words import (
     p_value,
     percent,
     unclear,
+    untold,
 )
 from underfire.runs.run import Run
 from underfire.text import counted, first_few, plain
@@ -208,6 +209,13 @@ def _on_control(account: Account, name: str) -> list[Remark]:
                 f"({p_value(account.p_value(name))}), but another sample of images may have a limit at which it does "
                 "not: more images make it certain."
             )
+        return [_remark(True, text)]
+    if untold(account, name):
+        text = (
+            f"With {shown}, the interval of the lead over the prediction-only attack lies above 0, and the sign-flip "
+            f"test does not tell this lead from chance ({p_value(account.p_value(name))}). The two disagree on few "
+            "images, or with many comparisons in one run: believe the test, or attack more images."
+        )
         return [_remark(True, text)]
     return []
 
