@@ -182,7 +182,7 @@ def test_noise_that_fools_and_files_that_cannot_be_read_are_told(tmp_path: Path)
     }
     fake = Varied(**STEADY, interpreters=("cam", "grad"), noise_fools=5)
     careful = " ".join(cautions(fake.account(tmp_path, ENOUGH, images=images).run))
-    assert "1 file could not be read and left out: a\\u202eb.png" in careful
+    assert "1 file left out, because reading failed: a\\u202eb.png" in careful
     assert "140 of them were classified correctly" in careful  # fewer than half
     # Regression: it was said once per interpreter, though it is about the class alone.
     assert careful.count("Noise alone already changes the class of 20 % of the images") == 1

@@ -101,7 +101,7 @@ def _on_images(account: Account) -> list[Remark]:
     remarks.append(_remark(right < 0.5 * seen, text))
     if unreadable:
         some = "; ".join(plain(entry["path"]) for entry in unreadable[:3]) + (" ..." if len(unreadable) > 3 else "")
-        left = f"{counted(len(unreadable), 'file')} could not be read and left out: {some}"
+        left = f"{counted(len(unreadable), 'file')} left out, because reading failed: {some}"
         remarks.append(_remark(True, left))
     unusable = images.get("unusable", ())
     if unusable:
