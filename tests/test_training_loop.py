@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from underfire.checkpoints import load_checkpoint, save_checkpoint
-from underfire.errors import StoreError
+from underfire.errors import InputError, StoreError
 from underfire.training import Phase, Step, initial_weights, make_optimiser, train
 
 
@@ -38,6 +38,19 @@ def phases(module: nn.Module) -> list[Phase]:
         Phase("first", 5, torch.optim.Adam(first.parameters()), lambda number: 0.01 / (number + 1), compute, 2),
         Phase("last", 4, torch.optim.SGD(last.parameters(), 1.0, momentum=0.9), lambda _: 0.02, compute, 3),
     ]
+
+
+def test_a_training_that_diverges_ends_with_the_step_and_its_rate(tmp_path: Path) -> None:
+    """Regression: it went on to the end without a word, and wrote weights that are no numbers."""
+    module = network()
+    diverging = [replace(phases(module)[1], steps=400, rate=lambda _: 1e30, checkpoint_every=1)]
+    with pytest.raises(
+        InputError, match=r"the loss of step \d+ of the training 'last' is (nan|inf): .*rate \(it is 1e"
+    ):
+        train(module, diverging, tmp_path)
+    kept = load_checkpoint(tmp_path, torch.device("cpu"))
+    assert kept is not None
+    assert all(torch.tensor(kept["log"]["last"]["loss"]).isfinite())
 
 
 def test_it_is_the_loop_written_out(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ checkpoint holds. So a training that was interrupted ends in the same weights as
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from underfire.checkpoints import load_checkpoint, save_checkpoint
-from underfire.errors import StoreError
+from underfire.errors import InputError, StoreError
 
 LOSSES = "losses.csv"
 """The file of a training's recorded values."""
@@ -124,6 +125,7 @@ def train(
         The recorded values, also those of the steps before an interruption.
 
     Raises:
+        InputError: the loss is not finite any more. The checkpoint of an earlier step stays.
         StoreError: the checkpoint does not fit this training, or cannot be written.
     """
     log: Log = {phase.name: {} for phase in phases}
@@ -155,6 +157,12 @@ def train(
             if average is not None:
                 average.update(number)
             values = {name: float(value.detach()) for name, value in computed.items()}
+            if not math.isfinite(values["loss"]):
+                raise InputError(
+                    f"the loss of step {number + 1} of the training {phase.name!r} is {values['loss']}: the training "
+                    f"has diverged. Take a smaller learning rate (it is {phase.rate(number):.3g} in this step), or "
+                    "smaller weights in the loss."
+                )
             for name, value in values.items():
                 log[phase.name].setdefault(name, []).append(value)
             if (number + 1) % phase.checkpoint_every == 0 or number + 1 == phase.steps:

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,31 @@ def split(text: str) -> tuple[str, str] | None:
     """Split ``file.py:name`` into file and name; None if ``text`` has another form."""
     file, colon, name = text.rpartition(":")
     return (file, name) if colon and name and file.endswith(".py") else None
+
+
+def named_in(text: str) -> list[tuple[str, str]]:
+    """Find the files that ``text`` names as ``file.py:name``, by itself or inside of another name.
+
+    Such names are ``rts:file.py:function`` and ``ensemble:cam+file.py:Mine``. Only files that exist are found.
+
+    Returns:
+        File and name of each.
+    """
+    own = split(text)
+    if own is not None and _exists(own[0]):
+        return [own]
+    found = []
+    for match in re.finditer(r"\.py:([^:+]+)", text):
+        end = match.start() + len(".py")
+        starts = [0, *(place + 1 for place in range(end) if text[place] in ":+")]
+        file = next((text[start:end] for start in starts if _exists(text[start:end])), None)
+        if file is not None:
+            found.append((file, match[1]))
+    return found
+
+
+def _exists(file: str) -> bool:
+    return os.path.isfile(Path(file).expanduser())
 
 
 @contextmanager
@@ -63,7 +89,7 @@ def load(file: str, name: str, kind: str, *, call: bool = False) -> Any:
         UnderfireError: the file, or the call, gives underfire something that it refuses; raised as it is.
     """
     path = Path(file).expanduser()
-    if not os.path.isfile(path):
+    if not _exists(file):
         raise InputError(f"{kind} file {file!r} does not exist (looked in {Path.cwd()}).")
     # The module's name is made from the whole path, so that two files with one name do not replace each other.
     name_of_path = hashlib.sha256(str(path.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]

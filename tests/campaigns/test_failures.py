@@ -15,8 +15,12 @@ import pytest
 from benchmarks.kills_compare import compare, manifests
 from tests.campaigns.campaign import EXECUTION, TEXT, said, start, wait_for, words, write_campaign
 from tests.runs.runs import Command
+from underfire.campaigns import folder
 from underfire.campaigns.engines import Processes, Stop
+from underfire.campaigns.file import read_grid
 from underfire.campaigns.folder import Campaign, CampaignStore
+from underfire.campaigns.record import Record, write_record
+from underfire.campaigns.running import run_campaign
 from underfire.campaigns.units import Answer, Failure, Hands, Unit
 from underfire.errors import StoreError
 
@@ -154,6 +158,31 @@ def test_a_second_process_in_the_same_folder_is_refused_and_the_lock_stays(tmp_p
             with pytest.raises(StoreError, match="another process runs a campaign in it"), second:
                 pass
     assert not (tmp_path / "out" / ".lock").exists()
+
+
+def test_notes_are_there_before_the_campaign_and_nothing_else_is_changed(tmp_path: Path) -> None:
+    """Regression: a kill in the first start of ``reproduce --defended`` left runs that looked undefended."""
+    grid, place, notes = read_grid(write_campaign(tmp_path, FEW)), tmp_path / "out", {"beside.json": "{}\n"}
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: object) -> None:
+        assert (place / "beside.json").read_text() == "{}\n"
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folder, "write_record", kill)
+        for _ in range(2):  # what the first kill leaves is no obstacle
+            (place / "beside.json.0123abcd.part").parent.mkdir(exist_ok=True)
+            (place / "beside.json.0123abcd.part").touch()
+            with pytest.raises(Killed):
+                run_campaign(grid, place, notes=notes)
+    assert [each.name for each in place.iterdir()] == ["beside.json"]
+    write_record(place, Record(grid, [], {}))
+    with pytest.raises(StoreError, match="give --resume"):
+        run_campaign(grid, place, notes={"beside.json": "[]"})
+    assert (place / "beside.json").read_text() == "{}\n"
 
 
 @pytest.mark.parametrize("name", ["campaign.json.part", "runs/grad/run.json.part", "runs/grad/.writable"])

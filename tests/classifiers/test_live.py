@@ -157,6 +157,33 @@ def test_a_live_network_is_read_in_evaluation_mode_and_keeps_its_mode(classifier
     assert [part.training for part in classifier.module.modules()] == modes
 
 
+@pytest.mark.parametrize("named", [None, "last"])
+def test_a_look_at_the_order_of_axes_changes_no_statistics(named: str | None) -> None:
+    """Regression: with as many images as tokens, one image passed in training mode, so that batch norms moved."""
+
+    class AsMany(nn.Module):
+        """A batch norm before 4 x 4 tokens that are averaged."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.norm = nn.Conv2d(3, 8, 4, 4), nn.BatchNorm2d(8)
+            self.last, self.head = nn.LayerNorm(8), nn.Linear(8, 4)
+
+        def forward(self, images: Tensor) -> Tensor:
+            tokens = self.last(self.norm(self.stem(images)).flatten(2).transpose(1, 2))
+            logits: Tensor = self.head(tokens.mean(1))
+            return logits
+
+    network = AsMany().train()
+    live = uf.Classifier(network, image_size=16, features=named).live()
+    before = {name: value.clone() for name, value in network.named_buffers()}
+    recorded = live.record(smooth_images(16))
+    assert recorded.features is not None
+    assert tuple(recorded.features.shape) == (16, 8, 4, 4)
+    assert all(torch.equal(value, before[name]) for name, value in network.named_buffers())
+    assert all(module.training for module in network.modules())
+
+
 def test_a_live_network_follows_its_training() -> None:
     classifier = untrained("resnet")
     live = classifier.live()

@@ -133,6 +133,17 @@ def test_the_eigenvalue_of_two_classes_is_known() -> None:
     torch.testing.assert_close(largest_eigenvalues(network, CLEAN).detach(), p * (1 - p) * length)
 
 
+def test_small_curvature_of_a_sure_network_is_not_lost_to_rounding() -> None:
+    """Regression: it was a difference of two nearly equal squares, and 0 or 5 % off in float32."""
+    network = Linear()
+    network.head.weight.data *= 8
+    images = CLEAN / 2 + torch.arange(4).view(-1, 1, 1, 1) / 8
+    expected = largest_eigenvalues(network, images).detach()
+    assert 0 < float(expected.min()) < 1e-6
+    found = largest_eigenvalues(network.float(), images.float()).detach()
+    torch.testing.assert_close(found, expected.float(), rtol=1e-3, atol=0)
+
+
 def test_a_flat_loss_has_no_curvature_and_a_finite_gradient() -> None:
     network = Tiny(torch.tanh)
     network.head.weight.data.zero_()

@@ -16,6 +16,7 @@ from tests.reports.fakes import Fake
 from underfire.errors import StoreError
 from underfire.reports.courses import held, mean_of_known
 from underfire.reports.curves import step_charts, threshold_chart
+from underfire.reports.layout import PLOT
 from underfire.reports.points import trade_off_chart
 
 grids = hnp.arrays(
@@ -80,7 +81,12 @@ def test_plotly_knows_every_property(tmp_path: Path) -> None:
         figure = Figure(chart.figure())  # raises an error for unknown properties
         curves = [curve for curve in figure.data if "band" not in curve.meta]
         assert [tuple(curve.x) for curve in curves] == [line.x for line in chart.lines]
-        assert len(figure.layout.shapes) == len(figure.layout.annotations) == len(chart.marks)
+        words = figure.layout.annotations
+        assert len(figure.layout.shapes) == len(words) == len(chart.marks)
+        # Regression: "warm-up" lay on the curve. Words stand above the curves and below the legend.
+        assert all(word.y == 1 and word.yanchor == "bottom" for word in words)
+        highest = max(word.yshift for word in words) + 15
+        assert (figure.layout.legend.y - 1) * PLOT > highest
 
 
 class Apart(Fake):

@@ -182,7 +182,7 @@ def test_noise_that_fools_and_files_that_cannot_be_read_are_told(tmp_path: Path)
     }
     fake = Varied(**STEADY, interpreters=("cam", "grad"), noise_fools=5)
     careful = " ".join(cautions(fake.account(tmp_path, ENOUGH, images=images).run))
-    assert "1 file could not be read and left out: a\\u202eb.png" in careful
+    assert "1 file left out, because reading failed: a\\u202eb.png" in careful
     assert "140 of them were classified correctly" in careful  # fewer than half
     # Regression: it was said once per interpreter, though it is about the class alone.
     assert careful.count("Noise alone already changes the class of 20 % of the images") == 1
@@ -210,6 +210,25 @@ def test_a_lead_that_another_limit_would_undo_is_told_from_none(tmp_path: Path) 
     assert "at this limit of kept maps (p = 0.008), but another sample of images may have a limit" in said
     assert "compared image by image" not in said
     assert paragraph(account).endswith("depends on the limit of kept maps, which is uncertain.")
+
+
+def test_a_lead_that_the_test_cannot_tell_from_chance_is_not_called_one(tmp_path: Path) -> None:
+    """Regression: the interval lay above 0 and p was 0.25, and only the interval was put into words."""
+
+    class Few(Varied):
+        """The attack has joint success on the first three of six images, and the control on none."""
+
+        def success(self, i: int, attack: str) -> bool:
+            return attack == self.attack and i < 3
+
+    account = Few(count=6).account(tmp_path / "few", ENOUGH)
+    lead, p = account.lead("cam"), account.p_value("cam")
+    assert lead is not None
+    assert (lead["mean"], p) == (0.5, pytest.approx(2 / 2**3))
+    assert lead["low"] > 0
+    assert caution(account, "cam") == "few images; by its p-value, its lead may be chance"
+    assert "does not tell this lead from chance (p = 0.250)" in " ".join(cautions(account.run))
+    assert paragraph(account).endswith("may be chance (p = 0.250), although its interval lies above 0.")
 
 
 class Toward(Varied):

@@ -12,14 +12,18 @@ from typing import Any
 
 import pytest
 
+import underfire as uf
 from tests.runs.conftest import small_config
 from tests.runs.runs import Written, assert_same_run, content
 from tests.runs.test_resume import Watched
 from underfire import user_files
-from underfire.errors import StoreError
+from underfire.detectors.target import Target
+from underfire.errors import InputError, StoreError
 from underfire.runs import planning, run_attack
 from underfire.runs.execution import Execution
+from underfire.runs.identity import code_of, identities
 from underfire.runs.store import Store
+from underfire.system import System
 
 PARTS = """
 import torch
@@ -72,6 +76,10 @@ class Mine(BIM):
 
 class Again(CAM):
     name = "again"
+
+
+class Part(CAM):
+    name = "part"
 """
 
 USES: dict[str, dict[str, Any]] = {
@@ -82,6 +90,7 @@ USES: dict[str, dict[str, Any]] = {
     "Half": {"shaping": "{}:Half"},
     "Mine": {"perturbation": "{}:Mine"},
     "Again": {"interpreters": ("{}:Again",)},
+    "Part": {"interpreters": ("ensemble:grad+{}:Part",)},
 }
 
 
@@ -181,6 +190,51 @@ def test_a_run_without_files_of_the_user_keeps_its_keys(small: Written) -> None:
         "adv2": "7c3b9bb315584fcd",
         "noise": "ff10fe1f07f0e32a",
     }, "a key changes only with what its cell depends on: a run that was begun before is not resumed then"
+
+
+def test_a_resumed_transfer_reads_again_by_an_edited_interpreter_or_not_at_all(
+    parts: Path, small: Written, tmp_path: Path
+) -> None:
+    """Regression: it returned the maps of the interpreter as it was, without a word."""
+    uf.transfer(small.folder, None, f"{parts}:Again", tmp_path / "read", resume=True)
+    parts.write_text(PARTS + "\n# a remark\n")
+    with pytest.raises(StoreError, match=r"another run: interpreters\.again was"):
+        uf.transfer(small.folder, None, f"{parts}:Again", tmp_path / "read", resume=True)
+
+
+MASKER = """
+from underfire.interpreters.rts.network import Masker, Shape
+
+
+class Own(Masker):
+    def forward(self, scales, classes, confidence=0.0):
+        maps, presence = super().forward(scales, classes, confidence)
+        return 1.0 * maps, presence
+
+
+def build():
+    made = Own(Shape(10, 8, (4,), 4))
+    for value in made.parameters():
+        value.data.fill_(0.5)
+    return made
+"""
+
+
+@pytest.mark.parametrize("name", ["rts:{}:build", "ensemble:cam+rts:{}:build"])
+def test_a_masker_is_known_by_its_code_too(tmp_path: Path, name: str) -> None:
+    """Regression: it was known by its weights alone, so that detectors and saved maps took another one for it."""
+    path, classifier = tmp_path / "masker.py", uf.classifiers.load("digits-resnet")
+    name = name.format(path)
+    path.write_text(MASKER)
+    first = System(classifier, [name])
+    path.write_text(MASKER.replace("1.0 *", "0.5 *"))
+    again = System(classifier, [name])
+    assert identities(first) != identities(again)
+    with pytest.raises(InputError, match="fitted for another system"):
+        Target.of(first, (1, 16, 16)).check(again, "mine")
+    path.write_text(MASKER)
+    assert identities(System(classifier, [name])) == identities(first)
+    assert list(code_of({"interpreters": [name]})) == ["masker.py:build"]
 
 
 def test_what_a_file_imports_from_its_folder_counts(tmp_path: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from underfire.campaigns.grid import Grid, Point
@@ -15,11 +17,14 @@ from underfire.campaigns.record import FILE, DamagedRecordError, Entry, Record, 
 from underfire.errors import StoreError, UnderfireWarning
 from underfire.runs import Run
 from underfire.runs.differences import differences
-from underfire.runs.disk import is_part
+from underfire.runs.disk import is_part, writing
+from underfire.runs.disk import replace as replace_file
 from underfire.runs.manifest import SUFFIX
 from underfire.runs.places import check_places
 from underfire.runs.settings import RunConfig
 from underfire.text import first_few
+
+NO_NOTES: Mapping[str, str] = MappingProxyType({})
 
 
 class Campaign:
@@ -87,18 +92,21 @@ class CampaignStore:
     Args:
         folder: made if it does not exist.
         resume: go on with the campaign that the folder holds.
+        notes: texts that lie beside the campaign's record, by the name of their file. They are written first, so that
+            there is no campaign without them.
 
     Raises:
         StoreError: the folder holds something, and ``resume`` was not asked for; or a file or folder of a campaign is
             something else there, such as a link.
     """
 
-    def __init__(self, folder: Path, resume: bool) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, resume: bool, notes: Mapping[str, str] = NO_NOTES) -> None:
+        self.folder, self.notes = folder, notes
         if folder.exists() and not folder.is_dir():
             raise StoreError(f"output folder {folder} is a file; give a folder.")
         held = sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
-        begun = [name for name in held if name == ".lock" or is_part(name, FILE)]  # a kill at once may leave these
+        # A kill at once may leave a lock, notes and half-written files.
+        begun = {".lock", *notes, *(name for name in held for whole in (FILE, *notes) if is_part(name, whole))}
         held = [name for name in held if name not in begun]
         if held and FILE not in held and "runs" not in held:
             raise StoreError(f"output folder {folder} holds {first_few(held)}, and no campaign: choose another folder.")
@@ -106,7 +114,7 @@ class CampaignStore:
             raise StoreError(
                 f"output folder {folder} holds a campaign: give --resume to go on with it, or choose another folder."
             )
-        check_places(folder, files=(".lock", FILE), folders=("runs",))
+        check_places(folder, files=(".lock", FILE, *notes), folders=("runs",))
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -157,8 +165,12 @@ class CampaignStore:
                 self._warn(f"run {name} was {entry.state}, and its files are gone. It is made anew.")
         for point in points:
             self._entries.setdefault(point.name, Entry(point.name, point.values))
-        for part in self.folder.glob(f"{FILE}*.part"):
-            part.unlink()  # a killed process left it
+        for name in (FILE, *self.notes):
+            for part in self.folder.glob(f"{name}*.part"):
+                part.unlink()  # a killed process left it
+        with writing(self.folder):
+            for name, text in self.notes.items():
+                replace_file(self.folder / name, partial(Path.write_text, data=text, encoding="utf-8"))
         self._grid, self._configurations = grid, configurations
         self._write()
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Unpack
 
-from underfire.campaigns.folder import Campaign, CampaignStore
+from underfire.campaigns.folder import NO_NOTES, Campaign, CampaignStore
 from underfire.campaigns.grid import Grid
 from underfire.campaigns.runner import How, Job, Listener, Quiet, perform
 from underfire.campaigns.units import Failure
@@ -13,13 +14,16 @@ from underfire.errors import InputError, StoreError
 from underfire.runs.planning import Reporter
 
 
-def run_campaign(grid: Grid, folder: Path | str, *, resume: bool = False, **how: Unpack[How]) -> Campaign:
+def run_campaign(
+    grid: Grid, folder: Path | str, *, resume: bool = False, notes: Mapping[str, str] = NO_NOTES, **how: Unpack[How]
+) -> Campaign:
     """Run a campaign: each of its runs in a folder of its own below ``folder/runs``.
 
     Args:
         grid: the runs.
         folder: made if it does not exist.
         resume: go on with the campaign that the folder holds. Finished runs are checked, and not made again.
+        notes: texts that are written into the folder before its record, by the name of their file.
         how: ``engine``, ``execution``, ``keep_going``, ``stop``, ``listener``, ``part``, ``begin_only`` and ``after``;
             see ``runner.How``.
 
@@ -38,7 +42,7 @@ def run_campaign(grid: Grid, folder: Path | str, *, resume: bool = False, **how:
             "--part and --begin contradict each other: begin the campaign once with --begin, alone, before its parts."
         )
     folder, points = Path(folder), grid.points()
-    store = CampaignStore(folder, resume or part is not None)
+    store = CampaignStore(folder, resume or part is not None, notes)
     jobs = [Job(point.name, point.config, folder / "runs" / point.name, resume=True) for point in points]
     if part is not None:
         _check_part(folder, part)

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 
 from underfire.arguments import check_known
@@ -69,6 +70,10 @@ def _lowers_resolution(given: object, output: object) -> bool:
     assert isinstance(given, Tensor)
     assert isinstance(output, Tensor)
     return output.shape[2] < given.shape[2] and output.shape[3] < given.shape[3]
+
+
+def _share_memory(one: Tensor, other: Tensor) -> bool:
+    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
 
 
 def _by_head(normed: Tensor, given: Tensor) -> bool:
@@ -132,7 +137,10 @@ class FeatureTap(TorchFunctionMode):
         self.attended: Tensor | None = None
         self.pooled = False
         self.sizes: list[tuple[int, int]] = []
-        self._layer_normed: list[Tensor] = []  # since the last attention
+        # Since the last attention: outputs of norms; what linear layers made of them, by its memory; norms of that.
+        self._layer_normed: list[Tensor] = []
+        self._projected: list[StorageWeakRef] = []
+        self._renormed: list[Tensor] = []
         self._attended_axes: Axes = "nlc"
         self.weight: Tensor | None = None
         self.bias: Tensor | None = None
@@ -156,6 +164,8 @@ class FeatureTap(TorchFunctionMode):
             self.head_output = output
             before = self._normalised
             self.norm = before[1] if before is not None and before[0].data_ptr() == args[0].data_ptr() else None
+            if self._layer_normed:
+                self._project(args[0], output)
         elif func is F.batch_norm and args[0].ndim == 2:
             norm = AffineNorm.of(*args[1:], **kwargs)
             self._normalised = None if norm is None else (output, norm)
@@ -168,7 +178,8 @@ class FeatureTap(TorchFunctionMode):
         elif func is torch.conv2d:
             self.sizes.append((output.shape[-2], output.shape[-1]))
         elif func in _LAYER_NORMS:
-            self._layer_normed += [output] if output.ndim in (3, 4) else []
+            if output.ndim in (3, 4):
+                self._normalise(args[0] if args else kwargs["input"], output)
         elif self._layer_normed and is_attention(func, args, kwargs):
             self._attend(func, args[0] if args else next(iter(kwargs.values())))
         elif args and isinstance(args[0], Tensor) and (axes := _token_axes(func, args, kwargs)):
@@ -181,12 +192,25 @@ class FeatureTap(TorchFunctionMode):
     def _keep(self, features: Tensor, axes: Axes | None) -> None:
         self.features, self.axes, self.pooled = features, axes, True
 
+    def _project(self, given: Tensor, output: Tensor) -> None:
+        """Note a linear layer after a norm: its output may be queries or keys. What it reads is not."""
+        self._layer_normed += [normed for normed in self._renormed if _share_memory(given, normed)]
+        if any(_share_memory(given, normed) for normed in self._layer_normed):
+            self._projected.append(StorageWeakRef(output.untyped_storage()))
+
+    def _normalise(self, given: Tensor, output: Tensor) -> None:
+        """Note a layer norm: it is of tokens, unless ``given`` is what a linear layer made of normalised tokens."""
+        memory = given.untyped_storage()._cdata
+        of_queries = any(memory == projected.cdata for projected in self._projected)
+        (self._renormed if of_queries else self._layer_normed).append(output)
+
     def _attend(self, func: Callable[..., Any], given: Tensor) -> None:
         """Find the tokens that went into an attention which was computed from ``given``."""
         inputs = [normed for normed in self._layer_normed if not _by_head(normed, given)]
         if not inputs:
             return
         self.attended, self.pooled, self._layer_normed = inputs[-1], False, inputs[-1:]
+        self._projected, self._renormed = [], []
         # torch's function takes tokens L x N x C. If the network holds them so, it gives them as they are.
         as_they_are = given.shape == inputs[-1].shape and given.stride() == inputs[-1].stride()
         self._attended_axes = "lnc" if func is ATTENTIONS[1] and as_they_are else "nlc"

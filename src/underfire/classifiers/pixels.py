@@ -223,6 +223,7 @@ class Pixels(nn.Module):
         tap = FeatureTap(False)
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
+            stack.enter_context(evaluating(self.module))  # batch norms of a network in training stay as they are
             stack.enter_context(tap)
             if self.features is not None:
                 named = stack.enter_context(tap_module(self.module, self.features))

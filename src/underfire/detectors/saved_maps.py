@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from underfire import randomness
-from underfire.runs.identity import described
+from underfire.runs.identity import identities
 from underfire.system import System
 
 if TYPE_CHECKING:
@@ -41,10 +41,9 @@ class SavedMaps(System):
 
     def __init__(self, system: System, runs: Sequence[Run]) -> None:
         vars(self).update(vars(system))
-        identities = {name: described(part.identity(system.classifier)) for name, part in system.interpreters.items()}
         self._usable = {
             name
-            for name, identity in identities.items()
+            for name, identity in identities(system).items()
             if all(run.record.get("interpreters", {}).get(name) == identity for run in runs)
         }
         self._places: dict[int, _Place] = {}

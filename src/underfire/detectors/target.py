@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from underfire.errors import InputError
-from underfire.runs.identity import described
+from underfire.runs.identity import identities
 from underfire.system import System
 
 
@@ -31,8 +31,7 @@ class Target:
     def of(cls, system: System, shape: Sequence[int]) -> Target:
         """Describe a system, and the shape C x H x W of its images."""
         classifier = system.classifier
-        found = {name: described(part.identity(classifier)) for name, part in system.interpreters.items()}
-        return cls(classifier.name, classifier.sha256(), found, tuple(shape))
+        return cls(classifier.name, classifier.sha256(), identities(system), tuple(shape))
 
     def check(self, system: System, name: str) -> System:
         """Check that ``system`` is the one of this description, and return it with only its interpreters.

@@ -102,8 +102,14 @@ def create(name: str, variant: str = "paper") -> Interpreter:
         maker = ONLY_WITH_ARGUMENT.get(key) or REGISTRY[key]
     if maker is Ensemble:
         return Ensemble.parse(argument, lambda part: create(part, variant))
-    if argument and _is_class(maker):
-        return maker.from_argument(argument)
+    made = maker.from_argument(argument) if argument and _is_class(maker) else _made(maker, name, variant)
+    for file, _ in user_files.named_in(name):
+        object.__setattr__(made, "code_sha256", user_files.fingerprint(file))  # interpreters are frozen
+    return made
+
+
+def _made(maker: Maker, name: str, variant: str) -> Interpreter:
+    """Call a maker, which may be the user's own."""
     try:
         made = maker.published() if variant == "published" and _is_class(maker) else maker()
     except UnderfireError:

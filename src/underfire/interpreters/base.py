@@ -100,11 +100,14 @@ class Interpreter(Part, ABC):
         name: the name of this kind of interpreter.
         family: the family whose published attack schedule it uses: ``grad``, ``cam``, ``mask``, ``rts``, or a new one.
         parent_families: the families whose schedules serve if a perturbation has none for ``family``, best one first.
+        code_sha256: the SHA-256 of the user's file that the interpreter was made from by its name, such as
+            ``file.py:name``; empty if there is none. ``interpreters.create`` sets it.
     """
 
     name: ClassVar[str]
     family: ClassVar[str]
     parent_families: ClassVar[tuple[str, ...]] = ("cam",)
+    code_sha256 = ""
 
     @property
     def label(self) -> str:
@@ -145,6 +148,11 @@ class Interpreter(Part, ABC):
     def identity(self, classifier: Classifier) -> str:
         """Describe everything that the maps depend on, except the classifier, as text for the record of a run."""
         return repr(self)
+
+    def known_by(self, classifier: Classifier) -> str:
+        """Return ``identity``, and the hash of the user's file that the interpreter was made from, if there is one."""
+        identity = self.identity(classifier)
+        return f"{identity}, made by code of SHA-256 {self.code_sha256}" if self.code_sha256 else identity
 
     def reseeded(self, offset: int = 1) -> Interpreter | None:
         """Return the interpreter with ``offset`` added to its seed; None if its maps depend on no random numbers.

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from underfire.reports.account import spread
 from underfire.reports.document import Block
+from underfire.reports.layout import HEIGHTS, Mark, as_markup, layout, line_of, word_of
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,6 @@ class Line:
     limit: tuple[float, float] | None = None
 
 
-@dataclass(frozen=True)
-class Mark:
-    """A vertical line at ``x``, with ``text`` beside it."""
-
-    x: float
-    text: str
-
-
 Numbers = tuple[list[str], list[tuple[str, list[str]]]]
 """The headings of a table, and its rows: a name and texts."""
 
@@ -63,7 +56,7 @@ class Chart(Block):
         about: an explanation of the curves, in sentences.
         x_title, y_title: the names of the axes.
         lines: the curves.
-        marks: vertical lines with a word beside them.
+        marks: vertical lines with a word above them.
         y_range: the ends of the y axis; found by plotly if None.
         percent: True if y is a share in [0, 1] that is shown in percent.
         interpreter: the interpreter that it is about, for filters; empty if it is about several.
@@ -110,7 +103,7 @@ class Chart(Block):
             data += self._traces(line, place if self.crowded else line.place if several else None)
         if self.crowded:
             data += legend_entries(groups, {line.role for line in self.lines}, "lines")
-        found = layout(self.x_title, y_axis)
+        found = layout(self.x_title, y_axis, min(HEIGHTS, len(self.marks)))
         if self.crowded:
             found["legend"]["title"] = {"text": self.legend, "font": {"size": 12.5}}
         return {
@@ -119,8 +112,8 @@ class Chart(Block):
                 **found,
                 "hovermode": "closest" if self.crowded else "x unified",
                 "showlegend": len(self.lines) > 1,
-                "shapes": [_line(mark) for mark in self.marks],
-                "annotations": [_word(mark, place) for place, mark in enumerate(self.marks)],
+                "shapes": [line_of(mark) for mark in self.marks],
+                "annotations": [word_of(mark, place) for place, mark in enumerate(self.marks)],
             },
         }
 
@@ -249,45 +242,9 @@ SYMBOL = {"attack": "circle", "control": "diamond-open", "noise": "cross-thin-op
 """The marks of points, by role."""
 
 
-def layout(x_title: str, y_axis: dict[str, Any]) -> dict[str, Any]:
-    """Return the layout that all charts share, for plotly."""
-    return {
-        "margin": {"l": 64, "r": 12, "t": 26, "b": 52},
-        "height": 300,
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-        "xaxis": {"title": {"text": x_title, "standoff": 8}, "zeroline": False, "fixedrange": True},
-        "yaxis": {**y_axis, "zeroline": False, "fixedrange": True},
-        "shapes": [],
-        "annotations": [],
-    }
-
-
-def as_markup(text: str) -> str:
-    """Escape text for plotly, which reads a few HTML tags in names."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
 def _text(line: Line, place: int | None) -> str:
     value = None if place is None else line.y[place]
     if place is None or value is None:
         return "–"
     low, high = (ends[place] if ends else None for ends in (line.low, line.high))
     return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f}–{high:.3f})"
-
-
-def _line(mark: Mark) -> dict[str, Any]:
-    ends = {"x0": mark.x, "x1": mark.x, "y0": 0, "y1": 1, "yref": "paper"}
-    return {"type": "line", **ends, "line": {"width": 1, "dash": "dot"}}
-
-
-def _word(mark: Mark, number: int) -> dict[str, Any]:
-    # Neighbouring marks may be close together on a narrow screen: their words stand at three different heights.
-    place = {
-        "x": mark.x,
-        "y": 0.02 + 0.07 * (number % 3),
-        "yref": "paper",
-        "xanchor": "left",
-        "yanchor": "bottom",
-        "xshift": 4,
-    }
-    return {"text": as_markup(mark.text), "showarrow": False, **place}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from underfire.attacks.limits import Flags, Numbers
-from underfire.reports.chart import Mark
+from underfire.reports.layout import Mark
 from underfire.runs.comparison import Comparison
 from underfire.runs.folder import numbers
 from underfire.text import plain

@@ -11,8 +11,9 @@ import numpy as np
 from underfire import metrics
 from underfire.attacks.limits import Flags, Numbers
 from underfire.reports.account import Account
-from underfire.reports.chart import Chart, Line, Mark
+from underfire.reports.chart import Chart, Line
 from underfire.reports.courses import Course, course
+from underfire.reports.layout import Mark
 from underfire.reports.points import legend_groups
 from underfire.reports.sentences import names_of
 from underfire.reports.words import origin

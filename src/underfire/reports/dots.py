@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from underfire.reports.chart import SYMBOL, Numbers, as_markup, entry_of, layout, legend_entries
+from underfire.reports.chart import SYMBOL, Numbers, entry_of, legend_entries
 from underfire.reports.document import Block
+from underfire.reports.layout import as_markup, layout
 
 MANY = 9
 """With more points, the legend names groups of points, and a point has its name where the pointer is."""

@@ -20,6 +20,7 @@ from underfire.drawing.sheet import UNIT_GAP, Band, Text, Unit, sheet
 from underfire.errors import DataError, InputError, UnderfireWarning, unknown_name
 from underfire.reports.explained import ExplainedFolder
 from underfire.reports.single import NO_LABEL
+from underfire.runs.identity import identities
 from underfire.runs.selection import logits_of
 from underfire.settings import few_images
 from underfire.system import System
@@ -127,7 +128,7 @@ def explain(
         {
             "data": data.name,
             "classifier": system.classifier.name,
-            "interpreters": {name: part.identity(system.classifier) for name, part in system.interpreters.items()},
+            "interpreters": identities(system),
             "class": wanted,
             "class_names": None if names is None else list(names),
             "images": [asdict(entry) for entry in found],

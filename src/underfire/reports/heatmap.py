@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 from underfire.errors import InputError
 from underfire.reports import words
 from underfire.reports.account import Interval
-from underfire.reports.chart import Numbers, as_markup, layout
+from underfire.reports.chart import Numbers
 from underfire.reports.document import Block
+from underfire.reports.layout import as_markup, layout
 from underfire.text import plain
 
 

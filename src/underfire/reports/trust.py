@@ -22,6 +22,7 @@ from underfire.reports.words import (
     p_value,
     percent,
     unclear,
+    untold,
 )
 from underfire.runs.run import Run
 from underfire.text import counted, first_few, plain
@@ -100,7 +101,7 @@ def _on_images(account: Account) -> list[Remark]:
     remarks.append(_remark(right < 0.5 * seen, text))
     if unreadable:
         some = "; ".join(plain(entry["path"]) for entry in unreadable[:3]) + (" ..." if len(unreadable) > 3 else "")
-        left = f"{counted(len(unreadable), 'file')} could not be read and left out: {some}"
+        left = f"{counted(len(unreadable), 'file')} left out, because reading failed: {some}"
         remarks.append(_remark(True, left))
     unusable = images.get("unusable", ())
     if unusable:
@@ -208,6 +209,13 @@ def _on_control(account: Account, name: str) -> list[Remark]:
                 f"({p_value(account.p_value(name))}), but another sample of images may have a limit at which it does "
                 "not: more images make it certain."
             )
+        return [_remark(True, text)]
+    if untold(account, name):
+        text = (
+            f"With {shown}, the interval of the lead over the prediction-only attack lies above 0, and the sign-flip "
+            f"test does not tell this lead from chance ({p_value(account.p_value(name))}). The two disagree on few "
+            "images, or with many comparisons in one run: believe the test, or attack more images."
+        )
         return [_remark(True, text)]
     return []
 

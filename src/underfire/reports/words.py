@@ -12,6 +12,7 @@ OFTEN = 0.3
 """If the prediction-only attack has more joint success than this share, the attack's own joint success says little."""
 UNCLEAR = "no clear difference from the prediction-only attack"
 UNCERTAIN = "its lead depends on the limit, which is uncertain"
+UNTOLD = "by its p-value, its lead may be chance"
 SIGNIFICANT = 0.05
 """A difference with a smaller p-value is unlikely to come from chance."""
 
@@ -70,10 +71,25 @@ def lead_at_this_limit(account: Account, interpreter: str | None) -> bool:
 
     If ``unclear``, too, then only because another sample of images would have another limit.
     """
+    lead, p = account.lead(interpreter), _tested(account, interpreter)
+    return lead is not None and (lead["mean"] or 0) > 0 and p is not None and p < SIGNIFICANT
+
+
+def untold(account: Account, interpreter: str | None) -> bool:
+    """Return True if the interval of the lead lies above 0, and the sign-flip test cannot tell the lead from chance.
+
+    On few images the interval, which resamples them, is too narrow; and the p-value is corrected for the number of
+    comparisons in the run, which the interval is not.
+    """
+    p = _tested(account, interpreter)
+    return not unclear(account, interpreter) and p is not None and p >= SIGNIFICANT
+
+
+def _tested(account: Account, interpreter: str | None) -> float | None:
+    """Return the p-value of the lead; None if there is none, as for several attacked interpreters at once."""
     names = account.part.attacked
     name = names[0] if interpreter is None and len(names) == 1 else interpreter
-    lead, p = account.lead(name), None if name is None else account.p_value(name)
-    return lead is not None and (lead["mean"] or 0) > 0 and p is not None and p < SIGNIFICANT
+    return None if name is None else account.p_value(name)
 
 
 def doubts(account: Account, interpreter: str | None) -> list[str]:
@@ -85,6 +101,8 @@ def doubts(account: Account, interpreter: str | None) -> list[str]:
     """
     if unclear(account, interpreter):
         return [UNCERTAIN if lead_at_this_limit(account, interpreter) else UNCLEAR]
+    if untold(account, interpreter):
+        return [UNTOLD]
     if account.part.has("control"):
         control = account.joint("control", interpreter)
         if (control["mean"] or 0) > OFTEN:
@@ -165,6 +183,9 @@ def _verdict(account: Account, joint: Interval) -> str:
         if lead_at_this_limit(account, None):
             return "The lead over the prediction-only attack depends on the limit of kept maps, which is uncertain."
         return f"There is {UNCLEAR}."
+    if untold(account, None):
+        said = p_value(_tested(account, None))
+        return f"The lead over the prediction-only attack may be chance ({said}), although its interval lies above 0."
     if low >= 0.5:
         return f"For most images, {words.most}."
     if not joint["mean"]:

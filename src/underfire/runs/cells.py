@@ -11,7 +11,7 @@ from typing import Any
 from underfire.attacks.arms import Arm, Kind
 from underfire.attacks.measure import Measure
 from underfire.attacks.noise import NOISE_DRAWS
-from underfire.runs.identity import described
+from underfire.runs.identity import described, identities
 from underfire.system import System
 
 KEY_DIGITS = 16
@@ -86,7 +86,7 @@ def cells_of(
         measures: what is measured.
         noise_draws: the number of noise draws of each image.
     """
-    identities = {name: described(part.identity(system.classifier)) for name, part in system.interpreters.items()}
+    known = identities(system)
     asked = {arm.label: arm.attack for arm in arms if arm.kind == "attack" and arm.attack is not None}
     # Attacks of one run want the same classes and maps, and controls are measured by them.
     aim = next([described(part) for part in (each.goal, each.target_class, each.target_map)] for each in asked.values())
@@ -99,7 +99,7 @@ def cells_of(
             "kind": arm.kind,
             "attack": None if arm.attack is None else described(arm.attack),
             "targets": list(arm.targets),
-            "read_by": {name: identities[name] for name in arm.read_by},
+            "read_by": {name: known[name] for name in arm.read_by},
             "aim": aim,
             "noise": described(None) if noise_size is None else noise_size,
             **({} if beside is None else {"noise_draws": noise_draws}),

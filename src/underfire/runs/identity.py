@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from underfire import user_files
 from underfire.attacks.evading import RECORD
 from underfire.errors import StoreError
+from underfire.system import System
 
 _OF_THE_PROCESS = re.compile(rf" at 0x[0-9a-f]+|\b{user_files.MODULE}\w+\.")
 """Finds the parts of a ``repr`` that differ between processes: memory addresses, and modules made of users' files."""
@@ -22,8 +22,13 @@ def described(part: Any) -> str:
     return _OF_THE_PROCESS.sub("", part if isinstance(part, str) else repr(part))
 
 
+def identities(system: System) -> dict[str, str]:
+    """Describe all that the maps of a system's interpreters depend on, except the classifier, by interpreter."""
+    return {name: described(part.known_by(system.classifier)) for name, part in system.interpreters.items()}
+
+
 def code_of(configuration: Mapping[str, Any]) -> dict[str, str]:
-    """Hash the user's files that a configuration names as ``file.py:name``.
+    """Hash the user's files that a configuration names as ``file.py:name``, also inside of other names.
 
     Args:
         configuration: the settings, as JSON values.
@@ -33,9 +38,7 @@ def code_of(configuration: Mapping[str, Any]) -> dict[str, str]:
     """
     found: dict[str, set[str]] = {}
     for text in _texts(configuration.values()):
-        own = user_files.split(text)
-        if own is not None and os.path.isfile(Path(own[0]).expanduser()):
-            file, name = own
+        for file, name in user_files.named_in(text):
             found.setdefault(f"{Path(file).name}:{name}", set()).add(user_files.fingerprint(file))
     return {name: " ".join(sorted(hashes)) for name, hashes in sorted(found.items())}
 

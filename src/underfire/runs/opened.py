@@ -13,7 +13,7 @@ from underfire.checkpoints import state_hash
 from underfire.errors import InputError
 from underfire.interpreters.base import Interpreter
 from underfire.runs.devices import find_device
-from underfire.runs.identity import described
+from underfire.runs.identity import identities
 from underfire.runs.inputs import Inputs, InputSettings
 from underfire.runs.selection import Selection
 from underfire.runs.settings import RunConfig
@@ -79,11 +79,10 @@ class Opened:
         """
         classifier = self.open(config, device).classifier
         system = System(classifier, config.interpreters, str(config.variant), readers=config.readers)
-        return {
-            name: described(part.identity(classifier))
-            for name, part in system.interpreters.items()
-            if type(part).identity is not Interpreter.identity
-        }
+        trained = [
+            name for name, part in system.interpreters.items() if type(part).identity is not Interpreter.identity
+        ]
+        return identities(system.only(trained))
 
     def evading(self, config: RunConfig, system: System) -> tuple[Evading, ...]:
         """Make the terms of an attack on ``system`` that evade the detectors in the configuration's folders.

@@ -15,7 +15,7 @@ from underfire.data import ImageData
 from underfire.runs.cells import Cell, cells_of
 from underfire.runs.devices import find_device
 from underfire.runs.execution import Execution
-from underfire.runs.identity import code_of, described, detectors_of
+from underfire.runs.identity import code_of, described, detectors_of, identities
 from underfire.runs.inputs import Inputs
 from underfire.runs.looking import Balanced
 from underfire.runs.map_pool import read_pool
@@ -124,7 +124,7 @@ def prepare(
         "class_names": list(names) or None,
         "images": _counts(selection),
         "attacks": attacks,
-        "interpreters": {name: described(part.identity(classifier)) for name, part in system.interpreters.items()},
+        "interpreters": identities(system),
         "readers": list(system.readers),
         "cells": [cell.to_dict() for cell in cells.values()],
     }

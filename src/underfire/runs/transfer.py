@@ -24,7 +24,7 @@ from underfire.interpreters import Interpreter, named
 from underfire.runs.cells import cells_of
 from underfire.runs.devices import find_device
 from underfire.runs.finished import is_whole
-from underfire.runs.identity import described
+from underfire.runs.identity import identities
 from underfire.runs.inputs import InputSettings
 from underfire.runs.places import folder_name
 from underfire.runs.plan import Plan
@@ -227,9 +227,7 @@ class _Reading:
             "weights_sha256": state_hash(classifier.module),
             "preparation": classifier.preparation(),
             "precision": "float32",
-            "interpreters": {
-                name: described(part.identity(classifier)) for name, part in self.system.interpreters.items()
-            },
+            "interpreters": identities(self.system),
         }
 
     def _plan(

@@ -19,7 +19,7 @@ from underfire.campaigns.reproduce import defending
 from underfire.campaigns.reproduce.findings import Finding, read_findings
 from underfire.campaigns.reproduce.grids import Choice
 from underfire.campaigns.reproduce.judging import judge
-from underfire.campaigns.reproduce.labels import LABELS, add_labels, check_labels
+from underfire.campaigns.reproduce.labels import LABELS, check_labels, labelled
 from underfire.campaigns.reproduce.papers import paper
 from underfire.campaigns.reproduce.selecting import arrange, shown
 from underfire.checkpoints import write_weights
@@ -220,13 +220,15 @@ def test_what_is_measured_is_kept_and_not_measured_twice(
 
 
 def test_two_defenses_of_one_name_are_refused(tmp_path: Path) -> None:
-    add_labels(tmp_path, {"rts:a/aid": "aid"})
+    (tmp_path / LABELS).write_text(labelled(tmp_path, {"rts:a/aid": "aid"})[LABELS])
+    assert labelled(tmp_path, {"rts:b/new": "new"}) == {LABELS: '{\n  "rts:a/aid": "aid",\n  "rts:b/new": "new"\n}\n'}
     check_labels(tmp_path, {"rts:a/aid": "aid", "rts:b/other": "other"})
     with pytest.raises(StoreError, match="would call 'rts:b/aid' so, too"):
         check_labels(tmp_path, {"rts:b/aid": "aid"})
-    (tmp_path / LABELS).write_text("{")
-    with pytest.raises(StoreError, match=r"defenses\.json is damaged .*delete it"):
-        check_labels(tmp_path, {})
+    for damaged in ("{", "[1]"):
+        (tmp_path / LABELS).write_text(damaged)
+        with pytest.raises(StoreError, match=r"defenses\.json is damaged .*delete it"):
+            check_labels(tmp_path, {})
 
 
 def test_the_plain_masker_is_not_the_defended_one() -> None:

@@ -59,6 +59,24 @@ def test_a_file_of_the_user_that_changed_is_measured_anew(command: Command, tmp_
     assert clean_accuracy(out) == [0] * 4
 
 
+def test_numbers_that_cannot_be_measured_any_more_are_not_shown(command: Command, tmp_path: Path) -> None:
+    """Regression: the numbers of the earlier weights stayed beside the reason for which there are none."""
+    out, weights = tmp_path / "out", tmp_path / "defense" / "digits.safetensors"
+    weights.parent.mkdir()
+    write_weights(uf.classifiers.load("digits-resnet").module, weights, "moved")
+    given = table7("digits-resnet", weights, out)
+    assert command("reproduce", *given).code == 0
+    rows = read_findings(out / "findings.parquet")
+    whole = weights.read_bytes()
+    weights.write_bytes(b"damaged")
+    assert command("reproduce", *given, "--resume").code == 0
+    assert {each.defense for each in read_findings(out / "findings.parquet")} == {"none"}
+    assert "table7 for digits-resnet, defense" in (out / "reproduction.md").read_text(encoding="utf-8")
+    weights.write_bytes(whole)
+    assert command("reproduce", *given, "--resume").code == 0
+    assert [each.keys for each in read_findings(out / "findings.parquet")] == [each.keys for each in rows]
+
+
 def test_damaged_numbers_are_told_and_made_again(command: Command, tmp_path: Path) -> None:
     """Regression: the file with the numbers of defenses was no file of Parquet, and the command ended unexpectedly."""
     out, weights = tmp_path / "out", tmp_path / "defense" / "digits.safetensors"

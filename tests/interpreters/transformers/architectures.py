@@ -158,6 +158,35 @@ class TokensFirst(nn.Module):
         return logits
 
 
+class NormedAcross(nn.Module):
+    """Queries and keys that are normalised over all heads together, as in InternViT, so that they look like tokens."""
+
+    def __init__(self, fused: bool) -> None:
+        super().__init__()
+        self.fused = fused
+        self.stem, self.token = nn.Conv2d(3, 32, 16, 16), nn.Parameter(torch.zeros(1, 1, 32))
+        self.norms = nn.ModuleList(nn.LayerNorm(32) for _ in range(2))
+        self.mixes = nn.ModuleList(nn.Linear(32, 96) for _ in range(2))
+        self.of_queries, self.of_keys = (nn.ModuleList(nn.LayerNorm(32) for _ in range(2)) for _ in range(2))
+        self.head = nn.Linear(32, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        patches = self.stem(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.token.expand(len(patches), -1, -1), patches], 1)
+        for norm, mix, of_query, of_key in zip(self.norms, self.mixes, self.of_queries, self.of_keys, strict=True):
+            normed = norm(tokens)
+            if self.fused:
+                query, key, value = mix(normed).chunk(3, 2)
+            else:
+                query, key, value = (nn.functional.linear(normed, weight) for weight in mix.weight.chunk(3))
+            query, key = of_query(query), of_key(key)
+            query, key, value = (each.unflatten(2, (2, 16)).transpose(1, 2) for each in (query, key, value))
+            mixed = nn.functional.scaled_dot_product_attention(query, key, value)
+            tokens = tokens + mixed.transpose(1, 2).flatten(2)
+        logits: Tensor = self.head(tokens[:, 0])
+        return logits
+
+
 VIT = {"img_size": (64, 96), "patch_size": 16, **SMALL}
 WIDE = {"size": (64, 96), "shape": (32, 4, 6)}
 HF = {
@@ -178,6 +207,8 @@ CASES: dict[str, Case] = {
     "windows-normed-before": Case(lambda: Windows(True), (16, 8, 8), cam=True),
     "windows-normed-after": Case(lambda: Windows(False), (16, 8, 8), cam=True),
     "channels": Case(Channels, (16, 6, 6), (96, 96), cam=True),
+    "normed-across": Case(lambda: NormedAcross(True), **TOKENS, extra=1),
+    "normed-across-apart": Case(lambda: NormedAcross(False), **TOKENS, extra=1),
     "timm-vit": Case(timm("vit_tiny_patch16_224", **VIT), **WIDE, attention=True, extra=1),
     "timm-vit-mean": Case(
         timm("vit_tiny_patch16_224", **VIT, global_pool="avg", fc_norm=False), **WIDE, cam=True, attention=True, extra=1

@@ -100,6 +100,8 @@ def features_by_hand(classifier: uf.Classifier, module: str, images: Tensor) -> 
         ("torchvision-vit", "encoder.layers.encoder_layer_1.ln_1", 1),
         ("transformers-dinov2-registers", "dinov2_with_registers.encoder.layer.1.norm1", 5),
         ("timm-vit-normed-queries", "blocks.1.norm1", 1),
+        ("normed-across", "norms.1", 1),
+        ("normed-across-apart", "norms.1", 1),
         ("timm-vit-long-patches", "blocks.1.norm1", 1),
         ("zoo", "blocks.1.norm1", 1),
     ],

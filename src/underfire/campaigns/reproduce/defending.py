@@ -170,7 +170,7 @@ def _noise(asked: _Asked) -> Iterator[Finding]:
         return
     own = asked.opened("rts").right()
     maskers = {
-        defense: described(create(name).identity(own.classifier)) for name, defense in _maskers(asked.choice).items()
+        defense: described(create(name).known_by(own.classifier)) for name, defense in _maskers(asked.choice).items()
     }
     for kind in kinds:
         for size in asked.item.sizes:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from underfire.campaigns.folder import Campaign
 from underfire.campaigns.record import Entry
-from underfire.checkpoints import write_text
 from underfire.errors import StoreError
 
 LABELS = "defenses.json"
@@ -26,13 +25,9 @@ def check_labels(folder: Path, labels: Mapping[str, str]) -> None:
             )
 
 
-def add_labels(folder: Path, labels: Mapping[str, str]) -> None:
-    """Write down the labels of defended interpreters, beside those that the folder has.
-
-    Raises:
-        StoreError: the file cannot be written.
-    """
-    write_text(folder / LABELS, json.dumps(read_labels(folder) | dict(labels), indent=2) + "\n")
+def labelled(folder: Path, labels: Mapping[str, str]) -> dict[str, str]:
+    """Return the file ``LABELS`` of a folder with more labels, as name and text; empty if there are no more."""
+    return {LABELS: json.dumps(read_labels(folder) | dict(labels), indent=2) + "\n"} if labels else {}
 
 
 def read_labels(folder: Path) -> dict[str, str]:
@@ -44,7 +39,7 @@ def read_labels(folder: Path) -> dict[str, str]:
     file = folder / LABELS
     try:
         return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise StoreError(
             f"{file} is damaged ({error}); delete it and give the same command again with --resume: it writes it anew."
         ) from error

@@ -20,8 +20,8 @@ from underfire.campaigns.reproduce.findings import (
     write_findings,
 )
 from underfire.campaigns.reproduce.grids import ADAPTIVE, Choice, grid_of, grown, has_budget
-from underfire.campaigns.reproduce.labels import add_labels, check_labels, defense_of, plain_runs
-from underfire.campaigns.reproduce.papers import Item, Paper
+from underfire.campaigns.reproduce.labels import check_labels, defense_of, labelled, plain_runs
+from underfire.campaigns.reproduce.papers import NO_DEFENSE, Item, Paper
 from underfire.campaigns.reproduce.readings import readings_of, transfer_folder
 from underfire.campaigns.running import run_campaign
 from underfire.errors import InputError, StoreError, UnderfireError
@@ -108,24 +108,29 @@ def reproduce(
         grid = grown(grid, Campaign(folder).grid)
     labels = {name: choice.labels[name] for name in choice.maskers}
     check_labels(folder, labels)
-    try:
-        campaign = run_campaign(grid, folder, execution=execution, **how) if grid.include else None
-    finally:
-        if labels and (folder / FILE).exists():  # also after an interruption: these runs are on defended interpreters
-            add_labels(folder, labels)
+    notes = labelled(folder, labels)
+    campaign = run_campaign(grid, folder, execution=execution, notes=notes, **how) if grid.include else None
     if campaign is not None:
         missing |= _continued(paper, items, choice, campaign, execution, reporters, how)
     if any(item.inputs for item in items):
         found, reasons = defenses(items, campaign, choice, execution, folder)
         folder.mkdir(parents=True, exist_ok=True)
         file, protocol = folder / DEFENSE, _defense_protocol(choice)
-        new = {(each.classifier, each.beside, each.perturbation, each.defense) for each in found}
-        for each in read_findings(file) if file.exists() else ():
-            if (each.classifier, each.beside, each.perturbation, each.defense) not in new:
-                found.append(each)
+        earlier = read_findings(file) if file.exists() else []
+        found += [each for each in earlier if not _measured_now(each, items, choice)]
         write_findings(found, file, protocol)
         missing |= reasons
     return collected(paper, items, folder, missing)
+
+
+def _measured_now(finding: Finding, items: Sequence[Item], choice: Choice) -> bool:
+    """Return True if a finding about a defense is one that this start measures.
+
+    If that failed, it is missing: earlier numbers may be those of other weights or other code.
+    """
+    defenses = {NO_DEFENSE, *choice.labels.values()}
+    inputs = {name for item in items for name in item.inputs}
+    return finding.classifier in choice.classifiers and finding.defense in defenses and finding.beside in inputs
 
 
 def _defense_protocol(choice: Choice) -> str:

@@ -38,8 +38,10 @@ def largest_eigenvalues(run: Callable[[Tensor], Tensor], images: Tensor) -> Tens
     weights = torch.zeros_like(logits, requires_grad=True)
     (pulled,) = torch.autograd.grad(logits, leaf, weights, create_graph=True)
     (moved,) = torch.autograd.grad(pulled, weights, vectors, create_graph=True)
+    # v^T H v is the variance of J v under p. As a difference of two squares it would be lost to rounding if p is sure.
     p = logits.softmax(1)
-    values: Tensor = (p * moved.square()).sum(1) - (p * moved).sum(1).square()
+    centre = (p * moved).sum(1, keepdim=True)
+    values: Tensor = (p * (moved - centre).square()).sum(1)
     return values
 
 
@@ -61,4 +63,6 @@ def _top_vectors(jacobian: Tensor, p: Tensor) -> Tensor:
     gram = (reached @ reached.transpose(1, 2)).nan_to_num(0.0, 0.0, 0.0)
     _, vectors = torch.linalg.eigh(gram)
     top = (vectors[:, None, :, -1] @ reached).squeeze(1)
-    return F.normalize(top, dim=1, eps=torch.finfo(top.dtype).tiny)
+    tiny = torch.finfo(top.dtype).tiny
+    top = top / top.abs().amax(1, keepdim=True).clamp(min=tiny)  # else squares of small values would vanish
+    return F.normalize(top, dim=1, eps=tiny)

@@ -106,7 +106,8 @@ class MapDiscrepancy(Penalty):
 class AttributionNorm(Penalty):
     """|IG(x, x')|_1, IG of the cross-entropy from the clean to the attacked image (Chen et al. 2019).
 
-    A step works off its images in pieces, so that it holds the graphs of about as many points as it has images.
+    A step works off its images in pieces, so that it holds the graphs of about as many points as it has images, or of
+    one image's points if these are more.
     """
 
     name = "attribution"

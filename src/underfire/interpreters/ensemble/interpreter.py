@@ -16,8 +16,8 @@ from underfire.interpreters.base import HonestMaps, Interpreter, State, View
 from underfire.interpreters.ensemble.aggregate import AGGREGATES, on_one_grid
 from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers
 
-_BETWEEN = re.compile(r"\+(?=[A-Za-z])")
-"""The plus between two names; those in ``gradcam++`` and ``lrp:z+`` are followed by no letter."""
+_BETWEEN = re.compile(r"\+(?=[A-Za-z_./~\\])")
+"""The plus between two names; those in ``gradcam++`` and ``lrp:z+`` are followed by no letter, and by no path."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Ensemble(Interpreter):
         return AGGREGATES[self.by](on_one_grid(maps))
 
     def identity(self, classifier: Classifier) -> str:
-        parts = "; ".join(part.identity(classifier) for part in self.parts)
+        parts = "; ".join(part.known_by(classifier) for part in self.parts)
         return f"Ensemble(by={self.by!r}) of {parts}"
 
     def reseeded(self, offset: int = 1) -> Ensemble | None:
