@@ -50,8 +50,7 @@ def main_table(found: dict[str, Any]) -> str:
                 f"{each['clean_accuracy']['mean']:.3f}",
                 share(each["robust_accuracy"]),
                 f"**{share(each['joint_robust_accuracy'])}**",
-                f"{each['limit']:.3f}",
-                each["limit_set_by"],
+                *(("each its own", "") if each["limit"] is None else (f"{each['limit']:.3f}", each["limit_set_by"])),
                 f"{each['gradients_per_image']:.0f}",
             )
             lines.append("| " + " | ".join(map(str, cells)) + " |")

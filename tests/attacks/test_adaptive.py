@@ -98,6 +98,10 @@ def test_the_published_variant_matches_the_grid(classifier: uf.Classifier, attac
     only = attacks.preset(attack, variant="published", evade="bit-depth:3<0.4").build(uf.System(classifier, "cam"))
     assert not any(isinstance(term, Evade) for term in terms_of(only))
     assert any(isinstance(term, Match) for term in terms_of(only))
+    for changes in ({"evade": "bit-depth:2<0.4"}, {"evade": "bit-depth:3<0.4", "target_class": "random"}):
+        other = attacks.preset(attack, variant="published", **changes).build(uf.System(classifier, "cam"))
+        assert any(isinstance(term, Evade) for term in terms_of(other))  # the grid of 3 bits says nothing of these
+        assert not any(isinstance(term, Match) for term in terms_of(other))
 
 
 @pytest.mark.parametrize("attack", ["adv2", "auto", "pgd", "cw"])

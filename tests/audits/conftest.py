@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 from torch import Tensor
 
 import underfire as uf
 from tests.runs.runs import Command, make_command
+from underfire.attacks.limits import Limit
 from underfire.audits import Audit, Member
+from underfire.audits.nearness import Nearness
 from underfire.cli.pytest_plugin import underfire_audit as underfire_audit
+from underfire.metrics.chance import NO_CHANCE
 
 SHORT = (
     Member("apgd-ce", "apgd-ce", 20),
@@ -33,6 +37,17 @@ class Given:
     ids: tuple[str, ...]
 
 
+def near(**limits: float) -> Nearness:
+    """Nearness for interpreters with these limits, for 12 images."""
+    every = np.ones(12, dtype=bool)
+    return Nearness(
+        {
+            name: Limit(np.full(12, limit), np.full(12, limit), "noise", every, NO_CHANCE, np.zeros((12, 1)))
+            for name, limit in limits.items()
+        }
+    )
+
+
 @pytest.fixture(scope="session")
 def digits() -> Given:
     classifier = uf.classifiers.load("digits-resnet")
@@ -44,7 +59,7 @@ def digits() -> Given:
 
 @pytest.fixture(scope="session")
 def found(digits: Given) -> Audit:
-    """An audit of CAM and Grad at two radii."""
+    """An audit of CAM, of Grad and of both at once, at two radii."""
     system = uf.System(digits.classifier, ["cam", "grad"])
     return uf.audit(system, digits.images, digits.labels, eps=RADII, ensemble=SHORT, ids=digits.ids)
 

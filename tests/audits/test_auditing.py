@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 import underfire as uf
-from tests.audits.conftest import RADII, SHORT, Given
+from tests.audits.conftest import RADII, SHORT, Given, near
 from underfire.attacks.benign import read_benign
 from underfire.audits import Audit, Robustness, audit
 from underfire.audits.running import Runner
-from underfire.audits.standing import SMALLER, Standing, member_of
+from underfire.audits.standing import SMALLER, member_of
 from underfire.errors import InputError
 
 
@@ -27,7 +27,7 @@ def raw_classes(given: Given, images: Tensor) -> Tensor:
 
 
 def test_every_found_image_is_one(digits: Given, found: Audit) -> None:
-    assert len(found.results) == 4
+    assert [each.interpreter for each in found.results] == ["cam", "cam", "grad", "grad", "cam+grad", "cam+grad"]
     fooled = 0
     for each in found.results:
         places = np.flatnonzero(each.wrong)
@@ -37,11 +37,13 @@ def test_every_found_image_is_one(digits: Given, found: Audit) -> None:
         classes = raw_classes(digits, images)
         assert torch.equal(classes, torch.tensor([each.classes[place] for place in places]))
         assert bool((classes != digits.labels[places]).all())
-        interpreter = uf.interpreters.create(each.interpreter)
-        before = interpreter.maps(digits.classifier, digits.images[places], digits.labels[places])
-        after = interpreter.maps(digits.classifier, images, classes)
-        distance = (before - after).abs().flatten(1).mean(1)
-        torch.testing.assert_close(torch.from_numpy(each.nearest[places]).float(), distance, atol=1e-5, rtol=1e-4)
+        assert list(each.distances) == each.interpreter.split("+")
+        for name, distances in each.distances.items():
+            interpreter = uf.interpreters.create(name)
+            before = interpreter.maps(digits.classifier, digits.images[places], digits.labels[places])
+            after = interpreter.maps(digits.classifier, images, classes)
+            distance = (before - after).abs().flatten(1).mean(1)
+            torch.testing.assert_close(torch.from_numpy(distances[places]).float(), distance, atol=1e-5, rtol=1e-4)
         fooled += int(each.fooled.sum())
     assert fooled > 5
 
@@ -52,7 +54,8 @@ def test_shares_are_counted_over_all_images(digits: Given, found: Audit) -> None
     for each in found.results:
         assert each.accuracy.mean == pytest.approx(11 / 12)
         assert each.robust.mean == pytest.approx(sum(right.numpy() & ~each.wrong) / 12)
-        kept = right.numpy() & ~(each.wrong & (each.nearest < each.limit.values))
+        near = [each.distances[name] < limit.values for name, limit in each.limits.items()]
+        kept = right.numpy() & ~(each.wrong & np.logical_and.reduce(near))
         joint = each.joint
         assert joint.mean == pytest.approx(kept.mean())
         assert each.robust.mean <= joint.mean <= 11 / 12
@@ -70,7 +73,7 @@ def test_a_wrong_image_is_not_attacked(found: Audit) -> None:
 
 
 def test_what_a_small_radius_finds_counts_at_a_larger_one(found: Audit) -> None:
-    for name in ("cam", "grad"):
+    for name in ("cam", "grad", "cam+grad"):
         small, large = found.of(name, RADII[0]), found.of(name, RADII[1])
         assert not (small.wrong & ~large.wrong).any()
         assert (large.nearest <= small.nearest).all()
@@ -80,10 +83,57 @@ def test_images_leave_when_they_fall(found: Audit) -> None:
     every = sum(member.gradients for member in SHORT)
     for each in found.results:
         assert each.gradients[each.correct].min() >= SHORT[0].gradients
-        standing = each.correct & ~(each.wrong & (each.nearest < each.limit.mean))
+        standing = each.correct & ~each.fooled
         assert (each.gradients[standing] == every).all()
     large = found.of("cam", RADII[1])
     assert large.gradients[large.fooled].min() < every
+
+
+def test_one_attack_on_all_maps_at_once(found: Audit) -> None:
+    """An image that fools all explanations at once fools each of them; the reverse need not hold."""
+    fell = 0
+    for eps in RADII:
+        both, alone = found.of("cam+grad", eps), [found.of(name, eps) for name in ("cam", "grad")]
+        for each in alone:
+            assert not (both.fooled & ~each.fooled).any()
+            assert each.joint.mean <= both.joint.mean
+        assert both.robust == alone[0].robust
+        assert np.array_equal(both.fooled, both.correct & both.wrong & (both.nearest < 0.5))
+        fell += int(both.fooled.sum())
+    assert fell > 3
+    record = both.to_dict()
+    assert (record["limit"], record["limit_set_by"], record["chance"]) == (None, None, None)
+    with pytest.raises(ValueError, match="too many values"):
+        _ = both.limit
+
+
+def test_the_attack_sees_all_maps(digits: Given) -> None:
+    """``auto`` on both maps alone, without what was found for single ones, ends with both of them nearer."""
+    system = uf.System(digits.classifier, ["cam", "grad"])
+    benign = read_benign(system, digits.images, digits.labels, digits.ids)
+    runner = Runner(system, benign, SHORT[1:2], 0, None, None, None, lambda _words, _share: None)
+    both, cam = (runner._begin(names, RADII[1], None) for names in (("cam", "grad"), ("cam",)))
+    for case in (both, cam):
+        runner._run(case, 0.0)
+    grad = {each.label: runner._result(each) for each in (both, cam)}
+    right = benign.correct.numpy() & grad["cam+grad"].wrong & grad["cam"].wrong
+    images, classes = (torch.from_numpy(np.flatnonzero(right)), torch.tensor(grad["cam"].classes))
+    moved = uf.interpreters.create("grad").maps(digits.classifier, grad["cam"].images[images], classes[images])
+    one = (moved - benign.maps["grad"][images]).abs().flatten(1).mean(1)
+    assert grad["cam+grad"].distances["grad"][right].mean() < 0.8 * float(one.mean())
+
+
+def test_maps_are_kept_together_if_each_is_below_its_limit() -> None:
+    both, single = near(cam=0.1, grad=0.4), near(cam=0.1)
+    distances = {"cam": torch.tensor([0.05, 0.05, 0.1, 0.0]), "grad": torch.tensor([0.3, 0.5, 0.1, torch.inf])}
+    found = both.of(distances)
+    assert (found < both.kept).tolist() == [True, False, False, False]
+    assert found.tolist() == pytest.approx([0.3 / 0.7, 0.5 / 0.9, 0.5, 1.0])
+    assert torch.equal(single.of({"cam": distances["cam"]}), distances["cam"])
+    assert (single.kept, both.label, single.label) == (pytest.approx(0.1), "cam+grad", "cam")
+    assert both.leaves({"cam": 0.1, "grad": 0.2}) == pytest.approx(0.2 / 0.6)  # no map is further than its bound below
+    assert single.leaves({"cam": 0.07}) == 0.07
+    assert near(cam=0.0, grad=0.4).of({"cam": torch.zeros(1), "grad": torch.zeros(1)}).tolist() == [1.0]  # never kept
 
 
 def test_it_goes_on_where_it_stopped(
@@ -131,10 +181,10 @@ def test_images_found_for_one_interpreter_are_tried_on_the_other(digits: Given) 
     system = uf.System(digits.classifier, ["cam", "grad"])
     benign = read_benign(system, digits.images, digits.labels, digits.ids)
     runner = Runner(system, benign, SHORT[:1], 0, None, None, None, lambda _words, _share: None)
-    cases = {name: runner._run(name, RADII[1], None, 0.0) for name in ("cam", "grad")}
-    empty = Standing.begin(benign)
-    cases["grad"].state = empty
-    runner._share(cases)
+    cases = {name: runner._begin((name,), RADII[1], None) for name in ("cam", "grad")}
+    runner._run(cases["cam"], 0.0)
+    empty = cases["grad"].state
+    runner._try_on(cases["grad"], cases)
     cam = cases["cam"].state
     assert np.array_equal(empty.wrong, cam.wrong & runner.correct)
     assert {by for by in empty.wrong_by if by} == {"attack on cam"}

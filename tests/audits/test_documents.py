@@ -28,7 +28,7 @@ from underfire.reports.audit_page import write_audit_page
 def test_junit_counts(found: Audit) -> None:
     decisions = decide_all(found, 0.5)
     suite = ElementTree.fromstring(junit(found, decisions).encode())
-    assert int(suite.attrib["tests"]) == len(suite) == 5
+    assert int(suite.attrib["tests"]) == len(suite) == 7
     baseline = tuple(replace(each, cause="baseline") for each in decisions[1:])
     names = [case.attrib["name"] for case in ElementTree.fromstring(junit(found, decisions + baseline).encode())]
     assert len(set(names)) == len(names)

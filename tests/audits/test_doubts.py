@@ -112,7 +112,8 @@ def test_a_number_that_the_limit_makes(found: Audit) -> None:
     """Half of the limit, and most images are robust; the doubt says what twice that, the old limit, would count."""
     result = found.of("cam", RADII[1])
     tight = replace(
-        result, limit=replace(result.limit, values=np.sort(result.nearest)[1] * np.ones(12), set_by="noise")
+        result,
+        limits={"cam": replace(result.limit, values=np.sort(result.nearest)[1] * np.ones(12), set_by="noise")},
     )
     count = int((result.correct & (result.nearest < 2 * tight.limit.mean)).sum())
     assert count > int(tight.fooled.sum()) + 1

@@ -8,7 +8,8 @@ from torch import Tensor
 import underfire as uf
 from tests.audits.conftest import Given
 from underfire.attacks.benign import read_benign
-from underfire.audits import ENSEMBLES
+from underfire.attacks.perturbations import PGD
+from underfire.audits import ENSEMBLES, Member
 from underfire.audits.ensemble import distinct
 
 
@@ -37,6 +38,11 @@ def test_ranks_are_the_likeliest_other_classes(digits: Given) -> None:
         for row, label in enumerate(digits.labels.tolist()):
             order = [number for number in benign.logits[row].argsort(descending=True).tolist() if number != label]
             assert int(classes[row]) == order[rank - 1]
+
+
+def test_a_restart_begins_at_a_random_image_of_the_ball() -> None:
+    plain, again = (Member("auto", "auto", 5, random_start=start).preset(0.1) for start in (False, True))
+    assert (plain.perturbation, again.perturbation) == (PGD(0.1, random_start=False), PGD(0.1, random_start=True))
 
 
 def test_two_classes_need_no_targets() -> None:

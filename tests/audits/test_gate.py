@@ -40,6 +40,32 @@ def test_it_looks_at_the_bound(found: Audit) -> None:
         assert middle.state == "investigate"
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "limit", "state"),
+    [
+        (0.2, 0.6, 0.2, "pass"),  # the limit itself is allowed
+        (0.1, 0.2, 0.2, "investigate"),  # it ends at the limit, and is not below it
+        (0.1, 0.2, np.nextafter(0.2, 1), "fail"),
+        (0.0, 0.3, 0.0, "pass"),  # no share is below 0
+        (0.8, 1.0, 1.0, "investigate"),
+    ],
+)
+def test_the_limit_itself_is_allowed(found: Audit, low: float, high: float, limit: float, state: str) -> None:
+    result = replace(found.of("cam", RADII[0]))
+    object.__setattr__(result, "joint", Interval((low + high) / 2, low, high, 12))
+    (decision,) = decide(replace(found, results=(result,), doubts=()), limit)
+    assert decision.state == state
+
+
+def test_a_map_at_its_limit_is_not_kept(found: Audit) -> None:
+    result = found.of("cam", RADII[1])
+    place = int(np.flatnonzero(result.fooled)[0])
+    nearest = result.nearest[place]
+    for limit, fooled in ((nearest, False), (np.nextafter(nearest, 1), True), (0.0, False)):
+        limits = {"cam": replace(result.limit, values=np.full(12, limit))}
+        assert replace(result, limits=limits).fooled[place] == fooled
+
+
 def test_a_doubt_that_hides_attacks_lets_nothing_pass_and_lets_fail(found: Audit) -> None:
     hiding = Doubt("gradients", "the gradient vanishes", True)
     soft = Doubt("images", "few images", False)
@@ -67,7 +93,7 @@ def test_the_worst_counts(found: Audit) -> None:
     whole, *single = decide_all(replace(found, doubts=()), 0.5)
     states = {each.state for each in single}
     worst = "fail" if "fail" in states else "investigate" if "investigate" in states else "pass"
-    assert len(single) == 4
+    assert len(single) == 6
     assert whole.state == worst
     assert whole.exit_code == {"pass": 0, "fail": 1, "investigate": 3}[worst]
 
@@ -112,7 +138,7 @@ def test_a_baseline(found: Audit, tmp_path: Path) -> None:
     write_audit(found, (), tmp_path)
     clear = replace(found, doubts=())
     earlier = open_baseline(tmp_path / "audit.json")
-    assert [each.state for each in compare(clear, earlier)] == ["pass"] * 4
+    assert [each.state for each in compare(clear, earlier)] == ["pass"] * 6
     worse = open_baseline(tmp_path / "audit.json")
     for each in worse["results"]:
         for image in each["images"]:
@@ -134,13 +160,15 @@ def test_a_baseline_is_paired(found: Audit, tmp_path: Path, lost: int, state: st
         result,
         correct=np.ones(64, dtype=bool),
         wrong=~now_kept,
-        nearest=np.where(now_kept, np.inf, 0.0),
-        limit=replace(
-            result.limit,
-            values=np.full(64, result.limit.mean),
-            correct=np.ones(64, dtype=bool),
-            noise=np.tile(result.limit.noise, (8, 1))[:64],
-        ),
+        distances={"cam": np.where(now_kept, np.inf, 0.0)},
+        limits={
+            "cam": replace(
+                result.limit,
+                values=np.full(64, result.limit.mean),
+                correct=np.ones(64, dtype=bool),
+                noise=np.tile(result.limit.noise, (8, 1))[:64],
+            )
+        },
     )
     object.__setattr__(fewer, "joint", rate(now_kept))
     audit = replace(found, results=(fewer,), labels=(0,) * 64, doubts=())
@@ -180,13 +208,13 @@ def test_a_baseline_of_something_else_is_investigated(found: Audit, tmp_path: Pa
         assert decision.state == "investigate"
         assert said in decision.text
     other = compare(clear, earlier | {"interpreters": {**earlier["interpreters"], "grad": "Grad(0.5)"}})
-    assert [each.state for each in other] == ["pass", "pass", "investigate", "investigate"]
-    assert "other settings of grad" in other[-1].text
+    assert [each.state for each in other] == ["pass", "pass", *["investigate"] * 4]
+    assert "other settings of cam+grad" in other[-1].text
     fewer = compare(clear, earlier | {"results": earlier["results"][1:]})
-    assert [each.state for each in fewer] == ["investigate", "pass", "pass", "pass"]
+    assert [each.state for each in fewer] == ["investigate", *["pass"] * 5]
     assert "the baseline does not have cam at eps 0.05" in fewer[0].text
     now = compare(replace(clear, results=clear.results[1:]), earlier)
-    assert [each.state for each in now] == ["pass", "pass", "pass", "investigate"]
+    assert [each.state for each in now] == [*["pass"] * 5, "investigate"]
     assert "the baseline has cam at eps 0.05, and this audit has not" in now[-1].text
 
 

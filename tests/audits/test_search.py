@@ -6,10 +6,12 @@ import pytest
 import torch
 
 import underfire as uf
-from tests.audits.conftest import Given
+from tests.audits.conftest import Given, near
 from underfire.attacks.benign import Benign, read_benign
 from underfire.audits.search import search
 from underfire.errors import InputError
+
+NEAR = near(cam=0.1)
 
 
 def read(given: Given) -> tuple[uf.System, Benign]:
@@ -25,7 +27,7 @@ def margin(given: Given, images: torch.Tensor, labels: torch.Tensor) -> torch.Te
 
 def test_it_stays_in_the_ball_and_on_the_grid(digits: Given) -> None:
     system, benign = read(digits)
-    images = search(system, "cam", benign, 0.1, 20)
+    images = search(system, NEAR, benign, 0.1, 20)
     levels = (images * 255).round()
     assert torch.equal(levels / 255, images)
     assert float((levels - digits.images * 255).abs().max()) <= 25.0 + 1e-3  # 0.1 * 255 = 25.5
@@ -38,7 +40,7 @@ def test_more_queries_are_never_worse_and_find_something(digits: Given) -> None:
     better. So the margin of a right image can only be reduced."""
     system, benign = read(digits)
     right = benign.correct
-    images = search(system, "cam", benign, 0.3, 60)
+    images = search(system, NEAR, benign, 0.3, 60)
     before, after = margin(digits, digits.images, digits.labels), margin(digits, images, digits.labels)
     assert bool((after < before)[right].all())
     assert bool((after < 0)[right].any())
@@ -53,7 +55,7 @@ def test_the_map_counts_among_wrong_images(digits: Given) -> None:
         maps = system.maps(images, classes)["cam"]
         return (maps - benign.maps["cam"]).abs().flatten(1).mean(1)
 
-    with_maps, without = (search(system, "cam", benign, 0.3, 60, leaves=leaves) for leaves in (0.0, None))
+    with_maps, without = (search(system, NEAR, benign, 0.3, 60, leaves=leaves) for leaves in (0.0, None))
     both = (
         (margin(digits, with_maps, digits.labels) < 0) & (margin(digits, without, digits.labels) < 0) & benign.correct
     )
@@ -63,9 +65,9 @@ def test_the_map_counts_among_wrong_images(digits: Given) -> None:
 
 def test_an_image_does_not_depend_on_the_others(digits: Given) -> None:
     system, benign = read(digits)
-    together = search(system, "cam", benign, 0.1, 10)
+    together = search(system, NEAR, benign, 0.1, 10)
     some = torch.tensor([1, 5])
-    assert torch.equal(search(system, "cam", benign.take(some), 0.1, 10), together[some])
+    assert torch.equal(search(system, NEAR, benign.take(some), 0.1, 10), together[some])
 
 
 def test_an_image_that_has_fallen_is_asked_no_more(digits: Given, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +82,7 @@ def test_an_image_that_has_fallen_is_asked_no_more(digits: Given, monkeypatch: p
         return logits(classifier, images)
 
     monkeypatch.setattr(uf.Classifier, "logits", counted)
-    images = search(system, "cam", benign, 0.3, 60, leaves=1.0)
+    images = search(system, NEAR, benign, 0.3, 60, leaves=1.0)
     monkeypatch.undo()
     assert asked == sorted(asked, reverse=True)
     wrong = margin(digits, images, benign.labels) < 0
@@ -94,4 +96,4 @@ def test_an_image_that_has_fallen_is_asked_no_more(digits: Given, monkeypatch: p
 def test_a_radius_below_one_level_is_refused(digits: Given) -> None:
     system, benign = read(digits)
     with pytest.raises(InputError, match="less than one 8-bit level"):
-        search(system, "cam", benign, 0.001, 5)
+        search(system, NEAR, benign, 0.001, 5)

@@ -44,8 +44,8 @@ def test_a_state_survives_its_file(digits: Given, tmp_path: Path) -> None:
 
     state.add("one", one([2, 4], [7, 1], [True, False], [0.2, 0.1], changed), 0.3, 5)
     state.add("two", one([2], [8], [True], [0.25], changed[:1] + 1), 0.3, 5)
-    state.save(tmp_path / "state.npz", benign, "cam", {"random numbers": "seed 0"})
-    read = Standing.load(tmp_path / "state.npz", benign, "cam", {"random numbers": "seed 0"})
+    state.save(tmp_path / "state.npz", benign, ("cam",), {"random numbers": "seed 0"})
+    read = Standing.load(tmp_path / "state.npz", benign, ("cam",), {"random numbers": "seed 0"})
     assert isinstance(read, Standing)
     assert read.wrong.nonzero()[0].tolist() == [2]
     assert read.nearest[2] == pytest.approx(0.2)
@@ -59,7 +59,7 @@ def test_a_state_survives_its_file(digits: Given, tmp_path: Path) -> None:
     assert (read.nearest_by[2], read.nearest_by[4]) == ("one", "")
     changed_maps = replace(benign, maps={"cam": benign.maps["cam"] ** 2})
     with pytest.raises(InputError, match="another form of cam, whose maps of the clean images differ"):
-        Standing.load(tmp_path / "state.npz", changed_maps, "cam", {"random numbers": "seed 0"})
+        Standing.load(tmp_path / "state.npz", changed_maps, ("cam",), {"random numbers": "seed 0"})
 
 
 def test_what_is_kept_only_at_the_larger_radius_is_the_find_of_its_member(digits: Given) -> None:
@@ -73,10 +73,10 @@ def test_what_is_kept_only_at_the_larger_radius_is_the_find_of_its_member(digits
         torch.tensor([0.1, 0.4]),
     )
     small.add("search", found, 0.2, 0)
-    large.inherit(small, every, 0.2, 0.5)
+    large.inherit(small, small.finds(every), 0.2, 0.5)
     assert large.wrong_by[:2] == [SMALLER, SMALLER]
     assert large.kept_by[:2] == [SMALLER, "search, smaller eps"]
     larger = Standing.begin(benign)
-    larger.inherit(large, every, 0.35, 0.5)
+    larger.inherit(large, large.finds(every), 0.35, 0.5)
     assert larger.kept_by[:2] == [SMALLER, "search, smaller eps"]
     assert large.nearest[:2].tolist() == pytest.approx([0.1, 0.4])

@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import underfire as uf
 from benchmarks.kills import children, command_line
 from tests.runs.runs import process
 from underfire.campaigns.engines import Engine
 from underfire.campaigns.file import read_grid
 from underfire.campaigns.folder import Campaign
 from underfire.campaigns.running import run_campaign
+from underfire.detectors import FittedDetector, fit
 from underfire.runs.execution import Execution
 
 TEXT = """
@@ -29,6 +31,19 @@ steps = [2, 4]
 [grid]
 interpreter = ["cam", "grad"]
 """
+EVADING = """
+[settings]
+data = "digits:test"
+classifier = "digits-resnet"
+attack = "auto"
+budget = 8
+eps = "51/255"
+count = 16
+[[include]]
+[[include]]
+evade = "{}"
+"""
+"""Two runs on CAM, one of which evades the detector in a folder."""
 EXECUTION = Execution(batch_size=4)
 WAITED = 120.0
 """Seconds after which a test gives up."""
@@ -39,6 +54,13 @@ def write_campaign(folder: Path, text: str = TEXT) -> Path:
     file = folder / "campaign.toml"
     file.write_text(text)
     return file
+
+
+def fit_class_map(images: int) -> FittedDetector:
+    """Fit class maps for CAM on the first images."""
+    system = uf.System(uf.classifiers.load("digits-resnet"), ["cam"])
+    batch = uf.data.open_data("digits:train").load((16, 16), 1, range(images))
+    return fit("class-map", system, batch.images[:40], batch.images[40:])
 
 
 def run_inline(file: Path, folder: Path, engine: Engine | None = None) -> Campaign:

@@ -8,45 +8,34 @@ from pathlib import Path
 
 import pytest
 
-import underfire as uf
 from benchmarks.kills_compare import compare, manifests
-from tests.campaigns.campaign import kill_all, run_inline, said, start, wait_for, words, write_campaign
+from tests.campaigns.campaign import (
+    EVADING,
+    fit_class_map,
+    kill_all,
+    run_inline,
+    said,
+    start,
+    wait_for,
+    words,
+    write_campaign,
+)
 from tests.runs.runs import Command
 from underfire.campaigns.folder import Campaign
-from underfire.detectors import FittedDetector, fit
-
-
-def made(images: int) -> FittedDetector:
-    """Fit class maps for CAM on the first images."""
-    system = uf.System(uf.classifiers.load("digits-resnet"), ["cam"])
-    batch = uf.data.open_data("digits:train").load((16, 16), 1, range(images))
-    return fit("class-map", system, batch.images[:40], batch.images[40:])
 
 
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a class map for CAM."""
     folder = tmp_path_factory.mktemp("detector") / "class-map"
-    made(90).save(folder)
+    fit_class_map(90).save(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def file(detector: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs, one of which evades the detector."""
-    text = f"""
-[settings]
-data = "digits:test"
-classifier = "digits-resnet"
-attack = "auto"
-budget = 8
-eps = "51/255"
-count = 16
-[[include]]
-[[include]]
-evade = "{detector}"
-"""
-    return write_campaign(tmp_path_factory.mktemp("file"), text)
+    return write_campaign(tmp_path_factory.mktemp("file"), EVADING.format(detector))
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +80,7 @@ def test_parts_make_the_same_run_and_refuse_another_detector(
     assert 0 < done < manifests(whole)
     shutil.move(detector, aside)
     try:
-        made(120).save(detector)
+        fit_class_map(120).save(detector)
         ended = command(*words(file, place, "--part", "2/2"))
     finally:
         shutil.rmtree(detector)

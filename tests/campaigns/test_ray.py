@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 
 from benchmarks.kills import children, command_line, kill
 from benchmarks.kills_compare import compare, manifests
-from tests.campaigns.campaign import run_inline, wait_for, write_campaign
+from tests.campaigns.campaign import EVADING, fit_class_map, run_inline, wait_for, write_campaign
+from underfire.campaigns.engines.base import Done, Stop
 from underfire.campaigns.engines.on_ray import OnRay
+from underfire.campaigns.units import Hands, Unit
 from underfire.errors import InputError
 
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'underfire[ray]'")
@@ -83,6 +86,32 @@ def test_a_lost_worker_and_a_lost_node_cost_nothing_but_time(
     counts, differences = compare(whole, place)
     assert not differences
     assert counts["rows"] == 2 * 16 * 4
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Ray on machines that do not have the detector: its folder is away while they work."""
+
+    detector: Path
+
+    def perform(self, units: Sequence[Unit], done: Done, stop: Stop, hands: Hands) -> None:
+        aside = self.detector.rename(self.detector.with_name("aside"))
+        try:
+            OnRay(workers=1).perform(units, done, stop, hands)
+        finally:
+            aside.rename(self.detector)
+
+
+def test_a_detector_to_evade_travels_to_machines_that_do_not_have_it(cluster: Any, tmp_path: Path) -> None:
+    detector = tmp_path / "class-map"
+    fit_class_map(90).save(detector)
+    file = write_campaign(tmp_path, EVADING.replace("count = 16", "count = 4").format(detector))
+    whole = run_inline(file, tmp_path / "whole")
+    ended = run_inline(file, tmp_path / "out", Elsewhere(detector))
+    assert [(entry.state, entry.error) for entry in ended] == [("finished", "")] * 2
+    counts, differences = compare(whole.path, tmp_path / "out")
+    assert not differences
+    assert counts["rows"] == 2 * 4 * 4
 
 
 def test_an_address_where_no_cluster_is_gives_one_readable_error(

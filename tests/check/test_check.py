@@ -211,7 +211,7 @@ def test_progress_is_told_from_the_start(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_good_classifier(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trials, "fitting_batch_size", lambda *_, **__: 8)  # else steps are timed on many images
+    monkeypatch.setattr(trials, "size_for", lambda *_, **__: 8)  # else steps are timed on many images
     wanted = (InputSettings.create(data="digits:test", classifier="digits-resnet"), 16, torch.device("cpu"))
     once = functools.cache(lambda: run_check(*wanted))  # shown as text and as JSON
     monkeypatch.setattr("underfire.check.run_check", lambda *given: once() if given[:3] == wanted else None)

@@ -130,3 +130,21 @@ def test_a_check_of_scenes_has_the_four_lines() -> None:
     assert "cam" in lines["dependence"]
     assert lines["repeatability"].startswith("map L1 to the map with another seed: smoothgrad 0.")
     assert "--again" in lines["reproducibility"]
+
+
+@dataclass(frozen=True)
+class Counting(CAM):
+    """CAM that notes how many images it reads."""
+
+    name: ClassVar[str] = "counting"
+    seen: ClassVar[list[int]] = []
+
+    def read(self, classifier: uf.Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
+        self.seen.append(len(images))
+        return super().read(classifier, images, classes, ids)
+
+
+def test_two_classes_share_a_batch_and_other_weights_fill_none_up() -> None:
+    Counting.seen.clear()
+    assert look(Counting()) is not None
+    assert Counting.seen == [8, 2]  # a batch of four images is filled up to eight

@@ -12,7 +12,11 @@ import underfire as uf
 from tests.detectors.conftest import EPS, Digits, changed
 from tests.runs.runs import Command, Written
 from underfire.detectors import FittedDetector, fit
+from underfire.errors import StoreError
 from underfire.runs import RunConfig, run_attack
+from underfire.runs.execution import Execution
+from underfire.runs.opened import Opened
+from underfire.runs.running import RunInHand
 
 WHERE = ("attack", "--data", "digits:test", "--classifier", "digits-resnet", "--eps", EPS, "--no-page")
 SHORT = ("--attack", "auto", "--budget", 2, "--count", 2)
@@ -113,6 +117,36 @@ def test_a_run_goes_on_with_the_same_detector_alone(command: Command, folders: d
     shutil.rmtree(place)
     refused = command(*words, "--out", again, "--resume")
     assert refused.code == 2
+
+
+def test_a_worker_needs_the_runs_folder_alone(folders: dict[str, Path], tmp_path: Path) -> None:
+    """As on another machine, where the detector's folder is not: a copy of it is in the run's folder until the end."""
+    place = Path(shutil.copytree(folders["class-map"], tmp_path / "detector"))
+    values = {"data": "digits:test", "classifier": "digits-resnet", "attack": "auto", "budget": 2, "eps": EPS}
+    config = RunConfig.create(**values, count=2, noise_draws=1, evade=str(place))
+
+    def hand(**how: Any) -> RunInHand:
+        opened = Opened(uf.detectors.evading_term)
+        return RunInHand(config, tmp_path / "run", Execution(batch_size=8), opened=opened, **how)
+
+    first, copy = hand(), tmp_path / "run" / "evaded" / "0"
+    with first.working():
+        first.begin()
+        shutil.rmtree(place)
+        kept = shutil.copytree(copy, tmp_path / "kept")
+        shutil.copytree(folders["other"], copy, dirs_exist_ok=True)
+        with pytest.raises(StoreError, match="the detector to evade is another one"):
+            hand(resume=True).join()
+        shutil.copy(kept / "detector.json", copy)
+        with pytest.raises(StoreError, match="is damaged"):  # the tensors are still those of the other one
+            hand(resume=True).join()
+        shutil.copytree(kept, copy, dirs_exist_ok=True)
+        worker = hand(resume=True)
+        worker.join()
+        worker.attack(0)
+        first.finish()
+    assert not copy.parent.exists()
+    assert Written(tmp_path / "run").run["finished"]
 
 
 def test_what_cannot_be_evaded_is_refused_in_words(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,9 @@ def test_an_attack_that_knows_the_detector_ends_lower(digits: Digits, labels: Te
     assert made.knows(f"term={term!r}")
     other = dataclasses.replace(made, threshold=made.threshold + 1)
     assert not other.knows(f"term={term!r}")
+    higher = dataclasses.replace(term, threshold=made.threshold + 0.01 * abs(made.threshold) + 0.01)
+    assert not made.knows(f"term={higher!r}")
+    assert made.knows(f"term={dataclasses.replace(term, threshold=-math.inf)!r}")
 
 
 def test_lid_has_the_gradient_of_finite_differences(digits: Digits) -> None:
@@ -101,6 +105,8 @@ def test_a_surrogate_imitates_a_detector_without_a_gradient(digits: Digits, labe
     assert np.corrcoef(guessed.numpy(), made.scores(images).numpy())[0, 1] > 0.6  # on the images it learnt from
     knowing = attacked(digits, labels, evade=stand_in.term())
     assert made.knows(f"term={stand_in.term()!r}")
+    higher = dataclasses.replace(stand_in.term(), threshold=stand_in.threshold + 1)
+    assert not made.knows(f"term={higher!r}")
 
     def scores(images: Tensor) -> float:
         maps = digits.system.maps(images, digits.system.classifier.logits(images).argmax(1))

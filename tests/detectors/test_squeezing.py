@@ -9,7 +9,7 @@ import torch
 
 from tests.detectors.conftest import Digits
 from underfire.detectors import Squeezing, fit
-from underfire.detectors.description import terms_of
+from underfire.detectors.description import fields_of, items_of, terms_of
 from underfire.errors import InputError
 from underfire.transforms.squeezers import squeezer
 
@@ -45,7 +45,19 @@ def test_it_takes_squeezers_in_any_form() -> None:
         Squeezing(("medan:2",))
 
 
-ATTACK = "Attack(name='adv2', moves=(Move(terms=(Weighted(term=Prediction(loss='x'), weight=1.0), {}), size=0.1),))"
+ATTACK = (
+    "Attack(name='adv2', moves=(Move(terms=(Weighted(term=Prediction(loss='x'), weight=1.0), {}), size=0.1),), "
+    "target_class=GridFirst(bits=3, eps=0.1, steps=10))"
+)
+EVADE = "Weighted(term=Evade(squeezers={}, thresholds={}, weights={}, slack=0.75), weight={})"
+BITS, BOTH = "(BitDepth(bits=3),)", "(BitDepth(bits=3), Median(size=2))"
+
+
+def known(term: str, threshold: float = 0.5) -> tuple[bool, bool]:
+    """Return if an attack with this term knows 3 bits, and if it knows 3 bits and the median together."""
+    attack = ATTACK.format(term.replace("Median(size=2)", repr(squeezer("median:2"))))
+    single, joint = Squeezing(("bit-depth:3",)), Squeezing(("bit-depth:3", "median:2"))
+    return single.knows(attack, threshold), joint.knows(attack, threshold)
 
 
 @pytest.mark.parametrize(
@@ -61,11 +73,39 @@ ATTACK = "Attack(name='adv2', moves=(Move(terms=(Weighted(term=Prediction(loss='
     ],
 )
 def test_an_attack_is_adaptive_if_it_squeezes_with_all_squeezers(term: str, bits: bool, joint: bool) -> None:
-    attack = ATTACK.format(term.replace("Median(size=2)", repr(squeezer("median:2"))))
-    assert Squeezing(("bit-depth:3",)).knows(attack) is bits
-    assert Squeezing(("bit-depth:3", "median:2")).knows(attack) is joint
+    assert known(term) == (bits, joint)
+
+
+@pytest.mark.parametrize(
+    ("term", "bits", "joint"),
+    [
+        (EVADE.format(BOTH, "(0.5, 0.5)", "(40.0, 12.0)", 1.0), True, True),
+        (EVADE.format(BOTH, "(0.2, 0.0)", "(40.0, 12.0)", 1.0), True, True),  # lower is harder
+        (EVADE.format(BOTH, "(0.5, 0.6)", "(40.0, 12.0)", 1.0), True, False),
+        (EVADE.format(BOTH, "(0.6, 0.5)", "(40.0, 12.0)", 1.0), False, False),
+        (EVADE.format(BITS, "(0.5001,)", "(1.0,)", 1.0), True, False),  # typed with fewer digits
+        (EVADE.format(BITS, "(0.51,)", "(1.0,)", 1.0), False, False),
+        (EVADE.format(BOTH, "(0.5, 0.5)", "(0.0, 1.0)", 1.0), False, False),
+        (EVADE.format(BOTH, "(0.5, 0.5)", "(1.0, 1.0)", 0.0), False, False),
+        ("Weighted(term=Match(threshold=0.6, slack=0.75), weight=1.0)", False, False),
+    ],
+)
+def test_an_attack_that_evades_higher_thresholds_does_not_know_the_detector(term: str, bits: bool, joint: bool) -> None:
+    assert known(term) == (bits, joint)
+
+
+def test_class_probabilities_of_another_grid_say_nothing() -> None:
+    attack = ATTACK.format("Weighted(term=Match(threshold=0.5, slack=0.75), weight=1.0)")
+    assert Squeezing("bit-depth:3").knows(attack, 0.5)  # type: ignore[arg-type]
+    assert not Squeezing("bit-depth:2").knows(attack, 0.5)  # type: ignore[arg-type]
+    assert not Squeezing("bit-depth:3").knows(attack.replace("GridFirst", "RandomClass"), 0.5)  # type: ignore[arg-type]
 
 
 def test_terms_are_cut_at_their_own_bracket() -> None:
     text = "(Weighted(term=Squeeze(a=(1, (2,))), weight=Linear(3)), Weighted(term=Squeeze(b=4)), term=Squeezed(5))"
     assert [*terms_of(text, "Squeeze")] == ["Squeeze(a=(1, (2,)))", "Squeeze(b=4)"]
+    quoted = "(Weighted(term=Squeeze(a='(,', b=(1, 2)), weight=0.5), Weighted(term=Squeeze(c=1), weight=0))"
+    assert [*terms_of(quoted, "Squeeze")] == ["Squeeze(a='(,', b=(1, 2))"]
+    assert fields_of("Squeeze(a='(,', b=(1, (2,)))") == {"a": "'(,'", "b": "(1, (2,))"}
+    assert items_of("(A(size=1), B(), )") == ["A(size=1)", "B()"]
+    assert (fields_of("nothing"), items_of("(1, (2"), [*terms_of("term=Squeeze(a=(", "Squeeze")]) == ({}, [], [])

@@ -25,16 +25,30 @@ COPIES = 24
 def fitting_batch_size(
     view: SystemView, shape: Sequence[int], device: torch.device, *, joint: bool, memory: int | None = None
 ) -> int:
-    """Choose the number of images at once, a multiple of eight.
-
-    It is the number that suits the device, or less if a step on so many images would not fit into memory. The memory of
-    a step is counted by making one on two images.
+    """Choose the number of images at once, a multiple of eight, by the memory of a step on two images.
 
     Args:
         view: the system, differentiable.
         shape: channels, height and width of the images.
         device: the device that the view is on.
         joint: True if the attack reads maps.
+        memory: as for ``size_for``.
+
+    Raises:
+        InputError: not even eight images fit.
+    """
+    return size_for(step_bytes(view, shape, device, joint=joint), shape, device, memory)
+
+
+def size_for(each: int | None, shape: Sequence[int], device: torch.device, memory: int | None = None) -> int:
+    """Choose the number of images at once, a multiple of eight.
+
+    It is the number that suits the device, or less if a step on so many images would not fit into memory.
+
+    Args:
+        each: the memory in bytes that a step takes for each image, as ``step_bytes`` counts it; None if not known.
+        shape: channels, height and width of the images.
+        device: the device that attacks run on.
         memory: the largest number of bytes that the process shall have on the device; if None, what is free counts.
 
     Raises:
@@ -42,7 +56,6 @@ def fitting_batch_size(
     """
     _, height, width = shape
     suited = suited_size(height, width, device)
-    each = step_bytes(view, shape, device, joint=joint)
     if each is None:
         return suited
     left = room(device, memory)

@@ -49,7 +49,7 @@ def audit(
     """Measure joint robust accuracy: the share of images on which no attack changes the class and keeps the map.
 
     Every attack of the ensemble is tried on an image, until one finds another class (any other one) with a kept map.
-    Interpreters are audited one by one.
+    Interpreters are audited one by one, and several also all at once: there, one image must keep all their maps.
 
     Args:
         system: the classifier with its interpreters; a classifier alone is audited with CAM and Grad.

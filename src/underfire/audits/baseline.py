@@ -83,7 +83,7 @@ def compare(now: Audit, earlier: dict[str, Any]) -> tuple[Decision, ...]:
     found = []
     for result in now.results:
         was = before.pop((result.interpreter, round(result.eps, 6)), None)
-        same = earlier["interpreters"].get(result.interpreter) == now.settings.get(result.interpreter)
+        same = all(earlier["interpreters"].get(name) == now.settings.get(name) for name in result.limits)
         found.append(_compare(now, result, was, same))
     for name, eps in before:
         found.append(_investigate(f"the baseline has {name} at eps {eps_text(eps)}, and this audit has not"))

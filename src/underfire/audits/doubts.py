@@ -9,12 +9,13 @@ import torch
 import torch.nn.functional as F
 
 from underfire.attacks.benign import Benign
+from underfire.attacks.probe import probe_logits
 from underfire.audits.doubt import Doubt
 from underfire.audits.ensemble import Member
 from underfire.audits.result import Robustness
 from underfire.audits.standing import member_of
-from underfire.errors import UnderfireError
-from underfire.system import SystemView
+from underfire.errors import ClassifierError, NoGradientError, UnderfireError
+from underfire.system import System, SystemView
 
 FEW = 30
 """With fewer right images, an interval is wide whatever comes out."""
@@ -30,6 +31,36 @@ LOOSE = 0.1
 """The share of right images that twice the limit may fool in addition, before the limit is said to make the number."""
 SATURATED = 30.0
 """The difference of logits beyond which float32 probabilities are 0 or 1 to the last digit, or nearly so."""
+
+
+def why_no_gradient(system: System, benign: Benign) -> str | None:
+    """Return the reason why attacks cannot follow the gradients of the logits on right images; None if they can."""
+    right = benign.images[benign.correct]
+    try:
+        prepared = system.classifier.prepare(size=right.shape[2:])
+        with torch.enable_grad():
+            probe_logits(prepared, right[:8])
+    except NoGradientError as error:
+        return words_of(error)
+    return None
+
+
+def of_logits(system: System, benign: Benign, why: str | None) -> list[Doubt]:
+    """Look at the gradients of the logits on right images; see ``of_gradients``.
+
+    Args:
+        system: the classifier.
+        benign: the images, of which some are right.
+        why: the reason why attacks cannot follow gradients; see ``why_no_gradient``.
+    """
+    right = benign.take(benign.correct.nonzero().flatten())
+    if why is not None:
+        return of_gradients(None, right, why)
+    try:
+        view = system.view(size=right.images.shape[2:])
+    except ClassifierError as error:
+        return of_gradients(None, right, words_of(error))
+    return of_gradients(view, right)
 
 
 def of_gradients(view: SystemView | None, benign: Benign, why: str | None = None) -> list[Doubt]:
@@ -79,7 +110,7 @@ def of_gradients(view: SystemView | None, benign: Benign, why: str | None = None
 
 def of_result(result: Robustness, members: Sequence[Member]) -> list[Doubt]:
     """Look at one result: who broke what, and what sets the limit."""
-    interpreter, eps, limit = result.interpreter, result.eps, result.limit
+    interpreter, eps = result.interpreter, result.eps
     found, right = [], int(result.correct.sum())
     searches = {member.name for member in members if member.kind == "search"}
     alone = sum(by in searches for by in result.wrong_by)
@@ -127,6 +158,13 @@ def of_result(result: Robustness, members: Sequence[Member]) -> list[Doubt]:
                 "images", f"only {right} images are classified correctly: intervals are wide", False, interpreter, eps
             )
         )
+    return found if result.several else [*found, *_of_limit(result)]
+
+
+def _of_limit(result: Robustness) -> list[Doubt]:
+    """Look at what sets the limit of one interpreter's map."""
+    interpreter, eps, limit = result.interpreter, result.eps, result.limit
+    found, right = list[Doubt](), int(result.correct.sum())
     if limit.mean < TINY:
         found.append(
             Doubt(

@@ -16,22 +16,23 @@ from underfire.attacks.intervals import JointIntervals, Outcome
 from underfire.attacks.limits import Flags, Limit, Numbers
 from underfire.audits.doubt import Doubt
 from underfire.audits.ensemble import Member
+from underfire.audits.nearness import Nearness
 from underfire.audits.standing import member_of
 from underfire.metrics import Interval
 
 
 @dataclass(frozen=True)
 class Robustness:
-    """The robustness of one explanation at one radius, on N images.
+    """The robustness of one explanation at one radius, on N images, or of several explanations at once.
 
     Args:
-        interpreter: the name of the interpreter.
+        interpreter: the name of the interpreter; of several at once, their names, such as ``cam+grad``.
         eps: the radius in L-inf, in pixel units.
         correct: bool N, images that the classifier gets right.
         wrong: bool N, images for which some attack found another class.
-        nearest: float64 N, the smallest map distance among the images of another class that were found; infinite if
-            there are none.
-        limit: how near a map must be to count as kept, and where that comes from.
+        distances: by interpreter, float64 N: the map distance of the image of another class whose maps are nearest;
+            infinite if none was found.
+        limits: how near a map must be to count as kept, and where that comes from, by interpreter.
         wrong_by, kept_by: the member of the ensemble that first found another class, and that first found another class
             with a kept map; ``smaller eps`` if the image had fallen at a smaller radius, ``auto, smaller eps`` if a
             member found it there and its map is kept here alone, ``attack on NAME`` if it was an attack on
@@ -45,8 +46,8 @@ class Robustness:
     eps: float
     correct: Flags
     wrong: Flags
-    nearest: Numbers
-    limit: Limit = field(repr=False)
+    distances: Mapping[str, Numbers]
+    limits: Mapping[str, Limit] = field(repr=False)
     wrong_by: tuple[str, ...] = field(repr=False)
     kept_by: tuple[str, ...] = field(repr=False)
     gradients: Numbers = field(repr=False)
@@ -54,9 +55,32 @@ class Robustness:
     classes: tuple[int, ...] = field(repr=False)
 
     @property
+    def several(self) -> bool:
+        """True for several explanations at once."""
+        return len(self.limits) > 1
+
+    @property
+    def limit(self) -> Limit:
+        """The limit of a single interpreter. Raises ValueError for several at once."""
+        (found,) = self.limits.values()
+        return found
+
+    @property
+    def nearest(self) -> Numbers:
+        """How near the maps of the images of another class are, float64 N: a distance for one interpreter; see
+        ``Nearness``."""
+        parts = {name: torch.from_numpy(found) for name, found in self.distances.items()}
+        nearness: Numbers = Nearness(self.limits).of(parts).numpy()
+        return nearness
+
+    @property
     def fooled(self) -> Flags:
-        """True for right images on which some attack found another class with a kept map, bool N."""
-        found: Flags = self.correct & self.wrong & (self.nearest < self.limit.values)
+        """True for right images on which some attack found another class with all maps kept, bool N.
+
+        A map whose distance equals its limit is not kept.
+        """
+        kept = [self.distances[name] < limit.values for name, limit in self.limits.items()]
+        found: Flags = self.correct & self.wrong & np.logical_and.reduce(kept)
         return found
 
     @property
@@ -80,8 +104,7 @@ class Robustness:
         alone = metrics.rate(self.correct & ~self.fooled)
         if not self.correct.any() or alone.low is None or alone.high is None:
             return alone
-        intervals = JointIntervals({self.interpreter: self.limit})
-        found = intervals.joint(Outcome(self.wrong, {self.interpreter: self.nearest}))
+        found = JointIntervals(self.limits).joint(Outcome(self.wrong, self.distances))
         fixed = metrics.rate(self.fooled[self.correct])
         assert found.low is not None
         assert found.high is not None
@@ -93,10 +116,10 @@ class Robustness:
         return Interval(alone.mean, max(0.0, low), min(1.0, high), alone.n)
 
     @cached_property
-    def chance(self) -> Mapping[str, Interval]:
-        """The chance control: how often another image's map (``other``) and the average map (``average``) would pass
-        the limit."""
-        return JointIntervals({self.interpreter: self.limit}).chance[self.interpreter]
+    def chance(self) -> Mapping[str, Mapping[str, Interval]]:
+        """The chance control by interpreter: how often another image's map (``other``) and the average map
+        (``average``) would pass the limit."""
+        return JointIntervals(self.limits).chance
 
     def by_member(self, names: Sequence[str]) -> dict[str, int]:
         """Count the images that each member was the first to fool."""
@@ -111,9 +134,9 @@ class Robustness:
             "clean_accuracy": self.accuracy.to_dict(),
             "robust_accuracy": self.robust.to_dict(),
             "joint_robust_accuracy": self.joint.to_dict(),
-            "limit": self.limit.mean,
-            "limit_set_by": self.limit.set_by,
-            "chance": {name: interval.to_dict() for name, interval in self.chance.items()},
+            "limit": None if self.several else self.limit.mean,
+            "limit_set_by": None if self.several else self.limit.set_by,
+            "chance": None if self.several else _as_values(self.chance[self.interpreter]),
             "gradients_per_image": float(self.gradients[self.correct].mean()) if self.correct.any() else 0.0,
         }
 
@@ -126,7 +149,7 @@ class Audit:
         classifier: the classifier's name.
         ensemble: the name of the ensemble; ``own`` for members of your own.
         members: the attacks that ran.
-        results: one for each interpreter and radius.
+        results: one for each interpreter and radius; with several interpreters, also one for all at once.
         quality: what is known about each interpreter's maps of clean images, in words, by interpreter.
         doubts: what speaks against the numbers.
         ids: the names of the N images.
@@ -158,7 +181,9 @@ class Audit:
         return len(self.ids)
 
     def of(self, interpreter: str, eps: float | None = None) -> Robustness:
-        """Return the result of an interpreter at a radius; at the only radius if ``eps`` is None.
+        """Return the result of an interpreter, or of several (``cam+grad``), at a radius.
+
+        Without a radius (``eps`` of None), it is the result at the only one.
 
         Raises:
             KeyError: there is no such result, or there are several.
@@ -220,6 +245,10 @@ class Audit:
             )
         lines += [f"  look: {doubt.text}" for doubt in self.doubts]
         return "\n".join(lines)
+
+
+def _as_values(intervals: Mapping[str, Interval]) -> dict[str, Any]:
+    return {name: interval.to_dict() for name, interval in intervals.items()}
 
 
 def said(interval: Interval) -> str:

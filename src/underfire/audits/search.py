@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from underfire import metrics, randomness
+from underfire import randomness
 from underfire.attacks.benign import Benign
 from underfire.attacks.goal import Goal
 from underfire.attacks.perturbations import check_eps
 from underfire.attacks.unsound import sound
+from underfire.audits.nearness import Nearness
 from underfire.system import System
 
 FIRST_SHARE = 0.3
@@ -25,7 +26,7 @@ FIRST_SHARE = 0.3
 
 @dataclass
 class _Best:
-    """The best images so far. ``score`` is the margin while the own class wins; else the map's distance minus 2."""
+    """The best images so far. ``score`` is the margin while the own class wins; else the maps' nearness minus 2."""
 
     images: Tensor
     score: Tensor
@@ -38,7 +39,7 @@ class _Best:
 
 def search(
     system: System,
-    name: str,
+    near: Nearness,
     benign: Benign,
     eps: float,
     queries: int,
@@ -46,17 +47,17 @@ def search(
     seed: int = 0,
     leaves: float | None = 0.0,
 ) -> Tensor:
-    """Search for images of another class whose map is near the benign one.
+    """Search for images of another class whose maps are near the benign ones.
 
     Args:
         system: the honest classifier and interpreters.
-        name: the interpreter whose map shall stay.
+        near: the interpreters whose maps shall stay, and how near maps are.
         benign: the images, with their maps.
         eps: the radius in L-inf, in pixel units. Changes are whole levels of 1/255.
         queries: the largest number of images that are tried for each image, at least 1.
         seed: of the random numbers. An image's result does not depend on the other images.
-        leaves: the map distance below which an image needs no further query. None: do not look at maps (which may take
-            seconds); an image needs no further query once its class has changed.
+        leaves: the nearness of maps below which an image needs no further query. None: do not look at maps (which may
+            take seconds); an image needs no further query once its class has changed.
 
     Returns:
         The best images, N x C x H x W at 8 bits: of those with another class the one with the nearest map, else the one
@@ -67,7 +68,6 @@ def search(
     """
     check_eps("eps", eps)
     levels = int(eps * 255 + 1e-3)
-    seen = system.only((name,))
     best = _Best(benign.images, torch.full((len(benign.images),), torch.inf, device=benign.images.device))
     enough = 0.0 if leaves is None else leaves - 2
     for query in range(queries):
@@ -76,7 +76,7 @@ def search(
             break
         some = benign.take(rows)
         candidate = _candidate(some, best.images[rows], levels, query, queries, seed)
-        best.improve(rows, *_scored(seen, name, some, candidate, leaves is not None))
+        best.improve(rows, *_scored(system, near, some, candidate, leaves is not None))
     return best.images
 
 
@@ -104,7 +104,7 @@ def _moved(images: Tensor, signs: Tensor, levels: int) -> Tensor:
     return ((images * 255).round() + signs * levels).clamp(0, 255).div(255).to(images.dtype)
 
 
-def _scored(system: System, name: str, benign: Benign, images: Tensor, reads_maps: bool) -> tuple[Tensor, Tensor]:
+def _scored(system: System, near: Nearness, benign: Benign, images: Tensor, reads_maps: bool) -> tuple[Tensor, Tensor]:
     """Score candidates. The clean image stands in the place of one on which the network breaks."""
     goal = Goal(targeted=False)
     images, logits = sound(benign, images, system.classifier.logits(images))
@@ -114,7 +114,6 @@ def _scored(system: System, name: str, benign: Benign, images: Tensor, reads_map
     if reads_maps and bool(wrong.any()):
         rows = wrong.nonzero().flatten()
         classes = goal.explained(logits, benign.labels)[rows]
-        maps = system.maps(images[rows], classes, benign.ids[rows])[name]
-        distance = metrics.map_l1(maps.to(benign.maps[name]), benign.maps[name][rows])
-        score[rows] = distance.to(score) - 2
+        nearness = near.of(near.distances(system, benign.take(rows), images[rows], classes))
+        score[rows] = nearness.to(score) - 2
     return images, score

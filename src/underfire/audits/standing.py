@@ -1,4 +1,4 @@
-"""The state of an audit of one interpreter at one radius: what the ensemble has found on each image so far."""
+"""The state of an audit at one radius, of one interpreter or of several at once: what was found on each image."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ SMALLER = "smaller eps"
 
 @dataclass(frozen=True)
 class Found:
-    """Changed images, judged for one interpreter.
+    """Changed images, judged for one interpreter, or for several at once.
 
     Args:
         places: int64 M, the places of their clean images.
         images: M x C x H x W.
         classes: int64 M, the classes that their maps were read for.
         wrong: bool M, images of another class than their own.
-        distance: M map distances to the clean maps.
+        nearness: M numbers, how near the maps are to the clean ones; see ``Nearness``.
     """
 
     places: Tensor
     images: Tensor
     classes: Tensor
     wrong: Tensor
-    distance: Tensor
+    nearness: Tensor
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Standing:
 
     Args:
         wrong: bool N, images for which another class was found.
-        nearest: float64 N, the smallest map distance of an image of another class.
+        nearest: float64 N, the nearness of the image of another class whose maps are nearest; see ``Nearness``.
         gradients: int64 N, gradients taken so far.
         wrong_by, kept_by: the first members that found another class, and that with a kept map; empty if none.
         images: N x C x H x W, the image of another class with the nearest map; at first the clean image.
@@ -86,7 +86,7 @@ class Standing:
         Args:
             by: where they come from: a member of the ensemble, a smaller radius, another interpreter.
             found: the images.
-            limit: the largest distance at which a map counts as kept.
+            limit: the nearness below which all maps are kept.
             kept_by: where each of them comes from, if its map is kept; ``by`` for all if None.
         """
         for row, place in enumerate(found.places.tolist()):
@@ -94,7 +94,7 @@ class Standing:
                 continue
             self.wrong[place] = True
             self.wrong_by[place] = self.wrong_by[place] or by
-            near = float(found.distance[row])
+            near = float(found.nearness[row])
             finder = by if kept_by is None else kept_by[row]
             if near < limit:
                 self.kept_by[place] = self.kept_by[place] or finder
@@ -120,7 +120,7 @@ class Standing:
             torch.from_numpy(self.nearest)[chosen],
         )
 
-    def inherit(self, smaller: Standing, places: Flags, small_limit: float, limit: float) -> None:
+    def inherit(self, smaller: Standing, found: Found, small_limit: float, limit: float) -> None:
         """Add what was found at a smaller radius, which lies in this ball, too.
 
         An image that had fallen there is credited to that radius. One whose map was not kept there, and is here, is
@@ -128,22 +128,21 @@ class Standing:
 
         Args:
             smaller: the state at the smaller radius.
-            places: bool N, the images that count.
-            small_limit, limit: the largest distances at which a map counts as kept, there and here.
+            found: the images of other classes that were found there, as they are judged here.
+            small_limit, limit: the nearness below which all maps are kept, there and here.
         """
-        found = smaller.finds(places)
         by = [
             SMALLER if smaller.nearest[place] < small_limit else f"{member_of(smaller.nearest_by[place])}, {SMALLER}"
             for place in found.places.tolist()
         ]
         self.absorb(SMALLER, found, limit, by)
 
-    def save(self, path: Path, benign: Benign, name: str, made_by: Mapping[str, str]) -> None:
+    def save(self, path: Path, benign: Benign, names: Sequence[str], made_by: Mapping[str, str]) -> None:
         """Write the state to a file of plain arrays, whole or not at all.
 
         Args:
             benign: the clean images, by whose logits and maps the state knows the classifier and the interpreter.
-            name: the interpreter.
+            names: the interpreters.
             made_by: the images and settings of the audit, in words.
         """
         part = path.with_suffix(".part")
@@ -160,13 +159,13 @@ class Standing:
                 nearest_by=np.array(self.nearest_by, dtype=np.str_),
                 done=np.array(self.done, dtype=np.str_),
                 logits=benign.logits.cpu().numpy(),
-                maps=_signature(benign.maps[name]),
+                maps=_signature(benign, names),
                 made_by=np.array(json.dumps(dict(made_by)), dtype=np.str_),
             )
         part.replace(path)
 
     @classmethod
-    def load(cls, path: Path, benign: Benign, name: str, made_by: Mapping[str, str]) -> Standing | None:
+    def load(cls, path: Path, benign: Benign, names: Sequence[str], made_by: Mapping[str, str]) -> Standing | None:
         """Read a state back; None if there is no file.
 
         Raises:
@@ -203,10 +202,10 @@ class Standing:
         own = benign.logits.cpu().numpy()
         if logits.shape != own.shape or not np.allclose(logits, own, rtol=1e-3, atol=1e-3):
             raise InputError(f"{path} belongs to another classifier: give another folder (out), or remove it.")
-        if not np.allclose(maps, _signature(benign.maps[name]), rtol=1e-3, atol=1e-4):
+        if not np.allclose(maps, _signature(benign, names), rtol=1e-3, atol=1e-4):
             raise InputError(
-                f"{path} was made by another form of {name}, whose maps of the clean images differ: was its code "
-                "changed? Give another folder (out), or remove the file."
+                f"{path} was made by another form of {' or '.join(names)}, whose maps of the clean images differ: was "
+                "its code changed? Give another folder (out), or remove the file."
             )
         return state
 
@@ -216,9 +215,12 @@ def member_of(by: str) -> str:
     return by.removesuffix(f", {SMALLER}")
 
 
-def _signature(maps: Tensor) -> Numbers:
-    """Compute three numbers of each map N x h x w by which it is known again: its mean, mean square and slope."""
-    flat = maps.detach().cpu().double().flatten(1)
-    ramp = torch.linspace(-1, 1, flat.shape[1], dtype=torch.float64)
-    found: Numbers = torch.stack([flat.mean(1), flat.square().mean(1), (flat * ramp).mean(1)], 1).numpy()
+def _signature(benign: Benign, names: Sequence[str]) -> Numbers:
+    """Compute numbers by which the maps of each image are known again: their mean, mean square and slope, N x M."""
+    columns = list[Tensor]()
+    for name in names:
+        flat = benign.maps[name].detach().cpu().double().flatten(1)
+        ramp = torch.linspace(-1, 1, flat.shape[1], dtype=torch.float64)
+        columns += [flat.mean(1), flat.square().mean(1), (flat * ramp).mean(1)]
+    found: Numbers = torch.stack(columns, 1).numpy()
     return found

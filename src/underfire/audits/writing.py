@@ -28,6 +28,8 @@ def record(audit: Audit, decisions: Sequence[Decision] = ()) -> dict[str, Any]:
     """Convert an audit, its decisions and what happened to each image to values for JSON."""
     found = audit.to_dict()
     for each, result in zip(found["results"], audit.results, strict=True):
+        distances = {name: [_number(one) for one in values.tolist()] for name, values in result.distances.items()}
+        moved = [dict(zip(distances, row, strict=True)) for row in zip(*distances.values(), strict=True)]
         each["images"] = [
             {
                 "id": name,
@@ -36,17 +38,17 @@ def record(audit: Audit, decisions: Sequence[Decision] = ()) -> dict[str, Any]:
                 "fooled": fooled,
                 "another_class_by": wrong_by or None,
                 "kept_by": kept_by or None,
-                "map_l1": None if not np.isfinite(near) else near,
+                "map_l1": by_name if result.several else by_name[result.interpreter],
                 "class": None if number < 0 else audit.name_of(number),
             }
-            for name, label, correct, fooled, wrong_by, kept_by, near, number in zip(
+            for name, label, correct, fooled, wrong_by, kept_by, by_name, number in zip(
                 audit.ids,
                 audit.labels,
                 result.correct.tolist(),
                 result.fooled.tolist(),
                 result.wrong_by,
                 result.kept_by,
-                result.nearest.tolist(),
+                moved,
                 result.classes,
                 strict=True,
             )
@@ -93,12 +95,13 @@ def pictures_of(audit: Audit, system: System, folder: Path, count: int) -> Mappi
         own = found.setdefault(title_of(result), [])
         if not places:
             continue
-        part, device = system.only((result.interpreter,)), system.classifier.device
+        names, device = tuple(result.limits), system.classifier.device
+        part = system.only(names)
         clean, changed = audit.clean[places], result.images[places]
         labels = torch.tensor([audit.labels[place] for place in places])
         classes = torch.tensor([result.classes[place] for place in places])
         before, after = (
-            part.maps(images.to(device), wanted.to(device), audit.keys[places].to(device))[result.interpreter].cpu()
+            part.maps(images.to(device), wanted.to(device), audit.keys[places].to(device))
             for images, wanted in ((clean, labels), (changed, classes))
         )
         subfolder = folder / "worst"
@@ -106,23 +109,31 @@ def pictures_of(audit: Audit, system: System, folder: Path, count: int) -> Mappi
         for row, place in enumerate(places):
             parts = [
                 picture
-                for image, values in ((clean[row], before[row]), (changed[row], after[row]))
-                for picture in _both(image, values)
+                for image, maps in ((clean[row], before), (changed[row], after))
+                for picture in _with_maps(image, [maps[name][row].cpu() for name in names])
             ]
             safe = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{title_of(result)}-{row}")
             Image.fromarray(np.concatenate(parts, axis=1)).save(subfolder / f"{safe}.png")
+            moves = [
+                f"{name if result.several else 'the map'} moved by {result.distances[name][place]:.3f} (limit "
+                f"{result.limits[name].mean:.3f})"
+                for name in names
+            ]
             about = (
                 f"{audit.ids[place]}: {audit.name_of(audit.labels[place])}, then "
-                f"{audit.name_of(result.classes[place])}. The map moved by {result.nearest[place]:.3f}; the limit is "
-                f"{result.limit.mean:.3f}"
+                f"{audit.name_of(result.classes[place])}; {', '.join(moves)}"
             )
             own.append((f"worst/{safe}.png", about))
     return found
 
 
-def _both(image: Tensor, values: Tensor) -> tuple[Pixels, Pixels]:
-    """Draw an image C x H x W, and its map over it."""
+def _with_maps(image: Tensor, maps: Sequence[Tensor]) -> list[Pixels]:
+    """Draw an image C x H x W, and each of its maps over it."""
     pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()[..., :3]
     pixels = pixels[..., 0] if pixels.shape[2] < 3 else pixels
     shown = fitted(np.ascontiguousarray(pixels), SIDE)
-    return colour(shown), overlay(shown, values.float().numpy())
+    return [colour(shown), *(overlay(shown, values.float().numpy()) for values in maps)]
+
+
+def _number(value: float) -> float | None:
+    return value if np.isfinite(value) else None

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -23,11 +24,11 @@ IMAGES = 100
 READINGS = 4 + NOISE_DRAWS
 """The honest maps of each image in a run: clean, with another seed, with each noise draw, and after two attacks."""
 
-COLD = 3.0
+COLD = 0.5
 """The first call is slower than others, and does not count, unless it takes more seconds than this."""
 
 FEW, LONG = (2, 8), 0.5
-"""Work is timed on so many images first; if that takes more than ``LONG`` seconds, it is not timed on more of them."""
+"""Work is timed on so many images first, and not on more of them if these would take more than ``LONG`` seconds."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def measure_speed(
 
     Args:
         system: the system with the interpreter as it is attacked.
-        view: the view of ``system``. The passes of a solver are not timed but counted.
+        view: the view of ``system``, or of its sketch if it is known how many sketches its maps take
+            (``Interpreter.sketches``). The passes of a solver are not timed but counted.
         benign: a few images; they are repeated to fill a batch.
         size: the batch size that an attack would choose.
         most: the largest number of images to time a joint step on; ``size`` if None.
@@ -82,7 +84,8 @@ def measure_speed(
 
     forwards = known.forward if known else _per_image(forward, batch)
     steps = known.step if known else _per_image(step, batch)
-    reads = _per_image(read, tuple(part[:most] for part in batch))
+    sketches = max(interpreter.sketches or 1 for interpreter in system.interpreters.values())
+    reads = steps + sketches * max(_per_image(read, tuple(part[:most] for part in batch)) - steps, 0)
 
     def cost(stage: Stage) -> float:
         """Milliseconds of one step of a stage, per image."""
@@ -110,10 +113,10 @@ def _loss(logits: Tensor, classes: Tensor) -> Tensor:
 def _per_image(action: Callable[[Tensor, Tensor, Tensor], None], batch: tuple[Tensor, ...]) -> float:
     """Time ``action`` on a batch, in milliseconds per image; on a few images only if these take long already."""
     images, device = batch[0], batch[0].device
-    for few in FEW:
+    for few, more in pairwise((*FEW, len(images))):
         some = tuple(part[:few] for part in batch)
         seconds = _seconds(partial(action, *some), device, repeats=1, enough=COLD)
-        if seconds > LONG or len(images) <= few:
+        if len(images) <= few or seconds * min(more, len(images)) / few > LONG:
             return 1000 * seconds / len(some[0])
     return 1000 * _seconds(lambda: action(*batch), device) / len(images)
 

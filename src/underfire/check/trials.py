@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from underfire.attacks.batch_size import fitting_batch_size, step_bytes
+from underfire.attacks.batch_size import size_for, step_bytes
 from underfire.attacks.benign import Benign, honest_logits, identities
 from underfire.attacks.probe import probe_views
 from underfire.check.network_parts import NetworkParts, find_parts
@@ -125,10 +125,11 @@ def _try(
         others = (benign.labels + 1) % benign.logits.shape[1]
         quick = SystemView(network, {name: interpreter.sketch().view()})
         _probe(quick, benign, others)
-        size = fitting_batch_size(quick, benign.images.shape[1:], benign.images.device, joint=True, memory=memory)
-        view = SystemView(network, {name: interpreter.view()})
-        each = step_bytes(quick, benign.images.shape[1:], benign.images.device, joint=True)
+        shape, device = benign.images.shape[1:], benign.images.device
+        each = step_bytes(quick, shape, device, joint=True)
+        size = size_for(each, shape, device, memory)
         most = max(FEWEST, BYTES // each) if each else None
+        view = SystemView(network, {name: interpreter.view()}) if interpreter.sketches is None else quick
         speed = measure_speed(System(classifier, {name: interpreter}), view, benign, size, known, most)
         sanity = look_at(interpreter, classifier, shuffled, benign.images, benign.labels, masks)
         moved = 0.0 if interpreter.reseeded() is None else None

@@ -13,12 +13,16 @@ ASKED = "_UNDERFIRE_COMPLETE"
 def main() -> None:
     """Run the command line, or answer a shell that asks how a line can go on.
 
-    The answer must come at once, so it is given without importing the commands, which import torch.
+    The answer must come at once, so it is given without importing the commands, which import torch. That takes seconds,
+    in which a terminal shows that something happens.
     """
     if os.environ.get(ASKED):
         from underfire.cli.completion import answer
 
         answer()
-    from underfire.cli import commands
+    from underfire.cli.screen import screen
+
+    with screen.status("starting"):
+        from underfire.cli import commands
 
     commands.main()

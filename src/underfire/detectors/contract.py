@@ -19,7 +19,7 @@ from torch import Tensor
 from underfire.attacks.measure import Measure
 from underfire.attacks.terms import Point, Score, ScoreOfMaps
 from underfire.classifiers import check_images
-from underfire.detectors.description import terms_of
+from underfire.detectors.description import at_own_threshold, terms_of
 from underfire.detectors.folder import packed, write_folder
 from underfire.detectors.measuring import measured
 from underfire.detectors.split import Members, Split, check_apart
@@ -86,7 +86,7 @@ class Detector(Part, ABC):
         to the device of its classifier, and brings logits and maps back.
         """
 
-    def knows(self, attack: str) -> bool:
+    def knows(self, attack: str, threshold: float) -> bool:
         """Return True if an attack is adaptive against this detector though it names no fitted one.
 
         Terms of a fitted detector, and of a surrogate of it, are found by ``FittedDetector.knows``. A detector inherits
@@ -94,6 +94,7 @@ class Detector(Part, ABC):
 
         Args:
             attack: the attack's description in ``run.json``, which lists its loss terms and rules.
+            threshold: the detector's own. An attack that keeps scores below a higher one does not evade the detector.
         """
         return False
 
@@ -218,14 +219,16 @@ class FittedDetector:
     def knows(self, attack: str) -> bool:
         """Return True if an attack is adaptive against this very detector: one of its loss terms lowers the score.
 
-        These are the terms ``Score`` and ``ScoreOfMaps`` of this fitted detector or of a surrogate of it, and those
-        that ``Detector.knows`` names. A detector of the same kind that was fitted on other images is another one.
+        These are the terms ``Score`` and ``ScoreOfMaps`` of this fitted detector or of a surrogate of it, with its own
+        threshold or a lower one, and those that ``Detector.knows`` names. A detector of the same kind that was fitted
+        on other images is another one.
 
         Args:
             attack: the attack's description in ``run.json``, which lists its loss terms and rules.
         """
         evaded = terms_of(attack, "Score", "ScoreOfMaps")
-        return any(self.digest in term for term in evaded) or self.detector.knows(attack)
+        known = any(self.digest in term and at_own_threshold(term) for term in evaded)
+        return known or self.detector.knows(attack, self.threshold)
 
     def flags(self, images: Tensor) -> Tensor:
         """Return True for images that count as attacked, bool N: their score is above the threshold."""

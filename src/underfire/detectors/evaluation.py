@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from underfire.runs.run import Run
 
 NOT_ADAPTIVE = (
-    "this attack does not know the detector: an attacker who knows it may evade it, so these numbers are no evidence "
-    "of robustness"
+    "this attack does not know the detector with its threshold: an attacker who knows it may evade it, so these "
+    "numbers are no evidence of robustness"
 )
 """The caution beside every number of an attack that is not adaptive against the detector (Tramer et al. 2020)."""
 
@@ -66,8 +66,8 @@ class Evaluation:
               Null for clean images and noise. ``triple_success_by_map`` has it for each interpreter. Its interval holds
               the limits of kept maps and the threshold fixed.
 
-            ``adaptive`` is True if the attack knows the detector; None for clean images and noise. ``caution`` is a
-            sentence, or empty.
+            ``adaptive`` is True if the attack knows the detector, and evades its threshold or a lower one; None for
+            clean images and noise. ``caution`` is a sentence, or empty.
         """
         return [dict(row) for row in self._rows]
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
+from underfire.attacks.grid_first import GridFirst
 from underfire.attacks.terms import Point
 from underfire.attacks.terms.squeezed import shift
 from underfire.detectors.contract import Detector, State
-from underfire.detectors.description import terms_of
+from underfire.detectors.description import LEEWAY, fields_of, items_of, number_of, terms_of
 from underfire.errors import InputError
+from underfire.runs.identity import described
 from underfire.system import System
 from underfire.transforms.squeezers import BitDepth, squeezers
 
@@ -50,15 +55,15 @@ class Squeezing(Detector):
     def title(self) -> str:
         return f"{self.name} {' + '.join(self.squeezers)}"
 
-    def knows(self, attack: str) -> bool:
-        """Return True if the attack's terms ``Squeeze`` and ``Evade`` have all squeezers of this detector.
+    def knows(self, attack: str, threshold: float) -> bool:
+        """Return True if the attack's terms push the scores of all squeezers to this threshold or below it.
 
-        ``Match``, the published term against the reduction of bit depth, stands for that squeezer.
+        ``Evade`` has thresholds of its own, and ``Squeeze`` lowers scores without an end. ``Match``, the published
+        term, stands for the reduction of bit depth on whose grid the attack has found its target classes.
         """
-        terms = " ".join(terms_of(attack, "Squeeze", "Evade"))
-        matched = any(True for _ in terms_of(attack, "Match"))
-        own = squeezers(self.squeezers)
-        return all(repr(each) in terms or (matched and isinstance(each, BitDepth)) for each in own)
+        evaded = _evaded(attack)
+        most = threshold * (1 + LEEWAY)
+        return all(evaded.get(described(each), math.inf) <= most for each in squeezers(self.squeezers))
 
     def measure(self, system: System, state: State, images: Tensor) -> Tensor:
         return self.distances(system, images).amax(1)
@@ -76,3 +81,25 @@ class Squeezing(Detector):
     @staticmethod
     def _probabilities(system: System, images: Tensor) -> Tensor:
         return system.classifier.logits(images).double().softmax(1)
+
+
+def _evaded(attack: str) -> dict[str, float]:
+    """Return the score that an attack's terms push each squeezer's below, by the squeezer's description."""
+    found: dict[str, float] = {}
+
+    def note(squeezer: str, threshold: float) -> None:
+        found[squeezer] = min(threshold, found.get(squeezer, math.inf))
+
+    for term in terms_of(attack, "Squeeze"):
+        for each in items_of(fields_of(term).get("squeezers", "")):
+            note(each, 0.0)
+    for term in terms_of(attack, "Evade"):
+        fields = fields_of(term)
+        limits, weights = (map(number_of, items_of(fields.get(name, ""))) for name in ("thresholds", "weights"))
+        for each, limit, weight in zip_longest(items_of(fields.get("squeezers", "")), limits, weights):
+            if each is not None and weight != 0:
+                note(each, 0.0 if limit is None else limit)
+    for term in terms_of(attack, "Match"):
+        for bits in re.findall(rf"\b{GridFirst.__name__}\(bits=([1-7])\b", attack):
+            note(described(BitDepth(int(bits))), number_of(fields_of(term).get("threshold")) or 0.0)
+    return found

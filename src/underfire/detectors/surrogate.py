@@ -80,7 +80,10 @@ class Surrogate:
         return ScoreOfMaps(self, self.threshold, margin)
 
     def __repr__(self) -> str:
-        return f"Surrogate({self.detector!r}, agreement={self.agreement:.2f}, digest={self.digest!r})"
+        return (
+            f"Surrogate({self.detector!r}, threshold={self.threshold:.4g}, agreement={self.agreement:.2f}, "
+            f"digest={self.digest!r})"
+        )
 
 
 def inputs(maps: dict[str, Tensor]) -> Tensor:

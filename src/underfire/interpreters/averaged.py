@@ -67,6 +67,10 @@ class Averaged(Interpreter):
     def sketch(self) -> Averaged:
         return replace(self, samples=1)
 
+    @property
+    def sketches(self) -> int | None:
+        return self.samples
+
     def view(self) -> View:
         return _AveragedView(self)
 

@@ -168,6 +168,14 @@ class Interpreter(Part, ABC):
         """
         return self
 
+    @property
+    def sketches(self) -> int | None:
+        """The number of sketches whose maps take as long as this interpreter's, by the passes that they make.
+
+        None if it cannot be told, so that the time must be measured. ``underfire check`` times the sketch otherwise.
+        """
+        return 1 if self.sketch() is self else None
+
     @torch.inference_mode(False)
     def maps(
         self,

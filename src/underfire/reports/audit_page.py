@@ -82,7 +82,10 @@ _QUALITY = (
 )
 
 
-_WORST = "Each row shows a clean image, its map, the changed image and its map. The map that moved least comes first."
+_WORST = (
+    "Each row shows a clean image, its map, the changed image and its map; with several interpreters, all their maps. "
+    "The map that moved least comes first."
+)
 
 
 def _chart(audit: Audit) -> Chart:
@@ -131,7 +134,8 @@ def _table(audit: Audit) -> SortableTable:
         numbers = each.to_dict()
         cells = [number_cell(numbers[f"{name}_accuracy"], 3) for name in ("clean", "robust", "joint_robust")]
         limit, cost = numbers["limit"], numbers["gradients_per_image"]
-        cells += [Cell(f"{limit:.3f}", "", limit), Cell(f"{cost:.0f}", "", cost)]
+        shown = "each its own" if limit is None else f"{limit:.3f}"
+        cells += [Cell(shown, "", limit or 0.0), Cell(f"{cost:.0f}", "", cost)]
         rows.append(TableRow((plain(each.interpreter), eps_text(each.eps)), tuple(cells), audit.count, kind="attack"))
     return SortableTable("Robustness", ("interpreter", "eps"), columns, tuple(rows))
 
@@ -144,7 +148,7 @@ def _worst(audit: Audit, result: Robustness, pictures: Sequence[tuple[str, str]]
         if fooled
     ]
     drawings: list[Block] = [
-        Drawing(address, f"{about}. Clean image, its map, changed image, its map", f"{about}.")
+        Drawing(address, f"{about}. Clean image with its map, changed image with its map", f"{about}.")
         for address, about in pictures
     ]
     table = SortableTable("Classes", ("class",), columns, tuple(rows))

@@ -43,21 +43,25 @@ def code_of(configuration: Mapping[str, Any]) -> dict[str, str]:
     return {name: " ".join(sorted(hashes)) for name, hashes in sorted(found.items())}
 
 
-def detectors_of(folders: Sequence[Path]) -> dict[str, str]:
+def detectors_of(folders: Sequence[Path], places: Sequence[Path] | None = None) -> dict[str, str]:
     """Hash the fitted detectors that a configuration names: the SHA-256 of ``detector.json``, by folder.
 
     This file holds the hash of the detector's tensors, which is checked when the detector is opened.
+
+    Args:
+        folders: as the configuration names them.
+        places: where the detectors are read, one for each folder; in these folders if None.
 
     Raises:
         StoreError: a folder holds no detector.
     """
     found = {}
-    for folder in folders:
+    for folder, place in zip(folders, places or folders, strict=True):
         try:
-            found[str(folder)] = hashlib.sha256((folder / RECORD).read_bytes()).hexdigest()
+            found[str(folder)] = hashlib.sha256((place / RECORD).read_bytes()).hexdigest()
         except OSError as error:
             raise StoreError(
-                f"{folder} holds no detector that could be evaded: {RECORD} cannot be read "
+                f"{place} holds no detector that could be evaded: {RECORD} cannot be read "
                 f"({error.strerror or error}). Expected a folder that 'underfire detect fit' wrote."
             ) from error
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,8 +84,13 @@ class Opened:
         ]
         return identities(system.only(trained))
 
-    def evading(self, config: RunConfig, system: System) -> tuple[Evading, ...]:
+    def evading(self, config: RunConfig, system: System, places: Sequence[Path] | None = None) -> tuple[Evading, ...]:
         """Make the terms of an attack on ``system`` that evade the detectors in the configuration's folders.
+
+        Args:
+            config: the run.
+            system: what is attacked.
+            places: where the detectors are read; in the configuration's folders if None.
 
         Raises:
             InputError: a detector was fitted for another system, or has no differentiable score.
@@ -96,7 +101,7 @@ class Opened:
                 f"evade is {str(config.evaded[0])!r}, the folder of a fitted detector, and nothing was given that "
                 "opens it: give run_attack term_of=underfire.detectors.evading_term, or use 'underfire attack'."
             )
-        return tuple(self.term_of(folder, system) for folder in config.evaded) if self.term_of else ()
+        return tuple(self.term_of(folder, system) for folder in places or config.evaded) if self.term_of else ()
 
     @staticmethod
     def key(config: RunConfig, device: str) -> str:

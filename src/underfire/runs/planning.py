@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from underfire.attacks import Asked, BaseAttack, ClassMap, Experiment, ForeignAttack, GivenClass, Preset, arms_of
@@ -14,6 +15,7 @@ from underfire.classifiers import Classifier
 from underfire.data import ImageData
 from underfire.runs.cells import Cell, cells_of
 from underfire.runs.devices import find_device
+from underfire.runs.evaded import kept_detectors
 from underfire.runs.execution import Execution
 from underfire.runs.identity import code_of, described, detectors_of, identities
 from underfire.runs.inputs import Inputs
@@ -88,11 +90,12 @@ def prepare(
         view = system.view(config.precision, selection.size)
         pool, rule = read_pool(system, view, data, selection, preset.class_rule, config.seed)
         presets = [each.replace(target_map=ClassMap(pool), target_class=rule) for each in presets]
+    detectors = config.evaded if begun is None else kept_detectors(store, config.evaded)
     about = [(name,) for name in system.attacked] if config.each else [tuple(system.attacked)]
     asked: list[Asked] = []
     for attacked in about:
         part = system.only(attacked)
-        knowing = [_knowing(preset, opened.evading(config, part)) for preset in presets]
+        knowing = [_knowing(preset, opened.evading(config, part, detectors)) for preset in presets]
         asked += [Asked(each.build(part), attacked, _control(config, each, part)) for each in knowing]
     experiment = Experiment(
         system,
@@ -174,12 +177,16 @@ def code_hashes(config: RunConfig) -> dict[str, Any]:
     return {"code_sha256": found} if found else {}
 
 
-def detector_hashes(config: RunConfig) -> dict[str, Any]:
+def detector_hashes(config: RunConfig, places: Sequence[Path] | None = None) -> dict[str, Any]:
     """Return the hashes of the detectors in folders that the attack evades, as an entry of run.json, if there are any.
 
     No cell depends on them: an attack's description tells its detectors apart, and controls do not evade.
+
+    Args:
+        config: the run.
+        places: where the detectors are read; in the configuration's folders if None.
     """
-    found = detectors_of(config.evaded)
+    found = detectors_of(config.evaded, places)
     return {"detectors_sha256": found} if found else {}
 
 

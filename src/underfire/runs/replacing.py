@@ -13,6 +13,7 @@ _OURS = re.compile(
     rf"\.replaced(\.gone)?|(\.replaced(\.gone)?/)?"
     rf"((run\.json|selection\.json|summary\.json|results\.parquet|trace\.parquet|ma(p|sk)s\.safetensors)({PART})?"
     rf"|\.writable|\.lock|(page\.html|page\.png|figure\.png|outliers\.csv|detection\.(json|csv)|scores\.csv|tracked\.json)({PART})?"
+    rf"|evaded(/\d+(/detector\.(json|safetensors)({PART})?)?)?"
     rf"|page_files(/\d+-\d{{6}}-[a-z0-9]+\.(webp|png|jpeg|svg))?"
     rf"|images(/[\w+-]+(/\d{{6,}}-[\w.-]*\.png({PART})?)?)?"
     rf"|cells(/[0-9a-f]{{16}}(/\d{{6,}}\.(parquet|trace|safetensors|json)({PART})?)?)?"

@@ -12,6 +12,7 @@ import torch
 from underfire.errors import StoreError
 from underfire.flags import without_autocast
 from underfire.runs.differences import differences
+from underfire.runs.evaded import drop_detectors, keep_detectors, kept_detectors
 from underfire.runs.execution import Execution
 from underfire.runs.finished import is_whole
 from underfire.runs.opened import Opened, TermOf
@@ -155,6 +156,7 @@ class RunInHand:
         """
         plan, record = prepare(self.config, self.store, self.execution, self.reporter, self.opened)
         self.store.begin(record)
+        keep_detectors(self.store, self.config.evaded)
         note_start(self.store, plan.experiment.system.classifier.device)
         self.store.write_selection(plan.selection)
         plan.siblings = self.siblings
@@ -177,7 +179,8 @@ class RunInHand:
         """Settle the plan of a run that another process has begun. Nothing is written.
 
         Args:
-            data: check that the data are those of the run. The classifier and the user's files are always checked.
+            data: check that the data and the detectors to evade, where the settings name them, are those of the run.
+                The classifier, the user's files and the detectors in the run's folder are always checked.
 
         Raises:
             StoreError: the run is not begun, or its inputs are not what they were.
@@ -186,7 +189,8 @@ class RunInHand:
         if "shards" not in begun:
             raise StoreError(f"the run in {self.store.folder} is not begun.")
         inputs = self.opened.depends(self.config, self.execution.device, data=data)
-        self.store.check_record({**inputs, **code_hashes(self.config), **detector_hashes(self.config)})
+        places = self.config.evaded if data else kept_detectors(self.store, self.config.evaded)
+        self.store.check_record({**inputs, **code_hashes(self.config), **detector_hashes(self.config, places)})
         self._check_maskers()
         plan, _ = prepare(self.config, self.store, self.execution, self.reporter, self.opened, begun)
         plan.siblings = self.siblings
@@ -213,7 +217,9 @@ class RunInHand:
         """Write the tables and the summary of a run whose shards are all there. Returns ``summary.json``'s content."""
         if self.work is None:
             self.join()
-        return self.ready().finish(self.config.precision)
+        summary = self.ready().finish(self.config.precision)
+        drop_detectors(self.store)
+        return summary
 
 
 def _changed(held: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -34,30 +34,31 @@ def rule_of(kind: Kind, target_class: Any, targeted: bool) -> ClassRule:
     return GridFirst() if target_class is None and kind.adaptive and targeted else class_rule(target_class)
 
 
-def terms_against(kind: Kind, evade: Any, variant: Variant) -> tuple[Weighted, ...]:
+def terms_against(kind: Kind, evade: Any, variant: Variant, rule: ClassRule) -> tuple[Weighted, ...]:
     """Make the terms of the setting ``evade``; adaptive attacks evade the published squeezers if it is empty.
 
-    Adaptive attacks of a variant with ``grid_probabilities`` have ``match`` terms for bit depths, as published.
+    Adaptive attacks of a variant with ``grid_probabilities`` have a ``match`` term for the bit depth on whose grid the
+    rule for target classes searches, as published. Any other rule, and any other grid, says nothing of a bit depth.
     """
     if kind.adaptive and not evade:
         evade = tuple(squeezer.label for squeezer in PUBLISHED)
     terms = evading_terms(evade)
-    if not (kind.adaptive and variant.grid_probabilities):
+    if not (kind.adaptive and variant.grid_probabilities and isinstance(rule, GridFirst)):
         return terms
-    return tuple(part for each in terms for part in _matched(each))
+    return tuple(part for each in terms for part in _matched(each, BitDepth(rule.bits)))
 
 
-def _matched(given: Weighted) -> Iterator[Weighted]:
-    """Yield ``match`` terms for the bit depths of an ``Evade`` with a constant weight, and what is left of it."""
+def _matched(given: Weighted, grid: BitDepth) -> Iterator[Weighted]:
+    """Yield a ``match`` term for the bit depth ``grid`` of an ``Evade`` with a constant weight, and what is left."""
     term = given.term
     if not isinstance(term, Evade) or not isinstance(given.weight, int | float):
         yield given
         return
     known = list(zip(term.squeezers, term.thresholds, term.weights, strict=True))
     for squeezer, threshold, weight in known:
-        if isinstance(squeezer, BitDepth):
+        if squeezer == grid:
             yield Weighted(Match(threshold, term.slack), given.weight * weight)
-    rest = [each for each in known if not isinstance(each[0], BitDepth)]
+    rest = [each for each in known if each[0] != grid]
     if rest:
         squeezers, thresholds, weights = zip(*rest, strict=True)
         yield Weighted(Evade(squeezers, thresholds, weights, term.slack), given.weight)

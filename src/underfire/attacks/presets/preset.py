@@ -214,7 +214,7 @@ class Preset(AttackSettings):
     @property
     def extra_terms(self) -> tuple[Weighted, ...]:
         """The loss terms beyond those of the attack."""
-        return (*weighted(self.terms), *terms_against(self.kind, self.evade, self.settled_variant))
+        return (*weighted(self.terms), *terms_against(self.kind, self.evade, self.settled_variant, self.class_rule))
 
     def build(self, system: System) -> Attack:
         """Make the attack on ``system``."""

@@ -26,7 +26,8 @@ class OnRay:
     """Does units as Ray tasks. A lost worker or machine costs the units in its hands, which others begin again.
 
     Every machine must see the campaign's folder, the data and the user's files under the same paths, and have underfire
-    installed. Results come back through the folder alone, so that a retry writes nothing twice.
+    installed. Fitted detectors that attacks evade travel in the campaign's folder. Results come back through the folder
+    alone, so that a retry writes nothing twice.
 
     Args:
         address: of the cluster, or ``auto``; a cluster of this machine alone is started if None.

@@ -104,6 +104,10 @@ class SparsifiedSmoothGrad(Interpreter):
     def sketch(self) -> SparsifiedSmoothGrad:
         return replace(self, samples=1)
 
+    @property
+    def sketches(self) -> int | None:
+        return self.samples
+
     def view(self) -> View:
         return _SparsifiedView(self)
 
