@@ -2,21 +2,27 @@
 
 A step depends on its number alone, never on the steps that this process ran before it, apart from the state that a
 checkpoint holds. So a training that was interrupted ends in the same weights as one that was not.
+
+Several processes can train one network together (see ``processes.Group``). Each has a copy of the network, and all
+copies stay the same, because their gradients are summed before each update.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from underfire.batch_norms import SharedBatchNorms
 from underfire.checkpoints import load_checkpoint, save_checkpoint
-from underfire.errors import InputError, StoreError
+from underfire.errors import InputError, StoreError, UnderfireWarning
+from underfire.processes import ALONE, Group
 
 LOSSES = "losses.csv"
 """The file of a training's recorded values."""
@@ -48,7 +54,8 @@ class Phase:
         optimiser: updates the parameters that this phase trains.
         rate: learning rate by step number (from 0).
         compute: values of a step by step number (from 0), each a tensor with one element. ``loss`` is minimised; all
-            are recorded.
+            are recorded. If several processes train together, these are the parts of one process: their sums over the
+            processes are the values of the step.
         checkpoint_every: steps from one checkpoint to the next. The last step writes one as well.
         average: the decay of an exponential moving average of the weights, in [0, 1). At the end of the phase the
             network gets the average. 0 means none.
@@ -111,7 +118,11 @@ def initial_weights(seed: int = 0) -> Iterator[None]:
 
 
 def train(
-    network: nn.Module, phases: Sequence[Phase], folder: Path, on_step: Callable[[Step], None] | None = None
+    network: nn.Module,
+    phases: Sequence[Phase],
+    folder: Path,
+    on_step: Callable[[Step], None] | None = None,
+    group: Group = ALONE,
 ) -> Log:
     """Train ``network`` in place, phase after phase, continuing from the folder's checkpoint if there is one.
 
@@ -119,14 +130,18 @@ def train(
         network: on its device. It is in training mode during each step.
         phases: in their order.
         folder: the folder of the checkpoint; it must exist (see ``checkpoints.open_training``).
-        on_step: called after each step, once a checkpoint of that step is on disk.
+        on_step: called after each step, once a checkpoint of that step is on disk; in the leading process alone.
+        group: the processes that train together. All of them read the checkpoint, and the leading one writes it.
+            Batch norms in training mode have the statistics of the whole batch.
 
     Returns:
         The recorded values, also those of the steps before an interruption.
 
     Raises:
-        InputError: the loss is not finite any more. The checkpoint of an earlier step stays.
+        InputError: the loss is not finite any more, and the checkpoint of an earlier step stays; or the processes do
+            not see the same checkpoint.
         StoreError: the checkpoint does not fit this training, or cannot be written.
+        ProcessLostError: another process has ended.
     """
     log: Log = {phase.name: {} for phase in phases}
     first, begin, averaged = 0, 0, None
@@ -143,6 +158,15 @@ def train(
                 f"the checkpoint in {folder} does not fit this training ({type(error).__name__}: {error}). Was it "
                 "written by another version of underfire? Choose another folder."
             ) from error
+        if group.leads and saved.get("processes", 1) != group.count:
+            warnings.warn(
+                f"the checkpoint is of {saved.get('processes', 1)} processes, and this training goes on with "
+                f"{group.count}. Images and random numbers of each step stay the same, but sums are rounded in another "
+                "order, so that the weights are not those of a training that was not interrupted, bit for bit.",
+                UnderfireWarning,
+                stacklevel=2,
+            )
+    group.agree({"checkpoint": f"{first} {begin}"})
     for phase in phases[first:]:
         average = Average(network, phase.average) if phase.average else None
         if average is not None and averaged is not None:
@@ -150,13 +174,16 @@ def train(
         for number in range(begin, phase.steps):
             network.train()
             phase.optimiser.param_groups[0]["lr"] = phase.rate(number)
-            computed = phase.compute(number)
+            with SharedBatchNorms(group) if group.count > 1 else nullcontext():
+                computed = phase.compute(number)
             phase.optimiser.zero_grad()
             torch.autograd.backward(computed["loss"])
+            group.sum_gradients([value for part in phase.optimiser.param_groups for value in part["params"]])
             phase.optimiser.step()
             if average is not None:
                 average.update(number)
-            values = {name: float(value.detach()) for name, value in computed.items()}
+            sums = group.sum(torch.stack([value.detach().reshape(()) for value in computed.values()]))
+            values = dict(zip(computed, sums.tolist(), strict=True))
             if not math.isfinite(values["loss"]):
                 raise InputError(
                     f"the loss of step {number + 1} of the training {phase.name!r} is {values['loss']}: the training "
@@ -165,11 +192,12 @@ def train(
                 )
             for name, value in values.items():
                 log[phase.name].setdefault(name, []).append(value)
-            if (number + 1) % phase.checkpoint_every == 0 or number + 1 == phase.steps:
+            if group.leads and ((number + 1) % phase.checkpoint_every == 0 or number + 1 == phase.steps):
                 state = {"phase": phase.name, "step": number + 1, "network": network.state_dict(), "log": log}
+                state["processes"] = group.count
                 kept = {} if average is None else {"average": average.state}
                 save_checkpoint(folder, state | kept | {"optimiser": phase.optimiser.state_dict()})
-            if on_step is not None:
+            if on_step is not None and group.leads:
                 on_step(Step(phase.name, number + 1, phase.steps, values))
         if average is not None:
             network.load_state_dict(average.state)

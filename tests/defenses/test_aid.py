@@ -32,7 +32,7 @@ def test_the_loss_and_the_attack_are_those_of_the_definition(data: ImageData, tm
     job = AidTraining(SMALL, classifier, masker, Pictures(data, classifier), tmp_path)
     images, labels = job.pictures.load([0, 1, 2])
     targets = (labels + 1) % 10
-    attacked = job.attacked(images, labels, targets, 0)
+    attacked = job.attacked(images, labels, targets, torch.arange(3), 0)
     assert 0 < float((attacked - images).abs().max()) <= 8 / 255 + 1e-6
     seen = RTS(masker).maps(classifier, attacked, targets)
     assert torch.allclose(job.maps(attacked, targets).detach(), seen, atol=1e-4)

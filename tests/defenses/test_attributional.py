@@ -17,7 +17,7 @@ from underfire.defenses.robust import OBJECTIVES, RobustRecipe, train_robust
 from underfire.defenses.robust.attribution import attribution_norms, integrated
 from underfire.defenses.robust.curvature import largest_eigenvalues
 from underfire.defenses.robust.penalties import Given
-from underfire.defenses.robust.training import RobustTraining
+from underfire.defenses.robust.training import RobustTraining, random_start
 from underfire.interpreters.rts.sampling import Pictures
 
 LABELS = torch.tensor([0, 1, 2, 1])
@@ -243,7 +243,7 @@ def test_penalties_leave_batch_norms_alone(objective: str, tmp_path: Path) -> No
 def test_an_attack_in_pieces_is_the_attack_on_all(tmp_path: Path) -> None:
     made = training("ig-norm", tmp_path, attack_steps=2)
     images, labels = made.pictures.load(list(range(5)))
-    found = made.attack(images, labels, 1.0, torch.Generator().manual_seed(3))
+    found = made.attack(images, labels, 1.0, random_start(images, torch.Generator().manual_seed(3)))
     start = (2 * torch.rand(images.shape, generator=torch.Generator().manual_seed(3)) - 1) * made.recipe.eps
     alone = (images + start).clamp(0, 1)
     for _ in range(2):

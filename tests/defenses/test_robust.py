@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import underfire as uf
 from underfire.classifiers import Recorded
 from underfire.defenses.robust import OBJECTIVES, RobustRecipe, class_maps, discrepancy, train_robust
-from underfire.defenses.robust.training import RobustTraining
+from underfire.defenses.robust.training import RobustTraining, random_start
 from underfire.errors import DataError, InputError, InterpreterError, StoreError
 from underfire.interpreters.rts.sampling import Pictures
 
@@ -162,7 +162,7 @@ def test_the_inner_attack_ascends_its_objective_inside_the_ball(objective: str, 
     recipe = RobustRecipe(objective, attack_steps=5, step_size=4 / 255, eps=16 / 255)
     made = RobustTraining(recipe, classifier, pictures, tmp_path)
     images, labels = pictures.load(list(range(16)))
-    attacked = made.attack(images, labels, 0.5, torch.Generator().manual_seed(3))
+    attacked = made.attack(images, labels, 0.5, random_start(images, torch.Generator().manual_seed(3)))
     assert float((attacked - images).abs().max()) <= 8 / 255 + 1e-6
     assert float(attacked.min()) >= 0
     assert float(attacked.max()) <= 1
@@ -200,7 +200,7 @@ def test_training_helps_against_its_own_attack(tmp_path: Path) -> None:
     recipe = RobustRecipe(steps=40, batch=64, attack_steps=2, step_size=16 / 255, eps=32 / 255, shift=1, flip=False)
     before = RobustTraining(recipe, uf.classifiers.load("digits-resnet"), Pictures(test, classifier), tmp_path)
     images, labels = before.pictures.load(list(range(100)))
-    attacked = before.attack(images, labels, 1.0, torch.Generator().manual_seed(0))
+    attacked = before.attack(images, labels, 1.0, random_start(images, torch.Generator().manual_seed(0)))
     plain = float((before.classifier.logits(attacked).argmax(1) == labels).float().mean())
     reached = train_robust(classifier, training, tmp_path / "out", test=test, recipe=recipe)
     assert reached["attacked_accuracy"] > plain + 0.1

@@ -93,3 +93,23 @@ def test_wrong_values(words: list[str], said: str, tmp_path: Path, command: Comm
     assert said in ended.said
     assert "Traceback" not in ended.err
     assert not (tmp_path / "out").exists()
+
+
+def test_devices_that_cannot_be_used(tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    words = [*ROBUST, "--out", tmp_path / "out"]
+    for devices, said in (
+        ("2", "GPUs that PyTorch sees here: 1"),
+        ("0", "GPUs that PyTorch sees here: 1"),
+        ("cpu,auto", "expected a number of GPUs, or names"),
+        ("cpu,xpu9", "device is 'xpu9'"),
+    ):
+        ended = command(*words, "--devices", devices)
+        assert ended.code == 2
+        assert said in ended.said, devices
+    assert "give one of them" in command(*words, "--devices", "cpu,cpu", "--device", "cpu").said
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert "torchrun has started the processes" in command(*words, "--devices", "cpu,cpu").said
+    assert "torchrun started process 1 on this machine. GPUs that PyTorch sees here: 1" in command(*words).said
+    assert not (tmp_path / "out").exists()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -13,14 +12,13 @@ import typer
 from underfire.arguments import check_known
 from underfire.cli import options
 from underfire.cli.options import Given, flag, option, takes
-from underfire.cli.training import showing, test_images
+from underfire.cli.training_job import Job, perform
 from underfire.defenses.aid.recipe import AidRecipe
 from underfire.defenses.recipe import TrainingRecipe
 from underfire.defenses.robust.recipe import RobustRecipe
 from underfire.errors import InputError
 from underfire.runs.inputs import InputSettings
 from underfire.settings import Problems, changed, settings_of
-from underfire.training import Step
 
 ROBUST_EXAMPLES = """[bold]Examples[/bold]
 
@@ -49,6 +47,16 @@ R = TypeVar("R", bound=TrainingRecipe)
 TensorBoard = Annotated[
     bool, flag("--tensorboard", "Write curves to OUT/tensorboard while training; needs the package tensorboard.")
 ]
+Devices = Annotated[
+    str | None,
+    option(
+        "N",
+        "Train on several devices of this machine at once: a number of GPUs, or names such as cuda:0,cuda:2. "
+        "[default: one device]",
+        "--devices",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, flag("--json", "Print the measured quality as JSON.")]
 
 
@@ -68,13 +76,15 @@ def robust(
     test: options.TestImages = None,
     test_split: options.TestSplit = None,
     device: options.Device = "auto",
+    devices: Devices = None,
     resume: options.ResumeTraining = False,
     tensorboard: TensorBoard = False,
     as_json: AsJson = False,
 ) -> None:
     """Go on training a classifier against attacks on its prediction, on its explanation, or on both.
 
-    A training that was stopped goes on with --resume, and loses at most 50 steps.
+    A training that was stopped goes on with --resume, and loses at most 50 steps. On several GPUs (--devices, or
+    torchrun) each computes a part of every batch, so that the result does not depend on their number, but for rounding.
 
     Writes NAME-robust.safetensors, its model card NAME-robust.md, losses.csv, losses.png and a checkpoint to the output
     folder. Use it with --weights FILE.
@@ -82,7 +92,10 @@ def robust(
     from underfire.defenses.robust import RECIPES, train_robust
 
     chosen = _recipe(RECIPES, recipe, given, test)
-    reached = _train(train_robust, chosen, given, out, test, test_split, device, resume, tensorboard)
+    job = Job(train_robust, chosen, given, out, test, test_split, resume, tensorboard)
+    reached = perform(job, device, devices)
+    if reached is None:
+        return
     line = ""
     if "accuracy" in reached:
         line = (
@@ -112,13 +125,15 @@ def aid(
     test: options.TestImages = None,
     test_split: options.TestSplit = None,
     device: options.Device = "auto",
+    devices: Devices = None,
     resume: options.ResumeTraining = False,
     tensorboard: TensorBoard = False,
     as_json: AsJson = False,
 ) -> None:
     """Go on training an RTS masker by AID, so that its map moves when an attack changes the class.
 
-    A training that was stopped goes on with --resume, and loses at most 50 steps.
+    A training that was stopped goes on with --resume, and loses at most 50 steps. On several GPUs (--devices, or
+    torchrun) each computes a part of every batch, so that the result does not depend on their number, but for rounding.
 
     Writes rts-aid-NAME.safetensors, its model card rts-aid-NAME.md, losses.csv, losses.png and a checkpoint to the
     output folder. Use it with --interpreter rts:FOLDER.
@@ -128,8 +143,10 @@ def aid(
     from underfire.defenses.aid import RECIPES, train_aid
 
     chosen = _recipe(RECIPES, recipe, given, test)
-    train = partial(train_aid, masker=masker)
-    reached = _train(train, chosen, given, out, test, test_split, device, resume, tensorboard)
+    job = Job(partial(train_aid, masker=masker), chosen, given, out, test, test_split, resume, tensorboard)
+    reached = perform(job, device, devices)
+    if reached is None:
+        return
     line = ""
     if "kept" in reached:
         line = (
@@ -155,38 +172,6 @@ def _recipe(known: Mapping[str, R], name: str, given: Given, test: str | None) -
             problems.append(InputError(f"{option} is {asked[setting]}, and {reason}: leave {option} out."))
     problems.report()
     return made
-
-
-def _train(
-    function: Any,
-    recipe: TrainingRecipe,
-    given: Given,
-    out: Path,
-    test: str | None,
-    test_split: str | None,
-    device: str,
-    resume: bool,
-    tensorboard: bool,
-) -> dict[str, Any]:
-    from underfire.reports.losses import write_losses
-    from underfire.reports.tensorboard import curves
-    from underfire.runs.devices import find_device
-
-    config = InputSettings.create(**{key: given[key] for key in given if key in settings_of(InputSettings)})
-    inputs = config.open(find_device(device))
-    testing = test_images(config, inputs, test, test_split)
-    with showing("training", recipe.steps) as show, curves(out) if tensorboard else nullcontext() as draw:
-
-        def on_step(step: Step) -> None:
-            show(step)
-            if draw is not None:
-                draw(step)
-
-        reached: dict[str, Any] = function(
-            inputs.classifier, inputs.data, out, test=testing, recipe=recipe, resume=resume, on_step=on_step
-        )
-    write_losses(out / "losses.csv", out / "losses.png")
-    return reached
 
 
 def _say(reached: dict[str, Any], line: str, out: Path, as_json: bool) -> None:

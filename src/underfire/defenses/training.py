@@ -16,6 +16,7 @@ from underfire.classifiers import Classifier
 from underfire.data import ImageData
 from underfire.defenses.recipe import TrainingRecipe
 from underfire.interpreters.rts.sampling import Pictures
+from underfire.processes import ALONE, Group
 from underfire.text import card
 
 CHECKPOINT_EVERY = 50
@@ -32,20 +33,31 @@ class DefenseTraining(ABC):
         network: the network to train, on its device.
         pictures: training images, with labels in the classifier's order.
         folder: the folder of the checkpoint; it must exist.
-        on_step: called after each step, once a checkpoint of that step is on disk.
+        on_step: called after each step, once a checkpoint of that step is on disk; in the leading process alone.
+        group: the processes that train together.
     """
 
     name: ClassVar[str]
 
     def __init__(
-        self, recipe: TrainingRecipe, network: nn.Module, pictures: Pictures, folder: Path, on_step: OnStep | None
+        self,
+        recipe: TrainingRecipe,
+        network: nn.Module,
+        pictures: Pictures,
+        folder: Path,
+        on_step: OnStep | None,
+        group: Group,
     ) -> None:
         self.shared, self.network, self.pictures = recipe, network, pictures
-        self.folder, self.on_step = folder, on_step
+        self.folder, self.on_step, self.group = folder, on_step, group
 
     @abstractmethod
     def step(self, number: int) -> dict[str, Tensor]:
-        """Compute the values of step ``number``, from 0. ``loss`` is minimised; all are recorded."""
+        """Compute the values of step ``number``, from 0. ``loss`` is minimised; all are recorded.
+
+        Each process draws the whole batch and its random numbers, and computes its part of the batch
+        (``group.part``). Its values are means over that part, times ``Part.weight``: they sum to those of the batch.
+        """
 
     def parameters(self) -> list[nn.Parameter]:
         """Return the parameters to train; all of the network's unless a subclass says otherwise."""
@@ -64,7 +76,7 @@ class DefenseTraining(ABC):
         phase = loop.Phase(
             self.name, recipe.steps, optimiser, recipe.rate_at, self.step, CHECKPOINT_EVERY, recipe.average
         )
-        log = loop.train(self.network, [phase], self.folder, self.on_step)
+        log = loop.train(self.network, [phase], self.folder, self.on_step, self.group)
         self.network.eval().requires_grad_(False)
         return log
 
@@ -77,6 +89,7 @@ def begin(
     recipe: TrainingRecipe,
     resume: bool,
     test: ImageData | None = None,
+    group: Group = ALONE,
     **more: Any,
 ) -> Pictures:
     """Open the folder of a training, or check that its checkpoint may be continued.
@@ -89,6 +102,7 @@ def begin(
         recipe: all settings.
         resume: continue from the folder's checkpoint.
         test: images on which the result is measured, if any. They are checked now, and not after the training.
+        group: the processes that train together. The leading one opens the folder.
         more: what else the training depends on, as JSON values.
 
     Returns:
@@ -97,13 +111,16 @@ def begin(
     Raises:
         DataError: a label is out of range.
         StoreError: the folder holds another training, or cannot be written.
+        InputError: the processes do not have the same classifier, images or recipe.
     """
     pictures = Pictures(training, classifier)
     pictures.check_labels(classes)
     if test is not None:
         Pictures(test, classifier).check_labels(classes)
     run = {"classifier_sha256": classifier.sha256(), "data": training.fingerprint(), "recipe": repr(recipe)}
-    open_training(folder, run | more, resume)
+    if group.leads:
+        open_training(folder, run | more, resume)
+    group.agree({name: repr(value) for name, value in (run | more).items()})
     return pictures
 
 
@@ -118,6 +135,7 @@ def finish(
     made_by: str,
     training: ImageData,
     seed: int,
+    group: Group,
 ) -> None:
     """Write the losses and the model card of a finished training.
 
@@ -131,6 +149,7 @@ def finish(
         made_by: the function that trained.
         training: the training images.
         seed: of the training.
+        group: the processes that trained together.
 
     Raises:
         StoreError: a file cannot be written.
@@ -138,7 +157,7 @@ def finish(
     shared = {
         "training data": f"{training.name} ({len(training):,} images)",
         "seed": str(seed),
-        "made with": f"torch {torch.__version__}, `{made_by}`",
+        "made with": f"torch {torch.__version__}, `{made_by}`" + (f", {group.count} processes" * (group.count > 1)),
         "SHA-256 of the weights": f"`{state_hash(network)}`",
         "SHA-256 of the data": f"training `{training.fingerprint()}`",
     }

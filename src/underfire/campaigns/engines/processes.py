@@ -5,8 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
-import threading
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -18,6 +16,7 @@ import torch
 
 from underfire.campaigns.engines.base import Done, Queue, Stop
 from underfire.campaigns.units import Answer, Failure, Hands, Unit
+from underfire.launching import end_with_parent, new_processes
 
 TRIES = 3
 """How often the process of a unit may die that is done alone, as when the system has no memory left."""
@@ -91,25 +90,13 @@ class Processes:
             pool.shutdown(cancel_futures=True)
 
     def _pool(self) -> ProcessPoolExecutor:
-        context = _context()
+        context = new_processes(__name__)
         devices = context.Queue()
         gpus = torch.cuda.device_count()
         for number in range(self.workers):
             devices.put(f"cuda:{number % gpus}" if gpus else None)
         threads = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
         return ProcessPoolExecutor(self.workers, context, _begin, (threads, devices))
-
-
-def _context() -> Any:
-    """Return how processes are made. All are new ones, which share nothing with this one.
-
-    On Linux they come from a process that has imported torch and this package once for all of them.
-    """
-    if sys.platform != "linux":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
 
 
 _hands = Hands()
@@ -120,17 +107,9 @@ def _begin(threads: int, devices: Any) -> None:
     """Make a process ready: its cores, its GPU, and no ear for Ctrl-C, which the first process hears for all."""
     global _device
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     torch.set_num_threads(threads)
     _device = devices.get()
-
-
-def _end_with_parent() -> None:
-    """End this process when the first process is killed: nobody would ever send work to it again, or end it."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _do(unit: Unit) -> Answer:

@@ -18,6 +18,7 @@ from underfire.errors import InputError
 from underfire.interpreters.rts import files
 from underfire.interpreters.rts.measuring import measure
 from underfire.interpreters.rts.sampling import Pictures
+from underfire.processes import ALONE, Group
 
 ABOUT = (
     "A masker for the interpreter RTS that was trained by AID, so that its map moves when an attack changes the "
@@ -35,6 +36,7 @@ def train_aid(
     recipe: AidRecipe | None = None,
     resume: bool = False,
     on_step: OnStep | None = None,
+    group: Group = ALONE,
 ) -> dict[str, Any]:
     """Go on training the masker of ``classifier`` by AID, and write the result to ``folder``.
 
@@ -50,7 +52,9 @@ def train_aid(
         test: images to measure the masker on; they are never trained on.
         recipe: all settings; the defaults of ``AidRecipe`` if None.
         resume: continue from the folder's checkpoint, which must be of the same networks, images and recipe.
-        on_step: called after each step.
+        on_step: called after each step, in the leading process alone.
+        group: the processes that train together, each with a copy of the classifier on its device. The leading one
+            measures the result and writes the files.
 
     Returns:
         ``name`` of the file, ``classifier``, ``steps``, and the measurements on ``test``.
@@ -60,6 +64,7 @@ def train_aid(
         InterpreterError: the masker does not belong to the classifier.
         DataError: the images cannot be read.
         StoreError: the folder holds another training, or cannot be written.
+        ProcessLostError: another process of the group has ended.
     """
     recipe = recipe or AidRecipe()
     opened = files.open_masker(masker, None, classifier.sha256(), classifier.name)
@@ -71,8 +76,8 @@ def train_aid(
         )
     before = state_hash(opened.masker)
     own = copy.deepcopy(opened.masker).to(classifier.device)
-    pictures = begin(classifier, training, own.shape.classes, folder, recipe, resume, test, masker_sha256=before)
-    job = AidTraining(recipe, classifier, own, pictures, folder, on_step)
+    pictures = begin(classifier, training, own.shape.classes, folder, recipe, resume, test, group, masker_sha256=before)
+    job = AidTraining(recipe, classifier, own, pictures, folder, on_step, group)
     log = job.run()
     note = replace(opened.note, decoder_steps=opened.note.decoder_steps + recipe.steps)
     reached: dict[str, Any] = {
@@ -80,6 +85,8 @@ def train_aid(
         "classifier": classifier.name,
         "steps": recipe.steps,
     }
+    if not group.leads:
+        return reached
     files.write(own, note, folder / f"{reached['name']}.safetensors")
     if test is not None:
         prepared = job.plain.classifier
@@ -94,6 +101,7 @@ def train_aid(
         made_by="underfire train aid",
         training=training,
         seed=recipe.seed,
+        group=group,
     )
     return reached
 

@@ -20,6 +20,7 @@ from underfire.errors import InputError
 from underfire.interpreters.rts import RTS, Masker, MaskerRecipe
 from underfire.interpreters.rts.sampling import Pictures
 from underfire.interpreters.rts.training import Training
+from underfire.processes import ALONE, Group
 from underfire.system import System, SystemView
 
 
@@ -32,7 +33,8 @@ class AidTraining(DefenseTraining):
         masker: the trained masker from which the training goes on. It is changed.
         pictures: training images, with labels in the classifier's order.
         folder: the folder of the checkpoint; it must exist.
-        on_step: called after each step, once a checkpoint of that step is on disk.
+        on_step: called after each step, once a checkpoint of that step is on disk; in the leading process alone.
+        group: the processes that train together.
     """
 
     name = "aid"
@@ -45,8 +47,9 @@ class AidTraining(DefenseTraining):
         pictures: Pictures,
         folder: Path,
         on_step: OnStep | None = None,
+        group: Group = ALONE,
     ) -> None:
-        super().__init__(recipe, masker, pictures, folder, on_step)
+        super().__init__(recipe, masker, pictures, folder, on_step, group)
         self.recipe, self.masker = recipe, masker
         prepared = classifier.prepare(size=pictures.size())
         own = MaskerRecipe(decoder_batch=recipe.batch, seed=recipe.seed, width=masker.shape.width)
@@ -67,15 +70,19 @@ class AidTraining(DefenseTraining):
 
     def step(self, number: int) -> dict[str, Tensor]:
         """Compute the loss of step ``number``, the masker's own loss, and the distance of the attacked maps."""
-        recipe = self.recipe
-        plain = self.plain.decoder_step(number)
+        recipe, batch = self.recipe, self.plain.decoder_batch(number)
+        part = self.group.part(len(batch.images))
+        own = part.weight * self.plain.decoder_values(batch.rows(part.rows))["loss"]
         images, labels, generator = self.pictures.step(number, recipe.attacked, recipe.seed + 7)
         shift = torch.randint(1, self.masker.shape.classes, labels.shape, generator=generator)
-        images, labels = images.to(self.plain.device), labels.to(self.plain.device)
-        targets = (labels + shift.to(labels.device)) % self.masker.shape.classes
-        attacked = self.attacked(images, labels, targets, number)
+        targets = (labels + shift) % self.masker.shape.classes
+        part = self.group.part(len(images))
+        whole = (images, labels, targets, torch.arange(len(images)))
+        images, labels, targets, ids = (each[part.rows].to(self.plain.device) for each in whole)
+        attacked = self.attacked(images, labels, targets, ids, number)
         distance = (self.maps(images, labels) - self.maps(attacked, targets)).abs().mean()
-        return {"loss": plain["loss"] - recipe.weight * distance, "own": plain["loss"], "distance": distance}
+        distance = part.weight * distance
+        return {"loss": own - recipe.weight * distance, "own": own, "distance": distance}
 
     def maps(self, images: Tensor, classes: Tensor) -> Tensor:
         """Read the masker's maps N x h x w as an analyst would: in evaluation mode, but differentiable in its weights.
@@ -90,12 +97,13 @@ class AidTraining(DefenseTraining):
             found: Tensor = self.masker(scales, classes, 0.0)[0]
         return found
 
-    def attacked(self, images: Tensor, labels: Tensor, targets: Tensor, number: int) -> Tensor:
+    def attacked(self, images: Tensor, labels: Tensor, targets: Tensor, ids: Tensor, number: int) -> Tensor:
         """Attack the classifier and the masker as they stand.
 
         Args:
             images: N x C x H x W in [0, 1] with 8-bit values.
             labels, targets: int64 N, the images' own classes and those to reach.
+            ids: int64 N, the images' places in the batch, for random starts.
             number: of the step, for random starts.
 
         Returns:
@@ -104,7 +112,6 @@ class AidTraining(DefenseTraining):
         with torch.no_grad():
             wanted = {"rts": self.maps(images, labels)}
         aim = Aim(self.attack.goal, targets, wanted, keeps_benign=True)
-        ids = torch.arange(len(images), device=images.device)
         with torch.enable_grad():
             outcome = Loop(self.attack, self.view, images, aim, ids, seed=self.recipe.seed * 1_000_003 + number)()
         return outcome.images.detach()

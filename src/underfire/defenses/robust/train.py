@@ -15,9 +15,10 @@ from underfire.data import ImageData
 from underfire.data.sampling import evenly_spaced
 from underfire.defenses.robust.objectives import OBJECTIVES
 from underfire.defenses.robust.recipe import RobustRecipe
-from underfire.defenses.robust.training import RobustTraining
+from underfire.defenses.robust.training import RobustTraining, random_start
 from underfire.defenses.training import OnStep, begin, finish
 from underfire.interpreters.rts.sampling import Pictures
+from underfire.processes import ALONE, Group
 
 ABOUT = (
     "A small classifier that was trained against attacks, for measuring attacks on explanations.\n"
@@ -37,6 +38,7 @@ def train_robust(
     recipe: RobustRecipe | None = None,
     resume: bool = False,
     on_step: OnStep | None = None,
+    group: Group = ALONE,
 ) -> dict[str, Any]:
     """Go on training ``classifier`` in place against attacks, and write the result to ``folder``.
 
@@ -50,7 +52,9 @@ def train_robust(
             steps and radius, whatever the training attacked; up to 1000 of them are used.
         recipe: all settings; the defaults of ``RobustRecipe`` if None.
         resume: continue from the folder's checkpoint, which must be of the same classifier, images and recipe.
-        on_step: called after each step.
+        on_step: called after each step, in the leading process alone.
+        group: the processes that train together, each with a copy of the classifier on its device. The leading one
+            measures the result and writes the files.
 
     Returns:
         ``name`` of the files, ``classifier``, ``objective``, ``steps``, ``images`` (images per step times steps), and
@@ -60,12 +64,13 @@ def train_robust(
         InterpreterError: the objective compares class activation maps, and the classifier has none.
         DataError: the images cannot be read, or have labels beyond the classifier's classes.
         StoreError: the folder holds another training, or cannot be written.
+        ProcessLostError: another process of the group has ended.
     """
     recipe = recipe or RobustRecipe()
     before = classifier.sha256()
     grey = torch.full((1, classifier.channels, *Pictures(training, classifier).size()), 0.5, device=classifier.device)
-    pictures = begin(classifier, training, classifier.logits(grey).shape[1], folder, recipe, resume, test)
-    made = RobustTraining(recipe, classifier, pictures, folder, on_step)
+    pictures = begin(classifier, training, classifier.logits(grey).shape[1], folder, recipe, resume, test, group)
+    made = RobustTraining(recipe, classifier, pictures, folder, on_step, group)
     log = made.run()
     reached: dict[str, Any] = {
         "name": f"{classifier.name}-robust",
@@ -74,6 +79,8 @@ def train_robust(
         "steps": recipe.steps,
         "images": recipe.steps * recipe.batch,
     }
+    if not group.leads:
+        return reached
     write_weights(classifier.module, folder / f"{reached['name']}.safetensors", f"{reached['name']}, {recipe!r}")
     if test is not None:
         reached |= _measured(made, test)
@@ -87,6 +94,7 @@ def train_robust(
         made_by="underfire train robust",
         training=training,
         seed=recipe.seed,
+        group=group,
     )
     return reached
 
@@ -95,10 +103,9 @@ def _measured(made: RobustTraining, test: ImageData) -> dict[str, Any]:
     pictures = Pictures(test, made.classifier)
     images, labels = pictures.load(evenly_spaced(len(test), MEASURED))
     generator = torch.Generator().manual_seed(made.recipe.seed)
+    device, objective = made.classifier.device, OBJECTIVES["adversarial"]
     attacked = [
-        made.attack(
-            part.to(made.classifier.device), own.to(made.classifier.device), 1.0, generator, OBJECTIVES["adversarial"]
-        ).cpu()
+        made.attack(part.to(device), own.to(device), 1.0, random_start(part, generator).to(device), objective).cpu()
         for part, own in zip(images.split(100), labels.split(100), strict=True)
     ]
 

@@ -22,6 +22,7 @@ from underfire.defenses.robust.pieces import pieces
 from underfire.defenses.robust.recipe import RobustRecipe
 from underfire.defenses.training import DefenseTraining, OnStep
 from underfire.interpreters.rts.sampling import Pictures
+from underfire.processes import ALONE, Group
 
 
 class RobustTraining(DefenseTraining):
@@ -32,7 +33,8 @@ class RobustTraining(DefenseTraining):
         classifier: the trained classifier from which the training goes on. Its network is changed.
         pictures: training images, with labels in the classifier's order.
         folder: the folder of the checkpoint; it must exist.
-        on_step: called after each step, once a checkpoint of that step is on disk.
+        on_step: called after each step, once a checkpoint of that step is on disk; in the leading process alone.
+        group: the processes that train together.
     """
 
     name = "robust"
@@ -44,8 +46,9 @@ class RobustTraining(DefenseTraining):
         pictures: Pictures,
         folder: Path,
         on_step: OnStep | None = None,
+        group: Group = ALONE,
     ) -> None:
-        super().__init__(recipe, classifier.module, pictures, folder, on_step)
+        super().__init__(recipe, classifier.module, pictures, folder, on_step, group)
         self.recipe = recipe
         self.classifier, self.live = classifier, Live(classifier)
         # The classifier's own passes are those of a trained network, in evaluation mode; these follow the mode.
@@ -54,15 +57,17 @@ class RobustTraining(DefenseTraining):
         )
 
     def step(self, number: int) -> dict[str, Tensor]:
-        """Compute the loss of step ``number``, its parts, and the accuracy on the attacked images.
+        """Compute the loss of step ``number``, its parts, and the accuracy on the attacked images, of this process.
 
         The accuracy is that of the images whose cross-entropy is in the loss, if no attacked ones pass.
         """
         recipe, device, own = self.recipe, self.classifier.device, self.recipe.made
         images, labels, generator = self.pictures.step(number, recipe.batch, recipe.seed)
-        images = self._augmented(images, generator).to(device)
-        labels = labels.to(device)
-        attacked = self.attack(images, labels, recipe.strength_at(number), generator) if own.attacks else None
+        images = self._augmented(images, generator)
+        start = random_start(images, generator) if own.attacks else torch.zeros_like(images)
+        part = self.group.part(len(images))
+        images, labels, start = (each[part.rows].to(device) for each in (images, labels, start))
+        attacked = self.attack(images, labels, recipe.strength_at(number), start) if own.attacks else None
         passes = self._passes(images if own.passes_clean else None, attacked if own.passes_attacked else None)
         penalty = None
         if own.penalty is not None:
@@ -70,7 +75,8 @@ class RobustTraining(DefenseTraining):
             penalty = own.penalty.mean(Given(self.live, images, attacked, labels, passes, parameters, recipe.segments))
         last = passes[1] or passes[0]
         assert last is not None
-        return own.parts(*passes, labels, penalty, recipe.gamma) | {"accuracy": _accuracy(last, labels)}
+        found = own.parts(*passes, labels, penalty, recipe.gamma) | {"accuracy": _accuracy(last, labels)}
+        return {name: part.weight * value for name, value in found.items()}
 
     def _passes(self, clean: Tensor | None, attacked: Tensor | None) -> tuple[Recorded | None, Recorded | None]:
         """Pass images, both kinds together, so that batch norms see one batch.
@@ -91,16 +97,16 @@ class RobustTraining(DefenseTraining):
         images: Tensor,
         labels: Tensor,
         strength: float,
-        generator: torch.Generator,
+        start: Tensor,
         objective: Objective | None = None,
     ) -> Tensor:
-        """Attack the network as it stands, in evaluation mode, by signed gradient steps from a random start.
+        """Attack the network as it stands, in evaluation mode, by signed gradient steps.
 
         Args:
             images: N x C x H x W in [0, 1].
             labels: int64 N.
             strength: the factor of ``eps`` and ``step_size``.
-            generator: draws the start.
+            start: where the attack begins in the ball, in [-1, 1], as ``images``; see ``random_start``.
             objective: what the attack ascends; that of the recipe if None.
 
         Returns:
@@ -108,7 +114,6 @@ class RobustTraining(DefenseTraining):
         """
         recipe, own = self.recipe, objective or self.recipe.made
         eps, size = strength * recipe.eps, strength * recipe.step_size
-        start = (2 * torch.rand(images.shape, generator=generator) - 1).to(images.device)
         attacked = (images + eps * start).clamp(0, 1)
         parts = pieces(len(images), recipe.attack_segments if own.ascend_penalty and own.integrates else 1)
         return torch.cat(
@@ -157,6 +162,11 @@ class RobustTraining(DefenseTraining):
             mirrored = torch.rand(len(images), generator=generator).lt(0.5).view(-1, 1, 1, 1)
             images = torch.where(mirrored, images.flip(3), images)
         return images
+
+
+def random_start(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw where attacks begin in the ball: uniform in [-1, 1], in the shape of ``images``, on the CPU."""
+    return 2 * torch.rand(images.shape, generator=generator) - 1
 
 
 def _accuracy(recorded: Recorded, labels: Tensor) -> Tensor:

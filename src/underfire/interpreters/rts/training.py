@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -81,6 +82,28 @@ class MaskerRecipe:
             raise InputError(f"width is {self.width}; expected a multiple of 8.")
 
 
+class DecoderBatch(NamedTuple):
+    """The images of a step of the decoder, and what was drawn for each.
+
+    Args:
+        images: N x C x H x W in [0, 1].
+        labels: int64 N, the images' own classes.
+        classes: int64 N, the classes whose maps are asked for.
+        real: bool N: True if that class is the image's own.
+        others: N x C x H x W in [0, 1]: what replaces removed pixels.
+    """
+
+    images: Tensor
+    labels: Tensor
+    classes: Tensor
+    real: Tensor
+    others: Tensor
+
+    def rows(self, rows: slice) -> DecoderBatch:
+        """Return some of the images, with what was drawn for them."""
+        return DecoderBatch(*(each[rows] for each in self))
+
+
 class Training:
     """The training of one masker.
 
@@ -140,7 +163,7 @@ class Training:
             )
             for name, steps, parameters, compute in (
                 ("selector", recipe.selector_steps, selector, self._selector_step),
-                ("decoder", recipe.decoder_steps, decoder, self.decoder_step),
+                ("decoder", recipe.decoder_steps, decoder, self._decoder_step),
             )
             if steps
         ]
@@ -164,15 +187,22 @@ class Training:
         right = ((presence > 0) == real).float().mean()
         return {"loss": presence_loss(presence, real).mean(), "accuracy": right}
 
-    def decoder_step(self, number: int) -> dict[str, Tensor]:
-        """Compute the decoder's loss of step ``number``, its parts, and mean maps of present and absent classes."""
+    def _decoder_step(self, number: int) -> dict[str, Tensor]:
+        return self.decoder_values(self.decoder_batch(number))
+
+    def decoder_batch(self, number: int) -> DecoderBatch:
+        """Draw the images of the decoder's step ``number``, and all its random numbers."""
         images, labels, generator = self._batch(number, 2 * self.recipe.seed + 1, self.recipe.decoder_batch)
         classes, real = with_fakes(labels, self.masker.shape.classes, self.recipe.decoder_fakes, generator)
+        return DecoderBatch(images, labels, classes, real, replacements(images, generator))
+
+    def decoder_values(self, batch: DecoderBatch) -> dict[str, Tensor]:
+        """Compute the decoder's loss, its parts, and mean maps of present and absent classes, over a batch."""
+        images, labels, classes, real, others = batch
         with torch.no_grad():
             scales = self.masker.scales_of(self.encoder.record(images, scales=True), self.size)
         maps, _ = self.masker(scales, classes.to(self.device), 0.0)
         large = F.interpolate(maps.unsqueeze(1), self.size, mode="bilinear", align_corners=False).squeeze(1)
-        others = replacements(images, generator)
         both = torch.cat([composed(images, others, large), composed(images, others, 1 - large)])
         preserved, destroyed = self.classifier.run(both).chunk(2)
         real = real.to(self.device)
