@@ -215,7 +215,7 @@ def test_every_objective_is_measured_and_written(objective: str, tmp_path: Path)
     reached = train_robust(uf.classifiers.load("digits-resnet"), data, tmp_path, test=data, recipe=recipe)
     assert 0 < reached["attacked_accuracy"] <= reached["accuracy"]
     card = (tmp_path / "digits-resnet-robust.md").read_text()
-    assert ("L-inf 8/255, 1 steps of 2/255 from a random start, growing" in card) == recipe.made.attacks
+    assert ("L-inf 8/255, 1 step of 2/255 from a random start, growing" in card) == recipe.made.attacks
     assert recipe.made.attacks == (objective not in ("normal", "ssr"))
     assert ("; gamma 0.0123" in card) == (objective not in ("normal", "adversarial"))
     assert ("sums of 50 gradients, and of 5 in the inner attack" in card) == (objective in ("ig-norm", "ig-sum-norm"))

@@ -140,7 +140,5 @@ def _lines(classifier: Classifier, recipe: RobustRecipe, reached: Mapping[str, A
 
 
 def _steps(recipe: RobustRecipe) -> str:
-    return (
-        f"L-inf {255 * recipe.eps:.3g}/255, {recipe.attack_steps} steps of {255 * recipe.step_size:.3g}/255 from a "
-        "random start"
-    )
+    steps = "1 step" if recipe.attack_steps == 1 else f"{recipe.attack_steps} steps"
+    return f"L-inf {255 * recipe.eps:.3g}/255, {steps} of {255 * recipe.step_size:.3g}/255 from a random start"
