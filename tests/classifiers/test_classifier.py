@@ -213,7 +213,7 @@ def test_a_compiled_network_is_unwrapped_with_a_warning(tiny: nn.Module, images:
 
 
 def test_a_part_that_is_compiled_is_unwrapped_in_the_copy(tiny: nn.Module) -> None:
-    tiny.second = torch.compile(tiny.second)
+    tiny.second = torch.compile(tiny.second, backend="eager")
     prepared = None
     try:
         prepared = uf.Classifier(tiny).prepare()

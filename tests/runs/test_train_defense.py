@@ -50,7 +50,7 @@ def test_robust_weights_are_measured_and_attacked(tmp_path: Path, command: Comma
     assert (reached["objective"], reached["steps"], reached["test_images"]) == ("int-adv", 3, 359)
     assert reached["attacked_accuracy"] < reached["accuracy"]
     card = (out / "digits-resnet-robust.md").read_text()
-    assert "L-inf 16/255, 1 steps of 10/255" in card
+    assert "L-inf 16/255, 1 step of 10/255" in card
     assert "AdamW, weight decay 0.0005, learning rate 0.001" in card
     before = content(out)
     assert command(*words, "--test", "digits:test", "--out", out, "--resume").code == 0
