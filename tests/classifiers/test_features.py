@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import underfire as uf
@@ -111,3 +115,41 @@ def test_features_before_an_in_place_activation_are_not_changed_by_it(images: Te
 def test_an_unknown_name_for_the_features(tiny: nn.Module) -> None:
     with pytest.raises(InputError, match="Did you mean 'second'"):
         uf.Classifier(tiny, features="secnd")
+
+
+class Named(nn.Module):
+    """Features, tokens that attend to each other, pooling, a norm and a head: by the names of arguments, or without."""
+
+    def __init__(self, named: bool) -> None:
+        super().__init__()
+        self.named = named
+        self.conv = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.norm, self.qkv, self.head = nn.BatchNorm1d(8), nn.Linear(8, 24), nn.Linear(8, 4)
+
+    def call(self, function: Callable[..., Tensor], given: Tensor, *others: Any, **more: Any) -> Tensor:
+        return function(*others, input=given, **more) if self.named else function(given, *others, **more)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.conv(images).relu()
+        tokens = self.call(F.layer_norm, features.flatten(2).mT, normalized_shape=(8,))
+        query, key, value = self.call(F.linear, tokens, weight=self.qkv.weight).chunk(3, -1)
+        tokens = F.scaled_dot_product_attention(query, key, value)
+        features = features + tokens.mT.reshape(features.shape)
+        pooled = self.call(torch.flatten, self.call(F.adaptive_avg_pool2d, features, output_size=1), start_dim=1)
+        norm, head = self.norm, self.head
+        moments = {"running_mean": norm.running_mean, "running_var": norm.running_var}
+        normed = self.call(F.batch_norm, pooled, weight=norm.weight, bias=norm.bias, **moments)
+        return self.call(F.linear, normed, weight=head.weight, bias=head.bias)
+
+
+def test_arguments_may_be_given_by_name() -> None:
+    """Regression: a linear layer that was called with ``input=`` behind a layer norm ended in an error."""
+    torch.manual_seed(0)
+    networks = [Named(True).eval(), Named(False).eval()]
+    networks[1].load_state_dict(networks[0].state_dict())
+    images, classes = torch.rand(2, 3, 16, 16), torch.tensor([1, 2])
+    for name in ("cam", "gradcam"):
+        interpreter = uf.interpreters.create(name)
+        one, other = (interpreter.maps(uf.Classifier(network), images, classes) for network in networks)
+        assert torch.equal(one, other)
+        assert float(one.amax()) == 1

@@ -158,6 +158,8 @@ class FeatureTap(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         output = func(*args, **kwargs)
+        if not args and "input" in kwargs:  # the first argument, by its name
+            args, kwargs = (kwargs["input"],), {name: value for name, value in kwargs.items() if name != "input"}
         if func is F.linear:
             self.weight = args[1] if len(args) > 1 else kwargs["weight"]
             self.bias = args[2] if len(args) > 2 else kwargs.get("bias")
@@ -179,7 +181,7 @@ class FeatureTap(TorchFunctionMode):
             self.sizes.append((output.shape[-2], output.shape[-1]))
         elif func in _LAYER_NORMS:
             if output.ndim in (3, 4):
-                self._normalise(args[0] if args else kwargs["input"], output)
+                self._normalise(args[0], output)
         elif self._layer_normed and is_attention(func, args, kwargs):
             self._attend(func, args[0] if args else next(iter(kwargs.values())))
         elif args and isinstance(args[0], Tensor) and (axes := _token_axes(func, args, kwargs)):
