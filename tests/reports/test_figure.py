@@ -60,7 +60,7 @@ def test_the_limit_for_kept_maps_is_given(tmp_path: Path) -> None:
     said = [part.text for part in _group([account], 1, 0) if isinstance(part, Text)]
     limits = [account.part.mean_limit(name) for name in ("cam", "grad")]
     assert limits == pytest.approx([NOISE] * 2)
-    few = "few images"
+    few = "too few images to test its lead"
     for name, limit in zip(("cam", "grad"), limits, strict=True):
         beginning = f"{name}: 75 % [30, 95] (distance below {limit:.3f}), prediction only 0 % [0, 49] - {few}"
         assert sum(text.startswith(beginning) for text in said) == 1

@@ -231,6 +231,30 @@ def test_a_lead_that_the_test_cannot_tell_from_chance_is_not_called_one(tmp_path
     assert paragraph(account).endswith("may be chance (p = 0.250), although its interval lies above 0.")
 
 
+@pytest.mark.parametrize(
+    ("count", "doubt", "end"),
+    [
+        (
+            5,
+            "too few images to test its lead",
+            "5 images are too few to test its lead over the prediction-only attack.",
+        ),
+        (6, "few images", "For most images, someone who checks the explanation would notice nothing."),
+    ],
+)
+def test_five_images_are_too_few_for_the_test_and_six_are_not(count: int, doubt: str, end: str, tmp_path: Path) -> None:
+    """With joint success on all images and none of the control's, p is 2 / 2^5 or 2 / 2^6."""
+
+    class All(Varied):
+        def success(self, i: int, attack: str) -> bool:
+            return attack == self.attack
+
+    account = All(count=count).account(tmp_path / "all", ENOUGH)
+    assert account.p_value("cam") == pytest.approx(2 / 2**count)
+    assert caution(account, "cam") == doubt
+    assert paragraph(account).endswith(end)
+
+
 class Toward(Varied):
     """An attack toward another map: benign maps are 0.4 away from it, and halfway counts as reached."""
 

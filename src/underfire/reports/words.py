@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from underfire.reports.account import Account, Interval
 from underfire.runs.comparison import Comparison
-from underfire.text import plain
+from underfire.text import counted, plain
 
 FEW_IMAGES = 30
 """With fewer images, intervals are very wide."""
@@ -13,6 +13,7 @@ OFTEN = 0.3
 UNCLEAR = "no clear difference from the prediction-only attack"
 UNCERTAIN = "its lead depends on the limit, which is uncertain"
 UNTOLD = "by its p-value, its lead may be chance"
+TOO_FEW = "too few images to test its lead"
 SIGNIFICANT = 0.05
 """A difference with a smaller p-value is unlikely to come from chance."""
 
@@ -85,6 +86,14 @@ def untold(account: Account, interpreter: str | None) -> bool:
     return not unclear(account, interpreter) and p is not None and p >= SIGNIFICANT
 
 
+def _too_few(account: Account) -> bool:
+    """Return True if the p-value would not be below ``SIGNIFICANT`` even if all images spoke for the attack.
+
+    Among the 2^n changes of sign of n differences, two are as extreme as that.
+    """
+    return 2.0 ** (1 - account.attacked) >= SIGNIFICANT
+
+
 def _tested(account: Account, interpreter: str | None) -> float | None:
     """Return the p-value of the lead; None if there is none, as for several attacked interpreters at once."""
     names = account.part.attacked
@@ -102,7 +111,7 @@ def doubts(account: Account, interpreter: str | None) -> list[str]:
     if unclear(account, interpreter):
         return [UNCERTAIN if lead_at_this_limit(account, interpreter) else UNCLEAR]
     if untold(account, interpreter):
-        return [UNTOLD]
+        return [TOO_FEW if _too_few(account) else UNTOLD]
     if account.part.has("control"):
         control = account.joint("control", interpreter)
         if (control["mean"] or 0) > OFTEN:
@@ -112,8 +121,9 @@ def doubts(account: Account, interpreter: str | None) -> list[str]:
 
 def caution(account: Account, interpreter: str | None) -> str:
     """Name all reasons to doubt a joint success, in a few words; empty if there is none. Arguments as in ``doubts``."""
-    few = ["few images"] if account.attacked < FEW_IMAGES else []
-    return "; ".join([*few, *doubts(account, interpreter)])
+    found = doubts(account, interpreter)
+    few = ["few images"] if account.attacked < FEW_IMAGES and TOO_FEW not in found else []
+    return "; ".join([*few, *found])
 
 
 def origin(account: Account, interpreter: str) -> str:
@@ -183,6 +193,8 @@ def _verdict(account: Account, joint: Interval) -> str:
         if lead_at_this_limit(account, None):
             return "The lead over the prediction-only attack depends on the limit of kept maps, which is uncertain."
         return f"There is {UNCLEAR}."
+    if untold(account, None) and _too_few(account):
+        return f"{counted(account.attacked, 'image')} are too few to test its lead over the prediction-only attack."
     if untold(account, None):
         said = p_value(_tested(account, None))
         return f"The lead over the prediction-only attack may be chance ({said}), although its interval lies above 0."
