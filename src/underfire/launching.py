@@ -182,7 +182,7 @@ def _do(
         with joined(number, len(devices), devices[number], meeting) as group:
             result = work(group, *arguments)
         ending = _Ending(result if number == 0 else None)
-    except Exception as error:
+    except Exception as error:  # whatever it is: the first process raises it
         details = "".join(traceback.format_exception(error))
         ending = _Ending(None, _sendable(error), details, not isinstance(error, ProcessLostError))
     own.send(ending)

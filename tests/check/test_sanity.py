@@ -146,5 +146,5 @@ class Counting(CAM):
 
 def test_two_classes_share_a_batch_and_other_weights_fill_none_up() -> None:
     Counting.seen.clear()
-    assert look(Counting()) is not None
+    look(Counting())
     assert Counting.seen == [8, 2]  # a batch of four images is filled up to eight

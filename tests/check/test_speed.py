@@ -47,7 +47,7 @@ def test_samples_are_counted_and_not_timed(kind: type[Interpreter], monkeypatch:
     known = Speed(8, 1.0, 2.0, 0.0, 0.0)
     times = []
     for samples in (1, 16):
-        interpreter = kind(samples=samples)  # type: ignore[call-arg]
+        interpreter = kind(samples=samples)  # type: ignore[call-arg]  # all three kinds have samples
         system = uf.System(classifier, {interpreter.name: interpreter})
         assert interpreter.sketches == samples
         times.append(measure_speed(system, system.view(), benign, 8, known).joint)

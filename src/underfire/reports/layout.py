@@ -1,4 +1,4 @@
-"""What all charts share for plotly: the layout, vertical lines with their words, and the escaping of text."""
+"""The parts of a plotly chart that all charts have: its layout, vertical lines with words above them, and safe text."""
 
 from __future__ import annotations
 

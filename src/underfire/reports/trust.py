@@ -21,6 +21,7 @@ from underfire.reports.words import (
     origin,
     p_value,
     percent,
+    too_few,
     unclear,
     untold,
 )
@@ -209,6 +210,12 @@ def _on_control(account: Account, name: str) -> list[Remark]:
                 f"({p_value(account.p_value(name))}), but another sample of images may have a limit at which it does "
                 "not: more images make it certain."
             )
+        return [_remark(True, text)]
+    if untold(account, name) and too_few(account):
+        said = counted(account.attacked, "image")
+        text = (
+            f"With {shown}, {said} are too few to test the lead over the prediction-only attack: attack more of them."
+        )
         return [_remark(True, text)]
     if untold(account, name):
         text = (

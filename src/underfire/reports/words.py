@@ -86,7 +86,7 @@ def untold(account: Account, interpreter: str | None) -> bool:
     return not unclear(account, interpreter) and p is not None and p >= SIGNIFICANT
 
 
-def _too_few(account: Account) -> bool:
+def too_few(account: Account) -> bool:
     """Return True if the p-value would not be below ``SIGNIFICANT`` even if all images spoke for the attack.
 
     Among the 2^n changes of sign of n differences, two are as extreme as that.
@@ -111,7 +111,7 @@ def doubts(account: Account, interpreter: str | None) -> list[str]:
     if unclear(account, interpreter):
         return [UNCERTAIN if lead_at_this_limit(account, interpreter) else UNCLEAR]
     if untold(account, interpreter):
-        return [TOO_FEW if _too_few(account) else UNTOLD]
+        return [TOO_FEW if too_few(account) else UNTOLD]
     if account.part.has("control"):
         control = account.joint("control", interpreter)
         if (control["mean"] or 0) > OFTEN:
@@ -193,7 +193,7 @@ def _verdict(account: Account, joint: Interval) -> str:
         if lead_at_this_limit(account, None):
             return "The lead over the prediction-only attack depends on the limit of kept maps, which is uncertain."
         return f"There is {UNCLEAR}."
-    if untold(account, None) and _too_few(account):
+    if untold(account, None) and too_few(account):
         return f"{counted(account.attacked, 'image')} are too few to test its lead over the prediction-only attack."
     if untold(account, None):
         said = p_value(_tested(account, None))
