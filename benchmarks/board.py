@@ -52,7 +52,10 @@ class Entry:
 
 ENTRIES = (
     Entry("resnet20", "cifar10-resnet20", "cifar"),
-    Entry("lite0", "imagenet-lite0", "photographs", count=16, eps=("2/255", "4/255")),
+    Entry("robust", "cifar10-resnet20-robust", "cifar"),
+    Entry("adversarial", "cifar10-resnet20-adversarial", "cifar"),
+    Entry("lite0", "imagenet-lite0", "photographs", ("cam",)),
+    Entry("grad-lite0", "imagenet-lite0", "photographs", ("grad",)),
     Entry("densenet", "cifar10-densenet", "cifar"),
     Entry("scenes-resnet", "scenes-resnet", "scenes:test", count=32),
     Entry("scenes-vit", "scenes-vit", "scenes:test", ("grad", "rollout", "chefer"), count=32),

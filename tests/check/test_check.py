@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from torch import Tensor, nn
 
 import underfire as uf
 from tests.conftest import smooth_images, tiny_network
 from tests.runs.runs import Command
 from underfire.attacks.second_order import without_second_derivative
-from underfire.check import run_check, trials
+from underfire.check import Check, run_check, trials
 from underfire.check.class_order import accuracy_interval, better_order, label_agreement
 from underfire.check.network_parts import find_parts
-from underfire.check.other_inputs import try_other_inputs
 from underfire.check.trials import try_interpreters
+from underfire.cli.check import shown
 from underfire.data.sampling import evenly_spaced
 from underfire.errors import InputError
 from underfire.interpreters import CAM
@@ -105,39 +107,6 @@ def digits() -> tuple[uf.Classifier, Tensor, Tensor]:
     classifier = uf.classifiers.load("digits-resnet")
     batch = uf.data.open_data("digits:test").load((16, 16), 1, range(32))
     return classifier, batch.images, batch.labels
-
-
-@pytest.mark.parametrize(
-    ("mean", "std", "expected"),
-    [((0.305,), (0.345,), None), ((0.0,), (1 / 255,), "pixels in [-1, 1]: --mean 0.5 --std 0.5")],
-)
-def test_a_better_normalisation_is_found(mean: Any, std: Any, expected: str | None) -> None:
-    classifier, images, labels = digits()
-    _, best = try_other_inputs(uf.Classifier(classifier.module, mean=mean, std=std), images, labels)
-    if expected is None:
-        assert best is None
-    else:
-        assert best is not None
-        assert best.accuracy > 0.9
-        assert expected in best.advice
-
-
-def test_blue_before_red() -> None:
-    class Red(nn.Module):
-        """Class 1 where red outweighs blue, for whoever gives blue first."""
-
-        def forward(self, images: Tensor) -> Tensor:
-            return (images[:, 2] - images[:, 0]).mean((1, 2)).mul(20)
-
-    images = torch.zeros(20, 3, 8, 8)
-    images[:10, 0], images[10:, 2] = 0.9, 0.9
-    labels = (torch.arange(20) < 10).long()
-    _, best = try_other_inputs(uf.Classifier(Red()), images.flip(1), labels)
-    assert best is None
-    _, best = try_other_inputs(uf.Classifier(Red()), images, labels)
-    assert best is not None
-    assert "blue before red" in best.advice
-    assert best.accuracy == 1
 
 
 def test_parts_have_their_authors_names(tiny: nn.Module) -> None:
@@ -298,3 +267,17 @@ def test_wrong_usage_is_2(command: Command) -> None:
         ended = command("check", "--data", "digits:test", *words)
         assert (ended.code, ended.out) == (2, "")
         assert ended.err.startswith("error: ")
+
+
+def test_interpreters_with_one_problem_share_a_text() -> None:
+    texts = {
+        "attention": "Attention needs a transformer.",
+        "rts": "RTS needs a masker.",
+        "chefer": "Chefer needs a transformer.",
+    }
+    tried = [trials.InterpreterTrial(name, False, text) for name, text in texts.items()]
+    said = shown(Check("mine", "photos", [], [*tried, trials.InterpreterTrial("cam", True)]))
+    console = Console(file=io.StringIO(), width=80)
+    console.print(said)
+    text = console.file.getvalue()
+    assert "attention, chefer: Attention needs a transformer.\nrts: RTS needs a masker.\n" in text

@@ -148,3 +148,64 @@ def test_two_classes_share_a_batch_and_other_weights_fill_none_up() -> None:
     Counting.seen.clear()
     look(Counting())
     assert Counting.seen == [8, 2]  # a batch of four images is filled up to eight
+
+
+@dataclass(frozen=True)
+class Pairs(Interpreter):
+    """A map for each pair of neighbouring classes: 0 and 1, 2 and 3, and so on."""
+
+    name: ClassVar[str] = "pairs"
+    family: ClassVar[str] = "cam"
+
+    def read(self, classifier: uf.Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
+        return torch.stack([image.mean(0).roll(int(k) // 2 * 5, 1) for image, k in zip(images, classes, strict=True)])
+
+    def view(self) -> View:
+        return CAM().view()
+
+
+def test_kin_classes_may_share_a_map() -> None:
+    """Neighbours in a list of classes are often kin, such as two fish: the least likely class is compared."""
+    network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 6))
+    with torch.no_grad():
+        network[2].weight.zero_()
+        network[2].bias.copy_(torch.tensor([9.0, 8, 3, 2, 0, 1]))
+    found = sanity.look_at(
+        Pairs(), uf.Classifier(network, image_size=16), None, smooth_images(2, seed=1), torch.tensor([0, 0])
+    )
+    assert found is not None
+    images = smooth_images(2, seed=1).mean(1)
+    wanted = uf.metrics.map_spearman(images, images.roll(10, 2)).mean()
+    assert found.other_class == pytest.approx(float(wanted), abs=1e-6)
+    assert found.doubts == []
+
+
+def test_the_least_likely_class_is_never_the_one_to_explain() -> None:
+    logits = torch.tensor([[3.0, 1, 2], [1, 2, 3], [0, 0, 0], [5, 4, 3]])
+    assert sanity.least_likely(logits, torch.tensor([0, 0, 0, 2])).tolist() == [1, 1, 1, 0]
+
+
+def test_maps_with_another_seed_fill_no_batch_up() -> None:
+    @dataclass(frozen=True)
+    class Seeded(Counting):
+        def reseeded(self, offset: int = 1) -> Interpreter:
+            return Counting()
+
+    Counting.seen.clear()
+    classifier = uf.Classifier(tiny_network(), image_size=16)
+    assert sanity.moved_by_seed(Seeded(), classifier, smooth_images(8, seed=1), torch.zeros(8, dtype=torch.long)) == 0
+    assert Counting.seen == [2, 2]
+
+
+@pytest.mark.parametrize(("milliseconds", "looked_at"), [(0.1, True), (10, False)])
+def test_passes_of_a_solver_count_as_slow(
+    milliseconds: float, looked_at: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MASK's maps take hundreds of passes each, although a joint step is quick: on a large network, minutes."""
+    speed = trials.Speed(8, milliseconds, milliseconds, 1.0, 1.0)
+    monkeypatch.setattr(trials, "REGISTRY", {"mask": MASK})
+    monkeypatch.setattr(trials, "measure_speed", lambda *_, **__: speed)
+    classifier = uf.classifiers.load("digits-resnet")
+    images = uf.data.open_data("digits:test").load((16, 16), 1, [0, 1]).images
+    _, (trial,) = trials.try_interpreters(classifier, images, torch.tensor([4, 9]))
+    assert (trial.moved_by_seed is not None) == looked_at

@@ -58,7 +58,7 @@ def look(
         by_weights = "unknown" if found.other_weights is None else f"{found.other_weights:.2f}"
         lines.append(
             f"dependence: rank correlation {by_weights} with the map under shuffled weights, {found.other_class:.2f} "
-            f"with the map of another class (near 1: the map does not depend on them; {len(rows)} images)"
+            f"with the map of the least likely class (near 1: the map does not depend on them; {len(rows)} images)"
         )
     lines.append(_repeatability(system.only((name,)), name, benign))
     lines.append(_reproducibility(system, name, benign, again))

@@ -12,24 +12,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from underfire.attacks.probe import probe_logits
+from underfire.check.calls import gradient, repeats
 from underfire.check.class_order import accuracy_interval, better_order, label_agreement
 from underfire.check.explanations import explanation_lines
 from underfire.check.line import CheckLine
-from underfire.check.other_inputs import try_other_inputs
+from underfire.check.other_inputs import try_other_inputs, worth_trying
 from underfire.check.trials import InterpreterTrial, try_interpreters
 from underfire.classifiers import Classifier
 from underfire.data import Batch, ImageData
 from underfire.data.sampling import evenly_spaced
-from underfire.errors import ClassifierError, DataError, InputError, UnderfireError, UnderfireWarning
-from underfire.numerics import judging, scale
+from underfire.errors import ClassifierError, DataError, InputError, UnderfireWarning
 from underfire.runs.inputs import Inputs, InputSettings
 from underfire.runs.selection import logits_of
 from underfire.settings import few_images
 from underfire.text import first_few
-
-BATCH_TOLERANCE = 1e-3
-"""The largest relative difference of an image's logits between two batches that is accepted."""
 
 
 @dataclass(frozen=True)
@@ -128,11 +124,11 @@ def run_check(
         return result(CheckLine("class order", "problem", text))
     lines += [_accuracy(logits, labels), _class_order(logits.argmax(1), labels, classes, inputs)]
     tell("trying other inputs")
-    lines.append(_other_inputs(classifier, batch))
+    lines.append(_other_inputs(classifier, batch, logits))
     tell("repeating images")
-    lines.append(_repeats(classifier, batch.images))
+    lines.append(repeats(classifier, batch.images))
     tell("looking at gradients")
-    lines.append(_gradient(classifier, batch.images[:8]))
+    lines.append(gradient(classifier, batch.images[:8]))
     if lines[-1].state == "problem":
         return result()
     parts, trials = try_interpreters(
@@ -253,44 +249,15 @@ def _name(label: int, data: ImageData) -> str:
     return data.class_names[label] if label < len(data.class_names) else str(label)
 
 
-def _other_inputs(classifier: Classifier, batch: Batch) -> CheckLine:
-    tried, best = try_other_inputs(classifier, batch.images[:32], batch.labels[:32])
+def _other_inputs(classifier: Classifier, batch: Batch, logits: Tensor) -> CheckLine:
+    images, labels = batch.images[:32], batch.labels[:32]
+    right = logits[:32].argmax(1) == labels
+    if not worth_trying(right):
+        text = f"others not tried: with {int(right.sum())} of {len(right)} images right, none could be clearly better"
+        return CheckLine("input", "good", text, {"tried": []})
+    tried, best = try_other_inputs(classifier, images, labels, right)
     details = {"tried": [asdict(other) for other in tried]}
     if best is None:
         return CheckLine("input", "good", "no other normalisation or order of channels does better", details)
     text = f"{100 * best.accuracy:.0f} % would be right with {best.advice}"
     return CheckLine("input", "hint", text, {**details, "better": asdict(best)})
-
-
-def _gradient(classifier: Classifier, images: Tensor) -> CheckLine:
-    """Check that the logits have a gradient in the image. A network without a copy is left to the trials."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UnderfireWarning)
-            prepared = classifier.prepare(size=images.shape[2:])
-    except UnderfireError as error:
-        return CheckLine("gradient", "hint", f"not looked at: {error}")
-    try:
-        with torch.enable_grad():
-            probe_logits(prepared, images.to(classifier.device))
-    except ClassifierError as error:
-        return CheckLine("gradient", "problem", str(error))
-    return CheckLine("gradient", "good", "the logits follow the image")
-
-
-def _repeats(classifier: Classifier, images: Tensor) -> CheckLine:
-    """Check that an image gets the same logits twice, and in another batch."""
-    images = images[:8].to(classifier.device)
-    with classifier.evaluating(), judging(classifier.device), torch.no_grad():
-        together = classifier.run(images)
-        again = classifier.run(images)
-        alone = classifier.run(images[:1])
-    unit = float(scale(together))
-    twice = float((again - together).abs().max()) / unit
-    apart = float((alone - together[:1]).abs().max()) / unit
-    details = {"same_batch_twice": twice, "batch_of_1_against_8": apart}
-    text = f"same images twice: {twice:.1g}; batch of 1 against {len(images)}: {apart:.1g} (relative difference)"
-    if max(twice, apart) > BATCH_TOLERANCE:
-        problem = "the logits of an image depend on the other images of its batch, or on chance"
-        return CheckLine("repeats", "problem", f"{problem}: {text}", details)
-    return CheckLine("repeats", "good", text, details)

@@ -45,8 +45,8 @@ def _dependence(found: dict[str, Sanity], rest: str) -> CheckLine:
         for name, each in found.items()
     ]
     text = (
-        f"rank correlation with the map of another class, and under shuffled weights ({IMAGES} images; near 1: no "
-        f"dependence): {', '.join(said)}{rest}"
+        f"rank correlation with the map of the least likely class, and under shuffled weights ({IMAGES} images; near "
+        f"1: no dependence): {', '.join(said)}{rest}"
     )
     return CheckLine("dependence", "good", text)
 

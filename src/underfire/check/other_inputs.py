@@ -15,6 +15,9 @@ from underfire.classifiers.recorded import two_classes
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF = ((0.5,), (0.5,))
 
+SIGNIFICANT = 0.01
+"""The p-value below which another input is clearly better."""
+
 
 @dataclass(frozen=True)
 class OtherInput:
@@ -32,7 +35,7 @@ class OtherInput:
 
 
 def try_other_inputs(
-    classifier: Classifier, images: Tensor, labels: Tensor
+    classifier: Classifier, images: Tensor, labels: Tensor, right: Tensor
 ) -> tuple[list[OtherInput], OtherInput | None]:
     """Classify a few images with other inputs, and find one that is clearly better than the present one.
 
@@ -42,12 +45,11 @@ def try_other_inputs(
     Args:
         images: N x C x H x W in [0, 1].
         labels: int64 N.
+        right: bool N, the images that are right now.
 
     Returns:
         All inputs that give finite logits, and the most accurate of the clearly better ones; None if there is none.
     """
-    now = _logits(classifier, images, classifier.normalise)
-    right = now.argmax(1) == labels
     tried: list[OtherInput] = []
     best: OtherInput | None = None
     for advice, change in _changes(classifier).items():
@@ -60,6 +62,15 @@ def try_other_inputs(
         if _clearly_better(also_right, right) and (best is None or other.accuracy > best.accuracy):
             best = other
     return tried, best
+
+
+def worth_trying(right: Tensor) -> bool:
+    """Say if another input could be clearly better, by getting every image right.
+
+    Args:
+        right: bool N, the images that are right now.
+    """
+    return _clearly_better(torch.ones_like(right), right)
 
 
 def _changes(classifier: Classifier) -> dict[str, Callable[[Tensor], Tensor]]:
@@ -107,4 +118,4 @@ def _clearly_better(other: Tensor, right: Tensor) -> bool:
     gained, lost = int((other & ~right).sum()), int((right & ~other).sum())
     if gained - lost < 0.1 * len(right) or not gained:
         return False
-    return bool(binomtest(gained, gained + lost, 0.5, alternative="greater").pvalue < 0.01)
+    return bool(binomtest(gained, gained + lost, 0.5, alternative="greater").pvalue < SIGNIFICANT)

@@ -31,7 +31,8 @@ class Sanity:
     """Findings on an interpreter's maps of a few images: their dependence on class and weights, and their place.
 
     Args:
-        other_class: mean rank correlation (Spearman) with the maps of the same images for another class, in [-1, 1].
+        other_class: mean rank correlation (Spearman) with the maps of the same images for the least likely class, in
+            [-1, 1].
         other_weights: that with the maps of a copy of the network whose weights are shuffled; None if it has no copy,
             or the interpreter does not work with it.
         on_object: mean share of the map that lies on the object, in [0, 1]; None without true masks.
@@ -46,7 +47,7 @@ class Sanity:
         """Phrases that say on what the maps do not depend; empty if nothing is wrong."""
         found = []
         if self.other_class > SAME:
-            found.append(f"the class (rank correlation {self.other_class:.2f} with the map of another class)")
+            found.append(f"the class (rank correlation {self.other_class:.2f} with the map of the least likely class)")
         if self.other_weights is not None and self.other_weights > SAME:
             found.append(f"the weights (rank correlation {self.other_weights:.2f} with shuffled weights)")
         return found
@@ -74,7 +75,10 @@ def look_at(
     classes: Tensor,
     masks: Tensor | None = None,
 ) -> Sanity | None:
-    """Compare the maps of a few images with maps for another class and of another network.
+    """Compare the maps of a few images with maps for the least likely class and of another network.
+
+    The least likely class, as in Rebuffi et al. 2020 ("There and Back Again", class sensitivity): a neighbour in the
+    list of classes is often a kin, such as another fish, and may share its map with good reason.
 
     Args:
         other: a classifier with other weights; see ``shuffled_copy``.
@@ -91,8 +95,7 @@ def look_at(
     if masks is not None:
         on_object = float(metrics.mass_inside(interpreter.maps(classifier, images, classes).cpu(), masks.cpu()).mean())
     images, classes = images[:IMAGES], classes[:IMAGES]
-    count = classifier.logits(images[:1]).shape[1]
-    asked = torch.cat([classes, (classes + 1) % count])  # in one batch: one of two images takes as long as one of eight
+    asked = torch.cat([classes, least_likely(classifier.logits(images), classes)])  # in one batch: it is filled up
     own, others = interpreter.maps(classifier, images.repeat(2, 1, 1, 1), asked).split(len(images))
     by_class = _correlation(own, others)
     try:
@@ -100,6 +103,17 @@ def look_at(
     except (UnderfireError, RuntimeError):  # such as a masker that knows the weights it was trained for
         by_weights = None
     return Sanity(by_class, by_weights, on_object)
+
+
+def least_likely(logits: Tensor, classes: Tensor) -> Tensor:
+    """Choose the class with the smallest logit, int64 N; the next class where it is the one to explain.
+
+    Args:
+        logits: N x K.
+        classes: int64 N, the classes to explain.
+    """
+    least = logits.argmin(1).to(classes)
+    return torch.where(least == classes, (classes + 1) % logits.shape[1], least)
 
 
 def _few(interpreter: Interpreter, classifier: Classifier, images: Tensor, classes: Tensor) -> Tensor:
@@ -122,5 +136,5 @@ def moved_by_seed(interpreter: Interpreter, classifier: Classifier, images: Tens
     other, images, classes = interpreter.reseeded(), images[:IMAGES], classes[:IMAGES]
     if other is None:
         return 0.0
-    one, again = (each.maps(classifier, images, classes) for each in (interpreter, other))
+    one, again = (_few(each, classifier, images, classes) for each in (interpreter, other))
     return float(metrics.map_l1(one, again).double().mean())

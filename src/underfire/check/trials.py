@@ -25,7 +25,7 @@ FEWEST, BYTES = 2, 10**9
 """A joint step is timed on as many images as take so many bytes by the count, and on two at least."""
 
 PATIENCE = 8_000
-"""The number of milliseconds that maps with another seed may take, by the time of a joint step."""
+"""The number of milliseconds that maps with another seed may take, by the times of a joint step and of a solver."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,8 @@ def _try(
         speed = measure_speed(System(classifier, {name: interpreter}), view, benign, size, known, most)
         sanity = look_at(interpreter, classifier, shuffled, benign.images, benign.labels, masks)
         moved = 0.0 if interpreter.reseeded() is None else None
-        if moved is None and 2 * IMAGES * speed.joint < PATIENCE:
+        reading = speed.joint + interpreter.view().refresh_passes * speed.step
+        if moved is None and 2 * IMAGES * reading < PATIENCE:
             moved = moved_by_seed(interpreter, classifier, benign.images, benign.labels)
         return InterpreterTrial(name, True, speed=speed, sanity=sanity, moved_by_seed=moved)
     except NoGradientError as error:

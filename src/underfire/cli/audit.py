@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from underfire.cli import options
+from underfire.cli.lines import status
 from underfire.cli.options import Given, flag, option, takes
 from underfire.cli.screen import bars, say, screen
 from underfire.memory import parse_bytes
@@ -122,7 +123,7 @@ def audit(
     earlier = None if baseline is None else open_baseline(baseline)
     settings = InputSettings.create(**given)
     found_device = find_device(device)
-    with screen.status("reading images"):
+    with status(screen, "reading images"):
         inputs = settings.open(found_device)
         classifier = inputs.classifier
         names = [name for each in interpreter or ["cam,grad"] for name in parse_interpreters(each)]

@@ -40,14 +40,15 @@ def check(
 
     Exit code 0 if an attack can run, 1 if not, 2 for wrong usage.
     """
+    from underfire.cli.lines import status
     from underfire.cli.screen import screen
 
     config, most = InputSettings.create(**given), None if memory is None else parse_bytes(memory)
-    with screen.status("starting") as status:
+    with status(screen, "starting") as tell:
         from underfire.check import run_check  # these take seconds
         from underfire.runs.devices import find_device
 
-        found = run_check(config, count, find_device(device), status.update, most)
+        found = run_check(config, count, find_device(device), tell, most)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False, default=str))
     else:
@@ -73,9 +74,8 @@ def shown(found: Check) -> RenderableType:
     parts: list[RenderableType] = [Text(found.verdict, style="bold green" if found.ready else "bold red"), table]
     if found.trials:
         parts += [Text(), _interpreters(found)]
-    for trial in found.trials:
-        if not trial.works:
-            parts.append(Text.assemble((f"{trial.name}: ", "bold"), trial.problem or ""))
+    for names, problem in _problems(found).items():
+        parts.append(Text.assemble((f"{names}: ", "bold"), problem))
     if any(trial.speed for trial in found.trials):
         parts.append(
             Text(
@@ -85,6 +85,16 @@ def shown(found: Check) -> RenderableType:
             )
         )
     return Group(*parts)
+
+
+def _problems(found: Check) -> dict[str, str]:
+    """List why interpreters do not work. Those that differ in their own names alone share one text."""
+    shared: dict[str, tuple[list[str], str]] = {}
+    for trial in found.trials:
+        if not trial.works:
+            problem = trial.problem or ""
+            shared.setdefault(problem.partition(" ")[2], ([], problem))[0].append(trial.name)
+    return {", ".join(names): problem for names, problem in shared.values()}
 
 
 def _interpreters(found: Check) -> RenderableType:

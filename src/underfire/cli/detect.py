@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from underfire.cli import options
+from underfire.cli.lines import status
 from underfire.cli.options import Given, flag, option, takes
 from underfire.cli.screen import bars, screen
 from underfire.runs.inputs import InputSettings
@@ -169,7 +170,7 @@ def score(
 
     inputs = InputSettings.create(**given).open(find_device(device))
     fitted = open_detector(folder, inputs.classifier)
-    with screen.status("scoring"):
+    with status(screen, "scoring"):
         rows = scores_of(fitted, inputs.data, count)
     if out is not None:
         write_scores(rows, out)
@@ -231,8 +232,8 @@ def evaluate(
         )
     classifier = classifier_of(runs[0], find_device(device))
     fitted = [open_detector(folder, classifier) for folder in detectors]
-    with screen.status("scoring") as status:
-        found = test(fitted, runs, on_cell=lambda said: status.update(f"scoring {said}"))
+    with status(screen, "scoring") as tell:
+        found = test(fitted, runs, on_cell=lambda said: tell(f"scoring {said}"))
     written: list[Path] = [] if out is None else write_detection(found, out)
     if as_json:
         shown: dict[str, Any] = found.to_dict()

@@ -15,6 +15,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from underfire.cli.lines import Bars
 from underfire.errors import UnderfireWarning
 
 screen = Console(stderr=True)
@@ -89,15 +90,8 @@ class ManyRuns:
         return None
 
 
-class _Bars(Progress):
-    def stop(self) -> None:
-        """Stop the display, if there is one: older versions of rich end a hidden one with an empty line."""
-        if not self.disable:
-            super().stop()
-
-
-def bars() -> Progress:
-    return _Bars(
+def bars() -> Bars:
+    return Bars(
         TextColumn("{task.description:<17}"),
         BarColumn(bar_width=24),
         TaskProgressColumn(),
@@ -105,8 +99,6 @@ def bars() -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=screen,
-        transient=True,
-        disable=not screen.is_terminal,
     )
 
 

@@ -1,0 +1,59 @@
+"""Another normalisation or order of channels that fits better is found, and not looked for where none could win."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import underfire as uf
+from underfire.check.other_inputs import try_other_inputs, worth_trying
+
+
+def digits() -> tuple[uf.Classifier, Tensor, Tensor]:
+    classifier = uf.classifiers.load("digits-resnet")
+    batch = uf.data.open_data("digits:test").load((16, 16), 1, range(32))
+    return classifier, batch.images, batch.labels
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "expected"),
+    [((0.305,), (0.345,), None), ((0.0,), (1 / 255,), "pixels in [-1, 1]: --mean 0.5 --std 0.5")],
+)
+def test_a_better_normalisation_is_found(mean: Any, std: Any, expected: str | None) -> None:
+    classifier, images, labels = digits()
+    fed = uf.Classifier(classifier.module, mean=mean, std=std)
+    right = fed.logits(images).argmax(1) == labels
+    _, best = try_other_inputs(fed, images, labels, right)
+    if expected is None:
+        assert best is None
+    else:
+        assert best is not None
+        assert best.accuracy > 0.9
+        assert expected in best.advice
+
+
+@pytest.mark.parametrize(("wrong", "worth"), [(0, False), (6, False), (7, True), (32, True)])
+def test_others_are_not_tried_where_none_could_win(wrong: int, worth: bool) -> None:
+    """A sign test of six images against none has a p-value of 1 in 64; of seven, 1 in 128."""
+    assert worth_trying(torch.arange(32) >= wrong) == worth
+
+
+def test_blue_before_red() -> None:
+    class Red(nn.Module):
+        """Class 1 where red outweighs blue, for whoever gives blue first."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            return (images[:, 2] - images[:, 0]).mean((1, 2)).mul(20)
+
+    images = torch.zeros(20, 3, 8, 8)
+    images[:10, 0], images[10:, 2] = 0.9, 0.9
+    labels = (torch.arange(20) < 10).long()
+    _, best = try_other_inputs(uf.Classifier(Red()), images.flip(1), labels, torch.ones(20, dtype=torch.bool))
+    assert best is None
+    _, best = try_other_inputs(uf.Classifier(Red()), images, labels, torch.zeros(20, dtype=torch.bool))
+    assert best is not None
+    assert "blue before red" in best.advice
+    assert best.accuracy == 1
