@@ -123,6 +123,24 @@ def left_out(what: str) -> Iterator[None]:
         warnings.warn(f"{what} cannot be used and is left out: {error}", UnderfireWarning, stacklevel=4)
 
 
+def makers_of(base: Any) -> Callable[[Any], Any]:
+    """Make the ``accept`` of a registry of classes, and of functions that make an object.
+
+    It takes a class or function without arguments that makes an instance of ``base``, or such an instance. What a
+    function returns is checked when it is called.
+    """
+
+    def accept(value: Any) -> Any:
+        if isinstance(value, base):
+            return lambda: value
+        if not callable(value):
+            name = base.__name__
+            raise TypeError(f"expected a subclass of {name}, an instance of one, or a function that returns one")
+        return value
+
+    return accept
+
+
 def instances_of(base: Any, called: str) -> Callable[[Any], Any]:
     """Make the ``accept`` of a registry of objects.
 

@@ -24,21 +24,12 @@ from underfire.detectors.split import Members
 from underfire.detectors.squeezing import Squeezing
 from underfire.detectors.target import Target
 from underfire.errors import InputError, StoreError, UnderfireError, UserCodeError
-from underfire.registry import Registry
+from underfire.registry import Registry, makers_of
 from underfire.system import System
 from underfire.user_parts import check_name, check_part, shown
 
 Maker = type[Detector] | Callable[[], Detector]
 """A class of detectors, or a function without arguments that returns a detector."""
-
-
-def _accept(value: Any) -> Maker:
-    if isinstance(value, Detector):
-        return lambda: value
-    if callable(value):
-        found: Maker = value
-        return found
-    raise TypeError("expected a subclass of Detector, an instance of one, or a function that returns one")
 
 
 DETECTORS: Registry[Maker] = Registry(
@@ -53,7 +44,7 @@ DETECTORS: Registry[Maker] = Registry(
         "maps": Maps,
         "squeezing": Squeezing,
     },
-    _accept,
+    makers_of(Detector),
 )
 """Detectors by name: what ``--detector`` and ``fit`` take."""
 

@@ -28,7 +28,7 @@ from underfire.interpreters.mask_settings import Scaled
 from underfire.interpreters.median import MedianGrad
 from underfire.interpreters.rts import RTS
 from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers
-from underfire.registry import Registry
+from underfire.registry import Registry, makers_of
 
 Maker = type[Interpreter] | Callable[[], Interpreter]
 """A class of interpreters, or a function without arguments that returns an interpreter."""
@@ -36,15 +36,6 @@ Maker = type[Interpreter] | Callable[[], Interpreter]
 
 def _is_class(value: object) -> TypeGuard[type[Interpreter]]:
     return isinstance(value, type) and issubclass(value, Interpreter)
-
-
-def _accept(value: Any) -> Maker:
-    if isinstance(value, Interpreter):
-        return lambda: value
-    if callable(value):
-        found: Maker = value
-        return found
-    raise TypeError("expected a subclass of Interpreter, an instance of one, or a function that returns one")
 
 
 REGISTRY: Registry[Maker] = Registry(
@@ -69,7 +60,7 @@ REGISTRY: Registry[Maker] = Registry(
         "smoothgrad": SmoothGrad,
         "sparsified": SparsifiedSmoothGrad,
     },
-    _accept,
+    makers_of(Interpreter),
 )
 """Interpreters by name: what ``--interpreter`` and ``System`` take."""
 

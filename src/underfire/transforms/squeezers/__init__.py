@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 
 from underfire import user_files
 from underfire.errors import InputError, UnderfireError, UserCodeError
-from underfire.registry import Registry
+from underfire.registry import Registry, makers_of
 from underfire.transforms.squeezers.base import Squeezer, straight_through
 from underfire.transforms.squeezers.bit_depth import BitDepth
 from underfire.transforms.squeezers.jpeg import JPEG
@@ -24,20 +24,11 @@ def _is_class(value: object) -> TypeGuard[type[Squeezer]]:
     return isinstance(value, type) and issubclass(value, Squeezer)
 
 
-def _accept(value: Any) -> Maker:
-    if isinstance(value, Squeezer):
-        return lambda: value
-    if callable(value):
-        found: Maker = value
-        return found
-    raise TypeError("expected a subclass of Squeezer, an instance of one, or a function that returns one")
-
-
 SQUEEZERS: Registry[Maker] = Registry(
     "squeezer",
     "underfire.squeezers",
     {kind.name: kind for kind in (BitDepth, Median, NonLocalMeans, JPEG, ResizePad)},
-    _accept,
+    makers_of(Squeezer),
 )
 """Squeezers by name. ``squeezer`` makes one of a text form such as ``median:3``."""
 
