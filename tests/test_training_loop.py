@@ -99,6 +99,44 @@ def test_interrupted_anywhere_it_ends_in_the_same_bits(tmp_path: Path) -> None:
         assert all(torch.equal(value, module.state_dict()[name]) for name, value in whole.state_dict().items())
 
 
+def test_dropout_survives_an_interruption(tmp_path: Path) -> None:
+    """Regression: a training that went on drew other masks than one that was not interrupted."""
+
+    def dropping() -> nn.Sequential:
+        with initial_weights(3):
+            return nn.Sequential(nn.Linear(4, 16), nn.Dropout(0.5), nn.Linear(16, 1))
+
+    def run(module: nn.Sequential, name: str, stop_after: int | None = None) -> list[float]:
+        (tmp_path / name).mkdir(exist_ok=True)
+
+        def stop(step: Step) -> None:
+            if step.number == stop_after:
+                raise KeyboardInterrupt
+
+        phase = Phase(
+            "only",
+            6,
+            torch.optim.SGD(module.parameters(), 0.1),
+            lambda _: 0.05,
+            lambda number: {"loss": loss(module, number)},
+            checkpoint_every=2,
+        )
+        return train(module, [phase], tmp_path / name, stop)["only"]["loss"]
+
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    whole = dropping()
+    losses = run(whole, "whole")
+    assert torch.equal(torch.rand(1), expected), "torch's own random numbers go on as if nothing had been drawn"
+    with pytest.raises(KeyboardInterrupt):
+        run(dropping(), "stopped", stop_after=3)
+    again = dropping()
+    assert run(again, "stopped") == losses
+    assert torch.equal(again[0].weight, whole[0].weight)
+    assert len(set(losses)) == 6
+
+
 def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     module = network()
     train(module, phases(module), tmp_path)

@@ -30,7 +30,8 @@ def _mix(values: Tensor) -> Tensor:
     return values ^ _shift(values, 31)
 
 
-def _number(text: str) -> int:
+def number_of(text: str) -> int:
+    """Return the hash of a text, a signed integer of 64 bits."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
 
 
@@ -45,9 +46,9 @@ def bits(seed: int, ids: Tensor, purpose: str, step: int | Tensor, count: int) -
         count: the number of integers per image.
     """
     if isinstance(step, Tensor):
-        key = _mix(_mix(ids ^ _number(f"{seed}/{purpose}")) + step * _GAMMA).unsqueeze(1)
+        key = _mix(_mix(ids ^ number_of(f"{seed}/{purpose}")) + step * _GAMMA).unsqueeze(1)
     else:
-        key = _mix(ids ^ _number(f"{seed}/{purpose}/{step}")).unsqueeze(1)
+        key = _mix(ids ^ number_of(f"{seed}/{purpose}/{step}")).unsqueeze(1)
     counter = torch.arange(1, count + 1, device=ids.device) * _GAMMA
     return _mix(key + counter)
 
@@ -81,7 +82,7 @@ def identify(images: Tensor, names: Sequence[str] | None = None) -> Tensor:
         names: N stable names; if None, the pixels are used.
     """
     if names is not None:
-        return torch.tensor([_number(name) for name in names], dtype=torch.int64, device=images.device)
+        return torch.tensor([number_of(name) for name in names], dtype=torch.int64, device=images.device)
     levels = images.detach().mul(255).round().to(torch.uint8).cpu().flatten(1).numpy()
     hashes = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in levels]
     numbers = [int.from_bytes(value, "little", signed=True) for value in hashes]

@@ -1,7 +1,8 @@
 """The training loop for all networks of this package: phases of steps, resumable with the same bits.
 
 A step depends on its number alone, never on the steps that this process ran before it, apart from the state that a
-checkpoint holds. So a training that was interrupted ends in the same weights as one that was not.
+checkpoint holds: torch's global random numbers, such as those of dropout, begin anew in each. So a training that was
+interrupted ends in the same weights as one that was not.
 
 Several processes can train one network together (see ``processes.Group``). Each has a copy of the network, and all
 copies stay the same, because their gradients are summed before each update.
@@ -23,6 +24,7 @@ from underfire.batch_norms import SharedBatchNorms
 from underfire.checkpoints import load_checkpoint, save_checkpoint
 from underfire.errors import InputError, StoreError, UnderfireWarning
 from underfire.processes import ALONE, Group
+from underfire.randomness import number_of, seeded
 
 LOSSES = "losses.csv"
 """The file of a training's recorded values."""
@@ -145,7 +147,8 @@ def train(
     """
     log: Log = {phase.name: {} for phase in phases}
     first, begin, averaged = 0, 0, None
-    saved = load_checkpoint(folder, next(network.parameters()).device)
+    device = next(network.parameters()).device
+    saved = load_checkpoint(folder, device)
     if saved is not None:
         try:
             first = [phase.name for phase in phases].index(saved["phase"])
@@ -174,10 +177,11 @@ def train(
         for number in range(begin, phase.steps):
             network.train()
             phase.optimiser.param_groups[0]["lr"] = phase.rate(number)
-            with SharedBatchNorms(group) if group.count > 1 else nullcontext():
-                computed = phase.compute(number)
-            phase.optimiser.zero_grad()
-            torch.autograd.backward(computed["loss"])
+            with seeded(number_of(f"{phase.name} {number} {group.number}"), device):
+                with SharedBatchNorms(group) if group.count > 1 else nullcontext():
+                    computed = phase.compute(number)
+                phase.optimiser.zero_grad()
+                torch.autograd.backward(computed["loss"])
             group.sum_gradients([value for part in phase.optimiser.param_groups for value in part["params"]])
             phase.optimiser.step()
             if average is not None:
