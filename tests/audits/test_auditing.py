@@ -139,21 +139,27 @@ def test_maps_are_kept_together_if_each_is_below_its_limit() -> None:
 def test_it_goes_on_where_it_stopped(
     digits: Given, found: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    system, attacks = uf.System(digits.classifier, ["cam"]), 0
+    system, attacks = uf.System(digits.classifier, ["cam"]), set[str]()
+    shares: list[float] = []
 
     def stop(words: str, share: float) -> None:
         if words.endswith("auto-1st"):
             raise KeyboardInterrupt
 
     def again(words: str, share: float) -> None:
-        nonlocal attacks
-        attacks += ":" in words
+        shares.append(share)
+        if ":" in words:
+            attacks.add(words)
 
     how = {"eps": RADII, "ensemble": SHORT, "ids": digits.ids, "folder": tmp_path}
     with pytest.raises(KeyboardInterrupt):
         audit(system, digits.images, digits.labels, progress=stop, **how)
     result = audit(system, digits.images, digits.labels, progress=again, **how)
-    assert attacks == 2 * len(SHORT) - 2
+    assert len(attacks) == 2 * len(SHORT) - 2
+    assert "cam at 0.25: auto" in attacks
+    assert shares == sorted(shares)
+    assert shares[-1] < 1
+    assert len(set(shares)) > 4 * len(attacks), "it moves within an attack, which may take minutes"
     again_alone = audit(uf.System(digits.classifier, ["cam"]), digits.images, digits.labels, **how)
     assert [each.fooled.tolist() for each in again_alone.results] == [each.fooled.tolist() for each in result.results]
     for mine, whole in zip(result.results, found.results[:2], strict=True):

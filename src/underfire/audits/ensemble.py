@@ -54,6 +54,11 @@ class Member:
         return 0 if self.kind == "search" else self.steps
 
     @property
+    def work(self) -> float:
+        """About how long it takes, in gradients of an image: a query, a forward pass, takes a third of one."""
+        return self.steps / 3 if self.kind == "search" else float(self.steps)
+
+    @property
     def about(self) -> str:
         """Its name and its length in words, such as ``auto (200 steps)``."""
         return f"{self.name} ({self.steps} {'queries' if self.kind == 'search' else 'steps'})"

@@ -21,7 +21,8 @@ from underfire.attacks.goal import Goal
 from underfire.attacks.intervals import JointIntervals
 from underfire.attacks.limits import Flags, Limit, chance_of, kept_limit
 from underfire.attacks.noise import NOISE_DRAWS, more_noise
-from underfire.attacks.perturbations import PGD
+from underfire.attacks.perturbations import PGD, eps_text
+from underfire.attacks.progress import Progress as Heard
 from underfire.attacks.unsound import sound
 from underfire.audits import doubts
 from underfire.audits.apgd import apgd
@@ -93,14 +94,14 @@ class Runner:
         asked: list[tuple[str, ...]] = [(name,) for name in self.system.attacked]
         if len(asked) > 1:
             asked.append(tuple(self.system.attacked))
+        length = 1 / (len(radii) * len(asked))
         for place, eps in enumerate(radii):
             before, cases = cases, {}
             for each, names in enumerate(asked):
-                begun = (place * len(asked) + each) / (len(radii) * len(asked))
                 case = self._begin(names, eps, before.get("+".join(names)))
                 if case.near.several:  # what was found for single interpreters costs no attack
                     self._try_on(case, cases)
-                self._run(case, begun)
+                self._run(case, (place * len(asked) + each) * length, length)
                 cases[case.label] = case
             for case in cases.values():
                 self._try_on(case, cases)
@@ -121,15 +122,23 @@ class Runner:
             case.state.inherit(smaller.state, found, smaller.near.kept, near.kept)
         return case
 
-    def _run(self, case: Case, begun: float) -> None:
-        path = self._path(case.near, case.eps)
+    def _run(self, case: Case, begun: float = 0.0, length: float = 1.0) -> None:
+        """Run the attacks on a case, which is ``length`` of the audit, after ``begun`` of it."""
+        path, total, before = self._path(case.near, case.eps), sum(member.work for member in self.members), 0.0
         for member in self.members:
-            if member.name in case.state.done:
-                continue
-            self.tell(f"{case.label} at {case.eps:.4g}: {member.name}", begun)
-            self._attack(member, case)
-            if path is not None:
-                case.state.save(path, self.benign, case.names, self._made_by(case.names))
+            if member.name not in case.state.done:
+                words = f"{case.label} at {eps_text(case.eps)}: {member.name}"
+
+                def heard(
+                    step: int, steps: int, words: str = words, first: float = before, own: float = member.work
+                ) -> None:
+                    self.tell(words, begun + length * (first + own * step / steps) / total)
+
+                heard(0, 1)
+                self._attack(member, case, heard)
+                if path is not None:
+                    case.state.save(path, self.benign, case.names, self._made_by(case.names))
+            before += member.work
 
     def _path(self, near: Nearness, eps: float) -> Path | None:
         """Return the file for the state of a case; None if there is no folder."""
@@ -202,7 +211,7 @@ class Runner:
             self._chance[name] = chance_of(self.correct, lambda rows: maps[list(rows)])
         return kept_limit(drawn.numpy(), self.correct, self._chance[name])
 
-    def _attack(self, member: Member, case: Case) -> None:
+    def _attack(self, member: Member, case: Case, heard: Heard) -> None:
         state = case.state
         standing = self.correct
         if member.kind not in PREDICTION:
@@ -215,7 +224,7 @@ class Runner:
         places = torch.from_numpy(np.flatnonzero(standing))
         some = self.benign.take(places.to(self.benign.labels.device)).only(case.names)
         try:
-            images = self._images(member, case, places, some)
+            images = self._images(member, case, places, some, heard)
         except NoGradientError as error:
             self._blocked[case.label, case.eps] = doubts.words_of(error)
             return
@@ -230,7 +239,7 @@ class Runner:
         nearness = case.near.of(case.near.distances(self.system, some, images, classes))
         return Found(places, images, classes, goal.reached(logits, some.labels), nearness)
 
-    def _images(self, member: Member, case: Case, places: Tensor, some: Benign) -> Tensor:
+    def _images(self, member: Member, case: Case, places: Tensor, some: Benign, heard: Heard) -> Tensor:
         if member.kind == "search":
             parts = [self.system.interpreters[name] for name in case.names]
             leaves = case.leaves if all(part.sketch() is part for part in parts) else None
@@ -238,7 +247,7 @@ class Runner:
         if member.kind in PREDICTION:
             key = (member.name, case.eps)
             if key not in self._class_alone:
-                self._class_alone[key] = self._change_class(member, case.eps, some)
+                self._class_alone[key] = self._change_class(member, case.eps, some, heard)
             return self._class_alone[key]
         part = self.system.only(case.names)
         attack = member.preset(case.eps, member.classes(some, case.state.classes[places])).build(part)
@@ -252,9 +261,10 @@ class Runner:
         view = experiment.view_of(case.names)
         # The images are judged by the caller, whatever the attack was after: no second reading of their maps.
         with attacking(view.prepared.precision, some.images.device):
-            return attack.run(view, some, aim, seed=self.seed, batch_size=experiment.batch_size).images
+            batch = experiment.batch_size
+            return attack.run(view, some, aim, seed=self.seed, batch_size=batch, progress=heard).images
 
-    def _change_class(self, member: Member, eps: float, some: Benign) -> Tensor:
+    def _change_class(self, member: Member, eps: float, some: Benign, heard: Heard) -> Tensor:
         """Attack the class alone."""
         view, device = self.system.view(size=some.images.shape[2:]), some.images.device
         found = []
@@ -263,6 +273,7 @@ class Runner:
                 view, tuple(some.images.shape[1:]), device, joint=False, memory=self.memory
             )
             for start in range(0, len(some.images), size):
+                heard(start, len(some.images))
                 rows = torch.arange(start, min(start + size, len(some.images)), device=device)
                 dlr = member.kind == "apgd-dlr"
                 found.append(apgd(view, some.take(rows), eps, member.steps, dlr=dlr, seed=self.seed))
