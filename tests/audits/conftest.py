@@ -12,7 +12,7 @@ from torch import Tensor
 import underfire as uf
 from tests.runs.runs import Command, make_command
 from underfire.attacks.limits import Limit
-from underfire.audits import Audit, Member
+from underfire.audits import Audit, Member, Robustness
 from underfire.audits.nearness import Nearness
 from underfire.cli.pytest_plugin import underfire_audit as underfire_audit
 from underfire.metrics.chance import NO_CHANCE
@@ -84,3 +84,12 @@ def controls_once(_control_audits: dict[int, Audit], monkeypatch: pytest.MonkeyP
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     return make_command(monkeypatch, capsys)
+
+
+def same(one: Robustness, other: Robustness) -> None:
+    assert (one.interpreter, one.eps) == (other.interpreter, other.eps)
+    assert np.array_equal(one.wrong, other.wrong)
+    np.testing.assert_allclose(one.nearest, other.nearest, rtol=1e-4, atol=1e-6)
+    assert one.wrong_by == other.wrong_by
+    assert one.kept_by == other.kept_by
+    assert np.array_equal(one.gradients, other.gradients)

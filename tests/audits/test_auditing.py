@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import underfire as uf
-from tests.audits.conftest import RADII, SHORT, Given, near
+from tests.audits.conftest import RADII, SHORT, Given, near, same
 from underfire.attacks.benign import read_benign
 from underfire.audits import Audit, Robustness, audit
 from underfire.audits.running import Runner
@@ -134,45 +134,6 @@ def test_maps_are_kept_together_if_each_is_below_its_limit() -> None:
     assert both.leaves({"cam": 0.1, "grad": 0.2}) == pytest.approx(0.2 / 0.6)  # no map is further than its bound below
     assert single.leaves({"cam": 0.07}) == 0.07
     assert near(cam=0.0, grad=0.4).of({"cam": torch.zeros(1), "grad": torch.zeros(1)}).tolist() == [1.0]  # never kept
-
-
-def test_it_goes_on_where_it_stopped(
-    digits: Given, found: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    system, attacks = uf.System(digits.classifier, ["cam"]), set[str]()
-    shares: list[float] = []
-
-    def stop(words: str, share: float) -> None:
-        if words.endswith("auto-1st"):
-            raise KeyboardInterrupt
-
-    def again(words: str, share: float) -> None:
-        shares.append(share)
-        if ":" in words:
-            attacks.add(words)
-
-    how = {"eps": RADII, "ensemble": SHORT, "ids": digits.ids, "folder": tmp_path}
-    with pytest.raises(KeyboardInterrupt):
-        audit(system, digits.images, digits.labels, progress=stop, **how)
-    result = audit(system, digits.images, digits.labels, progress=again, **how)
-    assert len(attacks) == 2 * len(SHORT) - 2
-    assert "cam at 0.25: auto" in attacks
-    assert shares == sorted(shares)
-    assert shares[-1] < 1
-    assert len(set(shares)) > 4 * len(attacks), "it moves within an attack, which may take minutes"
-    again_alone = audit(uf.System(digits.classifier, ["cam"]), digits.images, digits.labels, **how)
-    assert [each.fooled.tolist() for each in again_alone.results] == [each.fooled.tolist() for each in result.results]
-    for mine, whole in zip(result.results, found.results[:2], strict=True):
-        same(mine, whole)
-
-
-def same(one: Robustness, other: Robustness) -> None:
-    assert (one.interpreter, one.eps) == (other.interpreter, other.eps)
-    assert np.array_equal(one.wrong, other.wrong)
-    np.testing.assert_allclose(one.nearest, other.nearest, rtol=1e-4, atol=1e-6)
-    assert one.wrong_by == other.wrong_by
-    assert one.kept_by == other.kept_by
-    assert np.array_equal(one.gradients, other.gradients)
 
 
 def test_robust_accuracy_does_not_depend_on_the_interpreter(found: Audit) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,10 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from underfire.attacks.arms import Asked, arms_of
-from underfire.attacks.batch_size import fitting_batch_size
 from underfire.attacks.benign import Benign
-from underfire.attacks.experiment import Experiment
 from underfire.attacks.goal import Goal
 from underfire.attacks.intervals import JointIntervals
 from underfire.attacks.limits import Flags, Limit, chance_of, kept_limit
@@ -25,23 +23,27 @@ from underfire.attacks.perturbations import PGD, eps_text
 from underfire.attacks.progress import Progress as Heard
 from underfire.attacks.unsound import sound
 from underfire.audits import doubts
-from underfire.audits.apgd import apgd
+from underfire.audits.attacking import Attacks
 from underfire.audits.case import Case
 from underfire.audits.doubt import Doubt
 from underfire.audits.ensemble import PREDICTION, Member
 from underfire.audits.nearness import Nearness
 from underfire.audits.result import Robustness
-from underfire.audits.search import search
 from underfire.audits.standing import Found, Standing
+from underfire.batching import depends_on_batch
 from underfire.errors import NoGradientError
 from underfire.metrics.chance import Chance
-from underfire.numerics import attacking
 from underfire.runs.identity import described
 from underfire.system import System
 from underfire.version import __version__
 
 Progress = Callable[[str, float], None]
 """Called with a few words about what is done, and the share that is done, in [0, 1]."""
+
+
+BLOCK, QUICK = 16, 30.0
+"""The number of images that an attack begins with on a CPU, after which the state is saved; twice as many are next if
+these took fewer seconds than ``QUICK``. A GPU attacks all images at once: their last bits depend on their batch."""
 
 
 @dataclass
@@ -54,7 +56,7 @@ class Runner:
         members: the attacks.
         seed: of all random numbers.
         batch_size, memory: as for an attack.
-        folder: where the state is saved after each attack; nowhere if None.
+        folder: where the state is saved after each attack, and every few images of a slow one; nowhere if None.
         tell: called as the audit goes on.
     """
 
@@ -71,8 +73,7 @@ class Runner:
         self.correct: Flags = self.benign.correct.cpu().numpy()
         self.why_no_gradient = doubts.why_no_gradient(self.system, self.benign)
         self._chance: dict[str, Chance] = {}
-        self._class_alone: dict[tuple[str, float], Tensor] = {}
-        self._fitting: dict[str, int] = {}
+        self.attacks = Attacks(self.system, self.benign, self.seed, self.batch_size, self.memory)
         self._blocked: dict[tuple[str, float], str] = {}
         self._limits: dict[tuple[str, float], Limit] = {}
         hashed = hashlib.sha256((self.benign.images.cpu() * 255).round().to(torch.uint8).numpy().tobytes())
@@ -124,7 +125,7 @@ class Runner:
 
     def _run(self, case: Case, begun: float = 0.0, length: float = 1.0) -> None:
         """Run the attacks on a case, which is ``length`` of the audit, after ``begun`` of it."""
-        path, total, before = self._path(case.near, case.eps), sum(member.work for member in self.members), 0.0
+        total, before = sum(member.work for member in self.members), 0.0
         for member in self.members:
             if member.name not in case.state.done:
                 words = f"{case.label} at {eps_text(case.eps)}: {member.name}"
@@ -136,9 +137,13 @@ class Runner:
 
                 heard(0, 1)
                 self._attack(member, case, heard)
-                if path is not None:
-                    case.state.save(path, self.benign, case.names, self._made_by(case.names))
+                self._save(case)
             before += member.work
+
+    def _save(self, case: Case) -> None:
+        path = self._path(case.near, case.eps)
+        if path is not None:
+            case.state.save(path, self.benign, case.names, self._made_by(case.names))
 
     def _path(self, near: Nearness, eps: float) -> Path | None:
         """Return the file for the state of a case; None if there is no folder."""
@@ -218,17 +223,21 @@ class Runner:
             standing = self.correct & ~(state.wrong & (state.nearest < case.leaves))
         if member.kind != "search" and self.why_no_gradient is not None:
             return  # and it is not done: it will run once the classifier has a gradient
-        if not standing.any():
-            state.done.append(member.name)
-            return
-        places = torch.from_numpy(np.flatnonzero(standing))
-        some = self.benign.take(places.to(self.benign.labels.device)).only(case.names)
-        try:
-            images = self._images(member, case, places, some, heard)
-        except NoGradientError as error:
-            self._blocked[case.label, case.eps] = doubts.words_of(error)
-            return
-        state.add(member.name, self._judged(case, places, images), case.near.kept, member.gradients)
+        places = torch.from_numpy(np.flatnonzero(standing & ~state.tried))
+        begin, size = 0, len(places) if depends_on_batch(self.benign.images.device) else BLOCK
+        while begin < len(places):
+            block, started = places[begin : begin + size], time.monotonic()
+            try:
+                images = self.attacks.make(member, case, block, _within(heard, begin, len(block), len(places)))
+            except NoGradientError as error:
+                self._blocked[case.label, case.eps] = doubts.words_of(error)
+                return
+            state.add(member.name, self._judged(case, block, images), case.near.kept, member.gradients)
+            self._save(case)
+            begin += len(block)
+            if time.monotonic() - started < QUICK:
+                size *= 2
+        state.finish(member.name)
 
     def _judged(self, case: Case, places: Tensor, images: Tensor) -> Found:
         """Read images with the honest classifier and interpreters, as a user would."""
@@ -238,46 +247,6 @@ class Runner:
         classes = goal.explained(logits, some.labels)
         nearness = case.near.of(case.near.distances(self.system, some, images, classes))
         return Found(places, images, classes, goal.reached(logits, some.labels), nearness)
-
-    def _images(self, member: Member, case: Case, places: Tensor, some: Benign, heard: Heard) -> Tensor:
-        if member.kind == "search":
-            parts = [self.system.interpreters[name] for name in case.names]
-            leaves = case.leaves if all(part.sketch() is part for part in parts) else None
-            return search(self.system, case.near, some, case.eps, member.steps, seed=self.seed, leaves=leaves)
-        if member.kind in PREDICTION:
-            key = (member.name, case.eps)
-            if key not in self._class_alone:
-                self._class_alone[key] = self._change_class(member, case.eps, some, heard)
-            return self._class_alone[key]
-        part = self.system.only(case.names)
-        attack = member.preset(case.eps, member.classes(some, case.state.classes[places])).build(part)
-        arms = arms_of(part, [Asked(attack, case.names, None)])
-        size, batch = some.images.shape[2:], self.batch_size or self._fitting.get(case.label)
-        experiment = Experiment(
-            part, arms, seed=self.seed, batch_size=batch, memory=self.memory, size=size, measures=()
-        )
-        self._fitting[case.label] = experiment.batch_size
-        aim = experiment.aims(some)[next(each.label for each in arms if each.kind == "attack")]
-        view = experiment.view_of(case.names)
-        # The images are judged by the caller, whatever the attack was after: no second reading of their maps.
-        with attacking(view.prepared.precision, some.images.device):
-            batch = experiment.batch_size
-            return attack.run(view, some, aim, seed=self.seed, batch_size=batch, progress=heard).images
-
-    def _change_class(self, member: Member, eps: float, some: Benign, heard: Heard) -> Tensor:
-        """Attack the class alone."""
-        view, device = self.system.view(size=some.images.shape[2:]), some.images.device
-        found = []
-        with attacking(view.prepared.precision, device):
-            size = self.batch_size or fitting_batch_size(
-                view, tuple(some.images.shape[1:]), device, joint=False, memory=self.memory
-            )
-            for start in range(0, len(some.images), size):
-                heard(start, len(some.images))
-                rows = torch.arange(start, min(start + size, len(some.images)), device=device)
-                dlr = member.kind == "apgd-dlr"
-                found.append(apgd(view, some.take(rows), eps, member.steps, dlr=dlr, seed=self.seed))
-        return torch.cat(found)
 
     def doubts(self, results: Sequence[Robustness]) -> list[Doubt]:
         """Collect what speaks against the results."""
@@ -289,3 +258,8 @@ class Runner:
                 text = f"a joint attack could not follow the gradient of the map, and did not run: {why}"
                 found.append(Doubt("gradients", text, True, each.interpreter, each.eps))
         return found
+
+
+def _within(heard: Heard, begin: int, count: int, total: int) -> Heard:
+    """Return what hears of the progress on ``count`` images of ``total``, after ``begin`` of them."""
+    return lambda step, steps: heard(begin * steps + count * step, total * steps)

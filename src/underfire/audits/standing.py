@@ -53,6 +53,7 @@ class Standing:
         classes: int64 N, its class; -1 at first.
         nearest_by: the members that found these images; empty if there is none.
         done: the members that have run.
+        tried: bool N, the images that the member that runs now has attacked already.
     """
 
     wrong: Flags
@@ -63,6 +64,7 @@ class Standing:
     images: Tensor
     classes: Tensor
     nearest_by: list[str]
+    tried: Flags
     done: list[str] = field(default_factory=list)
 
     @classmethod
@@ -78,6 +80,7 @@ class Standing:
             benign.images.cpu().clone(),
             torch.full((count,), -1),
             [""] * count,
+            np.zeros(count, dtype=bool),
         )
 
     def absorb(self, by: str, found: Found, limit: float, kept_by: Sequence[str] | None = None) -> None:
@@ -107,7 +110,12 @@ class Standing:
         """Add what a member of the ensemble found, and the gradients that it took for each image that it attacked."""
         self.gradients[found.places.numpy()] += gradients
         self.absorb(member, found, limit)
+        self.tried[found.places.numpy()] = True
+
+    def finish(self, member: str) -> None:
+        """Note that a member of the ensemble has attacked all images."""
         self.done.append(member)
+        self.tried[:] = False
 
     def finds(self, places: Flags) -> Found:
         """Return the images of another class with the nearest maps, of some of the places."""
@@ -157,6 +165,7 @@ class Standing:
                 images=(self.images * 255).round().to(torch.uint8).numpy(),
                 classes=self.classes.numpy(),
                 nearest_by=np.array(self.nearest_by, dtype=np.str_),
+                tried=self.tried,
                 done=np.array(self.done, dtype=np.str_),
                 logits=benign.logits.cpu().numpy(),
                 maps=_signature(benign, names),
@@ -187,6 +196,7 @@ class Standing:
                 images,
                 torch.from_numpy(arrays["classes"]),
                 [str(each) for each in arrays["nearest_by"]],
+                arrays["tried"],
                 [str(each) for each in arrays["done"]],
             )
         except (OSError, EOFError, KeyError, ValueError, BadZipFile, zlib.error) as error:

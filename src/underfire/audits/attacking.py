@@ -1,0 +1,103 @@
+"""The changed images that the members of an ensemble make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from underfire.attacks.arms import Asked, arms_of
+from underfire.attacks.batch_size import fitting_batch_size
+from underfire.attacks.benign import Benign
+from underfire.attacks.experiment import Experiment
+from underfire.attacks.progress import Progress
+from underfire.audits.apgd import apgd
+from underfire.audits.case import Case
+from underfire.audits.ensemble import PREDICTION, Member
+from underfire.audits.search import search
+from underfire.numerics import attacking
+from underfire.system import System
+
+
+@dataclass
+class Attacks:
+    """The attacks of an ensemble on the same images.
+
+    Args:
+        system: the classifier and its interpreters.
+        benign: the clean images, with the maps of all interpreters.
+        seed: of all random numbers.
+        batch_size, memory: as for an attack.
+    """
+
+    system: System
+    benign: Benign
+    seed: int
+    batch_size: int | None
+    memory: int | None
+    _class_alone: dict[tuple[str, float], dict[int, Tensor]] = field(default_factory=dict, init=False)
+    _fitting: dict[str, int] = field(default_factory=dict, init=False)
+
+    def make(self, member: Member, case: Case, places: Tensor, heard: Progress) -> Tensor:
+        """Attack some images.
+
+        Args:
+            member: the attack.
+            case: what it attacks, and what was found so far.
+            places: int64 M, the places of the images.
+            heard: called as the attack goes on.
+
+        Returns:
+            M x C x H x W in [0, 1].
+
+        Raises:
+            NoGradientError: the attack cannot follow the gradient of a map.
+        """
+        some = self._take(places).only(case.names)
+        if member.kind == "search":
+            parts = [self.system.interpreters[name] for name in case.names]
+            leaves = case.leaves if all(part.sketch() is part for part in parts) else None
+            return search(self.system, case.near, some, case.eps, member.steps, seed=self.seed, leaves=leaves)
+        if member.kind in PREDICTION:
+            return self._class_changed(member, case.eps, places, heard)
+        part = self.system.only(case.names)
+        attack = member.preset(case.eps, member.classes(some, case.state.classes[places])).build(part)
+        arms = arms_of(part, [Asked(attack, case.names, None)])
+        size, batch = some.images.shape[2:], self.batch_size or self._fitting.get(case.label)
+        experiment = Experiment(
+            part, arms, seed=self.seed, batch_size=batch, memory=self.memory, size=size, measures=()
+        )
+        self._fitting[case.label] = experiment.batch_size
+        aim = experiment.aims(some)[next(each.label for each in arms if each.kind == "attack")]
+        view = experiment.view_of(case.names)
+        # The images are judged by the caller, whatever the attack was after: no second reading of their maps.
+        with attacking(view.prepared.precision, some.images.device):
+            batch = experiment.batch_size
+            return attack.run(view, some, aim, seed=self.seed, batch_size=batch, progress=heard).images
+
+    def _take(self, places: Tensor) -> Benign:
+        return self.benign.take(places.to(self.benign.labels.device))
+
+    def _class_changed(self, member: Member, eps: float, places: Tensor, heard: Progress) -> Tensor:
+        """Attack the class alone, or return what was made for another interpreter."""
+        known = self._class_alone.setdefault((member.name, eps), {})
+        new = [place for place in places.tolist() if place not in known]
+        if new:
+            made = self._change_class(member, eps, self._take(torch.tensor(new)), heard)
+            known.update(zip(new, made, strict=True))
+        return torch.stack([known[place] for place in places.tolist()])
+
+    def _change_class(self, member: Member, eps: float, some: Benign, heard: Progress) -> Tensor:
+        view, device = self.system.view(size=some.images.shape[2:]), some.images.device
+        found = []
+        with attacking(view.prepared.precision, device):
+            size = self.batch_size or fitting_batch_size(
+                view, tuple(some.images.shape[1:]), device, joint=False, memory=self.memory
+            )
+            for start in range(0, len(some.images), size):
+                heard(start, len(some.images))
+                rows = torch.arange(start, min(start + size, len(some.images)), device=device)
+                dlr = member.kind == "apgd-dlr"
+                found.append(apgd(view, some.take(rows), eps, member.steps, dlr=dlr, seed=self.seed))
+        return torch.cat(found)
