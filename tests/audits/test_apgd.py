@@ -170,3 +170,39 @@ def test_the_ratio_sees_through_a_temperature(digits: Given) -> None:
         images = apgd(system.view(size=digits.images.shape[2:]), benign, 0.1, 20, dlr=dlr, seed=0)
         counts[dlr] = int(((loud.logits(images).argmax(1) != digits.labels) & benign.correct).sum())
     assert counts[True] > counts[False]
+
+
+@pytest.mark.parametrize("dlr", [False, True])
+def test_images_whose_class_has_changed_leave_and_change_nothing(
+    digits: Given, dlr: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = uf.System(digits.classifier, "cam")
+    benign = read_benign(system, digits.images, digits.labels, digits.ids)
+    some = benign.take(torch.arange(16) % len(digits.images))
+    view = system.view(size=digits.images.shape[2:])
+    seen, logits = list[int](), view.logits
+
+    def counted(images: torch.Tensor) -> torch.Tensor:
+        seen.append(len(images))
+        return logits(images)
+
+    monkeypatch.setattr(view, "logits", counted)
+    images = apgd(view, some, 0.06, 40, dlr=dlr, seed=0)
+    counts, seen = seen, list[int]()
+    monkeypatch.setattr("underfire.audits.apgd.LEAVE_EVERY", 1000)
+    assert torch.equal(images, apgd(view, some, 0.06, 40, dlr=dlr, seed=0))
+    changed = digits.classifier.logits(images).argmax(1) != some.labels
+    assert 8 <= int(changed.sum()) < 16
+    assert set(counts) == {16, 8}
+    assert sum(counts) < 0.9 * sum(seen)
+
+
+def test_an_attack_ends_once_all_classes_have_changed(digits: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = uf.System(digits.classifier, "cam")
+    benign = read_benign(system, digits.images, digits.labels, digits.ids)
+    view, passes = system.view(size=digits.images.shape[2:]), list[int]()
+    logits = view.logits
+    monkeypatch.setattr(view, "logits", lambda images: (passes.append(1), logits(images))[1])
+    images = apgd(view, benign, 0.3, 100, dlr=False, seed=0)
+    assert bool((digits.classifier.logits(images).argmax(1) != digits.labels).all())
+    assert len(passes) < 40

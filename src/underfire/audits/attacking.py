@@ -16,6 +16,7 @@ from underfire.audits.apgd import apgd
 from underfire.audits.case import Case
 from underfire.audits.ensemble import PREDICTION, Member
 from underfire.audits.search import search
+from underfire.batching import filled_size, in_parts, padding
 from underfire.numerics import attacking
 from underfire.system import System
 
@@ -90,14 +91,16 @@ class Attacks:
 
     def _change_class(self, member: Member, eps: float, some: Benign, heard: Progress) -> Tensor:
         view, device = self.system.view(size=some.images.shape[2:]), some.images.device
-        found = []
+        dlr, count = member.kind == "apgd-dlr", len(some.images)
+
+        def work(part: slice, batch_size: int) -> Tensor:
+            heard(part.start, count)
+            own = part.stop - part.start
+            rows = part.start + padding(own, filled_size(own, batch_size, device), device)
+            return apgd(view, some.take(rows), eps, member.steps, dlr=dlr, seed=self.seed)[:own]
+
         with attacking(view.prepared.precision, device):
             size = self.batch_size or fitting_batch_size(
                 view, tuple(some.images.shape[1:]), device, joint=False, memory=self.memory
             )
-            for start in range(0, len(some.images), size):
-                heard(start, len(some.images))
-                rows = torch.arange(start, min(start + size, len(some.images)), device=device)
-                dlr = member.kind == "apgd-dlr"
-                found.append(apgd(view, some.take(rows), eps, member.steps, dlr=dlr, seed=self.seed))
-        return torch.cat(found)
+            return torch.cat(in_parts(work, count, size))
