@@ -116,7 +116,7 @@ class Runner:
         case = Case(near, eps, leaves, loaded or Standing.begin(self.benign))
         if smaller is not None:
             found = smaller.state.finds(self.correct)
-            if near.several:  # their nearness was a share of the limits there
+            if near.several and len(found.places):  # their nearness was a share of the limits there
                 found = self._judged(case, found.places, found.images.to(self.benign.images))
             case.state.inherit(smaller.state, found, smaller.near.kept, near.kept)
         return case
