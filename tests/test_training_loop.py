@@ -99,6 +99,39 @@ def test_interrupted_anywhere_it_ends_in_the_same_bits(tmp_path: Path) -> None:
         assert all(torch.equal(value, module.state_dict()[name]) for name, value in whole.state_dict().items())
 
 
+def test_dropout_draws_the_numbers_of_its_step_and_disturbs_nobody(tmp_path: Path) -> None:
+    """Regression: after an interruption it drew those of the first steps again."""
+
+    class StopError(Exception):
+        pass
+
+    def trained(folder: Path, stop: int = 0) -> dict[str, Tensor]:
+        folder.mkdir(exist_ok=True)
+        module = nn.Sequential(network(), nn.Dropout(0.5), nn.Flatten(0))
+
+        def on_step(step: Step) -> None:
+            if step.number == stop:
+                raise StopError
+
+        def compute(number: int) -> dict[str, Tensor]:
+            drawn.append(module(batch(number)).detach())
+            return {"loss": loss(module, number)}
+
+        optimiser = torch.optim.SGD(module.parameters(), 0.1)
+        train(module, [Phase("only", 4, optimiser, lambda _: 0.1, compute, 1)], folder, on_step)
+        return module.state_dict()
+
+    drawn: list[Tensor] = []
+    before = torch.get_rng_state()
+    expected = trained(tmp_path / "whole")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not torch.equal(drawn[0] == 0, drawn[1] == 0)
+    with pytest.raises(StopError):
+        trained(tmp_path / "stopped", stop=2)
+    found = trained(tmp_path / "stopped")
+    assert all(torch.equal(value, found[name]) for name, value in expected.items())
+
+
 def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     module = network()
     train(module, phases(module), tmp_path)

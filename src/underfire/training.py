@@ -1,7 +1,8 @@
 """The training loop for all networks of this package: phases of steps, resumable with the same bits.
 
 A step depends on its number alone, never on the steps that this process ran before it, apart from the state that a
-checkpoint holds. So a training that was interrupted ends in the same weights as one that was not.
+checkpoint holds. So a training that was interrupted ends in the same weights as one that was not. Layers that draw
+random numbers, such as dropout, draw those of the step, too.
 
 Several processes can train one network together (see ``processes.Group``). Each has a copy of the network, and all
 copies stay the same, because their gradients are summed before each update.
@@ -9,6 +10,7 @@ copies stay the same, because their gradients are summed before each update.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,6 +25,7 @@ from underfire.batch_norms import SharedBatchNorms
 from underfire.checkpoints import load_checkpoint, save_checkpoint
 from underfire.errors import InputError, StoreError, UnderfireWarning
 from underfire.processes import ALONE, Group
+from underfire.text import first_few
 
 LOSSES = "losses.csv"
 """The file of a training's recorded values."""
@@ -117,6 +120,35 @@ def initial_weights(seed: int = 0) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _random_numbers(phase: str, number: int, group: Group, device: torch.device) -> Iterator[None]:
+    """Context in which torch's global random numbers are those of a step, and other ones in each process.
+
+    They continue afterwards as if nothing had been drawn.
+    """
+    gpus = [device] if device.type == "cuda" else []
+    digest = hashlib.sha256(f"{phase} {number} {group.number}".encode()).digest()
+    seed = int.from_bytes(digest[:8], "big") % 2**63
+    with torch.random.fork_rng(devices=gpus):
+        torch.default_generator.manual_seed(seed)
+        for gpu in gpus:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+def _check_buffers(network: nn.Module, group: Group) -> None:
+    """Check that the buffers that are saved are the same in all processes. Raises InputError if not."""
+    saved = network.state_dict()
+    differing = group.differing({name: value for name, value in network.named_buffers() if name in saved})
+    if differing:
+        raise InputError(
+            f"the {group.count} processes of this training have other values in {first_few(differing)} of the network: "
+            "each computes them from its own part of the batch. Only batch norms are shared between processes. Train "
+            "this network on one device."
+        )
+
+
 def train(
     network: nn.Module,
     phases: Sequence[Phase],
@@ -139,13 +171,14 @@ def train(
 
     Raises:
         InputError: the loss is not finite any more, and the checkpoint of an earlier step stays; or the processes do
-            not see the same checkpoint.
+            not see the same checkpoint, or do not have the same buffers after a step.
         StoreError: the checkpoint does not fit this training, or cannot be written.
         ProcessLostError: another process has ended.
     """
     log: Log = {phase.name: {} for phase in phases}
     first, begin, averaged = 0, 0, None
-    saved = load_checkpoint(folder, next(network.parameters()).device)
+    device = next(network.parameters()).device
+    saved = load_checkpoint(folder, device)
     if saved is not None:
         try:
             first = [phase.name for phase in phases].index(saved["phase"])
@@ -174,8 +207,13 @@ def train(
         for number in range(begin, phase.steps):
             network.train()
             phase.optimiser.param_groups[0]["lr"] = phase.rate(number)
-            with SharedBatchNorms(group) if group.count > 1 else nullcontext():
+            with (
+                _random_numbers(phase.name, number, group, device),
+                SharedBatchNorms(group) if group.count > 1 else nullcontext(),
+            ):
                 computed = phase.compute(number)
+            if number == begin:
+                _check_buffers(network, group)
             phase.optimiser.zero_grad()
             torch.autograd.backward(computed["loss"])
             group.sum_gradients([value for part in phase.optimiser.param_groups for value in part["params"]])

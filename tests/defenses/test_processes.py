@@ -23,7 +23,7 @@ from underfire.interpreters.rts.files import open_masker
 from underfire.interpreters.rts.sampling import Pictures
 from underfire.launching import launch
 from underfire.processes import ALONE, Group, ProcessLostError
-from underfire.training import Step
+from underfire.training import Phase, Step, train
 
 CPU = torch.device("cpu")
 OBJECTIVES = ("adversarial", "int-adv", "ig-norm", "ssr")
@@ -99,6 +99,19 @@ def digits(group: Group, folder: Path, resume: bool = False, killed_after: int =
     train_robust(classifier, data, folder, recipe=RESUMED, resume=resume, on_step=on_step, group=group)
 
 
+def by_a_layer(group: Group, layer: nn.Module, folder: Path, drawn: list[Tensor]) -> None:
+    """One step of a network with a layer, on an image of each process's own."""
+    folder.mkdir(exist_ok=True)
+    network = nn.Sequential(nn.Conv2d(1, 1, 1), layer)
+
+    def compute(number: int) -> dict[str, Tensor]:
+        drawn.append(torch.rand(1))
+        return {"loss": network(torch.arange(9.0).view(1, 1, 3, 3) * (group.number + 1)).square().mean()}
+
+    optimiser = torch.optim.SGD(network.parameters(), 0.01)
+    train(network, [Phase("only", 1, optimiser, lambda _: 0.01, compute, 1)], folder, group=group)
+
+
 def in_two(group: Group, folder: Path) -> dict[str, Any]:
     found = all_trained(group, folder)
     digits(group, folder / "whole")
@@ -107,8 +120,11 @@ def in_two(group: Group, folder: Path) -> dict[str, Any]:
         group.agree({"data": "equal", "recipe": f"{group.number}", "seed": f"{group.number}"})
     with pytest.raises(InputError, match="a batch has 1 images for 2 processes"):
         group.part(1)
-    drawn = torch.rand(1)
-    assert not torch.equal(group.sum(drawn), 2 * drawn), "dropout would draw equal masks"
+    drawn: list[Tensor] = []
+    by_a_layer(group, nn.Identity(), folder / "drawn", drawn)
+    assert not torch.equal(group.sum(drawn[0]), 2 * drawn[0]), "dropout would draw equal masks"
+    with pytest.raises(InputError, match=r"other values in 1\.running_mean, 1\.running_var of the network.*one device"):
+        by_a_layer(group, nn.InstanceNorm2d(1, track_running_stats=True), folder / "unshared", drawn)
     # A gradient in one process alone, and none in any.
     values = [torch.ones(2, requires_grad=True), torch.ones(3, requires_grad=True, dtype=torch.float64)]
     if group.number == 1:
