@@ -31,7 +31,7 @@ from underfire.audits.ensemble import PREDICTION, Member
 from underfire.audits.nearness import Nearness
 from underfire.audits.result import Robustness
 from underfire.audits.search import search
-from underfire.audits.standing import Found, Standing
+from underfire.audits.standing import Found, Standing, file_name
 from underfire.errors import NoGradientError
 from underfire.metrics.chance import Chance
 from underfire.numerics import attacking
@@ -133,7 +133,8 @@ class Runner:
 
     def _path(self, near: Nearness, eps: float) -> Path | None:
         """Return the file for the state of a case; None if there is no folder."""
-        return None if self.folder is None else self.folder / f"{near.label.replace('/', '-')}-{eps:.6f}.npz"
+        name = file_name(near.label.replace("/", "-"))
+        return None if self.folder is None else self.folder / f"{name}-{eps:.6f}.npz"
 
     def _limit_of(self, name: str, eps: float) -> Limit:
         if (name, eps) not in self._limits:
