@@ -144,8 +144,8 @@ def _check_buffers(network: nn.Module, group: Group) -> None:
     if differing:
         raise InputError(
             f"the {group.count} processes of this training have other values in {first_few(differing)} of the network: "
-            "each computes them from its own part of the batch. Only batch norms are shared between processes. Train "
-            "this network on one device."
+            "each computes them from its own part of the batch. Only batch norms are shared between processes, and no "
+            "checkpointed activations. Train this network on one device."
         )
 
 
@@ -212,10 +212,10 @@ def train(
                 SharedBatchNorms(group) if group.count > 1 else nullcontext(),
             ):
                 computed = phase.compute(number)
+            phase.optimiser.zero_grad()
+            torch.autograd.backward(computed["loss"])  # it may compute checkpointed activations again, unshared
             if number == begin:
                 _check_buffers(network, group)
-            phase.optimiser.zero_grad()
-            torch.autograd.backward(computed["loss"])
             group.sum_gradients([value for part in phase.optimiser.param_groups for value in part["params"]])
             phase.optimiser.step()
             if average is not None:

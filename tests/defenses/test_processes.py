@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import underfire as uf
 import underfire.defenses.training
@@ -45,6 +46,17 @@ class Small(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         result: Tensor = self.head(self.pool(self.norm(self.conv(images)).relu()).flatten(1))
+        return result
+
+
+class Checkpointed(nn.BatchNorm2d):
+    """A batch norm that is computed again for the gradient, outside of the training's own context."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        result: Tensor = checkpoint(super().forward, images, use_reentrant=True)
         return result
 
 
@@ -123,8 +135,11 @@ def in_two(group: Group, folder: Path) -> dict[str, Any]:
     drawn: list[Tensor] = []
     by_a_layer(group, nn.Identity(), folder / "drawn", drawn)
     assert not torch.equal(group.sum(drawn[0]), 2 * drawn[0]), "dropout would draw equal masks"
-    with pytest.raises(InputError, match=r"other values in 1\.running_mean, 1\.running_var of the network.*one device"):
-        by_a_layer(group, nn.InstanceNorm2d(1, track_running_stats=True), folder / "unshared", drawn)
+    for number, layer in enumerate((nn.InstanceNorm2d(1, track_running_stats=True), Checkpointed())):
+        with pytest.raises(
+            InputError, match=r"other values in 1\.running_mean, 1\.running_var of the network.*one device"
+        ):
+            by_a_layer(group, layer, folder / f"unshared-{number}", drawn)
     # A gradient in one process alone, and none in any.
     values = [torch.ones(2, requires_grad=True), torch.ones(3, requires_grad=True, dtype=torch.float64)]
     if group.number == 1:
