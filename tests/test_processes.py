@@ -13,7 +13,7 @@ import torch
 from underfire.campaigns.engines.processes import Processes
 from underfire.errors import DataError, InputError
 from underfire.launching import check_devices, launch, new_processes
-from underfire.processes import Group
+from underfire.processes import Group, joined
 
 CPU = torch.device("cpu")
 
@@ -42,6 +42,14 @@ def test_processes_have_the_environment_of_today(monkeypatch: pytest.MonkeyPatch
     assert launch((CPU, CPU), variable) == "here"
     with Processes(1)._pool() as pool:
         assert pool.submit(os.getenv, "UNDERFIRE_TEST").result() == "here"
+
+
+def test_a_build_without_nccl_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows. Regression: the error said that another process had ended."""
+    monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    with pytest.raises(InputError, match="device is cuda:0, and this build of PyTorch has no NCCL"):
+        joined(0, 1, torch.device("cuda", 0)).__enter__()
 
 
 @pytest.mark.parametrize(("count", "images"), [(1, 1), (2, 5), (3, 4), (4, 64)])

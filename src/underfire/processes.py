@@ -191,6 +191,8 @@ def joined(number: int, count: int, device: torch.device, meeting: str = "env://
     """
     if not dist.is_available():
         raise InputError("this build of PyTorch has no torch.distributed: train on one device.")
+    if device.type == "cuda" and not dist.is_nccl_available():
+        raise InputError(f"device is {device}, and this build of PyTorch has no NCCL for several GPUs: train on one.")
     if device.type == "cuda":
         torch.cuda.set_device(device)
     with _naming_the_loss():
