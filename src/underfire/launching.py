@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -71,7 +71,8 @@ def launch(devices: Sequence[torch.device], work: Callable[..., R], *arguments: 
             for number in range(len(devices)):
                 voice, own = context.Pipe()
                 process = context.Process(
-                    target=_do, args=(own, number, tuple(devices), meeting, threads, work, arguments)
+                    target=_do,
+                    args=(own, number, tuple(devices), meeting, threads, dict(os.environ), work, arguments),
                 )
                 process.start()
                 own.close()
@@ -113,6 +114,16 @@ def new_processes(module: str) -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([module])
     return context
+
+
+def take_environment(environment: Mapping[str, str]) -> None:
+    """Give this process the environment variables of the one that started it, as they are now.
+
+    The process that ``new_processes`` come from has those of the time when it was started itself.
+    """
+    for name in set(os.environ) - set(environment):
+        del os.environ[name]
+    os.environ.update(environment)
 
 
 def end_with_parent() -> None:
@@ -170,11 +181,13 @@ def _do(
     devices: Sequence[torch.device],
     meeting: str,
     threads: int,
+    environment: Mapping[str, str],
     work: Callable[..., Any],
     arguments: Sequence[Any],
 ) -> None:
     """Do the work of one process, and say how it ended. The first process hears Ctrl-C for all."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    take_environment(environment)
     end_with_parent()
     if devices[number].type == "cpu":
         torch.set_num_threads(threads)

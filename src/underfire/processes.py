@@ -135,6 +135,30 @@ class Group:
                 "them see the same files, and does the classifier's code make the same weights each time?"
             )
 
+    def differing(self, values: Mapping[str, Tensor]) -> list[str]:
+        """Find the tensors whose values are not the same in all processes, but for rounding.
+
+        Args:
+            values: by name; the names and shapes are the same in every process.
+
+        Returns:
+            Their names, the same ones in every process.
+
+        Raises:
+            ProcessLostError: another process has ended.
+        """
+        if self.count == 1 or not values:
+            return []
+        own = [value.detach().to(torch.float64) for value in values.values()]
+        total = self.sum(torch.cat([value.reshape(-1) for value in own])) / self.count
+        means = total.split([value.numel() for value in own])
+        equal = [
+            torch.allclose(value.reshape(-1), mean, rtol=1e-4, atol=1e-6, equal_nan=True)
+            for value, mean in zip(own, means, strict=True)
+        ]
+        wrong = self.sum(torch.tensor([not each for each in equal], dtype=torch.float64)).tolist()
+        return [name for name, each in zip(values, wrong, strict=True) if each]
+
 
 ALONE = Group(0, 1, torch.device("cpu"))
 """A single process, whose network may be on any device."""
@@ -167,14 +191,14 @@ def joined(number: int, count: int, device: torch.device, meeting: str = "env://
     """
     if not dist.is_available():
         raise InputError("this build of PyTorch has no torch.distributed: train on one device.")
+    if device.type == "cuda" and not dist.is_nccl_available():
+        raise InputError(f"device is {device}, and this build of PyTorch has no NCCL for several GPUs: train on one.")
     if device.type == "cuda":
         torch.cuda.set_device(device)
     with _naming_the_loss():
         dist.init_process_group(
             "nccl" if device.type == "cuda" else "gloo", init_method=meeting, rank=number, world_size=count
         )
-    if number:  # dropout draws other masks for each part
-        torch.manual_seed((torch.initial_seed() + number) % 2**63)
     yield Group(number, count, device)
     # After an error the others may wait for this process forever, and this one, closing the group, for them.
     dist.destroy_process_group()

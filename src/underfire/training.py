@@ -25,6 +25,7 @@ from underfire.checkpoints import load_checkpoint, save_checkpoint
 from underfire.errors import InputError, StoreError, UnderfireWarning
 from underfire.processes import ALONE, Group
 from underfire.randomness import number_of, seeded
+from underfire.text import first_few
 
 LOSSES = "losses.csv"
 """The file of a training's recorded values."""
@@ -119,6 +120,18 @@ def initial_weights(seed: int = 0) -> Iterator[None]:
         yield
 
 
+def _check_buffers(network: nn.Module, group: Group) -> None:
+    """Check that the buffers that are saved are the same in all processes. Raises InputError if not."""
+    saved = network.state_dict()
+    differing = group.differing({name: value for name, value in network.named_buffers() if name in saved})
+    if differing:
+        raise InputError(
+            f"the {group.count} processes of this training have other values in {first_few(differing)} of the network: "
+            "each computes them from its own part of the batch. Only batch norms are shared between processes, and no "
+            "checkpointed activations. Train this network on one device."
+        )
+
+
 def train(
     network: nn.Module,
     phases: Sequence[Phase],
@@ -141,7 +154,7 @@ def train(
 
     Raises:
         InputError: the loss is not finite any more, and the checkpoint of an earlier step stays; or the processes do
-            not see the same checkpoint.
+            not see the same checkpoint, or do not have the same buffers after a step.
         StoreError: the checkpoint does not fit this training, or cannot be written.
         ProcessLostError: another process has ended.
     """
@@ -181,7 +194,9 @@ def train(
                 with SharedBatchNorms(group) if group.count > 1 else nullcontext():
                     computed = phase.compute(number)
                 phase.optimiser.zero_grad()
-                torch.autograd.backward(computed["loss"])
+                torch.autograd.backward(computed["loss"])  # it may compute checkpointed activations again, unshared
+            if number == begin:
+                _check_buffers(network, group)
             group.sum_gradients([value for part in phase.optimiser.param_groups for value in part["params"]])
             phase.optimiser.step()
             if average is not None:

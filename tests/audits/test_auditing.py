@@ -174,6 +174,14 @@ def test_a_smaller_radius_run_later_counts_at_a_larger_one(digits: Given, tmp_pa
     assert (large.nearest <= np.minimum(small.nearest, alone.nearest)).all()
 
 
+def test_a_radius_at_which_nothing_is_found_leaves_nothing_to_the_next(digits: Given) -> None:
+    system = uf.System(digits.classifier, ["cam", "grad"])
+    found = audit(system, digits.images[:3], digits.labels[:3], eps=(1 / 255, 0.25), ensemble=SHORT[:1])
+    small, large = (found.of("cam+grad", eps) for eps in (1 / 255, 0.25))
+    assert not small.wrong.any()
+    assert large.wrong.any()
+
+
 def test_a_find_of_a_smaller_radius_is_not_a_find_of_the_search(found: Audit) -> None:
     small, large = found.of("cam", RADII[0]), found.of("cam", RADII[1])
     inherited = [by for by, wrong in zip(large.wrong_by, small.wrong, strict=True) if wrong]

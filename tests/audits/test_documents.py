@@ -89,6 +89,19 @@ def test_the_page_shows_worst_images(digits: Given, found: Audit, tmp_path: Path
         assert f'src="{address}"' in page
 
 
+def test_long_names_of_interpreters(digits: Given, tmp_path: Path) -> None:
+    """Regression: the names of two files of a user's were too long for the name of one file."""
+    names = [f"{'long/path/' * 14}mine.py:{name}" for name in ("One", "Other")]
+    system = uf.System(digits.classifier, {name: uf.interpreters.create("cam") for name in names})
+    few = digits.images[:3], digits.labels[:3]
+    found = uf.audit(system, *few, eps=0.3, ensemble=SHORT[:2], folder=tmp_path)
+    assert len(list(tmp_path.glob("*.npz"))) == 3
+    assert any(result.fooled.any() for result in found.results)
+    addresses = [address for each in pictures_of(found, system, tmp_path, 3).values() for address, _ in each]
+    assert len({*addresses}) == sum(int(each.fooled.sum()) for each in found.results)
+    assert all((tmp_path / address).exists() for address in addresses)
+
+
 def test_the_command(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     words = ["audit", "--data", "digits:test", "--classifier", "digits-resnet", "--interpreter", "cam", "--eps", "0.3"]

@@ -108,6 +108,16 @@ def test_a_map_that_noise_does_not_move_passes_no_gate(digits: Given) -> None:
     assert decision.state != "pass"
 
 
+def test_nor_do_several_maps_with_one_that_noise_does_not_move(digits: Given) -> None:
+    system = uf.System(digits.classifier, [CAM(), Ramp()])
+    found = audit(system, digits.images, digits.labels, eps=0.3, ensemble=SHORT[:1])
+    together = found.of("cam+ramp")
+    (told,) = (each for each in found.doubts_of(together) if each.topic == "limit")
+    assert told.hides
+    assert "does not move the map of ramp at all" in told.text
+    assert decide(found, 0.5)[found.results.index(together)].state == "investigate"
+
+
 def test_a_number_that_the_limit_makes(found: Audit) -> None:
     """Half of the limit, and most images are robust; the doubt says what twice that, the old limit, would count."""
     result = found.of("cam", RADII[1])

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import underfire as uf
 import underfire.defenses.training
@@ -23,7 +24,7 @@ from underfire.interpreters.rts.files import open_masker
 from underfire.interpreters.rts.sampling import Pictures
 from underfire.launching import launch
 from underfire.processes import ALONE, Group, ProcessLostError
-from underfire.training import Step
+from underfire.training import Phase, Step, train
 
 CPU = torch.device("cpu")
 OBJECTIVES = ("adversarial", "int-adv", "ig-norm", "ssr")
@@ -45,6 +46,17 @@ class Small(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         result: Tensor = self.head(self.pool(self.norm(self.conv(images)).relu()).flatten(1))
+        return result
+
+
+class Checkpointed(nn.BatchNorm2d):
+    """A batch norm that is computed again for the gradient, outside of the training's own context."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        result: Tensor = checkpoint(super().forward, images, use_reentrant=True)
         return result
 
 
@@ -99,6 +111,19 @@ def digits(group: Group, folder: Path, resume: bool = False, killed_after: int =
     train_robust(classifier, data, folder, recipe=RESUMED, resume=resume, on_step=on_step, group=group)
 
 
+def by_a_layer(group: Group, layer: nn.Module, folder: Path, drawn: list[Tensor]) -> None:
+    """One step of a network with a layer, on an image of each process's own."""
+    folder.mkdir(exist_ok=True)
+    network = nn.Sequential(nn.Conv2d(1, 1, 1), layer)
+
+    def compute(number: int) -> dict[str, Tensor]:
+        drawn.append(torch.rand(1))
+        return {"loss": network(torch.arange(9.0).view(1, 1, 3, 3) * (group.number + 1)).square().mean()}
+
+    optimiser = torch.optim.SGD(network.parameters(), 0.01)
+    train(network, [Phase("only", 1, optimiser, lambda _: 0.01, compute, 1)], folder, group=group)
+
+
 def in_two(group: Group, folder: Path) -> dict[str, Any]:
     found = all_trained(group, folder)
     digits(group, folder / "whole")
@@ -107,8 +132,14 @@ def in_two(group: Group, folder: Path) -> dict[str, Any]:
         group.agree({"data": "equal", "recipe": f"{group.number}", "seed": f"{group.number}"})
     with pytest.raises(InputError, match="a batch has 1 images for 2 processes"):
         group.part(1)
-    drawn = torch.rand(1)
-    assert not torch.equal(group.sum(drawn), 2 * drawn), "dropout would draw equal masks"
+    drawn: list[Tensor] = []
+    by_a_layer(group, nn.Identity(), folder / "drawn", drawn)
+    assert not torch.equal(group.sum(drawn[0]), 2 * drawn[0]), "dropout would draw equal masks"
+    for number, layer in enumerate((nn.InstanceNorm2d(1, track_running_stats=True), Checkpointed())):
+        with pytest.raises(
+            InputError, match=r"other values in 1\.running_mean, 1\.running_var of the network.*one device"
+        ):
+            by_a_layer(group, layer, folder / f"unshared-{number}", drawn)
     # A gradient in one process alone, and none in any.
     values = [torch.ones(2, requires_grad=True), torch.ones(3, requires_grad=True, dtype=torch.float64)]
     if group.number == 1:

@@ -119,6 +119,23 @@ def test_a_run_goes_on_with_the_same_detector_alone(command: Command, folders: d
     assert refused.code == 2
 
 
+def test_notes_beside_a_detector_do_not_travel(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Regression: they lay in the run's folder, so that --overwrite refused to replace a run that was stopped."""
+    place = Path(shutil.copytree(folders["class-map"], tmp_path / "detector"))
+    (place / "notes.txt").write_text("fitted on Monday")
+    values = {"data": "digits:test", "classifier": "digits-resnet", "attack": "auto", "budget": 2, "eps": EPS}
+    config = RunConfig.create(**values, count=2, noise_draws=1, evade=str(place))
+    for overwrite in (False, True):
+        opened = Opened(uf.detectors.evading_term)
+        hand = RunInHand(config, tmp_path / "run", Execution(batch_size=8), opened=opened, overwrite=overwrite)
+        with hand.working():
+            hand.begin()
+    assert {file.name for file in (tmp_path / "run" / "evaded" / "0").iterdir()} == {
+        "detector.json",
+        "detector.safetensors",
+    }
+
+
 def test_a_worker_needs_the_runs_folder_alone(folders: dict[str, Path], tmp_path: Path) -> None:
     """As on another machine, where the detector's folder is not: a copy of it is in the run's folder until the end."""
     place = Path(shutil.copytree(folders["class-map"], tmp_path / "detector"))

@@ -158,7 +158,21 @@ def of_result(result: Robustness, members: Sequence[Member]) -> list[Doubt]:
                 "images", f"only {right} images are classified correctly: intervals are wide", False, interpreter, eps
             )
         )
-    return found if result.several else [*found, *_of_limit(result)]
+    if not result.several:
+        return [*found, *_of_limit(result)]
+    still = [name for name, limit in result.limits.items() if limit.mean < TINY]
+    if still:
+        found.append(
+            Doubt(
+                "limit",
+                f"random noise does not move the map of {', '.join(still)} at all, so that no changed image can count "
+                "as fooled, even if all maps stay as they were",
+                True,
+                interpreter,
+                eps,
+            )
+        )
+    return found
 
 
 def _of_limit(result: Robustness) -> list[Doubt]:

@@ -29,7 +29,7 @@ from underfire.audits.doubt import Doubt
 from underfire.audits.ensemble import PREDICTION, Member
 from underfire.audits.nearness import Nearness
 from underfire.audits.result import Robustness
-from underfire.audits.standing import Found, Standing
+from underfire.audits.standing import Found, Standing, file_name
 from underfire.batching import depends_on_batch
 from underfire.errors import NoGradientError
 from underfire.metrics.chance import Chance
@@ -118,7 +118,7 @@ class Runner:
         case = Case(near, eps, leaves, loaded or Standing.begin(self.benign))
         if smaller is not None:
             found = smaller.state.finds(self.correct)
-            if near.several:  # their nearness was a share of the limits there
+            if near.several and len(found.places):  # their nearness was a share of the limits there
                 found = self._judged(case, found.places, found.images.to(self.benign.images))
             case.state.inherit(smaller.state, found, smaller.near.kept, near.kept)
         return case
@@ -147,7 +147,8 @@ class Runner:
 
     def _path(self, near: Nearness, eps: float) -> Path | None:
         """Return the file for the state of a case; None if there is no folder."""
-        return None if self.folder is None else self.folder / f"{near.label.replace('/', '-')}-{eps:.6f}.npz"
+        name = file_name(near.label.replace("/", "-"))
+        return None if self.folder is None else self.folder / f"{name}-{eps:.6f}.npz"
 
     def _limit_of(self, name: str, eps: float) -> Limit:
         if (name, eps) not in self._limits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zlib
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,9 @@ from underfire.errors import InputError
 
 SMALLER = "smaller eps"
 """Stands in ``wrong_by`` and ``kept_by`` for a finding at a smaller radius, which lies in the larger ball, too."""
+
+LONGEST = 150
+"""The largest number of bytes of a label that is part of a file's name."""
 
 
 @dataclass(frozen=True)
@@ -218,6 +222,13 @@ class Standing:
                 "its code changed? Give another folder (out), or remove the file."
             )
         return state
+
+
+def file_name(label: str) -> str:
+    """Shorten a label that is too long for the name of a file: several interpreters of a user's files may be."""
+    if len(label.encode()) <= LONGEST:
+        return label
+    return f"{label.encode()[:LONGEST].decode(errors='ignore')}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
 
 
 def member_of(by: str) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 from underfire.audits.decision import Decision
 from underfire.audits.documents import annex, images_hash, junit, model_card, title_of
 from underfire.audits.result import Audit
+from underfire.audits.standing import file_name
 from underfire.drawing.pictures import Pixels, colour, fitted, overlay
 from underfire.system import System
 from underfire.version import __version__
@@ -112,7 +113,7 @@ def pictures_of(audit: Audit, system: System, folder: Path, count: int) -> Mappi
                 for image, maps in ((clean[row], before), (changed[row], after))
                 for picture in _with_maps(image, [maps[name][row].cpu() for name in names])
             ]
-            safe = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{title_of(result)}-{row}")
+            safe = f"{file_name(re.sub(r'[^A-Za-z0-9.-]+', '-', title_of(result)))}-{row}"
             Image.fromarray(np.concatenate(parts, axis=1)).save(subfolder / f"{safe}.png")
             moves = [
                 f"{name if result.several else 'the map'} moved by {result.distances[name][place]:.3f} (limit "

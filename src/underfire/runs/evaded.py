@@ -18,6 +18,9 @@ from underfire.runs.store import Store
 EVADED = "evaded"
 """The folder in a run's folder, with one numbered folder for each detector."""
 
+FILES = ("detector.safetensors", RECORD)
+"""The files of a detector, in the order in which they are copied: the last one tells that it is whole."""
+
 
 def keep_detectors(store: Store, folders: Sequence[Path]) -> None:
     """Copy fitted detectors into a run's folder. The run's record has their hashes.
@@ -32,9 +35,8 @@ def keep_detectors(store: Store, folders: Sequence[Path]) -> None:
     with writing(store.folder):
         for folder, place in zip(folders, _places(store, folders), strict=True):
             place.mkdir(parents=True, exist_ok=True)
-            files = [entry for entry in folder.iterdir() if entry.is_file()]
-            for file in sorted(files, key=lambda entry: entry.name == RECORD):  # it tells that the detector is whole
-                replace(place / file.name, partial(shutil.copyfile, file))
+            for name in FILES:
+                replace(place / name, partial(shutil.copyfile, folder / name))
 
 
 def kept_detectors(store: Store, folders: Sequence[Path]) -> tuple[Path, ...]:

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ import torch
 
 from underfire.campaigns.engines.base import Done, Queue, Stop
 from underfire.campaigns.units import Answer, Failure, Hands, Unit
-from underfire.launching import end_with_parent, new_processes
+from underfire.launching import end_with_parent, new_processes, take_environment
 
 TRIES = 3
 """How often the process of a unit may die that is done alone, as when the system has no memory left."""
@@ -96,17 +96,18 @@ class Processes:
         for number in range(self.workers):
             devices.put(f"cuda:{number % gpus}" if gpus else None)
         threads = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
-        return ProcessPoolExecutor(self.workers, context, _begin, (threads, devices))
+        return ProcessPoolExecutor(self.workers, context, _begin, (threads, devices, dict(os.environ)))
 
 
 _hands = Hands()
 _device: str | None = None
 
 
-def _begin(threads: int, devices: Any) -> None:
+def _begin(threads: int, devices: Any, environment: Mapping[str, str]) -> None:
     """Make a process ready: its cores, its GPU, and no ear for Ctrl-C, which the first process hears for all."""
     global _device
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    take_environment(environment)
     end_with_parent()
     torch.set_num_threads(threads)
     _device = devices.get()
