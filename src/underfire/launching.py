@@ -169,9 +169,10 @@ def _endings(processes: Sequence[Any], voices: Sequence[Connection], devices: Se
 
 def _killed(place: int, devices: Sequence[torch.device], code: int) -> ProcessLostError:
     how = f"by the signal {signal.Signals(-code).name}" if code < 0 else f"with the exit code {code}"
+    why = " Was the machine out of memory?" if code == -signal.SIGKILL else ""
     return ProcessLostError(
-        f"process {place} of {len(devices)} (on {devices[place]}) was ended {how}, and all others with it. Was the "
-        "machine out of memory? A training goes on from its last checkpoint with --resume."
+        f"process {place} of {len(devices)} (on {devices[place]}) was ended {how}, and all others with it.{why} A "
+        "training goes on from its last checkpoint with --resume."
     )
 
 

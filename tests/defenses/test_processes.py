@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 import underfire as uf
 import underfire.defenses.training
+from underfire import launching
 from underfire.defenses.aid import AidRecipe
 from underfire.defenses.aid.training import AidTraining
 from underfire.defenses.robust import RobustRecipe, train_robust
@@ -150,7 +151,9 @@ def in_two(group: Group, folder: Path) -> dict[str, Any]:
 
 def test_a_killed_process_ends_all_and_resume_ends_in_the_same_bits(tmp_path: Path) -> None:
     """All that two processes find is compared here, because starting them takes seconds."""
-    with pytest.raises(ProcessLostError, match=r"process 0 of 2 \(on cpu\) was ended by the signal SIGKILL.*--resume"):
+    with pytest.raises(
+        ProcessLostError, match=r"process 0 of 2 \(on cpu\) was ended by the signal SIGKILL.*memory.*--resume"
+    ):
         launch((CPU, CPU), digits, tmp_path / "killed", False, 3)
     assert not (tmp_path / "killed" / WEIGHTS).exists()
     two = launch((CPU, CPU), in_two, tmp_path)
@@ -178,3 +181,9 @@ def test_a_killed_process_ends_all_and_resume_ends_in_the_same_bits(tmp_path: Pa
     # One process goes on from two, and says what is lost.
     with pytest.warns(UnderfireWarning, match="the checkpoint is of 2 processes, and this training goes on with 1"):
         digits(ALONE, tmp_path / "whole", resume=True)
+
+
+def test_memory_is_suspected_only_after_a_kill() -> None:
+    killed, ended = (str(launching._killed(1, (CPU, CPU), code)) for code in (-9, 3))
+    assert "by the signal SIGKILL, and all others with it. Was the machine out of memory? A training" in killed
+    assert "process 1 of 2 (on cpu) was ended with the exit code 3, and all others with it. A training" in ended

@@ -109,5 +109,7 @@ def test_terms_are_cut_at_their_own_bracket() -> None:
     quoted = "(Weighted(term=Squeeze(a='(,', b=(1, 2)), weight=0.5), Weighted(term=Squeeze(c=1), weight=0))"
     assert [*terms_of(quoted, "Squeeze")] == ["Squeeze(a='(,', b=(1, 2))"]
     assert fields_of("Squeeze(a='(,', b=(1, (2,)))") == {"a": "'(,'", "b": "(1, (2,))"}
+    for name in ("ends in \\", "it's", "\\'", '"', "a\\\\"):
+        assert fields_of(f"Squeeze(a={name!r}, b=(1,))") == {"a": repr(name), "b": "(1,)"}
     assert items_of("(A(size=1), B(), )") == ["A(size=1)", "B()"]
     assert (fields_of("nothing"), items_of("(1, (2"), [*terms_of("term=Squeeze(a=(", "Squeeze")]) == ({}, [], [])

@@ -66,11 +66,12 @@ def _cut(text: str, begin: int) -> tuple[list[str], int | None]:
     Returns:
         The parts, and the place after the closing bracket; None if the bracket is never closed.
     """
-    parts, depth, quote, last = list[str](), 0, "", begin + 1
+    parts, depth, quote, last, escaped = list[str](), 0, "", begin + 1, False
     for place in range(begin, len(text)) if begin >= 0 else ():
         letter = text[place]
         if quote:
-            quote = "" if letter == quote and text[place - 1] != "\\" else quote
+            quote = "" if letter == quote and not escaped else quote
+            escaped = letter == "\\" and not escaped
         elif letter in "'\"":
             quote = letter
         elif letter in OPEN:
