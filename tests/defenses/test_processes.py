@@ -160,8 +160,8 @@ def test_a_killed_process_ends_all_and_resume_ends_in_the_same_bits(tmp_path: Pa
     assert two["alone"].tolist() == [3, 3]
     assert two["none"] is None
     names = (WEIGHTS, "digits-resnet-robust.md", "losses.csv")
-    whole, killed = ([(tmp_path / folder / name).read_bytes() for name in names] for folder in ("whole", "killed"))
-    assert whole == killed
+    whole, again = ([(tmp_path / folder / name).read_bytes() for name in names] for folder in ("whole", "killed"))
+    assert whole == again
     assert b"`underfire train robust`, 2 processes" in whole[1]
 
     (tmp_path / "one").mkdir()
