@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from underfire.campaigns.file import read_grid, write_grid
-from underfire.campaigns.reproduce.findings import QUANTITIES
+from underfire.campaigns.reproduce.findings import QUANTITIES, Finding
 from underfire.campaigns.reproduce.grids import Choice, grid_of
-from underfire.campaigns.reproduce.judging import TESTS
+from underfire.campaigns.reproduce.judging import TESTS, _is_first
 from underfire.campaigns.reproduce.papers import (
     DEFENSES,
     KEYS,
@@ -21,6 +23,8 @@ from underfire.campaigns.reproduce.papers import (
     paper_names,
 )
 from underfire.campaigns.reproduce.published import family, lookup, published
+from underfire.checkpoints import write_weights
+from underfire.defenses.robust import RobustRecipe
 from underfire.errors import InputError
 
 REFERENCE = Path(__file__).parents[4] / "shared" / "reference"
@@ -242,6 +246,25 @@ def test_runs_on_defended_maskers_are_those_of_their_groups_alone() -> None:
     assert choice.labels == {"rts:made/aid": "aid", "w/x.pt": "w"}
     with pytest.raises(InputError, match="defended is 'rts:a/same', and tables would call it 'same'"):
         _ = Choice(["a"], defended=["rts:a/same", "rts:b/same"]).labels
+
+
+def test_the_same_training_without_a_defense_is_a_control(tmp_path: Path) -> None:
+    """Regression: claims about robust training counted it, and the published robust number stood beside it."""
+    module = nn.Linear(2, 2)
+    for name, objective in (("plain", "normal"), ("robust", "int-adv"), ("normal", "int-adv")):
+        (tmp_path / name).mkdir()
+        write_weights(module, tmp_path / name / "x.safetensors", f"mine, {RobustRecipe(objective=objective)}")
+    plain, robust, wrong = (str(tmp_path / name / "x.safetensors") for name in ("plain", "robust", "normal"))
+    assert Choice(["a"], defended=[plain, robust]).labels == {plain: "normal", robust: "robust"}
+    with pytest.raises(InputError, match="tables would call it 'normal'"):
+        _ = Choice(["a"], defended=[wrong]).labels
+    keys = {"classifier": "a", "attack": "pgd", "perturbation": "8/255", "interpreter": "cam", "reader": "cam"}
+    found = {name: lookup("advedge", "table7", "right", keys | {"defense": name}) for name in ("none", "normal", "x")}
+    assert found == {"none": 0.085, "normal": 0.085, "x": 0.28}
+    finding = Finding("", "a", "8/255", "pgd", "pgd", "", "cam", "cam", (), {}, {}, "normal")
+    wanted = {"defense": "trained", "attack": "pgd", "perturbation": "8/255"}
+    assert not _is_first(wanted, finding)
+    assert _is_first(wanted, replace(finding, defense="x"))
 
 
 def test_the_published_classifier_beside_ours() -> None:

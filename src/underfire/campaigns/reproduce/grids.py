@@ -10,7 +10,8 @@ from typing import Any
 
 from underfire.attacks.perturbations import PERTURBATIONS
 from underfire.campaigns.grid import Change, Grid, Values
-from underfire.campaigns.reproduce.papers import NO_DEFENSE, Item, Paper
+from underfire.campaigns.reproduce.labels import trained_without_defense
+from underfire.campaigns.reproduce.papers import CONTROL, NO_DEFENSE, Item, Paper
 from underfire.errors import InputError
 from underfire.runs.settings import NO_BASELINE
 
@@ -60,14 +61,18 @@ class Choice:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The defenses' names in tables: the name of a folder, or of that in which a file lies.
+        """The defenses' names in tables: the name of a folder, or of that in which a file lies. A classifier trained by
+        the recipe ``normal``, the same training without a defense, is called so.
 
         Raises:
             InputError: two defenses have the same name.
         """
         found = {name: _label(name.removeprefix(MASKER)) for name in self.defended}
         for name, label in found.items():
-            if label == NO_DEFENSE or list(found.values()).count(label) > 1:
+            is_other = label == NO_DEFENSE or (
+                label == CONTROL and not trained_without_defense(Path(name).expanduser())
+            )
+            if is_other or list(found.values()).count(label) > 1:
                 raise InputError(
                     f"defended is {name!r}, and tables would call it {label!r}, like another row: a defense has the "
                     "name of its folder. Rename the folder."
@@ -84,6 +89,8 @@ def _label(text: str) -> str:
     path = Path(text).expanduser()
     path = path.resolve() if path.exists() else path
     is_file = path.is_file() or (path.suffix != "" and not path.is_dir())
+    if is_file and trained_without_defense(path):
+        return CONTROL
     return path.parent.name if is_file else path.name
 
 

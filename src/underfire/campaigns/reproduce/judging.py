@@ -10,7 +10,7 @@ import numpy as np
 
 from underfire import metrics
 from underfire.campaigns.reproduce.findings import QUANTITIES, Finding
-from underfire.campaigns.reproduce.papers import NO_DEFENSE, TRAINED, Claim, Paper
+from underfire.campaigns.reproduce.papers import CONTROL, NO_DEFENSE, TRAINED, Claim, Paper
 from underfire.campaigns.reproduce.selecting import read_by, shown
 from underfire.metrics import Interval
 
@@ -151,7 +151,7 @@ def _is_first(wanted: Mapping[str, str], finding: Finding) -> bool:
     if "attack" not in wanted and finding.is_control:
         return False
     if wanted.get("defense") == TRAINED:
-        if keys["defense"] in ("", NO_DEFENSE):
+        if keys["defense"] in ("", NO_DEFENSE, CONTROL):
             return False
         wanted = {**wanted, "defense": keys["defense"]}
     return all(keys[key] == value for key, value in wanted.items() if key != "reader")

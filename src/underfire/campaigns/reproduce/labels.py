@@ -14,6 +14,17 @@ LABELS = "defenses.json"
 """The file in a reproduction's folder that names its defended interpreters."""
 
 
+def trained_without_defense(file: Path) -> bool:
+    """Return True if a file of weights was made by ``underfire train robust --recipe normal``."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "np") as opened:
+            return "objective='normal'" in (opened.metadata() or {}).get("made_by", "")
+    except (OSError, SafetensorError):  # other kinds of files; opening the classifier says what is wrong with them
+        return False
+
+
 def check_labels(folder: Path, labels: Mapping[str, str]) -> None:
     """Raise StoreError if the folder calls another defended interpreter by one of these labels."""
     for name, label in read_labels(folder).items():

@@ -24,8 +24,9 @@ The interpreter is the attacked one, the reader the one that shows the map, or t
 defense is empty in findings that are not about defenses. In these, the perturbation is the size of the input's change.
 """
 
-NO_DEFENSE, TRAINED = "none", "trained"
-"""The defense of what stands beside a defense, and the word for any trained one in claims and published numbers."""
+NO_DEFENSE, CONTROL, TRAINED = "none", "normal", "trained"
+"""The defense of what stands beside a defense, that of the same training without one, and the word for any trained one
+in claims and published numbers."""
 
 DEFENSES = {
     "aid": "'underfire train aid --classifier NAME --data DATA --out defenses/aid' trains a masker; then give "

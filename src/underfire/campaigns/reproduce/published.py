@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from underfire.campaigns.reproduce.papers import FILES, KEYS, NO_DEFENSE, TRAINED
+from underfire.campaigns.reproduce.papers import CONTROL, FILES, KEYS, NO_DEFENSE, TRAINED
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def lookup(paper: str, item: str, measure: str, keys: Mapping[str, str]) -> floa
         keys: the keys of the finding.
     """
     keys = dict(keys) | {"classifier": family(keys["classifier"])}
-    if keys.get("defense", NO_DEFENSE) != NO_DEFENSE:
-        keys["defense"] = TRAINED
+    if "defense" in keys:
+        keys["defense"] = NO_DEFENSE if keys["defense"] in (NO_DEFENSE, CONTROL) else TRAINED
     for number in published(paper):
         same = number.item == item and number.measure == measure
         if same and all(keys.get(key) == value for key, value in number.keys.items()):
