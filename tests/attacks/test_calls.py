@@ -55,7 +55,8 @@ def test_it_works_where_gradients_are_off(context: Callable[[], object], name: s
 
 def network_variants(network: nn.Module) -> Tensor:
     """The confidences that ``check`` finds under other normalisations."""
-    found, _ = try_other_inputs(uf.Classifier(network), IMAGES, own(network))
+    labels = own(network)
+    found, _ = try_other_inputs(uf.Classifier(network), IMAGES, labels, torch.zeros_like(labels, dtype=torch.bool))
     return torch.tensor([other.confidence for other in found])
 
 
