@@ -52,8 +52,10 @@ class Entry:
 
 ENTRIES = (
     Entry("resnet20", "cifar10-resnet20", "cifar"),
-    Entry("robust", "cifar10-resnet20-robust", "cifar"),
-    Entry("adversarial", "cifar10-resnet20-adversarial", "cifar"),
+    Entry("robust", "cifar10-resnet20-robust", "cifar", ("cam",)),
+    Entry("adversarial", "cifar10-resnet20-adversarial", "cifar", ("cam",)),
+    Entry("grad-robust", "cifar10-resnet20-robust", "cifar", ("grad",)),
+    Entry("grad-adversarial", "cifar10-resnet20-adversarial", "cifar", ("grad",)),
     Entry("lite0", "imagenet-lite0", "photographs", ("cam",)),
     Entry("grad-lite0", "imagenet-lite0", "photographs", ("grad",)),
     Entry("densenet", "cifar10-densenet", "cifar"),

@@ -144,10 +144,10 @@ class Counting(CAM):
         return super().read(classifier, images, classes, ids)
 
 
-def test_two_classes_share_a_batch_and_other_weights_fill_none_up() -> None:
+def test_two_classes_share_a_batch_and_none_is_filled_up() -> None:
     Counting.seen.clear()
     look(Counting())
-    assert Counting.seen == [8, 2]  # a batch of four images is filled up to eight
+    assert Counting.seen == [4, 2]
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,8 @@ def look(
     right = benign.correct.cpu()
     lines = [_localisation(maps[right], None if masks is None else masks.cpu()[right])]
     rows = right.nonzero().flatten()[:IMAGES]
-    found = look_at(interpreter, classifier, shuffled, benign.images[rows], benign.labels[rows])
+    some = benign.images[rows], benign.labels[rows]
+    found = look_at(interpreter, classifier, shuffled, *some, logits=benign.logits[rows])
     if found is None:
         lines.append("dependence on the weights: not looked at, because the map takes long to solve for")
     else:

@@ -74,6 +74,7 @@ def look_at(
     images: Tensor,
     classes: Tensor,
     masks: Tensor | None = None,
+    logits: Tensor | None = None,
 ) -> Sanity | None:
     """Compare the maps of a few images with maps for the least likely class and of another network.
 
@@ -85,6 +86,7 @@ def look_at(
         images: N x C x H x W in [0, 1]; the first two are read, and all if there are masks.
         classes: int64 N, the classes to explain.
         masks: true masks of the objects, bool N x H x W.
+        logits: N x K, those of the images; they are computed if None.
 
     Returns:
         The results; None for an interpreter that is slow, because its maps would take as long as the whole check.
@@ -94,9 +96,9 @@ def look_at(
     on_object = None
     if masks is not None:
         on_object = float(metrics.mass_inside(interpreter.maps(classifier, images, classes).cpu(), masks.cpu()).mean())
-    images, classes = images[:IMAGES], classes[:IMAGES]
-    asked = torch.cat([classes, least_likely(classifier.logits(images), classes)])  # in one batch: it is filled up
-    own, others = interpreter.maps(classifier, images.repeat(2, 1, 1, 1), asked).split(len(images))
+    images, classes, logits = images[:IMAGES], classes[:IMAGES], None if logits is None else logits[:IMAGES]
+    asked = torch.cat([classes, least_likely(classifier.logits(images) if logits is None else logits, classes)])
+    own, others = _few(interpreter, classifier, images.repeat(2, 1, 1, 1), asked).split(len(images))
     by_class = _correlation(own, others)
     try:
         by_weights = None if other is None else _correlation(own, _few(interpreter, other, images, classes).to(own))

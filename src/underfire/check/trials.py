@@ -131,7 +131,7 @@ def _try(
         most = max(FEWEST, BYTES // each) if each else None
         view = SystemView(network, {name: interpreter.view()}) if interpreter.sketches is None else quick
         speed = measure_speed(System(classifier, {name: interpreter}), view, benign, size, known, most)
-        sanity = look_at(interpreter, classifier, shuffled, benign.images, benign.labels, masks)
+        sanity = look_at(interpreter, classifier, shuffled, benign.images, benign.labels, masks, benign.logits)
         moved = 0.0 if interpreter.reseeded() is None else None
         reading = speed.joint + interpreter.view().refresh_passes * speed.step
         if moved is None and 2 * IMAGES * reading < PATIENCE:
