@@ -49,7 +49,7 @@ def test_a_state_survives_its_file(digits: Given, tmp_path: Path) -> None:
     state.add("two", one([2], [8], [True], [0.25], changed[:1] + 1), 0.3, 5)
     state.save(tmp_path / "state.npz", benign, ("cam",), {"random numbers": "seed 0"})
     read = Standing.load(tmp_path / "state.npz", benign, ("cam",), {"random numbers": "seed 0"})
-    assert isinstance(read, Standing)  # and not the reason why the file cannot be read
+    assert read is not None  # there is a file; what it holds is compared below
     assert read.wrong.nonzero()[0].tolist() == [2]
     assert read.nearest[2] == pytest.approx(0.2)
     assert np.isinf(read.nearest[4])
