@@ -40,6 +40,27 @@ def test_a_batch_is_its_images_one_by_one(classifier: uf.Classifier, interpreter
     assert torch.equal(alone.adversarial[0], whole.adversarial[4])
 
 
+def test_an_image_leaves_at_the_first_look_at_which_its_map_is_near_enough(classifier: uf.Classifier) -> None:
+    """Against the recorded course of the attack in which nobody leaves. Steps are looked at two by two: 100 / 50."""
+    images = smooth_images(16, seed=2)
+    labels = classifier.logits(images).argmax(1)
+    system, enough = uf.System(classifier, uf.interpreters.CAM()), 0.02
+    attack = attacks.preset("auto", eps=4 * EPS, budget=100).build(system)
+    whole = attack(system, images, labels, trace_every=1)
+    stop = attacks.EarlyStop(after=1.0, enough=enough)
+    leaving = replace(attack, early_stop=stop)(system, images, labels)
+    assert whole.trace is not None
+    course = whole.trace.columns
+    near = (course["success"] == 1) & (course["map_l1/cam"] < enough)
+    for image in range(16):
+        looked = [step + 1 for step in range(0, 100, 2) if near[: step + 1, image].any()]
+        assert int(leaving.steps[image]) == (looked[0] if looked else 100), image
+    assert len(leaving.steps.unique()) > 3
+    left = leaving.steps < 100
+    assert bool((leaving.map_l1["cam"][left] < enough).all())
+    assert torch.equal(leaving.adversarial[~left], whole.adversarial[~left])
+
+
 @given(
     eps=st.floats(1 / 255, 0.5),
     seed=st.integers(0, 2**31),

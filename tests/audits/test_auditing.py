@@ -12,7 +12,8 @@ from torch import Tensor
 import underfire as uf
 from tests.audits.conftest import RADII, SHORT, Given, near, same
 from underfire.attacks.benign import read_benign
-from underfire.audits import Audit, Robustness, audit
+from underfire.audits import Audit, Member, Robustness, audit
+from underfire.audits.case import Case
 from underfire.audits.running import Runner
 from underfire.audits.standing import SMALLER, member_of
 from underfire.errors import InputError
@@ -80,13 +81,39 @@ def test_what_a_small_radius_finds_counts_at_a_larger_one(found: Audit) -> None:
 
 
 def test_images_leave_when_they_fall(found: Audit) -> None:
-    every = sum(member.gradients for member in SHORT)
+    every = sum(member.steps for member in SHORT if member.kind != "search")
     for each in found.results:
-        assert each.gradients[each.correct].min() >= SHORT[0].gradients
+        assert each.gradients[each.correct].min() >= SHORT[0].steps
         standing = each.correct & ~each.fooled
         assert (each.gradients[standing] == every).all()
     large = found.of("cam", RADII[1])
     assert large.gradients[large.fooled].min() < every
+
+
+def test_an_image_leaves_an_attack_once_its_map_is_near_enough(digits: Given) -> None:
+    """It does so at the first look after such an iterate; with several interpreters at once, it does not."""
+    system = uf.System(digits.classifier, ["cam", "grad"])
+    benign = read_benign(system, digits.images, digits.labels)
+    member, places = Member("auto", "auto", 60), torch.arange(12)
+    runner = Runner(system, benign, (member,), 0, None, None, None, lambda _words, _share: None)
+    whole = runner.attacks.make(member, case_of(runner, ("cam",), 0.0), places, lambda _step, _steps: None)
+    assert whole[1].tolist() == [60] * 12
+    enough = 0.05
+    images, steps = runner.attacks.make(member, case_of(runner, ("cam",), enough), places, lambda _step, _steps: None)
+    left = steps < 60
+    assert 3 < int(left.sum()) < 12, "some leave, some stay"
+    assert torch.equal(images[~left], whole[0][~left])
+    found = runner._judged(case_of(runner, ("cam",), enough), places, images)
+    assert bool(found.wrong[left].all())
+    assert float(found.nearness[left].max()) < enough
+    both = runner.attacks.make(member, case_of(runner, ("cam", "grad"), 0.9), places, lambda _step, _steps: None)
+    assert both[1].tolist() == [60] * 12
+
+
+def case_of(runner: Runner, names: tuple[str, ...], leaves: float) -> Case:
+    """An audit that has found nothing yet, in which images leave at this nearness."""
+    case = runner._begin(names, RADII[1], None)
+    return Case(case.near, case.eps, leaves, case.state)
 
 
 def test_one_attack_on_all_maps_at_once(found: Audit) -> None:

@@ -19,6 +19,7 @@ from underfire.attacks.parts import Parts
 from underfire.attacks.perturbations.base import penalty_of
 from underfire.attacks.pricing import first_prices, repriced
 from underfire.attacks.progress import Progress
+from underfire.attacks.ranking import EarlyStop
 from underfire.attacks.schedule import Move, Stage
 from underfire.attacks.shaping import Uniform, weights_of
 from underfire.attacks.state import Carried
@@ -110,12 +111,9 @@ class Loop:
         if any(move.guard for move in stage.moves):
             with torch.no_grad():
                 logits = self.view.logits(self._image())
-            run.guards = {
-                str(i): move.guard.start(logits, run.classes, self.goal) if move.guard else {}
-                for i, move in enumerate(stage.moves)
-            }
+            begun = [move.guard.start(logits, run.classes, self.goal) if move.guard else {} for move in stage.moves]
+            run.guards = {str(i): guard for i, guard in enumerate(begun)}
         stop = attack.early_stop if last else None
-        check = max(1, stage.steps // 50)
         step_of = partial(self._step, stage, last, maps)
         make = steps_of(step_of, stage, self.step, run, self.view, maps, attack.acting, trace)
         for step in range(stage.steps):
@@ -129,8 +127,8 @@ class Loop:
             self.step += 1
             if self.progress is not None:
                 self.progress(self.step, self.total)
-            if stop is not None and step >= stop.after * stage.steps and step % check == 0:
-                self._let_go(max(self.view.patience, round(stop.patience * stage.steps)))
+            if stop is not None and stop.looks(step, stage.steps):
+                self._let_go(stop, step, stage.steps)
                 if not len(run.row):
                     break
         if trace is not None:
@@ -240,10 +238,11 @@ class Loop:
         added = {"steps": steps, "forwards": forwards, "backwards": backwards}
         self.run_state.counts = {name: counts[name] + real * number for name, number in added.items()}
 
-    def _let_go(self, patience: int) -> None:
+    def _let_go(self, stop: EarlyStop, step: int, steps: int) -> None:
         """Write down finished images, and shrink the batch if groups of eight can leave (on a GPU: all images)."""
         run = self.run_state
-        finished = (run.row >= 0) & (run.best["level"] > 0) & (self.step - run.best["improved"] > patience)
+        idle = self.step - run.best["improved"]
+        finished = (run.row >= 0) & stop.finished(run.best, step, steps, idle, self.view.patience)
         if not bool(finished.any()):
             return
         self.outcome.write(run, finished, self._image())
@@ -251,8 +250,8 @@ class Loop:
         active = (run.row >= 0).nonzero().squeeze(1)
         size = filled_size(len(active), self.batch_size, run.row.device)
         if size < len(run.row):
-            idle = (run.row < 0).nonzero().squeeze(1)
-            run.take(torch.cat([active, idle[: size - len(active)]]))
+            gone = (run.row < 0).nonzero().squeeze(1)
+            run.take(torch.cat([active, gone[: size - len(active)]]))
 
     def _final(self) -> None:
         """Read the images after the last move, then write down all that are still in the batch."""

@@ -127,14 +127,32 @@ def map_distance(maps: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> T
 
 @dataclass(frozen=True)
 class EarlyStop:
-    """The condition under which an image leaves before the last step: success, and no more improvement.
+    """The condition under which an image leaves before the last step: success, and enough or no more improvement.
 
     Args:
         after: the share of the last stage that every image runs.
         patience: the share of the last stage that an image stays without an improvement.
         tolerance: improvements by a smaller share of the criterion do not count.
+        enough: an image leaves as soon as its criterion is below this, whatever it could still gain; never if None.
     """
 
     after: float = 0.5
     patience: float = 0.2
     tolerance: float = 0.01
+    enough: float | None = None
+
+    def looks(self, step: int, steps: int) -> bool:
+        """Tell whether images may leave after this step of the last stage, which has ``steps``: fifty times at most."""
+        return step % max(1, steps // 50) == 0 and (self.enough is not None or step >= self.after * steps)
+
+    def finished(self, best: Mapping[str, Tensor], step: int, steps: int, idle: Tensor, least: int) -> Tensor:
+        """Tell which images have succeeded and may leave, bool N.
+
+        Args:
+            best: the state of the ranking, see ``Ranking.start``.
+            step, steps: see ``looks``.
+            idle: int64 N, the steps since the last improvement.
+            least: the smallest number of steps that an image stays without an improvement.
+        """
+        leaves = (idle > max(least, round(self.patience * steps))) & (step >= self.after * steps)
+        return (best["level"] > 0) & (leaves if self.enough is None else leaves | (best["value"] < self.enough))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from underfire.attacks.batch_size import fitting_batch_size
 from underfire.attacks.benign import Benign
 from underfire.attacks.experiment import Experiment
 from underfire.attacks.progress import Progress
+from underfire.attacks.ranking import EarlyStop
 from underfire.audits.apgd import apgd
 from underfire.audits.case import Case
 from underfire.audits.ensemble import PREDICTION, Member
@@ -19,6 +20,9 @@ from underfire.audits.search import search
 from underfire.batching import filled_size, in_parts, padding
 from underfire.numerics import attacking
 from underfire.system import System
+
+NEVER = EarlyStop(after=1.0)
+"""Images leave for no lack of improvement."""
 
 
 @dataclass
@@ -40,8 +44,8 @@ class Attacks:
     _class_alone: dict[tuple[str, float], dict[int, Tensor]] = field(default_factory=dict, init=False)
     _fitting: dict[str, int] = field(default_factory=dict, init=False)
 
-    def make(self, member: Member, case: Case, places: Tensor, heard: Progress) -> Tensor:
-        """Attack some images.
+    def make(self, member: Member, case: Case, places: Tensor, heard: Progress) -> tuple[Tensor, Tensor]:
+        """Attack some images. One whose map is near enough leaves the joint attacks on a single interpreter.
 
         Args:
             member: the attack.
@@ -50,7 +54,7 @@ class Attacks:
             heard: called as the attack goes on.
 
         Returns:
-            M x C x H x W in [0, 1].
+            M x C x H x W in [0, 1], and int64 M, the gradients that were taken for each.
 
         Raises:
             NoGradientError: the attack cannot follow the gradient of a map.
@@ -59,11 +63,14 @@ class Attacks:
         if member.kind == "search":
             parts = [self.system.interpreters[name] for name in case.names]
             leaves = case.leaves if all(part.sketch() is part for part in parts) else None
-            return search(self.system, case.near, some, case.eps, member.steps, seed=self.seed, leaves=leaves)
+            images = search(self.system, case.near, some, case.eps, member.steps, seed=self.seed, leaves=leaves)
+            return images, torch.zeros_like(places)
         if member.kind in PREDICTION:
-            return self._class_changed(member, case.eps, places, heard)
+            return self._class_changed(member, case.eps, places, heard), torch.full_like(places, member.steps)
         part = self.system.only(case.names)
         attack = member.preset(case.eps, member.classes(some, case.state.classes[places])).build(part)
+        if not case.near.several:  # the attack minimises the mean of several distances, which says little about each
+            attack = replace(attack, early_stop=replace(attack.early_stop or NEVER, enough=case.leaves))
         arms = arms_of(part, [Asked(attack, case.names, None)])
         size, batch = some.images.shape[2:], self.batch_size or self._fitting.get(case.label)
         experiment = Experiment(
@@ -75,7 +82,8 @@ class Attacks:
         # The images are judged by the caller, whatever the attack was after: no second reading of their maps.
         with attacking(view.prepared.precision, some.images.device):
             batch = experiment.batch_size
-            return attack.run(view, some, aim, seed=self.seed, batch_size=batch, progress=heard).images
+            made = attack.run(view, some, aim, seed=self.seed, batch_size=batch, progress=heard)
+        return made.images, made.steps.cpu()
 
     def _take(self, places: Tensor) -> Benign:
         return self.benign.take(places.to(self.benign.labels.device))

@@ -49,11 +49,6 @@ class Member:
     random_start: bool = False
 
     @property
-    def gradients(self) -> int:
-        """The number of gradients that it takes for each image."""
-        return 0 if self.kind == "search" else self.steps
-
-    @property
     def work(self) -> float:
         """About how long it takes, in gradients of an image: a query, a forward pass, takes a third of one."""
         return self.steps / 3 if self.kind == "search" else float(self.steps)

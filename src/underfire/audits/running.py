@@ -229,11 +229,13 @@ class Runner:
         while begin < len(places):
             block, started = places[begin : begin + size], time.monotonic()
             try:
-                images = self.attacks.make(member, case, block, _within(heard, begin, len(block), len(places)))
+                images, gradients = self.attacks.make(
+                    member, case, block, _within(heard, begin, len(block), len(places))
+                )
             except NoGradientError as error:
                 self._blocked[case.label, case.eps] = doubts.words_of(error)
                 return
-            state.add(member.name, self._judged(case, block, images), case.near.kept, member.gradients)
+            state.add(member.name, self._judged(case, block, images), case.near.kept, gradients.numpy())
             self._save(case)
             begin += len(block)
             if time.monotonic() - started < QUICK:

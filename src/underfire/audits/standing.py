@@ -110,8 +110,8 @@ class Standing:
                 self.images[place] = found.images[row].cpu()
                 self.classes[place] = found.classes[row].cpu()
 
-    def add(self, member: str, found: Found, limit: float, gradients: int) -> None:
-        """Add what a member of the ensemble found, and the gradients that it took for each image that it attacked."""
+    def add(self, member: str, found: Found, limit: float, gradients: Numbers) -> None:
+        """Add what a member of the ensemble found, and the gradients that it took for each of these images."""
         self.gradients[found.places.numpy()] += gradients
         self.absorb(member, found, limit)
         self.tried[found.places.numpy()] = True

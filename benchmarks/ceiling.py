@@ -1,0 +1,56 @@
+"""How many times as fast several processes are on this machine if they share nothing.
+
+Processor cores are often two threads of one core, and clocks fall when all cores are busy. So two processes rarely do
+twice as much as one, whatever they run. A campaign with workers can be no faster than this.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from multiprocessing.synchronize import Barrier
+from typing import Any
+
+PASSES = 200
+"""Gradients of one batch, in each process."""
+
+
+def passes(classifier: str, barrier: Barrier, seconds: Any) -> None:
+    """Take gradients of the network on one thread, once all processes are ready."""
+    import torch
+
+    from underfire.runs.inputs import InputSettings
+
+    torch.set_num_threads(1)
+    opened = InputSettings.create(data="scenes:test", classifier=classifier).open(torch.device("cpu")).classifier
+    side = opened.image_size or (32, 32)
+    images = torch.rand(16, opened.channels, *side, requires_grad=True)
+
+    def gradient() -> None:
+        torch.autograd.grad(opened.run(images).sum(), images)
+
+    for _ in range(PASSES // 10):
+        gradient()
+    barrier.wait()
+    begun = time.perf_counter()
+    for _ in range(PASSES):
+        gradient()
+    seconds.put(time.perf_counter() - begun)
+
+
+def slowest(classifier: str, processes: int) -> float:
+    """Return the seconds that the slowest of several processes takes."""
+    context = multiprocessing.get_context("spawn")
+    barrier, seconds = context.Barrier(processes), context.Queue()
+    started = [context.Process(target=passes, args=(classifier, barrier, seconds)) for _ in range(processes)]
+    for each in started:
+        each.start()
+    found = [seconds.get() for _ in started]
+    for each in started:
+        each.join()
+    return max(found)
+
+
+def ceiling(classifier: str, processes: int) -> float:
+    """Return how many times as many gradients several processes take as one, in the same time."""
+    return processes * slowest(classifier, 1) / slowest(classifier, processes)
