@@ -3,8 +3,8 @@
     python -m benchmarks.auto --data path/to/cifar10/test.parquet --out runs/auto [--only resnet20-cam] [--threads 1]
     python -m benchmarks.auto --print
 
-Attacks the same images by ``auto`` with 200 steps, by ADV2 with 200 (``--steps 40,160``), and by ADV2 with all its
-published steps, and ``auto`` on some cells with other budgets. The rows of each finished run go to
+Attacks the same images by ``auto`` with 200 steps and with 100, by ADV2 with 200 (``--steps 40,160``), and by ADV2
+with all its published steps, and ``auto`` on some cells with other budgets. The rows of each finished run go to
 ``docs/results/auto/``, with the limit of a kept map (``NAME-limit.json``) and the course of the attack
 (``NAME-KIND-course.csv``), so that the script may be stopped and started at any time, on any machine. The tables are
 made of these files alone.
@@ -40,8 +40,10 @@ ATTACKS: dict[str, dict[str, Any]] = {
     "advedge+": {"attack": "auto", "shaping": "edge-mask", "budget": 200, "baseline": "none"},
 }
 """The prediction-only attack is the control of ``auto``."""
-EVERYWHERE, MORE = ("auto", "full"), ("short", "auto-50", "auto-100", "auto-1000", "auto-10000", "advedge", "advedge+")
-"""The kinds of attack on every cell, and further ones on the cells ``DETAILED``."""
+EVERYWHERE = ("auto", "auto-100", "full")
+"""The kinds of attack on every cell."""
+MORE = ("short", "auto-50", "auto-1000", "auto-10000", "advedge", "advedge+")
+"""Further kinds of attack on the cells ``DETAILED``."""
 DETAILED = ("resnet20-cam-4", "resnet20-cam-8", "resnet20-grad-4", "resnet20-grad-8")
 COUNTS = {"cam": 32, "grad": 32, "gradcam": 32, "rts": 32, "lrp": 16, "smoothgrad": 8, "mask": 8}
 """Images on the ResNet; the DenseNet, several times as slow, has half as many."""

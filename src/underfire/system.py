@@ -278,9 +278,14 @@ class SystemView:
         assert said is not None
         return Reading(said, {name: looks[name] for name in self.views}, terms), states
 
-    def due(self, step: int) -> list[str]:
-        """Return the names of the views that must be refreshed before this step of a stage."""
-        return [name for name, view in self._drifting.items() if step % view.refresh_every == 0]
+    def due(self, step: int, within: int) -> list[str]:
+        """Return the names of the views that must be refreshed before this step of a stage.
+
+        Args:
+            step: from 0.
+            within: the largest number of steps between two refreshes; views may ask for a smaller one.
+        """
+        return [name for name, view in self._drifting.items() if step % min(view.refresh_every, within) == 0]
 
     def refresh(
         self, images: Tensor, choose: Choose, states: dict[str, State], names: Iterable[str] | None = None

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import underfire as uf
 from tests.attacks.running import run_alone
+from tests.attacks.test_auto import point_of
 from tests.conftest import smooth_images
 from underfire import attacks
 from underfire.attacks.aim import Aim
@@ -19,6 +20,7 @@ from underfire.attacks.loop import Loop
 from underfire.attacks.terms import Point
 from underfire.errors import ClassifierError
 from underfire.interpreters import MASK
+from underfire.interpreters.mask_view import MaskView
 
 EPS = 16 / 255
 QUICK = MASK(iterations=12, refresh_every=6)
@@ -205,3 +207,57 @@ def test_cifar10_images_keep_their_maps(cifar10: uf.data.ImageData) -> None:
     found, alone = joint(system, images, labels, control=False), joint.control()(system, images, labels, control=False)
     assert float(found.success.float().mean()) >= 0.85
     assert float(found.map_l1["mask"].mean()) < 0.8 * float(alone.map_l1["mask"].mean())
+
+
+@pytest.mark.parametrize(("budget", "own", "times"), [(40, 50, 8), (40, 3, 14), (4, 50, 4)])
+def test_auto_solves_the_mask_afresh_at_least_eight_times(
+    classifier: uf.Classifier,
+    images: Tensor,
+    labels: Tensor,
+    monkeypatch: pytest.MonkeyPatch,
+    budget: int,
+    own: int,
+    times: int,
+) -> None:
+    """Once more after the last step, and as often as MASK itself asks for it if that is more often."""
+    calls, refresh = [0], MaskView.refresh
+
+    def counted(*given: object) -> object:
+        calls[0] += 1
+        return refresh(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(MaskView, "refresh", counted)
+    system = uf.System(classifier, MASK(iterations=3, refresh_every=own))
+    attack = attacks.preset("auto", eps=EPS, budget=budget).build(system)
+    run_alone(attack, system.view(), read_benign(system, images, labels))
+    assert calls[0] == times + 1
+
+
+class Blind(attacks.Ranking):
+    """A ranking to which no honest reading is a success."""
+
+    def update(self, best: dict[str, Tensor], *_given: object) -> dict[str, Tensor]:
+        return best
+
+
+def test_auto_keeps_a_success_between_two_solutions(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
+    system = uf.System(classifier, MASK(iterations=3))
+    attack = replace(attacks.preset("auto", eps=EPS, budget=24).build(system), ranking=Blind())
+    aim, outcome = run_alone(attack, system.view(), read_benign(system, images, labels))
+    met = classifier.logits(outcome.images).argmax(1) == aim.classes
+    assert int(met.sum()) > 0
+    assert torch.equal(outcome.level > 0, met)
+    assert bool((outcome.best_step[met] >= 0).all())
+    assert bool(outcome.value.isinf().all())
+
+
+def test_a_success_with_an_honest_map_takes_the_place_of_one_without() -> None:
+    ranking, images = attacks.Ranking(), smooth_images(3)
+    logits = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])  # the goal is class 0
+    point = point_of({"mask": torch.zeros(3, 1, 4, 4)}, {"mask": torch.full((3, 4, 4), 0.5)}, logits)
+    best = ranking.reach(ranking.start(images), point, images + 1, 5)
+    assert (best["level"].tolist(), best["step"].tolist()) == ([1, 1, 0], [5, 5, -1])
+    assert torch.equal(best["image"], torch.cat([images[:2] + 1, images[2:]]))
+    best = ranking.update(best, point, images + 2, 6)
+    assert (best["value"].tolist(), best["step"].tolist()) == ([0.5, 0.5, math.inf], [6, 6, -1])
+    assert torch.equal(ranking.reach(best, point, images + 3, 7)["image"], best["image"])

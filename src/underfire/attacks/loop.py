@@ -70,11 +70,10 @@ class Loop:
         theta = self.perturbation.start(images, self._weights(attack.stages[0], images), ids[fill], seed)
         row = torch.arange(len(fill), device=images.device)
         row = torch.where(row < self.count, row, -1)
-        zeros = row.new_zeros(len(fill))
         price = images.new_ones(len(fill)) if constant is None else 1 / constant[fill]
         wanted = {name: maps[fill] for name, maps in aim.maps.items()}
         self.run_state = Carried(row, images, aim.classes[fill], ids[fill], wanted, price, theta)
-        self.run_state.counts = {"steps": zeros, "forwards": zeros, "backwards": zeros}
+        self.run_state.counts = dict.fromkeys(("steps", "forwards", "backwards"), row.new_zeros(len(fill)))
         self.run_state.best = attack.kept_by.start(images)
         self.run_state.prices = first_prices(attack.pricing, images)
         self.run_state.wanted = {} if aim.probabilities is None else {"probabilities": aim.probabilities[fill]}
@@ -117,7 +116,7 @@ class Loop:
         step_of = partial(self._step, stage, last, maps)
         make = steps_of(step_of, stage, self.step, run, self.view, maps, attack.acting, trace)
         for step in range(stage.steps):
-            if maps and (due := self.view.due(step)):
+            if maps and (due := self.view.due(step, stage.refresh_within)):
                 before = self._passes()
                 self._refresh(due, ranks=last)
                 self._count(before, steps=0)
@@ -151,7 +150,7 @@ class Loop:
         run = self.run_state
         image = self.perturbation.levels(run.images, self._image().detach())
         run.views = self.view.refresh(image, self._choose, run.views, names)
-        if not ranks or (names is not None and {*names} != {*self.view.due(0)}):
+        if not ranks or (names is not None and {*names} != {*self.view.due(0, 1)}):
             return
         variable = self.perturbation.variable(run.theta)
         with torch.enable_grad():
@@ -182,6 +181,8 @@ class Loop:
         gradient = torch.nan_to_num(gradient, 0.0, 0.0, 0.0)  # an image without a gradient stays as it is, and fails
         if ranks and last:
             self._rank(point, image, numbers.step)
+        elif reads and last and self.attack.pricing is not None:  # its images go to and fro across the boundary
+            run.best = self.attack.kept_by.reach(run.best, point, image.detach(), numbers.step)
         run.prices = repriced(self.attack.pricing, run.prices, point) if reads else run.prices
         seen = self._note(values, point) if reads and traced else None
         direction, run.rules[index] = move.rule.direction(gradient, run.rules[index])

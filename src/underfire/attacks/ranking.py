@@ -82,6 +82,21 @@ class Ranking:
             "reference": torch.where(notable, value, best["reference"]),
         }
 
+    def reach(self, best: State, point: Point, images: Tensor, step: int | Tensor) -> State:
+        """Return the state after an iterate whose maps are not the honest ones.
+
+        If it meets the goal, it is kept until ``update`` finds a success: rather a success with any map than none.
+        Arguments are those of ``update``.
+        """
+        with torch.no_grad():
+            reached = point.goal.reached(point.reading.logits, point.classes) & best["value"].isinf()
+        return best | {
+            "image": torch.where(reached.view(-1, 1, 1, 1), images, best["image"]),
+            "level": torch.where(reached, 1, best["level"]),
+            "step": torch.where(reached, step, best["step"]),
+            "improved": torch.where(reached, step, best["improved"]),
+        }
+
     def rate(self, point: Point) -> tuple[Tensor, Tensor]:
         """Compute level (int64 N) and criterion (N) of each image, without a graph."""
         with torch.no_grad():

@@ -130,15 +130,19 @@ class Stage:
         steps: the number of steps.
         moves: the moves of each step, made one after the other.
         shaped: True if the attack's shaping acts in this stage; otherwise the perturbation is uniform in it.
+        refreshes: how often drifting views are refreshed at least, at equal distances from the first step on; more
+            often if a view asks for it.
     """
 
     name: str
     steps: int
     moves: tuple[Move, ...]
     shaped: bool = True
+    refreshes: int = 1
 
     def __post_init__(self) -> None:
         check_at_least(f"steps of stage {self.name!r}", self.steps, 0)
+        check_at_least(f"refreshes of stage {self.name!r}", self.refreshes, 1)
 
     @property
     def reads_maps(self) -> bool:
@@ -149,6 +153,11 @@ class Stage:
     def reader(self) -> int:
         """The index of the move whose reading ranks the iterates: the last move that reads maps, else the first."""
         return max((index for index, move in enumerate(self.moves) if move.reads_maps), default=0)
+
+    @property
+    def refresh_within(self) -> int:
+        """The largest number of steps between two refreshes."""
+        return max(1, self.steps // self.refreshes)
 
     def progress(self, step: int) -> float:
         """Return the progress of ``step`` (from 0) in the stage: 0 for the first step, 1 for the last."""

@@ -101,7 +101,8 @@ def measure_speed(
     for drifting in (interpreter.view() for interpreter in system.interpreters.values()):
         if drifting.refresh_every:
             # Before every so many steps of a joint stage, and once after the last step.
-            times = READINGS + 1 + sum(-(-stage.steps // drifting.refresh_every) for stage in joint)
+            apart = [min(drifting.refresh_every, stage.refresh_within) for stage in joint]
+            times = READINGS + 1 + sum(-(-stage.steps // each) for stage, each in zip(joint, apart, strict=True))
             milliseconds += times * drifting.refresh_passes * steps
     return Speed(size, forwards, steps, cost(joint[-1]), IMAGES * milliseconds / 1000)
 

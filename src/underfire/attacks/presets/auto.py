@@ -30,6 +30,9 @@ COST = 6.0
 A map's relative distance weighs more than the published squares, so that C&W and StAdv would pay for nearer maps with
 larger changes. With this factor C&W's changes are as large as ADV2's by C&W."""
 
+REFRESHES = 8
+"""The number of times that MASK's map is solved afresh. The images at these steps alone are candidates to be kept."""
+
 
 def parts(
     perturbation: Perturbation, rows: Mapping[str, Row], settings: AttackSettings, terms: tuple[Weighted, ...]
@@ -50,7 +53,7 @@ def parts(
     move = Move((Weighted(Prediction(), priced=True), *maps, *penalty, *terms), size, rule)
     assert settings.budget is not None
     return moved, {
-        "stages": (Stage("joint", settings.budget, (move,)),),
+        "stages": (Stage("joint", settings.budget, (move,), refreshes=REFRESHES),),
         "pricing": Pricing(),
         "ranking": Ranking("map"),
         "early_stop": EarlyStop() if settings.early_stop else None,
