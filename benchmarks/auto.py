@@ -45,7 +45,7 @@ EVERYWHERE = ("auto", "auto-100", "full")
 MORE = ("short", "auto-50", "auto-1000", "auto-10000", "advedge", "advedge+")
 """Further kinds of attack on the cells ``DETAILED``."""
 DETAILED = ("resnet20-cam-4", "resnet20-cam-8", "resnet20-grad-4", "resnet20-grad-8")
-COUNTS = {"cam": 32, "grad": 32, "gradcam": 32, "rts": 32, "lrp": 16, "smoothgrad": 8, "mask": 8}
+COUNTS = {"cam": 32, "grad": 32, "gradcam": 32, "rts": 32, "lrp": 16, "smoothgrad": 8, "mask": 24}
 """Images on the ResNet; the DenseNet, several times as slow, has half as many."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,11 @@ from torch import Tensor
 import underfire as uf
 from tests.audits.conftest import RADII, SHORT, Given, near, same
 from underfire.attacks.benign import read_benign
+from underfire.attacks.progress import Progress as Heard
 from underfire.audits import Audit, Member, Robustness, audit
+from underfire.audits.attacking import Made
 from underfire.audits.case import Case
+from underfire.audits.nearness import ByNearness
 from underfire.audits.running import Runner
 from underfire.audits.standing import SMALLER, member_of
 from underfire.errors import InputError
@@ -82,38 +86,92 @@ def test_what_a_small_radius_finds_counts_at_a_larger_one(found: Audit) -> None:
 
 def test_images_leave_when_they_fall(found: Audit) -> None:
     every = sum(member.steps for member in SHORT if member.kind != "search")
+    least = every - SHORT[3].steps // 2  # ADV2 may stop early; an image that left too early and came back takes more
     for each in found.results:
         assert each.gradients[each.correct].min() >= SHORT[0].steps
         standing = each.correct & ~each.fooled
-        assert (each.gradients[standing] == every).all()
+        assert (each.gradients[standing] >= least).all()
     large = found.of("cam", RADII[1])
-    assert large.gradients[large.fooled].min() < every
+    assert large.gradients[large.fooled].min() < least
 
 
 def test_an_image_leaves_an_attack_once_its_map_is_near_enough(digits: Given) -> None:
-    """It does so at the first look after such an iterate; with several interpreters at once, it does not."""
+    """It does so at the first look after such an iterate; with several interpreters, once all of them are."""
     system = uf.System(digits.classifier, ["cam", "grad"])
     benign = read_benign(system, digits.images, digits.labels)
     member, places = Member("auto", "auto", 60), torch.arange(12)
     runner = Runner(system, benign, (member,), 0, None, None, None, lambda _words, _share: None)
-    whole = runner.attacks.make(member, case_of(runner, ("cam",), 0.0), places, lambda _step, _steps: None)
-    assert whole[1].tolist() == [60] * 12
-    enough = 0.05
-    images, steps = runner.attacks.make(member, case_of(runner, ("cam",), enough), places, lambda _step, _steps: None)
-    left = steps < 60
-    assert 3 < int(left.sum()) < 12, "some leave, some stay"
-    assert torch.equal(images[~left], whole[0][~left])
-    found = runner._judged(case_of(runner, ("cam",), enough), places, images)
-    assert bool(found.wrong[left].all())
-    assert float(found.nearness[left].max()) < enough
-    both = runner.attacks.make(member, case_of(runner, ("cam", "grad"), 0.9), places, lambda _step, _steps: None)
-    assert both[1].tolist() == [60] * 12
+
+    def make(names: tuple[str, ...], leaves: float, leaving: bool = True) -> tuple[Case, Made]:
+        case = case_of(runner, names, leaves)
+        return case, runner.attacks.make(member, case, places, lambda _step, _steps: None, leaving)
+
+    _, whole = make(("cam",), 0.05, leaving=False)
+    assert whole.gradients.tolist() == [60] * 12
+    assert not whole.left.any()
+    for names, leaves in ((("cam",), 0.05), (("cam", "grad"), 0.55)):
+        case, made = make(names, leaves)
+        assert torch.equal(made.left, made.gradients < 60)
+        assert 0 < int(made.left.sum()) < 12, "some leave, some stay"
+        found = runner._judged(case, places, made.images)
+        assert bool(found.wrong[made.left].all())
+        assert float(found.nearness[made.left].max()) < leaves
+        if names == ("cam",):
+            assert torch.equal(made.images[~made.left], whole.images[~made.left])
 
 
 def case_of(runner: Runner, names: tuple[str, ...], leaves: float) -> Case:
     """An audit that has found nothing yet, in which images leave at this nearness."""
     case = runner._begin(names, RADII[1], None)
     return Case(case.near, case.eps, leaves, case.state)
+
+
+def test_an_image_that_left_too_early_is_attacked_again(digits: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If an attack's maps are not the honest ones, the audit ends as if nobody had left."""
+    system = uf.System(digits.classifier, "cam")
+    benign = read_benign(system, digits.images, digits.labels)
+    member, gone = Member("auto", "auto", 60), []
+
+    def run(leaving: bool) -> Case:
+        runner = Runner(system, benign, (member,), 0, None, None, None, lambda _words, _share: None)
+        make, case = runner.attacks.make, case_of(runner, ("cam",), 0.02)
+
+        def early(member: Member, case: Case, places: Tensor, heard: Heard, leaving: bool = leaving) -> Made:
+            mistaken = Case(case.near, case.eps, 5 * case.leaves, case.state)  # as if maps were five times as near
+            made = make(member, mistaken, places, heard, leaving)
+            gone.append(int(made.left.sum()))
+            return made
+
+        monkeypatch.setattr(runner.attacks, "make", early)
+        runner._run(case)
+        return case
+
+    whole, case = run(leaving=False).state, run(leaving=True).state
+    assert gone[0] == 0
+    assert gone[1] > gone[2] == 0
+    near = case.nearest < 0.02
+    assert 0 < near.sum() < 12
+    assert np.array_equal(near, whole.nearest < 0.02)
+    assert np.array_equal(case.nearest[~near], whole.nearest[~near])
+
+
+def test_of_several_maps_the_iterate_with_the_nearest_farthest_one_is_kept(digits: Given) -> None:
+    """Against the recorded course of the attack; the mean of both distances would keep other iterates."""
+    system = uf.System(digits.classifier, ["cam", "grad"])
+    limits = {"cam": 0.03, "grad": 0.3}
+    attack = uf.attacks.preset("auto", eps=RADII[1], budget=60, targeted=False).build(system)
+    kept = [
+        replace(attack, ranking=ranking)(system, digits.images, digits.labels, trace_every=1)
+        for ranking in (ByNearness(near=near(**limits)), uf.attacks.Ranking())
+    ]
+    assert kept[0].trace is not None
+    course = kept[0].trace.columns
+    farthest = torch.stack([course[f"map_l1/{name}"] / limit for name, limit in limits.items()]).amax(0)
+    best = farthest.where(course["success"] == 1, torch.inf).argmin(0)
+    inside = (kept[0].best_step >= 0) & (kept[0].best_step < 60)  # the last reading is not in the course
+    assert int(inside.sum()) > 6
+    assert torch.equal(kept[0].best_step[inside], best[inside])
+    assert int((kept[0].best_step != kept[1].best_step).sum()) > 2
 
 
 def test_one_attack_on_all_maps_at_once(found: Audit) -> None:
@@ -139,7 +197,7 @@ def test_the_attack_sees_all_maps(digits: Given) -> None:
     system = uf.System(digits.classifier, ["cam", "grad"])
     benign = read_benign(system, digits.images, digits.labels, digits.ids)
     runner = Runner(system, benign, SHORT[1:2], 0, None, None, None, lambda _words, _share: None)
-    both, cam = (runner._begin(names, RADII[1], None) for names in (("cam", "grad"), ("cam",)))
+    both, cam = (case_of(runner, names, 0.0) for names in (("cam", "grad"), ("cam",)))
     for case in (both, cam):
         runner._run(case, 0.0)
     grad = {each.label: runner._result(each) for each in (both, cam)}

@@ -105,7 +105,7 @@ class Ranking:
             if self.confidence is not None:
                 level = level * (1 + (point.goal.probability(logits, point.classes) > self.confidence).long())
             if self.criterion == "map":
-                value = map_distance(point.reading.maps, point.target_maps)
+                value = self.of_maps(point.reading.maps, point.target_maps)
             elif self.criterion == "prediction":
                 value = Prediction()(point)
             elif self.criterion == "penalty":
@@ -113,6 +113,10 @@ class Ranking:
             else:
                 value = torch.zeros_like(point.penalty)
             return level, value.detach()
+
+    def of_maps(self, maps: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+        """Compute the criterion ``map``, N, from the maps and the wanted ones, N x h x w by interpreter."""
+        return map_distance(maps, targets)
 
 
 @dataclass(frozen=True)

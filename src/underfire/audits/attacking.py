@@ -16,6 +16,7 @@ from underfire.attacks.ranking import EarlyStop
 from underfire.audits.apgd import apgd
 from underfire.audits.case import Case
 from underfire.audits.ensemble import PREDICTION, Member
+from underfire.audits.nearness import ByNearness
 from underfire.audits.search import search
 from underfire.batching import filled_size, in_parts, padding
 from underfire.numerics import attacking
@@ -23,6 +24,24 @@ from underfire.system import System
 
 NEVER = EarlyStop(after=1.0)
 """Images leave for no lack of improvement."""
+
+SURE = 0.9
+"""An image leaves below this share of the nearness that it needs: an attack's maps differ a little from honest ones."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """Changed images.
+
+    Args:
+        images: M x C x H x W in [0, 1].
+        gradients: int64 M, the gradients that were taken for each.
+        left: bool M, images that left before the last step, because the attack read that their maps were near enough.
+    """
+
+    images: Tensor
+    gradients: Tensor
+    left: Tensor
 
 
 @dataclass
@@ -44,33 +63,33 @@ class Attacks:
     _class_alone: dict[tuple[str, float], dict[int, Tensor]] = field(default_factory=dict, init=False)
     _fitting: dict[str, int] = field(default_factory=dict, init=False)
 
-    def make(self, member: Member, case: Case, places: Tensor, heard: Progress) -> tuple[Tensor, Tensor]:
-        """Attack some images. One whose map is near enough leaves the joint attacks on a single interpreter.
+    def make(self, member: Member, case: Case, places: Tensor, heard: Progress, leaving: bool = True) -> Made:
+        """Attack some images. Of each image's iterates, the one with the nearest maps is kept.
 
         Args:
             member: the attack.
             case: what it attacks, and what was found so far.
             places: int64 M, the places of the images.
             heard: called as the attack goes on.
-
-        Returns:
-            M x C x H x W in [0, 1], and int64 M, the gradients that were taken for each.
+            leaving: an image leaves the joint attacks once its maps are near enough.
 
         Raises:
             NoGradientError: the attack cannot follow the gradient of a map.
         """
-        some = self._take(places).only(case.names)
+        some, nobody = self._take(places).only(case.names), torch.zeros_like(places, dtype=torch.bool)
         if member.kind == "search":
             parts = [self.system.interpreters[name] for name in case.names]
             leaves = case.leaves if all(part.sketch() is part for part in parts) else None
             images = search(self.system, case.near, some, case.eps, member.steps, seed=self.seed, leaves=leaves)
-            return images, torch.zeros_like(places)
+            return Made(images, torch.zeros_like(places), nobody)
         if member.kind in PREDICTION:
-            return self._class_changed(member, case.eps, places, heard), torch.full_like(places, member.steps)
+            made = self._class_changed(member, case.eps, places, heard)
+            return Made(made, torch.full_like(places, member.steps), nobody)
         part = self.system.only(case.names)
         attack = member.preset(case.eps, member.classes(some, case.state.classes[places])).build(part)
-        if not case.near.several:  # the attack minimises the mean of several distances, which says little about each
-            attack = replace(attack, early_stop=replace(attack.early_stop or NEVER, enough=case.leaves))
+        enough = SURE * case.leaves if leaving else None
+        stop = replace(attack.early_stop or NEVER, enough=enough)
+        attack = replace(attack, ranking=ByNearness(near=case.near), early_stop=stop)
         arms = arms_of(part, [Asked(attack, case.names, None)])
         size, batch = some.images.shape[2:], self.batch_size or self._fitting.get(case.label)
         experiment = Experiment(
@@ -82,8 +101,9 @@ class Attacks:
         # The images are judged by the caller, whatever the attack was after: no second reading of their maps.
         with attacking(view.prepared.precision, some.images.device):
             batch = experiment.batch_size
-            made = attack.run(view, some, aim, seed=self.seed, batch_size=batch, progress=heard)
-        return made.images, made.steps.cpu()
+            found = attack.run(view, some, aim, seed=self.seed, batch_size=batch, progress=heard)
+        left = (found.level > 0) & (found.value < (enough or 0.0))
+        return Made(found.images, found.steps.cpu(), left.cpu())
 
     def _take(self, places: Tensor) -> Benign:
         return self.benign.take(places.to(self.benign.labels.device))

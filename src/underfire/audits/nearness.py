@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from underfire import metrics
 from underfire.attacks.benign import Benign
 from underfire.attacks.limits import Limit
+from underfire.attacks.ranking import Ranking
 from underfire.system import System
 
 HALF = 0.5
@@ -74,6 +75,21 @@ class Nearness:
         shares = [_share(distances[name].double(), limit.mean) for name, limit in self.limits.items()]
         together = torch.stack(shares)
         return together.amin(0) if smallest else together.amax(0)
+
+
+@dataclass(frozen=True)
+class ByNearness(Ranking):
+    """The order of iterates by the nearness of their maps: of several maps, the farthest one counts.
+
+    Args:
+        near: the interpreters with their limits.
+    """
+
+    near: Nearness = field(default_factory=lambda: Nearness({}), compare=False)
+
+    def of_maps(self, maps: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+        distances = {name: metrics.map_l1(maps[name], targets[name]) for name in self.near.names}
+        return self.near.of(distances).to(distances[self.near.names[0]])
 
 
 def _share(distance: Tensor, limit: float) -> Tensor:

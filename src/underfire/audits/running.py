@@ -228,19 +228,27 @@ class Runner:
         begin, size = 0, len(places) if depends_on_batch(self.benign.images.device) else BLOCK
         while begin < len(places):
             block, started = places[begin : begin + size], time.monotonic()
+            part = _within(heard, begin, len(block), len(places))
             try:
-                images, gradients = self.attacks.make(
-                    member, case, block, _within(heard, begin, len(block), len(places))
-                )
+                self._attack_some(member, case, block, part)
             except NoGradientError as error:
                 self._blocked[case.label, case.eps] = doubts.words_of(error)
                 return
-            state.add(member.name, self._judged(case, block, images), case.near.kept, gradients.numpy())
             self._save(case)
             begin += len(block)
             if time.monotonic() - started < QUICK:
                 size *= 2
         state.finish(member.name)
+
+    def _attack_some(self, member: Member, case: Case, places: Tensor, heard: Heard) -> None:
+        """Attack some images, and those again to the end that left although their honest maps are not near enough."""
+        made = self.attacks.make(member, case, places, heard)
+        found = self._judged(case, places, made.images)
+        case.state.add(member.name, found, case.near.kept, made.gradients.numpy())
+        again = places[made.left & ~(found.wrong & (found.nearness < case.leaves)).cpu()]
+        if len(again):
+            made = self.attacks.make(member, case, again, heard, leaving=False)
+            case.state.add(member.name, self._judged(case, again, made.images), case.near.kept, made.gradients.numpy())
 
     def _judged(self, case: Case, places: Tensor, images: Tensor) -> Found:
         """Read images with the honest classifier and interpreters, as a user would."""
