@@ -224,7 +224,7 @@ class Runner:
             standing = self.correct & ~(state.wrong & (state.nearest < case.leaves))
         if member.kind != "search" and self.why_no_gradient is not None:
             return  # and it is not done: it will run once the classifier has a gradient
-        places = torch.from_numpy(np.flatnonzero(standing & ~state.tried))
+        places = torch.from_numpy(np.flatnonzero(standing & ~state.tried_by(member.name)))
         begin, size = 0, len(places) if depends_on_batch(self.benign.images.device) else BLOCK
         while begin < len(places):
             block, started = places[begin : begin + size], time.monotonic()
