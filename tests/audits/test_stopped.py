@@ -14,6 +14,7 @@ from underfire.attacks.progress import Progress
 from underfire.audits import Audit, Member, audit, running
 from underfire.audits.attacking import Attacks, Made
 from underfire.audits.case import Case
+from underfire.audits.ensemble import Kind
 from underfire.errors import NoGradientError
 
 
@@ -45,6 +46,19 @@ def test_it_goes_on_where_it_stopped(
     assert [each.fooled.tolist() for each in again_alone.results] == [each.fooled.tolist() for each in result.results]
     for mine, whole in zip(result.results, found.results[:2], strict=True):
         same(mine, whole)
+
+
+@pytest.mark.parametrize("kind", ["apgd-ce", "auto", "search"])
+def test_progress_moves_within_every_attack(kind: Kind, digits: Given) -> None:
+    shares = list[float]()
+    audit(
+        *(uf.System(digits.classifier, ["cam"]), digits.images, digits.labels),
+        eps=0.01,
+        ensemble=[Member("mine", kind, 10)],
+        progress=lambda _, share: shares.append(share),
+    )
+    assert shares == sorted(shares)
+    assert len(set(shares)) >= 10
 
 
 def test_a_stop_within_an_attack_costs_a_few_images(

@@ -100,7 +100,9 @@ class Attacks:
         if member.kind == "search":
             parts = [self.system.interpreters[name] for name in case.names]
             leaves = case.leaves if all(part.sketch() is part for part in parts) else None
-            images = search(self.system, case.near, some, case.eps, member.steps, seed=self.seed, leaves=leaves)
+            images = search(
+                self.system, case.near, some, case.eps, member.steps, seed=self.seed, leaves=leaves, progress=heard
+            )
             return Made(images, torch.zeros_like(places), nobody)
         if member.kind in PREDICTION:
             made = self._class_changed(member, case.eps, places, heard)
@@ -142,13 +144,19 @@ class Attacks:
         dlr, count = member.kind == "apgd-dlr", len(some.images)
 
         def work(part: slice, batch_size: int) -> Tensor:
-            heard(part.start, count)
             own = part.stop - part.start
+            within = part_of(heard, part.start, own, count)
             rows = part.start + padding(own, filled_size(own, batch_size, device), device)
-            return apgd(view, some.take(rows), eps, member.steps, dlr=dlr, seed=self.seed)[:own]
+            made = apgd(view, some.take(rows), eps, member.steps, dlr=dlr, seed=self.seed, progress=within)
+            return made[:own]
 
         with attacking(view.prepared.precision, device):
             size = self.batch_size or fitting_batch_size(
                 view, tuple(some.images.shape[1:]), device, joint=False, memory=self.memory
             )
             return torch.cat(in_parts(work, count, size))
+
+
+def part_of(heard: Progress, begin: int, count: int, total: int) -> Progress:
+    """Return what hears of the progress on ``count`` images of ``total``, after ``begin`` of them."""
+    return lambda step, steps: heard(begin * steps + count * step, total * steps)
