@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
 
 import underfire as uf
 from benchmarks import board_tables
@@ -30,8 +31,9 @@ from underfire.attacks.limits import Limit
 from underfire.attacks.perturbations import parse_eps
 from underfire.audits import ENSEMBLES, Audit, Member
 from underfire.audits.ensemble import PREDICTION, distinct
-from underfire.audits.running import Runner
+from underfire.audits.running import Progress, Runner
 from underfire.audits.writing import record
+from underfire.cli.lines import Lines
 from underfire.data.sampling import evenly_spaced
 from underfire.runs.inputs import InputSettings
 
@@ -94,7 +96,7 @@ def make(entry: Entry, sources: dict[str, str], out: Path, seed: int, tenfold: b
         seed=seed,
         masks=masks,
         folder=folder,
-        progress=lambda words, share: print(f"  {share:4.0%} {words}", flush=True),
+        progress=telling(),
     )
     if not file.exists():
         add(record(found) | {"data": entry.data, "seconds": round(time.monotonic() - started)}, name)
@@ -104,6 +106,12 @@ def make(entry: Entry, sources: dict[str, str], out: Path, seed: int, tenfold: b
             for each in entry.interpreters:
                 rows += try_again(system, found, each, parse_eps(eps), folder)
                 write(ROWS / "tenfold" / f"{name}.json", rows)
+
+
+def telling() -> Progress:
+    """Return what prints a line now and then: an audit tells of each step."""
+    lines = Lines(Console())
+    return lambda words, share: lines.say(f"  {share:4.0%} {words}")
 
 
 def longer() -> tuple[Member, ...]:
@@ -154,7 +162,7 @@ def try_again(system: uf.System, found: Audit, interpreter: str, eps: float, fol
         None,
         None,
         more,
-        lambda words, _share: print(f"  {words}", flush=True),
+        telling(),
         result.limit.mean,
     )
     (longest,) = again.run([eps])

@@ -43,9 +43,9 @@ def test_a_state_survives_its_file(digits: Given, tmp_path: Path) -> None:
         )
 
     state.add("one", one([2, 4], [7, 1], [True, False], [0.2, 0.1], changed), 0.3, 5)
-    assert state.tried.nonzero()[0].tolist() == [2, 4]
+    assert state.tried_by("one").nonzero()[0].tolist() == [2, 4]
     state.finish("one")
-    assert not state.tried.any()
+    assert not state.tried
     state.add("two", one([2], [8], [True], [0.25], changed[:1] + 1), 0.3, 5)
     state.save(tmp_path / "state.npz", benign, ("cam",), {"random numbers": "seed 0"})
     read = Standing.load(tmp_path / "state.npz", benign, ("cam",), {"random numbers": "seed 0"})
@@ -59,7 +59,9 @@ def test_a_state_survives_its_file(digits: Given, tmp_path: Path) -> None:
     assert float(read.images[2].abs().max()) == 0
     assert torch.equal(read.images[4], digits.images[4])
     assert read.done == ["one"]
-    assert read.tried.nonzero()[0].tolist() == [2]
+    assert list(read.tried) == ["two"]
+    assert read.tried_by("two").nonzero()[0].tolist() == [2]
+    assert not read.tried_by("one").any()
     assert (read.nearest_by[2], read.nearest_by[4]) == ("one", "")
     changed_maps = replace(benign, maps={"cam": benign.maps["cam"] ** 2})
     with pytest.raises(InputError, match="another form of cam, whose maps of the clean images differ"):

@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 import underfire as uf
 from tests.audits.conftest import RADII, SHORT, Given, same
 from underfire.attacks.progress import Progress
 from underfire.audits import Audit, Member, audit, running
-from underfire.audits.attacking import Attacks
+from underfire.audits.attacking import Attacks, Made
 from underfire.audits.case import Case
+from underfire.audits.ensemble import Kind
+from underfire.errors import NoGradientError
 
 
 def test_it_goes_on_where_it_stopped(
@@ -45,6 +48,19 @@ def test_it_goes_on_where_it_stopped(
         same(mine, whole)
 
 
+@pytest.mark.parametrize("kind", ["apgd-ce", "auto", "search"])
+def test_progress_moves_within_every_attack(kind: Kind, digits: Given) -> None:
+    shares = list[float]()
+    audit(
+        *(uf.System(digits.classifier, ["cam"]), digits.images, digits.labels),
+        eps=0.01,
+        ensemble=[Member("mine", kind, 10)],
+        progress=lambda _, share: shares.append(share),
+    )
+    assert shares == sorted(shares)
+    assert len(set(shares)) >= 10
+
+
 def test_a_stop_within_an_attack_costs_a_few_images(
     digits: Given, found: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,13 +68,15 @@ def test_a_stop_within_an_attack_costs_a_few_images(
     made = list[tuple[str, float, tuple[int, ...]]]()
     make = Attacks.make
 
-    def noted(attacks: Attacks, member: Member, case: Case, places: Tensor, heard: Progress) -> Tensor:
+    def noted(
+        attacks: Attacks, member: Member, case: Case, places: Tensor, heard: Progress, leaving: bool = True
+    ) -> Made:
         key = (member.name, case.eps, tuple(places.tolist()))
         if [each[0] for each in made[-2:]] == ["auto-1st"] * 2 and not any(each[0] == "stopped" for each in made):
             made.append(("stopped", *key[1:]))
             raise KeyboardInterrupt
         made.append(key)
-        return make(attacks, member, case, places, heard)
+        return make(attacks, member, case, places, heard, leaving)
 
     monkeypatch.setattr(Attacks, "make", noted)
     monkeypatch.setattr(running, "BLOCK", 2)
@@ -77,3 +95,68 @@ def test_a_stop_within_an_attack_costs_a_few_images(
     assert all(len(places) <= 2 for _, _, places in made)
     for mine, whole in zip(result.results, found.results[:2], strict=True):
         same(mine, whole)
+
+
+class Dark(nn.Module):
+    """Class 0 by its bias alone if the image is black: its features, and their slopes, are zero there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features, self.act, self.head = nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.ReLU(), nn.Linear(4, 3)
+        with torch.no_grad():
+            self.head.bias.copy_(torch.tensor([0.3, 0, 0]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.act(self.features(images)).mean((2, 3)))
+        return logits
+
+
+def test_an_image_without_a_gradient_stops_no_attack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: alone in the last block, it ended the attack, and later attacks left the other images out."""
+    torch.manual_seed(0)
+    classifier = uf.Classifier(Dark().eval(), image_size=(12, 12), channels=1)
+    images = torch.rand(5, 1, 12, 12)
+    images[4] = 0
+    monkeypatch.setattr(running, "BLOCK", 4)
+    monkeypatch.setattr(running, "QUICK", 0.0)
+    found = audit(uf.System(classifier, ["cam"]), images, classifier.logits(images).argmax(1), eps=0.01, ensemble=SHORT)
+    assert not [each for each in found.doubts if "did not run" in each.text]
+    (result,) = found.results
+    assert not result.fooled.any()
+    assert result.gradients.tolist() == [sum(member.steps for member in SHORT[:-1])] * 5, "the search takes none"
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_member_that_cannot_go_on_leaves_all_images_to_the_next(
+    stopped: bool, digits: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: the images that it had attacked counted as attacked by the next one, and after a stop by it."""
+    attacked = list[tuple[str, tuple[int, ...]]]()
+    make = Attacks.make
+
+    def refusing(
+        attacks: Attacks, member: Member, case: Case, places: Tensor, heard: Progress, leaving: bool = True
+    ) -> Made:
+        if member.name == "auto" and 4 in places:
+            raise NoGradientError("flat")
+        if stopped and attacked[-1:] == [("auto-1st", (0, 1))]:
+            raise KeyboardInterrupt
+        attacked.append((member.name, tuple(places.tolist())))
+        return make(attacks, member, case, places, heard, leaving)
+
+    monkeypatch.setattr(Attacks, "make", refusing)
+    monkeypatch.setattr(running, "BLOCK", 2)
+    monkeypatch.setattr(running, "QUICK", 0.0)
+    how = {"eps": 0.01, "ensemble": SHORT[1:3], "ids": digits.ids, "folder": tmp_path}
+    system = uf.System(digits.classifier, ["cam"])
+    if stopped:
+        with pytest.raises(KeyboardInterrupt):
+            audit(system, digits.images, digits.labels, **how)
+        attacked.clear()
+    found = audit(system, digits.images, digits.labels, **how)
+    blocks = [(0, 1), (2, 4), (5, 6), (7, 8), (9, 10), (11,)]
+    assert [places for name, places in attacked if name == "auto"] == blocks[: not stopped]
+    assert [places for name, places in attacked if name == "auto-1st"] == blocks[stopped:]
+    assert [each.hides for each in found.doubts if "did not run" in each.text] == [True]
+    steps = SHORT[2].steps
+    assert found.results[0].gradients.tolist() == [steps + 25, steps + 25, steps, 0, *[steps] * 8]

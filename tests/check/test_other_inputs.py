@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 
 import underfire as uf
+from underfire.check import run_check, trials
 from underfire.check.other_inputs import try_other_inputs, worth_trying
+from underfire.interpreters import CAM
+from underfire.runs.inputs import InputSettings
 
 
 def digits() -> tuple[uf.Classifier, Tensor, Tensor]:
@@ -39,6 +42,15 @@ def test_a_better_normalisation_is_found(mean: Any, std: Any, expected: str | No
 def test_others_are_not_tried_where_none_could_win(wrong: int, worth: bool) -> None:
     """A sign test of six images against none has a p-value of 1 in 64; of seven, 1 in 128."""
     assert worth_trying(torch.arange(32) >= wrong) == worth
+
+
+@pytest.mark.parametrize(("count", "said"), [(6, "6 images are too few to tell"), (12, "with 12 of 12 images right")])
+def test_why_others_are_not_tried(count: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: with few images and none right, it said that none could be better, which is true of no input."""
+    monkeypatch.setattr(trials, "REGISTRY", {"cam": CAM})
+    found = run_check(InputSettings.create(data="digits:test", classifier="digits-resnet"), count, torch.device("cpu"))
+    (line,) = (each for each in found.lines if each.topic == "input")
+    assert line.text.startswith(f"others not tried: {said}")
 
 
 def test_blue_before_red() -> None:

@@ -209,3 +209,40 @@ def test_passes_of_a_solver_count_as_slow(
     images = uf.data.open_data("digits:test").load((16, 16), 1, [0, 1]).images
     _, (trial,) = trials.try_interpreters(classifier, images, torch.tensor([4, 9]))
     assert (trial.moved_by_seed is not None) == looked_at
+
+
+@dataclass(frozen=True)
+class Careless(Interpreter):
+    """Maps with a mistake."""
+
+    mistake: str
+    name: ClassVar[str] = "careless"
+    family: ClassVar[str] = "cam"
+
+    def read(self, classifier: uf.Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
+        maps = images.mean(1)
+        made = {"channels": maps.unsqueeze(1), "one map": maps[:1], "array": maps.numpy(), "range": maps * 300}
+        found: Tensor = made[self.mistake]
+        return found
+
+    def view(self) -> View:
+        return CAM().view()
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        ("channels", "interpreter careless returns shape (2, 1, 16, 16) for a batch of 2 images"),
+        ("one map", "interpreter careless returns shape (1, 16, 16) for a batch of 2 images"),
+        ("array", "interpreter careless returns an object of type ndarray"),
+        ("range", "interpreter careless makes maps with values from 0 to 300"),
+    ],
+)
+def test_a_mistake_in_maps_is_named(mistake: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: the quick reading of few maps checked nothing, so that check ended with an error of Python's."""
+    monkeypatch.setattr(trials, "REGISTRY", {"careless": Careless})
+    monkeypatch.setattr(trials, "create", lambda _: Careless(mistake))
+    images = uf.data.open_data("digits:test").load((16, 16), 1, [0, 1]).images
+    _, (trial,) = trials.try_interpreters(uf.classifiers.load("digits-resnet"), images, torch.tensor([4, 9]))
+    assert not trial.works
+    assert said in (trial.problem or "")

@@ -11,7 +11,7 @@ import torch
 
 import underfire as uf
 from tests.conftest import tiny_network
-from underfire.classifiers.sources import SOURCES, Options, Source
+from underfire.classifiers.sources import SOURCES, Options, Source, shipped
 from underfire.defenses.robust.measuring import robustness
 from underfire.errors import ClassifierError, InputError
 from underfire.zoo.recipes import DEFENDED
@@ -88,6 +88,8 @@ def test_shipped_networks_come_with_random_weights(name: str) -> None:
 def test_an_unknown_name_gets_the_nearest() -> None:
     with pytest.raises(InputError, match="Did you mean 'digits-resnet'"):
         uf.classifiers.load("digits-resnett")
+    with pytest.raises(InputError, match="Did you mean 'digits-resnet'"):
+        shipped.find("digits-resnett")
 
 
 def write(folder: Path, text: str) -> Path:

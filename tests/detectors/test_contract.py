@@ -185,6 +185,28 @@ def test_scores_that_are_none_are_refused(digits: Digits) -> None:
         fitted(digits, Constant(float("nan")))
 
 
+@dataclass(frozen=True)
+class Outdated(Constant):
+    """A detector whose methods take other arguments than they get."""
+
+    def knows(self, attack: str) -> bool:  # type: ignore[override]
+        return True
+
+    def differentiable(self, system: uf.System, state: State) -> Any:
+        return lambda: torch.zeros(1)
+
+
+def test_mistakes_in_what_evasions_ask_for_are_named(digits: Digits) -> None:
+    """Regression: both ended with an error of Python's that names no detector."""
+    with pytest.warns(UnderfireWarning, match="the score of constant"):
+        made = fitted(digits, Outdated())
+    with pytest.raises(UserCodeError, match=r"detector 'constant' fails: TypeError: .*knows\(\) takes 2 positional"):
+        made.knows("Attack()")
+    system = uf.System(digits.system.classifier, "cam")
+    with pytest.raises(UserCodeError, match=r"score of detector 'constant' fails: TypeError: .* takes 0 positional"):
+        uf.attack(system, digits.images[:1], torch.tensor([0]), steps=(1, 1), evade=made.term())
+
+
 def test_a_detector_of_the_users_own(digits: Digits, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     made = fitted(digits, f"{tmp_path}/own.py:Bright")

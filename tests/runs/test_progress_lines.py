@@ -66,6 +66,18 @@ def test_bars_say_how_far_they_are_and_how_long_it_will_take() -> None:
     )
 
 
+def test_nothing_is_left_at_the_end() -> None:
+    """Maps may be read for long after the last step."""
+    where, clock = console(), Clock()
+    with Bars("{task.description}", console=where) as bars:
+        bars.get_time = clock
+        bars.lines = Lines(where, pause=20, clock=clock)
+        task = bars.add_task("attacking", total=2)
+        for clock.now, done in ((10, 1), (20, 2)):
+            bars.update(task, completed=done)
+    assert text(where) == "attacking: 100 % (2 of 2), 0:20\n"
+
+
 def test_a_task_without_an_end_says_what_it_does() -> None:
     where = console()
     with Bars("{task.description}", console=where) as bars:

@@ -13,6 +13,7 @@ from underfire.attacks.benign import Benign
 from underfire.attacks.goal import Goal
 from underfire.attacks.perturbations.eps import eight_bit_box
 from underfire.attacks.perturbations.rounding import straight_through
+from underfire.attacks.progress import Progress
 from underfire.attacks.rules import per_image
 from underfire.batching import depends_on_batch, padded_size, padding
 from underfire.system import SystemView
@@ -78,7 +79,16 @@ class _Climb:
         return _Climb(**{each.name: getattr(self, each.name)[rows] for each in fields(self)})
 
 
-def apgd(view: SystemView, benign: Benign, eps: float, steps: int, *, dlr: bool, seed: int) -> Tensor:
+def apgd(
+    view: SystemView,
+    benign: Benign,
+    eps: float,
+    steps: int,
+    *,
+    dlr: bool,
+    seed: int,
+    progress: Progress | None = None,
+) -> Tensor:
     """Change the class of images by an attack on the class alone.
 
     The network sees images at 8 bits, as they are judged, and gradients pass through the rounding. An image whose class
@@ -91,6 +101,7 @@ def apgd(view: SystemView, benign: Benign, eps: float, steps: int, *, dlr: bool,
         steps: the number of gradients for each image, at least 1.
         dlr: raise the difference-of-logits ratio instead of the cross-entropy.
         seed: of the random starts.
+        progress: called after each step.
 
     Returns:
         N x C x H x W at 8 bits: the first image of another class if one was found, else the one with the largest
@@ -142,6 +153,8 @@ def apgd(view: SystemView, benign: Benign, eps: float, steps: int, *, dlr: bool,
             own.size_then, own.best_then = own.size, own.best
             _take(own, stuck, size=own.size / 2, image=own.best_image, gradient=own.best_gradient, value=own.best)
             own.raised, last = torch.zeros_like(own.value), step
+        if progress is not None:
+            progress(step + 1, steps)
     return straight_through(result.detach())
 
 

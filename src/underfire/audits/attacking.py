@@ -19,8 +19,12 @@ from underfire.audits.ensemble import PREDICTION, Member
 from underfire.audits.nearness import ByNearness
 from underfire.audits.search import search
 from underfire.batching import filled_size, in_parts, padding
+from underfire.errors import NoGradientError
 from underfire.numerics import attacking
 from underfire.system import System
+
+BESIDE = 8
+"""The number of other images beside some that an attack cannot begin on: as many as it looks at before it begins."""
 
 NEVER = EarlyStop(after=1.0)
 """Images leave for no lack of improvement."""
@@ -66,6 +70,9 @@ class Attacks:
     def make(self, member: Member, case: Case, places: Tensor, heard: Progress, leaving: bool = True) -> Made:
         """Attack some images. Of each image's iterates, the one with the nearest maps is kept.
 
+        Beside images with a gradient, one without, such as a black one, is attacked as well. So if an attack cannot
+        begin on these images, others stand beside them.
+
         Args:
             member: the attack.
             case: what it attacks, and what was found so far.
@@ -74,13 +81,28 @@ class Attacks:
             leaving: an image leaves the joint attacks once its maps are near enough.
 
         Raises:
-            NoGradientError: the attack cannot follow the gradient of a map.
+            NoGradientError: the attack cannot follow the gradient of a map, with other images beside these, either.
         """
+        try:
+            return self._make(member, case, places, heard, leaving)
+        except NoGradientError:
+            others = self.benign.correct.cpu().clone()
+            others[places] = False
+            beside = others.nonzero().flatten()[:BESIDE]
+            if not len(beside):
+                raise
+        made = self._make(member, case, torch.cat([beside, places]), heard, leaving)
+        own = slice(len(beside), None)
+        return Made(made.images[own], made.gradients[own], made.left[own])
+
+    def _make(self, member: Member, case: Case, places: Tensor, heard: Progress, leaving: bool) -> Made:
         some, nobody = self._take(places).only(case.names), torch.zeros_like(places, dtype=torch.bool)
         if member.kind == "search":
             parts = [self.system.interpreters[name] for name in case.names]
             leaves = case.leaves if all(part.sketch() is part for part in parts) else None
-            images = search(self.system, case.near, some, case.eps, member.steps, seed=self.seed, leaves=leaves)
+            images = search(
+                self.system, case.near, some, case.eps, member.steps, seed=self.seed, leaves=leaves, progress=heard
+            )
             return Made(images, torch.zeros_like(places), nobody)
         if member.kind in PREDICTION:
             made = self._class_changed(member, case.eps, places, heard)
@@ -122,13 +144,19 @@ class Attacks:
         dlr, count = member.kind == "apgd-dlr", len(some.images)
 
         def work(part: slice, batch_size: int) -> Tensor:
-            heard(part.start, count)
             own = part.stop - part.start
+            within = part_of(heard, part.start, own, count)
             rows = part.start + padding(own, filled_size(own, batch_size, device), device)
-            return apgd(view, some.take(rows), eps, member.steps, dlr=dlr, seed=self.seed)[:own]
+            made = apgd(view, some.take(rows), eps, member.steps, dlr=dlr, seed=self.seed, progress=within)
+            return made[:own]
 
         with attacking(view.prepared.precision, device):
             size = self.batch_size or fitting_batch_size(
                 view, tuple(some.images.shape[1:]), device, joint=False, memory=self.memory
             )
             return torch.cat(in_parts(work, count, size))
+
+
+def part_of(heard: Progress, begin: int, count: int, total: int) -> Progress:
+    """Return what hears of the progress on ``count`` images of ``total``, after ``begin`` of them."""
+    return lambda step, steps: heard(begin * steps + count * step, total * steps)

@@ -62,7 +62,8 @@ def audit(
         memory: the largest number of bytes that the process shall have on the device, for a ``batch_size`` of None.
         masks: true masks of the objects, bool N x H x W, to see if explanations point at them.
         again: the same network trained again, to see if its explanations are the same.
-        folder: what is found is saved here after each attack, and an audit that was stopped goes on from there.
+        folder: what is found is saved here after each attack, and every few images of a slow one. An audit that was
+            stopped goes on from there.
         progress: called as the audit goes on.
 
     Raises:

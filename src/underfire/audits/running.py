@@ -23,7 +23,7 @@ from underfire.attacks.perturbations import PGD, eps_text
 from underfire.attacks.progress import Progress as Heard
 from underfire.attacks.unsound import sound
 from underfire.audits import doubts
-from underfire.audits.attacking import Attacks
+from underfire.audits.attacking import Attacks, part_of
 from underfire.audits.case import Case
 from underfire.audits.doubt import Doubt
 from underfire.audits.ensemble import PREDICTION, Member
@@ -224,11 +224,11 @@ class Runner:
             standing = self.correct & ~(state.wrong & (state.nearest < case.leaves))
         if member.kind != "search" and self.why_no_gradient is not None:
             return  # and it is not done: it will run once the classifier has a gradient
-        places = torch.from_numpy(np.flatnonzero(standing & ~state.tried))
+        places = torch.from_numpy(np.flatnonzero(standing & ~state.tried_by(member.name)))
         begin, size = 0, len(places) if depends_on_batch(self.benign.images.device) else BLOCK
         while begin < len(places):
             block, started = places[begin : begin + size], time.monotonic()
-            part = _within(heard, begin, len(block), len(places))
+            part = part_of(heard, begin, len(block), len(places))
             try:
                 self._attack_some(member, case, block, part)
             except NoGradientError as error:
@@ -269,8 +269,3 @@ class Runner:
                 text = f"a joint attack could not follow the gradient of the map, and did not run: {why}"
                 found.append(Doubt("gradients", text, True, each.interpreter, each.eps))
         return found
-
-
-def _within(heard: Heard, begin: int, count: int, total: int) -> Heard:
-    """Return what hears of the progress on ``count`` images of ``total``, after ``begin`` of them."""
-    return lambda step, steps: heard(begin * steps + count * step, total * steps)

@@ -16,6 +16,7 @@ from underfire import randomness
 from underfire.attacks.benign import Benign
 from underfire.attacks.goal import Goal
 from underfire.attacks.perturbations import check_eps
+from underfire.attacks.progress import Progress
 from underfire.attacks.unsound import sound
 from underfire.audits.nearness import Nearness
 from underfire.system import System
@@ -46,6 +47,7 @@ def search(
     *,
     seed: int = 0,
     leaves: float | None = 0.0,
+    progress: Progress | None = None,
 ) -> Tensor:
     """Search for images of another class whose maps are near the benign ones.
 
@@ -58,6 +60,7 @@ def search(
         seed: of the random numbers. An image's result does not depend on the other images.
         leaves: the nearness of maps below which an image needs no further query. None: do not look at maps (which may
             take seconds); an image needs no further query once its class has changed.
+        progress: called after each query.
 
     Returns:
         The best images, N x C x H x W at 8 bits: of those with another class the one with the nearest map, else the one
@@ -77,6 +80,8 @@ def search(
         some = benign.take(rows)
         candidate = _candidate(some, best.images[rows], levels, query, queries, seed)
         best.improve(rows, *_scored(system, near, some, candidate, leaves is not None))
+        if progress is not None:
+            progress(query + 1, queries)
     return best.images
 
 

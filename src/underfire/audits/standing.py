@@ -57,7 +57,8 @@ class Standing:
         classes: int64 N, its class; -1 at first.
         nearest_by: the members that found these images; empty if there is none.
         done: the members that have run.
-        tried: bool N, the images that the member that runs now has attacked already.
+        tried: the images that a member which is not done has attacked already, bool N by its name. There may be several
+            such members, because others go on after one that cannot.
     """
 
     wrong: Flags
@@ -68,8 +69,8 @@ class Standing:
     images: Tensor
     classes: Tensor
     nearest_by: list[str]
-    tried: Flags
     done: list[str] = field(default_factory=list)
+    tried: dict[str, Flags] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, benign: Benign) -> Standing:
@@ -84,7 +85,6 @@ class Standing:
             benign.images.cpu().clone(),
             torch.full((count,), -1),
             [""] * count,
-            np.zeros(count, dtype=bool),
         )
 
     def absorb(self, by: str, found: Found, limit: float, kept_by: Sequence[str] | None = None) -> None:
@@ -114,12 +114,17 @@ class Standing:
         """Add what a member of the ensemble found, and the gradients that it took for each of these images."""
         self.gradients[found.places.numpy()] += gradients
         self.absorb(member, found, limit)
-        self.tried[found.places.numpy()] = True
+        self.tried[member] = self.tried_by(member)
+        self.tried[member][found.places.numpy()] = True
+
+    def tried_by(self, member: str) -> Flags:
+        """Return True for images that a member which is not done has attacked already, bool N."""
+        return self.tried.get(member, np.zeros_like(self.wrong))
 
     def finish(self, member: str) -> None:
         """Note that a member of the ensemble has attacked all images."""
         self.done.append(member)
-        self.tried[:] = False
+        self.tried.pop(member, None)
 
     def finds(self, places: Flags) -> Found:
         """Return the images of another class with the nearest maps, of some of the places."""
@@ -169,8 +174,9 @@ class Standing:
                 images=(self.images * 255).round().to(torch.uint8).numpy(),
                 classes=self.classes.numpy(),
                 nearest_by=np.array(self.nearest_by, dtype=np.str_),
-                tried=self.tried,
                 done=np.array(self.done, dtype=np.str_),
+                tried=np.array(list(self.tried.values()), dtype=bool),
+                tried_by=np.array(list(self.tried), dtype=np.str_),
                 logits=benign.logits.cpu().numpy(),
                 maps=_signature(benign, names),
                 made_by=np.array(json.dumps(dict(made_by)), dtype=np.str_),
@@ -200,8 +206,8 @@ class Standing:
                 images,
                 torch.from_numpy(arrays["classes"]),
                 [str(each) for each in arrays["nearest_by"]],
-                arrays["tried"],
                 [str(each) for each in arrays["done"]],
+                dict(zip(map(str, arrays["tried_by"]), arrays["tried"], strict=True)),
             )
         except (OSError, EOFError, KeyError, ValueError, BadZipFile, zlib.error) as error:
             raise InputError(

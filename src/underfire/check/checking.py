@@ -253,7 +253,10 @@ def _other_inputs(classifier: Classifier, batch: Batch, logits: Tensor) -> Check
     images, labels = batch.images[:32], batch.labels[:32]
     right = logits[:32].argmax(1) == labels
     if not worth_trying(right):
-        text = f"others not tried: with {int(right.sum())} of {len(right)} images right, none could be clearly better"
+        why = f"with {int(right.sum())} of {len(right)} images right, none could be clearly better"
+        if not worth_trying(torch.zeros_like(right)):
+            why = f"{len(right)} images are too few to tell if one is clearly better"
+        text = f"others not tried: {why}"
         return CheckLine("input", "good", text, {"tried": []})
     tried, best = try_other_inputs(classifier, images, labels, right)
     details = {"tried": [asdict(other) for other in tried]}

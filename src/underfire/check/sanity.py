@@ -17,6 +17,7 @@ from underfire.attacks.benign import identities
 from underfire.classifiers import Classifier
 from underfire.errors import UnderfireError
 from underfire.interpreters import Interpreter
+from underfire.interpreters.map_checks import check_range, check_shape
 from underfire.numerics import judging
 
 SAME = 0.9
@@ -98,10 +99,10 @@ def look_at(
         on_object = float(metrics.mass_inside(interpreter.maps(classifier, images, classes).cpu(), masks.cpu()).mean())
     images, classes, logits = images[:IMAGES], classes[:IMAGES], None if logits is None else logits[:IMAGES]
     asked = torch.cat([classes, least_likely(classifier.logits(images) if logits is None else logits, classes)])
-    own, others = _few(interpreter, classifier, images.repeat(2, 1, 1, 1), asked).split(len(images))
+    own, others = read_few(interpreter, classifier, images.repeat(2, 1, 1, 1), asked).split(len(images))
     by_class = _correlation(own, others)
     try:
-        by_weights = None if other is None else _correlation(own, _few(interpreter, other, images, classes).to(own))
+        by_weights = None if other is None else _correlation(own, read_few(interpreter, other, images, classes).to(own))
     except (UnderfireError, RuntimeError):  # such as a masker that knows the weights it was trained for
         by_weights = None
     return Sanity(by_class, by_weights, on_object)
@@ -118,12 +119,21 @@ def least_likely(logits: Tensor, classes: Tensor) -> Tensor:
     return torch.where(least == classes, (classes + 1) % logits.shape[1], least)
 
 
-def _few(interpreter: Interpreter, classifier: Classifier, images: Tensor, classes: Tensor) -> Tensor:
-    """Read maps of a few images without filling the batch up, since their last bits do not matter."""
+def read_few(interpreter: Interpreter, classifier: Classifier, images: Tensor, classes: Tensor) -> Tensor:
+    """Read maps of a few images without filling the batch up, since their last bits do not matter.
+
+    Arguments as in ``look_at``.
+
+    Raises:
+        InterpreterError: the interpreter does not work with the classifier, or returns no maps N x h x w in [0, 1].
+    """
     images, classes = images.to(classifier.device), classes.to(classifier.device)
     ids = identities(images, None).to(classifier.device)
     with classifier.evaluating(), judging(classifier.device):
-        return interpreter.bound_to(classifier)(images, classes, ids).detach().float()
+        read = interpreter.bound_to(classifier)(images, classes, ids)
+        maps = check_shape(read, len(images), interpreter.label).detach().float()
+    check_range(maps, f"interpreter {interpreter.label}")
+    return maps
 
 
 def _correlation(one: Tensor, other: Tensor) -> float:
@@ -138,5 +148,5 @@ def moved_by_seed(interpreter: Interpreter, classifier: Classifier, images: Tens
     other, images, classes = interpreter.reseeded(), images[:IMAGES], classes[:IMAGES]
     if other is None:
         return 0.0
-    one, again = (_few(each, classifier, images, classes) for each in (interpreter, other))
+    one, again = (read_few(each, classifier, images, classes) for each in (interpreter, other))
     return float(metrics.map_l1(one, again).double().mean())

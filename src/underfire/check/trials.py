@@ -13,12 +13,11 @@ from underfire.attacks.batch_size import size_for, step_bytes
 from underfire.attacks.benign import Benign, honest_logits, identities
 from underfire.attacks.probe import probe_views
 from underfire.check.network_parts import NetworkParts, find_parts
-from underfire.check.sanity import IMAGES, Sanity, look_at, moved_by_seed, shuffled_copy
+from underfire.check.sanity import IMAGES, Sanity, look_at, moved_by_seed, read_few, shuffled_copy
 from underfire.check.speed import Speed, measure_speed
 from underfire.classifiers import Classifier, Prepared
 from underfire.errors import NoGradientError, UnderfireError, UnderfireWarning
 from underfire.interpreters import REGISTRY, create
-from underfire.numerics import judging
 from underfire.system import System, SystemView, works_in_place
 
 FEWEST, BYTES = 2, 10**9
@@ -152,11 +151,8 @@ def _read(sketch: System, name: str, benign: Benign) -> None:
     Raises:
         UnderfireError: the interpreter does not work with the classifier.
     """
-    classifier = sketch.classifier
-    read, few = sketch.interpreters[name].bound_to(classifier), slice(0, 2)
     try:
-        with classifier.evaluating(), judging(classifier.device):
-            read(benign.images[few], benign.labels[few], benign.ids[few])
+        read_few(sketch.interpreters[name], sketch.classifier, benign.images[:2], benign.labels[:2])
     except (UnderfireError, torch.OutOfMemoryError):
         raise
     except RuntimeError:  # the usual way of reading says in words what is wrong

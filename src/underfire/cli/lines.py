@@ -36,7 +36,11 @@ class Lines:
 
 
 class Bars(Progress):
-    """Bars on a terminal, lines elsewhere. Arguments as for rich's ``Progress``."""
+    """Bars on a terminal, lines elsewhere.
+
+    Args:
+        columns, console: as for rich's ``Progress``.
+    """
 
     def __init__(self, *columns: str | ProgressColumn, console: Console) -> None:
         super().__init__(*columns, console=console, transient=True, disable=not console.is_terminal)
@@ -58,7 +62,7 @@ def _in_words(task: Task) -> str:
     if not task.total:
         return task.description
     done = "" if task.total == 1 else f" ({task.completed:.0f} of {task.total:.0f})"
-    left = task.time_remaining
+    left = None if task.finished else task.time_remaining  # such as maps that are read after the last step
     rest = "" if left is None else f", about {_minutes(left)} left"
     return f"{task.description}: {task.percentage:.0f} %{done}, {_minutes(task.elapsed or 0)}{rest}"
 

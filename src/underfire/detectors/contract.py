@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import re
@@ -20,7 +19,7 @@ from underfire.attacks.measure import Measure
 from underfire.attacks.terms import Point, Score, ScoreOfMaps
 from underfire.classifiers import check_images
 from underfire.detectors.description import at_own_threshold, terms_of
-from underfire.detectors.folder import packed, write_folder
+from underfire.detectors.folder import packed, plain_settings, write_folder
 from underfire.detectors.measuring import measured
 from underfire.detectors.split import Members, Split, check_apart
 from underfire.detectors.target import Target
@@ -28,7 +27,7 @@ from underfire.detectors.threshold import likely_rates
 from underfire.errors import InputError
 from underfire.runs.identity import code_of
 from underfire.system import System
-from underfire.user_parts import Part
+from underfire.user_parts import Part, guarded
 
 State = dict[str, Tensor]
 """Everything that a detector has learnt, as tensors by name."""
@@ -174,13 +173,15 @@ class FittedDetector:
 
     @cached_property
     def _differentiable(self) -> Callable[[Point], Tensor]:
-        return self.detector.differentiable(self.system, self.state)
+        score = guarded(self.detector, "detector").differentiable(self.system, self.state)
+        return guarded(score, "score of detector", self.detector.name)
 
     def score(self, point: Point) -> Tensor:
         """Compute the scores N at a point of an attack, differentiable in the images: what the term ``Score`` reads.
 
         Raises:
             InputError: the detector has no differentiable score, or the attack reads no maps of its interpreters.
+            UserCodeError: a detector of the user's own fails.
         """
         missing = [name for name in self.system.interpreters if name not in point.reading.maps]
         if missing:
@@ -225,10 +226,13 @@ class FittedDetector:
 
         Args:
             attack: the attack's description in ``run.json``, which lists its loss terms and rules.
+
+        Raises:
+            UserCodeError: ``Detector.knows`` of a detector of the user's own fails.
         """
         evaded = terms_of(attack, "Score", "ScoreOfMaps")
         known = any(self.digest in term and at_own_threshold(term) for term in evaded)
-        return known or self.detector.knows(attack, self.threshold)
+        return known or bool(guarded(self.detector, "detector").knows(attack, self.threshold))
 
     def flags(self, images: Tensor) -> Tensor:
         """Return True for images that count as attacked, bool N: their score is above the threshold."""
@@ -291,9 +295,3 @@ class FittedDetector:
             f"FittedDetector({self.name!r}, classifier={self.target.classifier!r}, threshold={self.threshold:.4g}, "
             f"false_positives={self.false_positives:g}, digest={self.digest!r})"
         )
-
-
-def plain_settings(detector: Detector) -> dict[str, Any]:
-    """Return the settings of a detector as JSON values."""
-    found = {each.name: getattr(detector, each.name) for each in dataclasses.fields(detector)}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -82,3 +83,9 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if record.get("tensors_sha256") != hashlib.sha256(content).hexdigest():
         raise StoreError(f"{folder / TENSORS} is damaged: it is not the file that {RECORD} belongs to. Fit it again.")
     return record, tensors
+
+
+def plain_settings(detector: Any) -> dict[str, Any]:
+    """Return the settings of a detector, the fields of a dataclass, as JSON values."""
+    found = {each.name: getattr(detector, each.name) for each in dataclasses.fields(detector)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}

@@ -13,8 +13,8 @@ from torch import nn
 from underfire import user_files
 from underfire.classifiers import Classifier
 from underfire.detectors.class_map import ClassMap
-from underfire.detectors.contract import Detector, FittedDetector, plain_settings
-from underfire.detectors.folder import read_folder
+from underfire.detectors.contract import Detector, FittedDetector
+from underfire.detectors.folder import plain_settings, read_folder
 from underfire.detectors.lid import LID
 from underfire.detectors.map_agreement import MapAgreement
 from underfire.detectors.map_squeezing import MapSqueezing

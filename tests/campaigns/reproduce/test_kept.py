@@ -45,6 +45,16 @@ def table7(classifier: str, weights: Path, out: Path) -> tuple[str, ...]:
     return (*where, "--count", "4", "--steps", "1,1", "--defended", str(weights))
 
 
+def measured(command: Command, folder: Path) -> tuple[Path, Path, tuple[str, ...]]:
+    """Measure a small table VII. Returns its folder, the weights of the defense, and the command's words."""
+    out, weights = folder / "out", folder / "defense" / "digits.safetensors"
+    weights.parent.mkdir()
+    write_weights(uf.classifiers.load("digits-resnet").module, weights, "moved")
+    given = table7("digits-resnet", weights, out)
+    assert command("reproduce", *given).code == 0
+    return out, weights, given
+
+
 def test_a_file_of_the_user_that_changed_is_measured_anew(command: Command, tmp_path: Path) -> None:
     """Regression: only the weights counted, so that numbers of the earlier code were shown again."""
     file, weights, out = tmp_path / "own.py", tmp_path / "defense" / "own.safetensors", tmp_path / "out"
@@ -61,11 +71,7 @@ def test_a_file_of_the_user_that_changed_is_measured_anew(command: Command, tmp_
 
 def test_numbers_that_cannot_be_measured_any_more_are_not_shown(command: Command, tmp_path: Path) -> None:
     """Regression: the numbers of the earlier weights stayed beside the reason for which there are none."""
-    out, weights = tmp_path / "out", tmp_path / "defense" / "digits.safetensors"
-    weights.parent.mkdir()
-    write_weights(uf.classifiers.load("digits-resnet").module, weights, "moved")
-    given = table7("digits-resnet", weights, out)
-    assert command("reproduce", *given).code == 0
+    out, weights, given = measured(command, tmp_path)
     rows = read_findings(out / "findings.parquet")
     whole = weights.read_bytes()
     weights.write_bytes(b"damaged")
@@ -79,11 +85,7 @@ def test_numbers_that_cannot_be_measured_any_more_are_not_shown(command: Command
 
 def test_damaged_numbers_are_told_and_made_again(command: Command, tmp_path: Path) -> None:
     """Regression: the file with the numbers of defenses was no file of Parquet, and the command ended unexpectedly."""
-    out, weights = tmp_path / "out", tmp_path / "defense" / "digits.safetensors"
-    weights.parent.mkdir()
-    write_weights(uf.classifiers.load("digits-resnet").module, weights, "moved")
-    given = table7("digits-resnet", weights, out)
-    assert command("reproduce", *given).code == 0
+    out, _, given = measured(command, tmp_path)
     before = (out / "defense.parquet").read_bytes()
     (out / "defense.parquet").write_bytes(b"damaged")
     ended = command("reproduce", *given, "--resume")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -258,6 +259,12 @@ def test_the_same_training_without_a_defense_is_a_control(tmp_path: Path) -> Non
     assert Choice(["a"], defended=[plain, robust]).labels == {plain: "normal", robust: "robust"}
     with pytest.raises(InputError, match="tables would call it 'normal'"):
         _ = Choice(["a"], defended=[wrong]).labels
+    with pytest.raises(InputError, match=f"defended is '{wrong}'"):
+        _ = Choice(["a"], defended=[plain, wrong]).labels
+    (tmp_path / "again").mkdir()
+    again = str(shutil.copy(plain, tmp_path / "again"))
+    with pytest.raises(InputError, match=f"{plain} and {again}, which are all trained without a defense"):
+        _ = Choice(["a"], defended=[plain, again]).labels
     keys = {"classifier": "a", "attack": "pgd", "perturbation": "8/255", "interpreter": "cam", "reader": "cam"}
     found = {name: lookup("advedge", "table7", "right", keys | {"defense": name}) for name in ("none", "normal", "x")}
     assert found == {"none": 0.085, "normal": 0.085, "x": 0.28}

@@ -68,11 +68,15 @@ class Choice:
             InputError: two defenses have the same name.
         """
         found = {name: _label(name.removeprefix(MASKER)) for name in self.defended}
-        for name, label in found.items():
-            is_other = label == NO_DEFENSE or (
-                label == CONTROL and not trained_without_defense(Path(name).expanduser())
+        controls = [name for name in found if trained_without_defense(Path(name).expanduser())]
+        if len(controls) > 1:
+            raise InputError(
+                f"defended holds {' and '.join(controls)}, which are all trained without a defense, by the recipe "
+                f"{CONTROL}: tables have one row for these. Give one of them."
             )
-            if is_other or list(found.values()).count(label) > 1:
+        for name, label in found.items():
+            taken = label in (NO_DEFENSE, CONTROL) or list(found.values()).count(label) > 1
+            if taken and name not in controls:
                 raise InputError(
                     f"defended is {name!r}, and tables would call it {label!r}, like another row: a defense has the "
                     "name of its folder. Rename the folder."

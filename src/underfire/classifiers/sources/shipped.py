@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from underfire.arguments import check_known
 from underfire.checkpoints import read_weights
 from underfire.classifiers.sources.options import Source
 from underfire.data.imagenet import imagenet_class_names
@@ -24,8 +25,9 @@ def find(name: str, random: bool = False) -> Source:
         random: take random weights (the same ones each time) in place of the trained ones.
 
     Raises:
-        InputError: it needs the extra ``photos``, and that is missing.
+        InputError: there is none of this name; or it needs the extra ``photos``, and that is missing.
     """
+    check_known("classifier", name, names())
     if name in IMAGENET:
         return _imagenet(name, random)
     recipe = recipes.recipe_of(name)
