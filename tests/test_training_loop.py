@@ -106,7 +106,7 @@ def test_dropout_survives_an_interruption(tmp_path: Path) -> None:
         with initial_weights(3):
             return nn.Sequential(nn.Linear(4, 16), nn.Dropout(0.5), nn.Linear(16, 1))
 
-    def run(module: nn.Sequential, name: str, stop_after: int | None = None) -> list[float]:
+    def run(module: nn.Sequential, name: str, stop_after: int | None = None, seed: int = 0) -> list[float]:
         (tmp_path / name).mkdir(exist_ok=True)
 
         def stop(step: Step) -> None:
@@ -121,7 +121,7 @@ def test_dropout_survives_an_interruption(tmp_path: Path) -> None:
             lambda number: {"loss": loss(module, number)},
             checkpoint_every=2,
         )
-        return train(module, [phase], tmp_path / name, stop)["only"]["loss"]
+        return train(module, [phase], tmp_path / name, stop, seed=seed)["only"]["loss"]
 
     torch.manual_seed(1)
     expected = torch.rand(1)
@@ -135,6 +135,7 @@ def test_dropout_survives_an_interruption(tmp_path: Path) -> None:
     assert run(again, "stopped") == losses
     assert torch.equal(again[0].weight, whole[0].weight)
     assert len(set(losses)) == 6
+    assert run(dropping(), "seed 1", seed=1)[0] != losses[0], "another seed has other masks"
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path: Path) -> None:

@@ -279,12 +279,7 @@ class SystemView:
         return Reading(said, {name: looks[name] for name in self.views}, terms), states
 
     def due(self, step: int, within: int) -> list[str]:
-        """Return the names of the views that must be refreshed before this step of a stage.
-
-        Args:
-            step: from 0.
-            within: the largest number of steps between two refreshes; views may ask for a smaller one.
-        """
+        """Return the names of the views to refresh before this step of a stage, ``within`` steps apart at most."""
         return [name for name, view in self._drifting.items() if step % min(view.refresh_every, within) == 0]
 
     def refresh(

@@ -138,6 +138,7 @@ def train(
     folder: Path,
     on_step: Callable[[Step], None] | None = None,
     group: Group = ALONE,
+    seed: int = 0,
 ) -> Log:
     """Train ``network`` in place, phase after phase, continuing from the folder's checkpoint if there is one.
 
@@ -148,6 +149,7 @@ def train(
         on_step: called after each step, once a checkpoint of that step is on disk; in the leading process alone.
         group: the processes that train together. All of them read the checkpoint, and the leading one writes it.
             Batch norms in training mode have the statistics of the whole batch.
+        seed: of random numbers that the network itself draws, such as the masks of dropout.
 
     Returns:
         The recorded values, also those of the steps before an interruption.
@@ -190,7 +192,7 @@ def train(
         for number in range(begin, phase.steps):
             network.train()
             phase.optimiser.param_groups[0]["lr"] = phase.rate(number)
-            with seeded(number_of(f"{phase.name} {number} {group.number}"), device):
+            with seeded(number_of(f"{phase.name} {number} {group.number}") + seed, device):
                 with SharedBatchNorms(group) if group.count > 1 else nullcontext():
                     computed = phase.compute(number)
                 phase.optimiser.zero_grad()

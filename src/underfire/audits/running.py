@@ -247,7 +247,7 @@ class Runner:
         case.state.add(member.name, found, case.near.kept, made.gradients.numpy())
         again = places[made.left & ~(found.wrong & (found.nearness < case.leaves)).cpu()]
         if len(again):
-            made = self.attacks.make(member, case, again, heard, leaving=False)
+            made = self.attacks.make(member, case, again, lambda _step, _steps: heard(1, 1), leaving=False)
             case.state.add(member.name, self._judged(case, again, made.images), case.near.kept, made.gradients.numpy())
 
     def _judged(self, case: Case, places: Tensor, images: Tensor) -> Found:

@@ -76,7 +76,7 @@ class DefenseTraining(ABC):
         phase = loop.Phase(
             self.name, recipe.steps, optimiser, recipe.rate_at, self.step, CHECKPOINT_EVERY, recipe.average
         )
-        log = loop.train(self.network, [phase], self.folder, self.on_step, self.group)
+        log = loop.train(self.network, [phase], self.folder, self.on_step, self.group, recipe.seed)
         self.network.eval().requires_grad_(False)
         return log
 

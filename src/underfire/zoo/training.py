@@ -135,5 +135,5 @@ def train(
     optimiser = loop.make_optimiser(recipe.optimiser, network.parameters(), 0.0, recipe.weight_decay, recipe.momentum)
     # A checkpoint after each epoch, because the steps of one epoch share a random number generator.
     phase = loop.Phase("training", recipe.epochs * steps, optimiser, rate, compute, checkpoint_every=steps)
-    loop.train(network, [phase], folder, on_step)
+    loop.train(network, [phase], folder, on_step, seed=recipe.seed)
     return network.eval().cpu()

@@ -167,7 +167,7 @@ class Training:
             )
             if steps
         ]
-        log = loop.train(self.masker, phases, self.folder, self.on_step)
+        log = loop.train(self.masker, phases, self.folder, self.on_step, seed=self.recipe.seed)
         self.masker.eval().cpu().requires_grad_(False)
         return log
 
