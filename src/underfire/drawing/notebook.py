@@ -172,7 +172,7 @@ def html(shown: Shown) -> str:
 
 def _figure(title: str, pixels: Pixels) -> str:
     file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(file, format="PNG", optimize=True)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, format="PNG")
     source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
     name = escape(plain(title))
     return (

@@ -9,12 +9,15 @@ import re
 from abc import ABC
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from underfire.reports.output import writing
 from underfire.text import plain
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -73,6 +76,31 @@ def write_document(out: Path, title: str, sections: Sequence[Section]) -> Path:
 
 def render(title: str, sections: Sequence[Section]) -> str:
     """Write sections as the text of one HTML file."""
+    blocks = [block for section in sections for block in section.blocks]
+    names = list(dict.fromkeys(block.name for block in blocks))
+    library = _plotly() if any(block.uses_plotly for block in blocks) else ""
+    scripts = [*_files("document", *names, suffix="js")]
+    allowed = " ".join(_hash(code) for code in (*scripts, library) if code)
+    return (
+        _environment()
+        .get_template("document.html.j2")
+        .render(
+            title=plain(title),
+            sections=sections,
+            links=[section for section in sections if section.link],
+            styles=_files("document", *names, suffix="css"),
+            scripts=scripts,
+            library=_packed(library) if library else "",
+            # The browser loads nothing but pictures beside the page, and runs only these scripts, even if a name on the
+            # page holds HTML.
+            policy=f"default-src 'none'; img-src 'self' file: data:; style-src 'unsafe-inline'; script-src {allowed}",
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    """Make the reader of templates, which keeps those that it has compiled."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -83,22 +111,7 @@ def render(title: str, sections: Sequence[Section]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["unbroken"] = unbroken
-    blocks = [block for section in sections for block in section.blocks]
-    names = list(dict.fromkeys(block.name for block in blocks))
-    library = _plotly() if any(block.uses_plotly for block in blocks) else ""
-    scripts = [*_files("document", *names, suffix="js")]
-    allowed = " ".join(_hash(code) for code in (*scripts, library) if code)
-    return environment.get_template("document.html.j2").render(
-        title=plain(title),
-        sections=sections,
-        links=[section for section in sections if section.link],
-        styles=_files("document", *names, suffix="css"),
-        scripts=scripts,
-        library=_packed(library) if library else "",
-        # The browser loads nothing but pictures beside the page, and runs only these scripts, even if a name on the
-        # page holds HTML.
-        policy=f"default-src 'none'; img-src 'self' file: data:; style-src 'unsafe-inline'; script-src {allowed}",
-    )
+    return environment
 
 
 def unbroken(text: str) -> str:

@@ -129,6 +129,6 @@ class ExplainedFolder:
         with storing(f"output folder {self.folder}"):
             self._begin()
             save_file(self._maps, self.folder / "maps.safetensors")
-            sheet.save(self.folder / "maps.png", optimize=True)
+            sheet.save(self.folder / "maps.png")
             text = json.dumps({"made_by": MADE_BY, "finished": True, **content}, indent=2, allow_nan=False)
             (self.folder / "maps.json").write_text(text + "\n", encoding="utf-8")

@@ -45,7 +45,7 @@ def write_figure(runs: Sequence[Source], out: Path, rows: int = 6) -> Path:
     for accounts in _groups(open_accounts(runs)):
         parts += _group(accounts, rows, above=24 if parts else 0)
     with writing(out, "figure") as part:
-        sheet(parts).save(part, format="PNG", optimize=True)
+        sheet(parts).save(part, format="PNG")
     return out
 
 

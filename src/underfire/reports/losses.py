@@ -46,7 +46,7 @@ def write_losses(table: Path, out: Path) -> Path:
         "Pale: each step. Dark: the mean over a fiftieth of the phase. Below each curve: its range, and its last mean."
     )
     with writing(out, "picture") as part:
-        sheet([*parts, Text(note, tone="muted", size=13, above=4)]).save(part, format="PNG", optimize=True)
+        sheet([*parts, Text(note, tone="muted", size=13, above=4)]).save(part, format="PNG")
     return out
 
 

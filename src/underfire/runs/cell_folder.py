@@ -27,6 +27,9 @@ WITHOUT_MANIFESTS = 2
 OPEN = 4
 """Tensor files that are kept open at a time."""
 
+KEPT = 32
+"""The number of shards whose rows are kept: a gallery asks for each image's rows of every cell."""
+
 
 class CellFolder(Folder):
     """A folder of format 2 or 3. Files are read when they are needed, and maps never all at once."""
@@ -38,6 +41,7 @@ class CellFolder(Folder):
         self._has_eps = all("eps" in values for values in record["cells"])
         self._open: OrderedDict[Path, Any] = OrderedDict()
         self._columns: dict[tuple[str, str], pa.Table] = {}
+        self._read: dict[tuple[str, int], pa.Table] = {}
 
     @property
     def images(self) -> dict[str, Any]:
@@ -147,14 +151,23 @@ class CellFolder(Folder):
 
     def row(self, cell: str, interpreter: str, image_id: str) -> Row:
         shard, _ = self._place(cell, image_id)
-        table = read_table(
-            self._complete(cell, shard),
-            filters=[("image_id", "=", image_id), ("interpreter", "=", interpreter)],
-        )
-        found: list[Row] = table.to_pylist()
+        import pyarrow.compute as pc
+
+        table = self._whole(cell, shard)
+        chosen = pc.and_(pc.equal(table["image_id"], image_id), pc.equal(table["interpreter"], interpreter))
+        found: list[Row] = table.filter(chosen).to_pylist()
         if not found:
             raise StoreError(f"the run in {self.path} has no row of {cell}, {interpreter} for image {image_id!r}.")
         return found[0]
+
+    def _whole(self, cell: str, shard: int) -> pa.Table:
+        """Read all rows of one shard of a cell, or take them from the last few that were read."""
+        key = (cell, shard)
+        if key not in self._read:
+            if len(self._read) >= KEPT:
+                del self._read[next(iter(self._read))]
+            self._read[key] = read_table(self._complete(cell, shard))
+        return self._read[key]
 
     def _place(self, cell: str, image_id: str) -> tuple[int, int]:
         places = self._clean_places if self.cells[cell].kind == "clean" else self._places
