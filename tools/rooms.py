@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from html import escape
 from pathlib import Path
 
@@ -37,9 +38,16 @@ LAYERS = (
 WIDTH, HEIGHT, GAP, MARGIN = 250, 62, 40, 24
 
 
-def files() -> list[Path]:
+@cache
+def files() -> tuple[Path, ...]:
     """List all Python files of the package."""
-    return sorted(SOURCE.rglob("*.py"))
+    return tuple(sorted(SOURCE.rglob("*.py")))
+
+
+@cache
+def modules() -> frozenset[str]:
+    """Return the dotted names of all files of the package."""
+    return frozenset(module_name(path) for path in files())
 
 
 def module_name(path: Path) -> str:
@@ -48,9 +56,13 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imported(path: Path) -> Iterator[tuple[str, int]]:
-    """Yield the modules that a file imports, with line numbers: also inside functions and under TYPE_CHECKING."""
-    modules = {module_name(file) for file in files()}
+@cache
+def imported(path: Path) -> tuple[tuple[str, int], ...]:
+    """List the modules that a file imports, with line numbers: also inside functions and under TYPE_CHECKING."""
+    return tuple(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[tuple[str, int]]:
     package = module_name(path).split(".") if path.name == "__init__.py" else module_name(path).split(".")[:-1]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -60,7 +72,7 @@ def imported(path: Path) -> Iterator[tuple[str, int]]:
             source = ".".join([*base, *([node.module] if node.module else [])])
             for alias in node.names:  # "from underfire import metrics" imports underfire.metrics
                 inner = f"{source}.{alias.name}"
-                yield (inner if inner in modules else source), node.lineno
+                yield (inner if inner in modules() else source), node.lineno
 
 
 def room_of(module: str) -> str:
