@@ -13,6 +13,8 @@ from typing import Any
 
 PASSES = 200
 """Gradients of one batch, in each process."""
+PATIENCE = 300
+"""Seconds after which a process that another one waits for has failed."""
 
 
 def passes(classifier: str, barrier: Barrier, seconds: Any) -> None:
@@ -31,7 +33,7 @@ def passes(classifier: str, barrier: Barrier, seconds: Any) -> None:
 
     for _ in range(PASSES // 10):
         gradient()
-    barrier.wait()
+    barrier.wait(timeout=PATIENCE)
     begun = time.perf_counter()
     for _ in range(PASSES):
         gradient()
@@ -45,10 +47,11 @@ def slowest(classifier: str, processes: int) -> float:
     started = [context.Process(target=passes, args=(classifier, barrier, seconds)) for _ in range(processes)]
     for each in started:
         each.start()
-    found = [seconds.get() for _ in started]
-    for each in started:
-        each.join()
-    return max(found)
+    try:
+        return max([seconds.get(timeout=2 * PATIENCE) for _ in started])
+    finally:
+        for each in started:
+            each.terminate()
 
 
 def ceiling(classifier: str, processes: int) -> float:

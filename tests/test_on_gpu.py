@@ -13,6 +13,7 @@ import torch
 
 import underfire as uf
 from tests.attacks.test_captured import CASES, attacked, check_equal
+from tests.audits.conftest import SHORT
 from tests.conftest import smooth_images, tiny_network
 from underfire.attacks import captured, loop
 from underfire.errors import UnderfireWarning
@@ -125,3 +126,15 @@ def test_the_copy_is_accepted_at_torchs_default_flags(on_gpu: uf.Classifier) -> 
     assert torch.backends.cudnn.allow_tf32
     assert on_gpu.prepare(size=(16, 16)).deviation < 1e-4
     assert torch.backends.cudnn.allow_tf32
+
+
+def test_an_audit_runs_and_records_its_steps(on_gpu: uf.Classifier) -> None:
+    """Its findings are on the CPU, its attacks on the GPU; a step that waits would be said in a warning."""
+    images = smooth_images(8).cuda()
+    labels = on_gpu.logits(images).argmax(1)
+    system = uf.System(on_gpu, ["cam", "grad"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UnderfireWarning)
+        found = uf.audit(system, images, labels, eps=(0.05, 0.2), ensemble=SHORT)
+    assert [each.interpreter for each in found.results] == ["cam", "cam", "grad", "grad", "cam+grad", "cam+grad"]
+    assert any(each.wrong.any() for each in found.results)

@@ -261,3 +261,14 @@ def test_a_success_with_an_honest_map_takes_the_place_of_one_without() -> None:
     best = ranking.update(best, point, images + 2, 6)
     assert (best["value"].tolist(), best["step"].tolist()) == ([0.5, 0.5, math.inf], [6, 6, -1])
     assert torch.equal(ranking.reach(best, point, images + 3, 7)["image"], best["image"])
+
+
+def test_no_image_rests_before_an_honest_reading() -> None:
+    """A success between two solutions is no reason to leave: the next solution may be the first honest one."""
+    images, stop = smooth_images(1), attacks.EarlyStop(after=0.0, patience=0.1)
+    logits = torch.tensor([[1.0, 0.0]])
+    point = point_of({"mask": torch.zeros(1, 1, 4, 4)}, {"mask": torch.full((1, 4, 4), 0.5)}, logits)
+    ranking, idle = attacks.Ranking(), torch.tensor([90])
+    reached = ranking.reach(ranking.start(images), point, images, 5)
+    assert stop.finished(reached, 95, 100, idle, 1).tolist() == [False]
+    assert stop.finished(ranking.update(reached, point, images, 5), 95, 100, idle, 1).tolist() == [True]

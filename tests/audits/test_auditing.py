@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import underfire as uf
+from tests.attacks.test_auto import point_of
+from tests.attacks.test_no_sync import NoWaiting
 from tests.audits.conftest import RADII, SHORT, Given, near, same
+from tests.conftest import smooth_images, tiny_network
 from underfire.attacks.benign import read_benign
 from underfire.attacks.progress import Progress as Heard
 from underfire.audits import Audit, Member, Robustness, audit
@@ -153,6 +156,44 @@ def test_an_image_that_left_too_early_is_attacked_again(digits: Given, monkeypat
     assert 0 < near.sum() < 12
     assert np.array_equal(near, whole.nearest < 0.02)
     assert np.array_equal(case.nearest[~near], whole.nearest[~near])
+
+
+def test_ranking_by_nearness_waits_for_nothing() -> None:
+    """A GPU would be waited for at every step, and steps could not be recorded."""
+    maps = {name: torch.rand(3, 1, 4, 4) for name in ("cam", "grad")}
+    point = point_of(maps, {name: torch.rand(3, 4, 4) for name in maps}, torch.tensor([[1.0, 0.0]] * 3))
+    for limits in ({"cam": 0.1, "grad": 0.4}, {"cam": 0.1}):
+        ranking = ByNearness(near=near(**limits))
+        with NoWaiting():
+            _, value = ranking.rate(point)
+        distances = {name: (maps[name][:, 0] - point.target_maps[name]).abs().mean((1, 2)) for name in limits}
+        torch.testing.assert_close(value.double(), near(**limits).of(distances).double())
+        assert value.dtype == torch.float32
+
+
+class Fragile(nn.Module):
+    """A network that gives NaN for dark images whose first value is above a limit."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__()
+        self.network, self.limit = tiny_network(), limit
+
+    def forward(self, images: Tensor) -> Tensor:
+        broken = (images[:, 0, 0, 0] > self.limit) & (images.mean((1, 2, 3)) < 0.4)
+        return self.network(images * torch.where(broken, torch.nan, 1.0).view(-1, 1, 1, 1))
+
+
+@pytest.mark.filterwarnings("ignore:the classifier returns NaN")
+def test_a_network_that_breaks_during_an_attack_ends_no_audit() -> None:
+    """Regression: maps of NaN, which an attack reads on its way, ended the audit."""
+    images = (smooth_images(8) * 0.3 * 255).round() / 255
+    classifier = uf.Classifier(Fragile(float(images[:, 0, 0, 0].max())), image_size=16)
+    labels = classifier.logits(images).argmax(1)
+    found = uf.audit(uf.System(classifier, "grad"), images, labels, eps=(0.1,), ensemble=SHORT)
+    assert found.results[0].correct.all()
+    logits = classifier.logits(found.results[0].images)
+    assert bool(logits.isfinite().all())
+    assert (logits.argmax(1) != labels).tolist() == found.results[0].wrong.tolist()
 
 
 def test_of_several_maps_the_iterate_with_the_nearest_farthest_one_is_kept(digits: Given) -> None:

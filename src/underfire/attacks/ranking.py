@@ -161,7 +161,7 @@ class EarlyStop:
     enough: float | None = None
 
     def looks(self, step: int, steps: int) -> bool:
-        """Tell whether images may leave after this step of the last stage, which has ``steps``: fifty times at most."""
+        """Tell whether images may leave after this step of the last stage, which has ``steps``: some fifty times."""
         return step % max(1, steps // 50) == 0 and (self.enough is not None or step >= self.after * steps)
 
     def finished(self, best: Mapping[str, Tensor], step: int, steps: int, idle: Tensor, least: int) -> Tensor:
@@ -174,4 +174,5 @@ class EarlyStop:
             least: the smallest number of steps that an image stays without an improvement.
         """
         leaves = (idle > max(least, round(self.patience * steps))) & (step >= self.after * steps)
+        leaves &= best["value"].isfinite()  # not before a reading of its honest map, see ``Ranking.reach``
         return (best["level"] > 0) & (leaves if self.enough is None else leaves | (best["value"] < self.enough))

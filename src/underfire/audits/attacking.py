@@ -88,9 +88,10 @@ class Attacks:
         except NoGradientError:
             others = self.benign.correct.cpu().clone()
             others[places] = False
-            beside = others.nonzero().flatten()[:BESIDE]
-            if not len(beside):
+            every = others.nonzero().flatten()
+            if not len(every):
                 raise
+            beside = every[torch.linspace(0, len(every) - 1, min(BESIDE, len(every))).long()]
         made = self._make(member, case, torch.cat([beside, places]), heard, leaving)
         own = slice(len(beside), None)
         return Made(made.images[own], made.gradients[own], made.left[own])
@@ -124,7 +125,7 @@ class Attacks:
         with attacking(view.prepared.precision, some.images.device):
             batch = experiment.batch_size
             found = attack.run(view, some, aim, seed=self.seed, batch_size=batch, progress=heard)
-        left = (found.level > 0) & (found.value < (enough or 0.0))
+        left = (found.level > 0) & (found.value < (enough or 0.0)) & (found.steps < attack.steps)
         return Made(found.images, found.steps.cpu(), left.cpu())
 
     def _take(self, places: Tensor) -> Benign:

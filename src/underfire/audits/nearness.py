@@ -88,8 +88,10 @@ class ByNearness(Ranking):
     near: Nearness = field(default_factory=lambda: Nearness({}), compare=False)
 
     def of_maps(self, maps: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
-        distances = {name: metrics.map_l1(maps[name], targets[name]) for name in self.near.names}
-        return self.near.of(distances).to(distances[self.near.names[0]])
+        distances = {name: (maps[name] - targets[name]).abs().mean((1, 2)) for name in self.near.names}
+        if not self.near.several:
+            return next(iter(distances.values()))
+        return torch.stack([_share(distances[name], limit.mean) for name, limit in self.near.limits.items()]).amax(0)
 
 
 def _share(distance: Tensor, limit: float) -> Tensor:

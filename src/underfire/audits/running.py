@@ -245,8 +245,9 @@ class Runner:
         made = self.attacks.make(member, case, places, heard)
         found = self._judged(case, places, made.images)
         case.state.add(member.name, found, case.near.kept, made.gradients.numpy())
-        again = places[made.left & ~(found.wrong & (found.nearness < case.leaves)).cpu()]
+        again = places[made.left & ~(found.wrong & (found.nearness < case.leaves))]
         if len(again):
+            case.state.not_tried(member.name, again)
             made = self.attacks.make(member, case, again, lambda _step, _steps: heard(1, 1), leaving=False)
             case.state.add(member.name, self._judged(case, again, made.images), case.near.kept, made.gradients.numpy())
 
@@ -257,7 +258,7 @@ class Runner:
         goal = Goal(targeted=False)
         classes = goal.explained(logits, some.labels)
         nearness = case.near.of(case.near.distances(self.system, some, images, classes))
-        return Found(places, images, classes, goal.reached(logits, some.labels), nearness)
+        return Found(places, images, classes, goal.reached(logits, some.labels).cpu(), nearness)
 
     def doubts(self, results: Sequence[Robustness]) -> list[Doubt]:
         """Collect what speaks against the results."""

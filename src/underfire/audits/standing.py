@@ -121,6 +121,10 @@ class Standing:
         """Return True for images that a member which is not done has attacked already, bool N."""
         return self.tried.get(member, np.zeros_like(self.wrong))
 
+    def not_tried(self, member: str, places: Tensor) -> None:
+        """Note that a member will attack some images again."""
+        self.tried[member][places.numpy()] = False
+
     def finish(self, member: str) -> None:
         """Note that a member of the ensemble has attacked all images."""
         self.done.append(member)

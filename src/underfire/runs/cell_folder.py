@@ -27,7 +27,7 @@ WITHOUT_MANIFESTS = 2
 OPEN = 4
 """Tensor files that are kept open at a time."""
 
-KEPT = 32
+KEPT = 256
 """The number of shards whose rows are kept: a gallery asks for each image's rows of every cell."""
 
 
@@ -41,7 +41,7 @@ class CellFolder(Folder):
         self._has_eps = all("eps" in values for values in record["cells"])
         self._open: OrderedDict[Path, Any] = OrderedDict()
         self._columns: dict[tuple[str, str], pa.Table] = {}
-        self._read: dict[tuple[str, int], pa.Table] = {}
+        self._read: dict[Path, pa.Table] = {}
 
     @property
     def images(self) -> dict[str, Any]:
@@ -162,12 +162,12 @@ class CellFolder(Folder):
 
     def _whole(self, cell: str, shard: int) -> pa.Table:
         """Read all rows of one shard of a cell, or take them from the last few that were read."""
-        key = (cell, shard)
-        if key not in self._read:
+        path = self._complete(cell, shard)
+        if path not in self._read:
             if len(self._read) >= KEPT:
                 del self._read[next(iter(self._read))]
-            self._read[key] = read_table(self._complete(cell, shard))
-        return self._read[key]
+            self._read[path] = read_table(path)
+        return self._read[path]
 
     def _place(self, cell: str, image_id: str) -> tuple[int, int]:
         places = self._clean_places if self.cells[cell].kind == "clean" else self._places

@@ -31,7 +31,7 @@ A map's relative distance weighs more than the published squares, so that C&W an
 larger changes. With this factor C&W's changes are as large as ADV2's by C&W."""
 
 REFRESHES = 8
-"""The number of times that MASK's map is solved afresh. The images at these steps alone are candidates to be kept."""
+"""The number of times that MASK's map is solved afresh at least. Images at these steps are kept rather than others."""
 
 
 def parts(
