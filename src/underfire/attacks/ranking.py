@@ -11,6 +11,7 @@ from torch import Tensor
 
 from underfire.arguments import check_choice
 from underfire.attacks.terms import Evading, Point, Prediction
+from underfire.later import repr_without
 from underfire.user_parts import guarded
 
 State = dict[str, Tensor]
@@ -159,6 +160,9 @@ class EarlyStop:
     patience: float = 0.2
     tolerance: float = 0.01
     enough: float | None = None
+
+    def __repr__(self) -> str:
+        return repr_without(self, "enough")
 
     def looks(self, step: int, steps: int) -> bool:
         """Tell whether images may leave after this step of the last stage, which has ``steps``: some fifty times."""

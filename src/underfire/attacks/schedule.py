@@ -10,6 +10,7 @@ from underfire.attacks.guards import Guard
 from underfire.attacks.rules import Rule, Sign
 from underfire.attacks.terms.base import Term
 from underfire.errors import InputError
+from underfire.later import repr_without
 from underfire.user_parts import check_part
 
 
@@ -139,6 +140,9 @@ class Stage:
     moves: tuple[Move, ...]
     shaped: bool = True
     refreshes: int = 1
+
+    def __repr__(self) -> str:
+        return repr_without(self, "refreshes")
 
     def __post_init__(self) -> None:
         check_at_least(f"steps of stage {self.name!r}", self.steps, 0)
