@@ -182,7 +182,7 @@ def test_images_that_have_the_size_are_not_cropped_again(full: Written) -> None:
 
 def test_a_resumed_transfer_says_the_same(full: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, classifier = Run(full.folder), other_classifier()
-    settings = {"classifier": ["digits-resnet", classifier], "interpreters": ["cam", "smoothgrad"], "batch_size": 4}
+    settings = {"classifier": ["digits-resnet", classifier], "interpreters": ["cam", "grad"], "batch_size": 4}
     whole = uf.transfer(run, folder=tmp_path / "whole", **settings)
     calls, attack_shard = itertools.count(), work.attack_shard
 
