@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -222,9 +223,9 @@ def test_auto_solves_the_mask_afresh_at_least_eight_times(
     """Once more after the last step, and as often as MASK itself asks for it if that is more often."""
     calls, refresh = [0], MaskView.refresh
 
-    def counted(*given: object) -> object:
+    def counted(*given: Any) -> Any:
         calls[0] += 1
-        return refresh(*given)  # type: ignore[arg-type]
+        return refresh(*given)
 
     monkeypatch.setattr(MaskView, "refresh", counted)
     system = uf.System(classifier, MASK(iterations=3, refresh_every=own))

@@ -189,7 +189,7 @@ def test_scores_that_are_none_are_refused(digits: Digits) -> None:
 class Outdated(Constant):
     """A detector whose methods take other arguments than they get."""
 
-    def knows(self, attack: str) -> bool:  # type: ignore[override]
+    def knows(self, attack: str) -> bool:  # type: ignore[override]  # the signature of an earlier version
         return True
 
     def differentiable(self, system: uf.System, state: State) -> Any:
