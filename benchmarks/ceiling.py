@@ -14,7 +14,7 @@ from typing import Any
 PASSES = 200
 """Gradients of one batch, in each process."""
 PATIENCE = 300
-"""Seconds after which a process that another one waits for has failed."""
+"""Seconds that a process waits for the others to start. Their results are waited for twice as long."""
 
 
 def passes(classifier: str, barrier: Barrier, seconds: Any) -> None:
@@ -48,10 +48,11 @@ def slowest(classifier: str, processes: int) -> float:
     for each in started:
         each.start()
     try:
-        return max([seconds.get(timeout=2 * PATIENCE) for _ in started])
+        return max(seconds.get(timeout=2 * PATIENCE) for _ in started)
     finally:
         for each in started:
             each.terminate()
+            each.join()
 
 
 def ceiling(classifier: str, processes: int) -> float:

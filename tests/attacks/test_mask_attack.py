@@ -264,6 +264,18 @@ def test_a_success_with_an_honest_map_takes_the_place_of_one_without() -> None:
     assert torch.equal(ranking.reach(best, point, images + 3, 7)["image"], best["image"])
 
 
+def test_an_iterate_with_a_map_of_nan_gives_way_to_the_next() -> None:
+    """Regression: nothing is below NaN, so that the first success stayed if its map was NaN."""
+    ranking, images = attacks.Ranking(), smooth_images(1)
+    logits, wanted = torch.tensor([[1.0, 0.0]]), {"mask": torch.full((1, 4, 4), 0.5)}
+    nan, near = (point_of({"mask": torch.full((1, 1, 4, 4), value)}, wanted, logits) for value in (torch.nan, 0.4))
+    best = ranking.update(ranking.start(images), nan, images, 0)
+    assert (best["level"].tolist(), best["value"].tolist()) == ([1], [math.inf])
+    best = ranking.update(best, near, images, 1)
+    assert best["step"].tolist() == [1]
+    assert best["value"].item() == pytest.approx(0.1)
+
+
 def test_no_image_rests_before_an_honest_reading() -> None:
     """A success between two solutions is no reason to leave: the next solution may be the first honest one."""
     images, stop = smooth_images(1), attacks.EarlyStop(after=0.0, patience=0.1)

@@ -113,7 +113,7 @@ class Ranking:
                 value = point.penalty
             else:
                 value = torch.zeros_like(point.penalty)
-            return level, value.detach()
+            return level, torch.where(value.isnan(), torch.inf, value).detach()  # nothing is below NaN
 
     def of_maps(self, maps: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
         """Compute the criterion ``map``, N, from the maps and the wanted ones, N x h x w by interpreter."""
@@ -165,7 +165,7 @@ class EarlyStop:
         return repr_without(self, "enough")
 
     def looks(self, step: int, steps: int) -> bool:
-        """Tell whether images may leave after this step of the last stage, which has ``steps``: some fifty times."""
+        """Tell whether images may leave after this step of the last stage, which has ``steps``: 99 times at most."""
         return step % max(1, steps // 50) == 0 and (self.enough is not None or step >= self.after * steps)
 
     def finished(self, best: Mapping[str, Tensor], step: int, steps: int, idle: Tensor, least: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from underfire import metrics
 from underfire.attacks.benign import Benign
 from underfire.attacks.limits import Limit
-from underfire.attacks.ranking import Ranking
+from underfire.attacks.ranking import Ranking, map_distance
 from underfire.system import System
 
 HALF = 0.5
@@ -88,13 +88,14 @@ class ByNearness(Ranking):
     near: Nearness = field(default_factory=lambda: Nearness({}), compare=False)
 
     def of_maps(self, maps: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
-        distances = {name: (maps[name] - targets[name]).abs().mean((1, 2)) for name in self.near.names}
+        # Not metrics.map_l1: it makes a GPU wait, and raises for NaN, which an attack may meet on its way.
+        distances = {name: map_distance({name: maps[name]}, targets) for name in self.near.names}
         if not self.near.several:
             return next(iter(distances.values()))
         return torch.stack([_share(distances[name], limit.mean) for name, limit in self.near.limits.items()]).amax(0)
 
 
 def _share(distance: Tensor, limit: float) -> Tensor:
-    """Compute d / (d + limit); 1 if the limit is 0, below which no map is, and for an infinite distance."""
+    """Compute d / (d + limit); 1 if the limit is 0, below which no map is, and for an infinite distance or NaN."""
     found = distance / (distance + limit)
     return torch.where(distance.isfinite() & (limit > 0), found, torch.ones_like(found))

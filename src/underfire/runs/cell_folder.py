@@ -161,12 +161,12 @@ class CellFolder(Folder):
         return found[0]
 
     def _whole(self, cell: str, shard: int) -> pa.Table:
-        """Read all rows of one shard of a cell, or take them from the last few that were read."""
-        path = self._complete(cell, shard)
+        """Read all rows of one shard of a cell, or take them from the last ``KEPT`` that were read."""
+        path = self.file(cell, shard, "parquet")
         if path not in self._read:
             if len(self._read) >= KEPT:
                 del self._read[next(iter(self._read))]
-            self._read[path] = read_table(path)
+            self._read[path] = read_table(self._complete(cell, shard))
         return self._read[path]
 
     def _place(self, cell: str, image_id: str) -> tuple[int, int]:
