@@ -33,18 +33,18 @@ LOWEST_TESTS := \
 
 $(VENV)/base: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(if $(TORCH_INDEX),$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --index-url $(TORCH_INDEX) torch)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[photos]"
+	$(if $(TORCH_INDEX),$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt --index-url $(TORCH_INDEX) torch)
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e ".[photos]"
 	touch $@
 
 # torchvision, timm, captum, torchattacks, foolbox and ART bring a torch of their own: without their dependencies, ours stays.
 # What timm needs beside torch (huggingface_hub, pyyaml, safetensors) comes with transformers, which does not depend on torch;
 # what foolbox and ART need is named.
 $(VENV)/dev: $(VENV)/base
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,hub,docs,formats]"
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt torchvision timm captum efficientnet-lite-pytorch
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt torchattacks foolbox eagerpy adversarial-robustness-toolbox
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt requests GitPython tqdm six
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e ".[dev,hub,docs,formats]"
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check --no-deps -c constraints.txt torchvision timm captum efficientnet-lite-pytorch
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check --no-deps -c constraints.txt torchattacks foolbox eagerpy adversarial-robustness-toolbox
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt requests GitPython tqdm six
 	touch $@
 
 setup: $(VENV)/dev
@@ -59,9 +59,9 @@ test: $(VENV)/dev
 # No dependencies are looked up: torch's would be 3 GB of CUDA libraries.
 $(LOWEST)/ready: pyproject.toml constraints-lowest.txt
 	$(PYTHON) -m venv $(LOWEST)
-	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-compile -r constraints-lowest.txt
+	$(LOWEST)/bin/pip install --quiet --no-compile --disable-pip-version-check --no-deps -r constraints-lowest.txt
 	$(LOWEST)/bin/python .ci/without_cuda.py
-	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(LOWEST)/bin/pip install --quiet --no-compile --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
 test-lowest: $(LOWEST)/ready
