@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar, cast
 
 import torch
@@ -76,9 +77,29 @@ def guarded(part: T, kind: str, name: str | None = None) -> T:
         kind: what it is, for messages, such as ``term``.
         name: its name; the attribute ``name`` if None.
     """
-    if not is_own(part):
-        return part
-    return cast(T, _Guarded(part, f"{kind} {name or getattr(part, 'name', type(part).__name__)!r}"))
+    return cast(T, _Guarded(part, _called(part, kind, name))) if is_own(part) else part
+
+
+@contextmanager
+def naming(part: object, kind: str, name: str | None = None) -> Iterator[None]:
+    """Within, errors are UserCodeErrors that name ``part``, if it is the user's own. Arguments as in ``guarded``."""
+    with _named(part, _called(part, kind, name)) if is_own(part) else nullcontext():
+        yield
+
+
+def _called(part: object, kind: str, name: str | None) -> str:
+    return f"{kind} {name or getattr(part, 'name', type(part).__name__)!r}"
+
+
+@contextmanager
+def _named(part: object, called: str) -> Iterator[None]:
+    try:
+        yield
+    except (UnderfireError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # the user's own code may raise anything
+        place = _place(error, part)
+        raise UserCodeError(f"{called} fails: {type(error).__name__}: {error}{place}") from error
 
 
 class _Guarded:
@@ -97,13 +118,8 @@ class _Guarded:
         return self._run(self._part, *given, **named)
 
     def _run(self, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
-        try:
+        with _named(self._part, self._called):
             return function(*given, **named)
-        except (UnderfireError, MemoryError, torch.OutOfMemoryError):
-            raise
-        except Exception as error:  # the user's own code may raise anything
-            place = _place(error, self._part)
-            raise UserCodeError(f"{self._called} fails: {type(error).__name__}: {error}{place}") from error
 
 
 def _place(error: Exception, part: Any) -> str:

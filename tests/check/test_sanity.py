@@ -246,3 +246,71 @@ def test_a_mistake_in_maps_is_named(mistake: str, said: str, monkeypatch: pytest
     _, (trial,) = trials.try_interpreters(uf.classifiers.load("digits-resnet"), images, torch.tensor([4, 9]))
     assert not trial.works
     assert said in (trial.problem or "")
+
+
+@dataclass(frozen=True)
+class Raising(Interpreter):
+    """A user's interpreter whose code raises an error of its own, by ``where``: as it reads maps, or makes its view."""
+
+    where: str
+    name: ClassVar[str] = "raising"
+    family: ClassVar[str] = "cam"
+
+    def read(self, classifier: uf.Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
+        if self.where == "read":
+            raise KeyError("layer5")
+        return CAM().read(classifier, images, classes, ids)
+
+    def view(self) -> View:
+        if self.where == "view":
+            raise AttributeError("no layer5")
+        return CAM().view()
+
+    def reseeded(self, offset: int = 1) -> Interpreter | None:
+        if self.where == "reseeded":
+            raise ValueError("no seed")
+        return None
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("read", "interpreter 'raising' fails: KeyError: 'layer5' ("),
+        ("view", "interpreter 'raising' fails: AttributeError: no layer5 ("),
+        ("reseeded", "interpreter 'raising' fails: ValueError: no seed ("),
+    ],
+)
+def test_an_error_of_a_users_interpreter_ends_its_own_trial(
+    where: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: it ended the whole check, as a traceback."""
+    monkeypatch.setattr(trials, "REGISTRY", {"raising": Raising, "cam": CAM})
+    monkeypatch.setattr(trials, "create", lambda name: Raising(where) if name == "raising" else CAM())
+    images = uf.data.open_data("digits:test").load((16, 16), 1, [0, 1]).images
+    classifier = uf.classifiers.load("digits-resnet")
+    _, (raising, cam) = trials.try_interpreters(classifier, images, torch.tensor([4, 9]))
+    assert not raising.works
+    assert said in (raising.problem or "")
+    assert cam.works
+
+
+@dataclass(frozen=True)
+class Peculiar(CAM):
+    """A user's interpreter that works with one network only."""
+
+    known: uf.Classifier | None = None
+
+    def read(self, classifier: uf.Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
+        if classifier is not self.known:
+            raise KeyError("another network")
+        return super().read(classifier, images, classes, ids)
+
+
+def test_an_interpreter_that_fails_on_other_weights_keeps_its_other_checks() -> None:
+    """Regression: its error ended the check, and an audit after all of its attacks."""
+    classifier, images, classes = uf.classifiers.load("digits-resnet"), torch.rand(2, 1, 16, 16), torch.tensor([4, 9])
+    other = sanity.shuffled_copy(classifier)
+    found = sanity.look_at(Peculiar(known=classifier), classifier, other, images, classes)
+    assert found is not None
+    assert found.other_weights is None
+    assert -1 <= found.other_class <= 1

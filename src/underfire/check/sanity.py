@@ -19,6 +19,7 @@ from underfire.errors import UnderfireError
 from underfire.interpreters import Interpreter
 from underfire.interpreters.map_checks import check_range, check_shape
 from underfire.numerics import judging
+from underfire.user_parts import naming
 
 SAME = 0.9
 """Maps with a higher rank correlation than this count as the same."""
@@ -130,7 +131,8 @@ def read_few(interpreter: Interpreter, classifier: Classifier, images: Tensor, c
     images, classes = images.to(classifier.device), classes.to(classifier.device)
     ids = identities(images, None).to(classifier.device)
     with classifier.evaluating(), judging(classifier.device):
-        read = interpreter.bound_to(classifier)(images, classes, ids)
+        with naming(interpreter, "interpreter", interpreter.label):
+            read = interpreter.bound_to(classifier)(images, classes, ids)
         maps = check_shape(read, len(images), interpreter.label).detach().float()
     check_range(maps, f"interpreter {interpreter.label}")
     return maps

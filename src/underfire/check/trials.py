@@ -19,6 +19,7 @@ from underfire.classifiers import Classifier, Prepared
 from underfire.errors import NoGradientError, UnderfireError, UnderfireWarning
 from underfire.interpreters import REGISTRY, create
 from underfire.system import System, SystemView, works_in_place
+from underfire.user_parts import naming
 
 FEWEST, BYTES = 2, 10**9
 """A joint step is timed on as many images as take so many bytes by the count, and on two at least."""
@@ -115,26 +116,16 @@ def _try(
     shuffled: Classifier | None,
     masks: Tensor | None,
 ) -> InterpreterTrial:
+    """Try one interpreter. Whatever it raises, the user's own code too, is the outcome of its trial alone."""
     try:
         interpreter = create(name)
-        sketch = System(classifier, {name: interpreter.sketch()})
-        _read(sketch, name, benign)
-        network = prepared[works_in_place([interpreter.view()])]
-        # An attack reads maps for another class than the image's own.
-        others = (benign.labels + 1) % benign.logits.shape[1]
-        quick = SystemView(network, {name: interpreter.sketch().view()})
-        _probe(quick, benign, others)
-        shape, device = benign.images.shape[1:], benign.images.device
-        each = step_bytes(quick, shape, device, joint=True)
-        size = size_for(each, shape, device, memory)
-        most = max(FEWEST, BYTES // each) if each else None
-        view = SystemView(network, {name: interpreter.view()}) if interpreter.sketches is None else quick
-        speed = measure_speed(System(classifier, {name: interpreter}), view, benign, size, known, most)
-        sanity = look_at(interpreter, classifier, shuffled, benign.images, benign.labels, masks, benign.logits)
-        moved = 0.0 if interpreter.reseeded() is None else None
-        reading = speed.joint + interpreter.view().refresh_passes * speed.step
-        if moved is None and 2 * IMAGES * reading < PATIENCE:
-            moved = moved_by_seed(interpreter, classifier, benign.images, benign.labels)
+        with naming(interpreter, "interpreter", name):
+            speed = _time(System(classifier, {name: interpreter}), prepared, name, benign, known, memory)
+            sanity = look_at(interpreter, classifier, shuffled, benign.images, benign.labels, masks, benign.logits)
+            moved = 0.0 if interpreter.reseeded() is None else None
+            reading = speed.joint + interpreter.view().refresh_passes * speed.step
+            if moved is None and 2 * IMAGES * reading < PATIENCE:
+                moved = moved_by_seed(interpreter, classifier, benign.images, benign.labels)
         return InterpreterTrial(name, True, speed=speed, sanity=sanity, moved_by_seed=moved)
     except NoGradientError as error:
         return InterpreterTrial(name, False, str(error), error.module)
@@ -143,6 +134,35 @@ def _try(
     except torch.OutOfMemoryError:
         problem = f"it does not fit into the memory of {classifier.device}; try a smaller batch size."
         return InterpreterTrial(name, False, problem)
+
+
+def _time(
+    system: System,
+    prepared: Mapping[bool, Prepared],
+    name: str,
+    benign: Benign,
+    known: Speed | None,
+    memory: int | None,
+) -> Speed:
+    """Read honest maps of the system's one interpreter, probe their gradients, and time a joint step.
+
+    Raises:
+        UnderfireError: the interpreter does not work with the classifier.
+    """
+    interpreter = system.interpreters[name]
+    sketch = interpreter.sketch()
+    _read(System(system.classifier, {name: sketch}), name, benign)
+    network = prepared[works_in_place([interpreter.view()])]
+    # An attack reads maps for another class than the image's own.
+    others = (benign.labels + 1) % benign.logits.shape[1]
+    quick = SystemView(network, {name: sketch.view()})
+    _probe(quick, benign, others)
+    shape, device = benign.images.shape[1:], benign.images.device
+    each = step_bytes(quick, shape, device, joint=True)
+    size = size_for(each, shape, device, memory)
+    most = max(FEWEST, BYTES // each) if each else None
+    view = SystemView(network, {name: interpreter.view()}) if interpreter.sketches is None else quick
+    return measure_speed(system, view, benign, size, known, most)
 
 
 def _read(sketch: System, name: str, benign: Benign) -> None:
