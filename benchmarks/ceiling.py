@@ -7,7 +7,9 @@ twice as much as one, whatever they run. A campaign with workers can be no faste
 from __future__ import annotations
 
 import multiprocessing
+import queue
 import time
+from multiprocessing.context import SpawnProcess as Process
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
@@ -48,11 +50,26 @@ def slowest(classifier: str, processes: int) -> float:
     for each in started:
         each.start()
     try:
-        return max(seconds.get(timeout=2 * PATIENCE) for _ in started)
+        return max(_next(seconds, started) for _ in started)
     finally:
         for each in started:
             each.terminate()
             each.join()
+
+
+def _next(seconds: Any, started: list[Process]) -> float:
+    """Wait for the result of one more process.
+
+    Raises:
+        RuntimeError: a process ended with an error, or none has a result after two times ``PATIENCE``.
+    """
+    for _ in range(2 * PATIENCE):
+        try:
+            return float(seconds.get(timeout=1))
+        except queue.Empty:
+            if failed := [each.exitcode for each in started if each.exitcode]:
+                raise RuntimeError(f"a process ended with exit code {failed[0]}; its output says why") from None
+    raise RuntimeError(f"no process had a result after {2 * PATIENCE} seconds")
 
 
 def ceiling(classifier: str, processes: int) -> float:

@@ -90,9 +90,7 @@ class ByNearness(Ranking):
     def of_maps(self, maps: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
         # Not metrics.map_l1: it makes a GPU wait, and raises for NaN, which an attack may meet on its way.
         distances = {name: map_distance({name: maps[name]}, targets) for name in self.near.names}
-        if not self.near.several:
-            return next(iter(distances.values()))
-        return torch.stack([_share(distances[name], limit.mean) for name, limit in self.near.limits.items()]).amax(0)
+        return self.near.of(distances).to(distances[self.near.names[0]])
 
 
 def _share(distance: Tensor, limit: float) -> Tensor:

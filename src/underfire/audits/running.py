@@ -248,7 +248,8 @@ class Runner:
         again = places[made.left & ~(found.wrong & (found.nearness < case.leaves))]
         if len(again):
             case.state.not_tried(member.name, again)
-            made = self.attacks.make(member, case, again, lambda _step, _steps: heard(1, 1), leaving=False)
+            part = part_of(heard, len(places) - len(again), len(again), len(places))
+            made = self.attacks.make(member, case, again, part, leaving=False)
             case.state.add(member.name, self._judged(case, again, made.images), case.near.kept, made.gradients.numpy())
 
     def _judged(self, case: Case, places: Tensor, images: Tensor) -> Found:
