@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 class Run(InNotebook):
     """A run that ``underfire attack`` finished, read lazily: rows and maps stay in their files.
 
+    What was read once is kept: open the folder again after something changed it, such as ``--resume``.
+
     A notebook shows the run as a table with a few images; ``figure()`` gives these as a picture, and ``to_pandas()``
     all rows.
 
