@@ -122,7 +122,7 @@ class Standing:
         return self.tried.get(member, np.zeros_like(self.wrong))
 
     def not_tried(self, member: str, places: Tensor) -> None:
-        """Note that a member will attack some images again: if it is stopped before that, they are still to be tried."""
+        """Note that a member will attack some images again: if it is stopped before, they are still to be tried."""
         self.tried[member][places.numpy()] = False
 
     def finish(self, member: str) -> None:
