@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import underfire as uf
+from underfire import allocation
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -30,6 +31,14 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _allocation_as_ever() -> Iterator[None]:
+    """The command line, where a test calls it in this process, does not set the process's allocator."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(allocation, "keep_freed_memory", lambda: None)
         yield
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from underfire.allocation import give_back
 from underfire.batching import MULTIPLE
 from underfire.errors import InputError
 
@@ -140,6 +141,8 @@ def room(device: torch.device, memory: int | None = None) -> int:
         device: the device of the step.
         memory: the largest number of bytes that this process shall have on the device, what it has now included.
     """
+    if device.type == "cpu":
+        give_back()
     free = free_bytes(device)
     return free if memory is None else min(free, max(0, memory - used_bytes(device)))
 

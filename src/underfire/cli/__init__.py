@@ -20,8 +20,10 @@ def main() -> None:
         from underfire.cli.completion import answer
 
         answer()
+    from underfire.allocation import keep_freed_memory
     from underfire.cli.screen import screen
 
+    keep_freed_memory()
     with screen.status("starting"):
         from underfire.cli import commands
 

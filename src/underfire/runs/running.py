@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from underfire.allocation import give_back
 from underfire.errors import StoreError
 from underfire.flags import without_autocast
 from underfire.runs.differences import differences
@@ -172,6 +173,7 @@ class RunInHand:
     def release(self) -> None:
         """Give the memory of the work free, with the networks in it. ``join`` makes it again."""
         self.work = None
+        give_back()
 
     @without_autocast()
     @torch.inference_mode(False)
