@@ -70,8 +70,8 @@ def run(bench: Bench, asked: Mapping[Line, Measure], results: Results, minutes: 
             values, fine = {"error": f"{type(error).__name__}: {error}".partition("\n")[0][:160]}, False
         results.keep(line.key, values)
         print(f"{line.markdown(values)} ({time.monotonic() - begun:.0f} s)", file=sys.stderr, flush=True)
-        gc.collect()
         if bench.device.type == "cuda":
+            gc.collect()
             torch.cuda.empty_cache()
     return fine
 

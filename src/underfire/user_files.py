@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.machinery
 import importlib.util
 import os
 import re
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from underfire.errors import InputError, UnderfireError, UserCodeError, unknown_name
@@ -76,6 +78,17 @@ def importing_from(folder: Path) -> Iterator[None]:
                 _BROUGHT.add(name)
 
 
+class _FromSource(importlib.machinery.SourceFileLoader):
+    """Runs the file as it is now.
+
+    Python takes bytecode that it kept for that of the file if second and size of the last change are the same. Then a
+    file that was just edited would be recorded with its new fingerprint, and run as it was before.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def load(file: str, name: str, kind: str, *, call: bool = False) -> Any:
     """Run ``file`` and return its attribute ``name``.
 
@@ -93,14 +106,14 @@ def load(file: str, name: str, kind: str, *, call: bool = False) -> Any:
         raise InputError(f"{kind} file {file!r} does not exist (looked in {Path.cwd()}).")
     # The module's name is made from the whole path, so that two files with one name do not replace each other.
     name_of_path = hashlib.sha256(str(path.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
-    spec = importlib.util.spec_from_file_location(f"{MODULE}{name_of_path}", path)
+    loader = _FromSource(f"{MODULE}{name_of_path}", str(path))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
     assert spec is not None
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     with importing_from(path.resolve().parent):
         try:
-            spec.loader.exec_module(module)
+            loader.exec_module(module)
         except UnderfireError:
             raise
         except (Exception, SystemExit) as error:

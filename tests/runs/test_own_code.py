@@ -254,3 +254,13 @@ def test_what_a_file_imports_from_its_folder_counts(tmp_path: Path) -> None:
         last = now
     (tmp_path / "beside.py").write_text("# changed\n")
     assert user_files.fingerprint(str(main)) == last
+
+
+def test_an_edit_within_a_second_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytecode that Python has kept looks like that of the edited file: equal size, equal second."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    path = tmp_path / "own.py"
+    for value in (1, 2):
+        path.write_text(f"VALUE = {value}\n")
+        os.utime(path, (1_000_000, 1_000_000))
+        assert user_files.load(str(path), "VALUE", "measure") == value

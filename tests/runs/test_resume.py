@@ -19,7 +19,7 @@ from underfire.runs import Run, RunConfig, run_attack, work
 from underfire.runs.store import Store
 from underfire.system import System
 
-CONFIG = small_config(count=20, steps=(2, 4))
+CONFIG = small_config(count=10, steps=(2, 4))
 FEW = small_config(count=5, steps=(1, 2))
 LABELS = ("clean", "bim", "adv2", "noise")
 Done = tuple[int, str]
@@ -29,7 +29,7 @@ Done = tuple[int, str]
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Written:
     folder = tmp_path_factory.mktemp("uninterrupted")
-    run_attack(CONFIG, folder, batch_size=8)
+    run_attack(CONFIG, folder, batch_size=4)
     return Written(folder)
 
 
@@ -90,7 +90,7 @@ def shards_of(folder: Path) -> set[Done]:
 
 
 def test_the_result_does_not_depend_on_the_shards(uninterrupted: Written, tmp_path: Path) -> None:
-    run_attack(CONFIG, tmp_path, batch_size=20)
+    run_attack(CONFIG, tmp_path, batch_size=10)
     assert_same_run(uninterrupted, Written(tmp_path))
 
 
@@ -105,11 +105,11 @@ def test_only_what_is_missing_is_done_again(
     with monkeypatch.context() as patch:
         Watched(patch, 7, error, moment)
         with pytest.raises(error, match="interrupted on purpose"):
-            run_attack(CONFIG, tmp_path, batch_size=8)
+            run_attack(CONFIG, tmp_path, batch_size=4)
     assert not (tmp_path / "results.parquet").exists()
     assert shards_of(tmp_path) == set(every[:done])
     watched = Watched(monkeypatch)
-    run_attack(CONFIG, tmp_path, resume=True, batch_size=5)
+    run_attack(CONFIG, tmp_path, resume=True, batch_size=3)
     assert watched.written == every[done:]
     assert watched.performed == [label for _, label in every[done:]]
     assert_same_run(uninterrupted, Written(tmp_path))
@@ -175,7 +175,7 @@ def test_interrupted_while_finishing(uninterrupted: Written, tmp_path: Path, at:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr({"Run": Run, "Store": Store, "work": work}[target], name, interrupted)
         with pytest.raises(KeyboardInterrupt):
-            run_attack(CONFIG, tmp_path, batch_size=8)
+            run_attack(CONFIG, tmp_path, batch_size=4)
     with pytest.MonkeyPatch.context() as patch:
         watched = Watched(patch)
         run_attack(CONFIG, tmp_path, resume=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from typing import Protocol
 
 import torch
@@ -74,11 +75,16 @@ def evaluating(network: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in network.modules()]
     try:
         for module, _ in modes:
-            module.training = False
+            _set_mode(module, False)
         yield
     finally:
         for module, training in modes:
-            module.training = training
+            _set_mode(module, training)
+
+
+def _set_mode(module: nn.Module, training: bool) -> None:
+    if module.training is not training:  # setting an attribute of a module takes much longer than reading it
+        module.training = training
 
 
 class Pixels(nn.Module):
@@ -110,8 +116,8 @@ class Pixels(nn.Module):
     @property
     def device(self) -> torch.device:
         """The device of the network."""
-        tensors = (*self.module.parameters(), *self.module.buffers())
-        return tensors[0].device if tensors else torch.device("cpu")
+        tensors = chain(self.module.parameters(), self.module.buffers())
+        return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
     @property
     def tolerance(self) -> float:
