@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import tempfile
 import traceback
@@ -66,7 +67,11 @@ def _add(to: typer.Typer, name: str, command: Callable[..., None], epilog: str) 
 
 
 def _paragraphs(text: str) -> str:
-    """Join the lines of each paragraph, so that the text fits any width of the terminal."""
+    """Join the lines of each paragraph, so that the text fits any width of the terminal.
+
+    Brackets are no markup, except ``[bold]`` and ``[/bold]``.
+    """
+    text = re.sub(r"\[(?!/?bold\])", r"\\[", text)
     return "\n\n".join(" ".join(each.split()) for each in inspect.cleandoc(text).split("\n\n"))
 
 
