@@ -31,7 +31,7 @@ from underfire.cli import (
     transfer,
 )
 from underfire.cli.options import USAGE_ERROR, flag
-from underfire.cli.screen import say, screen, show_warning
+from underfire.cli.screen import say, screen, show_each_once
 from underfire.errors import StoppedError, UnderfireError, plain_words
 from underfire.version import __version__
 
@@ -119,7 +119,7 @@ def main() -> None:
 
     Any other error prints one paragraph, too, with exit code 1.
     """
-    warnings.showwarning = show_warning
+    warnings.showwarning = show_each_once()
     try:
         code = app(prog_name="underfire", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
