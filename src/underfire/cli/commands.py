@@ -113,6 +113,9 @@ SHOWN_OF_ERROR = 300
 STOPPED = 130
 """The exit code after Ctrl-C. Some versions of typer return it, others raise an exception."""
 
+GOES_ON_BY_ITSELF = ("audit",)
+"""Commands that go on with what they find in the output folder, without being asked."""
+
 
 def main() -> None:
     """Run the command line. Wrong usage and underfire's own errors print one paragraph, with exit code 2.
@@ -151,6 +154,8 @@ def _stopped(arguments: Sequence[str]) -> str:
         command = getattr(command, "commands", {}).get(word, command)
     if any("--resume" in option.opts for option in command.params):
         return "Stopped. Finished parts are kept, and --resume goes on from them."
+    if command.name in GOES_ON_BY_ITSELF:
+        return "Stopped. What is finished is kept, and the same command goes on from there."
     return "Stopped. This command cannot go on from here: the next start begins anew."
 
 
