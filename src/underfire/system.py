@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from underfire.classifiers import Attackable, Classifier, Compiled, Later, Recorded
 from underfire.errors import InputError
 from underfire.interpreters import Interpreter, Smoothing, SmoothRectifiers, State, View, made_of, named
-from underfire.interpreters.map_checks import check_shape_of_view
+from underfire.interpreters.map_checks import maps_and_state
 from underfire.user_parts import guarded
 
 Choose = Callable[[Recorded], Tensor]
@@ -271,8 +271,8 @@ class SystemView:
             classes = choose(said)
             for name in names:
                 view, state = self.views[name], states[name]
-                maps, states[name] = view.read(self.prepared, recorded, images, classes, state, graph)
-                looks[name] = check_shape_of_view(maps, len(images), name)
+                read = view.read(self.prepared, recorded, images, classes, state, graph)
+                looks[name], states[name] = maps_and_state(read, len(images), name)
                 for term, values in view.terms(recorded, classes, states[name]).items():
                     terms[term] = terms[term] + values if term in terms else values
         assert said is not None

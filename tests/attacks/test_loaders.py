@@ -147,3 +147,10 @@ def test_other_loaders_are_refused_with_the_call_that_mends_it(name: str) -> Non
 def test_the_attacks_name_in_the_place_of_the_labels() -> None:
     with pytest.raises(InputError, match="attack='advedge'"):
         uf.attack(SYSTEM, PAIRS, "advedge")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("names", [("adv2",), ("adv2", "cam"), ("adv2", "auto", "cam")])
+def test_names_in_the_place_of_labels_are_noticed_first(names: tuple[Any, ...]) -> None:
+    """Regression: attack(model, loader, "adv2", "cam") said "unknown attack 'cam'"."""
+    with pytest.raises(InputError, match=r"labels is 'adv2', and a TensorDataset brings its own labels\. Name the"):
+        uf.attack(SYSTEM.classifier, PAIRS, *names, eps=0.1, steps=(1, 1))

@@ -86,6 +86,7 @@ def test_learning_from_a_run(command: Command, run_folder: Path, tmp_path: Path)
     refused = command("detect", "evaluate", place, run_folder)
     assert refused.code == 2
     assert "of the benign images of detector maps are among the images of the run" in " ".join(refused.err.split())
+    assert "To leave them out: underfire detect fit --apart-from /" in " ".join(refused.err.split())
 
 
 def test_images_of_named_runs_are_left_out(command: Command, run_folder: Path, tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_what_cannot_be_evaded_is_refused_in_words(
         (tmp_path / "both", published, "the interpreter grad is"),
         (tmp_path / "foreign", SHORT, "was fitted for another system"),
         (tmp_path / "agreement", (*SHORT, *both), "--term FILE.py:NAME"),
-        (tmp_path / "nothing", SHORT, "unknown squeezer"),
+        (tmp_path / "nothing", SHORT, "and there is no such folder; expected SQUEEZER<THRESHOLD"),
         (f"detector:{tmp_path / 'nothing'}", SHORT, "holds no detector"),
     ):
         ended = command(*WHERE, *words, "--evade", folder, "--out", tmp_path / "run")

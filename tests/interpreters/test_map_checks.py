@@ -79,6 +79,21 @@ def test_the_maps_of_a_view_are_checked(classifier: uf.Classifier, images: Tenso
         attack(classifier, Own(viewed=change), images, labels)
 
 
+class Stateless(OwnView):
+    def read(self, *given: Any, **named: Any) -> Any:
+        return super().read(*given, **named)[0]
+
+
+def test_a_view_returns_its_state_too(
+    classifier: uf.Classifier, images: Tensor, labels: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: "unexpected ValueError: too many values to unpack", and with two images another message again."""
+    monkeypatch.setattr(Own, "view", lambda own: Stateless(own.viewed))
+    for count in (1, 2, len(images)):
+        with pytest.raises(InterpreterError, match=r"view of interpreter own returns shape .*: return maps, state\."):
+            attack(classifier, Own(), images[:count], labels[:count])
+
+
 def test_a_view_and_its_honest_maps_have_one_size(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
     for own in (Own(lambda maps: maps[:, ::2, ::2]), Own(viewed=lambda maps: maps[:, ::2, ::2])):
         with pytest.raises(InterpreterError, match="expected the same height and width"):

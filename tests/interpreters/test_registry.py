@@ -210,3 +210,22 @@ def test_an_interpreter_without_a_name_is_refused(kind: type[uf.interpreters.Int
         InputError, match=f"holds a {kind.__name__} with the label .*: give its class the attribute name"
     ):
         named([kind()])
+
+
+@dataclass(frozen=True)
+class Kinless(uf.interpreters.Interpreter):
+    name: ClassVar[str] = "kinless"
+
+    def read(self, classifier: uf.Classifier, images: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        return images.mean(1)
+
+    def view(self) -> uf.interpreters.View:
+        return CAM().view()
+
+
+def test_an_interpreter_without_a_family_is_refused() -> None:
+    """Regression: "unexpected AttributeError: ... please report it" when the attack looked for its schedule."""
+    with pytest.raises(
+        InputError, match=r"holds a Kinless with the family None; .*give its class the attribute family"
+    ):
+        named([Kinless()])

@@ -70,6 +70,7 @@ def test_every_saved_image_is_there_with_its_measures(tmp_path: Path) -> None:
         for name in ("cam", "grad"):
             assert row[f"map_l1_{name}"] == run.column(label, name, "map_l1")[order]
             assert row[f"joint_success_{name}"] is bool(run.column(label, name, "joint_success")[order])
+        assert row["joint_success_all"] is (row["joint_success_cam"] and row["joint_success_grad"])
         assert row["success"] is bool(run.column(label, "cam", "success")[order])
         assert (row["label"], row["label_name"]) == (order % 3, ("ant", "bee", "cat")[order % 3])
         assert row["target"] == (-1 if row["kind"] == "clean" else (order + 1) % 3)
@@ -99,6 +100,14 @@ def test_the_card_claims_no_licence(tmp_path: Path) -> None:
     assert found["size_categories"] == ["n<1K"]
     assert "Origin and licence of the images are unknown" in body
     assert "`my'photos`" in body
+
+
+def test_the_card_explains_joint_success(tmp_path: Path) -> None:
+    """Regression: the card explained all columns but these, and the data set had no joint success of all maps."""
+    folder = Fake(count=2, interpreters=("cam", "grad")).write(tmp_path / "run")
+    text = (export(folder, "huggingface", tmp_path / "out") / "README.md").read_text()
+    assert "- `joint_success`: class reached and map as wanted\n" in text
+    assert "- `joint_success_all`: class reached and all maps as wanted\n" in text
 
 
 def test_a_campaign_is_one_data_set(tmp_path: Path) -> None:

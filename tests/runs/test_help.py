@@ -45,6 +45,22 @@ def test_help_says_all_of_it(command: Command, words: tuple[str, ...], monkeypat
         assert " ".join(help.split()) in shown
 
 
+def test_brackets_in_a_description_are_shown(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: "The file has  for all runs; lists in , of which every combination is a run; [] and []"."""
+    monkeypatch.setenv("COLUMNS", "400")
+    shown = " ".join(command("run", "--help").out.split())
+    for part in (
+        "The file has [settings] for all runs",
+        "lists in [grid], of which",
+        "[[include]] and [[exclude]] for further",
+        "detectors = [FOLDER, ...] score",
+        "campaigns.md: [settings] for all runs, lists in [grid], then [[include]], [[exclude]] and [[change]].",
+    ):
+        assert part in shown
+    assert "[bold]" not in shown
+    assert "'underfire[photos]'" in command("demo", "--help").out
+
+
 def test_options_without_a_default_of_their_own_say_what_happens(command: Command) -> None:
     shown = " ".join(re.sub("[│╭╰]", " ", command("attack", "--help").out).split())
     for part in (

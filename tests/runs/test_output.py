@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import underfire as uf
 from tests.runs.conftest import small_config
 from tests.runs.runs import Command, Written, options, process, tables
 from underfire.cli import main
-from underfire.errors import StoppedError
+from underfire.errors import StoppedError, UnderfireWarning
 from underfire.reports.table import summary_table
 from underfire.reports.words import points, with_interval
 from underfire.runs import Run, run_attack
@@ -226,6 +227,22 @@ def test_what_speaks_against_the_numbers_is_said(command: Command, tmp_path: Pat
     assert "! Only 3 images were attacked" in said
     assert "! The attack ran 1 + 1 steps instead of the published schedule. These are very few" in said
     assert "Everything was judged on the saved" not in said
+
+
+def test_a_warning_is_said_once(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: a campaign that goes on said for each of its runs that accuracy is near chance."""
+
+    def warns(*_: Any, **__: Any) -> None:
+        for text in ("the first", "the second", "the first"):
+            with warnings.catch_warnings():  # forgets which warnings were shown, as libraries do in each run
+                warnings.simplefilter("default")
+                warnings.warn(text, UnderfireWarning, stacklevel=1)
+        raise StoppedError("enough.")
+
+    monkeypatch.setattr("underfire.campaigns.runner.perform", warns)
+    for _ in range(2):  # each command says it anew
+        said = command(*options(out=tmp_path / "run")).err
+        assert (said.count("the first"), said.count("the second")) == (1, 1)
 
 
 @pytest.mark.parametrize("more", [{}, {"resume": True}, {"overwrite": True}])

@@ -35,6 +35,10 @@ def test_unknown_names_are_refused(full: Written, tmp_path: Path) -> None:
             InputError, match=r"measure is 'l3'; the run has success, .*, joint_success_all, .*, chance_average_map\."
         ):
             run.column("adv2", "cam", "l3")
+        with pytest.raises(
+            InputError, match=r"'joint_success', which all images .*run\.column\(cell, interpreter, 'joint"
+        ):
+            run.rows(["label", "joint_success"])
         with pytest.raises(InputError, match=r"column is 'l3'; the run has position, image_id, .*"):
             run.rows(["l2", "l3"])
 

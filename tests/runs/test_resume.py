@@ -137,7 +137,8 @@ def test_any_cell_of_a_shard_can_be_lost(
     for file in folder.glob(f"cells/{few.keys[lost]}/000001.*"):
         file.unlink()
     watched = Watched(monkeypatch)
-    with pytest.warns(UnderfireWarning, match=f"000001.json is missing .part 2 of {lost}.. The parts"):
+    said = rf"stopped in the middle of a part: .*000001.json is missing .part 2 of {lost}.. The parts"
+    with pytest.warns(UnderfireWarning, match=said):
         run_attack(FEW, folder, resume=True)
     assert watched.written == [(1, lost)]
     assert watched.performed == [lost]
@@ -154,6 +155,18 @@ def test_a_shard_without_its_tensors_is_not_taken_for_complete(few: Written, tmp
     with pytest.warns(UnderfireWarning, match="000002.json is missing .part 3 of adv2."):
         run_attack(FEW, folder, resume=True)
     assert_same_run(few, Written(folder))
+
+
+def test_a_run_that_was_killed_is_not_called_damaged_alone(few: Written, tmp_path: Path) -> None:
+    """Regression: a campaign stopped by two Ctrl-C "was damaged", as the noise was there, taken from another run."""
+    for kind, cause in (("killed", "was damaged, or stopped in the middle of a part: "), ("cut", "was damaged: ")):
+        folder = unfinished(few.folder, tmp_path / kind)
+        for file in folder.glob(f"cells/{few.keys['adv2']}/000001.*"):
+            file.unlink()
+        if kind == "cut":
+            (folder / "cells" / few.keys["noise"] / "000001.safetensors").write_bytes(b"half")
+        with pytest.warns(UnderfireWarning, match=cause):
+            run_attack(FEW, folder, resume=True)
 
 
 def unfinished(finished: Path, folder: Path) -> Path:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from underfire import user_files
 from underfire.attacks.schedule import Weighted
 from underfire.attacks.terms import Evade, Evading
 from underfire.errors import InputError, StoreError
@@ -118,6 +119,8 @@ def _known(name: str) -> Squeezer:
         raise InputError(f"evade is empty; expected {FORM}.")
     if os.path.isdir(os.path.expanduser(name)):
         raise InputError(f"evade is {name!r}, a folder without {RECORD}; expected {FORM}.")
+    if os.sep in name and user_files.split(name) is None:
+        raise InputError(f"evade is {name!r}, and there is no such folder; expected {FORM}.")
     return squeezer(name)
 
 

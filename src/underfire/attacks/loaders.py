@@ -58,11 +58,7 @@ def images_and_labels(
         if count is not None:
             raise InputError(f"count is {count}, and images is no DataLoader: use images[:{count}], labels[:{count}].")
         return source, labels
-    if labels is not None:
-        raise InputError(
-            f"labels is {labels!r:.40}, and a {type(source).__name__} brings its own labels. Name the other arguments: "
-            "attack(model, loader, attack='advedge')."
-        )
+    check_no_labels(source, labels)
     if count is not None:
         check_at_least("count", count, 1, ", or None for all images")
     loader = source if isinstance(source, DataLoader) else DataLoader(source, ITEMS_AT_ONCE)
@@ -73,6 +69,15 @@ def images_and_labels(
             stacklevel=4,
         )
     return _collected(loader, classifier, count)
+
+
+def check_no_labels(source: Images, labels: Any) -> None:
+    """Raise InputError if labels are given beside a loader, which brings its own."""
+    if isinstance(source, DataLoader | Dataset) and labels is not None:
+        raise InputError(
+            f"labels is {labels!r:.40}, and a {type(source).__name__} brings its own labels. Name the other arguments: "
+            "attack(model, loader, attack='advedge')."
+        )
 
 
 def _collected(loader: DataLoader[Any], classifier: Classifier, count: int | None) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from underfire.attacks.base import BaseAttack
-from underfire.attacks.loaders import Images
+from underfire.attacks.loaders import Images, check_no_labels
 from underfire.attacks.presets import AttackSettings, Preset, preset
 from underfire.attacks.result import AttackResult
 from underfire.attacks.variants import VARIANTS
@@ -64,6 +64,7 @@ def attack(
     Raises:
         InputError, ClassifierError, InterpreterError: see the messages; nothing has been attacked then.
     """
+    check_no_labels(images, labels)  # first, because a name that stands in their place moves the names behind it
     if isinstance(model, System | Classifier) and (mean is not None or std is not None):
         raise InputError(f"mean and std come with a plain network; this {type(model).__name__} has its own.")
     if isinstance(model, System):

@@ -14,7 +14,7 @@ from typing import Any
 
 from underfire.campaigns.grid import Grid, Point
 from underfire.campaigns.record import FILE, DamagedRecordError, Entry, Record, State, read_record, write_record
-from underfire.errors import StoreError, UnderfireWarning
+from underfire.errors import StoreError, UnderfireWarning, unknown_name
 from underfire.runs import Run
 from underfire.runs.differences import differences
 from underfire.runs.disk import is_part, writing
@@ -67,7 +67,10 @@ class Campaign:
         return self.path / "runs" / name
 
     def run(self, name: str) -> Run:
-        """Read a finished run. Raises StoreError if it is not finished."""
+        """Read a finished run. Raises StoreError if it is not finished, and InputError if there is no such run."""
+        names = [entry.name for entry in self.entries]
+        if name not in names:
+            raise unknown_name("run", name, names)
         return Run(self.folder_of(name))
 
     def configuration(self, name: str) -> dict[str, Any]:

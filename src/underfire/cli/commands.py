@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import tempfile
 import traceback
@@ -30,7 +31,7 @@ from underfire.cli import (
     transfer,
 )
 from underfire.cli.options import USAGE_ERROR, flag
-from underfire.cli.screen import say, screen, show_warning
+from underfire.cli.screen import say, screen, show_each_once
 from underfire.errors import StoppedError, UnderfireError, plain_words
 from underfire.version import __version__
 
@@ -66,7 +67,11 @@ def _add(to: typer.Typer, name: str, command: Callable[..., None], epilog: str) 
 
 
 def _paragraphs(text: str) -> str:
-    """Join the lines of each paragraph, so that the text fits any width of the terminal."""
+    """Join the lines of each paragraph, so that the text fits any width of the terminal.
+
+    Brackets are no markup, except ``[bold]`` and ``[/bold]``.
+    """
+    text = re.sub(r"\[(?!/?bold\])", r"\\[", text)
     return "\n\n".join(" ".join(each.split()) for each in inspect.cleandoc(text).split("\n\n"))
 
 
@@ -108,13 +113,16 @@ SHOWN_OF_ERROR = 300
 STOPPED = 130
 """The exit code after Ctrl-C. Some versions of typer return it, others raise an exception."""
 
+GOES_ON_BY_ITSELF = ("audit",)
+"""Commands that go on with what they find in the output folder, without being asked."""
+
 
 def main() -> None:
     """Run the command line. Wrong usage and underfire's own errors print one paragraph, with exit code 2.
 
     Any other error prints one paragraph, too, with exit code 1.
     """
-    warnings.showwarning = show_warning
+    warnings.showwarning = show_each_once()
     try:
         code = app(prog_name="underfire", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
@@ -146,6 +154,8 @@ def _stopped(arguments: Sequence[str]) -> str:
         command = getattr(command, "commands", {}).get(word, command)
     if any("--resume" in option.opts for option in command.params):
         return "Stopped. Finished parts are kept, and --resume goes on from them."
+    if command.name in GOES_ON_BY_ITSELF:
+        return "Stopped. What is finished is kept, and the same command goes on from there."
     return "Stopped. This command cannot go on from here: the next start begins anew."
 
 

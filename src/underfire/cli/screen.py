@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -100,6 +101,18 @@ def bars() -> Bars:
         TimeRemainingColumn(),
         console=screen,
     )
+
+
+def show_each_once() -> Callable[..., None]:
+    """Make a ``show_warning`` that leaves out what it has said already, such as the same of each run of a campaign."""
+    said = set[str]()
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if str(message) not in said:
+            said.add(str(message))
+            show_warning(message, category)
+
+    return show
 
 
 def show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

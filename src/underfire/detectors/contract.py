@@ -238,14 +238,15 @@ class FittedDetector:
         """Return True for images that count as attacked, bool N: their score is above the threshold."""
         return self.scores(images) > self.threshold
 
-    def check_unseen(self, members: Members, what: str) -> None:
+    def check_unseen(self, members: Members, what: str, remedy: str = "") -> None:
         """Raise InputError if the detector has seen one of these images when it was fitted or calibrated.
 
         Args:
             what: what the images are, for the message.
+            remedy: a sentence that says what to do, at the end of the message.
         """
         for role, seen in self.members.items():
-            check_apart(seen, members, f"the {role} images of detector {self.name}", what)
+            check_apart(seen, members, f"the {role} images of detector {self.name}", what, remedy)
 
     def measure(self) -> Measure:
         """Return the score as a measure of attacks: ``uf.attack(..., measures=[fitted.measure()])``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -147,7 +148,8 @@ def check_run(fitted: FittedDetector, run: Run) -> None:
         )
     images = torch.cat(list(saved(fitted, run, "clean", range(len(run.image_ids)))))
     seen = Split.of(images, fitted.system.classifier, run.image_ids, name=f"the run in {run.path}")
-    fitted.check_unseen(seen.members, f"the images of the run in {run.path}")
+    remedy = f"To leave them out: underfire detect fit --apart-from {shlex.quote(str(run.path))} ..."
+    fitted.check_unseen(seen.members, f"the images of the run in {run.path}", remedy)
 
 
 def _comparison(run: Run, cell: Cell) -> tuple[Comparison, str]:

@@ -99,11 +99,12 @@ class Split:
         return cls(images, Members(known, hashes if clean else ()))
 
 
-def check_apart(first: Members, second: Members, first_name: str, second_name: str) -> None:
+def check_apart(first: Members, second: Members, first_name: str, second_name: str, remedy: str = "") -> None:
     """Raise InputError if two splits share images.
 
     Args:
         first_name, second_name: what the splits are, for the message, such as ``the calibration images``.
+        remedy: a sentence that says what to do, at the end of the message.
     """
     shared = first.shared_with(second)
     if shared:
@@ -111,4 +112,5 @@ def check_apart(first: Members, second: Members, first_name: str, second_name: s
         raise InputError(
             f"{len(shared)} of {first_name} are among {second_name}, too: {some}. Expected different images: a "
             "detector is calibrated on images that it was not fitted on, and tested on images that it has never seen."
+            f"{remedy and ' '}{remedy}"
         )

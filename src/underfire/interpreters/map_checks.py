@@ -52,6 +52,21 @@ def check_shape_of_view(maps: Any, count: int, called: str) -> Tensor:
     return maps.unsqueeze(1) if maps.ndim == 3 else maps
 
 
+def maps_and_state(read: Any, count: int, called: str) -> tuple[Tensor, Any]:
+    """Return what a view has read: its maps, as N x r x h x w, and its state.
+
+    Raises:
+        InterpreterError: it is something else than two things, or the maps have another shape.
+    """
+    if not isinstance(read, tuple) or len(read) != 2:
+        raise InterpreterError(
+            f"the view of interpreter {called} returns {shape_of(read)}; expected two things, the maps and the state: "
+            "return maps, state."
+        )
+    maps, state = read
+    return check_shape_of_view(maps, count, called), state
+
+
 def check_same_size(looks: Tensor, honest: Tensor, called: str) -> None:
     """Raise InterpreterError if a view's maps N x r x h x w have another size than the honest ones N x h x w."""
     if looks.shape[2:] != honest.shape[1:]:

@@ -33,6 +33,7 @@ def drop_damaged(
     complete = [place for place, (index, cell) in enumerate(order) if store.has_shard(cell.key, index)]
     counted = store.read_run().get("shards", len(shards))
     problems = [f"run.json counts {counted} parts instead of {len(shards)}"] if counted != len(shards) else []
+    stopped = not problems
     for place, (index, cell) in enumerate(order):
         path = manifest_file(store.folder, cell.key, index)
         name = f"part {index + 1} of {cell.label}"
@@ -44,13 +45,16 @@ def drop_damaged(
         expected = [spot for spot in shards[index] if attacked[spot] or cell.kind == "clean"]
         found = verify(store.folder, cell.key, index, expected)
         if found:
+            stopped = False
             problems += [f"{problem} ({name})" for problem in found]
             with writing(store.folder):
                 path.unlink()
     if problems:
         store.update_run(finished=False)
+        # A run that is killed may have taken later cells over from another run, or made later shards elsewhere.
+        cause = "was damaged, or stopped in the middle of a part" if stopped else "was damaged"
         warnings.warn(
-            f"output folder {store.folder} was damaged: {first_few(problems, separator='; ')}. The parts that are "
+            f"output folder {store.folder} {cause}: {first_few(problems, separator='; ')}. The parts that are "
             "concerned are done again.",
             UnderfireWarning,
             stacklevel=3,

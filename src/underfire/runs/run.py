@@ -124,6 +124,11 @@ class Run(InNotebook):
             self._check(cell)
         known = [*(name for name, _ in (*BEFORE, *AFTER)), *(measure.name for measure in self.measures)]
         for column in columns or ():
+            if column in SETTLED:
+                raise InputError(
+                    f"column is {column!r}, which all images of the run decide together, so that no row has it by "
+                    f"itself: read it with run.column(cell, interpreter, {column!r}), or from results.parquet."
+                )
             _check_name("column", column, known)
         return self.files.rows(columns, cell)
 

@@ -157,3 +157,26 @@ def test_photos_by_wordnet_id_are_in_the_networks_order_and_checked(monkeypatch:
     # Its head is no linear layer, no masker ships for it, and it is no transformer.
     assert failed == {"cam", "rts", "attention", "rollout", "chefer", "chefer-lrp"}
     assert {"grad", "gradcam", "lrp", "layercam"} <= {trial.name for trial in found.trials}
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_file_of_the_users_may_import_a_torchvision_that_does_not_fit(tmp_path: Path, inside: bool) -> None:
+    """Regression: "model.py cannot be run: RuntimeError: operator torchvision::nms does not exist"."""
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text(FAKE)
+    network = "torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 3))"
+    first, later = ("", "    import torchvision\n") if inside else ("import torchvision\n", "")
+    (tmp_path / "model.py").write_text(f"import torch\n{first}def build():\n{later}    return {network}\n")
+    (tmp_path / "other.py").write_text("def build():\n    raise KeyError('mine')\n")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "import underfire as uf\n"
+        f"print(uf.classifiers.load({str(tmp_path / 'model.py:build')!r}, channels=3, image_size=4).channels)\n"
+        "try:\n"
+        f"    uf.classifiers.load({str(tmp_path / 'other.py:build')!r})\n"
+        "except uf.errors.UserCodeError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.startswith("3\n"), done.stderr
+    assert "other.py:build failed: KeyError: 'mine'" in done.stdout

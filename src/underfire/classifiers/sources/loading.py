@@ -13,12 +13,12 @@ from torch import nn
 
 from underfire import user_files
 from underfire.classifiers.classifier import Classifier
-from underfire.classifiers.sources import hugging_face, shipped, timm_models, torchvision_models
+from underfire.classifiers.sources import hugging_face, packages, shipped, timm_models, torchvision_models
 from underfire.classifiers.sources.conventions import with_bounds, with_order
 from underfire.classifiers.sources.options import Options, Source
 from underfire.classifiers.sources.weights_file import load_weights
 from underfire.data.resizing import Resizing
-from underfire.errors import ClassifierError, InputError, unknown_name
+from underfire.errors import ClassifierError, InputError, UserCodeError, unknown_name
 from underfire.registry import Registry
 
 Finder = Callable[[str, Options], Source | Classifier | nn.Module]
@@ -119,7 +119,7 @@ def load(
     if find is not None:
         found = find(name, options)
     elif file is not None:
-        found = user_files.load(*file, "classifier", call=True)
+        found = _of_file(*file)
         name = f"{Path(file[0]).stem}:{file[1]}"
     elif bare in shipped.names():
         found = shipped.find(bare, random=options.weights == "random")
@@ -138,6 +138,16 @@ def _with_random(spec: str, options: Options) -> Options:
     if options.weights not in (None, "random"):
         raise InputError(f"classifier {spec!r} asks for random weights, and weights is {options.weights!r}: drop one.")
     return replace(options, weights="random")
+
+
+def _of_file(file: str, name: str) -> Any:
+    """Call a function in a user's file; once more if the file imports a torchvision that does not fit torch."""
+    try:
+        return user_files.load(file, name, "classifier", call=True)
+    except UserCodeError:
+        if not packages.torchvision_mended():
+            raise
+    return user_files.load(file, name, "classifier", call=True)
 
 
 def _unknown(spec: str) -> InputError:

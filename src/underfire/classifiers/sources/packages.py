@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from contextlib import suppress
 from types import ModuleType
 
 import torch
@@ -42,6 +43,22 @@ def torchvision() -> ModuleType:
         return _imported("torchvision", "vision")
     except RuntimeError as error:
         raise InputError(f"torchvision cannot be imported: {error}") from error
+
+
+def torchvision_mended() -> bool:
+    """Return True if torchvision could not be imported, and can be from now on; see ``torchvision``.
+
+    A user's file that imports torchvision, or timm, may then be tried again.
+    """
+    if importlib.util.find_spec("torchvision") is None:
+        return False
+    try:
+        importlib.import_module("torchvision")
+    except Exception:  # whatever is wrong with it: the user's file was to have it
+        with suppress(InputError):
+            torchvision()
+            return True
+    return False
 
 
 def timm() -> ModuleType:

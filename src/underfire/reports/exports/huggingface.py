@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from underfire.attacks.measures import MEASURES
 from underfire.reports.detected import Detected
 from underfire.runs.comparison import Comparison
 from underfire.runs.run import Run
@@ -23,6 +24,8 @@ from underfire.text import plain
 ROLES = ("attack", "control", "noise", "clean")
 """The images that are exported. Reseeded ones are equal to the clean ones."""
 METADATA = "metadata.jsonl"
+SETTLED = ("joint_success", "joint_success_all")
+"""Measures that a run settles from all of its images, and does not save with each."""
 
 _Saved = tuple[Path, dict[str, Any]]
 """A saved image of a run, and its row of metadata."""
@@ -110,7 +113,7 @@ def _of_cell(run: Run, part: Comparison, role: str, folder: str, clean: str) -> 
 def _measures(run: Run, part: Comparison, role: str) -> Iterator[tuple[str, Any]]:
     """Yield the columns of measures: those of images once, those of maps for each interpreter that reads."""
     names = {measure.name: measure.per for measure in run.measures if not measure.name.startswith("chance_")}
-    for name, per in ({"joint_success": "map"} | names).items():
+    for name, per in ({name: MEASURES[name].per for name in SETTLED} | names).items():
         readers = part.interpreters[:1] if per == "image" else part.interpreters
         for interpreter in readers:
             yield (name if per == "image" else f"{name}_{plain(interpreter)}"), part.column(role, interpreter, name)
@@ -131,7 +134,8 @@ def _card(runs: Sequence[Run], total: int) -> str:
     """Write the card of the data set: a YAML head, and what the columns mean."""
     size = next((name for most, name in _SIZES if total < most), "1M<n<10M")
     data = ", ".join(dict.fromkeys(f"`{_code(run.configuration.get('data', 'unknown'))}`" for run in runs))
-    measures = {measure.name: measure for run in runs for measure in run.measures}
+    measures = {name: MEASURES[name] for name in SETTLED}
+    measures |= {measure.name: measure for run in runs for measure in run.measures}
     meanings = [f"- `{name}`: {measure.meaning}" for name, measure in measures.items() if name[:7] != "chance_"]
     scored = [held for run in runs if (held := Detected.of(run.path)) is not None]
     meanings += [f"- `{name}`: {said}" for held in scored for name, said in held.meanings.items()]

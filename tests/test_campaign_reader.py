@@ -1,0 +1,20 @@
+"""``uf.Campaign``: names of runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import underfire as uf
+from tests.campaigns.campaign import run_inline, write_campaign
+from underfire.errors import InputError
+
+
+def test_an_unknown_run_is_named_with_the_known_ones(tmp_path: Path) -> None:
+    """Regression: "runs/grid/runs/camm holds no finished run: run.json is missing"."""
+    run_inline(write_campaign(tmp_path), tmp_path / "grid")
+    campaign = uf.Campaign(tmp_path / "grid")
+    assert {name: campaign.run(name).path.name for name in ("cam", "grad")} == {"cam": "cam", "grad": "grad"}
+    with pytest.raises(InputError, match=r"unknown run 'camm'\. Did you mean 'cam'\? Known: cam, grad\."):
+        campaign.run("camm")
