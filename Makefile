@@ -4,8 +4,8 @@ BIN := $(VENV)/bin
 LOWEST ?= .venv-lowest
 # Where to get torch from, if not from the usual index: https://download.pytorch.org/whl/cpu has builds without CUDA.
 TORCH_INDEX ?=
-# Packages are set up without bytecode, which the first import writes. Without it each process compiles torch and us again:
-# some 3 s each of the hundreds of processes that tests start.
+# Packages are set up without bytecode; the first import writes it. Without bytecode, each process would compile torch and
+# underfire again: some 3 s for each of the hundreds of processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
 # The fast part of the suite: one file of each room at least, and all that depends on optional packages.

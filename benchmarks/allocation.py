@@ -34,8 +34,9 @@ def attack(words: list[str], environment: dict[str, str]) -> Taken:
     """Run ``underfire attack`` in a process of its own, on one thread."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "underfire", "attack", *words, "--out", str(Path(folder) / "run")]
+        outside = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
         started = subprocess.Popen(
-            command, env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, stdout=subprocess.DEVNULL
+            command, env={**outside, "OMP_NUM_THREADS": "1", **environment}, stdout=subprocess.DEVNULL
         )
         _, status, used = os.wait4(started.pid, 0)
         if status:

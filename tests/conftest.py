@@ -19,14 +19,15 @@ from underfire import allocation
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-# Collecting tests makes millions of objects that stay. Searching these for garbage, again and again, is 5 s of 20.
-gc.disable()
-
-
-def pytest_collection_finish() -> None:
-    """Search for garbage again, but not among what the collection of tests has left."""
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collecting tests makes millions of objects that stay; to search these for garbage takes 5 s of 20."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -46,7 +47,7 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _allocation_as_ever() -> Iterator[None]:
+def _own_allocator_settings() -> Iterator[None]:
     """The command line, where a test calls it in this process, does not set the process's allocator."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(allocation, "keep_freed_memory", lambda: None)

@@ -1,8 +1,9 @@
 """A GPU that is not there: tensors that say they are on ``cuda:0``, and compute on the CPU.
 
 Code that mixes devices fails on them as it would on a GPU: an operation on tensors of two devices raises RuntimeError,
-unless one of them is a number (a CPU tensor without dimensions) or the operation copies. NumPy refuses them. Not
-imitated are speed, waiting, last bits, memory, streams and graphs.
+unless one of them is a number (a CPU tensor without dimensions) or the operation copies. NumPy refuses them, and so do
+generators of the CPU. Not imitated are speed, waiting, last bits, memory, streams and graphs, operations that a GPU has
+only in another form, and that ``to`` returns a tensor itself if nothing changes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import underfire.cli.commands  # what is patched below must be imported before
+import underfire.runs.map_pool  # noqa: F401  # as above
 from underfire.attacks import captured
 from underfire.batching import MULTIPLE
 
@@ -28,6 +31,12 @@ INTO_FIRST = {"copy_", "index", "index_put", "index_put_", "_index_put_impl_", "
 
 MIXING = {*INTO_FIRST, "_to_copy"}
 """Operations that may have tensors of two devices."""
+
+WITHOUT_NUMBERS = {"cat", "stack", "index_select", "gather", "scatter", "scatter_add", "embedding"}
+"""Operations that take no number from the CPU beside tensors on the GPU."""
+
+SHAPING = {"squeeze_", "unsqueeze_", "t_", "transpose_", "resize_", "set_", "as_strided_"}
+"""Operations that change the shape of a tensor in place, which is not imitated."""
 
 
 class OnGPU(Tensor):
@@ -51,9 +60,12 @@ class OnGPU(Tensor):
         return f"OnGPU({self.held!r})"
 
     def numpy(self, *, force: bool = False) -> Any:
+        if force:
+            return self.held.detach().numpy()
         raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first.")
 
-    __array__ = numpy
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        return self.numpy()
 
     def tolist(self) -> Any:
         return self.held.tolist()
@@ -87,11 +99,20 @@ def on_gpu(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         goal = there[0]
         if name != "copy_" and not goal and any(there):
             raise RuntimeError(f"{function}: the indices or values are on the GPU, and the tensor on the CPU.")
+        if "index_put" in name and args[2].dim() and isinstance(args[2], OnGPU) != goal:
+            raise RuntimeError(f"{function}: the values are on another device than the tensor, which may be cuda:0.")
     else:
         goal = any(there)
-    if goal and name not in MIXING and any(each.dim() and not isinstance(each, OnGPU) for each in tensors):
-        shapes = [(str(each.device), *each.shape) for each in tensors]
-        raise RuntimeError(f"{function}: expected all tensors to be on the same device, but found {shapes}.")
+        into = args[written[0]] if written and written[0] < len(args) else None
+        strange = [each for each in tensors if not isinstance(each, OnGPU)]
+        apart = name not in WITHOUT_NUMBERS and not any(each.dim() or each is into for each in strange)
+        if goal and name not in MIXING and strange and not apart:
+            shapes = [(str(each.device), *each.shape) for each in tensors]
+            raise RuntimeError(f"{function}: expected all tensors to be on the same device, but found {shapes}.")
+    if goal and kwargs.get("generator") is not None:
+        raise RuntimeError(f"{function}: expected a generator on cuda:0, but found one on cpu.")
+    if any(there) and name in SHAPING:
+        raise NotImplementedError(f"{function} is not imitated on the pretended GPU.")
     found = function(*held[0], **held[1])
     if name == "_efficientzerotensor":  # zeros without memory, which are known by a key that is lost here
         found = torch.zeros(found.shape, dtype=found.dtype)
@@ -153,6 +174,7 @@ def pretended_gpu() -> Iterator[torch.device]:
     torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(values, device="cuda:0") then copies where a mode sees it
     with ExitStack() as stack:
         stack.enter_context(patch.multiple(torch.cuda, **cuda))
+        stack.enter_context(patch.object(Tensor, "cuda", lambda self, *_, **__: self.to(GPU)))
         stack.enter_context(patch.object(captured, "recorder_for", lambda _: None))
         for module in [each for name, each in sys.modules.items() if name.startswith("underfire.")]:
             if hasattr(module, "suited_size"):

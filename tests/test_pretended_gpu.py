@@ -1,10 +1,11 @@
-"""All rooms on a GPU that is only pretended: nothing mixes devices, and results are those of a CPU.
+"""Attacks, audits, runs, detectors and trainings on a GPU that is only pretended: nothing mixes devices.
 
 ``test_on_gpu.py`` tests on a real one what a pretended one cannot show.
 """
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ from tests.pretended_gpu import GPU, OnGPU, pretended_gpu
 from tests.runs.runs import Command, make_command
 from underfire.attacks import preset
 from underfire.errors import UnderfireWarning
+
+pytestmark = pytest.mark.skipif("UNDERFIRE_TEST_DEVICE" in os.environ, reason="the device is chosen outside")
 
 
 @pytest.fixture
@@ -65,6 +68,12 @@ def test_it_pretends(gpu: torch.device) -> None:
         lambda there, here: there @ here,
         lambda there, here: there.add_(here),
         lambda there, here: torch.cat([there, here]),
+        lambda there, here: torch.stack([there.sum(), here.sum()]),
+        lambda there, here: here.sum().add_(there.sum()),
+        lambda there, here: there.index_select(0, torch.tensor(0)),
+        lambda there, here: there.index_put((torch.tensor([0]),), here[0]),
+        lambda there, here: there.normal_(generator=torch.Generator()),
+        lambda there, here: torch.rand(3, device=there.device, generator=torch.Generator()),
         lambda there, here: torch.where(here > 0, there, 0.0),
         lambda there, here: here[there > 0],
         lambda there, here: torch.nn.functional.linear(here, there),
@@ -81,6 +90,12 @@ def test_what_a_gpu_allows_is_allowed(gpu: torch.device) -> None:
     assert there[here].tolist() == [1, 3]
     assert (there * torch.tensor(2.0)).tolist() == [0, 2, 4, 6]
     assert torch.empty(4).copy_(there).tolist() == [0, 1, 2, 3]
+    there[here] = torch.tensor(7.0)
+    assert there.tolist() == [0, 7, 2, 7]
+    assert (
+        torch.zeros_like(here, device=gpu).device == here.new_zeros(3, device=gpu).device == here.cuda().device == GPU
+    )
+    assert there.numpy(force=True).tolist() == [0, 7, 2, 7]
 
 
 @pytest.mark.parametrize(
@@ -125,9 +140,7 @@ def test_an_audit(gpu: torch.device) -> None:
 DIGITS = ("--data", "digits:test", "--classifier", "digits-resnet", "--device", "cuda:0")
 
 
-def test_a_run_is_attacked_read_again_and_told_by_a_detector(
-    gpu: torch.device, command: Command, tmp_path: Path
-) -> None:
+def test_a_run_a_transfer_and_a_detector(gpu: torch.device, command: Command, tmp_path: Path) -> None:
     attack = ("attack", *DIGITS, "--count", 4, "--attack", "adv2", "--interpreter", "cam", "--steps", "2,2")
     words: list[tuple[Any, ...]] = [
         (*attack, "--out", tmp_path / "run"),

@@ -1,7 +1,7 @@
 """Memory that was freed is kept for the next step, where the C library is glibc.
 
 By default glibc gives large blocks back to the system as soon as they are freed, and gets them anew, page by page and
-filled with zeros. A step of an attack on photographs frees and takes gigabytes, and spends a tenth of its time so
+filled with zeros. A step of an attack on photographs frees and takes gigabytes, and this is a tenth of its time
 (``python -m benchmarks.allocation``). These settings are the process's own, so that the command line makes them, and
 importing underfire does not. For a script, set the same variables in the shell.
 """
@@ -31,7 +31,7 @@ def keep_freed_memory() -> None:
 
 
 def give_back() -> None:
-    """Give freed memory back to the system, where it shall be counted as free or used by other processes."""
+    """Give freed memory back to the system, so that it counts as free and other processes can use it."""
     trim = _function("malloc_trim")
     if trim is not None:
         trim(ctypes.c_size_t(0))

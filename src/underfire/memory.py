@@ -137,6 +137,8 @@ class _Held:
 def room(device: torch.device, memory: int | None = None) -> int:
     """The bytes that the next step may take: what is free, and what ``memory`` leaves of it if that is given.
 
+    On a CPU, memory that was freed is given back to the system first, so that it counts as free.
+
     Args:
         device: the device of the step.
         memory: the largest number of bytes that this process shall have on the device, what it has now included.

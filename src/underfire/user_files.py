@@ -60,17 +60,18 @@ def importing_from(folder: Path) -> Iterator[None]:
     """Context in which code can import modules from ``folder``, as a script in that folder can.
 
     Modules that the previous file brought in are forgotten first, because this file may import another module of the
-    same name. Installed packages stay.
+    same name. Installed packages stay. No bytecode is written: see ``_FromSource``.
     """
     for name in _BROUGHT:
         sys.modules.pop(name, None)
     _BROUGHT.clear()
-    known, path = set(sys.modules), list(sys.path)
+    known, path, writes_none = set(sys.modules), list(sys.path), sys.dont_write_bytecode
     sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = True
     try:
         yield
     finally:
-        sys.path[:] = path
+        sys.path[:], sys.dont_write_bytecode = path, writes_none
         for name in set(sys.modules) - known:
             file = getattr(sys.modules[name], "__file__", None)
             place = None if file is None else Path(file).resolve()
@@ -81,7 +82,7 @@ def importing_from(folder: Path) -> Iterator[None]:
 class _FromSource(importlib.machinery.SourceFileLoader):
     """Runs the file as it is now.
 
-    Python takes bytecode that it kept for that of the file if second and size of the last change are the same. Then a
+    Python takes bytecode that it kept for that of a file of the same size that was changed in the same second. Then a
     file that was just edited would be recorded with its new fingerprint, and run as it was before.
     """
 
@@ -106,7 +107,7 @@ def load(file: str, name: str, kind: str, *, call: bool = False) -> Any:
         raise InputError(f"{kind} file {file!r} does not exist (looked in {Path.cwd()}).")
     # The module's name is made from the whole path, so that two files with one name do not replace each other.
     name_of_path = hashlib.sha256(str(path.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
-    loader = _FromSource(f"{MODULE}{name_of_path}", str(path))
+    loader = _FromSource(f"{MODULE}{name_of_path}", str(path.absolute()))
     spec = importlib.util.spec_from_loader(loader.name, loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)

@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import underfire as uf
 from tests.conftest import smooth_images, tiny_network
 from underfire.check import run_check, sanity, trials
-from underfire.interpreters import CAM, MASK, Grad, Interpreter, View
+from underfire.interpreters import CAM, MASK, Ensemble, Grad, Interpreter, View
 from underfire.runs.inputs import InputSettings
 
 
@@ -259,6 +259,8 @@ class Raising(Interpreter):
     def read(self, classifier: uf.Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
         if self.where == "read":
             raise KeyError("layer5")
+        if self.where == "memory":
+            raise MemoryError
         return CAM().read(classifier, images, classes, ids)
 
     def view(self) -> View:
@@ -278,6 +280,7 @@ class Raising(Interpreter):
         ("read", "interpreter 'raising' fails: KeyError: 'layer5' ("),
         ("view", "interpreter 'raising' fails: AttributeError: no layer5 ("),
         ("reseeded", "interpreter 'raising' fails: ValueError: no seed ("),
+        ("memory", "it does not fit into the memory of cpu"),
     ],
 )
 def test_an_error_of_a_users_interpreter_ends_its_own_trial(
@@ -310,7 +313,34 @@ def test_an_interpreter_that_fails_on_other_weights_keeps_its_other_checks() -> 
     """Regression: its error ended the check, and an audit after all of its attacks."""
     classifier, images, classes = uf.classifiers.load("digits-resnet"), torch.rand(2, 1, 16, 16), torch.tensor([4, 9])
     other = sanity.shuffled_copy(classifier)
-    found = sanity.look_at(Peculiar(known=classifier), classifier, other, images, classes)
-    assert found is not None
-    assert found.other_weights is None
-    assert -1 <= found.other_class <= 1
+    for interpreter in (Peculiar(known=classifier), Ensemble((CAM(), Peculiar(known=classifier)))):
+        found = sanity.look_at(interpreter, classifier, other, images, classes)
+        assert found is not None
+        assert found.other_weights is None
+        assert -1 <= found.other_class <= 1
+
+
+class Detached(nn.Module):
+    """A network whose forward cuts the graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = tiny_network()
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.network(images).detach()
+        return found
+
+
+@dataclass(frozen=True)
+class Mine(Grad):
+    name: ClassVar[str] = "mine"
+
+
+def test_a_fault_of_the_network_is_not_blamed_on_a_users_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "REGISTRY", {"mine": Mine})
+    monkeypatch.setattr(trials, "create", lambda _: Mine())
+    classifier = uf.Classifier(Detached(), image_size=16)
+    _, (trial,) = trials.try_interpreters(classifier, smooth_images(2), torch.tensor([0, 1]))
+    assert "fails" not in (trial.problem or "")
+    assert "detach()" in (trial.problem or "")

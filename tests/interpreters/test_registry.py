@@ -128,17 +128,6 @@ def test_a_masker_of_the_users_code(tmp_path: Path) -> None:
         create(f"cam:{file}:new")
 
 
-SHARED = CAM()
-
-
-def test_a_users_object_is_not_changed(tmp_path: Path) -> None:
-    """Regression: the hash of the file was set on the object that the user's function hands out again and again."""
-    file = tmp_path / "mine.py"
-    file.write_text(f"from {__name__} import SHARED\ndef shared(): return SHARED\n")
-    assert create(f"{file}:shared").code_sha256
-    assert not SHARED.code_sha256
-
-
 @pytest.mark.parametrize("name", REGISTRY)
 def test_every_interpreter_ends_at_a_published_family(name: str) -> None:
     families = create(name).families()

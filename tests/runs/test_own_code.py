@@ -259,8 +259,19 @@ def test_what_a_file_imports_from_its_folder_counts(tmp_path: Path) -> None:
 def test_an_edit_within_a_second_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytecode that Python has kept looks like that of the edited file: equal size, equal second."""
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
-    path = tmp_path / "own.py"
+    path, beside = tmp_path / "own.py", tmp_path / "own_helper.py"
     for value in (1, 2):
-        path.write_text(f"VALUE = {value}\n")
-        os.utime(path, (1_000_000, 1_000_000))
+        beside.write_text(f"HELPED = {value}\n")
+        path.write_text(f"from own_helper import HELPED\nVALUE = {value}\n")
+        for each in (path, beside):
+            os.utime(each, (1_000_000, 1_000_000))
         assert user_files.load(str(path), "VALUE", "measure") == value
+        assert user_files.load(str(path), "HELPED", "measure") == value
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["own.py", "own_helper.py"], "nothing is written there"
+    assert not sys.dont_write_bytecode
+
+
+def test_a_file_knows_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own.py").write_text("PLACE = __file__\n")
+    monkeypatch.chdir(tmp_path)
+    assert user_files.load("own.py", "PLACE", "measure") == str(tmp_path / "own.py")

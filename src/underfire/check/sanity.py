@@ -15,11 +15,9 @@ from torch import Tensor
 from underfire import metrics
 from underfire.attacks.benign import identities
 from underfire.classifiers import Classifier
-from underfire.errors import UnderfireError
 from underfire.interpreters import Interpreter
 from underfire.interpreters.map_checks import check_range, check_shape
 from underfire.numerics import judging
-from underfire.user_parts import naming
 
 SAME = 0.9
 """Maps with a higher rank correlation than this count as the same."""
@@ -104,7 +102,7 @@ def look_at(
     by_class = _correlation(own, others)
     try:
         by_weights = None if other is None else _correlation(own, read_few(interpreter, other, images, classes).to(own))
-    except (UnderfireError, RuntimeError):  # such as a masker that knows the weights it was trained for
+    except Exception:  # such as a masker that knows its weights, or code of the user that works with one network only
         by_weights = None
     return Sanity(by_class, by_weights, on_object)
 
@@ -131,8 +129,7 @@ def read_few(interpreter: Interpreter, classifier: Classifier, images: Tensor, c
     images, classes = images.to(classifier.device), classes.to(classifier.device)
     ids = identities(images, None).to(classifier.device)
     with classifier.evaluating(), judging(classifier.device):
-        with naming(interpreter, "interpreter", interpreter.label):
-            read = interpreter.bound_to(classifier)(images, classes, ids)
+        read = interpreter.bound_to(classifier)(images, classes, ids)
         maps = check_shape(read, len(images), interpreter.label).detach().float()
     check_range(maps, f"interpreter {interpreter.label}")
     return maps

@@ -131,9 +131,11 @@ def _try(
         return InterpreterTrial(name, False, str(error), error.module)
     except UnderfireError as error:
         return InterpreterTrial(name, False, str(error))
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, MemoryError):
         problem = f"it does not fit into the memory of {classifier.device}; try a smaller batch size."
         return InterpreterTrial(name, False, problem)
+    except Exception as error:  # such as the user's network, which may raise anything
+        return InterpreterTrial(name, False, f"{type(error).__name__}: {error}")
 
 
 def _time(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Callable, Iterable
 from inspect import getattr_static
@@ -96,7 +95,6 @@ def create(name: str, variant: str = "paper") -> Interpreter:
         return Ensemble.parse(argument, lambda part: create(part, variant))
     made = maker.from_argument(argument) if argument and _is_class(maker) else _made(maker, name, variant)
     for file, _ in user_files.named_in(name):
-        made = copy.copy(made)  # the user's function may hand out one object again and again
         object.__setattr__(made, "code_sha256", user_files.fingerprint(file))  # interpreters are frozen
     return made
 
