@@ -70,6 +70,16 @@ def test_evaluate_prints_tables_for_80_columns_and_writes_files(
     assert json.loads((out / "detection.json").read_text())["rows"][:4] == entries
 
 
+def test_an_earlier_detector_is_replaced_only_if_asked(command: Command, tmp_path: Path) -> None:
+    """Regression: a good detector was replaced without a word. Nothing is read before it is refused."""
+    words = ("detect", "fit", *WHERE, "--detector", "squeezing:median:2", "--calibration", 20, "--count", 0)
+    for more, code in (((), 0), (("--classifier", "no-network"), 2), (("--overwrite",), 0)):
+        ended = command(*words, "--false-positives", 0.1, "--out", tmp_path / "detector", *more)
+        assert ended.code == code, ended.err
+        if code:
+            assert "holds a detector already: choose another folder, or replace it with --overwrite" in ended.said
+
+
 def test_learning_from_a_run(command: Command, run_folder: Path, tmp_path: Path) -> None:
     """The run's images are learnt from, so that they are refused when the detector is evaluated."""
     words = ("detect", "fit", "--data", "digits:test", "--classifier", "digits-resnet", "--detector", "maps")

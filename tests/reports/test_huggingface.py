@@ -92,7 +92,7 @@ def test_types_are_known_from_the_first_rows(tmp_path: Path) -> None:
 
 
 def test_the_card_claims_no_licence(tmp_path: Path) -> None:
-    folder = Fake(count=2).write(tmp_path / "run", {"data": "my`photos"})
+    folder = Fake(count=2).write(tmp_path / "run", {"data": "/home/someone/my`photos"})
     text = (export(folder, "huggingface", tmp_path / "out") / "README.md").read_text()
     _, head, body = text.split("---\n", 2)
     found = yaml.safe_load(head)
@@ -100,6 +100,7 @@ def test_the_card_claims_no_licence(tmp_path: Path) -> None:
     assert found["size_categories"] == ["n<1K"]
     assert "Origin and licence of the images are unknown" in body
     assert "`my'photos`" in body
+    assert "someone" not in text, "the card is made to be shared"
 
 
 def test_the_card_explains_joint_success(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_several_runs_need_a_place(command: Command, one: Path, two: Path, tmp_p
     before = content(tmp_path)
     ended = command("report", one, two)
     assert ended.code == 2
-    assert "out is missing: a page of 2 runs belongs into no run's folder. Give --out" in ended.said
+    assert "out is missing: a page of 2 runs belongs to none of them alone. Give --out" in ended.said
     assert content(tmp_path) == before
     ended = command("report", one, two, "--out", tmp_path / "both.html")
     assert (ended.code, ended.err) == (0, "")

@@ -290,3 +290,9 @@ def test_after_ctrl_c_only_commands_that_can_go_on_say_so(
     said = capsys.readouterr().err
     assert ("--resume goes on" in said) is goes_on
     assert ("the next start begins anew" in said) is not goes_on
+
+
+def test_values_without_commas_get_a_hint(command: Command, tmp_path: Path) -> None:
+    ended = command("attack", "--data", "digits:test", "--interpreter", "cam", "grad", "--out", tmp_path / "run")
+    assert ended.code == 2
+    assert "commas between them: --interpreter cam,grad" in " ".join(ended.err.split())

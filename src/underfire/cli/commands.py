@@ -137,6 +137,8 @@ def main() -> None:
         message = plain_words(error.format_message().strip())
         if message:  # an empty message means that the help has been shown
             ended = message if message.endswith(("?", "!")) else f"{message.rstrip('.')}."
+            if message.startswith("Got unexpected extra argument"):
+                ended += " Several values of one option have commas between them: --interpreter cam,grad."
             say("error", f"{ended} See {_command(error)} --help.", "red")
         sys.exit(2)
     except Exception as error:  # a fault of ours, or of a package: its traceback is for us, not for the user

@@ -93,6 +93,7 @@ def fit(
         float, option("X", "The share of benign images that may count as attacked.", "--false-positives")
     ] = 0.05,
     device: options.Device = "auto",
+    overwrite: Annotated[bool, flag("--overwrite", "Replace an earlier detector in the folder.")] = False,
     as_json: Annotated[bool, flag("--json", "Print the detector's record as JSON.")] = False,
 ) -> None:
     """Fit a detector of attacked images for one classifier, and choose its threshold.
@@ -101,6 +102,7 @@ def fit(
     it has seen are refused there.
     """
     from underfire.detectors.contract import Detector
+    from underfire.detectors.folder import check_folder
     from underfire.detectors.from_data import fit_on_data
     from underfire.detectors.named import made_of
     from underfire.detectors.opening import source_of
@@ -116,6 +118,7 @@ def fit(
         raise InputError(f"interpreter is {','.join(names)}, and detector {made.title} reads no maps: leave it out.")
     if made.reads_maps and not names:
         names = ["cam", "grad"]
+    check_folder(out, overwrite=overwrite)
     inputs = InputSettings.create(**given).open(find_device(device))
     system = System(inputs.classifier, names, variant) if names else inputs.classifier
     with bars() as progress:

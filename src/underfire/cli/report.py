@@ -86,7 +86,7 @@ def report(
 
     if out is None and len(folders) > 1:
         raise InputError(
-            f"out is missing: a page of {len(folders)} runs belongs into no run's folder. Give --out, such as --out "
+            f"out is missing: a page of {len(folders)} runs belongs to none of them alone. Give --out, such as --out "
             "both.html."
         )
     if out is not None and out.suffix.lower() == ".png":

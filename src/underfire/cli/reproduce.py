@@ -79,7 +79,12 @@ def reproduce(
     ] = None,
     config: Annotated[
         Path | None,
-        option("FILE", "More settings of all runs, as in --dump-config.", "--config", show_default=False),
+        option(
+            "FILE",
+            "More settings of all runs, named as in underfire attack --dump-config.",
+            "--config",
+            show_default=False,
+        ),
     ] = None,
     resume: Annotated[bool, flag("--resume", "Go on with the runs in the output folder.")] = False,
     workers: Workers = None,

@@ -30,18 +30,43 @@ def write_folder(folder: Path, record: Mapping[str, Any], tensors: Mapping[str, 
     Raises:
         StoreError: the folder holds other files, or cannot be written.
     """
+    check_folder(folder, overwrite=True)
+    content = packed(tensors)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        others = [path.name for path in folder.iterdir() if path.name not in (RECORD, TENSORS)]
     except OSError as error:
-        raise StoreError(f"detector folder {folder} cannot be written: {error.strerror or error}.") from error
-    if others:
-        raise StoreError(f"detector folder {folder} holds other files, such as {others[0]}: choose another folder.")
-    content = packed(tensors)
+        raise _not_written(folder, error) from error
     with replacing(folder / TENSORS) as part:
         part.write_bytes(content)
     held = {"format": FORMAT, **record, "tensors_sha256": hashlib.sha256(content).hexdigest()}
     write_text(folder / RECORD, json.dumps(held, indent=1) + "\n")
+
+
+def check_folder(folder: Path, *, overwrite: bool) -> None:
+    """Check that a detector may be written to a folder, which need not be there.
+
+    Args:
+        overwrite: let the folder hold an earlier detector.
+
+    Raises:
+        StoreError: the folder holds other files, or a detector, or cannot be written.
+    """
+    try:
+        others = [path.name for path in folder.iterdir() if path.name not in (RECORD, TENSORS)]
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _not_written(folder, error) from error
+    if others:
+        raise StoreError(f"detector folder {folder} holds other files, such as {others[0]}: choose another folder.")
+    if not overwrite and (folder / RECORD).exists():
+        raise StoreError(
+            f"the folder {folder} holds a detector already: choose another folder, or replace it with --overwrite."
+        )
+
+
+def _not_written(folder: Path, error: OSError) -> StoreError:
+    return StoreError(f"detector folder {folder} cannot be written: {error.strerror or error}.")
 
 
 def packed(tensors: Mapping[str, Tensor]) -> bytes:

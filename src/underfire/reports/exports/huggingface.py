@@ -133,7 +133,9 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 def _card(runs: Sequence[Run], total: int) -> str:
     """Write the card of the data set: a YAML head, and what the columns mean."""
     size = next((name for most, name in _SIZES if total < most), "1M<n<10M")
-    data = ", ".join(dict.fromkeys(f"`{_code(run.configuration.get('data', 'unknown'))}`" for run in runs))
+    # The last part of a path alone: the card is made to be shared, and a path says whose machine it was.
+    named = [Path(str(run.configuration.get("data", "unknown"))).name for run in runs]
+    data = ", ".join(dict.fromkeys(f"`{_code(name)}`" for name in named))
     measures = {name: MEASURES[name] for name in SETTLED}
     measures |= {measure.name: measure for run in runs for measure in run.measures}
     meanings = [f"- `{name}`: {measure.meaning}" for name, measure in measures.items() if name[:7] != "chance_"]
