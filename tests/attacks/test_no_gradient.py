@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from tests.attacks.running import Wrapped
 from tests.conftest import smooth_images, tiny_network
 from underfire import attacks
 from underfire.errors import ClassifierError, InterpreterError
+from underfire.interpreters import State, View
 
 
 def test_an_interpreter_whose_maps_have_no_gradient() -> None:
@@ -142,4 +144,27 @@ def test_a_network_without_second_derivative() -> None:
 
     system, images = uf.System(Hard(), uf.interpreters.Grad()), smooth_images(4)
     with pytest.raises(InterpreterError, match="A part of this network has no second derivative"):
+        attacks.preset("adv2", steps=(1, 1))(system, images, system.classifier.logits(images).argmax(1))
+
+
+class Detaching(View):
+    """A user's view whose maps have no gradient."""
+
+    def read(
+        self, prepared: Any, recorded: Any, images: Tensor, classes: Tensor, state: State, graph: bool
+    ) -> tuple[Tensor, State]:
+        return images.detach().mean(1)[:, ::2, ::2], state
+
+
+class Mine(uf.interpreters.CAM):
+    name = "mine"
+
+    def view(self) -> View:
+        return Detaching()
+
+
+def test_a_view_of_the_users_own_may_be_to_blame() -> None:
+    """Regression: the network was blamed."""
+    system, images = uf.System(tiny_network(), Mine()), smooth_images(4)
+    with pytest.raises(InterpreterError, match="A part of this network, or the view of mine, has no second derivative"):
         attacks.preset("adv2", steps=(1, 1))(system, images, system.classifier.logits(images).argmax(1))

@@ -11,8 +11,10 @@ from underfire.attacks.benign import Benign
 from underfire.attacks.second_order import without_second_derivative
 from underfire.classifiers import WHY_NO_GRADIENT, Attackable
 from underfire.errors import NoGradientError
+from underfire.interpreters.base import View
 from underfire.interpreters.map_checks import check_range, check_same_size
 from underfire.system import SystemView
+from underfire.user_parts import is_own
 
 
 def probe_logits(prepared: Attackable, images: Tensor) -> None:
@@ -44,6 +46,12 @@ def probe_logits(prepared: Attackable, images: Tensor) -> None:
         "rounding or a threshold, hides the image from gradients, and no attack that follows them would change "
         "anything. That is no robustness: pass the gradient straight through it."
     )
+
+
+def _unknown_part(view: SystemView) -> str:
+    """Name what may lack a derivative: nobody knows if the network or a view of the user's own does."""
+    own = [name for name, each in view.views.items() if is_own(each) or not isinstance(each, View)]  # or it is guarded
+    return f"A part of this network, or the view of {' or '.join(own)}," if own else "A part of this network"
 
 
 def _ever_more(images: Tensor) -> Iterator[Tensor]:
@@ -103,7 +111,7 @@ def probe_views(view: SystemView, benign: Benign, classes: Tensor) -> None:
     except RuntimeError as error:  # torch has no class of its own for a derivative that does not exist
         module = without_second_derivative(view.prepared, benign.images[chosen][:2])
         raise NoGradientError(
-            f"the maps cannot be differentiated in the image: {error}. {module or 'A part of this network'} has no "
+            f"the maps cannot be differentiated in the image: {error}. {module or _unknown_part(view)} has no "
             "second derivative. Use its eager or smooth form (a sigmoid for a hardsigmoid, attention written out for a "
             "fused one), or attack CAM or Grad-CAM.",
             module,
