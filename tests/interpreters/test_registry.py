@@ -212,9 +212,9 @@ class Kinless(uf.interpreters.Interpreter):
         return CAM().view()
 
 
-def test_an_interpreter_without_a_family_is_refused() -> None:
+def test_an_attack_on_an_interpreter_without_a_family_is_refused(classifier: uf.Classifier) -> None:
     """Regression: "unexpected AttributeError: ... please report it" when the attack looked for its schedule."""
-    with pytest.raises(
-        InputError, match=r"holds a Kinless with the family None; .*give its class the attribute family"
-    ):
-        named([Kinless()])
+    system = uf.System(classifier, [Kinless()])
+    assert system.maps(smooth_images(2), torch.tensor([0, 1]))["kinless"].shape == (2, 16, 16)
+    with pytest.raises(InputError, match=r"kinless has the family None; .*give its class the attribute family"):
+        attacks.preset("adv2").build(system)

@@ -206,9 +206,9 @@ def named(parts: Iterable[Any], variant: str = "paper") -> dict[str, Interpreter
 def made_of(part: Any, variant: str = "paper") -> Interpreter:
     """Return the interpreter that ``part`` stands for: itself, or the one of that name. Raises InputError."""
     if isinstance(part, Interpreter):
-        return _complete(part)
+        return _with_label(part)
     if isinstance(part, str):
-        return _complete(create(part, variant))
+        return _with_label(create(part, variant))
     if _is_class(part):
         raise InputError(
             f"interpreters holds the class {part.__name__}; expected an interpreter, which is made by calling it: "
@@ -220,19 +220,13 @@ def made_of(part: Any, variant: str = "paper") -> Interpreter:
     )
 
 
-def _complete(interpreter: Interpreter) -> Interpreter:
-    """Return an interpreter whose class has all attributes that a user's own may lack."""
+def _with_label(interpreter: Interpreter) -> Interpreter:
+    """Return an interpreter that has a name."""
     label = getattr(interpreter, "label", None)
     if not isinstance(label, str) or not label.strip():
         raise InputError(
             f"interpreters holds a {type(interpreter).__name__} with the label {label!r}; expected a text that is not "
             "empty: give its class the attribute name, such as name = 'mine'."
-        )
-    family = getattr(interpreter, "family", None)
-    if not isinstance(family, str):
-        raise InputError(
-            f"interpreters holds a {type(interpreter).__name__} with the family {family!r}; expected a text, which "
-            "chooses the schedule of published attacks: give its class the attribute family, such as family = 'cam'."
         )
     return interpreter
 

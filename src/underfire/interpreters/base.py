@@ -116,8 +116,18 @@ class Interpreter(Part, ABC):
 
     @classmethod
     def families(cls) -> tuple[str, ...]:
-        """Return the families to look up for an attack schedule, most specific first."""
-        return tuple(dict.fromkeys((cls.family, *cls.parent_families)))
+        """Return the families to look up for an attack schedule, most specific first.
+
+        Raises:
+            InputError: the class has no family. Only attacks need one.
+        """
+        family = getattr(cls, "family", None)
+        if not isinstance(family, str):
+            raise InputError(
+                f"interpreter {cls.name} has the family {family!r}; expected a text, which chooses the schedule of "
+                "published attacks: give its class the attribute family, such as family = 'cam'."
+            )
+        return tuple(dict.fromkeys((family, *cls.parent_families)))
 
     @classmethod
     def published(cls) -> Interpreter:
