@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import underfire as uf
 from tests.conftest import smooth_images, tiny_network
 from underfire.check import run_check, sanity, trials
-from underfire.interpreters import CAM, MASK, Ensemble, Grad, Interpreter, View
+from underfire.interpreters import CAM, MASK, Grad, Interpreter, View
 from underfire.runs.inputs import InputSettings
 
 
@@ -246,101 +246,3 @@ def test_a_mistake_in_maps_is_named(mistake: str, said: str, monkeypatch: pytest
     _, (trial,) = trials.try_interpreters(uf.classifiers.load("digits-resnet"), images, torch.tensor([4, 9]))
     assert not trial.works
     assert said in (trial.problem or "")
-
-
-@dataclass(frozen=True)
-class Raising(Interpreter):
-    """A user's interpreter whose code raises an error of its own, by ``where``: as it reads maps, or makes its view."""
-
-    where: str
-    name: ClassVar[str] = "raising"
-    family: ClassVar[str] = "cam"
-
-    def read(self, classifier: uf.Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
-        if self.where == "read":
-            raise KeyError("layer5")
-        if self.where == "memory":
-            raise MemoryError
-        return CAM().read(classifier, images, classes, ids)
-
-    def view(self) -> View:
-        if self.where == "view":
-            raise AttributeError("no layer5")
-        return CAM().view()
-
-    def reseeded(self, offset: int = 1) -> Interpreter | None:
-        if self.where == "reseeded":
-            raise ValueError("no seed")
-        return None
-
-
-@pytest.mark.parametrize(
-    ("where", "said"),
-    [
-        ("read", "interpreter 'raising' fails: KeyError: 'layer5' ("),
-        ("view", "interpreter 'raising' fails: AttributeError: no layer5 ("),
-        ("reseeded", "interpreter 'raising' fails: ValueError: no seed ("),
-        ("memory", "it does not fit into the memory of cpu"),
-    ],
-)
-def test_an_error_of_a_users_interpreter_ends_its_own_trial(
-    where: str, said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Regression: it ended the whole check, as a traceback."""
-    monkeypatch.setattr(trials, "REGISTRY", {"raising": Raising, "cam": CAM})
-    monkeypatch.setattr(trials, "create", lambda name: Raising(where) if name == "raising" else CAM())
-    images = uf.data.open_data("digits:test").load((16, 16), 1, [0, 1]).images
-    classifier = uf.classifiers.load("digits-resnet")
-    _, (raising, cam) = trials.try_interpreters(classifier, images, torch.tensor([4, 9]))
-    assert not raising.works
-    assert said in (raising.problem or "")
-    assert cam.works
-
-
-@dataclass(frozen=True)
-class Peculiar(CAM):
-    """A user's interpreter that works with one network only."""
-
-    known: uf.Classifier | None = None
-
-    def read(self, classifier: uf.Classifier, images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
-        if classifier is not self.known:
-            raise KeyError("another network")
-        return super().read(classifier, images, classes, ids)
-
-
-def test_an_interpreter_that_fails_on_other_weights_keeps_its_other_checks() -> None:
-    """Regression: its error ended the check, and an audit after all of its attacks."""
-    classifier, images, classes = uf.classifiers.load("digits-resnet"), torch.rand(2, 1, 16, 16), torch.tensor([4, 9])
-    other = sanity.shuffled_copy(classifier)
-    for interpreter in (Peculiar(known=classifier), Ensemble((CAM(), Peculiar(known=classifier)))):
-        found = sanity.look_at(interpreter, classifier, other, images, classes)
-        assert found is not None
-        assert found.other_weights is None
-        assert -1 <= found.other_class <= 1
-
-
-class Detached(nn.Module):
-    """A network whose forward cuts the graph."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.network = tiny_network()
-
-    def forward(self, images: Tensor) -> Tensor:
-        found: Tensor = self.network(images).detach()
-        return found
-
-
-@dataclass(frozen=True)
-class Mine(Grad):
-    name: ClassVar[str] = "mine"
-
-
-def test_a_fault_of_the_network_is_not_blamed_on_a_users_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trials, "REGISTRY", {"mine": Mine})
-    monkeypatch.setattr(trials, "create", lambda _: Mine())
-    classifier = uf.Classifier(Detached(), image_size=16)
-    _, (trial,) = trials.try_interpreters(classifier, smooth_images(2), torch.tensor([0, 1]))
-    assert "fails" not in (trial.problem or "")
-    assert "detach()" in (trial.problem or "")
