@@ -1,4 +1,4 @@
-"""What keeping freed memory is worth: processor seconds and memory of one attack, with and without.
+"""Compare the processor time and the memory of one attack with freed memory kept, and with it given back.
 
     python -m benchmarks.allocation --data FOLDER_OF_PHOTOGRAPHS [--pairs 3]
 
@@ -23,7 +23,7 @@ DEFAULTS = {"MALLOC_ARENA_MAX": "64"}
 
 @dataclass(frozen=True)
 class Taken:
-    """What a process took: processor seconds, of which some in the system, and bytes of memory at most."""
+    """Processor seconds of a process, how many of them were in the system, and its largest memory in bytes."""
 
     seconds: float
     system: float

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import underfire.cli.commands  # what is patched below must be imported before
-import underfire.runs.map_pool  # noqa: F401  # as above
+import underfire.cli.commands  # modules that are patched below must be imported before
+import underfire.runs.map_pool  # noqa: F401  # imported only to be patched
 from underfire.attacks import captured
 from underfire.batching import MULTIPLE
 
@@ -52,7 +52,8 @@ class OnGPU(Tensor):
         made.held = held
         return made
 
-    device = property(lambda self: GPU)  # type: ignore[assignment]  # the device that it says it is on
+    # Types are ignored because these are attributes of Tensor, and properties here.
+    device = property(lambda self: GPU)  # type: ignore[assignment]
     is_cuda = property(lambda self: True)  # type: ignore[assignment]
     is_cpu = is_meta = property(lambda self: False)  # type: ignore[assignment]
 

@@ -1,4 +1,4 @@
-"""What a command says after Ctrl-C: if it can go on, and how."""
+"""After Ctrl-C, a command says whether it can go on, and with which option."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def torchvision_mended() -> bool:
         return False
     try:
         importlib.import_module("torchvision")
-    except Exception:  # whatever is wrong with it: the user's file was to have it
+    except Exception:  # a torchvision that does not fit torch may raise anything
         with suppress(InputError):
             torchvision()
             return True
