@@ -14,6 +14,7 @@ from underfire.check.sanity import IMAGES, look_at
 from underfire.classifiers import Classifier
 from underfire.errors import UnderfireError
 from underfire.system import System
+from underfire.user_parts import naming
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ def look(
     lines = [_localisation(maps[right], None if masks is None else masks.cpu()[right])]
     rows = right.nonzero().flatten()[:IMAGES]
     some = benign.images[rows], benign.labels[rows]
-    found = look_at(interpreter, classifier, shuffled, *some, logits=benign.logits[rows])
+    with naming(interpreter, "interpreter", interpreter.label):
+        found = look_at(interpreter, classifier, shuffled, *some, logits=benign.logits[rows])
     if found is None:
         lines.append("dependence on the weights: not looked at, because the map takes long to solve for")
     else:

@@ -131,7 +131,7 @@ def perform(jobs: Sequence[Job], **how: Unpack[How]) -> dict[str, Failure]:
     if work.first is not None:
         raise work.first
     if work.stop.asked and (work.left or work.cut):
-        left = "runs that are not begun" if work.cut else f"{work.left} parts left to do"
+        left = "some runs are not begun" if work.cut else f"{work.left} parts left to do"
         raise StoppedError(f"{left}; everything that is finished is kept.")
     return work.failures
 

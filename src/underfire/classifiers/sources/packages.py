@@ -50,14 +50,14 @@ def torchvision_mended() -> bool:
 
     A user's file that imports torchvision, or timm, may then be tried again.
     """
-    if importlib.util.find_spec("torchvision") is None:
-        return False
     try:
         importlib.import_module("torchvision")
-    except Exception:  # a torchvision that does not fit torch may raise anything
+    except RuntimeError:  # it does not fit torch; other faults cannot be mended
         with suppress(InputError):
             torchvision()
             return True
+    except Exception:  # it may raise anything; the user's file has told already what is wrong
+        return False
     return False
 
 
