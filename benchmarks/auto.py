@@ -1,7 +1,10 @@
 """``auto`` against the published schedules: the same images, and every interpreter.
 
     python -m benchmarks.auto --data path/to/cifar10/test.parquet --out runs/auto [--only resnet20-cam] [--threads 1]
+    python -m benchmarks.auto --photographs FOLDER --out runs/auto --only lite0
     python -m benchmarks.auto --print
+
+``FOLDER`` has one subfolder of photographs per WordNet id; cells of ``lite0`` take them, spread over all classes.
 
 Attacks the same images by ``auto`` with 200 steps and with 100, by ADV2 with 200 (``--steps 40,160``), and by ADV2
 with all its published steps, and ``auto`` on some cells with other budgets. The rows of each finished run go to
@@ -51,6 +54,11 @@ MORE_IMAGES = {"densenet-rts-4": 32}
 """Cells where fewer images did not tell which attack is stronger."""
 
 
+NETWORKS = {"resnet20": "cifar10-resnet20", "densenet": "cifar10-densenet", "lite0": "imagenet-lite0"}
+STRIDE = 25
+"""Photographs are taken as in ``benchmarks.photographs``: every 25th, from the first, the second, and so on."""
+
+
 def plan() -> Iterator[tuple[str, int, str]]:
     """Yield the names of cells, their numbers of images, and the kinds of attack, what is wanted first first."""
     quick = [name for name, count in COUNTS.items() if count == 32]
@@ -65,6 +73,18 @@ def plan() -> Iterator[tuple[str, int, str]]:
         for name in DETAILED if network == "resnet20" and interpreters is quick else ():
             for kind in MORE:
                 yield name, 32, kind
+    for name in ("lite0-cam-4", "lite0-grad-4", "lite0-cam-8", "lite0-grad-8"):
+        for kind in EVERYWHERE:
+            yield name, 32, kind
+
+
+def spread(photographs: Path, out: Path) -> Path:
+    """Write a list of all photographs in which neighbours are of different classes, and return its path."""
+    found = sorted(path for path in photographs.glob("*/*") if path.suffix.lower() in (".jpeg", ".jpg", ".png"))
+    out.mkdir(parents=True, exist_ok=True)
+    listed = [photo for first in range(STRIDE) for photo in found[first::STRIDE]]
+    write(out / "photographs.csv", ("path", "label"), ((photo.resolve(), photo.parent.name) for photo in listed))
+    return out / "photographs.csv"
 
 
 def attack(name: str, settings: dict[str, Any], kind: str, out: Path) -> None:
@@ -116,6 +136,7 @@ def course(name: str, folder: Path) -> Iterator[tuple[int, float, float, float]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="test.parquet")
+    parser.add_argument("--photographs", type=Path, help="a folder of photographs, for lite0")
     parser.add_argument("--out", type=Path, default=Path("runs/auto"))
     parser.add_argument("--only", nargs="*", default=[""], help="beginnings of names, such as resnet20-cam")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no run after so many minutes")
@@ -131,9 +152,12 @@ def main() -> None:
         if time.monotonic() - started > 60 * arguments.minutes:
             break
         network, interpreter, eps = name.split("-")
+        if network == "lite0" and not arguments.photographs:
+            continue
+        data = spread(arguments.photographs, arguments.out) if network == "lite0" else arguments.data
         settings = {
-            "data": arguments.data,
-            "classifier": f"cifar10-{network}",
+            "data": str(data),
+            "classifier": NETWORKS[network],
             "interpreters": (interpreter,),
             "eps": f"{eps}/255",
             "count": count,
