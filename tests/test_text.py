@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from underfire.drawing.sheet import _font, wrapped
-from underfire.text import ascii_only, counted, first_few, plain, with_article
+from underfire.text import ascii_only, counted, first_few, plain, with_article, without_folders
 
 
 def test_what_cannot_be_seen_is_spelled_out() -> None:
@@ -34,6 +35,24 @@ def test_first_few_says_how_many_more() -> None:
     assert first_few([]) == ""
     assert first_few([1, 2, 3]) == "1, 2, 3"
     assert first_few("abcde", 2, "; ") == "a; b and 3 more"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("/home/me/net.py:make", "net.py:make"),
+        ("C:\\Users\\me\\net.py:make", "net.py:make"),
+        ("~me/x.pt", "x.pt"),
+        ("rts:~/own.py:Mine", "rts:own.py:Mine"),
+        ("ensemble:cam+/a/b c/own.py:Mine", "ensemble:cam+own.py:Mine"),
+        ("/net.py:make", "net.py:make"),
+        ("nets/own.py:make", "nets/own.py:make"),
+        ("hf:someone/network", "hf:someone/network"),
+        ("rts:cifar10-resnet20", "rts:cifar10-resnet20"),
+    ],
+)
+def test_folders_of_a_machine_are_left_out(text: str, left: str) -> None:
+    assert without_folders(text) == left
 
 
 def test_one_thing_and_several() -> None:

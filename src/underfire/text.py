@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 
@@ -16,6 +17,14 @@ def plain(text: object) -> str:
     names in another encoding and cannot be written in UTF-8.
     """
     return "".join(_spelled(character) if _hidden(character) else character for character in str(text))
+
+
+def without_folders(text: object) -> str:
+    """Leave out the folders of paths that begin at a root or a home, because they say whose machine it was.
+
+    Such paths may stand within a name: ``rts:/home/me/own.py:Mine`` becomes ``rts:own.py:Mine``. Relative paths stay.
+    """
+    return re.sub(r"(?:(?<=[:=@+, ])|^)(?:~[^/:]*/|/|[A-Za-z]:[/\\\\])(?:[^:=@+,]*[/\\\\])?(?=[^/\\\\])", "", str(text))
 
 
 def first_few(items: Sequence[object], shown: int = 3, separator: str = ", ") -> str:

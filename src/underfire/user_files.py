@@ -9,7 +9,7 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType
@@ -60,23 +60,44 @@ def importing_from(folder: Path) -> Iterator[None]:
     """Context in which code can import modules from ``folder``, as a script in that folder can.
 
     Modules that the previous file brought in are forgotten first, because this file may import another module of the
-    same name. Installed packages stay. No bytecode is written: see ``_FromSource``.
+    same name. Installed packages stay. Modules from ``folder`` are run from their source: see ``_FromSource``.
     """
     for name in _BROUGHT:
         sys.modules.pop(name, None)
     _BROUGHT.clear()
-    known, path, writes_none = set(sys.modules), list(sys.path), sys.dont_write_bytecode
+
+    def own(place: Path) -> bool:
+        return place.is_relative_to(folder) and not INSTALLED & {*place.parts}
+
+    def finder(entry: str) -> importlib.machinery.FileFinder:
+        if not own(Path(entry).resolve()):
+            raise ImportError  # so says a hook that it leaves a folder to the others
+        return hook(entry)
+
+    hook = importlib.machinery.FileFinder.path_hook(
+        (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES),
+        (_FromSource, importlib.machinery.SOURCE_SUFFIXES),
+    )
+    known, path = set(sys.modules), list(sys.path)
     sys.path.insert(0, str(folder))
-    sys.dont_write_bytecode = True
+    sys.path_hooks.insert(0, finder)
+    _forget_finders(own)
     try:
         yield
     finally:
-        sys.path[:], sys.dont_write_bytecode = path, writes_none
+        sys.path[:] = path
+        sys.path_hooks.remove(finder)
+        _forget_finders(own)
         for name in set(sys.modules) - known:
             file = getattr(sys.modules[name], "__file__", None)
-            place = None if file is None else Path(file).resolve()
-            if place is not None and place.is_relative_to(folder) and not INSTALLED & {*place.parts}:
+            if file is not None and own(Path(file).resolve()):
                 _BROUGHT.add(name)
+
+
+def _forget_finders(own: Callable[[Path], bool]) -> None:
+    """Make Python ask its hooks anew who finds modules in the folders of the user."""
+    for entry in [entry for entry in sys.path_importer_cache if own(Path(entry).resolve())]:
+        del sys.path_importer_cache[entry]
 
 
 class _FromSource(importlib.machinery.SourceFileLoader):

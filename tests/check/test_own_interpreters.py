@@ -84,6 +84,7 @@ def test_an_interpreter_that_fails_on_other_weights_keeps_its_other_checks() -> 
         found = sanity.look_at(interpreter, classifier, other, images, classes)
         assert found is not None
         assert found.other_weights is None
+        assert "another network" in found.why_unknown
         assert -1 <= found.other_class <= 1
 
 

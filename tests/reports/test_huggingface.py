@@ -103,6 +103,14 @@ def test_the_card_claims_no_licence(tmp_path: Path) -> None:
     assert "someone" not in text, "the card is made to be shared"
 
 
+def test_rows_tell_no_folders_of_the_machine(tmp_path: Path) -> None:
+    folder = Fake(count=2).write(tmp_path / "run", {"data": ".", "classifier": "/home/someone/own.py:make"})
+    out = export(folder, "huggingface", tmp_path / "out")
+    assert {row["classifier"] for row in load(out)} == {"own.py:make"}
+    assert "someone" not in (out / "metadata.jsonl").read_text()
+    assert "call their data `a folder`" in (out / "README.md").read_text()
+
+
 def test_the_card_explains_joint_success(tmp_path: Path) -> None:
     """Regression: the card explained all columns but these, and the data set had no joint success of all maps."""
     folder = Fake(count=2, interpreters=("cam", "grad")).write(tmp_path / "run")

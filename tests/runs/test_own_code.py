@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import shutil
@@ -259,16 +260,30 @@ def test_what_a_file_imports_from_its_folder_counts(tmp_path: Path) -> None:
 def test_an_edit_within_a_second_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytecode that Python has kept looks like that of the edited file: equal size, equal second."""
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
-    path, beside = tmp_path / "own.py", tmp_path / "own_helper.py"
+    path, beside, within = tmp_path / "own.py", tmp_path / "own_helper.py", tmp_path / "own_package" / "part.py"
+    within.parent.mkdir()
     for value in (1, 2):
         beside.write_text(f"HELPED = {value}\n")
-        path.write_text(f"from own_helper import HELPED\nVALUE = {value}\n")
-        for each in (path, beside):
+        within.write_text(f"PART = {value}\n")
+        path.write_text(f"from own_helper import HELPED\nfrom own_package.part import PART\nVALUE = {value}\n")
+        for each in (path, beside, within):
             os.utime(each, (1_000_000, 1_000_000))
-        assert user_files.load(str(path), "VALUE", "measure") == value
-        assert user_files.load(str(path), "HELPED", "measure") == value
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["own.py", "own_helper.py"], "nothing is written there"
-    assert not sys.dont_write_bytecode
+        if value == 1:  # as plain Python, or an editor, leaves it
+            assert compileall.compile_dir(tmp_path, quiet=1)
+        for name in ("VALUE", "HELPED", "PART"):
+            assert user_files.load(str(path), name, "measure") == value, name
+    hooks, finders = list(sys.path_hooks), set(sys.path_importer_cache)
+    user_files.load(str(path), "VALUE", "measure")
+    assert list(sys.path_hooks) == hooks
+    assert not {entry for entry in sys.path_importer_cache if entry.startswith(str(tmp_path))} - finders
+
+
+def test_a_file_writes_no_bytecode_beside_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    (tmp_path / "own_helper.py").write_text("HELPED = 1\n")
+    (tmp_path / "own.py").write_text("from own_helper import HELPED\n")
+    assert user_files.load(str(tmp_path / "own.py"), "HELPED", "measure") == 1
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["own.py", "own_helper.py"]
 
 
 def test_a_file_knows_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

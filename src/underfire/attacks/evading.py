@@ -119,6 +119,8 @@ def _known(name: str) -> Squeezer:
         raise InputError(f"evade is empty; expected {FORM}.")
     if os.path.isdir(os.path.expanduser(name)):
         raise InputError(f"evade is {name!r}, a folder without {RECORD}; expected {FORM}.")
+    if name.endswith(".py") and os.path.isfile(os.path.expanduser(name)):
+        raise InputError(f"evade is {name!r}, a file without a name in it; expected {name}:NAME, a squeezer of yours.")
     if os.sep in name and user_files.split(name) is None:
         raise InputError(f"evade is {name!r}, and there is no such folder; expected {FORM}.")
     return squeezer(name)

@@ -58,7 +58,8 @@ def look(
     if found is None:
         lines.append("dependence on the weights: not looked at, because the map takes long to solve for")
     else:
-        by_weights = "unknown" if found.other_weights is None else f"{found.other_weights:.2f}"
+        unknown = f"unknown ({found.why_unknown})"
+        by_weights = unknown if found.other_weights is None else f"{found.other_weights:.2f}"
         lines.append(
             f"dependence: rank correlation {by_weights} with the map under shuffled weights, {found.other_class:.2f} "
             f"with the map of the least likely class (near 1: the map does not depend on them; {len(rows)} images)"

@@ -41,7 +41,8 @@ def _dependence(found: dict[str, Sanity], rest: str) -> CheckLine:
     if not found:
         return CheckLine("dependence", "good", "unknown: all interpreters are slow")
     said = [
-        f"{name} {each.other_class:.2f}" + ("" if each.other_weights is None else f" and {each.other_weights:.2f}")
+        f"{name} {each.other_class:.2f} and "
+        + (f"unknown ({each.why_unknown})" if each.other_weights is None else f"{each.other_weights:.2f}")
         for name, each in found.items()
     ]
     text = (

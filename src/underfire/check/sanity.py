@@ -7,6 +7,7 @@ interpreter that shows it deserves no praise for that.
 from __future__ import annotations
 
 import copy
+import textwrap
 from dataclasses import dataclass
 
 import torch
@@ -33,14 +34,16 @@ class Sanity:
     Args:
         other_class: mean rank correlation (Spearman) with the maps of the same images for the least likely class, in
             [-1, 1].
-        other_weights: that with the maps of a copy of the network whose weights are shuffled; None if it has no copy,
-            or the interpreter does not work with it.
+        other_weights: that with the maps of a copy of the network whose weights are shuffled; None if these maps
+            cannot be had.
         on_object: mean share of the map that lies on the object, in [0, 1]; None without true masks.
+        why_unknown: why ``other_weights`` is None.
     """
 
     other_class: float
     other_weights: float | None = None
     on_object: float | None = None
+    why_unknown: str = ""
 
     @property
     def doubts(self) -> list[str]:
@@ -57,7 +60,7 @@ def shuffled_copy(classifier: Classifier, seed: int = 0) -> Classifier | None:
     """Copy the classifier, and shuffle the values within each of its weights; None if it cannot be copied."""
     try:
         other = copy.deepcopy(classifier)
-    except Exception:  # a user's network may refuse in any way; the sanity check is left out then
+    except Exception:  # a user's network may refuse in any way; ``look_at`` says that there is no copy
         return None
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -100,10 +103,13 @@ def look_at(
     asked = torch.cat([classes, least_likely(classifier.logits(images) if logits is None else logits, classes)])
     own, others = read_few(interpreter, classifier, images.repeat(2, 1, 1, 1), asked).split(len(images))
     by_class = _correlation(own, others)
+    if other is None:
+        return Sanity(by_class, None, on_object, "the network cannot be copied")
     try:
-        by_weights = None if other is None else _correlation(own, read_few(interpreter, other, images, classes).to(own))
-    except Exception:  # such as a masker that knows its weights, or code of the user that works with one network only
-        by_weights = None
+        by_weights = _correlation(own, read_few(interpreter, other, images, classes).to(own))
+    except Exception as error:  # a masker that knows its weights, memory, code of the user that knows one network only
+        why = textwrap.shorten(f"{type(error).__name__}: {error}", 120, placeholder=" ...")
+        return Sanity(by_class, None, on_object, why)
     return Sanity(by_class, by_weights, on_object)
 
 

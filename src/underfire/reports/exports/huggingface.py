@@ -17,16 +17,14 @@ import numpy as np
 
 from underfire.attacks.measures import MEASURES
 from underfire.reports.detected import Detected
+from underfire.runs.cells import SETTLED_IN_KEYS
 from underfire.runs.comparison import Comparison
 from underfire.runs.run import Run
-from underfire.text import plain
+from underfire.text import plain, without_folders
 
 ROLES = ("attack", "control", "noise", "clean")
 """The images that are exported. Reseeded ones are equal to the clean ones."""
 METADATA = "metadata.jsonl"
-SETTLED = ("joint_success", "joint_success_all")
-"""Measures that a run settles from all of its images, and does not save with each."""
-
 _Saved = tuple[Path, dict[str, Any]]
 """A saved image of a run, and its row of metadata."""
 
@@ -94,11 +92,11 @@ def _of_cell(run: Run, part: Comparison, role: str, folder: str, clean: str) -> 
                 "file_name": f"{folder}/{order:06d}.png",
                 "clean_file_name": f"{clean}/{order:06d}.png",
                 "run": plain(run.path.name),
-                "classifier": run.classifier,
+                "classifier": without_folders(run.classifier),
                 "kind": role,
-                "attack": plain(cell.attack),
+                "attack": without_folders(plain(cell.attack)),
                 "eps": cell.eps,
-                "attacked_interpreters": "+".join(map(plain, cell.attacked)),
+                "attacked_interpreters": without_folders("+".join(map(plain, cell.attacked))),
                 "image_id": plain(image_id),
                 "label": int(row["label"]),
                 "label_name": plain(run.class_name(row["label"])),
@@ -113,7 +111,7 @@ def _of_cell(run: Run, part: Comparison, role: str, folder: str, clean: str) -> 
 def _measures(run: Run, part: Comparison, role: str) -> Iterator[tuple[str, Any]]:
     """Yield the columns of measures: those of images once, those of maps for each interpreter that reads."""
     names = {measure.name: measure.per for measure in run.measures if not measure.name.startswith("chance_")}
-    for name, per in ({name: MEASURES[name].per for name in SETTLED} | names).items():
+    for name, per in ({name: MEASURES[name].per for name in SETTLED_IN_KEYS} | names).items():
         readers = part.interpreters[:1] if per == "image" else part.interpreters
         for interpreter in readers:
             yield (name if per == "image" else f"{name}_{plain(interpreter)}"), part.column(role, interpreter, name)
@@ -133,10 +131,10 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 def _card(runs: Sequence[Run], total: int) -> str:
     """Write the card of the data set: a YAML head, and what the columns mean."""
     size = next((name for most, name in _SIZES if total < most), "1M<n<10M")
-    # The last part of a path alone: the card is made to be shared, and a path says whose machine it was.
-    named = [Path(str(run.configuration.get("data", "unknown"))).name for run in runs]
+    # The card is made to be shared: of a path, its last part.
+    named = [Path(str(run.configuration.get("data", "unknown"))).name or "a folder" for run in runs]
     data = ", ".join(dict.fromkeys(f"`{_code(name)}`" for name in named))
-    measures = {name: MEASURES[name] for name in SETTLED}
+    measures = {name: MEASURES[name] for name in SETTLED_IN_KEYS}
     measures |= {measure.name: measure for run in runs for measure in run.measures}
     meanings = [f"- `{name}`: {measure.meaning}" for name, measure in measures.items() if name[:7] != "chance_"]
     scored = [held for run in runs if (held := Detected.of(run.path)) is not None]
