@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.abc import PathEntryFinder
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -69,7 +70,7 @@ def importing_from(folder: Path) -> Iterator[None]:
     def own(place: Path) -> bool:
         return place.is_relative_to(folder) and not INSTALLED & {*place.parts}
 
-    def finder(entry: str) -> importlib.machinery.FileFinder:
+    def finder(entry: str) -> PathEntryFinder:
         if not own(Path(entry).resolve()):
             raise ImportError  # so says a hook that it leaves a folder to the others
         return hook(entry)

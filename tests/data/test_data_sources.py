@@ -95,7 +95,7 @@ def test_folders_that_cannot_be_used(tmp_path: Path, write_image: WriteImage) ->
     with pytest.raises(DataError, match=r"is an empty folder; expected .*subfolder.*CSV.*parquet"):
         open_data(tmp_path)
     write_image("1.png")
-    with pytest.raises(DataError, match="holds 1 images, but their classes are not known"):
+    with pytest.raises(DataError, match="holds 1 image, but their classes are not known"):
         open_data(tmp_path)
     (tmp_path / "a.csv").write_text("file,width\n1.png,4\n")
     with pytest.raises(DataError, match=r"a\.csv, line 1: no label column"):

@@ -95,7 +95,7 @@ def test_one_file_has_no_label(command: Command, tmp_path: Path) -> None:
     assert ended.said == "error: class is 'label', but '003.png' has no label: give 'predicted', or a class."
     assert not (tmp_path / "more").exists()
     ended = command(*words(tmp_path / "more", "--class-map", "map.json", data=str(picture)))
-    assert "is one image, which has no class name to map" in ended.said
+    assert "the images have no class names to map" in ended.said
     (tmp_path / "broken.png").write_bytes(b"no picture")
     ended = command(*words(tmp_path / "more", data=str(tmp_path / "broken.png")))
     assert (ended.code, "Traceback" in ended.err) == (2, False)

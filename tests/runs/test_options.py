@@ -106,6 +106,7 @@ WORDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"file_column": "scan", "label_column": "finding", "split": "val", "class_level": 2, "white": 4095.0},
     ),
     ({"weights_key": "ema", "output": "pred"}, {"weights_key": "ema", "output": "pred"}),
+    ({"labels": "predicted"}, {"labels": "predicted"}),
 ]
 """Words of the command line, and the settings that they stand for. OWN stands for the user's file."""
 

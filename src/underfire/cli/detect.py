@@ -164,14 +164,17 @@ def score(
     device: options.Device = "auto",
     as_json: Annotated[bool, flag("--json", "Print all scores as JSON.")] = False,
 ) -> None:
-    """Score images with a fitted detector, whatever their labels say: higher is more suspicious."""
+    """Score images with a fitted detector, whatever their labels say: higher is more suspicious.
+
+    --data may also be one image file, or a folder of images in no classes.
+    """
     from rich.console import Console
 
     from underfire.detectors.opening import open_detector
     from underfire.reports.scores import scores_of, scores_table, write_scores
     from underfire.runs.devices import find_device
 
-    inputs = InputSettings.create(**given).open(find_device(device))
+    inputs = InputSettings.create(**given).open(find_device(device), unlabelled=True)
     fitted = open_detector(folder, inputs.classifier)
     with status(screen, "scoring"):
         rows = scores_of(fitted, inputs.data, count)

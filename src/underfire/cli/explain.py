@@ -41,15 +41,14 @@ def explain(
 ) -> None:
     """Show what a classifier looks at: the maps of images as they are, right or wrong, without any attack.
 
-    --data may also be one image file. Writes maps.safetensors, maps.json (class, confidence and files of each image),
-    images/, overlays/ and the picture maps.png to the output folder.
+    --data may also be one image file, or a folder of images in no classes. Writes maps.safetensors, maps.json (class,
+    confidence and files of each image), images/, overlays/ and the picture maps.png to the output folder.
     """
     from rich.console import Console
     from rich.text import Text
 
     from underfire.errors import InputError
     from underfire.reports.explain import explain as write_maps
-    from underfire.reports.single import open_images
     from underfire.runs.devices import find_device
     from underfire.runs.settings import parse_interpreters
     from underfire.settings import few_images
@@ -59,12 +58,12 @@ def explain(
     asked = [name for each in interpreter or ["cam"] for name in parse_interpreters(each)]
     if count < 1:
         raise InputError(few_images(count))
-    images, network = open_images(config, find_device(device))
-    system = System(network, asked)
+    inputs = config.open(find_device(device), unlabelled=True)
+    system = System(inputs.classifier, asked)
     with bars() as progress:
         task = progress.add_task("explaining", total=None)
         found = write_maps(
-            images,
+            inputs.data,
             system,
             out,
             count=count,
@@ -78,7 +77,7 @@ def explain(
     if labelled:
         console.print(f"{counted(len(found), 'image')}, {right} of them classified correctly.")
     else:
-        names, entry = network.class_names, found[0]
+        names, entry = inputs.classifier.class_names, found[0]
         said = names[entry.predicted] if names else f"class {entry.predicted}"
         console.print(Text(f"Classified as {said}, confidence {entry.confidence:.3f}."))
     console.print(Text.assemble("Written to ", (str(out), "bold"), ": maps.png, maps.safetensors, maps.json, ..."))

@@ -104,6 +104,7 @@ def _done(group: Group, job: Job) -> dict[str, Any] | None:
 def _train(group: Group, job: Job, on_step: Callable[[Step], None] | None) -> dict[str, Any]:
     known = settings_of(InputSettings)
     config = InputSettings.create(**{name: value for name, value in job.given.items() if name in known})
+    config.need_labels("a training learns from labels, and the network is not trained yet")
     inputs = config.open(group.device)
     testing = test_images(config, inputs, job.test, job.test_split)
     return job.function(

@@ -16,7 +16,9 @@ from underfire.data.options import DataOptions
 from underfire.data.photographs import Photographs
 from underfire.data.places import files_in, is_special
 from underfire.data.scenes import Scenes
+from underfire.data.unlabelled import UnlabelledData, has_images
 from underfire.errors import DataError, InputError, similar_names, unknown_name
+from underfire.text import counted
 
 _BUILTIN: dict[str, Callable[[], ImageData]] = {
     "digits": Digits,
@@ -42,6 +44,7 @@ def open_data(
     split: str | None = None,
     class_level: int | None = None,
     white: float | None = None,
+    unlabelled: bool = False,
 ) -> ImageData:
     """Open a data set. The layout of a folder or file is recognised by itself; see ``layouts``.
 
@@ -56,6 +59,8 @@ def open_data(
         split: the part of the data to take, such as ``val``, if it has several.
         class_level: the number of folders from the root to the folder that names the class, if it is not certain.
         white: the value of white in images with more than 8 bits, such as 4095.
+        unlabelled: ``spec`` may also be an image file, or a folder of images that are in no classes; see
+            ``UnlabelledData``.
 
     Raises:
         InputError: neither a path nor a known name (the message suggests the nearest name), or an option that has no
@@ -75,15 +80,20 @@ def open_data(
         raise _missing(spec, path)
     if is_special(path):
         raise DataError(f"{path} is a pipe, a device or a socket; expected {_ACCEPTED}.")
+    if unlabelled and has_images(path, alone=True):
+        return _unlabelled(path, options)
     data = open_path(path, options)
     if data is not None:
         return data
+    if unlabelled and has_images(path, alone=False):
+        return _unlabelled(path, options)
     if os.path.isdir(path):
         raise _unusable(path, options)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         raise DataError(
             f"{path} is one image, and its class is not known: put it into root/class/ and give root, or look at its "
-            f"explanation without a class: underfire explain --data {path}. Expected {_ACCEPTED}."
+            f"explanation without a class: underfire explain --data {path}. To attack it without knowing its class, "
+            f"give --labels predicted. Expected {_ACCEPTED}."
         )
     raise DataError(f"{path} is a file of an unknown kind; expected {_ACCEPTED}.")
 
@@ -97,13 +107,25 @@ def _unusable(path: Path, options: DataOptions) -> DataError:
     return DataError(f"{path} {_contents(files)}; expected {_ACCEPTED}.")
 
 
+def _unlabelled(path: Path, options: DataOptions) -> UnlabelledData:
+    useless = [name for name in options.given() if name != "white"]
+    if useless:
+        raise InputError(f"{useless[0]} is given, but {path} is {UnlabelledData.layout}, where it means nothing.")
+    data = UnlabelledData(path)
+    data.white = options.white
+    return data
+
+
 def _contents(files: list[str]) -> str:
     parquet = [name for name in files if name.lower().endswith(".parquet")]
     if parquet:
         return f"is a folder of parquet files; give the path of one: {', '.join(parquet)}"
     images = sum(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in files)
     if images:
-        return f"holds {images} images, but their classes are not known"
+        return (
+            f"holds {counted(images, 'image')}, but their classes are not known (--labels predicted takes those that "
+            "the classifier gives)"
+        )
     return "holds no usable data" if files else "is an empty folder"
 
 

@@ -15,11 +15,11 @@ from underfire import randomness
 from underfire.classifiers import Classifier, check_images
 from underfire.data import Batch, ImageData, Record
 from underfire.data.saved import visible
+from underfire.data.unlabelled import NO_LABEL
 from underfire.drawing.pictures import Pixels, colour, fitted, overlay
 from underfire.drawing.sheet import UNIT_GAP, Band, Text, Unit, sheet
 from underfire.errors import DataError, InputError, UnderfireWarning, unknown_name
 from underfire.reports.explained import ExplainedFolder
-from underfire.reports.single import NO_LABEL
 from underfire.runs.identity import identities
 from underfire.runs.selection import logits_of
 from underfire.settings import few_images

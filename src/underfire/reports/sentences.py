@@ -81,12 +81,14 @@ def _attempt(accounts: Sequence[Account]) -> str:
     number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     who = listed(attacks) if len(attacks) <= NAMED else f"{len(attacks)} attacks"
     which = listed(classifiers) if len(classifiers) <= NAMED else f"{len(classifiers)} classifiers"
+    predicted = any(account.run.predicted_labels for account in accounts)
+    right = f" as {which} saw it" if predicted else f", which {which} had classified correctly"
     into = goals[0] if len(goals) == 1 else "another one"
     aims = {True: "keep the explanation as it was", False: "show the explanation that it chose"}
     aim = listed([aims[keeps] for keeps in sorted(_keep(accounts), reverse=True)]).replace(" and ", ", or ")
     return (
         f"{who} {'tried' if _one(accounts) else 'each tried'} to change the class of {number} "
-        f"image{'' if number == '1' else 's'}, which {which} had classified correctly, into {into}, and to {aim}."
+        f"image{'' if number == '1' else 's'}{right}, into {into}, and to {aim}."
     )
 
 

@@ -104,7 +104,11 @@ def _remark(run: Run) -> str:
     skipped = images["correctly_classified"] - images["attacked"]
     return (
         f"Means over {images['attacked']} attacked images with 95 % intervals; {images['considered']} were looked "
-        f"at, {images['correctly_classified']} of them classified correctly."
+        + (
+            "at. What the classifier called each of them counts as right."
+            if run.predicted_labels
+            else f"at, {images['correctly_classified']} of them classified correctly."
+        )
         + (f" {skipped} of those belong to the target class already." if skipped else "")
         + (f" {len(images['unreadable'])} could not be read." if images["unreadable"] else "")
         + (f" {len(images['unusable'])} got no finite logits." if images.get("unusable") else "")

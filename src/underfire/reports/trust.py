@@ -99,7 +99,9 @@ def _on_images(account: Account) -> list[Remark]:
     remarks.append(_remark(attacked < MANY_IMAGES, size))
     skipped = f"; {right - attacked} of these belong to the target class already" if right > attacked else ""
     text = f"{seen} images were looked at, {right} of them were classified correctly{skipped}."
-    remarks.append(_remark(right < 0.5 * seen, text))
+    if run.predicted_labels:
+        text = f"{seen} images were looked at, and what the classifier called each of them counts as right{skipped}."
+    remarks.append(_remark(run.predicted_labels or right < 0.5 * seen, text))
     if unreadable:
         some = "; ".join(plain(entry["path"]) for entry in unreadable[:3]) + (" ..." if len(unreadable) > 3 else "")
         left = f"{counted(len(unreadable), 'file')} left out, because reading failed: {some}"

@@ -159,8 +159,9 @@ def paragraph(account: Account) -> str:
     several = len(names) > 1
     kept = f"{words.verb} all of {words.whose} maps at once" if several else f"{words.verb} {words.whose} "
     kept += "" if several else f"{plain(names[0])} map"
+    right = "" if account.run.predicted_labels else f" that {part.classifier} classified correctly"
     sentences = [
-        f"Of {joint['n']} images that {part.classifier} classified correctly, {with_interval(joint)} were then "
+        f"Of {joint['n']} images{right}, {with_interval(joint)} were then "
         f"classified as {goal(account)} and {kept}: {words.success}."
     ]
     if several:

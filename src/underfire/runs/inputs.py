@@ -13,10 +13,12 @@ from underfire.classifiers.sources import Options, parse_size, parse_values
 from underfire.classifiers.sources.conventions import parse_bounds
 from underfire.data import ImageData, in_classifier_order, open_data
 from underfire.errors import InputError
+from underfire.runs.predicted import PredictedData
 from underfire.runs.selection import read_logits_of
 from underfire.settings import create, setting, to_values
 
 PANEL = "Details of the classifier that its source does not give"
+PREDICTED = "predicted"
 DATA_PANEL = "Details of the data that its files do not give"
 
 
@@ -45,6 +47,12 @@ def _std(text: str) -> tuple[float, ...]:
     return parse_values("std", text)
 
 
+def _labels(text: str) -> str:
+    if text != PREDICTED:
+        raise InputError(f"labels is {text!r}; expected {PREDICTED}, or leave it out for the labels of the data.")
+    return text
+
+
 @dataclass(frozen=True, kw_only=True)
 class InputSettings:
     """The images, the classifier, and the user's options for it; see ``underfire.classifiers.load``.
@@ -53,6 +61,7 @@ class InputSettings:
         data: where images come from; see ``underfire.data.open_data``.
         classifier: the classifier's name.
         class_map: a file that says which class each class name of the data stands for.
+        labels: "predicted" to take the classifier's own predictions; see ``PredictedData``.
     """
 
     data: str = setting(
@@ -130,6 +139,12 @@ class InputSettings:
         default="found where there is no doubt",
     )
     class_map: str | None = _own("JSON or CSV file: the classifier's class for each class name of the data.", "FILE")
+    labels: str | None = _of_data(
+        "predicted: the class that the classifier gives an image counts as its own, so that nobody need know it.",
+        "WHICH",
+        parse=_labels,
+        default="those of the data",
+    )
     file_column: str | None = _of_data(
         "The column that names the image files, in a table.", "NAME", default="one of the usual names"
     )
@@ -190,8 +205,8 @@ class InputSettings:
         classifier.module.to(device)
         return classifier
 
-    def open_data(self) -> ImageData:
-        """Open the data, with labels in their own order. Errors as in ``underfire.data.open_data``."""
+    def open_data(self, unlabelled: bool = False) -> ImageData:
+        """Open the data, with labels in their own order. Arguments and errors as in ``underfire.data.open_data``."""
         return open_data(
             self.data,
             file_column=self.file_column,
@@ -199,15 +214,25 @@ class InputSettings:
             split=self.split,
             class_level=self.class_level,
             white=self.white,
+            unlabelled=unlabelled or self.labels == PREDICTED,
         )
 
-    def open(self, device: torch.device) -> Inputs:
+    def need_labels(self, why: str) -> None:
+        """Refuse predicted labels, where the labels must say what is right; ``why`` says who needs them for what."""
+        if self.labels == PREDICTED:
+            raise InputError(f"labels is {PREDICTED!r}, but {why}: leave it out, and give data with labels.")
+
+    def open(self, device: torch.device, unlabelled: bool = False) -> Inputs:
         """Open the classifier on ``device``, and the data with labels in the classifier's order.
+
+        Args:
+            device: the device that the classifier is moved to.
+            unlabelled: the data may be images without classes; see ``UnlabelledData``.
 
         Raises:
             UnderfireError: one of them cannot be opened, or the classes cannot be told apart; see the messages.
         """
-        data = self.open_data()
+        data = self.open_data(unlabelled)
         classifier = self.load_classifier(device)
         asked = Options(classes=self.classes).class_count
         classes = _class_count(classifier, data, asked)
@@ -216,6 +241,14 @@ class InputSettings:
                 f"classes is {self.classes} ({asked} classes), and {self.classifier} has {classes} outputs: leave "
                 "--classes out, or take a network (or weights) with as many."
             )
+        if self.class_map is not None and (self.labels == PREDICTED or not data.class_names):
+            raise InputError(
+                f"class-map is {self.class_map!r}, but the images have no class names to map; leave it out."
+            )
+        if self.labels == PREDICTED:
+            return Inputs(classifier, classes, PredictedData(data, classifier, classes))
+        if not data.class_names:
+            return Inputs(classifier, classes, data)
         return Inputs(classifier, classes, in_classifier_order(data, classifier.class_names, classes, self.class_map))
 
 

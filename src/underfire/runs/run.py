@@ -23,6 +23,7 @@ from underfire.runs.columns import AFTER, BEFORE
 from underfire.runs.comparison import SETTLED, Comparison, settled
 from underfire.runs.folder import Folder, Pixels, Row, Values, read_json, read_table
 from underfire.runs.former import FormerFolder
+from underfire.runs.inputs import PREDICTED
 from underfire.runs.outdated import warn_if_outdated
 from underfire.runs.outliers import Outliers, outliers
 from underfire.runs.repair import damage
@@ -77,6 +78,11 @@ class Run(InNotebook):
         """The configuration, as JSON values."""
         found: dict[str, Any] = self.record["configuration"]
         return found
+
+    @property
+    def predicted_labels(self) -> bool:
+        """True if the classifier's own predictions count as the labels of the images."""
+        return self.configuration.get("labels") == PREDICTED
 
     @property
     def classifier(self) -> str:
