@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
-from underfire.errors import unknown_name
+from underfire.errors import InputError, SeveralInputsError, unknown_name
 
 
 def test_all_of_few_names_are_shown() -> None:
@@ -40,3 +42,10 @@ def test_names_that_the_field_uses_lead_to_ours(name: str, meant: str) -> None:
 
 def test_what_is_not_known_here_is_not_meant() -> None:
     assert "Did you mean" not in str(unknown_name("interpreter", "l2", ["cam", "grad"]))
+
+
+def test_several_errors_cross_a_process_and_keep_their_parts() -> None:
+    several = SeveralInputsError([InputError("eps is 0."), InputError("count is 0."), InputError("eps is 0.")])
+    again = pickle.loads(pickle.dumps(several))
+    assert str(again) == str(several) == "eps is 0. count is 0."
+    assert [str(each) for each in again.each] == ["eps is 0.", "count is 0.", "eps is 0."]

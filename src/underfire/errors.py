@@ -16,6 +16,17 @@ class InputError(UnderfireError, ValueError):
     """An argument cannot be used. Names the argument, its value, what was expected and the likely cause."""
 
 
+class SeveralInputsError(InputError):
+    """Several arguments cannot be used. ``each`` are the single errors; the message joins theirs."""
+
+    def __init__(self, each: Iterable[InputError]) -> None:
+        self.each = tuple(each)
+        super().__init__(" ".join(dict.fromkeys(map(str, self.each))))
+
+    def __reduce__(self) -> tuple[type[SeveralInputsError], tuple[tuple[InputError, ...]]]:
+        return type(self), (self.each,)
+
+
 class DataError(UnderfireError):
     """A data set is missing, empty, or holds nothing that can be read."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from underfire.errors import InputError, plain_words, unknown_name, warn_deprecated
+from underfire.errors import InputError, SeveralInputsError, plain_words, unknown_name, warn_deprecated
 
 KEY = "underfire"
 T = TypeVar("T")
@@ -87,14 +87,14 @@ class Problems(list[InputError]):
         try:
             yield
         except InputError as error:
-            self.append(error)
+            self += error.each if isinstance(error, SeveralInputsError) else [error]
 
     def report(self) -> None:
         """Raise one InputError for all collected errors, if there is any."""
         if len(self) == 1:
             raise self[0]
         if self:
-            raise InputError(" ".join(dict.fromkeys(map(str, self))))
+            raise SeveralInputsError(self)
 
 
 def former_names(model: type) -> dict[str, str]:

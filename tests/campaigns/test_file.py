@@ -60,6 +60,11 @@ def test_a_file_is_read_with_names_of_options(tmp_path: Path) -> None:
         ('name = "small"', 'agreed = "perhaps"', "line 1: agreed: expected true or false"),
         ("set = {steps = [2, 3]}", "set = {}", "change.set: expected at least 1 item, not 0"),
         ("[settings]", "[[settings]]", "settings: expected a table"),
+        ("count = 4", "count = 0", r"toml, line 5: count is 0; expected at least 1 image\.$"),
+        ('["cam", "grad"]', '["cam", "kam"]', r"line 7: unknown interpreter 'kam'.*kam; and 1 more\)\.$"),
+        ("[settings]\n", "", r"line 2: data is a setting of runs; expected below \[settings\]"),
+        ("set = {steps = [2, 3]}", 'set = {steps = "x"}', r"line 11: steps is 'x'; .* \(run .*adv2.*; and 1 more\)\.$"),
+        ('classifier = "scenes-resnet"\n', "", r"campaign\.toml: classifier is missing"),
     ],
 )
 def test_mistakes_are_named_with_their_line(tmp_path: Path, before: str, after: str, said: str) -> None:

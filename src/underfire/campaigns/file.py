@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from underfire.campaigns.grid import Grid
-from underfire.errors import InputError, plain_words, unknown_name
+from underfire.errors import InputError, SeveralInputsError, plain_words, unknown_name
 from underfire.runs.settings import RunConfig
 from underfire.settings import Problems, former_names, settings_of
 from underfire.toml_text import toml_value
@@ -39,12 +39,12 @@ def read_grid(path: Path) -> Grid:
     problems = Problems()
     for key in content:
         if key not in Grid.model_fields:
-            problems.append(_at(path, text, key, unknown_name("key", key, Grid.model_fields)))
+            problems.append(_at(path, text, key, _unknown(key)))
     for section, values in _settings(content):
         _rename(section, values, path, text, problems)
     problems.report()
     try:
-        return Grid.model_validate(content)
+        grid = Grid.model_validate(content)
     except ValidationError as error:
         for problem in error.errors():
             place = ".".join(str(part) for part in problem["loc"] if not isinstance(part, int))
@@ -52,6 +52,14 @@ def read_grid(path: Path) -> Grid:
             problems.append(_at(path, text, str(problem["loc"][0]), said))
         problems.report()
         raise
+    try:
+        grid.points()
+    except InputError as error:
+        problems += [
+            _with_line(path, text, each) for each in (error.each if isinstance(error, SeveralInputsError) else [error])
+        ]
+        problems.report()
+    return grid
 
 
 def write_grid(grid: Grid) -> str:
@@ -88,12 +96,9 @@ def _settings(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 
 def _rename(section: str, values: dict[str, Any], path: Path, text: str, problems: Problems) -> None:
     """Check the names of settings, and give them their present names: ``interpreter`` means ``interpreters``."""
-    known = settings_of(RunConfig)
-    others = former_names(RunConfig)
-    for name, (_, described) in known.items():
-        others |= {flag.removeprefix("--").replace("-", "_"): name for flag in described.names(name)}
+    known, names = settings_of(RunConfig), _present_names()
     for key in list(values):
-        name = key if key in known else others.get(key, key)
+        name = names.get(key, key)
         if name not in known:
             problems.append(_at(path, text, key, unknown_name("setting", key, known), section))
         elif name != key and name in values:
@@ -104,16 +109,46 @@ def _rename(section: str, values: dict[str, Any], path: Path, text: str, problem
             values[name] = values.pop(key)
 
 
+def _unknown(key: str) -> InputError:
+    """Say where a key belongs that stands at the top of the file."""
+    if _present_names().get(key) is None:
+        return unknown_name("key", key, Grid.model_fields)
+    return InputError(f"{key} is a setting of runs; expected below [settings], or below [grid] as a list of values.")
+
+
+def _with_line(path: Path, text: str, error: InputError) -> InputError:
+    """Put the file before an error of a run, and the line of the setting that its first words name, if it has one."""
+    names = _present_names()
+    words = str(error).replace("-", "_").split()[:2]  # "count is 0; ...", "unknown interpreter 'kam'. ..."
+    named = next((names[word] for word in words if word in names), None)
+    called = [key for key, present in names.items() if present == named]
+    for section in ("grid", "settings", "include", "change"):
+        for key in called:
+            line = _line(text, key, section)
+            if line is not None:
+                return InputError(f"{path}, line {line}: {error}")
+    return InputError(f"{path}: {error}")
+
+
+def _present_names() -> dict[str, str]:
+    """Return the present name of each setting by all names that it may have in a file."""
+    known = settings_of(RunConfig)
+    names = former_names(RunConfig)
+    for name, (_, described) in known.items():
+        names |= {flag.removeprefix("--").replace("-", "_"): name for flag in described.names(name)}
+    return names | {name: name for name in known}
+
+
 def _at(path: Path, text: str, key: str, error: InputError, section: str | None = None) -> InputError:
     """Put the file and the line of a key before an error."""
-    return InputError(f"{path}, line {_line(text, key, section)}: {error}")
+    return InputError(f"{path}, line {_line(text, key, section) or 1}: {error}")
 
 
-def _line(text: str, key: str, section: str | None) -> int:
-    """Find the line of a key, after the head of its section; 1 if it is written in an unusual way."""
+def _line(text: str, key: str, section: str | None) -> int | None:
+    """Find the line of a key, after the head of its section; None if it is not there, or written in an unusual way."""
     lines, begin = text.splitlines(), 0
     if section is not None:
         heads = [n for n, line in enumerate(lines) if re.match(rf"\s*\[+{re.escape(section)}[\].]", line)]
         begin = heads[0] if heads else 0
     wanted = re.compile(rf"""\s*\[*\s*["']?{re.escape(key)}["']?\s*[=\].]|.*[{{,]\s*{re.escape(key)}\s*=""")
-    return next((n for n, line in enumerate(lines[begin:], begin + 1) if wanted.match(line)), 1)
+    return next((n for n, line in enumerate(lines[begin:], begin + 1) if wanted.match(line)), None)

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from underfire.errors import InputError
+from underfire.errors import InputError, SeveralInputsError
 from underfire.runs.settings import RunConfig
 from underfire.settings import Problems
 
@@ -74,16 +74,17 @@ class Grid(BaseModel):
             )
         self._check_used([values for values, _ in chosen], problems)
         classifiers = list(dict.fromkeys(str(values["classifier"]) for values, _ in chosen if "classifier" in values))
+        wrong: dict[str, list[Values]] = {}
         for values, own in chosen:
             varying = {name: values[name] for name in own if name in values}
             if self.agreed:
                 values = {**values, "also_right": [name for name in classifiers if name != values.get("classifier")]}
-            with problems.noted():
-                try:
-                    config = RunConfig.from_values(values)
-                except InputError as error:
-                    raise InputError(f"run {_spoken(varying)}: {error}") from error
-                found.append(Point("", varying, config))
+            try:
+                found.append(Point("", varying, RunConfig.from_values(values)))
+            except InputError as error:
+                for each in error.each if isinstance(error, SeveralInputsError) else [error]:
+                    wrong.setdefault(str(each), []).append(varying)
+        problems += [InputError(_of_runs(said, runs, len(chosen))) for said, runs in wrong.items()]
         problems.report()
         return _named(found, self.full_names)
 
@@ -129,6 +130,14 @@ class Point:
     name: str
     values: Values
     config: RunConfig
+
+
+def _of_runs(said: str, runs: list[Values], total: int) -> str:
+    """Say once what is wrong with several runs, and which they are, unless it is all of them."""
+    if len(runs) == total:
+        return said
+    more = "" if len(runs) == 1 else f"; and {len(runs) - 1} more"
+    return f"{said.removesuffix('.')} (run {_spoken(runs[0])}{more})."
 
 
 def _matches(values: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
