@@ -18,3 +18,20 @@ def test_an_unknown_run_is_named_with_the_known_ones(tmp_path: Path) -> None:
     assert {name: campaign.run(name).path.name for name in ("cam", "grad")} == {"cam": "cam", "grad": "grad"}
     with pytest.raises(InputError, match=r"unknown run 'camm'\. Did you mean 'cam'\? Known: cam, grad\."):
         campaign.run("camm")
+
+
+def test_all_rows_are_one_table(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    run_inline(write_campaign(tmp_path), tmp_path / "grid")
+    campaign = uf.Campaign(tmp_path / "grid")
+    table = campaign.to_pandas()
+    assert list(table["run"].unique()) == ["cam", "grad"]
+    assert {run: set(rows["interpreters"]) for run, rows in table.groupby("run")} == {"cam": {"cam"}, "grad": {"grad"}}
+    for name, rows in table.groupby("run"):
+        alone = campaign.run(name).to_pandas()
+        assert rows[alone.columns].reset_index(drop=True).equals(alone)
+    (campaign.path / "campaign.json").write_text(
+        (campaign.path / "campaign.json").read_text().replace('"finished"', '"begun"')
+    )
+    with pytest.raises(InputError, match=r"no run of .* is finished"):
+        uf.Campaign(campaign.path).to_pandas()

@@ -19,7 +19,7 @@ from underfire import attacks
 from underfire.attacks.pricing import Pricing
 from underfire.attacks.rules import SignOfMomentum
 from underfire.attacks.schedule import Cosine
-from underfire.attacks.terms import Point
+from underfire.attacks.terms import Point, Presence
 from underfire.classifiers import Recorded
 from underfire.errors import InputError
 
@@ -154,6 +154,16 @@ def test_the_control_has_as_many_steps(classifier: uf.Classifier) -> None:
     assert not control.joint
     assert control.pricing is None
     assert attacks.preset("auto").build(system).steps == 200
+
+
+def test_the_encoder_of_rts_counts_for_a_tenth_of_its_published_weight(classifier: uf.Classifier) -> None:
+    def others(*names: str) -> list[tuple[float, bool]]:
+        system = uf.System(classifier, names)
+        terms = attacks.preset("auto", eps=0.1, budget=5).build(system).stages[0].moves[0].terms
+        return [(each.weight, each.priced) for each in terms if isinstance(each.term, Presence)]
+
+    assert others("rts") == others("cam", "rts") == [(0.1, False)]
+    assert others("cam", "grad", "mask") == []
 
 
 def test_a_budget_does_not_follow_to_another_attack() -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import underfire as uf
+from tests.conftest import SHARED
 from underfire import attacks, metrics
 
 
@@ -52,3 +53,18 @@ def test_cifar10(cifar10: uf.data.ImageData, interpreter: uf.interpreters.Interp
     assert float(joint.map_l1[name].mean()) < share * float(alone.map_l1[name].mean())
     assert float(joint.joint_success[name].float().mean()) > float(alone.joint_success[name].float().mean())
     assert not bool(torch.isnan(joint.maps[name]).any())
+
+
+def test_auto_finds_out_of_the_dark() -> None:
+    """Regression: the masker's encoder is another network than the classifier. While it does not see the target class,
+    the map is black and has next to no gradient; `auto` changed the class, and left the map black."""
+    path = SHARED / "cifar10" / "train.parquet"
+    if not path.exists():
+        pytest.skip("the shared CIFAR-10 training set is not there")
+    classifier = uf.classifiers.load("cifar10-densenet")
+    batch = uf.data.open_data(path).load((32, 32), 3, [18, 24, 34])
+    attack = attacks.preset("auto", eps=4 / 255, budget=60)
+    found = attack(uf.System(classifier, "rts"), batch.images, batch.labels, control=False, noise_draws=1)
+    brightest = found.maps["rts"].amax((1, 2))
+    assert bool(found.success.all())
+    assert int((brightest > 0.5).sum()) == 3, "all three were below 0.001"

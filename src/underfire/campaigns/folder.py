@@ -14,7 +14,8 @@ from typing import Any
 
 from underfire.campaigns.grid import Grid, Point
 from underfire.campaigns.record import FILE, DamagedRecordError, Entry, Record, State, read_record, write_record
-from underfire.errors import StoreError, UnderfireWarning, unknown_name
+from underfire.errors import InputError, StoreError, UnderfireWarning, unknown_name
+from underfire.frames import pandas
 from underfire.runs import Run
 from underfire.runs.differences import differences
 from underfire.runs.disk import is_part, writing
@@ -72,6 +73,28 @@ class Campaign:
         if name not in names:
             raise unknown_name("run", name, names)
         return Run(self.folder_of(name))
+
+    def to_pandas(self) -> Any:
+        """Return the rows of all finished runs as one pandas DataFrame.
+
+        Its first column, ``run``, holds the run's name. The settings that set the runs apart are columns, too, unless
+        the rows have a column of that name already, such as ``attack`` and ``eps``.
+
+        Raises:
+            InputError: pandas is not installed, or no run is finished.
+            StoreError: the results of a run are missing or broken.
+        """
+        library = pandas()
+        if not self.finished:
+            raise InputError(f"no run of {self.path} is finished, so there are no rows yet; see underfire status.")
+        frames = []
+        for entry in self.finished:
+            frame = self.run(entry.name).to_pandas()
+            own = {name: value for name, value in entry.values.items() if name not in frame}
+            for place, (name, value) in enumerate({"run": entry.name, **own}.items()):
+                frame.insert(place, name, [value] * len(frame))
+            frames.append(frame)
+        return library.concat(frames, ignore_index=True)
 
     def configuration(self, name: str) -> dict[str, Any]:
         """Return all settings of a run, as JSON values."""

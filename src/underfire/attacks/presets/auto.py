@@ -16,7 +16,7 @@ from underfire.attacks.pricing import Pricing
 from underfire.attacks.ranking import EarlyStop, Ranking
 from underfire.attacks.rows import Row
 from underfire.attacks.schedule import Move, Stage, Weighted
-from underfire.attacks.terms import Interpretation, Penalty, Prediction
+from underfire.attacks.terms import Interpretation, Penalty, Prediction, Presence
 
 if TYPE_CHECKING:
     from underfire.attacks.presets.settings import AttackSettings
@@ -29,6 +29,12 @@ COST = 6.0
 
 A map's relative distance weighs more than the published squares, so that C&W and StAdv would pay for nearer maps with
 larger changes. With this factor C&W's changes are as large as ADV2's by C&W."""
+
+PRESENCE = 0.1
+"""The factor of the published weight of what an interpreter adds beyond its map: of RTS alone.
+
+RTS's encoder may be another network than the classifier. While that network does not see the target class, the map is
+dark everywhere and hardly has a gradient, and the attack would be stuck with the dark map."""
 
 REFRESHES = 8
 """The number of times that MASK's map is solved afresh at least. Images at these steps are kept rather than others."""
@@ -50,7 +56,9 @@ def parts(
     maps = [Weighted(Interpretation("relative", name)) for name in rows]
     cost = COST * max(row.penalty for row in rows.values())
     penalty = (Weighted(Penalty(), cost),) if cost else ()
-    move = Move((Weighted(Prediction(), priced=True), *maps, *penalty, *terms), size, rule)
+    seen = PRESENCE * max(row.presence for row in rows.values())
+    presence = (Weighted(Presence(), seen),) if seen else ()
+    move = Move((Weighted(Prediction(), priced=True), *maps, *presence, *penalty, *terms), size, rule)
     assert settings.budget is not None
     return moved, {
         "stages": (Stage("joint", settings.budget, (move,), refreshes=REFRESHES),),
