@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from underfire.drawing.sheet import _font, wrapped
-from underfire.text import ascii_only, counted, first_few, plain, with_article, without_folders
+from underfire.text import ascii_only, counted, first_few, no_image, plain, with_article, without_folders
 
 
 def test_what_cannot_be_seen_is_spelled_out() -> None:
@@ -58,6 +58,13 @@ def test_folders_of_a_machine_are_left_out(text: str, left: str) -> None:
 def test_one_thing_and_several() -> None:
     assert [counted(count, "image") for count in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
     assert [counted(count, "class", "es") for count in (1, 3)] == ["1 class", "3 classes"]
+
+
+def test_no_image_is_as_it_should_be() -> None:
+    assert no_image(3, " of 'x'", "can", "be read") == "none of the 3 images of 'x' can be read"
+    assert no_image(1, " of 'x'", "can", "be read") == "the only image of 'x' cannot be read"
+    assert no_image(2, "", "is", "right") == "none of the 2 images is right"
+    assert no_image(1, "", "is", "right") == "the only image is not right"
 
 
 def test_articles_fit_the_noun() -> None:

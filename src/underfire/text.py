@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 # These characters change the reading direction, so that one name could look like another.
 _DIRECTION = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -42,6 +43,20 @@ def counted(count: int, noun: str, ending: str = "s") -> str:
         ending: the ending of the noun for all other numbers than 1.
     """
     return f"{count} {noun}" if count == 1 else f"{count} {noun}{ending}"
+
+
+def no_image(count: int, of: str, verb: Literal["can", "is"], rest: str) -> str:
+    """Say that no image is as it should be: "none of the 8 images is right", "the only image is not right".
+
+    Args:
+        count: the number of images.
+        of: words behind "images", such as " of 'test'"; may be empty.
+        verb: the verb.
+        rest: what none of them is, or can.
+    """
+    if count == 1:
+        return f"the only image{of} {'cannot' if verb == 'can' else 'is not'} {rest}"
+    return f"none of the {count} images{of} {verb} {rest}"
 
 
 def card(name: str, about: str, lines: Mapping[str, str]) -> str:

@@ -24,6 +24,7 @@ from underfire.errors import InputError, UnderfireWarning
 from underfire.flags import without_autocast
 from underfire.memory import parse_bytes
 from underfire.system import System
+from underfire.text import no_image
 
 
 class BaseAttack(Runnable):
@@ -97,7 +98,7 @@ class BaseAttack(Runnable):
         _warn_of_size(system, benign.images)
         if not bool(benign.correct.any()):
             raise InputError(
-                f"none of the {len(images)} images is classified correctly, so there is nothing to attack. Are the "
+                f"{no_image(len(images), '', 'is', 'classified correctly')}, so there is nothing to attack. Are the "
                 "labels in the classifier's order, and is its normalisation right?"
             )
         experiment = Experiment(

@@ -23,6 +23,7 @@ from underfire.errors import InputError
 from underfire.flags import without_autocast
 from underfire.runs.identity import described
 from underfire.system import System
+from underfire.text import no_image
 
 EPS = (8 / 255,)
 
@@ -77,7 +78,7 @@ def audit(
     benign = read_benign(system, images, labels, ids)
     if not bool(benign.correct.any()):
         raise InputError(
-            f"none of the {len(benign.images)} images is classified correctly, so there is nothing to audit. Are the "
+            f"{no_image(len(benign.images), '', 'is', 'classified correctly')}, so there is nothing to audit. Are the "
             "labels in the classifier's order, and is its normalisation right?"
         )
     if folder is not None:

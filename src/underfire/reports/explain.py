@@ -24,7 +24,7 @@ from underfire.runs.identity import identities
 from underfire.runs.selection import logits_of
 from underfire.settings import few_images
 from underfire.system import System
-from underfire.text import plain
+from underfire.text import no_image, plain
 
 BATCH = 32
 ON_SHEET = 48
@@ -116,7 +116,7 @@ def explain(
                 on_batch(len(found), total)
     reasons = "; ".join(why for _, why in unreadable[:3]) + (" ..." if unreadable[3:] else "")
     if not found:
-        raise DataError(f"none of the {len(unreadable)} images of {data.name!r} can be read: {reasons}")
+        raise DataError(f"{no_image(len(unreadable), f' of {data.name!r}', 'can', 'be read')}: {reasons}")
     if unreadable:
         warnings.warn(
             f"{len(unreadable)} of the images of {data.name!r} cannot be read and are left out: {reasons}",

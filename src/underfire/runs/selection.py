@@ -16,7 +16,7 @@ from underfire.classifiers import Classifier, check_images, check_labels
 from underfire.data import ImageData
 from underfire.errors import ClassifierError, DataError, InputError, UnderfireError, UnderfireWarning
 from underfire.runs.looking import BATCH, InOrder, Order
-from underfire.text import first_few, plain
+from underfire.text import first_few, no_image, plain
 
 Result = TypeVar("Result")
 
@@ -238,11 +238,11 @@ def check_selection(selection: Selection, data: ImageData, found: int, count: in
     if not selection.considered and not reasons:
         raise DataError(f"every image of {data.name!r} already belongs to the target class.")
     if not selection.considered:
-        raise DataError(f"none of the {len(reasons)} images of {data.name!r} can be read: {some}")
+        raise DataError(f"{no_image(len(reasons), f' of {data.name!r}', 'can', 'be read')}: {some}")
     seen, correct = len(selection.considered), sum(selection.correct)
     if not correct:
         raise DataError(
-            f"none of the {seen} images of {data.name!r} is classified correctly, so there is nothing to attack. Are "
+            f"{no_image(seen, f' of {data.name!r}', 'is', 'classified correctly')}, so there is nothing to attack. Are "
             "the classes in the classifier's order, and is its normalisation right?"
         )
     if not found and agreed:

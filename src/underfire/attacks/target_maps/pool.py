@@ -16,7 +16,7 @@ from underfire.attacks.target_maps.base import MapRule
 from underfire.classifiers import check_images, check_labels, label_tensor
 from underfire.errors import InputError
 from underfire.system import System
-from underfire.text import first_few
+from underfire.text import first_few, no_image
 
 
 class MapPool:
@@ -63,7 +63,7 @@ class MapPool:
         right = (logits.argmax(1) == labels).nonzero().squeeze(1)
         if not len(right):
             raise InputError(
-                f"none of the {len(images)} images for a pool of maps is classified correctly. Are the labels in the "
+                f"{no_image(len(images), ' for a pool of maps', 'is', 'classified correctly')}. Are the labels in the "
                 "classifier's order, and is its normalisation right?"
             )
         images, labels, ids = images[right], labels[right], ids[right]

@@ -8,6 +8,7 @@ from torch import Tensor
 from underfire.classifiers import Classifier
 from underfire.data import ImageData
 from underfire.errors import DataError
+from underfire.text import no_image
 
 MEMORY = 1 << 30
 """Largest memory for decoded images, in bytes."""
@@ -40,7 +41,7 @@ class Pictures:
         for batch in self.data.batches(None, self.classifier.channels, 8, None, self.classifier.resizing):
             if batch.records:
                 return (batch.images.shape[2], batch.images.shape[3])
-        raise DataError(f"none of the {len(self)} images of {self.data.name!r} can be read.")
+        raise DataError(f"{no_image(len(self), f' of {self.data.name!r}', 'can', 'be read')}.")
 
     def load(self, indices: list[int]) -> tuple[Tensor, Tensor]:
         """Load images, float32 N x C x H x W in [0, 1], and labels, int64 N, leaving out unreadable images.
@@ -52,7 +53,7 @@ class Pictures:
         fresh = self._decode(missing)
         chosen = [index for index in indices if index not in self._lost]
         if not chosen:
-            raise DataError(f"none of {len(indices)} images of {self.data.name!r} can be read.")
+            raise DataError(f"{no_image(len(indices), f' of {self.data.name!r}', 'can', 'be read')}.")
         kept = self._pixels
         pixels = torch.stack([fresh[index] for index in chosen]) if kept is None else kept[chosen]
         return pixels.float().div_(255), self._labels[chosen]
