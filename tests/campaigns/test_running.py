@@ -103,7 +103,7 @@ def test_a_stopped_campaign_goes_on_elsewhere(whole: Campaign, tmp_path: Path) -
     """Stopped after each unit in turn, and the folder moved to another place in between."""
     place = tmp_path / "0" / "grid"
     for count in range(11):
-        with pytest.raises(StoppedError, match=f"{11 - count} parts left"):
+        with pytest.raises(StoppedError, match=f"^stopped: {11 - count} shards? left to attack"):
             run_campaign(GRID, place, resume=count > 0, engine=OneUnit(), execution=SMALL)
         moved = tmp_path / str(count + 1) / "grid"
         moved.parent.mkdir()

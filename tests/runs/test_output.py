@@ -250,7 +250,7 @@ def test_a_stopped_attack_says_how_to_go_on(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
 ) -> None:
     def stopped(*_: Any, **__: Any) -> None:
-        raise StoppedError("stopped with 3 parts left to do.")
+        raise StoppedError("stopped: 3 shards left to attack.")
 
     monkeypatch.setattr("underfire.campaigns.runner.perform", stopped)
     given = options(out=tmp_path / "a folder", **more)
@@ -258,7 +258,7 @@ def test_a_stopped_attack_says_how_to_go_on(
     ended = command(*given)
     assert ended.code == 130
     said = " ".join(ended.err.split())
-    assert "3 parts left to do. Go on with: underfire attack" in said
+    assert "3 shards left to attack. Go on with: underfire attack" in said
     assert "/a folder'" in said.replace("' ", "'")
     assert said.count("--resume") == 1
     assert "--overwrite" not in said

@@ -19,6 +19,7 @@ from underfire.runs.opened import Opened
 from underfire.runs.planning import Reporter
 from underfire.runs.running import RunInHand
 from underfire.runs.settings import RunConfig
+from underfire.text import counted
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,8 @@ def perform(jobs: Sequence[Job], **how: Unpack[How]) -> dict[str, Failure]:
     if work.first is not None:
         raise work.first
     if work.stop.asked and (work.left or work.cut):
-        left = "some runs are not begun" if work.cut else f"{work.left} parts left to do"
-        raise StoppedError(f"{left}; everything that is finished is kept.")
+        left = "some runs are not begun" if work.cut else f"{counted(work.left, 'shard')} left to attack"
+        raise StoppedError(f"stopped: {left}; everything that is finished is kept.")
     return work.failures
 
 

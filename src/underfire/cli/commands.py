@@ -128,7 +128,7 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = STOPPED
     except StoppedError as error:
-        say("stopped", str(error), "yellow")
+        say("stopped", str(error).removeprefix("stopped: "), "yellow")
         sys.exit(STOPPED)
     except UnderfireError as error:
         say("error", str(error), "red")
