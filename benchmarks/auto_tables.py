@@ -54,7 +54,8 @@ def names() -> list[str]:
     """The names of the cells whose run by ``auto`` is finished, in the order of networks and interpreters."""
     found = {path.name.removesuffix("-auto.csv") for path in ROWS.glob("*-auto.csv")}
     order = list(TITLES)
-    return sorted(found, key=lambda name: (name.split("-")[0] != "resnet20", order.index(name.split("-")[1]), name))
+    networks = ("resnet20", "densenet", "lite0")
+    return sorted(found, key=lambda name: (networks.index(name.split("-")[0]), order.index(name.split("-")[1]), name))
 
 
 def of_attack(name: str, kind: str) -> Rows:
