@@ -115,3 +115,11 @@ def test_what_needs_labels_says_so(flat: Path, tmp_path: Path, command: Command)
         assert said in " ".join(ended.err.split())
     config = RunConfig.create(data="digits:test", classifier="digits-resnet")
     assert config.labels is None
+
+
+def test_an_audit_says_what_its_numbers_mean(flat: Path, tmp_path: Path, command: Command) -> None:
+    words = ("--data", flat, *SETTINGS, "--interpreter", "cam", "--count", 4, "--eps", 0.2, "--out", tmp_path / "audit")
+    ended = command("audit", *words)
+    assert ended.code == 0
+    assert "what the classifier called each image counts as its class" in " ".join(ended.out.split())
+    assert "What the classifier called each image counts" in (tmp_path / "audit" / "audit.html").read_text()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Topic = Literal["gradients", "search", "convergence", "images", "limit", "explanation"]
+Topic = Literal["gradients", "search", "convergence", "images", "limit", "explanation", "labels"]
 
 
 @dataclass(frozen=True)

@@ -218,6 +218,16 @@ def _of_limit(result: Robustness) -> list[Doubt]:
     return found
 
 
+def of_predictions() -> Doubt:
+    """Say what an audit means whose labels are the classifier's own predictions."""
+    return Doubt(
+        "labels",
+        "what the classifier called each image counts as its class: accuracy is not known, and robust means that this "
+        "name stays",
+        False,
+    )
+
+
 def of_explanation(correlations: Mapping[str, list[str]]) -> list[Doubt]:
     """Doubt explanations that do not depend on the class or the weights.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from underfire.cli.lines import status
 from underfire.cli.options import Given, flag, option, takes
 from underfire.cli.screen import bars, say, screen
 from underfire.memory import parse_bytes
-from underfire.runs.inputs import InputSettings
+from underfire.runs.inputs import PREDICTED, InputSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,6 +112,7 @@ def audit(
     from underfire.audits import audit as run_audit
     from underfire.audits.baseline import open_baseline
     from underfire.audits.controls import check_gate
+    from underfire.audits.doubts import of_predictions
     from underfire.audits.gate import check_limit, decide_all
     from underfire.audits.writing import pictures_of, write_audit
     from underfire.data.sampling import evenly_spaced
@@ -154,6 +156,8 @@ def audit(
             folder=out / "state",
             progress=lambda words, share: progress.update(task, completed=share, description=words),
         )
+        if settings.labels == PREDICTED:
+            result = replace(result, doubts=(*result.doubts, of_predictions()))
         write_audit(result, (), out)
         gated = fail_below is not None or earlier is not None
         notes = check_gate(seed) if gated and not without_controls else ()
