@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import underfire as uf
-from tests.campaigns.campaign import run_inline, write_campaign
+from tests.campaigns.campaign import TEXT, run_inline, write_campaign
 from underfire.errors import InputError
 
 
@@ -34,3 +34,17 @@ def test_all_rows_are_one_table(tmp_path: Path) -> None:
     campaign.entries = [replace(entry, state="begun") for entry in campaign.entries]
     with pytest.raises(InputError, match=r"no run of .* is finished"):
         campaign.to_pandas()
+
+
+def test_settings_are_columns_for_all_runs(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    more = '[[include]]\ninterpreters = "cam"\ncount = 3\nsteps = [1, 1]\n'
+    run_inline(write_campaign(tmp_path, TEXT + more), tmp_path / "grid")
+    campaign = uf.Campaign(tmp_path / "grid")
+    table = campaign.to_pandas()
+    settings = {run: rows.iloc[0] for run, rows in table.groupby("run")}
+    expected = {entry.name: campaign.configuration(entry.name) for entry in campaign}
+    assert len(expected) == 3
+    for run, row in settings.items():
+        assert row["count"] == expected[run]["count"]
+        assert row["setting_steps"] == ",".join(map(str, expected[run]["steps"]))

@@ -62,6 +62,7 @@ def importing_from(folder: Path) -> Iterator[None]:
 
     Modules that the previous file brought in are forgotten first, because this file may import another module of the
     same name. Installed packages stay. Modules from ``folder`` are run from their source: see ``_FromSource``.
+    What a function imports when it is called later is found as Python finds it.
     """
     for name in _BROUGHT:
         sys.modules.pop(name, None)
@@ -78,12 +79,13 @@ def importing_from(folder: Path) -> Iterator[None]:
     hook = importlib.machinery.FileFinder.path_hook(
         (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES),
         (_FromSource, importlib.machinery.SOURCE_SUFFIXES),
+        (importlib.machinery.SourcelessFileLoader, importlib.machinery.BYTECODE_SUFFIXES),
     )
     known, path = set(sys.modules), list(sys.path)
     sys.path.insert(0, str(folder))
     sys.path_hooks.insert(0, finder)
-    _forget_finders(own)
     try:
+        _forget_finders(own)
         yield
     finally:
         sys.path[:] = path
@@ -97,8 +99,9 @@ def importing_from(folder: Path) -> Iterator[None]:
 
 def _forget_finders(own: Callable[[Path], bool]) -> None:
     """Make Python ask its hooks anew who finds modules in the folders of the user."""
-    for entry in [entry for entry in sys.path_importer_cache if own(Path(entry).resolve())]:
-        del sys.path_importer_cache[entry]
+    for entry in list(sys.path_importer_cache):  # other threads may import something meanwhile
+        if own(Path(entry).resolve()):
+            sys.path_importer_cache.pop(entry, None)
 
 
 class _FromSource(importlib.machinery.SourceFileLoader):

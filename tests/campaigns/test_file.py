@@ -65,6 +65,8 @@ def test_a_file_is_read_with_names_of_options(tmp_path: Path) -> None:
         ("[settings]\n", "", r"line 2: data is a setting of runs; expected below \[settings\]"),
         ("set = {steps = [2, 3]}", 'set = {steps = "x"}', r"line 11: steps is 'x'; .* \(run .*adv2.*; and 1 more\)\.$"),
         ('classifier = "scenes-resnet"\n', "", r"campaign\.toml: classifier is missing"),
+        ("count = 4", 'count = 4\nsteps = "x"', r"line 6: steps is 'x'"),
+        ("set = {steps = [2, 3]}", "set = {count = 0}", r"line 11: count is 0"),
     ],
 )
 def test_mistakes_are_named_with_their_line(tmp_path: Path, before: str, after: str, said: str) -> None:

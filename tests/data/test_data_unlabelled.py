@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from underfire.data import open_data
+from underfire.data.sources import open_images
 from underfire.data.unlabelled import NO_LABEL, UnlabelledData
 from underfire.errors import DataError, InputError
 
@@ -21,7 +22,7 @@ def picture(path: Path, grey: int = 100) -> Path:
 def test_a_folder_gives_all_of_its_images(tmp_path: Path) -> None:
     for name in ("b.png", "a.png", "deep/c.png", ".hidden.png", "__MACOSX/d.png"):
         picture(tmp_path / name)
-    data = open_data(tmp_path, unlabelled=True)
+    data = open_images(tmp_path)
     assert [data.record(index).image_id for index in range(len(data))] == ["a.png", "b.png", "deep/c.png"]
     assert data.used_labels() == {NO_LABEL}
     assert data.class_names == ()
@@ -35,13 +36,34 @@ def test_one_image(tmp_path: Path) -> None:
 
 
 def test_a_table_and_folders_of_classes_have_precedence(tmp_path: Path) -> None:
-    for name in ("table/a.png", "classes/ant/a.png", "classes/bee/b.png", "readme/a.png"):
+    for name in ("table/a.png", "classes/ant/a.png", "classes/bee/b.png", "classes/preview.png", "readme/a.png"):
         picture(tmp_path / name)
     (tmp_path / "table" / "labels.csv").write_text("file,label\na.png,ant\n")
     (tmp_path / "readme" / "README.md").write_text("my pictures")
     assert open_data(tmp_path / "table", unlabelled=True).class_names == ("ant",)
     assert open_data(tmp_path / "classes", unlabelled=True).class_names == ("ant", "bee")
     assert isinstance(open_data(tmp_path / "readme", unlabelled=True), UnlabelledData)
+
+
+def test_where_labels_do_not_count_all_images_are_taken(tmp_path: Path) -> None:
+    for name in (
+        "classes/ant/a.png",
+        "classes/b.png",
+        "days/23/01/a.png",
+        "days/23/02/b.png",
+        "days/24/01/c.png",
+    ):
+        picture(tmp_path / name)
+    for name in ("parts/train/a.png", "parts/val/b.png", "table/a.png", "table/other/b.png", "no_labels/a.png"):
+        picture(tmp_path / name)
+    (tmp_path / "table" / "labels.csv").write_text("file,label\na.png,ant\n")
+    (tmp_path / "no_labels" / "files.csv").write_text("path\na.png\n")
+    found = {name: len(open_images(tmp_path / name)) for name in ("classes", "days", "parts", "table", "no_labels")}
+    assert found == {"classes": 2, "days": 3, "parts": 2, "table": 1, "no_labels": 1}
+    assert open_images("digits:test").name == open_data("digits:test").name
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty"):
+        open_images(tmp_path / "empty")
 
 
 def test_content_and_names_count_in_the_fingerprint(tmp_path: Path) -> None:

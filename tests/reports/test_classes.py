@@ -70,10 +70,10 @@ def test_each_attack_of_a_run_has_its_own(tmp_path: Path) -> None:
 
 def test_the_terminal_prints_them_when_asked(command: Command, tmp_path: Path) -> None:
     folder = Fake(interpreters=("cam", "grad"), keeps=False).write(tmp_path / "run")
-    assert "By true class" not in command("report", folder).out
+    assert "By class" not in command("report", folder).out
     ended = command("report", folder, "--by-class")
     assert ended.code == 0, ended.err
-    after = ended.out.split("By true class")
+    after = ended.out.split("By class")
     assert len(after) == 3
     first = [line.split() for line in after[1].splitlines()]
     assert [line[:2] for line in first if line and line[0] in ("ant", "bee", "cat")] == [

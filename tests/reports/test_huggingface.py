@@ -111,6 +111,15 @@ def test_rows_tell_no_folders_of_the_machine(tmp_path: Path) -> None:
     assert "call their data `a folder`" in (out / "README.md").read_text()
 
 
+def test_columns_tell_no_folders_of_the_machine(tmp_path: Path) -> None:
+    """Interpreters of one label are called by their whole paths."""
+    names = ("/home/someone/own.py:Mine", "/home/anna/own.py:Mine", "cam")
+    out = export(Fake(count=2, interpreters=names).write(tmp_path / "run"), "huggingface", tmp_path / "out")
+    rows = load(out)
+    assert {"map_l1_own.py:Mine_1", "map_l1_own.py:Mine_2", "map_l1_cam"} <= set(rows[0])
+    assert "someone" not in (out / "metadata.jsonl").read_text()
+
+
 def test_the_card_explains_joint_success(tmp_path: Path) -> None:
     """Regression: the card explained all columns but these, and the data set had no joint success of all maps."""
     folder = Fake(count=2, interpreters=("cam", "grad")).write(tmp_path / "run")

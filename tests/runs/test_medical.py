@@ -100,7 +100,7 @@ def test_the_how_to_runs(place: Path, monkeypatch: pytest.MonkeyPatch, command: 
         assert ended.code == 0, ended.err
         if words[0] == "check":
             assert "HAM10000 metadata, 7 classes, 28 images" in " ".join(ended.out.split())
-    assert "By true class" in ended.out
+    assert "By class" in ended.out
     written = Written(place / "runs" / "lesions")
     rows = written.of("adv2")
     assert all(row["correct_before"] for row in rows)

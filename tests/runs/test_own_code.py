@@ -5,9 +5,11 @@ from __future__ import annotations
 import compileall
 import json
 import os
+import py_compile
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +278,35 @@ def test_an_edit_within_a_second_counts(tmp_path: Path, monkeypatch: pytest.Monk
     user_files.load(str(path), "VALUE", "measure")
     assert list(sys.path_hooks) == hooks
     assert not {entry for entry in sys.path_importer_cache if entry.startswith(str(tmp_path))} - finders
+
+
+def test_a_helper_may_be_bytecode_alone(tmp_path: Path) -> None:
+    (tmp_path / "own_helper.py").write_text("HELPED = 3\n")
+    py_compile.compile(str(tmp_path / "own_helper.py"), str(tmp_path / "own_helper.pyc"))
+    (tmp_path / "own_helper.py").unlink()
+    (tmp_path / "own.py").write_text("from own_helper import HELPED\n")
+    assert user_files.load(str(tmp_path / "own.py"), "HELPED", "measure") == 3
+
+
+def test_a_file_is_loaded_while_another_thread_imports(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("VALUE = 1\n")
+    done = threading.Event()
+
+    def change() -> None:
+        while not done.is_set():
+            for number in range(50):
+                sys.path_importer_cache[f"{tmp_path}/{number}"] = None
+            for number in range(50):
+                sys.path_importer_cache.pop(f"{tmp_path}/{number}", None)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(50):
+            assert user_files.load(str(tmp_path / "own.py"), "VALUE", "measure") == 1
+    finally:
+        done.set()
+        thread.join()
 
 
 def test_a_file_writes_no_bytecode_beside_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,8 @@ import underfire as uf
 from tests.runs.runs import Command
 from underfire.check import run_check
 from underfire.data import open_data
+from underfire.data.pixels import Picture
+from underfire.errors import InputError
 from underfire.runs import Run, RunConfig
 from underfire.runs.inputs import InputSettings
 from underfire.runs.predicted import PredictedData
@@ -72,7 +74,7 @@ def test_a_run_without_labels(flat: Path, tmp_path: Path, command: Command) -> N
     assert (run.images["attacked"], run.images["correctly_classified"], len(run.images["unreadable"])) == (11, 11, 1)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["configuration"]["labels"] == "predicted"
     said = " ".join(ended.out.split())
-    assert "What the classifier called each of them counts as right." in said
+    assert "What the attacked classifier called each of them counts as right." in said
     assert "classified correctly" not in said
     page = " ".join((tmp_path / "run" / "page.html").read_text().split())
     assert "what the classifier called each of them counts as right" in page
@@ -95,6 +97,9 @@ def test_explanations_and_scores_need_no_labels(flat: Path, tmp_path: Path, comm
     ended = command("explain", "--data", flat, "--classifier", "digits-resnet", "--out", tmp_path / "maps")
     assert ended.code == 0
     assert len(json.loads((tmp_path / "maps" / "maps.json").read_text())["images"]) == 11
+    assert "11 images; maps.json has the class and the confidence of each." in ended.out
+    ended = command("explain", "--data", "digits:test", *SETTINGS, "--count", 3, "--out", tmp_path / "more")
+    assert "correctly" not in ended.out
     fit = ("detect", "fit", "--detector", "squeezing", "--data", "digits:test", "--classifier", "digits-resnet")
     assert command(*fit, "--calibration", 40, "--count", 0, "--out", tmp_path / "fitted").code == 0
     ended = command("detect", "score", tmp_path / "fitted", "--data", flat, "--classifier", "digits-resnet", "--json")
@@ -104,10 +109,54 @@ def test_explanations_and_scores_need_no_labels(flat: Path, tmp_path: Path, comm
     assert sum(each["score"] is None for each in scored) == 1
 
 
+def test_images_that_are_read_tell_their_labels(flat: Path) -> None:
+    """Each image is classified once: neighbours of spread images are left alone."""
+    data = opened(flat)
+    seen: list[int] = []
+    read = data.data.read
+
+    def counted(index: int) -> Picture:
+        seen.append(index)
+        return read(index)
+
+    data.data.read = counted  # type: ignore[method-assign]  # it counts
+    batch = data.load((16, 16), 1, [0, 5, 11])
+    assert seen == [0, 5, 11]
+    assert [record.label for record in batch.records] == [data.record(index).label for index in (0, 5, 11)]
+    assert seen == [0, 5, 11]
+    smaller = data.load((8, 8), 1, [4])  # not as the classifier reads it, so that its own reading tells
+    assert smaller.records[0].label == opened(flat).record(4).label
+
+
+def test_every_classifier_is_right_about_its_own_predictions(flat: Path) -> None:
+    with pytest.raises(InputError, match="every classifier is right about what it predicts itself"):
+        RunConfig.create(data=str(flat), classifier="digits-resnet", labels="predicted", also_right=("digits-vit",))
+
+
+def test_a_transfer_keeps_what_counts_as_right(flat: Path, tmp_path: Path, command: Command) -> None:
+    words = ("--data", flat, *SETTINGS, "--attack", "auto", "--budget", 4, "--eps", 0.2, "--out", tmp_path / "run")
+    assert command("attack", *words).code == 0
+    network = uf.classifiers.load("digits-resnet")
+    torch.manual_seed(0)
+    for values in network.module.parameters():
+        values.data += 0.2 * values.data.std(correction=0) * torch.randn_like(values)
+    how = network.preparation()
+    known = {name: how[name] for name in ("mean", "std", "image_size", "channels")}
+    noisy = uf.Classifier(network.module, **known, name="noisy")
+    read = uf.transfer(tmp_path / "run", noisy)
+    (other,) = read.runs.values()
+    assert 0 < other.images["correctly_classified"] < other.images["considered"]
+    assert other.predicted_labels
+    assert command("report", other.path).code == 0
+    said = " ".join((other.path / "page.html").read_text().split())
+    assert "What the attacked classifier called them counts as right, and this one calls" in said
+
+
 def test_what_needs_labels_says_so(flat: Path, tmp_path: Path, command: Command) -> None:
     for words, said in (
         (("attack", "--data", flat, *SETTINGS[:2], "--labels", "own"), "labels is 'own'; expected predicted"),
         (("train", "robust", "--data", flat, *SETTINGS), "a training learns from labels"),
+        (("train", "rts", "--data", flat, *SETTINGS), "a masker learns what belongs to a class from labels"),
         (("attack", "--data", flat, *SETTINGS, "--class-map", "x.json"), "the images have no class names to map"),
     ):
         ended = command(*words, "--out", tmp_path / "out")

@@ -122,12 +122,12 @@ def _with_line(path: Path, text: str, error: InputError) -> InputError:
     words = str(error).replace("-", "_").split()[:2]  # "count is 0; ...", "unknown interpreter 'kam'. ..."
     named = next((names[word] for word in words if word in names), None)
     called = [key for key, present in names.items() if present == named]
-    for section in ("grid", "settings", "include", "change"):
-        for key in called:
-            line = _line(text, key, section)
-            if line is not None:
-                return InputError(f"{path}, line {line}: {error}")
-    return InputError(f"{path}: {error}")
+    lines, wanted = text.splitlines(), re.compile(_key(*called)) if called else None
+    places = [place for place, line in enumerate(lines) if wanted is not None and wanted.match(line)]
+    if len(places) > 1:  # the one with the value, "steps is 'x'; ..."
+        value = str(error).split("; ")[0].split(" ")[-1].strip("'.")
+        places = [place for place in places if value in lines[place].split("=", 1)[1]]
+    return InputError(f"{path}, line {places[0] + 1}: {error}" if len(places) == 1 else f"{path}: {error}")
 
 
 def _present_names() -> dict[str, str]:
@@ -141,14 +141,20 @@ def _present_names() -> dict[str, str]:
 
 def _at(path: Path, text: str, key: str, error: InputError, section: str | None = None) -> InputError:
     """Put the file and the line of a key before an error."""
-    return InputError(f"{path}, line {_line(text, key, section) or 1}: {error}")
+    return InputError(f"{path}, line {_line(text, key, section)}: {error}")
 
 
-def _line(text: str, key: str, section: str | None) -> int | None:
-    """Find the line of a key, after the head of its section; None if it is not there, or written in an unusual way."""
+def _line(text: str, key: str, section: str | None) -> int:
+    """Find the line of a key, after the head of its section; 1 if it is written in an unusual way."""
     lines, begin = text.splitlines(), 0
     if section is not None:
         heads = [n for n, line in enumerate(lines) if re.match(rf"\s*\[+{re.escape(section)}[\].]", line)]
         begin = heads[0] if heads else 0
-    wanted = re.compile(rf"""\s*\[*\s*["']?{re.escape(key)}["']?\s*[=\].]|.*[{{,]\s*{re.escape(key)}\s*=""")
-    return next((n for n, line in enumerate(lines[begin:], begin + 1) if wanted.match(line)), None)
+    wanted = re.compile(_key(key))
+    return next((n for n, line in enumerate(lines[begin:], begin + 1) if wanted.match(line)), 1)
+
+
+def _key(*names: str) -> str:
+    """Write the regular expression of a line that gives a value to one of these keys, or is the head of its table."""
+    any_name = "|".join(map(re.escape, names))
+    return rf"""\s*\[*\s*["']?(?:{any_name})["']?\s*[=\].]|.*[{{,]\s*(?:{any_name})\s*="""

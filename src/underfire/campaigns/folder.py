@@ -77,8 +77,9 @@ class Campaign:
     def to_pandas(self) -> Any:
         """Return the rows of all finished runs as one pandas DataFrame.
 
-        Its first column, ``run``, holds the run's name. The settings that set the runs apart are columns, too, unless
-        the rows have a column of that name already, such as ``attack`` and ``eps``.
+        Its first column, ``run``, holds the run's name. The settings that set the runs apart are columns, too. Where
+        the rows have a column of the same name already, the setting's is called ``setting_NAME``, as in
+        ``setting_attack`` and ``setting_steps``. A setting with several values is a text with commas.
 
         Raises:
             InputError: pandas is not installed, or no run is finished.
@@ -87,12 +88,12 @@ class Campaign:
         library = pandas()
         if not self.finished:
             raise InputError(f"no run of {self.path} is finished, so there are no rows yet; see underfire status.")
-        frames = []
+        frames, varying = [], list(dict.fromkeys(name for entry in self.entries for name in entry.values))
         for entry in self.finished:
-            frame = self.run(entry.name).to_pandas()
-            own = {name: value for name, value in entry.values.items() if name not in frame}
+            frame, settings = self.run(entry.name).to_pandas(), self.configuration(entry.name)
+            own = {f"setting_{name}" if name in frame else name: settings.get(name) for name in varying}
             for place, (name, value) in enumerate({"run": entry.name, **own}.items()):
-                frame.insert(place, name, [value] * len(frame))
+                frame.insert(place, name, ",".join(map(str, value)) if isinstance(value, list) else value)
             frames.append(frame)
         return library.concat(frames, ignore_index=True)
 

@@ -19,6 +19,7 @@ from underfire.classifiers import Classifier
 from underfire.interpreters import Interpreter
 from underfire.interpreters.map_checks import check_range, check_shape
 from underfire.numerics import judging
+from underfire.text import plain
 
 SAME = 0.9
 """Maps with a higher rank correlation than this count as the same."""
@@ -108,7 +109,7 @@ def look_at(
     try:
         by_weights = _correlation(own, read_few(interpreter, other, images, classes).to(own))
     except Exception as error:  # a masker that knows its weights, memory, code of the user that knows one network only
-        why = textwrap.shorten(f"{type(error).__name__}: {error}", 120, placeholder=" ...")
+        why = textwrap.shorten(plain(f"{type(error).__name__}: {error}"), 120, placeholder=" ...")
         return Sanity(by_class, None, on_object, why)
     return Sanity(by_class, by_weights, on_object)
 

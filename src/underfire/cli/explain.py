@@ -8,7 +8,7 @@ from typing import Annotated
 from underfire.cli import options
 from underfire.cli.options import Given, flag, option, takes
 from underfire.cli.screen import bars
-from underfire.runs.inputs import InputSettings
+from underfire.runs.inputs import PREDICTED, InputSettings
 from underfire.text import counted
 
 EXAMPLES = """[bold]Examples[/bold]
@@ -59,6 +59,7 @@ def explain(
     if count < 1:
         raise InputError(few_images(count))
     inputs = config.open(find_device(device), unlabelled=True)
+    predicted = config.labels == PREDICTED
     system = System(inputs.classifier, asked)
     with bars() as progress:
         task = progress.add_task("explaining", total=None)
@@ -71,10 +72,12 @@ def explain(
             overwrite=overwrite,
             on_batch=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    labelled = [entry for entry in found if entry.label is not None]
+    labelled = [entry for entry in found if entry.label is not None and not predicted]
     right = sum(entry.predicted == entry.label for entry in labelled)
     console = Console()
-    if labelled:
+    if not labelled and len(found) > 1:
+        console.print(f"{counted(len(found), 'image')}; maps.json has the class and the confidence of each.")
+    elif labelled:
         console.print(f"{counted(len(found), 'image')}, {right} of them classified correctly.")
     else:
         names, entry = inputs.classifier.class_names, found[0]

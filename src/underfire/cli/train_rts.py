@@ -97,6 +97,7 @@ def rts(
         seed=seed,
     )
     config = InputSettings.create(**given)
+    config.need_labels("a masker learns what belongs to a class from labels")
     inputs = config.open(find_device(device))
     testing = test_images(config, inputs, test, test_split)
     with showing("selector", recipe.selector_steps) as show:

@@ -59,7 +59,7 @@ class Batch:
 
 
 class ImageData(ABC):
-    """A finite, ordered set of labelled images. Records are cheap; ``read`` decodes an image.
+    """A finite, ordered set of labelled images. Records are cheap (unless labels are predicted); ``read`` decodes one.
 
     Attributes:
         name: a short name for tables.

@@ -14,9 +14,9 @@ from underfire.data.decode import IMAGE_SUFFIXES
 from underfire.data.layouts.known import open_path
 from underfire.data.options import DataOptions
 from underfire.data.photographs import Photographs
-from underfire.data.places import files_in, is_special
+from underfire.data.places import files_below, files_in, is_special
 from underfire.data.scenes import Scenes
-from underfire.data.unlabelled import UnlabelledData, has_images
+from underfire.data.unlabelled import UnlabelledData, has_images, is_image, only_images
 from underfire.errors import DataError, InputError, similar_names, unknown_name
 from underfire.text import counted
 
@@ -59,8 +59,8 @@ def open_data(
         split: the part of the data to take, such as ``val``, if it has several.
         class_level: the number of folders from the root to the folder that names the class, if it is not certain.
         white: the value of white in images with more than 8 bits, such as 4095.
-        unlabelled: ``spec`` may also be an image file, or a folder of images that are in no classes; see
-            ``UnlabelledData``.
+        unlabelled: ``spec`` may also be an image file, or a folder that holds images and no labels in any of these
+            layouts; see ``UnlabelledData``.
 
     Raises:
         InputError: neither a path nor a known name (the message suggests the nearest name), or an option that has no
@@ -80,12 +80,10 @@ def open_data(
         raise _missing(spec, path)
     if is_special(path):
         raise DataError(f"{path} is a pipe, a device or a socket; expected {_ACCEPTED}.")
-    if unlabelled and has_images(path, alone=True):
-        return _unlabelled(path, options)
     data = open_path(path, options)
     if data is not None:
         return data
-    if unlabelled and has_images(path, alone=False):
+    if unlabelled and has_images(path):
         return _unlabelled(path, options)
     if os.path.isdir(path):
         raise _unusable(path, options)
@@ -96,6 +94,41 @@ def open_data(
             f"give --labels predicted. Expected {_ACCEPTED}."
         )
     raise DataError(f"{path} is a file of an unknown kind; expected {_ACCEPTED}.")
+
+
+def open_images(
+    spec: str | Path,
+    *,
+    file_column: str | None = None,
+    label_column: str | None = None,
+    split: str | None = None,
+    class_level: int | None = None,
+    white: float | None = None,
+) -> ImageData:
+    """Open images whose labels, if they have any, do not count. Arguments and errors as in ``open_data``.
+
+    In contrast to it, a folder that holds images itself gives all of them, and those of its subfolders; so does one
+    whose classes cannot be told, such as a folder for each day.
+    """
+    options = DataOptions(file_column, label_column, split, class_level, white)
+    path = Path(os.path.expanduser(spec))
+    free = os.path.isdir(path) and spec not in _BUILTIN and set(options.given()) <= {"white"}
+    if free and only_images(path):
+        return _unlabelled(path, options)
+    try:
+        return open_data(
+            spec,
+            file_column=file_column,
+            label_column=label_column,
+            split=split,
+            class_level=class_level,
+            white=white,
+            unlabelled=True,
+        )
+    except DataError:
+        if not free or not any(is_image(each) for each in files_below(path)):
+            raise
+    return _unlabelled(path, options)
 
 
 def _unusable(path: Path, options: DataOptions) -> DataError:

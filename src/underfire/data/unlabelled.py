@@ -31,25 +31,26 @@ class UnlabelledData(FileData):
         if os.path.isfile(path):
             root, found = path.parent, [path.name]
         else:
-            images = [each.relative_to(path).as_posix() for each in files_below(path) if _is_image(each)]
+            images = [each.relative_to(path).as_posix() for each in files_below(path) if is_image(each)]
             root, found = path, sorted(images)
         if not found:
             raise DataError(f"{path} holds no images, not in its subfolders either.")
         super().__init__(path.resolve().name, root, [(each, NO_LABEL) for each in found], ())
 
 
-def has_images(path: Path, *, alone: bool) -> bool:
-    """Return True for an image file, and for a folder that holds images itself, not only in its subfolders.
-
-    Args:
-        path: a file or folder.
-        alone: the folder may hold no other files, because one of them may be a table of labels.
-    """
-    if not os.path.isdir(path):
-        return os.path.isfile(path) and _is_image(path)
-    images = [_is_image(Path(name)) for name in files_in(path)]
-    return bool(images) and (all if alone else any)(images)
+def has_images(path: Path) -> bool:
+    """Return True for an image file, and for a folder that holds images itself, not only in its subfolders."""
+    if os.path.isdir(path):
+        return any(is_image(Path(name)) for name in files_in(path))
+    return os.path.isfile(path) and is_image(path)
 
 
-def _is_image(path: Path) -> bool:
+def only_images(folder: Path) -> bool:
+    """Return True for a folder that holds images, and beside its subfolders nothing else, such as a table."""
+    names = files_in(folder)
+    return bool(names) and all(is_image(Path(name)) for name in names)
+
+
+def is_image(path: Path) -> bool:
+    """Return True if the name ends as that of an image file does."""
     return path.suffix.lower() in IMAGE_SUFFIXES

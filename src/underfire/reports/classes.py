@@ -57,7 +57,7 @@ def class_tables(*runs: Run) -> Group:
     parts: list[Text | Table] = []
     for account, label in zip(accounts, labels_of(accounts), strict=True):
         for name in account.part.interpreters:
-            parts += [Text(f"\nBy true class, {label}: maps of {plain(name)}", style="bold"), _table(account, name)]
+            parts += [Text(f"\nBy class, {label}: maps of {plain(name)}", style="bold"), _table(account, name)]
     measures = list(dict.fromkeys(measure for account in accounts for measure in class_columns(account)))
     return Group(*parts, Text(f"\n{legend(measures)}. n: the number of attacked images of the class.", style="dim"))
 

@@ -79,7 +79,7 @@ def sections_of(accounts: Sequence[Account], title: str, count: int, pictures: P
         Section("numbers", "Numbers", [numbers_table(accounts)], _NUMBERS, "Numbers"),
         Section("detectors", "Detectors", [detectors] if detectors else [], DETECTORS, "Detectors"),
         Section("curves", "Charts", charts, link="Charts"),
-        Section("classes", "By true class", [classes] if classes else [], _CLASSES, "Classes"),
+        Section("classes", "By class", [classes] if classes else [], _CLASSES, "Classes"),
         Section("outliers", "Outliers", [outliers] if outliers else [], _OUTLIERS, "Outliers"),
         Section("gallery", "Images", [gallery(accounts, labels, count, pictures)] if count else [], link="Images"),
         Section("configuration", "Configuration", _records(accounts), link="Configuration"),
@@ -88,13 +88,13 @@ def sections_of(accounts: Sequence[Account], title: str, count: int, pictures: P
 
 _NUMBERS = (
     "Means over the attacked images, with a 95 % interval below each; n is the number of images. The benign map is the "
-    "map of the clean image for its true class. ↑ means that higher is better for the attack, ↓ that lower is. Click "
+    "map of the clean image for its own class. ↑ means that higher is better for the attack, ↓ that lower is. Click "
     "on a heading to sort; point at it to read what it means. Holm p is the probability of a difference in joint "
     "success at least this large if attack and control were alike, corrected for all comparisons on this page: if only "
     "differences with a Holm p below 0.05 are called real, the chance of even one mistake is below 5 %."
 )
 _CLASSES = (
-    "Means over the attacked images of each true class, with a 95 % interval below each. Joint success uses the limits "
+    "Means over the attacked images of each class, with a 95 % interval below each. Joint success uses the limits "
     "of all images."
 )
 

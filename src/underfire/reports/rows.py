@@ -157,7 +157,7 @@ def class_table(accounts: Sequence[Account]) -> SortableTable | None:
                 cells = tuple(number_cell(result.measures.get(m.name), m.digits) for m in measures)
                 texts = names.texts(account, interpreter)
                 rows.append(TableRow((result.name, *texts), cells, result.n, about=account.about(interpreter)))
-    return SortableTable("Results by true class", ("class", *names.heads), headings(measures), tuple(rows))
+    return SortableTable("Results by class", ("class", *names.heads), headings(measures), tuple(rows))
 
 
 def outlier_table(accounts: Sequence[Account]) -> SortableTable | None:

@@ -99,8 +99,13 @@ def _on_images(account: Account) -> list[Remark]:
     remarks.append(_remark(attacked < MANY_IMAGES, size))
     skipped = f"; {right - attacked} of these belong to the target class already" if right > attacked else ""
     text = f"{seen} images were looked at, {right} of them were classified correctly{skipped}."
-    if run.predicted_labels:
+    if run.predicted_labels and right == seen:
         text = f"{seen} images were looked at, and what the classifier called each of them counts as right{skipped}."
+    elif run.predicted_labels:
+        text = (
+            f"{seen} images were looked at. What the attacked classifier called them counts as right, and this one "
+            f"calls {right} the same{skipped}."
+        )
     remarks.append(_remark(run.predicted_labels or right < 0.5 * seen, text))
     if unreadable:
         some = "; ".join(plain(entry["path"]) for entry in unreadable[:3]) + (" ..." if len(unreadable) > 3 else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -12,6 +13,7 @@ from underfire.classifiers import Classifier, load
 from underfire.classifiers.sources import Options, parse_size, parse_values
 from underfire.classifiers.sources.conventions import parse_bounds
 from underfire.data import ImageData, in_classifier_order, open_data
+from underfire.data.sources import open_images
 from underfire.errors import InputError
 from underfire.runs.predicted import PredictedData
 from underfire.runs.selection import read_logits_of
@@ -207,14 +209,14 @@ class InputSettings:
 
     def open_data(self, unlabelled: bool = False) -> ImageData:
         """Open the data, with labels in their own order. Arguments and errors as in ``underfire.data.open_data``."""
-        return open_data(
+        open_them = open_images if self.labels == PREDICTED else partial(open_data, unlabelled=unlabelled)
+        return open_them(
             self.data,
             file_column=self.file_column,
             label_column=self.label_column,
             split=self.split,
             class_level=self.class_level,
             white=self.white,
-            unlabelled=unlabelled or self.labels == PREDICTED,
         )
 
     def need_labels(self, why: str) -> None:
@@ -242,9 +244,8 @@ class InputSettings:
                 "--classes out, or take a network (or weights) with as many."
             )
         if self.class_map is not None and (self.labels == PREDICTED or not data.class_names):
-            raise InputError(
-                f"class-map is {self.class_map!r}, but the images have no class names to map; leave it out."
-            )
+            why = "the labels of the data do not count" if data.class_names else "the images have no class names to map"
+            raise InputError(f"class-map is {self.class_map!r}, but {why}; leave it out.")
         if self.labels == PREDICTED:
             return Inputs(classifier, classes, PredictedData(data, classifier, classes))
         if not data.class_names:

@@ -59,7 +59,7 @@ class Balanced(Order):
     first. A class in which no image is left takes no more turns. So the numbers of two classes differ by at most 1,
     unless the class with fewer images has none left. The order of classes, and of images, does not count.
 
-    No image is decoded to be put in order: labels are known without that.
+    No image is decoded to be put in order: labels are known without that, unless they are predicted.
 
     Args:
         data: the images.

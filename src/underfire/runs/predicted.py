@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
 from underfire.classifiers import Classifier
 from underfire.data import ImageData, Record
+from underfire.data.dataset import Batch
 from underfire.data.pixels import Picture
+from underfire.data.resizing import Resizing
 from underfire.runs.selection import read_logits_of
 
 BATCH = 8
@@ -56,15 +60,40 @@ class PredictedData(ImageData):
     def fingerprint(self) -> str:
         return hashlib.sha256(f"{self.data.fingerprint()}predicted".encode()).hexdigest()
 
+    def _batches(
+        self,
+        size: tuple[int, int] | None,
+        channels: int,
+        batch_size: int,
+        chosen: Sequence[int],
+        resizing: Resizing,
+    ) -> Iterator[Batch]:
+        network = self.classifier
+        as_it_reads = (size, channels, resizing) == (network.image_size, network.channels, network.resizing)
+        for begin in range(0, len(chosen), batch_size):
+            indices = chosen[begin : begin + batch_size]
+            batch = next(self.data.batches(size, channels, batch_size, indices, resizing))
+            if as_it_reads:  # these very images tell their labels
+                self._learn(indices, batch)
+            place = {self.data.record(index).image_id: index for index in indices}
+            yield replace(batch, records=[self.record(place[record.image_id]) for record in batch.records])
+
     def _label(self, index: int) -> int:
-        if index not in self._labels:
+        if index not in self._labels:  # the next images will most likely be asked for, too
             indices = [each for each in range(index, min(index + BATCH, len(self))) if each not in self._labels]
-            self._labels |= dict.fromkeys(indices, 0)
-            place = {self.data.record(each).image_id: each for each in indices}
             network = self.classifier
-            batch = next(self.data.batches(network.image_size, network.channels, BATCH, indices, network.resizing))
-            if batch.records:
-                logits, usable = read_logits_of(network, batch.images)
-                predicted = logits.argmax(1).where(usable, 0).tolist()
-                self._labels |= {place[each]: label for each, label in zip(batch.ids, predicted, strict=True)}
+            self._learn(
+                indices,
+                next(self.data.batches(network.image_size, network.channels, BATCH, indices, network.resizing)),
+            )
         return self._labels[index]
+
+    def _learn(self, indices: Sequence[int], batch: Batch) -> None:
+        """Classify the images of a batch, which are those at ``indices`` as the classifier reads them."""
+        new = dict.fromkeys(indices, 0)
+        if batch.records:
+            place = {self.data.record(index).image_id: index for index in indices}
+            logits, usable = read_logits_of(self.classifier, batch.images)
+            predicted = logits.argmax(1).where(usable, 0).tolist()
+            new |= {place[each]: label for each, label in zip(batch.ids, predicted, strict=True)}
+        self._labels = new | self._labels

@@ -26,7 +26,7 @@ from underfire.attacks.perturbations import eps_text, parse_several_eps
 from underfire.attacks.targets import ClassRule
 from underfire.errors import InputError, unknown_name
 from underfire.interpreters import canonical
-from underfire.runs.inputs import InputSettings
+from underfire.runs.inputs import PREDICTED, InputSettings
 from underfire.settings import Problems, setting, settings_of, settle
 from underfire.user_files import split
 
@@ -179,16 +179,10 @@ class RunConfig(RunSettings, InputSettings, RunAttackSettings):
     def __post_init__(self) -> None:
         settle(self)
         problems = Problems()
-        with problems.noted():
-            self._settle_interpreters()
-        with problems.noted():
-            self._settle_attack()
-        with problems.noted():
-            self._check_baseline()
-        with problems.noted():
-            self._check_balance()
-        with problems.noted():
-            chosen_measures(self.measures)
+        checks = (self._settle_interpreters, self._settle_attack, self._check_baseline, self._check_images)
+        for check in (*checks, lambda: chosen_measures(self.measures)):
+            with problems.noted():
+                check()
         problems.report()
 
     def _settle_interpreters(self) -> None:
@@ -243,11 +237,16 @@ class RunConfig(RunSettings, InputSettings, RunAttackSettings):
             )
         ForeignAttack(self.baseline)
 
-    def _check_balance(self) -> None:
+    def _check_images(self) -> None:
         if self.balance and self.count is None:
             raise InputError(
                 "balance is set, and count is not: without a number of images, all are attacked, and there is nothing "
                 "to choose. Give count, too, such as --count 70."
+            )
+        if self.labels == PREDICTED and self.also_right:
+            raise InputError(
+                f"labels is {PREDICTED!r}, and also_right is {', '.join(self.also_right)}: every classifier is right "
+                "about what it predicts itself. Leave also_right out (in a campaign, agreed), or give true labels."
             )
 
     def _set(self, **values: Any) -> None:

@@ -38,7 +38,8 @@ from underfire.runs.work import Work
 from underfire.settings import settings_of
 from underfire.system import System
 
-OWN_SETTINGS = tuple(name for name in settings_of(InputSettings) if name not in ("data", "classifier", "class_map"))
+_SHARED = ("data", "classifier", "class_map", "labels")
+OWN_SETTINGS = tuple(name for name in settings_of(InputSettings) if name not in _SHARED)
 """Settings of a run that describe its own classifier or data, and no other ones."""
 
 

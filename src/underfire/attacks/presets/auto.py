@@ -47,8 +47,8 @@ def parts(
 
     Args:
         perturbation: the perturbation, complete.
-        rows: the published schedule of each attacked interpreter. Only the weight of the perturbation's own cost is
-            taken from them.
+        rows: the published schedule of each attacked interpreter. Only two weights are taken from them: of the
+            perturbation's own cost, and of what the interpreter adds beyond its map.
         settings: the settings of the attack.
         terms: more loss terms.
     """

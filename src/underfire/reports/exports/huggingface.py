@@ -114,7 +114,10 @@ def _measures(run: Run, part: Comparison, role: str) -> Iterator[tuple[str, Any]
     for name, per in ({name: MEASURES[name].per for name in SETTLED_IN_KEYS} | names).items():
         readers = part.interpreters[:1] if per == "image" else part.interpreters
         for interpreter in readers:
-            yield (name if per == "image" else f"{name}_{plain(interpreter)}"), part.column(role, interpreter, name)
+            called = without_folders(plain(interpreter))
+            twice = sum(without_folders(plain(other)) == called for other in part.interpreters) > 1
+            called += f"_{part.interpreters.index(interpreter) + 1}" if twice else ""
+            yield (name if per == "image" else f"{name}_{called}"), part.column(role, interpreter, name)
 
 
 def _value(value: Any) -> Any:
@@ -156,7 +159,7 @@ def _card(runs: Sequence[Run], total: int) -> str:
         "- `image`: the 8-bit image that was judged; `clean` (or `clean_file_name`): the same image without the attack",
         "- `kind`: `clean`, `attack`, `control` (an attack on the prediction alone) or `noise` (random noise)",
         "- `run`, `classifier`, `attack`, `eps` (for pixels in [0, 1]), `attacked_interpreters`: what was run",
-        "- `image_id`, `label`, `label_name`: the image and its true class",
+        "- `image_id`, `label`, `label_name`: the image and its own class",
         "- `target`, `target_name`: the class that the attack wanted; -1 and empty for none",
         "- measures of maps have the interpreter that read behind their name, such as `map_l1_cam`:",
         "",
