@@ -20,7 +20,7 @@ def plain(text: object) -> str:
     return "".join(_spelled(character) if _hidden(character) else character for character in str(text))
 
 
-_ROOTED = re.compile(r"""(^|[:=@+,;|('" ])(?:/(?!/)|~[^/\\]*[/\\]|[A-Za-z]:[/\\]|\\\\)(?:.*[/\\])?(?=[^/\\\s])""")
+_ROOTED = re.compile(r"""(^|[:=@+,;|(\['" ])(?:/(?!/)|~[^/\\]*[/\\]|[A-Za-z]:[/\\]|\\\\)(?:.*[/\\])?(?=[^/\\\s])""")
 """A path that begins at a root or a home, up to its last part, and what stands before it."""
 
 
@@ -29,8 +29,8 @@ def without_folders(text: object) -> str:
 
     Such paths may stand within a name: ``rts:/home/me/own.py:Mine`` becomes ``rts:own.py:Mine``. Relative paths stay.
     """
-    # A path ends at ".py:", so that two of them in one text are two; a folder's name may hold anything.
-    return "".join(_ROOTED.sub(r"\1", part) for part in re.split(r"(\.py:)", str(text)))
+    # A path ends at ".py:", or at a plus before another name or path; a folder's name may hold anything else.
+    return "".join(_ROOTED.sub(r"\1", part) for part in re.split(r"(\.py:|\+(?=\w+:|[/~]))", str(text)))
 
 
 def first_few(items: Sequence[object], shown: int = 3, separator: str = ", ") -> str:

@@ -10,7 +10,7 @@ from PIL import Image
 from underfire.data import open_data
 from underfire.data.sources import open_images
 from underfire.data.unlabelled import NO_LABEL, UnlabelledData
-from underfire.errors import DataError, InputError
+from underfire.errors import DataError, InputError, UnderfireWarning
 
 
 def picture(path: Path, grey: int = 100) -> Path:
@@ -41,7 +41,8 @@ def test_a_table_and_folders_of_classes_have_precedence(tmp_path: Path) -> None:
     (tmp_path / "table" / "labels.csv").write_text("file,label\na.png,ant\n")
     (tmp_path / "readme" / "README.md").write_text("my pictures")
     assert open_data(tmp_path / "table", unlabelled=True).class_names == ("ant",)
-    assert open_data(tmp_path / "classes", unlabelled=True).class_names == ("ant", "bee")
+    with pytest.warns(UnderfireWarning, match="1 image directly in"):
+        assert open_data(tmp_path / "classes", unlabelled=True).class_names == ("ant", "bee")
     assert isinstance(open_data(tmp_path / "readme", unlabelled=True), UnlabelledData)
 
 
@@ -54,16 +55,31 @@ def test_where_labels_do_not_count_all_images_are_taken(tmp_path: Path) -> None:
         "days/24/01/c.png",
     ):
         picture(tmp_path / name)
-    for name in ("parts/train/a.png", "parts/val/b.png", "table/a.png", "table/other/b.png", "no_labels/a.png"):
+    for name in ("parts/train/a.png", "parts/val/b.png", "table/a.png", "table/other/b.png", "broken/a.png"):
         picture(tmp_path / name)
     (tmp_path / "table" / "labels.csv").write_text("file,label\na.png,ant\n")
-    (tmp_path / "no_labels" / "files.csv").write_text("path\na.png\n")
-    found = {name: len(open_images(tmp_path / name)) for name in ("classes", "days", "parts", "table", "no_labels")}
-    assert found == {"classes": 2, "days": 3, "parts": 2, "table": 1, "no_labels": 1}
+    (tmp_path / "broken" / "labels.csv").write_text("file,label\na.png,ant\na.png,bee\n")
+    found = {name: len(open_images(tmp_path / name)) for name in ("classes", "days", "parts", "table")}
+    assert found == {"classes": 2, "days": 3, "parts": 2, "table": 1}
+    with pytest.raises(DataError, match=r"both name 'a\.png'"):
+        open_images(tmp_path / "broken")
+    with pytest.raises(InputError, match="the name of the data set is empty"):
+        open_images("")
     assert open_images("digits:test").name == open_data("digits:test").name
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty"):
         open_images(tmp_path / "empty")
+
+
+def test_images_beside_folders_of_classes_are_not_lost_without_a_word(tmp_path: Path) -> None:
+    for name in ("few/ant/a.png", "few/ant/b.png", "few/c.png", "many/old/a.png", "many/b.png", "many/c.png"):
+        picture(tmp_path / name)
+    for unlabelled in (False, True):
+        with pytest.warns(UnderfireWarning, match=r"1 image directly in .* left out"):
+            assert len(open_data(tmp_path / "few", unlabelled=unlabelled)) == 2
+    assert len(open_data(tmp_path / "many", unlabelled=True)) == 3
+    with pytest.warns(UnderfireWarning, match=r"2 images directly in .* left out"):
+        assert len(open_data(tmp_path / "many")) == 1
 
 
 def test_content_and_names_count_in_the_fingerprint(tmp_path: Path) -> None:

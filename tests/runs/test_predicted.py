@@ -74,10 +74,10 @@ def test_a_run_without_labels(flat: Path, tmp_path: Path, command: Command) -> N
     assert (run.images["attacked"], run.images["correctly_classified"], len(run.images["unreadable"])) == (11, 11, 1)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["configuration"]["labels"] == "predicted"
     said = " ".join(ended.out.split())
-    assert "What the attacked classifier called each of them counts as right." in said
+    assert "What the attacked classifier called them counts as right: 11 of them." in said
     assert "classified correctly" not in said
     page = " ".join((tmp_path / "run" / "page.html").read_text().split())
-    assert "what the classifier called each of them counts as right" in page
+    assert "what the attacked classifier called them counts as right" in page
     assert "classified correctly" not in page.replace("have classified correctly", "")
     success = np.asarray(run.column("auto", "cam", "success"))
     assert success.mean() > 0.5
@@ -124,6 +124,10 @@ def test_images_that_are_read_tell_their_labels(flat: Path) -> None:
     assert seen == [0, 5, 11]
     assert [record.label for record in batch.records] == [data.record(index).label for index in (0, 5, 11)]
     assert seen == [0, 5, 11]
+    passes: list[int] = []
+    data.classifier.module.register_forward_hook(lambda *_: passes.append(1))
+    data.load((16, 16), 1, [11, 0])
+    assert passes == [], "what is known is not classified again"
     smaller = data.load((8, 8), 1, [4])  # not as the classifier reads it, so that its own reading tells
     assert smaller.records[0].label == opened(flat).record(4).label
 

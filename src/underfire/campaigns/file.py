@@ -124,9 +124,10 @@ def _with_line(path: Path, text: str, error: InputError) -> InputError:
     called = [key for key, present in names.items() if present == named]
     lines, wanted = text.splitlines(), re.compile(_key(*called)) if called else None
     places = [place for place, line in enumerate(lines) if wanted is not None and wanted.match(line)]
-    if len(places) > 1:  # the one with the value, "steps is 'x'; ..."
-        value = str(error).split("; ")[0].split(" ")[-1].strip("'.")
-        places = [place for place in places if value in lines[place].split("=", 1)[1]]
+    value = re.match(r"(?:unknown [\w-]+|[\w-]+ is) '?([^';]+)", str(error))
+    if len(places) > 1 and value is not None:  # the line with the value that the error names
+        whole = re.compile(rf"(?<![\w.]){re.escape(value[1])}(?![\w.])")
+        places = [place for place in places if whole.search(lines[place].partition("=")[2])]
     return InputError(f"{path}, line {places[0] + 1}: {error}" if len(places) == 1 else f"{path}: {error}")
 
 

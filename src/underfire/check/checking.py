@@ -177,7 +177,7 @@ def _batch(inputs: Inputs, count: int) -> Batch:
     chosen = evenly_spaced(len(data), count)
     batch = data.load(classifier.image_size, classifier.channels, chosen, classifier.resizing)
     if not batch.records:
-        said = f"none of {counted(len(chosen), 'image')} of {data.name!r} can be read"
+        said = f"nothing of {counted(len(chosen), 'image')} of {data.name!r} can be read"
         raise DataError(f"{said}: {batch.unreadable[0][1]}")
     return batch
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,13 +12,14 @@ from underfire.data.builtin import Digits
 from underfire.data.csv_data import CsvData
 from underfire.data.dataset import ImageData
 from underfire.data.decode import IMAGE_SUFFIXES
+from underfire.data.folder import FolderData
 from underfire.data.layouts.known import open_path
 from underfire.data.options import DataOptions
 from underfire.data.photographs import Photographs
 from underfire.data.places import files_below, files_in, is_special
 from underfire.data.scenes import Scenes
-from underfire.data.unlabelled import UnlabelledData, has_images, is_image, only_images
-from underfire.errors import DataError, InputError, similar_names, unknown_name
+from underfire.data.unlabelled import UnlabelledData, has_table, images_in, is_image
+from underfire.errors import DataError, InputError, UnderfireWarning, similar_names, unknown_name
 from underfire.text import counted
 
 _BUILTIN: dict[str, Callable[[], ImageData]] = {
@@ -60,7 +62,7 @@ def open_data(
         class_level: the number of folders from the root to the folder that names the class, if it is not certain.
         white: the value of white in images with more than 8 bits, such as 4095.
         unlabelled: ``spec`` may also be an image file, or a folder that holds images and no labels in any of these
-            layouts; see ``UnlabelledData``.
+            layouts, or more images itself than its subfolders; see ``UnlabelledData``.
 
     Raises:
         InputError: neither a path nor a known name (the message suggests the nearest name), or an option that has no
@@ -82,8 +84,17 @@ def open_data(
         raise DataError(f"{path} is a pipe, a device or a socket; expected {_ACCEPTED}.")
     data = open_path(path, options)
     if data is not None:
+        beside = images_in(path) if isinstance(data, FolderData) and not options.split else 0
+        if unlabelled and beside > len(data) and not options.class_level:
+            return _unlabelled(path, options)
+        if beside:
+            warnings.warn(
+                f"{counted(beside, 'image')} directly in {path} left out: images of classes lie in its subfolders.",
+                UnderfireWarning,
+                stacklevel=2,
+            )
         return data
-    if unlabelled and has_images(path):
+    if unlabelled and images_in(path):
         return _unlabelled(path, options)
     if os.path.isdir(path):
         raise _unusable(path, options)
@@ -108,12 +119,13 @@ def open_images(
     """Open images whose labels, if they have any, do not count. Arguments and errors as in ``open_data``.
 
     In contrast to it, a folder that holds images itself gives all of them, and those of its subfolders; so does one
-    whose classes cannot be told, such as a folder for each day.
+    whose classes cannot be told, such as a folder for each day. A folder with a table is read by its table.
     """
     options = DataOptions(file_column, label_column, split, class_level, white)
     path = Path(os.path.expanduser(spec))
-    free = os.path.isdir(path) and spec not in _BUILTIN and set(options.given()) <= {"white"}
-    if free and only_images(path):
+    free = bool(str(spec).strip()) and spec not in _BUILTIN and set(options.given()) <= {"white"}
+    free = free and os.path.isdir(path) and not has_table(path)
+    if free and images_in(path):
         return _unlabelled(path, options)
     try:
         return open_data(

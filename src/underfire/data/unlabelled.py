@@ -10,6 +10,7 @@ from underfire.data.file_data import FileData
 from underfire.data.places import files_below, files_in
 from underfire.errors import DataError
 
+_TABLES = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".parquet"}
 NO_LABEL = -1
 """The label of images without a label."""
 
@@ -38,17 +39,16 @@ class UnlabelledData(FileData):
         super().__init__(path.resolve().name, root, [(each, NO_LABEL) for each in found], ())
 
 
-def has_images(path: Path) -> bool:
-    """Return True for an image file, and for a folder that holds images itself, not only in its subfolders."""
+def images_in(path: Path) -> int:
+    """Count the images that a folder holds itself, not in its subfolders; 1 for an image file, and 0 for others."""
     if os.path.isdir(path):
-        return any(is_image(Path(name)) for name in files_in(path))
-    return os.path.isfile(path) and is_image(path)
+        return sum(is_image(Path(name)) for name in files_in(path))
+    return int(os.path.isfile(path) and is_image(path))
 
 
-def only_images(folder: Path) -> bool:
-    """Return True for a folder that holds images, and beside its subfolders nothing else, such as a table."""
-    names = files_in(folder)
-    return bool(names) and all(is_image(Path(name)) for name in names)
+def has_table(folder: Path) -> bool:
+    """Return True if a folder holds a file that may be a table of images."""
+    return any(Path(name).suffix.lower() in _TABLES for name in files_in(folder))
 
 
 def is_image(path: Path) -> bool:

@@ -27,15 +27,15 @@ HEADINGS = {
 MEANINGS = {
     "half_mass_area": "the share of the image that holds half of the benign map's mass",
     "mass_spread": "the root mean square distance of the benign map's mass from its centre",
-    "margin_next": "the own class's logit on the clean image minus that of the next class",
-    "margin_target": "the own class's logit on the clean image minus that of the target class",
+    "margin_next": "the logit of the image's own class, unattacked, minus that of the next class",
+    "margin_target": "the logit of the image's own class, unattacked, minus that of the target class",
 }
 _LEGEND = (
     "\nRank correlations (Spearman) of each value with the distance of the map under attack to the wanted one, with 95 "
     "% intervals. far: maps whose distance is an outlier of the box plot. half-mass area: the share of the image that "
     "holds half of the benign map's mass. mass spread: the root mean square distance of that mass from its centre. "
-    "margin to next, to target: the own class's logit on the clean image minus that of the next class, or of the "
-    "target class; images with low margins lie near a decision boundary."
+    "margin to next, to target: the logit of the image's own class, unattacked, minus that of the next class, or "
+    "of the target class; images with low margins lie near a decision boundary."
 )
 
 

@@ -105,7 +105,7 @@ def _remark(run: Run) -> str:
     return (
         f"Means over {images['attacked']} attacked images with 95 % intervals; {images['considered']} were looked "
         + (
-            "at. What the attacked classifier called each of them counts as right."
+            f"at. What the attacked classifier called them counts as right: {images['correctly_classified']} of them."
             if run.predicted_labels
             else f"at, {images['correctly_classified']} of them classified correctly."
         )

@@ -100,7 +100,7 @@ def _on_images(account: Account) -> list[Remark]:
     skipped = f"; {right - attacked} of these belong to the target class already" if right > attacked else ""
     text = f"{seen} images were looked at, {right} of them were classified correctly{skipped}."
     if run.predicted_labels and right == seen:
-        text = f"{seen} images were looked at, and what the classifier called each of them counts as right{skipped}."
+        text = f"{seen} images were looked at; what the attacked classifier called them counts as right{skipped}."
     elif run.predicted_labels:
         text = (
             f"{seen} images were looked at. What the attacked classifier called them counts as right, and this one "

@@ -70,10 +70,10 @@ class PredictedData(ImageData):
     ) -> Iterator[Batch]:
         network = self.classifier
         as_it_reads = (size, channels, resizing) == (network.image_size, network.channels, network.resizing)
-        for begin in range(0, len(chosen), batch_size):
+        batches = self.data.batches(size, channels, batch_size, chosen, resizing)
+        for begin, batch in zip(range(0, len(chosen), batch_size), batches, strict=True):
             indices = chosen[begin : begin + batch_size]
-            batch = next(self.data.batches(size, channels, batch_size, indices, resizing))
-            if as_it_reads:  # these very images tell their labels
+            if as_it_reads and not self._labels.keys() >= set(indices):  # these very images tell their labels
                 self._learn(indices, batch)
             place = {self.data.record(index).image_id: index for index in indices}
             yield replace(batch, records=[self.record(place[record.image_id]) for record in batch.records])
@@ -96,4 +96,5 @@ class PredictedData(ImageData):
             logits, usable = read_logits_of(self.classifier, batch.images)
             predicted = logits.argmax(1).where(usable, 0).tolist()
             new |= {place[each]: label for each, label in zip(batch.ids, predicted, strict=True)}
-        self._labels = new | self._labels
+        for index, label in new.items():
+            self._labels.setdefault(index, label)

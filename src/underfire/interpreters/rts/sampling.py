@@ -53,7 +53,7 @@ class Pictures:
         fresh = self._decode(missing)
         chosen = [index for index in indices if index not in self._lost]
         if not chosen:
-            raise DataError(f"none of {counted(len(indices), 'image')} of {self.data.name!r} can be read.")
+            raise DataError(f"nothing of {counted(len(indices), 'image')} of {self.data.name!r} can be read.")
         kept = self._pixels
         pixels = torch.stack([fresh[index] for index in chosen]) if kept is None else kept[chosen]
         return pixels.float().div_(255), self._labels[chosen]

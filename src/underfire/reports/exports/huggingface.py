@@ -96,7 +96,7 @@ def _of_cell(run: Run, part: Comparison, role: str, folder: str, clean: str) -> 
                 "kind": role,
                 "attack": without_folders(plain(cell.attack)),
                 "eps": cell.eps,
-                "attacked_interpreters": without_folders("+".join(map(plain, cell.attacked))),
+                "attacked_interpreters": "+".join(without_folders(plain(name)) for name in cell.attacked),
                 "image_id": plain(image_id),
                 "label": int(row["label"]),
                 "label_name": plain(run.class_name(row["label"])),
