@@ -13,7 +13,13 @@ class UnderfireError(Exception):
 
 
 class InputError(UnderfireError, ValueError):
-    """An argument cannot be used. Names the argument, its value, what was expected and the likely cause."""
+    """An argument cannot be used. Names the argument, its value, what was expected and the likely cause.
+
+    ``setting`` is the name of the setting that it is about, and ``value`` what was given for it, if these are known.
+    """
+
+    setting: str | None = None
+    value: object = None
 
 
 class SeveralInputsError(InputError):

@@ -82,12 +82,20 @@ class Problems(list[InputError]):
     """Collects errors, so that a user hears of all problems at once."""
 
     @contextmanager
-    def noted(self) -> Iterator[None]:
-        """Collect an InputError of the block instead of raising it."""
+    def noted(self, setting: str | None = None) -> Iterator[None]:
+        """Collect an InputError of the block, which is about ``setting``, instead of raising it."""
         try:
             yield
         except InputError as error:
-            self += error.each if isinstance(error, SeveralInputsError) else [error]
+            for each in error.each if isinstance(error, SeveralInputsError) else [error]:
+                each.setting = each.setting or setting
+                self.append(each)
+
+    def add(self, sentences: Mapping[str, str]) -> None:
+        """Collect an InputError for each sentence, by the name of the setting that it is about."""
+        for name, sentence in sentences.items():
+            with self.noted(name):
+                raise InputError(sentence)
 
     def report(self) -> None:
         """Raise one InputError for all collected errors, if there is any."""
@@ -151,10 +159,10 @@ def _from_texts(model: type, values: Mapping[str, Any], warn: bool) -> dict[str,
         elif value is not None:
             if name != called and warn:
                 warn_deprecated(f"the setting {called}", name)
-            with problems.noted():
+            with problems.noted(name):
                 found[name] = _parsed(known[name][1], value)
     checked, wrong = _checked(model, found)
-    problems += [InputError(sentence) for sentence in wrong]
+    problems.add(wrong)
     problems.report()
     return checked
 
@@ -171,10 +179,10 @@ def settle(made: Any) -> None:
         if value is None and field.default is not dataclasses.MISSING:
             object.__setattr__(made, name, field.default)
         elif value is not None:
-            with problems.noted():
+            with problems.noted(name):
                 found[name] = _parsed(described, value)
     checked, wrong = _checked(type(made), found)
-    problems += [InputError(sentence) for sentence in wrong]
+    problems.add(wrong)
     problems.report()
     for name, value in checked.items():
         object.__setattr__(made, name, value)
@@ -193,15 +201,16 @@ def _parsed(described: Setting, value: Any) -> Any:
     return described.parse(str(value))
 
 
-def _checked(model: type, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Convert values to the types of their settings. Returns them, and a sentence for each wrong setting."""
+def _checked(model: type, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Convert values to the types of their settings. Returns them, and a sentence for each wrong one, by its name."""
     from pydantic import ValidationError
 
     try:
         made = _validator(model)(**values)
     except ValidationError as error:
-        return {}, list({problem["loc"][0]: _sentence(problem) for problem in reversed(error.errors())}.values())[::-1]
-    return {name: getattr(made, name) for name in values}, []
+        wrong = {str(problem["loc"][0]): _sentence(problem) for problem in reversed(error.errors())}
+        return {}, dict(reversed(wrong.items()))
+    return {name: getattr(made, name) for name in values}, {}
 
 
 @lru_cache

@@ -67,7 +67,7 @@ def test_a_file_is_read_with_names_of_options(tmp_path: Path) -> None:
         ('classifier = "scenes-resnet"\n', "", r"campaign\.toml: classifier is missing"),
         ("count = 4", 'count = 4\nsteps = "x"', r"line 6: steps is 'x'"),
         ("set = {steps = [2, 3]}", "set = {count = 0}", r"line 11: count is 0"),
-        ("set = {steps = [2, 3]}", 'set = {attack = "advv2"}', r"line 11: unknown attack 'advv2'"),
+        ("set = {steps = [2, 3]}", 'set = {attack = "advv2"}', r"campaign\.toml: unknown attack 'advv2'"),
     ],
 )
 def test_mistakes_are_named_with_their_line(tmp_path: Path, before: str, after: str, said: str) -> None:

@@ -117,17 +117,15 @@ def _unknown(key: str) -> InputError:
 
 
 def _with_line(path: Path, text: str, error: InputError) -> InputError:
-    """Put the file before an error of a run, and the line of the setting that its first words name, if it has one."""
-    names = _present_names()
-    words = str(error).replace("-", "_").split()[:2]  # "count is 0; ...", "unknown interpreter 'kam'. ..."
-    named = next((names[word] for word in words if word in names), None)
-    called = [key for key, present in names.items() if present == named]
-    lines, wanted = text.splitlines(), re.compile(_key(*called)) if called else None
-    places = [place for place, line in enumerate(lines) if wanted is not None and wanted.match(line)]
-    value = re.match(r"(?:unknown [\w-]+|[\w-]+ is) '?([^';]+)", str(error))
-    if len(places) > 1 and value is not None:  # the line with the value that the error names
-        whole = re.compile(rf"(?<![\w.]){re.escape(value[1])}(?![\w.])")
-        places = [place for place in places if whole.search(lines[place].partition("=")[2])]
+    """Put the file before an error of a run, and the line of the setting that it is about, if that is certain."""
+    names = [key for key, present in _present_names().items() if present == error.setting]
+    lines, wanted = text.splitlines(), re.compile(_key(*names))
+    places = [place for place, line in enumerate(lines) if names and wanted.match(line)]
+    if len(places) > 1:  # the lines with the value
+        values = error.value if isinstance(error.value, list) else [error.value]
+        whole = [re.compile(rf"(?<![\w.]){re.escape(str(each))}(?![\w.])") for each in values]
+        given = [lines[place].partition("=")[2] for place in places]
+        places = [place for place, line in zip(places, given, strict=True) if all(each.search(line) for each in whole)]
     return InputError(f"{path}, line {places[0] + 1}: {error}" if len(places) == 1 else f"{path}: {error}")
 
 

@@ -75,6 +75,7 @@ class Grid(BaseModel):
         self._check_used([values for values, _ in chosen], problems)
         classifiers = list(dict.fromkeys(str(values["classifier"]) for values, _ in chosen if "classifier" in values))
         wrong: dict[str, list[Values]] = {}
+        about: dict[str, tuple[str | None, object]] = {}
         for values, own in chosen:
             varying = {name: values[name] for name in own if name in values}
             if self.agreed:
@@ -84,7 +85,11 @@ class Grid(BaseModel):
             except InputError as error:
                 for each in error.each if isinstance(error, SeveralInputsError) else [error]:
                     wrong.setdefault(str(each), []).append(varying)
-        problems += [InputError(_of_runs(said, runs, len(chosen))) for said, runs in wrong.items()]
+                    about[str(each)] = each.setting, values.get(each.setting or "")
+        for said, runs in wrong.items():
+            made = InputError(_of_runs(said, runs, len(chosen)))
+            made.setting, made.value = about[said]
+            problems.append(made)
         problems.report()
         return _named(found, self.full_names)
 

@@ -25,7 +25,7 @@ from underfire.errors import ClassifierError, DataError, InputError, UnderfireWa
 from underfire.runs.inputs import PREDICTED, Inputs, InputSettings
 from underfire.runs.selection import logits_of
 from underfire.settings import few_images
-from underfire.text import counted, first_few
+from underfire.text import first_few
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def _batch(inputs: Inputs, count: int) -> Batch:
     chosen = evenly_spaced(len(data), count)
     batch = data.load(classifier.image_size, classifier.channels, chosen, classifier.resizing)
     if not batch.records:
-        said = f"nothing of {counted(len(chosen), 'image')} of {data.name!r} can be read"
+        said = f"no image can be read of the {len(chosen)} that were chosen from {data.name!r}"
         raise DataError(f"{said}: {batch.unreadable[0][1]}")
     return batch
 

@@ -179,9 +179,10 @@ class RunConfig(RunSettings, InputSettings, RunAttackSettings):
     def __post_init__(self) -> None:
         settle(self)
         problems = Problems()
+        names = ("interpreters", None, "baseline", None, "measures")
         checks = (self._settle_interpreters, self._settle_attack, self._check_baseline, self._check_images)
-        for check in (*checks, lambda: chosen_measures(self.measures)):
-            with problems.noted():
+        for name, check in zip(names, (*checks, lambda: chosen_measures(self.measures)), strict=True):
+            with problems.noted(name):
                 check()
         problems.report()
 

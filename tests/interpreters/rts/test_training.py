@@ -249,7 +249,7 @@ def test_unreadable_pictures_are_left_out(tmp_path: Path) -> None:
     images, labels = pictures.load([0, 1, 2, 5])
     assert labels.tolist() == [0, 0, 1]
     assert [round(float(image[0, 0, 0]) * 255) for image in images] == [0, 100, 100]
-    with pytest.raises(DataError, match=r"the only image of .* cannot be read"):
+    with pytest.raises(DataError, match="no image can be read of the 1 that were chosen"):
         pictures.load([1])
 
 

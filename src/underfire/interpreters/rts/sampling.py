@@ -8,7 +8,7 @@ from torch import Tensor
 from underfire.classifiers import Classifier
 from underfire.data import ImageData
 from underfire.errors import DataError
-from underfire.text import counted, no_image
+from underfire.text import no_image
 
 MEMORY = 1 << 30
 """Largest memory for decoded images, in bytes."""
@@ -53,7 +53,7 @@ class Pictures:
         fresh = self._decode(missing)
         chosen = [index for index in indices if index not in self._lost]
         if not chosen:
-            raise DataError(f"nothing of {counted(len(indices), 'image')} of {self.data.name!r} can be read.")
+            raise DataError(f"no image can be read of the {len(indices)} that were chosen from {self.data.name!r}.")
         kept = self._pixels
         pixels = torch.stack([fresh[index] for index in chosen]) if kept is None else kept[chosen]
         return pixels.float().div_(255), self._labels[chosen]
