@@ -179,11 +179,12 @@ class RunConfig(RunSettings, InputSettings, RunAttackSettings):
     def __post_init__(self) -> None:
         settle(self)
         problems = Problems()
-        names = ("interpreters", None, "baseline", None, "measures")
         checks = (self._settle_interpreters, self._settle_attack, self._check_baseline, self._check_images)
-        for name, check in zip(names, (*checks, lambda: chosen_measures(self.measures)), strict=True):
+        for name, check in zip(("interpreters", None, "baseline", None), checks, strict=True):
             with problems.noted(name):
                 check()
+        with problems.noted("measures"):
+            chosen_measures(self.measures)
         problems.report()
 
     def _settle_interpreters(self) -> None:
@@ -258,8 +259,7 @@ class RunConfig(RunSettings, InputSettings, RunAttackSettings):
     def evaded(self) -> tuple[Path, ...]:
         """The folders of the fitted detectors that the attack evades, apart from those by squeezing."""
         texts = cast(tuple[str, ...], self.evade)  # a run's configuration holds nothing else
-        found = (folder_of(part) for part in texts)
-        return tuple(folder for folder in found if folder is not None)
+        return tuple(folder for part in texts if (folder := folder_of(part)) is not None)
 
     def presets(self, names: Sequence[str], classes: int) -> list[Preset]:
         """Make the attacks that are asked for: one for each eps.
