@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -134,3 +135,19 @@ def test_absurd_numbers(tmp_path: Path, command: Command, changes: dict[str, str
     assert ended.code == 2
     assert said in ended.said
     assert not os.path.lexists(tmp_path / "run")
+
+
+def test_a_radius_that_means_nothing_makes_no_other_run(tmp_path: Path) -> None:
+    """An earlier version wrote eps down for C&W, too; of an attack in a ball it makes another run."""
+    for attack in ("cw", "pgd"):
+        chosen = small_config(attack=attack)
+        summary = run_attack(chosen, tmp_path / attack)
+        record = json.loads((tmp_path / attack / "run.json").read_text())
+        assert record["configuration"]["eps"] == (None if attack == "cw" else [0.2])
+        record["configuration"]["eps"] = 8 / 255
+        (tmp_path / attack / "run.json").write_text(json.dumps(record))
+        if attack == "cw":
+            assert run_attack(chosen, tmp_path / attack, resume=True) == summary
+        else:
+            with pytest.raises(StoreError, match=r"eps was \[0\.03.*\], is \[0\.2\]"):
+                run_attack(chosen, tmp_path / attack, resume=True)

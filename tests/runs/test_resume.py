@@ -289,19 +289,3 @@ def test_ctrl_c_says_how_to_go_on(command: Command, tmp_path: Path, monkeypatch:
     assert ended.code == 130
     assert "--resume" in ended.said
     assert "Traceback" not in ended.err
-
-
-def test_a_radius_that_means_nothing_makes_no_other_run(tmp_path: Path) -> None:
-    """An earlier version wrote eps down for C&W, too; of an attack in a ball it makes another run."""
-    for attack in ("cw", "pgd"):
-        config = small_config(attack=attack)
-        summary = run_attack(config, tmp_path / attack)
-        record = json.loads((tmp_path / attack / "run.json").read_text())
-        assert record["configuration"]["eps"] == (None if attack == "cw" else [0.2])
-        record["configuration"]["eps"] = 8 / 255
-        (tmp_path / attack / "run.json").write_text(json.dumps(record))
-        if attack == "cw":
-            assert run_attack(config, tmp_path / attack, resume=True) == summary
-        else:
-            with pytest.raises(StoreError, match=r"eps was \[0\.03.*\], is \[0\.2\]"):
-                run_attack(config, tmp_path / attack, resume=True)
