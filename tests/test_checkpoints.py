@@ -13,10 +13,8 @@ from underfire.checkpoints import (
     load_checkpoint,
     open_training,
     read_weights,
-    replacing,
     save_checkpoint,
     state_hash,
-    write_text,
     write_weights,
 )
 from underfire.errors import StoreError
@@ -25,35 +23,6 @@ from underfire.errors import StoreError
 def network(seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
-
-
-def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
-    file = tmp_path / "a.txt"
-    write_text(file, "old")
-
-    def interrupted() -> None:
-        with replacing(file) as part:
-            part.write_text("half of the n")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert file.read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
-
-
-def test_what_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_checkpoint(tmp_path, {"step": 1})
-
-    def full(*_: object) -> None:
-        raise RuntimeError("no space left")
-
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(StoreError, match=r"checkpoint\.pt cannot be written: no space left"):
-        save_checkpoint(tmp_path, {"step": 2})
-    assert load_checkpoint(tmp_path, "cpu") == {"step": 1}
-    with pytest.raises(StoreError, match="cannot be written"):
-        write_text(tmp_path / "nowhere" / "a.txt", "text")
 
 
 def test_weights_come_back_and_equal_networks_are_equal_files(tmp_path: Path) -> None:

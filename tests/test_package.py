@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import inspect
 import re
 import subprocess
 import sys
@@ -224,6 +225,25 @@ def test_every_public_name_is_there() -> None:
     for module in [uf, uf.attacks, uf.classifiers, uf.data, uf.interpreters, uf.metrics]:
         assert sorted(set(module.__all__)) == sorted(module.__all__)
         assert all(hasattr(module, name) for name in module.__all__)
+
+
+def test_whatever_takes_a_path_takes_its_text() -> None:
+    """Regression: some functions took a folder as ``Path`` alone, and ended in a TypeError for ``"runs/mine"``."""
+    seen = 0
+    for module in [uf, *(getattr(uf, name) for name in uf.__all__ if inspect.ismodule(getattr(uf, name)))]:
+        for name in getattr(module, "__all__", ()):
+            part = getattr(module, name)
+            own = [part, *(vars(part).values() if inspect.isclass(part) else ())]
+            for each in own:
+                ours = str(getattr(each, "__module__", "")).startswith("underfire")
+                if not ours or not (inspect.isfunction(each) or inspect.isclass(each)) or each.__name__.startswith("_"):
+                    continue
+                for parameter in inspect.signature(each).parameters.values():
+                    kind = str(parameter.annotation)
+                    if re.search(r"\bPath\b", kind):
+                        seen += 1
+                        assert re.search(r"\bstr\b", kind), (module.__name__, name, each.__name__, parameter)
+    assert seen > 10
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from underfire.errors import StoreError
+from underfire.files import make_folder, replacing, write_text
 
 CHECKPOINT, RECORD = "checkpoint.pt", "training.json"
 
@@ -27,34 +27,6 @@ def state_hash(module: nn.Module) -> str:
         digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Write a file in one step: the old file stays until the new one is complete.
-
-    Yields:
-        The path of a temporary file in the same folder. It takes the place of ``path`` when the block ends without an
-        error, and is deleted otherwise.
-
-    Raises:
-        StoreError: the file cannot be written.
-    """
-    part = path.with_name(f"{path.name}.part")
-    try:
-        yield part
-        part.replace(path)
-    except (OSError, RuntimeError) as error:  # on a full disk, torch.save raises one or the other
-        why = getattr(error, "strerror", None) or error
-        raise StoreError(f"{path} cannot be written: {why}. An earlier version of the file stays as it was.") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in one step. Raises StoreError if that fails."""
-    with replacing(path) as part:
-        part.write_text(text)
 
 
 def write_weights(network: nn.Module, path: Path, note: str) -> None:
@@ -93,12 +65,7 @@ def open_training(folder: Path, run: Mapping[str, Any], resume: bool) -> None:
         StoreError: the folder cannot be created; or it holds a checkpoint, and either ``resume`` is False or the
             checkpoint belongs to another training.
     """
-    if folder.exists() and not folder.is_dir():
-        raise StoreError(f"output folder {folder} is a file; give a folder.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"output folder {folder} cannot be written: {error.strerror or error}.") from error
+    make_folder(folder)
     if (folder / CHECKPOINT).exists():
         _check_same_training(folder, run, resume)
     write_text(folder / RECORD, json.dumps(run, indent=2) + "\n")
@@ -121,8 +88,8 @@ def _check_same_training(folder: Path, run: Mapping[str, Any], resume: bool) -> 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
     """Replace the checkpoint in one step, so that a process that is killed leaves a complete one. Raises StoreError."""
-    with replacing(folder / CHECKPOINT) as part:
-        torch.save(dict(state), part)
+    with replacing(folder / CHECKPOINT) as part, part.open("wb") as file:
+        torch.save(dict(state), file)
 
 
 def load_checkpoint(folder: Path, device: str | torch.device) -> dict[str, Any] | None:

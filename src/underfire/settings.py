@@ -7,6 +7,7 @@ default and one description everywhere.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -189,12 +190,14 @@ def settle(made: Any) -> None:
 
 
 def _parsed(described: Setting, value: Any) -> Any:
-    """Parse a text, or a number that stands for a text: a file may hold 224 for "224"."""
+    """Parse a text, or what stands for one: a path, or a number, because a file may hold 224 for "224"."""
+    value = os.fspath(value) if isinstance(value, os.PathLike) else value
     if described.many:
         if isinstance(value, Mapping):
             value = [f"{name}={number!r}" for name, number in value.items()]
         parse = described.parse or (lambda text: (text,))
-        texts = value if isinstance(value, list | tuple) else (value,)
+        given = value if isinstance(value, list | tuple) else (value,)
+        texts = [os.fspath(each) if isinstance(each, os.PathLike) else each for each in given]
         return tuple(part for each in texts for part in (parse(each) if isinstance(each, str) else (each,)))
     if described.parse is None or isinstance(value, bool) or not isinstance(value, str | int | float):
         return value

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 import underfire as uf
 from tests.audits.conftest import RADII, SHORT, Given, same
+from tests.disk import files_of_at_most
 from underfire.attacks.progress import Progress
 from underfire.audits import Audit, Member, audit, running
 from underfire.audits.attacking import Attacks, Made
 from underfire.audits.case import Case
 from underfire.audits.ensemble import Kind
-from underfire.errors import NoGradientError
+from underfire.errors import NoGradientError, StoreError
 
 
 def test_it_goes_on_where_it_stopped(
@@ -160,3 +161,29 @@ def test_a_member_that_cannot_go_on_leaves_all_images_to_the_next(
     assert [each.hides for each in found.doubts if "did not run" in each.text] == [True]
     steps = SHORT[2].steps
     assert found.results[0].gradients.tolist() == [steps + 25, steps + 25, steps, 0, *[steps] * 8]
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_the_work(digits: Given, tmp_path: Path) -> None:
+    """Regression: a file in its place ended in a raw NotADirectoryError, a path as text in an AttributeError."""
+    (tmp_path / "file").write_text("mine")
+    heard = list[str]()
+    with pytest.raises(StoreError, match="file is a file; give a folder"):
+        audit(
+            *(digits.classifier, digits.images, digits.labels),
+            folder=str(tmp_path / "file"),
+            progress=lambda words, _: heard.append(words),
+        )
+    assert not heard
+
+
+def test_a_full_disk_is_said(digits: Given, tmp_path: Path) -> None:
+    system = uf.System(digits.classifier, ["cam"])
+    with pytest.raises(StoreError) as caught, files_of_at_most(1000):
+        audit(
+            *(system, digits.images, digits.labels),
+            eps=0.2,
+            ensemble=[Member("mine", "auto", 2)],
+            folder=str(tmp_path / "new"),
+        )
+    assert str(caught.value) == f"{tmp_path / 'new' / 'cam-0.200000.npz'} cannot be written: File too large."
+    assert list((tmp_path / "new").iterdir()) == []

@@ -99,6 +99,18 @@ def test_a_configuration_takes_texts_however_it_is_made() -> None:
     assert (made.image_size, made.count, made.seed) == ((24, 24), 3, 0)
 
 
+def test_a_path_stands_for_its_text() -> None:
+    """Regression: they were refused, "data is PosixPath('a.csv'); expected a text", and a folder had to be a Path."""
+    given = {
+        "data": Path("a.csv"),
+        "weights": Path("b"),
+        "also_right": [Path("c.py:net")],
+        "class_map": Path("d.csv"),
+    }
+    for made in (RunConfig(**HERE | given), RunConfig.create(**HERE | given)):
+        assert (made.data, made.weights, made.also_right, made.class_map) == ("a.csv", "b", ("c.py:net",), "d.csv")
+
+
 def test_the_former_place_of_runs_works_and_warns() -> None:
     for name, now in (
         ("RunConfig", RunConfig),

@@ -20,6 +20,7 @@ from underfire.audits.running import Progress, Runner
 from underfire.check.sanity import shuffled_copy
 from underfire.classifiers import Classifier
 from underfire.errors import InputError
+from underfire.files import make_folder
 from underfire.flags import without_autocast
 from underfire.runs.identity import described
 from underfire.system import System
@@ -44,7 +45,7 @@ def audit(
     memory: int | None = None,
     masks: Tensor | None = None,
     again: Classifier | None = None,
-    folder: Path | None = None,
+    folder: Path | str | None = None,
     progress: Progress | None = None,
 ) -> Audit:
     """Measure joint robust accuracy: the share of images on which no attack changes the class and keeps the map.
@@ -70,10 +71,14 @@ def audit(
     Raises:
         InputError, ClassifierError, InterpreterError: the input is impossible, or the classifier's answers are a matter
             of luck (a randomised layer). Nothing has been attacked then.
+        StoreError: ``folder`` cannot be written.
     """
     system = system if isinstance(system, System) else System(system, ["cam", "grad"])
     radii = _radii(eps)
     members, title = _members(ensemble)
+    folder = None if folder is None else Path(folder)
+    if folder is not None:
+        make_folder(folder)
     images, labels = images_and_labels(images, labels, system.classifier, count)
     benign = read_benign(system, images, labels, ids)
     if not bool(benign.correct.any()):
@@ -81,8 +86,6 @@ def audit(
             f"{no_image(len(benign.images), '', 'is', 'classified correctly')}, so there is nothing to audit. Are the "
             "labels in the classifier's order, and is its normalisation right?"
         )
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
     tell = progress or (lambda _words, _share: None)
     tell("looking at the explanations", 0.0)
     shuffled = shuffled_copy(system.classifier)

@@ -17,6 +17,7 @@ from torch import Tensor
 from underfire.attacks.benign import Benign
 from underfire.attacks.limits import Flags, Numbers
 from underfire.errors import InputError
+from underfire.files import replacing
 
 SMALLER = "smaller eps"
 """Stands in ``wrong_by`` and ``kept_by`` for a finding at a smaller radius, which lies in the larger ball, too."""
@@ -165,9 +166,11 @@ class Standing:
             benign: the clean images, by whose logits and maps the state knows the classifier and the interpreter.
             names: the interpreters.
             made_by: the images and settings of the audit, in words.
+
+        Raises:
+            StoreError: the file cannot be written.
         """
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
+        with replacing(path) as part, part.open("wb") as file:
             np.savez_compressed(
                 file,
                 wrong=self.wrong,
@@ -185,7 +188,6 @@ class Standing:
                 maps=_signature(benign, names),
                 made_by=np.array(json.dumps(dict(made_by)), dtype=np.str_),
             )
-        part.replace(path)
 
     @classmethod
     def load(cls, path: Path, benign: Benign, names: Sequence[str], made_by: Mapping[str, str]) -> Standing | None:

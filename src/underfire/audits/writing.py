@@ -18,6 +18,7 @@ from underfire.audits.documents import annex, images_hash, junit, model_card, ti
 from underfire.audits.result import Audit
 from underfire.audits.standing import file_name
 from underfire.drawing.pictures import Pixels, colour, fitted, overlay
+from underfire.files import make_folder, replacing, write_text
 from underfire.system import System
 from underfire.version import __version__
 
@@ -67,8 +68,11 @@ def write_audit(audit: Audit, decisions: Sequence[Decision], folder: Path) -> No
     """Write ``audit.json``, ``annex.md``, ``model-card.md`` and, if there are decisions, ``junit.xml``.
 
     Without decisions, the ``junit.xml`` of an earlier gate is removed.
+
+    Raises:
+        StoreError: a file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     texts = {
         "audit.json": json.dumps(record(audit, decisions), indent=1, allow_nan=False) + "\n",
         "annex.md": annex(audit, decisions),
@@ -79,9 +83,7 @@ def write_audit(audit: Audit, decisions: Sequence[Decision], folder: Path) -> No
     else:
         (folder / "junit.xml").unlink(missing_ok=True)  # of an earlier gate
     for name, text in texts.items():
-        part = folder / f"{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(folder / name)
+        write_text(folder / name, text)
 
 
 def pictures_of(audit: Audit, system: System, folder: Path, count: int) -> Mapping[str, list[tuple[str, str]]]:
@@ -106,7 +108,7 @@ def pictures_of(audit: Audit, system: System, folder: Path, count: int) -> Mappi
             for images, wanted in ((clean, labels), (changed, classes))
         )
         subfolder = folder / "worst"
-        subfolder.mkdir(parents=True, exist_ok=True)
+        make_folder(subfolder)
         for row, place in enumerate(places):
             parts = [
                 picture
@@ -114,7 +116,8 @@ def pictures_of(audit: Audit, system: System, folder: Path, count: int) -> Mappi
                 for picture in _with_maps(image, [maps[name][row].cpu() for name in names])
             ]
             safe = f"{file_name(re.sub(r'[^A-Za-z0-9.-]+', '-', title_of(result)))}-{row}"
-            Image.fromarray(np.concatenate(parts, axis=1)).save(subfolder / f"{safe}.png")
+            with replacing(subfolder / f"{safe}.png") as file:
+                Image.fromarray(np.concatenate(parts, axis=1)).save(file, format="png")
             moves = [
                 f"{name if result.several else 'the map'} moved by {result.distances[name][place]:.3f} (limit "
                 f"{result.limits[name].mean:.3f})"

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from underfire import training as loop
-from underfire.checkpoints import open_training, state_hash, write_text
+from underfire.checkpoints import open_training, state_hash
 from underfire.classifiers import Classifier
 from underfire.data import ImageData
 from underfire.defenses.recipe import TrainingRecipe
+from underfire.files import write_text
 from underfire.interpreters.rts.sampling import Pictures
 from underfire.processes import ALONE, Group
 from underfire.text import card

@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from underfire.checkpoints import replacing, write_text
 from underfire.errors import StoreError
+from underfire.files import replacing, write_text
 
 FORMAT = 1
 """The version of the folder's format."""

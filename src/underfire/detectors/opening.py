@@ -43,7 +43,7 @@ def open_detector(folder: Path, classifier: Classifier) -> FittedDetector:
     return load(folder, System(classifier, names, source.get("variant", "paper")))
 
 
-def evading_term(folder: Path, system: System) -> Evading:
+def evading_term(folder: Path | str, system: System) -> Evading:
     """Open a fitted detector for an attack, and return the loss term that evades it; see ``FittedDetector.term``.
 
     Args:
@@ -56,7 +56,7 @@ def evading_term(folder: Path, system: System) -> Evading:
             do.
         StoreError: the folder holds no detector.
     """
-    record, _ = read_folder(folder)
+    record, _ = read_folder(Path(folder))
     missing = [name for name in (record.get("target") or {}).get("interpreters") or () if name not in system.attacked]
     if missing:
         raise InputError(

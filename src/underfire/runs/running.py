@@ -29,7 +29,7 @@ from underfire.runs.work import Work
 @without_autocast()
 def run_attack(
     config: RunConfig,
-    folder: Path,
+    folder: Path | str,
     *,
     resume: bool = False,
     overwrite: bool = False,
@@ -67,7 +67,9 @@ def run_attack(
     """
     execution = Execution(batch_size, memory, device)
     opened = Opened(term_of)
-    hand = RunInHand(config, folder, execution, resume=resume, overwrite=overwrite, reporter=reporter, opened=opened)
+    hand = RunInHand(
+        config, Path(folder), execution, resume=resume, overwrite=overwrite, reporter=reporter, opened=opened
+    )
     if hand.finished:
         return hand.summary()
     with hand.working():

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from underfire.arguments import check_at_least
-from underfire.checkpoints import open_training, write_text, write_weights
+from underfire.checkpoints import open_training, write_weights
 from underfire.data import ImageData, open_data
 from underfire.errors import DataError, InputError, UnderfireWarning
+from underfire.files import write_text
 from underfire.zoo import recipes
 from underfire.zoo.card import model_card
 from underfire.zoo.training import Epoch, accuracy, train

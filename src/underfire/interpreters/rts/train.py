@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 from underfire import training as loop
-from underfire.checkpoints import open_training, write_text
+from underfire.checkpoints import open_training
 from underfire.classifiers import Classifier
 from underfire.data import ImageData
 from underfire.errors import InputError
+from underfire.files import write_text
 from underfire.interpreters.rts import files
 from underfire.interpreters.rts.card import masker_card
 from underfire.interpreters.rts.measuring import measure

@@ -1,0 +1,58 @@
+"""Writing files in one step, and making the folder for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from underfire.errors import StoreError
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, which may exist.
+
+    Raises:
+        StoreError: there is a file in its place, or it cannot be made.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"output folder {folder} is a file; give a folder.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"output folder {folder} cannot be written: {error.strerror or error}.") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write a file in one step: the old file stays until the new one is complete.
+
+    Yields:
+        The path of a temporary file in the same folder. It takes the place of ``path`` when the block ends without an
+        error, and is deleted otherwise.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        yield part
+        part.replace(path)
+    except (OSError, RuntimeError) as error:
+        kept = " An earlier version of the file stays as it was." if path.exists() else ""
+        raise StoreError(f"{path} cannot be written: {_why(error)}.{kept}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in one step. Raises StoreError if that fails."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _why(error: BaseException) -> str:
+    """Say what went wrong. On a full disk, ``torch.save`` raises a RuntimeError in the place of the OSError."""
+    within = error.__context__
+    cause = within if isinstance(within, OSError) and not isinstance(error, OSError) else error
+    return getattr(cause, "strerror", None) or str(cause)

@@ -1,0 +1,59 @@
+"""Files are written whole or not at all, and what cannot be written is said in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.disk import files_of_at_most
+from underfire.checkpoints import load_checkpoint, save_checkpoint
+from underfire.errors import StoreError
+from underfire.files import make_folder, replacing, write_text
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    write_text(file, "old")
+
+    def interrupted() -> None:
+        with replacing(file) as part:
+            part.write_text("half of the n")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert file.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_checkpoint_that_does_not_fit_on_the_disk(tmp_path: Path) -> None:
+    """Regression: torch's own words were shown, "[enforce fail at inline_container.cc:672] . unexpected pos ..."."""
+    save_checkpoint(tmp_path, {"step": 1})
+    with (
+        pytest.raises(StoreError) as caught,
+        files_of_at_most(8192),
+    ):
+        save_checkpoint(tmp_path, {"step": torch.zeros(100_000)})
+    said = "cannot be written: File too large. An earlier version of the file stays as it was."
+    assert str(caught.value) == f"{tmp_path / 'checkpoint.pt'} {said}"
+    assert load_checkpoint(tmp_path, "cpu") == {"step": 1}
+
+
+def test_where_no_earlier_file_was_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError) as caught:
+        write_text(tmp_path / "nowhere" / "a.txt", "text")
+    assert str(caught.value) == f"{tmp_path / 'nowhere' / 'a.txt'} cannot be written: No such file or directory."
+
+
+@pytest.mark.parametrize(
+    ("below", "said"), [("", "is a file; give a folder"), ("inner", "cannot be written: Not a directory")]
+)
+def test_a_file_in_the_place_of_a_folder(tmp_path: Path, below: str, said: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StoreError, match=said):
+        make_folder(tmp_path / "file" / below)
+    make_folder(tmp_path / "new" / "deep")
+    make_folder(tmp_path / "new" / "deep")
+    assert (tmp_path / "new" / "deep").is_dir()
