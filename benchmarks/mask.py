@@ -31,7 +31,7 @@ from underfire import randomness
 from underfire.attacks.benign import read_benign
 from underfire.interpreters import MASK
 from underfire.interpreters.mask_solver import jitter, start, step
-from underfire.interpreters.smoothing import FrozenConvolutions
+from underfire.interpreters.smoothing import TwiceDifferentiable
 from underfire.memory import suited_size
 from underfire.system import SystemView
 
@@ -74,7 +74,7 @@ def solver_row(subject: Subject, interpreter: MASK, pairs: int) -> Row:
 def bare_second(subject: Subject, view: SystemView) -> Tensor:
     """Forward, the gradient of the target's probability with its graph, and the gradient of a function of that."""
     images = subject.images.clone().requires_grad_()
-    with FrozenConvolutions():
+    with TwiceDifferentiable():
         chosen = view.prepared.run(images).softmax(1).gather(1, subject.targets.unsqueeze(1))
         (gradient,) = torch.autograd.grad(chosen.sum(), images, create_graph=True)
         return torch.autograd.grad(gradient.square().sum(), images)[0]

@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 import underfire as uf
 from underfire import allocation
@@ -107,6 +108,28 @@ def tiny() -> Tiny:
 @pytest.fixture
 def classifier(tiny: Tiny) -> uf.Classifier:
     return uf.Classifier(tiny, mean=(0.5, 0.4, 0.6), std=(0.2, 0.3, 0.25), image_size=16, name="tiny")
+
+
+class Squaring(torch.autograd.Function):
+    """The square, as a kernel of somebody's own: its gradient cannot be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        ctx.save_for_backward(values)
+        return values * values
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> Tensor:
+        return 2 * ctx.saved_tensors[0] * outer
+
+
+class Squared(nn.Module):
+    """Squares its input, without a second derivative."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        squares: Tensor = Squaring.apply(values)
+        return squares
 
 
 def smooth_images(count: int, size: int = 16, channels: int = 3, seed: int = 0) -> Tensor:

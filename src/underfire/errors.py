@@ -52,7 +52,7 @@ class InterpreterError(UnderfireError):
 class NoGradientError(ClassifierError, InterpreterError):
     """Something that an attack must differentiate has no gradient, or a useless one.
 
-    ``module`` names the part of the network that is to blame, such as ``layer1.0.act (Hardsigmoid)``, if it is known.
+    ``module`` names the part of the network that is to blame, such as ``layer1.0.act (MyKernel)``, if it is known.
     """
 
     def __init__(self, message: str, module: str | None = None) -> None:

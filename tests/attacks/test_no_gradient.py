@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 import underfire as uf
 from tests.attacks.running import Wrapped
-from tests.conftest import smooth_images, tiny_network
+from tests.conftest import Squaring, smooth_images, tiny_network
 from underfire import attacks
-from underfire.errors import ClassifierError, InterpreterError
+from underfire.errors import ClassifierError, InterpreterError, NoGradientError
 from underfire.interpreters import State, View
 
 
@@ -134,15 +134,15 @@ def test_maps_that_need_gradients_of_such_a_network(interpreter: str) -> None:
 
 
 def test_a_network_without_second_derivative() -> None:
-    class Hard(nn.Module):
+    class Own(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.network = tiny_network()
 
         def forward(self, images: Tensor) -> Tensor:
-            return self.network(nn.functional.hardsigmoid(4 * images - 2))
+            return self.network(Squaring.apply(images))
 
-    system, images = uf.System(Hard(), uf.interpreters.Grad()), smooth_images(4)
+    system, images = uf.System(Own(), uf.interpreters.Grad()), smooth_images(4)
     with pytest.raises(InterpreterError, match="A part of this network has no second derivative"):
         attacks.preset("adv2", steps=(1, 1))(system, images, system.classifier.logits(images).argmax(1))
 
@@ -167,4 +167,36 @@ def test_a_view_of_the_users_own_may_be_to_blame() -> None:
     """Regression: the network was blamed."""
     system, images = uf.System(tiny_network(), Mine()), smooth_images(4)
     with pytest.raises(InterpreterError, match="A part of this network, or the view of mine, has no second derivative"):
+        attacks.preset("adv2", steps=(1, 1))(system, images, system.classifier.logits(images).argmax(1))
+
+
+class Forgetful(nn.Module):
+    """A last layer of zeros, as in transformers before their training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = tiny_network()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return 0 * self.network(images)
+
+
+def test_a_network_that_says_the_same_of_every_image() -> None:
+    """Regression: that its gradient is zero was blamed on a rounding in its forward."""
+    system, images = uf.System(Forgetful(), "grad"), smooth_images(4)
+    with pytest.raises(NoGradientError, match=r"the same logits for every image.*are its weights loaded"):
+        attacks.preset("pgd", steps=(0, 1))(system, images, torch.zeros(4, dtype=torch.int64))
+
+
+def test_black_maps_are_not_blamed_on_activations() -> None:
+    """Regression: "the network's activations are piecewise linear in a way that the interpreter's view ..."."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4))
+    with torch.no_grad():
+        for part in (network[0], network[4]):
+            part.weight.mul_(1e-12)
+            part.bias.zero_()
+    system, images = uf.System(network, "lrp"), smooth_images(4)
+    with pytest.raises(
+        NoGradientError, match=r"lrp's maps of these images are 0 everywhere.* deviation of \d\.\de-\d\d"
+    ):
         attacks.preset("adv2", steps=(1, 1))(system, images, system.classifier.logits(images).argmax(1))

@@ -17,7 +17,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 import underfire as uf
-from tests.conftest import smooth_images, tiny_network
+from tests.conftest import Squared, smooth_images, tiny_network
 from tests.runs.runs import Command
 from underfire.attacks.second_order import without_second_derivative
 from underfire.check import Check, run_check, trials
@@ -123,7 +123,7 @@ class Gated(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.network = tiny_network()
-        self.gate = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Hardsigmoid())
+        self.gate = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Hardsigmoid(), Squared())
 
     def forward(self, images: Tensor) -> Tensor:
         return self.network(images * self.gate(images))
@@ -131,7 +131,7 @@ class Gated(nn.Module):
 
 def test_the_part_without_a_second_derivative_is_named() -> None:
     images = smooth_images(2)
-    assert without_second_derivative(uf.Classifier(Gated()).prepare(), images) == "gate.1 (Hardsigmoid)"
+    assert without_second_derivative(uf.Classifier(Gated()).prepare(), images) == "gate.2 (Squared)"
     assert without_second_derivative(uf.Classifier(tiny_network()).prepare(), images) is None
 
 
@@ -143,7 +143,7 @@ def test_the_trials_name_the_part_without_a_second_derivative() -> None:
     assert heard == list(uf.interpreters.REGISTRY)
     found = {trial.name: trial for trial in tried}
     assert not found["grad"].works
-    assert found["grad"].module == "gate.1 (Hardsigmoid)"
+    assert found["grad"].module == "gate.2 (Squared)"
     assert "second derivative" in (found["grad"].problem or "")
     assert found["cam"].works
     assert found["cam"].module is None

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from underfire.errors import InputError
 from underfire.interpreters import Smoothing, SmoothRectifiers
-from underfire.interpreters.smoothing import rectify
+from underfire.interpreters.smoothing import TwiceDifferentiable, rectify
 
 EDGE = torch.tensor([-2.0, -0.3, -1e-3, -1e-9, 0.0, 1e-9, 1e-3, 0.3, 2.0], dtype=torch.float64)
 
@@ -97,6 +97,10 @@ SPELLINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "F.leaky_relu": lambda v: F.leaky_relu(v, 0.2),
     "nn.LeakyReLU(inplace)": in_place(nn.LeakyReLU(0.2, inplace=True)),
     "F.leaky_relu_": in_place(lambda v: F.leaky_relu_(v, 0.2)),
+    "F.hardsigmoid": lambda v: 6 * F.hardsigmoid(6 * v - 3),
+    "nn.Hardsigmoid(inplace)": lambda v: 6 * in_place(nn.Hardsigmoid(inplace=True))(6 * v - 3),
+    "F.hardswish": lambda v: F.hardswish(3 * v - 3),
+    "nn.Hardswish(inplace)": lambda v: in_place(nn.Hardswish(inplace=True))(3 * v - 3),
     "nn.PReLU": nn.PReLU(init=0.3),
     "torch.prelu": lambda v: torch.prelu(v, torch.tensor([0.3])),
 }
@@ -127,6 +131,34 @@ def test_relu6_is_smoothed_at_both_ends() -> None:
     slope, curvature = Smoothing().slope, Smoothing().curvature
     assert torch.allclose(gradient, slope(x.detach()) - slope(x.detach() - 6), atol=1e-6)
     assert torch.allclose(second, curvature(x.detach()) - curvature(x.detach() - 6), atol=1e-3)
+
+
+def test_a_hard_sigmoid_has_a_second_derivative_without_smoothing() -> None:
+    """Regression: torch has none, so that MobileNetV3 was refused under every interpreter of gradients and MASK."""
+    x = torch.tensor([-4.0, -1.0, 0.5, 2.0, 5.0], dtype=torch.float64, requires_grad=True)
+    for mode in (TwiceDifferentiable(), SmoothRectifiers(None)):
+        with mode:
+            value = F.hardsigmoid(x)
+        assert torch.equal(value, F.hardsigmoid(x.detach()))
+        (gradient,) = torch.autograd.grad(value.pow(3).sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad(gradient.sum(), x)
+        within = (x.abs() < 3).double()
+        assert torch.allclose(second, within * 6 * value / 36)
+
+
+def test_hard_sigmoid_and_hard_swish_are_smoothed_at_both_ends() -> None:
+    """With a softplus as rectifier, finite differences find the derivatives."""
+    x = torch.linspace(-5, 5, 41, dtype=torch.float64, requires_grad=True)
+    for function in (F.hardsigmoid, F.hardswish):
+
+        def smooth(v: Tensor, function: Callable[[Tensor], Tensor] = function) -> Tensor:
+            with SmoothRectifiers(Smoothing("softplus", 0.3)):
+                return function(v)
+
+        assert torch.autograd.gradcheck(smooth, (x,))
+        assert torch.autograd.gradgradcheck(smooth, (x,))
+        assert torch.allclose(smooth(x), function(x), atol=0.1 * float(x.detach().abs().max()))
+        assert not torch.allclose(smooth(x), function(x), atol=1e-3)
 
 
 @pytest.mark.parametrize(("kind", "width"), [("relu", 1e-4), ("published", 0.0), ("sigmoid", -1.0)])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from underfire.attacks.benign import Benign
-from underfire.attacks.second_order import without_second_derivative
+from underfire.attacks.second_order import ends_in_an_error, without_second_derivative
 from underfire.classifiers import WHY_NO_GRADIENT, Attackable
 from underfire.errors import NoGradientError
 from underfire.interpreters.base import View
@@ -27,9 +27,11 @@ def probe_logits(prepared: Attackable, images: Tensor) -> None:
         NoGradientError: the logits do not follow the image, so that an attack would silently do nothing.
     """
     passes, broken = prepared.forwards, False
+    seen = list[Tensor]()
     try:
         for some in _ever_more(images):
-            gradient = _gradient_of_logits(prepared, some)
+            gradient, logits = _gradient_of_logits(prepared, some)
+            seen.append(logits)
             finite = torch.isfinite(gradient).flatten(1).all(1)
             if bool((finite & gradient.flatten(1).any(1)).any()):
                 return
@@ -40,6 +42,12 @@ def probe_logits(prepared: Attackable, images: Tensor) -> None:
         raise NoGradientError(
             "the gradient of the classifier's logits in the image holds NaN or infinite values, which nothing can "
             "follow: something in its forward, such as the root or the logarithm of 0, has no slope there."
+        )
+    answers = torch.cat(seen)
+    if bool((answers == answers[0]).all()):
+        raise NoGradientError(
+            "the classifier gives the same logits for every image, so that no change of an image can fool it: are its "
+            "weights loaded? The last layer of some networks is all zeros before they are trained."
         )
     raise NoGradientError(
         "the gradient of the classifier's logits in the image is zero everywhere: something in its forward, such as "
@@ -63,8 +71,8 @@ def _ever_more(images: Tensor) -> Iterator[Tensor]:
         yield (some + torch.rand(some.shape, generator=generator).to(some) - 0.5).clamp(0, 1)
 
 
-def _gradient_of_logits(prepared: Attackable, images: Tensor) -> Tensor:
-    """Differentiate a smooth function of the logits of at most 8 images in them: 8 x C x H x W.
+def _gradient_of_logits(prepared: Attackable, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Differentiate a smooth function of the logits of at most 8 images in them: 8 x C x H x W, and the logits.
 
     Raises:
         NoGradientError: the logits do not depend on the image, or part of the network has no derivative.
@@ -81,7 +89,7 @@ def _gradient_of_logits(prepared: Attackable, images: Tensor) -> Tensor:
             raise NoGradientError(f"the classifier's logits cannot be differentiated in the image: {error}") from error
     if gradient is None:
         raise NoGradientError(f"the classifier's logits cannot be differentiated in the image: {WHY_NO_GRADIENT}")
-    return gradient
+    return gradient, logits.detach()
 
 
 def probe_views(view: SystemView, benign: Benign, classes: Tensor) -> None:
@@ -112,14 +120,22 @@ def probe_views(view: SystemView, benign: Benign, classes: Tensor) -> None:
         module = without_second_derivative(view.prepared, benign.images[chosen][:2])
         raise NoGradientError(
             f"the maps cannot be differentiated in the image: {error}. {module or _unknown_part(view)} has no "
-            "second derivative. Use its eager or smooth form (a sigmoid for a hardsigmoid, attention written out for a "
-            "fused one), or attack CAM or Grad-CAM.",
+            "second derivative. Use another form of it (written with torch's usual functions, attention written out "
+            "for a fused one), or attack CAM or Grad-CAM.",
             module,
         ) from error
     finally:
         view.prepared.forwards, view.prepared.backwards = passes
     for name, gradient in gradients.items():
         if not bool(gradient.any()):
+            maps = benign.maps.get(name)
+            if maps is not None and bool((maps == maps.flatten()[0]).all()):
+                spread = float(benign.logits.std(1).mean())
+                raise NoGradientError(
+                    f"{name}'s maps of these images are {float(maps.flatten()[0]):g} everywhere: there is nothing that "
+                    f"an attack could keep. The logits of an image have a standard deviation of {spread:.1e}: if that "
+                    "is next to nothing, are the classifier's weights loaded?"
+                )
             raise NoGradientError(
                 f"the gradient of {name}'s maps is zero everywhere: a joint attack would do nothing. The network's "
                 "activations are piecewise linear in a way that the interpreter's view does not smooth."
@@ -138,6 +154,8 @@ def _gradients(view: SystemView, benign: Benign, classes: Tensor, chosen: Tensor
             check_same_size(looks, benign.maps[name], name)
         if bool(torch.isfinite(looks).all()):  # other values have a message of their own
             check_range(looks, f"the view of interpreter {name}")
+        if ends_in_an_error(looks):
+            raise RuntimeError("a function on the way is marked with once_differentiable")
     found = {
         name: torch.autograd.grad(_contrast(looks), image, retain_graph=True, allow_unused=True)[0]
         for name, looks in reading.looks.items()

@@ -12,7 +12,7 @@ from underfire.interpreters.base import State, View
 from underfire.interpreters.mask_problem import Problem
 from underfire.interpreters.mask_solver import jitter, solve, start, step
 from underfire.interpreters.mask_unrolled import unroll
-from underfire.interpreters.smoothing import FrozenConvolutions
+from underfire.interpreters.smoothing import TwiceDifferentiable
 
 FIRST_KEPT, SECOND_KEPT, COUNT = 0.5, 0.25, 100.0
 """After a fresh solution: the factors of Adam's moments, and its new step count (as in ADV2's experiments)."""
@@ -90,7 +90,7 @@ class MaskView(View):
             state = step(problem, prepared.run, layers.detach(), classes, offsets[:, index], state)
 
         def unrolled(layers: Tensor, index: int, state: State, graph: bool) -> State:
-            with FrozenConvolutions():
+            with TwiceDifferentiable():
                 corners = offsets[:, own.free_steps + index]
                 return step(problem, prepared.run, layers, classes, corners, state, graph)
 

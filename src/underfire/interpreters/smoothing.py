@@ -115,6 +115,14 @@ def _relu6(input: Tensor, smoothing: Smoothing) -> Tensor:
     return _clip(input, smoothing, 0.0, 6.0)
 
 
+def _hardsigmoid(input: Tensor, smoothing: Smoothing) -> Tensor:
+    return (_clip(input, smoothing, -3.0, 3.0) + 3) / 6
+
+
+def _hardswish(input: Tensor, smoothing: Smoothing) -> Tensor:
+    return input * _hardsigmoid(input, smoothing)
+
+
 def _leaky(input: Tensor, smoothing: Smoothing, negative_slope: float = 0.01) -> Tensor:
     return negative_slope * input + (1 - negative_slope) * rectify(input, smoothing)
 
@@ -130,6 +138,8 @@ _RECTIFIERS: dict[Callable[..., Any], _Entry] = {
     F.relu: (_relu, ("input", "inplace"), False),
     F.relu6: (_relu6, ("input", "inplace"), False),
     F.hardtanh: (_clip, ("input", "min_val", "max_val", "inplace"), False),
+    F.hardsigmoid: (_hardsigmoid, ("input", "inplace"), False),
+    F.hardswish: (_hardswish, ("input", "inplace"), False),
     F.leaky_relu: (_leaky, ("input", "negative_slope", "inplace"), False),
     F.prelu: (_prelu, ("input", "weight"), False),
     torch.relu: (_relu, ("input",), False),
@@ -144,23 +154,49 @@ _RECTIFIERS: dict[Callable[..., Any], _Entry] = {
 }
 
 
-class FrozenConvolutions(TorchFunctionMode):
-    """A context in which convolutions with frozen weights have the cheap second derivative; see ``frozen_conv2d``."""
+_Arguments = tuple[Any, ...]
+
+
+def _replaced(entry: _Entry, args: _Arguments, kwargs: dict[str, Any], **more: Any) -> Tensor:
+    """Compute another form of a function from its arguments; in place if it works so, because others may look there."""
+    form, names, in_place = entry
+    given = dict(zip(names, args, strict=False)) | kwargs
+    in_place = bool(given.pop("inplace", False)) or in_place
+    if not in_place:
+        return form(**given, **more)
+    changed: Tensor = given["input"]
+    return changed.copy_(form(**(given | {"input": changed.clone()}), **more))
+
+
+def _exact_hardsigmoid(input: Tensor) -> Tensor:
+    return (input + 3).clamp(0, 6) / 6
+
+
+class TwiceDifferentiable(TorchFunctionMode):
+    """A context in which networks have a second derivative, and a cheap one; values stay as they are.
+
+    Convolutions with frozen weights have the cheap one of ``frozen_conv2d``. The hard sigmoid, whose slope has no
+    derivative in torch, is written with a clamp.
+    """
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self, func: Callable[..., Any], types: Any, args: _Arguments = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        return frozen_conv2d(*args, **kwargs) if func is torch.conv2d else func(*args, **kwargs)
+        if func is torch.conv2d:
+            return frozen_conv2d(*args, **kwargs)
+        if func is F.hardsigmoid:
+            return _replaced((_exact_hardsigmoid, ("input", "inplace"), False), args, kwargs)
+        return func(*args, **kwargs)
 
 
-class SmoothRectifiers(FrozenConvolutions):
-    """A context in which ReLU, ReLU6, Hardtanh, LeakyReLU and PReLU have a smooth slope.
+class SmoothRectifiers(TwiceDifferentiable):
+    """A context in which piecewise linear activations have a smooth slope, and networks a cheap second derivative.
 
-    Convolutions with frozen weights have the cheap second derivative.
+    These are ReLU, ReLU6, Hardtanh, LeakyReLU, PReLU, the hard sigmoid and the hard swish.
 
     Args:
-        smoothing: the slope; if None, rectifiers stay as they are.
+        smoothing: the slope; if None, the activations stay as they are.
     """
 
     def __init__(self, smoothing: Smoothing | None) -> None:
@@ -168,15 +204,9 @@ class SmoothRectifiers(FrozenConvolutions):
         self.smoothing = smoothing
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self, func: Callable[..., Any], types: Any, args: _Arguments = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         if self.smoothing is None or func not in _RECTIFIERS:
             return super().__torch_function__(func, types, args, kwargs)
-        smooth, names, in_place = _RECTIFIERS[func]
-        given = dict(zip(names, args, strict=False)) | kwargs
-        in_place = bool(given.pop("inplace", False)) or in_place
-        if not in_place:
-            return smooth(smoothing=self.smoothing, **given)
-        changed = given["input"]
-        return changed.copy_(smooth(smoothing=self.smoothing, **(given | {"input": changed.clone()})))
+        return _replaced(_RECTIFIERS[func], args, kwargs, smoothing=self.smoothing)
