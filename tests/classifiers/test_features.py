@@ -45,6 +45,13 @@ def test_features_and_head(name: str) -> None:
     assert (recorded.cam_error() < 1e-4) == (name in LINEAR)
 
 
+def test_squeezenet() -> None:
+    recorded = uf.Classifier(build("squeezenet1_1")).record(torch.rand(2, 3, 96, 96))
+    assert recorded.features is not None
+    assert recorded.features.shape[:2] == (2, 5)
+    assert recorded.cam_error() < 1e-6
+
+
 @pytest.mark.parametrize("name", ["densenet121", "resnet18"])
 def test_cam_is_the_formula_on_the_named_parts(name: str) -> None:
     network = build(name)
@@ -67,6 +74,40 @@ def test_cam_is_refused_where_the_head_is_not_linear() -> None:
         uf.interpreters.CAM().maps(
             uf.Classifier(build("convnext_tiny")), torch.rand(1, 3, 64, 64), torch.zeros(1, dtype=torch.int64)
         )
+
+
+class AllConvolutional(nn.Module):
+    """A map for each class, averaged over space: no linear layer at the end. A gate inside has linear layers."""
+
+    def __init__(self, gated: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Conv2d(3, 8, 3, stride=2), nn.Conv2d(8, 5, 1)
+        self.gate = nn.Linear(8, 8) if gated else None
+
+    def maps(self, images: Tensor) -> Tensor:
+        features = self.first(images).relu()
+        if self.gate is not None:
+            features = features * self.gate(features.mean((2, 3))).sigmoid()[:, :, None, None]
+        return F.softplus(self.last(features))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return F.adaptive_avg_pool2d(self.maps(images), 1).flatten(1)
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_the_map_of_a_network_without_linear_layers_is_the_channel_of_the_class(gated: bool) -> None:
+    """Regression: CAM refused SqueezeNet and its kind, whose logits it is made for."""
+    network = AllConvolutional(gated).eval()
+    images, classes = torch.rand(3, 3, 16, 16), torch.tensor([4, 0, 2])
+    maps = uf.interpreters.CAM().maps(uf.Classifier(network), images, classes)
+    for index, own in enumerate(network.maps(images).detach()):
+        channel = own[classes[index]]
+        expected = (channel - channel.min()) / (channel.max() - channel.min())
+        assert torch.allclose(maps[index], expected, atol=1e-5)
+    assert torch.allclose(maps, uf.interpreters.GradCAM().maps(uf.Classifier(network), images, classes), atol=1e-5)
+    result = uf.attack(uf.Classifier(network), images, network(images).argmax(1), "auto", ["cam"], budget=2)
+    assert torch.isfinite(result.maps["cam"]).all()
 
 
 def test_grad_cam_works_where_cam_does_not() -> None:

@@ -72,6 +72,8 @@ def _describe_head(prepared: Prepared, weight: Tensor | None) -> str | None:
     if weight is None:
         return None
     shape = f"{weight.shape[1]} -> {weight.shape[0]}"
+    if torch.equal(weight, torch.eye(*weight.shape).to(weight)):
+        return f"the mean over space of each class's own features, {shape}"
     for name, parameter in prepared.module.named_parameters():
         if parameter.data_ptr() == weight.data_ptr():
             return f"{name.removesuffix('.weight')}, {shape}"

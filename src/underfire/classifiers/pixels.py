@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from underfire.checkpoints import state_hash
 from underfire.classifiers.attention import Attended, AttentionTap
-from underfire.classifiers.features import FeatureTap, tap_module
+from underfire.classifiers.features import AffineNorm, FeatureTap, tap_module
 from underfire.classifiers.outputs import LogitsReader
 from underfire.classifiers.recorded import Recorded, two_classes
 from underfire.classifiers.tokens import MOST_EXTRA, Arrangement, Axes, arrangement_of, places
@@ -211,14 +211,14 @@ class Pixels(nn.Module):
             axes = self._axes_of_lists(images)
         arrangement = None if source is None or known else arrangement_of(source, axes, sizes, images)
         features = source if source is None or arrangement is None else arrangement.maps(source)
-        weight, bias = (None if part is None else full_precision(part) for part in (tap.weight, tap.bias))
+        weight, bias, norm = _head(tap, features, logits)
         return Recorded(
             logits,
             features,
             weight,
             bias,
             _finer(tap, features),
-            tap.norm,
+            norm,
             None if arrangement is None else source,
             arrangement,
             _attended(attended, tap, sizes, images) if attention else None,
@@ -250,6 +250,22 @@ def _attended(attended: AttentionTap, tap: FeatureTap, sizes: Sequence[tuple[int
         if tokens is None or 0 <= length - tokens / len(images) <= MOST_EXTRA:
             found = places(length, sizes, (images.shape[2], images.shape[3]))
     return Attended(tuple(matrices), None if found is None else Arrangement("nlc", *found), tap.pooled)
+
+
+def _head(
+    tap: FeatureTap, features: Tensor | None, logits: Tensor
+) -> tuple[Tensor | None, Tensor | None, AffineNorm | None]:
+    """Return the weight, the bias and the norm before them of the last linear layer.
+
+    Some networks have none: their last features have a channel for each class, whose mean over space is its logit
+    (Network in Network, All-CNN, SqueezeNet). The weight is the identity, then.
+    """
+    weight, bias = (None if part is None else full_precision(part) for part in (tap.weight, tap.bias))
+    classes = logits.shape[1]
+    by_class = features is not None and features.ndim == 4 and features.shape[1] == classes
+    if by_class and (weight is None or weight.shape[1] != classes):
+        return torch.eye(classes, dtype=logits.dtype, device=logits.device), None, None
+    return weight, bias, tap.norm
 
 
 def _finer(tap: FeatureTap, features: Tensor | None) -> tuple[Tensor, ...]:

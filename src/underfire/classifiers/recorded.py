@@ -31,7 +31,8 @@ class Recorded:
         logits: N x K.
         features: the last features, N x C x h x w, as part of the graph and in the network's precision: those of
             convolutions, or those of tokens at their places. None if none were found.
-        weight, bias: K x C and K, of the last linear layer that ran; None if there was none.
+        weight, bias: K x C and K, of the last linear layer that ran; None if there was none. If the features have a
+            channel for each class, and no linear layer reads them, the weight is the identity.
         scales: the last feature maps N x C' x h' x w' of every resolution finer than ``features``, finest first; empty
             unless the pass was asked to keep them.
         norm: the batch norm in front of the last linear layer; None if there is none.

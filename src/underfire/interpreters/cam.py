@@ -51,6 +51,17 @@ class FeatureView(View):
         return self.interpreter.map_of(recorded, classes, graph), state
 
 
+def _mismatch(recorded: Recorded, error: float, accepted: float) -> str:
+    """Say how a classifier is not what CAM needs."""
+    features, weight = features_of(recorded, "CAM"), recorded.weight
+    if weight is None:
+        return "this classifier has no linear layer as its head"
+    if weight.shape[1] != features.shape[1]:
+        taken = f"the last linear layer of this classifier takes {weight.shape[1]} values"
+        return f"{taken}, not its {features.shape[1]} features"
+    return f"the logits of this classifier differ from that by {error:.2g} (relative; at most {accepted} is accepted)"
+
+
 @dataclass(frozen=True)
 class CAM(Interpreter):
     """Class activation maps: sum_k W[c, k] A_k over the last features A, min-max per image (Zhou et al. 2016, eq. 2).
@@ -69,10 +80,9 @@ class CAM(Interpreter):
             error = recorded.cam_error()
             if not error <= classifier.tolerance:
                 raise InterpreterError(
-                    "CAM needs logits = linear(mean of the last features over space), and the logits of this "
-                    f"classifier differ from that by {error:.2g} (relative; at most {classifier.tolerance} is "
-                    "accepted): something lies between its features and its head. Grad-CAM makes no such assumption: "
-                    "use interpreters.GradCAM()."
+                    "CAM needs logits = linear(mean of the last features over space), and "
+                    f"{_mismatch(recorded, error, classifier.tolerance)}: something lies between its features and its "
+                    "head. Grad-CAM makes no such assumption: use interpreters.GradCAM()."
                 )
             return self.map_of(recorded, classes)
 
