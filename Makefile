@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The fast part of the suite: one file of each room at least, and all that depends on optional packages.
 LOWEST_TESTS := \
 	tests/test_numerics.py tests/test_flags.py tests/test_gpu_numerics.py tests/test_memory.py \
-	tests/test_checkpoints.py tests/test_files.py tests/test_training_loop.py \
+	tests/test_campaign_reader.py tests/test_checkpoints.py tests/test_files.py tests/test_training_loop.py \
 	tests/attacks/test_attack.py tests/attacks/test_contracts.py tests/attacks/test_foreign.py \
 	tests/attacks/test_perturbations.py \
 	tests/check/test_sanity.py \
