@@ -15,14 +15,21 @@ WAYS: list[dict[str, Any]] = [
     {"stride": 2, "padding": 1},
     {"stride": (2, 1), "padding": (0, 2), "dilation": 2},
     {"padding": [1], "groups": 2},
+    {"padding": "valid", "stride": 2},
     {"padding": "same"},
+    {"padding": "same", "groups": 4},
+    {"padding": "same", "size": (2, 4)},
+    {"padding": "same", "size": (2, 3), "dilation": (3, 1)},
 ]
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
 @pytest.mark.parametrize("way", WAYS)
 def test_values_and_derivatives(way: dict[str, Any]) -> None:
     torch.manual_seed(0)
-    weight = torch.randn(4, 4 // int(way.get("groups", 1)), 3, 3, dtype=torch.float64)
+    size = way.get("size", (3, 3))
+    way = {name: value for name, value in way.items() if name != "size"}
+    weight = torch.randn(4, 4 // int(way.get("groups", 1)), *size, dtype=torch.float64)
     bias = torch.randn(4, dtype=torch.float64)
     image = torch.randn(2, 4, 9, 8, dtype=torch.float64, requires_grad=True)
     results = []
@@ -34,6 +41,13 @@ def test_values_and_derivatives(way: dict[str, Any]) -> None:
         results.append((output, gradient, second, third))
     for ours, theirs in zip(*results, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-12)
+
+
+def test_words_as_padding_take_the_cheap_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: under ``padding="same"``, as in ConvMixer, torch's second derivative took each channel by itself."""
+    monkeypatch.setattr(torch, "conv2d", None)
+    image = torch.rand(1, 4, 5, 5, requires_grad=True)
+    assert frozen_conv2d(image, torch.rand(4, 1, 3, 3), None, 1, "same", 1, 4).shape == image.shape
 
 
 def test_weights_that_train_keep_their_gradient() -> None:

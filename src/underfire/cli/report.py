@@ -52,7 +52,7 @@ def report(
     ] = None,
     gallery: Annotated[int, option("N", "The largest number of images in the gallery.", "--gallery")] = 1000,
     by_class: Annotated[
-        bool, flag("--by-class", "Print success, joint success and map distance by true class, too.")
+        bool, flag("--by-class", "Print success, joint success and map distance by the class of the images, too.")
     ] = False,
     outliers: Annotated[
         bool,

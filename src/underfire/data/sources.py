@@ -101,8 +101,8 @@ def open_data(
     if path.suffix.lower() in IMAGE_SUFFIXES:
         raise DataError(
             f"{path} is one image, and its class is not known: put it into root/class/ and give root, or look at its "
-            f"explanation without a class: underfire explain --data {path}. To attack it without knowing its class, "
-            f"give --labels predicted. Expected {_ACCEPTED}."
+            f"explanation without a class: underfire explain --data {path}. To attack, check or audit "
+            f"it without knowing its class, give --labels predicted there. Expected {_ACCEPTED}."
         )
     raise DataError(f"{path} is a file of an unknown kind; expected {_ACCEPTED}.")
 
@@ -168,8 +168,8 @@ def _contents(files: list[str]) -> str:
     images = sum(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in files)
     if images:
         return (
-            f"holds {counted(images, 'image')}, but their classes are not known (--labels predicted takes those that "
-            "the classifier gives)"
+            f"holds {counted(images, 'image')}, but their classes are not known (attack, check and audit take "
+            "those that the classifier gives, with --labels predicted)"
         )
     return "holds no usable data" if files else "is an empty folder"
 

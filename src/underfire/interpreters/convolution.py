@@ -59,6 +59,20 @@ def _pair(size: Size) -> list[int]:
     return [size, size] if isinstance(size, int) else list(size) * (2 // len(size))
 
 
+def _padded(input: Tensor, padding: str, size: Size, dilation: list[int]) -> tuple[Tensor, list[int]]:
+    """Turn the paddings ``same`` and ``valid`` into numbers.
+
+    Where ``same`` needs an odd number of zeros, the input is returned with the one more at the right or at the bottom.
+    """
+    if padding == "valid":
+        return input, [0, 0]
+    zeros = [each * (length - 1) for each, length in zip(dilation, _pair(size), strict=True)]
+    more = [count % 2 for count in zeros]
+    if any(more):
+        input = torch.nn.functional.pad(input, (0, more[1], 0, more[0]))
+    return input, [count // 2 for count in zeros]
+
+
 def frozen_conv2d(
     input: Tensor,
     weight: Tensor,
@@ -73,8 +87,10 @@ def frozen_conv2d(
     All values and derivatives are those of ``torch.conv2d``, bit for bit.
     """
     trains = weight.requires_grad or (bias is not None and bias.requires_grad)
-    if trains or isinstance(padding, str) or input.ndim != 4 or not torch.is_grad_enabled():
+    if trains or input.ndim != 4 or not torch.is_grad_enabled():
         return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
+    if isinstance(padding, str):
+        input, padding = _padded(input, padding, weight.shape[2:], _pair(dilation))
     how = (_pair(stride), _pair(padding), _pair(dilation), groups)
     result: Tensor = _Convolution.apply(input, weight, bias, how)
     return result
