@@ -11,16 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from underfire.arguments import check_choice
-from underfire.errors import InputError, InterpreterError
+from underfire.errors import InputError
 from underfire.interpreters.lrp import PixelRelevance
+from underfire.interpreters.norm_rules import PARTS
 from underfire.interpreters.propagation import Layer, Propagation
 from underfire.interpreters.smoothing import Smoothing
 from underfire.interpreters.transformer_rules import TransformerPropagation
 
 Through = Literal["all", "values"]
 THROUGH: tuple[Through, ...] = ("all", "values")
-UNRULED = (F.group_norm, F.instance_norm, F.normalize)
-"""Functions that divide by a size of the values, for which there is no rule yet."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +79,10 @@ class AttnRules(TransformerPropagation):
     - Softmax s of scores x (proposition 3.1): R_i = x_i (R_i - s_i sum_j R_j), which is what value x gradient gives.
     - Products of two tensors that depend on the image, of matrices (proposition 3.3) and of elements (proposition
       3.2): half of the relevance goes to each.
-    - Layer norm and RMS norm (proposition 3.4): what the values are divided by counts as a constant.
+    - Norms (proposition 3.4): what the values are divided by counts as a constant; see ``norm_rules``.
     - GELU and SiLU, x f(x): f(x) counts as a constant, so that x receives all relevance (eq. 9).
 
-    Everything else passes on value x gradient. Other norms, for which that would lose nearly all relevance without a
-    word, are refused.
+    Everything else passes on value x gradient.
 
     Args:
         epsilon: the stabiliser of linear layers and convolutions.
@@ -108,11 +106,8 @@ class AttnRules(TransformerPropagation):
         kwargs: dict[str, Any],
         followed: list[Tensor],
     ) -> Any:
-        if func in UNRULED:
-            raise InterpreterError(
-                f"AttnLRP has no rule for {func.__name__}, which the network calls: its relevance would add up to "
-                "nothing. interpreters.Grad() and GradCAM() need no rules."
-            )
+        if func in PARTS:
+            return self.scaled(func(*args, **kwargs), *PARTS[func](*args, **kwargs))
         return super()._follow_rule(func, types, args, kwargs, followed)
 
     def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -134,18 +129,6 @@ class AttnRules(TransformerPropagation):
         sizes = layer(input.abs(), weight.abs(), None if bias is None else bias.abs())
         signed = torch.where(output > 0, sizes, -sizes)
         return self._away_from_zero(output + 0.5 * gamma * (output + signed))
-
-    def norm(self, func: Callable[..., Any], input: Tensor, shape: Any, *args: Any, **kwargs: Any) -> Tensor:
-        """Compute a layer norm or an RMS norm. The divisor is a constant while relevance is propagated."""
-        output = func(input, shape, *args, **kwargs)
-        centres = func is F.layer_norm
-        given = dict(zip(("weight", "bias", "eps") if centres else ("weight", "eps"), args, strict=False)) | kwargs
-        weight, eps = given.get("weight"), given.get("eps", 1e-5 if centres else None)
-        eps = torch.finfo(input.dtype).eps if eps is None else eps
-        axes = tuple(range(-len(shape), 0))
-        source = input - input.mean(axes, keepdim=True) if centres else input
-        scale = (source.square().mean(axes, keepdim=True) + eps).rsqrt()
-        return self.scaled(output, source, scale if weight is None else scale * weight)
 
     def softmax(self, output: Tensor, scores: Tensor) -> Tensor:
         """Return the softmax; no relevance passes it if attention counts as a constant."""

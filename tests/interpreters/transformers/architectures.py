@@ -131,6 +131,24 @@ CASES: dict[str, Case] = {
         (64, 96),
         cam=True,
     ),
+    "timm-swin-v2": Case(
+        timm(
+            "swinv2_tiny_window8_256",
+            img_size=64,
+            embed_dim=16,
+            depths=(1, 1),
+            num_heads=(2, 2),
+            window_size=4,
+        ),
+        (32, 8, 8),
+        cam=True,
+    ),
+    "timm-xcit": Case(
+        timm("xcit_nano_12_p16_224", img_size=64, embed_dim=32, depth=2, num_heads=2, cls_attn_layers=1),
+        (32, 4, 4),
+        extra=1,
+    ),
+    "timm-edgenext": Case(timm("edgenext_xx_small"), (168, 2, 2)),
     "timm-davit": Case(timm("davit_tiny", embed_dims=(16, 32), depths=(1, 1), num_heads=(2, 2)), (32, 8, 8)),
     "timm-maxvit": Case(
         timm("maxvit_tiny_rw_224", img_size=64, embed_dim=(32, 64), depths=(1, 1)), (64, 8, 8), cam=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from tests.interpreters.transformers.tiny import (
 )
 from underfire.errors import InputError, InterpreterError
 from underfire.interpreters import LRP, AttnLRP
+from underfire.interpreters.norm_rules import PARTS
 
 CLASSES = torch.tensor([1, 3])
 EXACT = 1e-12
@@ -168,10 +170,65 @@ def test_gates_hand_on_all_relevance(gate: nn.Module) -> None:
     assert torch.allclose(found.sum((1, 2, 3)), logits, rtol=1e-6)
 
 
-@pytest.mark.parametrize("norm", [nn.GroupNorm(2, 4), nn.InstanceNorm2d(4)], ids=["group", "instance"])
-def test_norms_without_a_rule_are_refused(norm: nn.Module) -> None:
-    with pytest.raises(InterpreterError, match=r"no rule for (group|instance)_norm"):
-        AttnLRP().maps(small(norm), torch.rand(1, 1, 8, 8), [0])
+class Detached(nn.Module):
+    """A norm whose divisor is cut from the graph, as its author would write it."""
+
+    def __init__(self, axes: tuple[int, ...], groups: int, centred: bool) -> None:
+        super().__init__()
+        self.axes, self.groups, self.centred = axes, groups, centred
+
+    def forward(self, x: Tensor) -> Tensor:
+        grouped = x.reshape(len(x), self.groups, -1, *x.shape[2:])
+        grouped = grouped - grouped.mean(self.axes, keepdim=True) if self.centred else grouped
+        size = (grouped.square().mean(self.axes, keepdim=True) + 1e-5).sqrt()
+        size = size if self.centred else grouped.norm(2, self.axes, keepdim=True)
+        return (grouped / size.detach()).reshape(x.shape)
+
+
+class Normalize(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.normalize(x, dim=1)
+
+
+NORMED = {
+    "group": (nn.GroupNorm(2, 4), Detached((2, 3, 4), 2, True)),
+    "one group": (nn.GroupNorm(1, 4), Detached((2, 3, 4), 1, True)),
+    "instance": (nn.InstanceNorm2d(4), Detached((3, 4), 1, True)),
+    "normalize": (Normalize(), Detached((2,), 1, False)),
+}
+
+
+@pytest.mark.parametrize("name", NORMED)
+def test_the_divisor_of_a_norm_is_a_constant(name: str) -> None:
+    """Without biases, AttnLRP with gamma 0 is value x gradient of the network whose divisors are cut from the graph."""
+    norm, cut = NORMED[name]
+    images = torch.rand(2, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    classes = torch.tensor([0, 2])
+    network, replica = small(norm, nn.GELU()), small(cut, nn.GELU())
+    logits = network.run(images).detach().gather(1, classes[:, None]).squeeze(1)
+    assert torch.allclose(replica.run(images).detach().gather(1, classes[:, None]).squeeze(1), logits)
+    found = AttnLRP("all", 0.0, 0.0, EXACT).relevance(network, images.clone().requires_grad_(), classes).detach()
+    expected = AttnLRP("all", 0.0, 0.0, EXACT).relevance(replica, images.clone().requires_grad_(), classes).detach()
+    assert torch.allclose(found, expected, atol=1e-9)
+    assert torch.allclose(found.sum((1, 2, 3)), logits, rtol=1e-6), "none is lost"
+
+
+@pytest.mark.parametrize(
+    ("function", "given"),
+    [
+        (F.group_norm, (2, torch.randn(4), torch.zeros(4), 0.1)),
+        (F.instance_norm, (None, None, torch.randn(4), torch.zeros(4), True, 0.1, 0.1)),
+        (F.instance_norm, (torch.randn(4), torch.rand(4), torch.randn(4), torch.zeros(4), False, 0.1, 0.1)),
+        (F.instance_norm, (torch.randn(4), torch.rand(4), None, None, False)),
+        (F.layer_norm, ((5, 6), torch.randn(5, 6), None, 0.1)),
+        (F.normalize, (1.0, 2)),
+        (F.normalize, ()),
+    ],
+)
+def test_the_parts_of_a_norm_are_a_product(function: Callable[..., Tensor], given: tuple[Any, ...]) -> None:
+    x = torch.randn(3, 4, 5, 6)
+    divided, factor = PARTS[function](x, *given)
+    assert torch.allclose(divided * factor, function(x, *given), atol=1e-5)
 
 
 @pytest.mark.parametrize("through", ["all", "values"])
