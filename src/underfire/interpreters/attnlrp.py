@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,6 @@ from torch import Tensor
 from underfire.arguments import check_choice
 from underfire.errors import InputError
 from underfire.interpreters.lrp import PixelRelevance
-from underfire.interpreters.norm_rules import PARTS
 from underfire.interpreters.propagation import Layer, Propagation
 from underfire.interpreters.smoothing import Smoothing
 from underfire.interpreters.transformer_rules import TransformerPropagation
@@ -97,18 +95,6 @@ class AttnRules(TransformerPropagation):
     ) -> None:
         super().__init__("epsilon", epsilon, smoothing)
         self.gamma, self.conv_gamma, self.constant_attention = gamma, conv_gamma, constant_attention
-
-    def _follow_rule(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        followed: list[Tensor],
-    ) -> Any:
-        if func in PARTS:
-            return self.scaled(func(*args, **kwargs), *PARTS[func](*args, **kwargs))
-        return super()._follow_rule(func, types, args, kwargs, followed)
 
     def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         output = F.linear(input, weight, bias)

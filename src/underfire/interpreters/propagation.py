@@ -20,6 +20,7 @@ from torch import Tensor
 from underfire.classifiers import is_attention
 from underfire.errors import InterpreterError
 from underfire.interpreters.convolution import frozen_conv2d
+from underfire.interpreters.norm_rules import PARTS
 from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers
 
 Rule = Literal["epsilon", "z+"]
@@ -47,6 +48,26 @@ class _Rule(torch.autograd.Function):
             return grad, None, None
         output, basis = ctx.saved_tensors
         return None, grad * output / basis, None
+
+
+class _Scaled(torch.autograd.Function):
+    """The identity on ``output``, with two backward passes.
+
+    Usually the gradient g goes to ``output``. While relevance is propagated, g * factor goes to ``source``.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, source: Tensor, factor: Tensor, rules: Propagation) -> Tensor:
+        ctx.save_for_backward(factor)
+        ctx.rules = rules
+        return output.clone()  # because the network may change it in place
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        if not ctx.rules.propagates:
+            return grad, None, None, None
+        (factor,) = ctx.saved_tensors
+        return None, grad * factor, None, None
 
 
 class Propagation(SmoothRectifiers):
@@ -103,7 +124,18 @@ class Propagation(SmoothRectifiers):
             folded = self._folded(*args, **kwargs)
             if folded is not None:
                 return folded
+        if func in PARTS:
+            return self.divided(func, *args, **kwargs)
         return super().__torch_function__(func, types, args, kwargs)
+
+    def scaled(self, output: Tensor, source: Tensor, factor: Tensor) -> Tensor:
+        """Return ``output``, whose gradient goes to ``source`` times ``factor`` while relevance is propagated."""
+        result: Tensor = _Scaled.apply(output, source, factor, self)
+        return result
+
+    def divided(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
+        """Compute a norm. What it divides by counts as a constant while relevance is propagated."""
+        return self.scaled(func(*args, **kwargs), *PARTS[func](*args, **kwargs))
 
     def _convolution(
         self, input: Tensor, weight: Tensor, bias: Tensor | None = None, *how: Any, **named: Any

@@ -60,26 +60,6 @@ def _followed(values: Iterable[object]) -> list[Tensor]:
     return [part for part in flat if isinstance(part, Tensor) and getattr(part, _MARK, False)]
 
 
-class _Scaled(torch.autograd.Function):
-    """The identity on ``output``, with two backward passes.
-
-    Usually the gradient g goes to ``output``. While relevance is propagated, g * factor goes to ``source``.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, output: Tensor, source: Tensor, factor: Tensor, rules: Propagation) -> Tensor:
-        ctx.save_for_backward(factor)
-        ctx.rules = rules
-        return output.clone()  # because the network may change it in place
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        if not ctx.rules.propagates:
-            return grad, None, None, None
-        (factor,) = ctx.saved_tensors
-        return None, grad * factor, None, None
-
-
 class TransformerPropagation(Propagation):
     """A context that calls one method per kind of layer of a transformer; the methods here change nothing.
 
@@ -137,15 +117,9 @@ class TransformerPropagation(Propagation):
                 return self.sum(followed[0] + followed[1], *followed)
         return super().__torch_function__(func, types, args, kwargs)
 
-    def scaled(self, output: Tensor, source: Tensor, factor: Tensor) -> Tensor:
-        """Return ``output``, whose gradient goes to ``source`` times ``factor`` while relevance is propagated."""
-        result: Tensor = _Scaled.apply(output, source, factor, self)
-        return result
-
-    def norm(self, func: Callable[..., Any], input: Tensor, shape: Any, *args: Any, **kwargs: Any) -> Tensor:
-        """Compute a layer norm or an RMS norm over the last axes, of shape ``shape``."""
-        output: Tensor = func(input, shape, *args, **kwargs)
-        return output
+    def norm(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
+        """Compute a layer norm or an RMS norm."""
+        return self.divided(func, *args, **kwargs)
 
     def softmax(self, output: Tensor, scores: Tensor) -> Tensor:
         """Return the softmax of the ``scores`` of an attention layer."""

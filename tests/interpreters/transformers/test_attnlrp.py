@@ -213,6 +213,17 @@ def test_the_divisor_of_a_norm_is_a_constant(name: str) -> None:
     assert torch.allclose(found.sum((1, 2, 3)), logits, rtol=1e-6), "none is lost"
 
 
+@pytest.mark.parametrize("name", NORMED)
+def test_lrp_loses_no_relevance_at_a_norm(name: str) -> None:
+    """Regression: it handed on value x gradient, and a norm does not change with scale: next to nothing was left."""
+    images = torch.rand(2, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    classes = torch.tensor([0, 2])
+    network = small(NORMED[name][0], nn.ReLU())
+    logits = network.run(images).detach().gather(1, classes[:, None]).squeeze(1)
+    found = LRP("epsilon", EXACT).relevance(network, images.clone().requires_grad_(), classes).detach()
+    assert torch.allclose(found.sum((1, 2, 3)), logits, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("function", "given"),
     [
