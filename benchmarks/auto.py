@@ -87,10 +87,10 @@ def spread(photographs: Path, out: Path) -> Path:
     return out / "photographs.csv"
 
 
-def attack(name: str, settings: dict[str, Any], kind: str, out: Path) -> None:
-    """Make one run, and write its rows, its course, and if it is the first of its cell the limit of a kept map."""
+def attack(name: str, settings: dict[str, Any], kind: str, out: Path, at_once: int | None) -> None:
+    """Make one run, ``at_once`` images at a time, and write its rows, its course, and if it is the first of its cell the limit of a kept map."""
     folder = out / f"{name}-{kind}"
-    run_attack(RunConfig.create(**settings | ATTACKS[kind]), folder, resume=folder.exists())
+    run_attack(RunConfig.create(**settings | ATTACKS[kind]), folder, resume=folder.exists(), batch_size=at_once)
     found = pq.read_table(folder / "results.parquet").to_pylist()
     wanted = [row for row in found if row["correct_before"] and row["attack"] != "clean"]
     ROWS.mkdir(parents=True, exist_ok=True)
@@ -141,6 +141,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[""], help="beginnings of names, such as resnet20-cam")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no run after so many minutes")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--at-once", type=int, help="images at once: so many are lost where a run is stopped")
     parser.add_argument("--print", action="store_true", dest="show")
     arguments = parser.parse_args()
     if arguments.threads:
@@ -162,7 +163,7 @@ def main() -> None:
             "eps": f"{eps}/255",
             "count": count,
         }
-        attack(name, settings, kind, arguments.out)
+        attack(name, settings, kind, arguments.out, arguments.at_once)
         print(name, kind, f"{(time.monotonic() - started) / 60:.1f} minutes", flush=True)
     print(auto_tables.tables())
 
