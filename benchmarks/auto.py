@@ -88,7 +88,10 @@ def spread(photographs: Path, out: Path) -> Path:
 
 
 def attack(name: str, settings: dict[str, Any], kind: str, out: Path, at_once: int | None) -> None:
-    """Make one run, ``at_once`` images at a time, and write its rows, its course, and if it is the first of its cell the limit of a kept map."""
+    """Make one run, ``at_once`` images at a time, and write what it found.
+
+    That are its rows, its course, and if it is the first of its cell the limit of a kept map.
+    """
     folder = out / f"{name}-{kind}"
     run_attack(RunConfig.create(**settings | ATTACKS[kind]), folder, resume=folder.exists(), batch_size=at_once)
     found = pq.read_table(folder / "results.parquet").to_pylist()
