@@ -110,6 +110,19 @@ def test_the_map_of_a_network_without_linear_layers_is_the_channel_of_the_class(
     assert torch.isfinite(result.maps["cam"]).all()
 
 
+def test_a_head_that_is_a_convolution_of_single_pixels() -> None:
+    """Regression: it was taken for no head at all. Gates inside may be written in the same way."""
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU())
+    head = nn.Conv2d(8, 5, 1)
+    network = nn.Sequential(body, nn.AdaptiveAvgPool2d(1), head, nn.Flatten()).eval()
+    images, classes = torch.rand(2, 3, 16, 16), torch.tensor([4, 0])
+    maps = uf.interpreters.CAM().maps(uf.Classifier(network), images, classes)
+    for index, features in enumerate(body(images).detach()):
+        raw = torch.einsum("k,khw->hw", head.weight.detach()[classes[index], :, 0, 0], features)
+        assert torch.allclose(maps[index], (raw - raw.min()) / (raw.max() - raw.min()), atol=1e-5)
+
+
 def test_grad_cam_works_where_cam_does_not() -> None:
     classifier = uf.Classifier(build("vgg11"))
     maps = uf.interpreters.GradCAM().maps(classifier, torch.rand(1, 3, 64, 64), torch.zeros(1, dtype=torch.int64))

@@ -63,6 +63,14 @@ def _pools(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
     return False
 
 
+def _is_linear(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Return True if this call is a convolution of single pixels with each other: some heads are written so."""
+    if func is not torch.conv2d or args[0].ndim != 4:
+        return False
+    weight = args[1] if len(args) > 1 else kwargs["weight"]
+    return bool(args[0].shape[2:].numel() == weight.shape[2:].numel() == 1 and weight.shape[1] == args[0].shape[1])
+
+
 def _lowers_resolution(given: object, output: object) -> bool:
     """Return True if this call turns feature maps into smaller ones that are still maps."""
     if not (_is_spatial(output) and _is_spatial(given)):
@@ -160,8 +168,9 @@ class FeatureTap(TorchFunctionMode):
         output = func(*args, **kwargs)
         if not args and "input" in kwargs:  # the first argument, by its name
             args, kwargs = (kwargs["input"],), {name: value for name, value in kwargs.items() if name != "input"}
-        if func is F.linear:
-            self.weight = args[1] if len(args) > 1 else kwargs["weight"]
+        if func is F.linear or _is_linear(func, args, kwargs):
+            weight = args[1] if len(args) > 1 else kwargs["weight"]
+            self.weight = weight.flatten(1)
             self.bias = args[2] if len(args) > 2 else kwargs.get("bias")
             self.head_output = output
             before = self._normalised
