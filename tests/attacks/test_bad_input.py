@@ -218,3 +218,10 @@ def test_ids_of_maps_are_those_of_an_attack() -> None:
     assert torch.equal(named, numbered)
     with pytest.raises(InputError, match="ids has 2 names for 4 images"):
         system.maps(images, ZEROS, ids=torch.arange(2))
+
+
+def test_class_names_that_are_too_few() -> None:
+    classifier = uf.Classifier(tiny_network(), class_names=["cat", "dog"], name="tiny")
+    labels = classifier.logits(smooth_images(4)).argmax(1)
+    with pytest.warns(UnderfireWarning, match="class_names holds 2 names, and tiny has 4 classes: names in the"):
+        attacks.preset("adv2", steps=(1, 1))(uf.System(classifier, "cam"), smooth_images(4), labels)

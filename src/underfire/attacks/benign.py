@@ -17,7 +17,7 @@ from underfire.errors import ClassifierError, UnderfireWarning
 from underfire.flags import without_autocast
 from underfire.numerics import scale
 from underfire.system import System
-from underfire.text import first_few
+from underfire.text import counted, first_few
 
 MIXED = 8
 """The number of images that are classified again, to see if they get the same logits."""
@@ -93,8 +93,20 @@ def read_benign(
     images, labels, ids = images.to(device), labels.to(device), ids.to(device)
     logits = honest_logits(system.classifier, images)
     labels = check_labels(labels, len(images), logits.shape[1])
+    _warn_of_names(system.classifier, logits.shape[1])
     maps = system.maps(images, labels, ids)
     return Benign(images, labels, ids, logits, maps, tuple(system.readers), system.labels)
+
+
+def _warn_of_names(classifier: Classifier, classes: int) -> None:
+    names = classifier.class_names
+    if names is not None and len(names) != classes:
+        warnings.warn(
+            f"class_names holds {counted(len(names), 'name')}, and {classifier.name} has {classes} classes: names in "
+            "the results may be those of other classes. Expected one per logit, in the order of the logits.",
+            UnderfireWarning,
+            stacklevel=4,
+        )
 
 
 def honest_logits(classifier: Classifier, images: Tensor) -> Tensor:
