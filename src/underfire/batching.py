@@ -15,7 +15,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from underfire.errors import UnderfireWarning
+from underfire.arguments import whole_number
+from underfire.errors import InputError, UnderfireWarning
 
 MULTIPLE = 8
 
@@ -61,8 +62,10 @@ def in_parts(work: Callable[[slice, int], Part], count: int, batch_size: int) ->
         batch_size: the rows per slice.
 
     Raises:
+        InputError: ``batch_size`` is no whole number, or less than 1.
         torch.OutOfMemoryError: not even eight rows fit.
     """
+    batch_size = whole_number("batch_size", batch_size, 1)
     parts: list[Part] = []
     begin = 0
     while begin < count:
@@ -104,7 +107,7 @@ def in_batches(
         device: the device on which ``function`` computes; that of the rows if None.
 
     Raises:
-        ValueError: there are no rows.
+        InputError: there are no rows, or ``batch_size`` is no whole number, or less than 1.
     """
 
     def work(part: slice, batch_size: int) -> Tensor:
@@ -114,5 +117,5 @@ def in_batches(
         return function(*(tensor[fill.to(tensor.device)] for tensor in chunk))[:count]
 
     if not len(rows[0]):
-        raise ValueError("there are no rows; expected at least one")
+        raise InputError("there are no rows; expected at least one.")
     return torch.cat(in_parts(work, len(rows[0]), batch_size))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from underfire.allocation import give_back
+from underfire.arguments import whole_number
 from underfire.batching import MULTIPLE
 from underfire.errors import InputError
 
@@ -37,6 +38,17 @@ def parse_bytes(text: str) -> int:
     if size <= 0:
         raise InputError(f"memory is {text!r}; expected a size above zero with its unit, such as 8GB, 500MB or 2GiB.")
     return size
+
+
+def bytes_of(memory: int | str | None) -> int | None:
+    """Return a size in bytes, given as a number of bytes or a text for ``parse_bytes``; None for None.
+
+    Raises:
+        InputError: it is neither, or not above zero.
+    """
+    if memory is None or isinstance(memory, str):
+        return None if memory is None else parse_bytes(memory)
+    return whole_number("memory", memory, 1, " byte, or a text with a unit, such as 8GB")
 
 
 def free_bytes(device: torch.device) -> int:

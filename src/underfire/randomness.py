@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from underfire.errors import InputError
+
 _GAMMA = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed integer; so are the two multipliers below
 _FIRST, _SECOND = -4658895280553007687, -7723592293110705685
 
@@ -87,6 +89,21 @@ def identify(images: Tensor, names: Sequence[str] | None = None) -> Tensor:
     hashes = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in levels]
     numbers = [int.from_bytes(value, "little", signed=True) for value in hashes]
     return torch.tensor(numbers, dtype=torch.int64, device=images.device)
+
+
+def identities(images: Tensor, ids: Tensor | Sequence[str] | None) -> Tensor:
+    """Convert ``ids`` to int64 N: hashes of names, integers as they are; if None, hashes of the images' pixels."""
+    if ids is not None and len(ids) != len(images):
+        raise InputError(f"ids has {len(ids)} names for {len(images)} images; expected one per image.")
+    if ids is None or all(isinstance(name, str) for name in ids):
+        return identify(images, None if ids is None else list(ids))
+    try:
+        numbers = torch.as_tensor(ids)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"ids holds {ids[0]!r:.80}; expected a name (a string) or an integer per image.") from error
+    if numbers.ndim != 1 or numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool:
+        raise InputError(f"ids is a tensor of {numbers.dtype}; expected a name (a string) or an integer per image.")
+    return numbers.long()
 
 
 @contextmanager

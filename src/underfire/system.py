@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from underfire.classifiers import Attackable, Classifier, Compiled, Later, Recorded
 from underfire.errors import InputError
-from underfire.interpreters import Interpreter, Smoothing, SmoothRectifiers, State, View, made_of, named
+from underfire.interpreters import Interpreter, Smoothing, SmoothRectifiers, State, View, listed, made_of, named
 from underfire.interpreters.map_checks import maps_and_state
 from underfire.user_parts import guarded
 
@@ -70,11 +70,9 @@ class System:
         readers: Interpreter | str | Sequence[Interpreter | str] = (),
     ) -> None:
         self.classifier = classifier if isinstance(classifier, Classifier) else Classifier(classifier)
-        if not isinstance(interpreters, Iterable) or isinstance(interpreters, str):
-            interpreters = [interpreters]
-        readers = [readers] if isinstance(readers, str | Interpreter) else readers
+        readers = listed("readers", readers)
         if not isinstance(interpreters, Mapping):
-            interpreters = list(interpreters)
+            interpreters = listed("interpreters", interpreters)
             together = named([*interpreters, *readers], variant)
             interpreters = dict(list(together.items())[: len(interpreters)])
         else:
@@ -108,13 +106,13 @@ class System:
         """
         return {name: interpreter.label for name, interpreter in self.interpreters.items()}
 
-    def maps(self, images: Tensor, classes: Tensor, ids: Tensor | None = None) -> dict[str, Tensor]:
+    def maps(self, images: Tensor, classes: Tensor, ids: Tensor | Sequence[str] | None = None) -> dict[str, Tensor]:
         """Read the honest maps N x h x w of every interpreter, also of readers.
 
         Args:
             images: N x C x H x W in [0, 1].
             classes: int64 N, the class that each map explains.
-            ids: int64 N, identities of the images for random numbers; by default images are known by their pixels.
+            ids: stable names, or int64 N, for random numbers; by default images are known by their pixels.
         """
         return {
             name: guarded(interpreter, "interpreter", name).maps(self.classifier, images, classes, ids=ids)

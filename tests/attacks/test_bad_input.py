@@ -13,6 +13,7 @@ from tests.attacks.running import Wrapped
 from tests.conftest import smooth_images, tiny_network
 from underfire import attacks
 from underfire.errors import ClassifierError, InputError, UnderfireWarning
+from underfire.randomness import identities
 
 
 def run(images: Tensor, labels: Tensor, network: nn.Module | None = None, **options: object) -> attacks.AttackResult:
@@ -172,4 +173,55 @@ def test_images_of_another_size_than_the_classifiers() -> None:
     classifier = uf.Classifier(tiny_network(), image_size=(16, 24), name="tiny")
     labels = classifier.logits(smooth_images(4)).argmax(1)
     with pytest.warns(UnderfireWarning, match="images are 16 x 16 .* tiny is for images of 16 x 24"):
+        attacks.preset("adv2", steps=(1, 1))(uf.System(classifier, "cam"), smooth_images(4), labels)
+
+
+RUNNING: dict[str, tuple[object, str]] = {
+    "batch_size": (4.5, "expected a whole number, at least 1, or None for what suits the device"),
+    "noise_draws": ("3", "expected a whole number, at least 1"),
+    "memory": (0, "expected at least 1 byte, or a text with a unit, such as 8GB"),
+    "progress": (True, "expected None, or a function that is called with the steps done and their number"),
+    "measures": (3, "an object of type int; expected a Measure"),
+}
+
+
+@pytest.mark.parametrize("name", RUNNING)
+def test_options_of_a_call_with_values_that_are_none(name: str) -> None:
+    value, message = RUNNING[name]
+    with pytest.raises(InputError, match=message):
+        run(smooth_images(4), ZEROS, **{name: value})
+
+
+def test_one_measure_needs_no_list() -> None:
+    with pytest.raises(InputError, match="unknown measure 'sharpness'"):
+        run(smooth_images(4), ZEROS, measures="sharpness")
+
+
+@pytest.mark.parametrize("attack", [None, 3, attacks.Preset])
+def test_attacks_that_are_none(attack: object) -> None:
+    for settings in ({}, {"eps": 8 / 255}):
+        with pytest.raises(InputError, match=r"attack is .*; expected the name of an attack, such as 'adv2', or an"):
+            uf.attack(tiny_network(), smooth_images(4), ZEROS, attack=attack, **settings)
+
+
+def test_readers_that_are_none() -> None:
+    with pytest.raises(InputError, match=r"readers is a mapping \(grad\); expected a list of interpreters"):
+        uf.System(tiny_network(), "cam", readers={"grad": uf.interpreters.Grad(pool=8)})
+    with pytest.raises(InputError, match="an object of type NoneType; expected an interpreter, such as"):
+        uf.System(tiny_network(), "cam", readers=None)
+
+
+def test_ids_of_maps_are_those_of_an_attack() -> None:
+    system, images = uf.System(tiny_network(), "smoothgrad"), smooth_images(4)
+    named = system.maps(images, ZEROS, ids=["a", "b", "c", "d"])["smoothgrad"]
+    numbered = system.maps(images, ZEROS, ids=identities(images, ["a", "b", "c", "d"]))["smoothgrad"]
+    assert torch.equal(named, numbered)
+    with pytest.raises(InputError, match="ids has 2 names for 4 images"):
+        system.maps(images, ZEROS, ids=torch.arange(2))
+
+
+def test_class_names_that_are_too_few() -> None:
+    classifier = uf.Classifier(tiny_network(), class_names=["cat", "dog"], name="tiny")
+    labels = classifier.logits(smooth_images(4)).argmax(1)
+    with pytest.warns(UnderfireWarning, match="class_names holds 2 names, and tiny has 4 classes: names in the"):
         attacks.preset("adv2", steps=(1, 1))(uf.System(classifier, "cam"), smooth_images(4), labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 
 import underfire as uf
 from tests.audits.conftest import RADII, SHORT, Given, near, same
+from tests.conftest import tiny_network
 from underfire.attacks.benign import read_benign
 from underfire.audits import Audit, Robustness, audit
 from underfire.audits.running import Runner
@@ -244,3 +246,48 @@ def test_of_names_what_there_is(found: Audit) -> None:
     assert found.of("cam", RADII[0]) is found.results[0]
     with pytest.raises(KeyError, match="there are 2 results of 'cam'"):
         found.of("cam")
+
+
+WRONG: dict[str, tuple[Any, str]] = {
+    "eps": (None, "eps is None; expected a number"),
+    "eps (in a list)": ([None], "eps is None; expected a number"),
+    "ensemble": ([3], "ensemble holds 3; expected objects of type Member, or the name of an ensemble: audit-1"),
+    "ensemble (names)": (["apgd-ce"], "ensemble holds 'apgd-ce'; expected objects of type Member"),
+    "seed": (1.5, "seed is 1.5; expected a whole number"),
+    "batch_size": (0, "batch_size is 0; expected at least 1, or None for what suits the device"),
+    "memory": ("much", "memory is 'much'; expected a size above zero with its unit"),
+    "masks": (
+        torch.ones(3, 16, 16, dtype=torch.bool),
+        r"masks have shape \(3, 16, 16\); .* with N = 4",
+    ),
+    "masks (list)": ([[1]], "masks is an object of type list; expected a bool tensor N x H x W"),
+    "again": ("digits-resnet", "again is an object of type str; expected a Classifier of the same network"),
+    "progress": (True, "progress is True; expected None, or a function"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_arguments_that_are_none(digits: Given, name: str) -> None:
+    value, message = WRONG[name]
+    given = {"ensemble": SHORT[:1], name.partition(" ")[0]: value}
+    with pytest.raises(InputError, match=message):
+        audit(uf.System(digits.classifier, "cam"), digits.images[4:8], digits.labels[4:8], **given)
+
+
+def test_a_second_training_with_other_classes(digits: Given) -> None:
+    other = uf.Classifier(tiny_network(channels=1), channels=1, name="tiny")
+    with pytest.raises(InputError, match="again is tiny, which has 4 classes, and digits-resnet has 10"):
+        audit(uf.System(digits.classifier, "cam"), digits.images[4:8], digits.labels[4:8], again=other)
+
+
+def test_values_of_numpy_and_texts_are_taken(digits: Given) -> None:
+    images, labels = digits.images[4:8], digits.labels[4:8]
+    masks = torch.ones(4, 16, 16, dtype=torch.bool)
+
+    def run(**given: Any) -> Audit:
+        return audit(uf.System(digits.classifier, "cam"), images, labels, **given)
+
+    one = run(ensemble=SHORT[:1], eps=0.1, masks=masks)
+    other = run(ensemble=SHORT[0], eps=np.float64(0.1), masks=masks.numpy(), memory="8GB", seed=np.int64(0))
+    assert str(one) == str(other)
+    assert one.quality == other.quality

@@ -282,3 +282,37 @@ def test_it_is_known_by_what_its_normalisation_says_not_by_how_it_is_written() -
 def test_values_that_cannot_be(values: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         uf.Classifier(tiny_network(), **values)
+
+
+WRONG: dict[str, tuple[object, str]] = {
+    "class_names": ("classes.txt", "class_names is 'classes.txt'; expected a list of names, one per logit"),
+    "class_names (mapping)": ({0: "cat", 1: "dog"}, r"expected a list of names, .* list\(names.values\(\)\)"),
+    "class_names (number)": (10, "class_names is 10; expected a list of names"),
+    "features": (7, "features is an object of type int; expected the name of a module"),
+    "resizing": ("bilinear", "resizing is 'bilinear'; expected a Resizing"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_arguments_of_another_type(name: str) -> None:
+    value, message = WRONG[name]
+    with pytest.raises(InputError, match=message):
+        uf.Classifier(tiny_network(), **{name.partition(" ")[0]: value})
+
+
+@pytest.mark.parametrize("mean", [["0.5"], [None], torch.tensor(0.5), {0: 0.5}, (value for value in [0.5])])
+def test_means_that_are_no_numbers(mean: Any) -> None:
+    with pytest.raises(InputError, match=r"mean is .*; expected 1 numbers, one per channel"):
+        uf.Classifier(tiny_network(), channels=1, mean=mean, std=[0.5])
+
+
+def test_logits_of_what_is_no_batch_of_pixels() -> None:
+    classifier, images = uf.Classifier(tiny_network()), smooth_images(2)
+    with pytest.raises(InputError, match=r"type torch.uint8; expected a floating-point .* images.float\(\) / 255"):
+        classifier.logits((images * 255).byte())
+    with pytest.raises(InputError, match="type ndarray; expected a floating-point tensor"):
+        classifier.logits(images.numpy())
+    with pytest.raises(InputError, match="no rows"):
+        classifier.logits(images[:0])
+    with pytest.raises(InputError, match="batch_size is 0; expected at least 1"):
+        classifier.logits(images, batch_size=0)

@@ -94,6 +94,9 @@ def test_every_layout_of_a_class_map(tmp_path: Path, name: str) -> None:
         ("a.json", "{", DataError, "is not JSON"),
         ("a.json", '{"a": {"b": 1}}', DataError, "has an unknown layout"),
         ("a.json", "{}", DataError, "has an unknown layout"),
+        ("a.json", "[]", DataError, "names no class"),
+        ("a.csv", "", DataError, "names no class"),
+        ("a.csv", "name,class\n", DataError, "names no class"),
         ("a.csv", "a,1,2\n", DataError, "without exactly two columns"),
         ("a.json", '{"a": "owl"}', InputError, "maps 'a' to 'owl': the classifier has no such class"),
         (

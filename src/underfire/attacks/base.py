@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 import warnings
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from underfire.arguments import check_at_least
+from underfire.arguments import check_callable, whole_number
 from underfire.attacks.arms import Asked, arms_of
 from underfire.attacks.benign import read_benign
 from underfire.attacks.experiment import Experiment
@@ -22,7 +21,7 @@ from underfire.attacks.result import AttackResult
 from underfire.attacks.runnable import Runnable
 from underfire.errors import InputError, UnderfireWarning
 from underfire.flags import without_autocast
-from underfire.memory import parse_bytes
+from underfire.memory import bytes_of
 from underfire.system import System
 from underfire.text import no_image
 
@@ -48,7 +47,7 @@ class BaseAttack(Runnable):
         progress: Progress | None = None,
         trace_every: int | None = None,
         control: Runnable | bool | None = None,
-        measures: Sequence[Measure | str] = (),
+        measures: Measure | str | Sequence[Measure | str] = (),
         noise_draws: int = NOISE_DRAWS,
     ) -> AttackResult:
         """Attack ``images``, and judge the outcome beside its controls, as a run does.
@@ -81,12 +80,10 @@ class BaseAttack(Runnable):
             InputError, ClassifierError, InterpreterError: see the messages; nothing has been attacked then. If not
                 even eight images fit into memory, it is an InputError, too.
         """
-        try:
-            seed = operator.index(seed)
-        except TypeError as error:
-            raise InputError(f"seed is {seed!r}; expected a whole number.") from error
+        seed = whole_number("seed", seed)
         if batch_size is not None:
-            check_at_least("batch_size", batch_size, 1, ", or None for what suits the device")
+            batch_size = whole_number("batch_size", batch_size, 1, ", or None for what suits the device")
+        check_callable("progress", progress, "with the steps done and their number")
         if control is True or not isinstance(control, Runnable | bool | None):
             raise InputError(
                 f"control is {control!r:.80}, and {self.name!r} brings no control of its own; expected an attack on "
@@ -106,7 +103,7 @@ class BaseAttack(Runnable):
             arms_of(system, [Asked(self, tuple(system.attacked), control or None)]),
             seed=seed,
             batch_size=batch_size,
-            memory=parse_bytes(memory) if isinstance(memory, str) else memory,
+            memory=bytes_of(memory),
             precision=precision,
             compile=compile,
             size=benign.images.shape[2:],

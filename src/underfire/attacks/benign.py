@@ -13,11 +13,11 @@ from underfire import randomness
 from underfire.attacks.state import take
 from underfire.classifiers import Classifier, check_images, check_labels, label_tensor
 from underfire.classifiers.sigmoid import ends_in_sigmoid
-from underfire.errors import ClassifierError, InputError, UnderfireWarning
+from underfire.errors import ClassifierError, UnderfireWarning
 from underfire.flags import without_autocast
 from underfire.numerics import scale
 from underfire.system import System
-from underfire.text import first_few
+from underfire.text import counted, first_few
 
 MIXED = 8
 """The number of images that are classified again, to see if they get the same logits."""
@@ -88,28 +88,25 @@ def read_benign(
         ClassifierError: the classifier's output cannot carry a verdict; see ``honest_logits``.
     """
     images, labels = check_images(images, system.classifier), label_tensor(labels)
-    ids = identities(images, ids)
+    ids = randomness.identities(images, ids)
     device = system.classifier.device
     images, labels, ids = images.to(device), labels.to(device), ids.to(device)
     logits = honest_logits(system.classifier, images)
     labels = check_labels(labels, len(images), logits.shape[1])
+    _warn_of_names(system.classifier, logits.shape[1])
     maps = system.maps(images, labels, ids)
     return Benign(images, labels, ids, logits, maps, tuple(system.readers), system.labels)
 
 
-def identities(images: Tensor, ids: Tensor | Sequence[str] | None) -> Tensor:
-    """Convert ``ids`` to int64 N: hashes of names, integers as they are; if None, hashes of the images' pixels."""
-    if ids is not None and len(ids) != len(images):
-        raise InputError(f"ids has {len(ids)} names for {len(images)} images; expected one per image.")
-    if ids is None or all(isinstance(name, str) for name in ids):
-        return randomness.identify(images, None if ids is None else list(ids))
-    try:
-        numbers = torch.as_tensor(ids)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"ids holds {ids[0]!r:.80}; expected a name (a string) or an integer per image.") from error
-    if numbers.ndim != 1 or numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool:
-        raise InputError(f"ids is a tensor of {numbers.dtype}; expected a name (a string) or an integer per image.")
-    return numbers.long()
+def _warn_of_names(classifier: Classifier, classes: int) -> None:
+    names = classifier.class_names
+    if names is not None and len(names) != classes:
+        warnings.warn(
+            f"class_names holds {counted(len(names), 'name')}, and {classifier.name} has {classes} classes: names in "
+            "the results may be those of other classes. Expected one per logit, in the order of the logits.",
+            UnderfireWarning,
+            stacklevel=4,
+        )
 
 
 def honest_logits(classifier: Classifier, images: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from functools import partial
 
 from torch import Tensor
 
-from underfire.arguments import check_at_least
+from underfire.arguments import whole_number
 from underfire.attacks.aim import Aim, merged
 from underfire.attacks.arms import Arm
 from underfire.attacks.batch_size import fitting_batch_size
@@ -77,8 +77,7 @@ class Experiment:
         measures: Sequence[Measure] | None = None,
         noise_draws: int = NOISE_DRAWS,
     ) -> None:
-        check_at_least("noise_draws", noise_draws, 1)
-        self.noise_draws = noise_draws
+        self.noise_draws = whole_number("noise_draws", noise_draws, 1)
         self.system, self.arms = system, tuple(arms)
         self.seed = seed
         self.measures = tuple(chosen_measures() if measures is None else measures)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
-from underfire.arguments import check_at_least
+from underfire.arguments import whole_number
 from underfire.classifiers import Classifier, check_images, one_per_image
 from underfire.data import ImageData
 from underfire.errors import InputError, UnderfireWarning
@@ -60,7 +60,7 @@ def images_and_labels(
         return source, labels
     check_no_labels(source, labels)
     if count is not None:
-        check_at_least("count", count, 1, ", or None for all images")
+        count = whole_number("count", count, 1, ", or None for all images")
     loader = source if isinstance(source, DataLoader) else DataLoader(source, ITEMS_AT_ONCE)
     if count is not None and isinstance(loader.sampler, RandomSampler):
         warnings.warn(

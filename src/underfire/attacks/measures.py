@@ -5,7 +5,7 @@ Columns of files, summaries, tables, pages and ``AttackResult`` all come from th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -229,8 +229,8 @@ TAKEN = frozenset(
 Values = dict[str, Tensor | dict[str, Tensor]]
 
 
-def chosen_measures(more: Sequence[Measure | str] = ()) -> tuple[Measure, ...]:
-    """Return all known measures, and ``more``: measures, or ``file.py:name``.
+def chosen_measures(more: Measure | str | Iterable[Measure | str] = ()) -> tuple[Measure, ...]:
+    """Return all known measures, and ``more``: one or more measures, or ``file.py:name``.
 
     Raises:
         InputError: one of ``more`` has the name of another measure or of a column of results, or no ``compute``.
@@ -241,7 +241,7 @@ def chosen_measures(more: Sequence[Measure | str] = ()) -> tuple[Measure, ...]:
         if found.get(name) is not measure:
             with left_out(f"measure {name!r}"):
                 _add(found, measure)
-    for each in more:
+    for each in more if isinstance(more, Iterable) and not isinstance(more, str) else (more,):
         _add(found, MEASURES.find(each))
     return tuple(found.values())
 

@@ -77,6 +77,10 @@ def attack(
         variant = "published" if published else "paper"
         system = System(classifier, "cam" if interpreters is None else interpreters, variant, readers=readers)
     running = {name: settings.pop(name) for name in RUNNING if name in settings}
+    if isinstance(attack, type) or not (isinstance(attack, str) or callable(attack)):
+        raise InputError(
+            f"attack is {attack!r:.80}; expected the name of an attack, such as 'adv2', or an attack: preset('adv2')."
+        )
     if not isinstance(attack, str):
         if settings:
             raise InputError(f"{', '.join(settings)}: settings of a named attack; this one has been made already.")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from underfire.arguments import check_known
+from underfire.arguments import check_callable, check_known, whole_number
 from underfire.attacks.benign import read_benign
 from underfire.attacks.loaders import Images, images_and_labels
 from underfire.attacks.perturbations import check_eps, parse_eps
@@ -22,6 +24,8 @@ from underfire.classifiers import Classifier
 from underfire.errors import InputError
 from underfire.files import make_folder
 from underfire.flags import without_autocast
+from underfire.memory import bytes_of
+from underfire.metrics.pointing import check_masks
 from underfire.runs.identity import described
 from underfire.system import System
 from underfire.text import no_image
@@ -42,8 +46,8 @@ def audit(
     ids: Sequence[str] | None = None,
     seed: int = 0,
     batch_size: int | None = None,
-    memory: int | None = None,
-    masks: Tensor | None = None,
+    memory: int | str | None = None,
+    masks: Tensor | NDArray[np.bool_] | None = None,
     again: Classifier | None = None,
     folder: Path | str | None = None,
     progress: Progress | None = None,
@@ -61,7 +65,8 @@ def audit(
         ids: a name for each image, for random numbers and reports; by default images are known by their pixels.
         seed: of all random numbers.
         batch_size: images at once; as many as suit the device and its memory if None.
-        memory: the largest number of bytes that the process shall have on the device, for a ``batch_size`` of None.
+        memory: the most that the process shall have on the device, such as ``"8GB"`` or a number of bytes, for a
+            ``batch_size`` of None.
         masks: true masks of the objects, bool N x H x W, to see if explanations point at them.
         again: the same network trained again, to see if its explanations are the same.
         folder: what is found is saved here after each attack, and every few images of a slow one. An audit that was
@@ -76,11 +81,23 @@ def audit(
     system = system if isinstance(system, System) else System(system, ["cam", "grad"])
     radii = _radii(eps)
     members, title = _members(ensemble)
+    seed, memory = whole_number("seed", seed), bytes_of(memory)
+    if batch_size is not None:
+        batch_size = whole_number("batch_size", batch_size, 1, ", or None for what suits the device")
+    check_callable("progress", progress, "with words and the share that is done")
+    if not isinstance(again, Classifier | None):
+        raise InputError(
+            f"again is an object of type {type(again).__name__}; expected a Classifier of the same network, trained "
+            "again, such as Classifier(network, mean=..., std=...)."
+        )
     folder = None if folder is None else Path(folder)
     if folder is not None:
         make_folder(folder)
     images, labels = images_and_labels(images, labels, system.classifier, count)
     benign = read_benign(system, images, labels, ids)
+    masks = torch.from_numpy(masks) if isinstance(masks, np.ndarray) else masks
+    if masks is not None:
+        check_masks(masks, len(benign.images))
     if not bool(benign.correct.any()):
         raise InputError(
             f"{no_image(len(benign.images), '', 'is', 'classified correctly')}, so there is nothing to audit. Are the "
@@ -112,20 +129,27 @@ def audit(
 
 
 def _radii(eps: float | str | Sequence[float | str]) -> tuple[float, ...]:
-    given = [eps] if isinstance(eps, float | int | str) else list(eps)
-    radii = tuple(sorted({parse_eps(each) if isinstance(each, str) else float(each) for each in given}))
+    values = eps.tolist() if isinstance(eps, Tensor | np.ndarray) else eps
+    given = values if isinstance(values, Iterable) and not isinstance(values, str) else (values,)
+    radii = [parse_eps(each) if isinstance(each, str) else each for each in given]
     if not radii:
         raise InputError("eps is empty; an audit needs at least one radius, such as 8 / 255.")
     for each in radii:
         check_eps("eps", each)
-    return radii
+    return tuple(sorted({float(each) for each in radii}))
 
 
 def _members(ensemble: str | Sequence[Member]) -> tuple[tuple[Member, ...], str]:
     if isinstance(ensemble, str):
         check_known("ensemble", ensemble, ENSEMBLES)
         return ENSEMBLES[ensemble], ensemble
-    members = tuple(ensemble)
+    members = tuple(ensemble) if isinstance(ensemble, Iterable) else (ensemble,)
+    for member in members:
+        if not isinstance(member, Member):
+            raise InputError(
+                f"ensemble holds {member!r:.80}; expected objects of type Member, or the name of an ensemble: "
+                f"{', '.join(ENSEMBLES)}."
+            )
     if not members:
         raise InputError("ensemble is empty; an audit needs at least one attack.")
     return members, "own"

@@ -12,7 +12,7 @@ from underfire import metrics
 from underfire.attacks.benign import Benign
 from underfire.check.sanity import IMAGES, look_at
 from underfire.classifiers import Classifier
-from underfire.errors import UnderfireError
+from underfire.errors import InputError, UnderfireError
 from underfire.system import System
 from underfire.user_parts import naming
 
@@ -93,7 +93,13 @@ def _reproducibility(system: System, name: str, benign: Benign, again: Classifie
     if again is None:
         return "reproducibility: unknown, because no second training of the network is given (--again)"
     images, labels, ids = benign.images, benign.labels, benign.ids
-    rows = benign.correct & (again.logits(images).argmax(1) == labels)
+    logits, classes = again.logits(images), benign.logits.shape[1]
+    if logits.shape[1] != classes:
+        raise InputError(
+            f"again is {again.name}, which has {logits.shape[1]} classes, and {system.classifier.name} has {classes}; "
+            "expected the same network, trained again."
+        )
+    rows = benign.correct & (logits.argmax(1) == labels)
     if not bool(rows.any()):
         return "reproducibility: unknown, because the second network gets none of the images right"
     rows = rows.nonzero().flatten()[:16]

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from underfire import metrics
-from underfire.attacks.benign import identities
 from underfire.classifiers import Classifier
 from underfire.interpreters import Interpreter
 from underfire.interpreters.map_checks import check_range, check_shape
 from underfire.numerics import judging
+from underfire.randomness import identities
 from underfire.text import plain
 
 SAME = 0.9

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from underfire.attacks.batch_size import size_for, step_bytes
-from underfire.attacks.benign import Benign, honest_logits, identities
+from underfire.attacks.benign import Benign, honest_logits
 from underfire.attacks.probe import probe_views
 from underfire.check.network_parts import NetworkParts, find_parts
 from underfire.check.sanity import IMAGES, Sanity, look_at, moved_by_seed, read_few, shuffled_copy
@@ -18,6 +18,7 @@ from underfire.check.speed import Speed, measure_speed
 from underfire.classifiers import Classifier, Prepared
 from underfire.errors import NoGradientError, UnderfireError, UnderfireWarning
 from underfire.interpreters import REGISTRY, create
+from underfire.randomness import identities
 from underfire.system import System, SystemView, works_in_place
 from underfire.user_parts import naming
 

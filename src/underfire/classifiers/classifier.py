@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from numbers import Integral
 from typing import Any
@@ -55,7 +55,8 @@ class Classifier(Pixels):
         notes: sentences about its loading that a reader of the results should know.
 
     Raises:
-        InputError: mean, std, channels or image_size are impossible, or no module has the name ``features``.
+        InputError: mean, std, channels, image_size or class_names are impossible, or no module has the name
+            ``features``.
         ClassifierError: ``module`` is no ``nn.Module``, a scripted one, or one that computes with integers; or one of
             its weights has no values, or is sparse.
     """
@@ -81,13 +82,16 @@ class Classifier(Pixels):
         if features is not None:
             check_features(module, features)
         entry = None if output is None else str(output)
+        class_names = None if class_names is None else _names(class_names)
         classes = None if class_names is None else len(class_names)
         super().__init__(module, mean, std, features, LogitsReader(entry, classes))
         self.image_size = _sides(image_size)
+        if not isinstance(resizing, Resizing):
+            raise InputError(f"resizing is {resizing!r:.80}; expected a Resizing, such as Resizing(256, 'bilinear').")
         resizing.check(self.image_size)
         self.resizing = resizing
         self.channels = channels
-        self.class_names = None if class_names is None else tuple(class_names)
+        self.class_names = class_names
         self.name = name or type(module).__name__
         self.notes = tuple(notes)
 
@@ -117,7 +121,16 @@ class Classifier(Pixels):
         Args:
             images: N x C x H x W in [0, 1].
             batch_size: images at once.
+
+        Raises:
+            InputError: ``images`` are no floating-point tensor or empty, or ``batch_size`` is less than 1.
         """
+        if not isinstance(images, Tensor) or not images.is_floating_point():
+            kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+            raise InputError(
+                f"images is an object of type {kind}; expected a floating-point tensor N x C x H x W with pixels in "
+                "[0, 1]. For 8-bit values: images.float() / 255."
+            )
 
         def run(chunk: Tensor) -> Tensor:
             return self.run(chunk.to(self.device)).float().to(chunk.device)
@@ -196,6 +209,21 @@ def _sides(size: Any) -> tuple[int, int] | None:
     return int(sides[0]), int(sides[1])
 
 
+def _names(names: Any) -> tuple[str, ...]:
+    """Return ``class_names`` as a tuple. Raises InputError if it is no list of names, such as a text or a mapping."""
+    if not isinstance(names, Iterable) or isinstance(names, str | bytes | Mapping):
+        hint = " Use list(names.values()) if its keys count from 0." if isinstance(names, Mapping) else ""
+        raise InputError(f"class_names is {names!r:.80}; expected a list of names, one per logit.{hint}")
+    return tuple(names)
+
+
+def _are_numbers(values: Any) -> bool:
+    try:
+        return all(math.isfinite(value) for value in values) and len(values) > 0
+    except (TypeError, ValueError):  # no sequence, or one of other things than numbers
+        return False
+
+
 def _check(mean: Sequence[float] | None, std: Sequence[float] | None, channels: int) -> None:
     if not isinstance(channels, Integral) or channels < 1:
         raise InputError(f"channels is {channels!r}; expected a positive whole number, such as 1 (grey) or 3 (RGB).")
@@ -204,7 +232,7 @@ def _check(mean: Sequence[float] | None, std: Sequence[float] | None, channels: 
     if mean is None or std is None:
         return
     for name, values in (("mean", mean), ("std", std)):
-        if not isinstance(values, Iterable) or not all(math.isfinite(value) for value in values):
+        if isinstance(values, Mapping) or not _are_numbers(values):
             raise InputError(f"{name} is {values!r}; expected {channels} numbers, one per channel, such as (0.5, ...).")
     if len(mean) != channels or len(std) != channels:
         raise InputError(f"mean has {len(mean)} and std {len(std)} values; expected {channels}, one per channel.")

@@ -24,6 +24,7 @@ from torch.overrides import TorchFunctionMode
 from underfire.arguments import check_known
 from underfire.classifiers.attention import ATTENTIONS, is_attention
 from underfire.classifiers.tokens import LISTS, Axes
+from underfire.errors import InputError
 from underfire.numerics import full_precision
 
 _MEANS = (torch.mean, torch.Tensor.mean)
@@ -245,6 +246,10 @@ class FeatureTap(TorchFunctionMode):
 
 def check_features(module: nn.Module, name: str) -> None:
     """Raise InputError, with the nearest names, if ``module`` has no submodule called ``name``."""
+    if not isinstance(name, str):
+        raise InputError(
+            f"features is an object of type {type(name).__name__}; expected the name of a module: 'layer4'."
+        )
     names = [known for known, _ in module.named_modules() if known]
     check_known("module of the classifier for its features", name, names)
 

@@ -14,7 +14,7 @@ from underfire.cli import options
 from underfire.cli.lines import status
 from underfire.cli.options import Given, flag, option, takes
 from underfire.cli.screen import bars, say, screen
-from underfire.memory import parse_bytes
+from underfire.memory import bytes_of
 from underfire.runs.inputs import PREDICTED, InputSettings
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def audit(
             ensemble=ensemble,
             ids=batch.ids,
             seed=seed,
-            memory=None if memory is None else parse_bytes(memory),
+            memory=bytes_of(memory),
             masks=masks,
             again=None if second is None else second.classifier,
             folder=out / "state",

@@ -9,7 +9,7 @@ import typer
 
 from underfire.cli import options
 from underfire.cli.options import Given, flag, option, takes
-from underfire.memory import parse_bytes
+from underfire.memory import bytes_of
 from underfire.runs.inputs import InputSettings
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def check(
     from underfire.cli.lines import status
     from underfire.cli.screen import screen
 
-    config, most = InputSettings.create(**given), None if memory is None else parse_bytes(memory)
+    config, most = InputSettings.create(**given), bytes_of(memory)
     with status(screen, "starting") as tell:
         from underfire.check import run_check  # these take seconds
         from underfire.runs.devices import find_device

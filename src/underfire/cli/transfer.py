@@ -10,7 +10,7 @@ import typer
 
 from underfire.cli import options
 from underfire.cli.options import flag, option
-from underfire.memory import parse_bytes
+from underfire.memory import bytes_of
 
 EXAMPLES = """[bold]Examples[/bold]
 
@@ -92,7 +92,7 @@ def transfer(
             overwrite=overwrite,
             same_classes=same_classes,
             batch_size=batch_size,
-            memory=None if memory is None else parse_bytes(memory),
+            memory=bytes_of(memory),
             device=device,
             reporters=lambda name: RunBars(progress, f"by {name}"),
         )

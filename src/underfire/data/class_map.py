@@ -46,6 +46,8 @@ def read_class_map(path: str | Path, classes: Sequence[str] | None = None) -> di
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"class map {path} cannot be read: {error}") from error
     pairs = _csv_pairs(path, text) if path.suffix.lower() == ".csv" else _json_pairs(path, text)
+    if not pairs:
+        raise DataError(f"class map {path} names no class; expected {_LAYOUTS}.")
     numbers = {fold(name): number for number, name in enumerate(classes or ())}
     found: dict[str, int] = {}
     for name, given in pairs:

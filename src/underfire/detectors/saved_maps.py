@@ -75,10 +75,11 @@ class SavedMaps(System):
                         continue
                     self._places[number] = _Place(run, cell.label, image_id, explained)
 
-    def maps(self, images: Tensor, classes: Tensor, ids: Tensor | None = None) -> dict[str, Tensor]:
+    def maps(self, images: Tensor, classes: Tensor, ids: Tensor | Sequence[str] | None = None) -> dict[str, Tensor]:
         """Read the maps N x h x w of every interpreter, from the runs if they are there; see ``System.maps``."""
         if not self._usable:
             return super().maps(images, classes, ids)
+        ids = None if ids is None else randomness.identities(images, ids)
         found: list[_Place | None] = []
         for number, wanted in zip(randomness.identify(images).tolist(), classes.tolist(), strict=True):
             place = self._places.get(number)

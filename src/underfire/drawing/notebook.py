@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from underfire import metrics
-from underfire.arguments import check_at_least
+from underfire.arguments import whole_number
 from underfire.drawing.pictures import Pixels, Values, colour, fitted, overlay
 from underfire.drawing.sheet import Band, Text, Unit, sheet
 from underfire.metrics import Interval
@@ -111,7 +111,7 @@ class InNotebook(ABC):
         Raises:
             InputError: ``count`` is less than 1, or there is no such interpreter.
         """
-        check_at_least("count", count, 1)
+        count = whole_number("count", count, 1)
         shown = self._shown(count, interpreter)
         bands = [
             Band((Unit(tuple(example.pictures.values()), tuple(example.pictures), caption=example.caption),))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from inspect import getattr_static
 from typing import Any, TypeGuard
 
@@ -173,6 +173,13 @@ def _of_captum(plain: str) -> list[str]:
         return []
 
 
+def listed(argument: str, parts: Interpreter | str | Iterable[Interpreter | str]) -> list[Interpreter | str]:
+    """Return one or several interpreters as a list. Raises InputError for a mapping, whose values would be lost."""
+    if isinstance(parts, Mapping):
+        raise InputError(f"{argument} is a mapping ({', '.join(map(str, parts))}); expected a list of interpreters.")
+    return [parts] if not isinstance(parts, Iterable) or isinstance(parts, str) else list(parts)
+
+
 def named(parts: Iterable[Any], variant: str = "paper") -> dict[str, Interpreter]:
     """Make several interpreters, in a dictionary by their names in results.
 
@@ -261,6 +268,7 @@ __all__ = [
     "View",
     "canonical",
     "create",
+    "listed",
     "made_of",
     "named",
 ]

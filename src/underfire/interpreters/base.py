@@ -193,7 +193,7 @@ class Interpreter(Part, ABC):
         images: Tensor,
         classes: Tensor | Sequence[int],
         *,
-        ids: Tensor | None = None,
+        ids: Tensor | Sequence[str] | None = None,
         batch_size: int | None = None,
     ) -> Tensor:
         """Read the honest maps, as an analyst would see them: N x h x w in [0, 1], 1 = most important. No graph.
@@ -201,8 +201,8 @@ class Interpreter(Part, ABC):
         Args:
             images: N x C x H x W in [0, 1].
             classes: int64 N, the class that each map explains.
-            ids: int64 N, identities of the images for interpreters that draw random numbers per image; by default
-                images are known by their pixels.
+            ids: stable names, or int64 N, of the images for interpreters that draw random numbers per image; by
+                default images are known by their pixels.
             batch_size: images at once; by default what suits the device and the image size. No map depends on it.
 
         Raises:
@@ -221,7 +221,7 @@ class Interpreter(Part, ABC):
         if int(classes.min()) < 0:
             raise InputError(f"classes holds {int(classes.min())}; expected class indices, which begin at 0.")
         images, classes = (part.clone() if part.is_inference() else part for part in (images, classes))
-        ids = randomness.identify(images) if ids is None else ids
+        ids = randomness.identities(images, ids)
         read = self.bound_to(classifier)
 
         def run(chunk: Tensor, chunk_classes: Tensor, chunk_ids: Tensor) -> Tensor:

@@ -64,15 +64,25 @@ def _grown(masks: Tensor, tolerance: float) -> Tensor:
     return functional.conv2d(masks[:, None].float(), disc[None, None], padding=reach)[:, 0] > 0.5
 
 
+def check_masks(masks: Tensor, count: int) -> None:
+    """Raise InputError unless ``masks`` are bool N x H x W, with N = ``count``, the number of maps."""
+    if not isinstance(masks, Tensor):
+        raise InputError(
+            f"masks is an object of type {type(masks).__name__}; expected a bool tensor N x H x W, True where the "
+            "object is."
+        )
+    if masks.dtype != torch.bool:
+        raise InputError(f"masks are {masks.dtype}; expected torch.bool, True where the object is.")
+    if masks.ndim != 3 or 0 in masks.shape[1:] or len(masks) != count:
+        raise InputError(
+            f"masks have shape {tuple(masks.shape)}; expected N x H x W with N = {count}, the number of maps."
+        )
+
+
 def _at_mask_size(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     """Check maps and masks. Return the maps in float64 at the size of the masks, N x H x W, and the masks."""
     large = double(unit(maps, "maps", "maps"))
-    if masks.dtype != torch.bool:
-        raise InputError(f"masks are {masks.dtype}; expected torch.bool, True where the object is.")
-    if masks.ndim != 3 or 0 in masks.shape[1:] or len(masks) != len(maps):
-        raise InputError(
-            f"masks have shape {tuple(masks.shape)}; expected N x H x W with N = {len(maps)}, the number of maps."
-        )
+    check_masks(masks, len(maps))
     height, width = masks.shape[1:]
     if large.shape[1] > height or large.shape[2] > width:
         raise InputError(

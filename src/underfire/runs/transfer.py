@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from underfire.arguments import whole_number
 from underfire.attacks.experiment import Experiment
 from underfire.attacks.measures import chosen_measures
 from underfire.attacks.noise import NOISE_DRAWS
@@ -21,6 +22,7 @@ from underfire.checkpoints import state_hash
 from underfire.classifiers import Classifier, load
 from underfire.errors import DataError, InputError, StoreError
 from underfire.interpreters import Interpreter, named
+from underfire.memory import bytes_of
 from underfire.runs.cells import cells_of
 from underfire.runs.devices import find_device
 from underfire.runs.finished import is_whole
@@ -54,7 +56,7 @@ def transfer(
     overwrite: bool = False,
     same_classes: bool = False,
     batch_size: int | None = None,
-    memory: int | None = None,
+    memory: int | str | None = None,
     device: str = "auto",
     reporters: Callable[[str], Reporter] | None = None,
 ) -> Transfer:
@@ -85,6 +87,9 @@ def transfer(
         DataError: another classifier gets none of the images right when clean.
         StoreError: the run is not finished, or the folder cannot be used.
     """
+    memory = bytes_of(memory)
+    if batch_size is not None:
+        batch_size = whole_number("batch_size", batch_size, 1, ", or None for what suits the device")
     source = Source(run if isinstance(run, Run) else Run(run))
     asked = source.interpreters if interpreters is None else interpreters
     if isinstance(asked, str | Interpreter):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from underfire import randomness
-from underfire.attacks.benign import Benign, identities
+from underfire.attacks.benign import Benign
 from underfire.attacks.target_maps.base import MapRule
 from underfire.classifiers import check_images, check_labels, label_tensor
 from underfire.errors import InputError
@@ -56,7 +56,7 @@ class MapPool:
         """
         device = system.classifier.device
         images = check_images(images, system.classifier)
-        ids = identities(images, ids).to(device)
+        ids = randomness.identities(images, ids).to(device)
         images = images.to(device)
         logits = system.classifier.logits(images)
         labels = check_labels(label_tensor(labels), len(images), logits.shape[1]).to(device)

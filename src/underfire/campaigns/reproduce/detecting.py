@@ -160,7 +160,7 @@ class _Together(System):
         vars(self).update(vars(system))
         self._parts = {name: SavedMaps(system.only((name,)), [run]) for name, (_, run) in runs.items()}
 
-    def maps(self, images: Tensor, classes: Tensor, ids: Tensor | None = None) -> dict[str, Tensor]:
+    def maps(self, images: Tensor, classes: Tensor, ids: Tensor | Sequence[str] | None = None) -> dict[str, Tensor]:
         """Read the maps N x h x w of every interpreter; see ``System.maps``."""
         return {name: part.maps(images, classes, ids)[name] for name, part in self._parts.items()}
 
