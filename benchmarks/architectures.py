@@ -67,13 +67,13 @@ def opened(name: str) -> uf.Classifier:
         if isinstance(part, nn.Linear) and not part.weight.any():
             nn.init.normal_(part.weight, std=0.05)
     norms = [part for part in network.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
-    if norms:
-        for part in norms:
-            part.momentum = None  # the mean of all batches
-        network.train()
-        with torch.no_grad():
-            network(classifier.prepare().normalise(images(classifier, 8)))
-        network.eval()
+    for part in norms:
+        part.momentum = None  # the mean of all batches
+        part.train()
+    with torch.no_grad():
+        network(classifier.prepare().normalise(images(classifier, 8)))
+    for part in norms:
+        part.eval()
     return classifier
 
 

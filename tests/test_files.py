@@ -57,3 +57,20 @@ def test_a_file_in_the_place_of_a_folder(tmp_path: Path, below: str, said: str) 
     make_folder(tmp_path / "new" / "deep")
     make_folder(tmp_path / "new" / "deep")
     assert (tmp_path / "new" / "deep").is_dir()
+
+
+def test_whatever_lies_on_the_way_to_a_file_is_said(tmp_path: Path) -> None:
+    """Regression: deleting the half-written file that never was raised an error of its own."""
+    (tmp_path / "file").write_text("mine")
+    long = tmp_path / ("x" * 300)
+    for place, said in ((tmp_path / "file" / "a.txt", "Not a directory"), (long, "File name too long")):
+        with pytest.raises(StoreError, match=f"cannot be written: {said}"):
+            write_text(place, "text")
+    with pytest.raises(StoreError, match="cannot be written: File name too long"):
+        make_folder(long)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("full"), NotImplementedError("later")])
+def test_errors_that_are_not_of_the_disk_stay_what_they_are(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(type(error)), replacing(tmp_path / "a.txt"):
+        raise error

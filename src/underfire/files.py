@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from underfire.errors import StoreError
@@ -15,9 +15,9 @@ def make_folder(folder: Path) -> None:
     Raises:
         StoreError: there is a file in its place, or it cannot be made.
     """
-    if folder.exists() and not folder.is_dir():
-        raise StoreError(f"output folder {folder} is a file; give a folder.")
     try:
+        if folder.exists() and not folder.is_dir():
+            raise StoreError(f"output folder {folder} is a file; give a folder.")
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"output folder {folder} cannot be written: {error.strerror or error}.") from error
@@ -39,10 +39,13 @@ def replacing(path: Path) -> Iterator[Path]:
         yield part
         part.replace(path)
     except (OSError, RuntimeError) as error:
-        kept = " An earlier version of the file stays as it was." if path.exists() else ""
-        raise StoreError(f"{path} cannot be written: {_why(error)}.{kept}") from error
+        cause = _on_the_disk(error)
+        if cause is None:
+            raise
+        raise StoreError(f"{path} cannot be written: {cause}.{_kept(path)}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -51,8 +54,16 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def _why(error: BaseException) -> str:
-    """Say what went wrong. On a full disk, ``torch.save`` raises a RuntimeError in the place of the OSError."""
-    within = error.__context__
-    cause = within if isinstance(within, OSError) and not isinstance(error, OSError) else error
-    return getattr(cause, "strerror", None) or str(cause)
+def _on_the_disk(error: BaseException) -> str | None:
+    """Say what went wrong on the disk; None if that is not where it did.
+
+    On a full disk, ``torch.save`` raises a RuntimeError in the place of the OSError.
+    """
+    cause = error if isinstance(error, OSError) else error.__context__
+    return (cause.strerror or str(cause)) if isinstance(cause, OSError) else None
+
+
+def _kept(path: Path) -> str:
+    with suppress(OSError):  # a name that is too long
+        return " An earlier version of the file stays as it was." if path.exists() else ""
+    return ""

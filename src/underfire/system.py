@@ -228,9 +228,10 @@ class SystemView:
         compiled = self.compiled if graph and all(view.compilable for view in views) else None
         if compiled is not None and (found := compiled.record(images, features=True)) is not None:
             return found
-        mode = SmoothRectifiers(smoothing) if smoothing else None
+        twice = not all(view.compilable for view in views)
+        mode = SmoothRectifiers(smoothing) if smoothing or (graph and twice) else None
         kept = {name: any(getattr(view, name) for view in views) for name in ("scales", "attention")}
-        return self.prepared.record(images, mode, **kept, twice=not all(view.compilable for view in views))
+        return self.prepared.record(images, mode, **kept, twice=twice)
 
     def _later(self, make: Callable[[], Recorded], graph: bool) -> Recorded:
         def counted() -> Recorded:

@@ -184,7 +184,7 @@ class Forgetful(nn.Module):
 def test_a_network_that_says_the_same_of_every_image() -> None:
     """Regression: that its gradient is zero was blamed on a rounding in its forward."""
     system, images = uf.System(Forgetful(), "grad"), smooth_images(4)
-    with pytest.raises(NoGradientError, match=r"the same logits for every image.*are its weights loaded"):
+    with pytest.raises(NoGradientError, match=r"the same logits for all images.*are its weights loaded"):
         attacks.preset("pgd", steps=(0, 1))(system, images, torch.zeros(4, dtype=torch.int64))
 
 
@@ -200,3 +200,32 @@ def test_black_maps_are_not_blamed_on_activations() -> None:
         NoGradientError, match=r"lrp's maps of these images are 0 everywhere.* deviation of \d\.\de-\d\d"
     ):
         attacks.preset("adv2", steps=(1, 1))(system, images, system.classifier.logits(images).argmax(1))
+
+
+class Called(torch.autograd.Function):
+    """A function whose author calls its context something."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        ctx.name = "mine"
+        return values * 1
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor) -> Tensor:
+        return outer
+
+
+def test_a_function_of_the_users_may_be_called_anything() -> None:
+    """Regression: its name hid the method that was asked."""
+
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = tiny_network()
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.network(Called.apply(images))
+
+    system, images = uf.System(Own(), "grad"), smooth_images(4)
+    result = attacks.preset("adv2", steps=(1, 1))(system, images, system.classifier.logits(images).argmax(1))
+    assert bool((result.linf > 0).all())

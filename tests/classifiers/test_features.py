@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import underfire as uf
 from tests.classifiers.sources.models import package
 from underfire.errors import InputError, InterpreterError
+from underfire.interpreters.rts.head import head_selector
 
 LINEAR = {
     "resnet18": 512,
@@ -108,6 +109,28 @@ def test_the_map_of_a_network_without_linear_layers_is_the_channel_of_the_class(
     assert torch.allclose(maps, uf.interpreters.GradCAM().maps(uf.Classifier(network), images, classes), atol=1e-5)
     result = uf.attack(uf.Classifier(network), images, network(images).argmax(1), "auto", ["cam"], budget=2)
     assert torch.isfinite(result.maps["cam"]).all()
+
+
+def test_a_true_head_is_no_identity_where_channels_are_as_many_as_classes() -> None:
+    """Regression: its features were taken for maps of the classes, by RTS and by robust training."""
+    torch.manual_seed(0)
+    body = nn.Conv2d(3, 10, 3)
+    for head in (
+        [nn.Flatten(), nn.Linear(10 * 36, 10)],
+        [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 10)],
+    ):
+        recorded = uf.Classifier(nn.Sequential(body, *head), image_size=8).record(torch.rand(2, 3, 8, 8))
+        assert recorded.weight is not None
+        assert recorded.weight.shape[1] != 10
+        with pytest.raises(InterpreterError, match="no linear function of its mean features"):
+            head_selector(recorded, torch.tensor([0, 1]))
+
+
+def test_a_single_logit_that_is_the_mean_of_one_channel() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 1, 3), nn.Softplus(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    recorded = uf.Classifier(network, image_size=8).record(torch.rand(2, 3, 8, 8))
+    assert recorded.cam_error() < 1e-6
 
 
 def test_a_head_that_is_a_convolution_of_single_pixels() -> None:

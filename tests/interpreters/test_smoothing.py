@@ -146,6 +146,20 @@ def test_a_hard_sigmoid_has_a_second_derivative_without_smoothing() -> None:
         assert torch.allclose(second, within * 6 * value / 36)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "mode", [TwiceDifferentiable(), SmoothRectifiers(None), SmoothRectifiers(Smoothing())], ids=str
+)
+def test_values_stay_as_they_are_in_half_precision(dtype: torch.dtype, mode: TwiceDifferentiable) -> None:
+    """Regression: they were lost by the difference of two rectifiers, all of them at 300 in bfloat16."""
+    values = 100 * torch.randn(1000, generator=torch.Generator().manual_seed(0)).to(dtype)
+    for function in (F.hardsigmoid, F.hardswish):
+        expected = function(values)
+        with mode:
+            found = function(values)
+        assert torch.allclose(found, expected, atol=2 * torch.finfo(dtype).eps, rtol=2 * torch.finfo(dtype).eps)
+
+
 def test_hard_sigmoid_and_hard_swish_are_smoothed_at_both_ends() -> None:
     """With a softplus as rectifier, finite differences find the derivatives."""
     x = torch.linspace(-5, 5, 41, dtype=torch.float64, requires_grad=True)

@@ -46,8 +46,9 @@ def probe_logits(prepared: Attackable, images: Tensor) -> None:
     answers = torch.cat(seen)
     if bool((answers == answers[0]).all()):
         raise NoGradientError(
-            "the classifier gives the same logits for every image, so that no change of an image can fool it: are its "
-            "weights loaded? The last layer of some networks is all zeros before they are trained."
+            "the classifier gives the same logits for all images that were tried, and no slope leads to others: are "
+            "its weights loaded? The last layer of some networks is all zeros before they are trained. Or something "
+            "in its forward, such as rounding, hides the image."
         )
     raise NoGradientError(
         "the gradient of the classifier's logits in the image is zero everywhere: something in its forward, such as "

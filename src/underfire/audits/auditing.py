@@ -90,9 +90,6 @@ def audit(
             f"again is an object of type {type(again).__name__}; expected a Classifier of the same network, trained "
             "again, such as Classifier(network, mean=..., std=...)."
         )
-    folder = None if folder is None else Path(folder)
-    if folder is not None:
-        make_folder(folder)
     images, labels = images_and_labels(images, labels, system.classifier, count)
     benign = read_benign(system, images, labels, ids)
     masks = torch.from_numpy(masks) if isinstance(masks, np.ndarray) else masks
@@ -103,6 +100,9 @@ def audit(
             f"{no_image(len(benign.images), '', 'is', 'classified correctly')}, so there is nothing to audit. Are the "
             "labels in the classifier's order, and is its normalisation right?"
         )
+    folder = None if folder is None else Path(folder)
+    if folder is not None:
+        make_folder(folder)
     tell = progress or (lambda _words, _share: None)
     tell("looking at the explanations", 0.0)
     shuffled = shuffled_copy(system.classifier)

@@ -128,7 +128,7 @@ class FeatureTap(TorchFunctionMode):
     ``features`` is the tensor that went into the pooling, so gradients with respect to it exist; ``axes`` is the order
     of its axes if it holds tokens, and None if it is N x C x h x w. ``attended`` is the normalised input of the last
     attention, ``tokens`` is the number of its tokens over all images, and ``pooled`` is False if that came after the
-    last pooling. ``sizes`` are height and width of all
+    last pooling; ``headed`` is True if a linear layer came after that. ``sizes`` are height and width of all
     convolutions' outputs. ``norm`` is the batch norm whose output went into the last linear layer; None if there is
     none.
 
@@ -145,6 +145,7 @@ class FeatureTap(TorchFunctionMode):
         self.axes: Axes | None = None
         self.attended: Tensor | None = None
         self.pooled = False
+        self.headed = False
         self.sizes: list[tuple[int, int]] = []
         # Since the last attention: outputs of norms; what linear layers made of them, by its memory; norms of that.
         self._layer_normed: list[Tensor] = []
@@ -171,7 +172,7 @@ class FeatureTap(TorchFunctionMode):
             args, kwargs = (kwargs["input"],), {name: value for name, value in kwargs.items() if name != "input"}
         if func is F.linear or _is_linear(func, args, kwargs):
             weight = args[1] if len(args) > 1 else kwargs["weight"]
-            self.weight = weight.flatten(1)
+            self.weight, self.headed = weight.flatten(1), True
             self.bias = args[2] if len(args) > 2 else kwargs.get("bias")
             self.head_output = output
             before = self._normalised
@@ -202,7 +203,7 @@ class FeatureTap(TorchFunctionMode):
         return output
 
     def _keep(self, features: Tensor, axes: Axes | None) -> None:
-        self.features, self.axes, self.pooled = features, axes, True
+        self.features, self.axes, self.pooled, self.headed = features, axes, True, False
 
     def _project(self, given: Tensor, output: Tensor) -> None:
         """Note a linear layer after a norm: its output may be queries or keys. What it reads is not."""

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 
 import torch
+from torch import nn
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 CHANNELS_LAST, CONTIGUOUS = torch.channels_last, torch.contiguous_format
 
@@ -20,6 +22,14 @@ WARM_UP, PASSES = 2, 3
 def usual_format(dtype: torch.dtype, device: torch.device) -> torch.memory_format:
     """The format that is usually the fastest: on GPUs, float32 convolutions are slower in ``channels_last``."""
     return CHANNELS_LAST if device.type == "cpu" or dtype is torch.bfloat16 else CONTIGUOUS
+
+
+def must_be_contiguous(network: nn.Module) -> bool:
+    """Return True for networks with an instance norm.
+
+    In ``channels_last``, torch's gradient of it is wrong on a CPU for a single image (torch 2.13).
+    """
+    return any(isinstance(part, _InstanceNorm) for part in network.modules())
 
 
 def is_measured(device: torch.device) -> bool:

@@ -260,11 +260,11 @@ def _head(
     Some networks have none: their last features have a channel for each class, whose mean over space is its logit
     (Network in Network, All-CNN, SqueezeNet). The weight is the identity, then.
     """
+    if features is not None and features.ndim == 4 and not tap.headed:
+        channels, classes = features.shape[1], logits.shape[1]
+        if channels == classes or (channels, classes) == (1, 2):  # a single logit is made two
+            return torch.eye(channels, dtype=logits.dtype, device=logits.device), None, None
     weight, bias = (None if part is None else full_precision(part) for part in (tap.weight, tap.bias))
-    classes = logits.shape[1]
-    by_class = features is not None and features.ndim == 4 and features.shape[1] == classes
-    if by_class and (weight is None or weight.shape[1] != classes):
-        return torch.eye(classes, dtype=logits.dtype, device=logits.device), None, None
     return weight, bias, tap.norm
 
 

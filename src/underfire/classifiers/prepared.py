@@ -65,7 +65,8 @@ class Prepared(Pixels):
         self._shapes = {name: value.shape for name, value in _tensors(self.module).items()}
         self._folded: Pairs = ()
         self.precision = precision
-        self.memory_format = layout.usual_format(dtype, classifier.device)
+        contiguous = layout.must_be_contiguous(self.module)
+        self.memory_format = layout.CONTIGUOUS if contiguous else layout.usual_format(dtype, classifier.device)
         self.dtype = weights_dtype(self.module) or torch.float32
         self.forwards = 0
         warn_if_slow(precision, classifier.device)

@@ -148,7 +148,7 @@ class CheferRules(TransformerPropagation):
       paper's normalisation comes to, because the relevance of both has the same total before it.
     - Sums of two: in proportion to the values, and normalised; see ``_Sum``.
     - Layer norm, GELU and softmax: relevance passes unchanged, as in the authors' program. The paper says nothing of
-      them.
+      them. Of other norms the authors' program says nothing either: what they divide by counts as a constant.
 
     Relevance is not propagated to convolutions: the matrices of attention come after them.
 

@@ -115,8 +115,14 @@ def _relu6(input: Tensor, smoothing: Smoothing) -> Tensor:
     return _clip(input, smoothing, 0.0, 6.0)
 
 
+def _valued(made: Tensor, value: Tensor) -> Tensor:
+    """Return ``value`` with the derivatives of ``made``, whose own value is less exact in half precision."""
+    return made + (value - made.detach())
+
+
 def _hardsigmoid(input: Tensor, smoothing: Smoothing) -> Tensor:
-    return (_clip(input, smoothing, -3.0, 3.0) + 3) / 6
+    made = (_clip(input, smoothing, -3.0, 3.0) + 3) / 6
+    return made if smoothing.kind == "softplus" else _valued(made, F.hardsigmoid(input.detach()))
 
 
 def _hardswish(input: Tensor, smoothing: Smoothing) -> Tensor:
@@ -169,7 +175,7 @@ def _replaced(entry: _Entry, args: _Arguments, kwargs: dict[str, Any], **more: A
 
 
 def _exact_hardsigmoid(input: Tensor) -> Tensor:
-    return (input + 3).clamp(0, 6) / 6
+    return _valued((input + 3).clamp(0, 6) / 6, F.hardsigmoid(input.detach()))
 
 
 class TwiceDifferentiable(TorchFunctionMode):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -222,6 +223,20 @@ def test_lrp_loses_no_relevance_at_a_norm(name: str) -> None:
     logits = network.run(images).detach().gather(1, classes[:, None]).squeeze(1)
     found = LRP("epsilon", EXACT).relevance(network, images.clone().requires_grad_(), classes).detach()
     assert torch.allclose(found.sum((1, 2, 3)), logits, rtol=1e-6)
+
+
+@pytest.mark.parametrize("norm", [nn.GroupNorm(2, 4), nn.LayerNorm([4, 6, 6]), nn.InstanceNorm2d(4)], ids=str)
+def test_sizes_of_half_precision_do_not_overflow(norm: nn.Module) -> None:
+    """Regression: the squares of values above 256 are infinite in float16, so that no relevance came through."""
+    network = small(norm, nn.ReLU()).module
+    with torch.no_grad():
+        network[0].weight.mul_(2000)
+    images, maps = torch.rand(2, 1, 8, 8), []
+    for dtype in (torch.float32, torch.float16):
+        classifier = uf.Classifier(copy.deepcopy(network).to(dtype), image_size=8, channels=1)
+        maps.append(LRP().maps(classifier, images, torch.tensor([0, 2])))
+    assert float(maps[0].mean()) > 0.05
+    assert torch.allclose(*maps, atol=0.05)
 
 
 @pytest.mark.parametrize(
