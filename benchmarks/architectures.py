@@ -4,9 +4,9 @@
     python -m benchmarks.architectures --print
 
 One small network of each family, with random weights: no weights can be had without a download, and what an
-interpreter needs is a matter of the architecture. Batch norms take the statistics of random images, and last layers of
-zeros are drawn anew, so that signals neither vanish nor stand still. ``auto`` makes two steps on two images. A cell
-says if that worked, or what the error said.
+interpreter needs is a matter of the architecture. Batch norms take the statistics of smooth random images, and last
+layers of zeros are drawn anew, so that signals neither vanish nor stand still. ``auto`` makes two steps on two images.
+A cell says if that worked; the rows say what the error was, if not.
 
 The rows go to ``docs/results/architectures.csv`` after each network, so that the script may be stopped and started at
 any time.
@@ -49,8 +49,9 @@ def read() -> list[dict[str, str]]:
 
 
 def images(classifier: uf.Classifier, count: int) -> Tensor:
-    """Draw random images with 8 bits for a classifier."""
-    drawn = torch.rand(count, classifier.channels, *classifier.image_size, generator=torch.Generator().manual_seed(0))
+    """Draw smooth random images with 8 bits for a classifier."""
+    coarse = torch.rand(count, classifier.channels, 4, 4, generator=torch.Generator().manual_seed(0))
+    drawn = torch.nn.functional.interpolate(coarse, classifier.image_size, mode="bilinear")
     return (drawn * 255).round() / 255
 
 
