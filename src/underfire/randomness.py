@@ -8,7 +8,7 @@ store, and a resumed run continues with the same numbers. The mixing function is
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 
 import numpy as np
@@ -93,6 +93,8 @@ def identify(images: Tensor, names: Sequence[str] | None = None) -> Tensor:
 
 def identities(images: Tensor, ids: Tensor | Sequence[str] | None) -> Tensor:
     """Convert ``ids`` to int64 N: hashes of names, integers as they are; if None, hashes of the images' pixels."""
+    if isinstance(ids, str | Mapping) or not (ids is None or isinstance(ids, Sized)):
+        raise InputError(f"ids is {ids!r:.80}; expected a list with a name (a string) or an integer per image.")
     if ids is not None and len(ids) != len(images):
         raise InputError(f"ids has {len(ids)} names for {len(images)} images; expected one per image.")
     if ids is None or all(isinstance(name, str) for name in ids):

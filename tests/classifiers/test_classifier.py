@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -308,11 +309,14 @@ def test_means_that_are_no_numbers(mean: Any) -> None:
 
 def test_logits_of_what_is_no_batch_of_pixels() -> None:
     classifier, images = uf.Classifier(tiny_network()), smooth_images(2)
-    with pytest.raises(InputError, match=r"type torch.uint8; expected a floating-point .* images.float\(\) / 255"):
-        classifier.logits((images * 255).byte())
-    with pytest.raises(InputError, match="type ndarray; expected a floating-point tensor"):
-        classifier.logits(images.numpy())
-    with pytest.raises(InputError, match="no rows"):
-        classifier.logits(images[:0])
+    wrong = {
+        "torch.uint8 (2, 3, 16, 16)": (images * 255).byte(),
+        "ndarray": images.numpy(),
+        "torch.float32 (0, 3, 16, 16)": images[:0],
+        "torch.float32 (3, 16, 16)": images[0],
+    }
+    for given, value in wrong.items():
+        with pytest.raises(InputError, match=rf"images is {re.escape(given)}; expected a .* images.float\(\) / 255"):
+            classifier.logits(value)
     with pytest.raises(InputError, match="batch_size is 0; expected at least 1"):
         classifier.logits(images, batch_size=0)

@@ -152,8 +152,8 @@ def test_a_hard_sigmoid_has_a_second_derivative_without_smoothing() -> None:
 )
 def test_values_stay_as_they_are_in_half_precision(dtype: torch.dtype, mode: TwiceDifferentiable) -> None:
     """Regression: they were lost by the difference of two rectifiers, all of them at 300 in bfloat16."""
-    values = 100 * torch.randn(1000, generator=torch.Generator().manual_seed(0)).to(dtype)
-    for function in (F.hardsigmoid, F.hardswish):
+    values = 1000 * torch.randn(1000, generator=torch.Generator().manual_seed(0)).to(dtype)
+    for function in (F.hardsigmoid, F.hardswish, F.hardtanh, F.relu6):
         expected = function(values)
         with mode:
             found = function(values)

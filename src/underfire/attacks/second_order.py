@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -28,12 +28,9 @@ def without_second_derivative(prepared: Attackable, images: Tensor) -> str | Non
     names = {part: name for name, part in prepared.module.named_modules() if name}
     with _recorded(list(names)) as inputs, torch.no_grad():
         prepared.run(images)
-    for mode in (TwiceDifferentiable(), nullcontext()):  # some views read in the first one
-        failing = [part for part, given in inputs.items() if not _twice(part, given, mode)]
-        inner = [part for part in failing if not any(child in failing for child in part.modules() if child is not part)]
-        if inner:
-            return f"{names[inner[0]]} ({type(inner[0]).__name__})"
-    return None
+    failing = [part for part, given in inputs.items() if not _twice(part, given)]
+    inner = [part for part in failing if not any(child in failing for child in part.modules() if child is not part)]
+    return f"{names[inner[0]]} ({type(inner[0]).__name__})" if inner else None
 
 
 def ends_in_an_error(values: Tensor) -> bool:
@@ -71,10 +68,10 @@ def _recorded(parts: list[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]:
             handle.remove()
 
 
-def _twice(part: nn.Module, given: Tensor, mode: AbstractContextManager[Any]) -> bool:
-    """Return True if ``part`` can be differentiated twice in its input ``given``, run inside the context ``mode``."""
+def _twice(part: nn.Module, given: Tensor) -> bool:
+    """Return True if ``part`` can be differentiated twice in its input ``given``, in the context that views read in."""
     variable = given.clone().requires_grad_()
-    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), mode:
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), TwiceDifferentiable():
         try:
             # A copy, since some parts work in place. The square makes the first derivative depend on the input.
             output = part(variable.clone())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,7 +93,7 @@ def audit(
         )
     images, labels = images_and_labels(images, labels, system.classifier, count)
     benign = read_benign(system, images, labels, ids)
-    masks = torch.from_numpy(masks) if isinstance(masks, np.ndarray) else masks
+    masks = _as_tensor(masks) if isinstance(masks, np.ndarray) else masks
     if masks is not None:
         check_masks(masks, len(benign.images))
     if not bool(benign.correct.any()):
@@ -128,10 +129,18 @@ def audit(
     )
 
 
+def _as_tensor(masks: NDArray[Any]) -> Tensor:
+    """Convert masks to a tensor: also flipped or read-only ones."""
+    if masks.dtype.kind not in "biuf":
+        raise InputError(f"masks is an array of {masks.dtype}; expected bool N x H x W.")
+    return torch.from_numpy(masks.copy())
+
+
 def _radii(eps: float | str | Sequence[float | str]) -> tuple[float, ...]:
     values = eps.tolist() if isinstance(eps, Tensor | np.ndarray) else eps
     given = values if isinstance(values, Iterable) and not isinstance(values, str) else (values,)
-    radii = [parse_eps(each) if isinstance(each, str) else each for each in given]
+    numbers = (each.tolist() if isinstance(each, Tensor | np.ndarray) else each for each in given)
+    radii = [parse_eps(each) if isinstance(each, str) else each for each in numbers]
     if not radii:
         raise InputError("eps is empty; an audit needs at least one radius, such as 8 / 255.")
     for each in radii:

@@ -125,10 +125,10 @@ class Classifier(Pixels):
         Raises:
             InputError: ``images`` are no floating-point tensor or empty, or ``batch_size`` is less than 1.
         """
-        if not isinstance(images, Tensor) or not images.is_floating_point():
-            kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        if not isinstance(images, Tensor) or not images.is_floating_point() or images.ndim != 4 or not len(images):
+            given = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
             raise InputError(
-                f"images is an object of type {kind}; expected a floating-point tensor N x C x H x W with pixels in "
+                f"images is {given}; expected a floating-point tensor N x C x H x W with pixels in "
                 "[0, 1]. For 8-bit values: images.float() / 255."
             )
 
@@ -212,7 +212,8 @@ def _sides(size: Any) -> tuple[int, int] | None:
 def _names(names: Any) -> tuple[str, ...]:
     """Return ``class_names`` as a tuple. Raises InputError if it is no list of names, such as a text or a mapping."""
     if not isinstance(names, Iterable) or isinstance(names, str | bytes | Mapping):
-        hint = " Use list(names.values()) if its keys count from 0." if isinstance(names, Mapping) else ""
+        by_number = isinstance(names, Mapping) and not all(isinstance(key, str) for key in names)
+        hint = f" Use list(names{'.values()' if by_number else ''})." if isinstance(names, Mapping) else ""
         raise InputError(f"class_names is {names!r:.80}; expected a list of names, one per logit.{hint}")
     return tuple(names)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.modules.instancenorm import _InstanceNorm
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
 
 CHANNELS_LAST, CONTIGUOUS = torch.channels_last, torch.contiguous_format
 
@@ -24,12 +25,19 @@ def usual_format(dtype: torch.dtype, device: torch.device) -> torch.memory_forma
     return CHANNELS_LAST if device.type == "cpu" or dtype is torch.bfloat16 else CONTIGUOUS
 
 
-def must_be_contiguous(network: nn.Module) -> bool:
-    """Return True for networks with an instance norm.
+class InstanceNorms(TorchFunctionMode):
+    """A context that notes in ``seen`` if an instance norm is computed.
 
     In ``channels_last``, torch's gradient of it is wrong on a CPU for a single image (torch 2.13).
     """
-    return any(isinstance(part, _InstanceNorm) for part in network.modules())
+
+    seen = False
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.seen = self.seen or func in (F.instance_norm, torch.instance_norm)
+        return func(*args, **(kwargs or {}))
 
 
 def is_measured(device: torch.device) -> bool:

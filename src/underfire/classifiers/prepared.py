@@ -65,20 +65,22 @@ class Prepared(Pixels):
         self._shapes = {name: value.shape for name, value in _tensors(self.module).items()}
         self._folded: Pairs = ()
         self.precision = precision
-        contiguous = layout.must_be_contiguous(self.module)
-        self.memory_format = layout.CONTIGUOUS if contiguous else layout.usual_format(dtype, classifier.device)
+        self.memory_format = layout.usual_format(dtype, classifier.device)
         self.dtype = weights_dtype(self.module) or torch.float32
         self.forwards = 0
         warn_if_slow(precision, classifier.device)
         probe = _probe_images(size, channels).to(classifier.device)
         changes = [self._fold_batch_norms] if in_place else [self._fold_batch_norms, self._leave_inputs_alone]
         with judging(classifier.device), torch.no_grad():
-            expected = classifier.run(probe.to(self.dtype))
+            with layout.InstanceNorms() as norms:
+                expected = classifier.run(probe.to(self.dtype))
+            if norms.seen:
+                self.memory_format = layout.CONTIGUOUS
             self._improve(probe, expected, changes, max(tolerance(torch.float32), classifier.tolerance))
             self.dtype = dtype
             self.module.to(dtype=dtype)
             self._in_format(self.memory_format)
-            if layout.is_measured(classifier.device):
+            if layout.is_measured(classifier.device) and not norms.seen:
                 self._in_format(layout.fastest_format(lambda form: self._seconds(form, probe), self.memory_format))
             self.deviation = self._deviation(probe, expected)
         self.forwards = self.backwards = 0

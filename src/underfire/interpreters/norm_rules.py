@@ -32,8 +32,8 @@ def layer_norm(
 
 def rms_norm(input: Tensor, shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Parts:
     """The parts of ``F.rms_norm`` over the last axes, of shape ``shape``."""
-    eps = torch.finfo(input.dtype).eps if eps is None else eps
     input = full_precision(input)
+    eps = torch.finfo(input.dtype).eps if eps is None else eps
     scale = (input.square().mean(tuple(range(-len(shape), 0)), keepdim=True) + eps).rsqrt()
     return input, scale if weight is None else scale * weight
 

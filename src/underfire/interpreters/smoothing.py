@@ -107,22 +107,22 @@ def _relu(input: Tensor, smoothing: Smoothing) -> Tensor:
     return rectify(input, smoothing)
 
 
+def _valued(made: Tensor, value: Tensor) -> Tensor:
+    """Return ``value`` with the derivatives of ``made``, whose own value is less exact in half precision."""
+    return made + (value - made.detach())
+
+
 def _clip(input: Tensor, smoothing: Smoothing, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
-    return rectify(input - min_val, smoothing) - rectify(input - max_val, smoothing) + min_val
+    made = rectify(input - min_val, smoothing) - rectify(input - max_val, smoothing) + min_val
+    return made if smoothing.kind == "softplus" else _valued(made, input.detach().clamp(min_val, max_val))
 
 
 def _relu6(input: Tensor, smoothing: Smoothing) -> Tensor:
     return _clip(input, smoothing, 0.0, 6.0)
 
 
-def _valued(made: Tensor, value: Tensor) -> Tensor:
-    """Return ``value`` with the derivatives of ``made``, whose own value is less exact in half precision."""
-    return made + (value - made.detach())
-
-
 def _hardsigmoid(input: Tensor, smoothing: Smoothing) -> Tensor:
-    made = (_clip(input, smoothing, -3.0, 3.0) + 3) / 6
-    return made if smoothing.kind == "softplus" else _valued(made, F.hardsigmoid(input.detach()))
+    return (_clip(input, smoothing, -3.0, 3.0) + 3) / 6
 
 
 def _hardswish(input: Tensor, smoothing: Smoothing) -> Tensor:

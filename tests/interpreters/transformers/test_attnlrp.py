@@ -225,6 +225,15 @@ def test_lrp_loses_no_relevance_at_a_norm(name: str) -> None:
     assert torch.allclose(found.sum((1, 2, 3)), logits, rtol=1e-6)
 
 
+@pytest.mark.skipif(not hasattr(F, "rms_norm"), reason="torch has no RMS norm")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_an_rms_norm_of_small_values_in_half_precision(dtype: torch.dtype) -> None:
+    """Regression: it was computed with the smallest difference of its own precision, and not with that of float32."""
+    x = (0.01 * torch.randn(3, 4, generator=torch.Generator().manual_seed(0))).to(dtype)
+    divided, factor = PARTS[F.rms_norm](x, (4,))
+    assert torch.allclose(divided * factor, F.rms_norm(x, (4,)).float(), rtol=0.02)
+
+
 @pytest.mark.parametrize("norm", [nn.GroupNorm(2, 4), nn.LayerNorm([4, 6, 6]), nn.InstanceNorm2d(4)], ids=str)
 def test_sizes_of_half_precision_do_not_overflow(norm: nn.Module) -> None:
     """Regression: the squares of values above 256 are infinite in float16, so that no relevance came through."""
