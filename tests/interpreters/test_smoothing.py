@@ -148,7 +148,9 @@ def test_a_hard_sigmoid_has_a_second_derivative_without_smoothing() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize(
-    "mode", [TwiceDifferentiable(), SmoothRectifiers(None), SmoothRectifiers(Smoothing())], ids=str
+    "mode",
+    [TwiceDifferentiable(), SmoothRectifiers(None), SmoothRectifiers(Smoothing())],
+    ids=["twice", "exact", "smoothed"],
 )
 def test_values_stay_as_they_are_in_half_precision(dtype: torch.dtype, mode: TwiceDifferentiable) -> None:
     """Regression: they were lost by the difference of two rectifiers, all of them at 300 in bfloat16."""
