@@ -19,6 +19,7 @@ from torch import nn
 import underfire as uf
 from tests.runs.conftest import small_config
 from tests.runs.runs import Written, content, read_png, without_seconds
+from underfire import randomness
 from underfire.attacks.perturbations import PGD
 from underfire.runs import Run, run_attack, work
 from underfire.runs.saved_images import SavedImages
@@ -130,7 +131,7 @@ def test_another_classifier_reads_as_by_hand(full: Written) -> None:
     right = [name for name in images if classifier.logits(images[name]).argmax(1).item() == clean[name]["label"]]
     assert 2 < len(right) < len(images), "or the test would show little"
     labels = torch.tensor([clean[name]["label"] for name in right])
-    ids = uf.attacks.benign.identities(torch.empty(len(right)), right)
+    ids = randomness.identities(torch.empty(len(right)), right)
     before = torch.cat([images[name] for name in right])
     matrix = found.matrix("map_l1")
     assert list(matrix) == ["adv2", "bim", "noise"]
