@@ -132,3 +132,14 @@ def values_of(network: Tiny, image: Tensor) -> tuple[Tensor, list[Values], Tenso
         )
         tokens = middle + added
     return pixels, found, tokens
+
+
+EXACT = 1e-12
+"""A stabiliser of relevance propagation that absorbs nothing."""
+
+
+def small(*layers: nn.Module) -> uf.Classifier:
+    """A convolution, some layers, pooling and a head, without biases, in float64."""
+    torch.manual_seed(0)
+    body = (nn.Conv2d(1, 4, 3, bias=False), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3, bias=False))
+    return uf.Classifier(nn.Sequential(*body).double(), image_size=8, channels=1)
