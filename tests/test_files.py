@@ -70,6 +70,7 @@ def test_whatever_lies_on_the_way_to_a_file_is_said(tmp_path: Path) -> None:
         make_folder(long)
 
 
+# Both are a RuntimeError, as is what torch.save raises on a full disk.
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("full"), NotImplementedError("later")])
 def test_errors_that_are_not_of_the_disk_stay_what_they_are(tmp_path: Path, error: Exception) -> None:
     with pytest.raises(type(error)), replacing(tmp_path / "a.txt"):

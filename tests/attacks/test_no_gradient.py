@@ -133,16 +133,19 @@ def test_maps_that_need_gradients_of_such_a_network(interpreter: str) -> None:
         uf.interpreters.create(interpreter).maps(classifier, images, torch.zeros(2, dtype=torch.int64))
 
 
+class After(nn.Module):
+    """A tiny network after a function of somebody's own."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.network, self.function = tiny_network(), function
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(self.function(images))
+
+
 def test_a_network_without_second_derivative() -> None:
-    class Own(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = tiny_network()
-
-        def forward(self, images: Tensor) -> Tensor:
-            return self.network(Squaring.apply(images))
-
-    system, images = uf.System(Own(), uf.interpreters.Grad()), smooth_images(4)
+    system, images = uf.System(After(Squaring.apply), uf.interpreters.Grad()), smooth_images(4)
     with pytest.raises(InterpreterError, match="A part of this network has no second derivative"):
         attacks.preset("adv2", steps=(1, 1))(system, images, system.classifier.logits(images).argmax(1))
 
@@ -217,15 +220,6 @@ class Called(torch.autograd.Function):
 
 def test_a_function_of_the_users_may_be_called_anything() -> None:
     """Regression: its name hid the method that was asked."""
-
-    class Own(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = tiny_network()
-
-        def forward(self, images: Tensor) -> Tensor:
-            return self.network(Called.apply(images))
-
-    system, images = uf.System(Own(), "grad"), smooth_images(4)
+    system, images = uf.System(After(Called.apply), "grad"), smooth_images(4)
     result = attacks.preset("adv2", steps=(1, 1))(system, images, system.classifier.logits(images).argmax(1))
     assert bool((result.linf > 0).all())

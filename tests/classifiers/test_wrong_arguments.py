@@ -1,4 +1,4 @@
-"""What a classifier is made with, and what it is asked, is refused with words if it cannot be."""
+"""Wrong arguments of a classifier, and images that it cannot classify, are refused with a message that says why."""
 
 from __future__ import annotations
 

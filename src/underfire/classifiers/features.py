@@ -28,7 +28,7 @@ from underfire.errors import InputError
 from underfire.numerics import full_precision
 
 _MEANS = (torch.mean, torch.Tensor.mean)
-_LAYER_NORMS = tuple(getattr(F, name) for name in ("layer_norm", "rms_norm") if hasattr(F, name))
+_LAYER_NORMS = (F.layer_norm, F.rms_norm)
 _FLATTENS = (torch.flatten, torch.Tensor.flatten, torch.Tensor.view, torch.Tensor.reshape, torch.reshape)
 
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from underfire.numerics import full_precision
 
 Parts = tuple[Tensor, Tensor]
-"""What is divided, and the factor."""
+"""The values that the norm divides, and one over what it divides them by, times the weights. Their product, plus the
+bias, is the output."""
 
 
 def layer_norm(
@@ -77,6 +78,6 @@ PARTS: dict[Callable[..., Any], Callable[..., Parts]] = {
     F.group_norm: group_norm,
     F.instance_norm: instance_norm,
     F.normalize: normalize,
+    F.rms_norm: rms_norm,
 }
-if hasattr(F, "rms_norm"):
-    PARTS[F.rms_norm] = rms_norm
+"""How each of torch's norms is taken apart."""

@@ -21,7 +21,7 @@ from underfire.interpreters.propagation import Propagation
 PRODUCTS = (torch.matmul, torch.bmm, torch.Tensor.matmul, torch.Tensor.bmm, torch.Tensor.__matmul__, torch.einsum)
 MULTIPLICATIONS = (torch.mul, torch.Tensor.mul, torch.Tensor.__mul__, torch.Tensor.__rmul__, torch.Tensor.__imul__)
 SUMS = (torch.add, torch.Tensor.add, torch.Tensor.__add__, torch.Tensor.__radd__, torch.Tensor.__iadd__)
-NORMS = tuple(getattr(F, name) for name in ("layer_norm", "rms_norm") if hasattr(F, name))
+NORMS = (F.layer_norm, F.rms_norm)
 
 
 def _gelu(x: Tensor, approximate: str = "none") -> Tensor:

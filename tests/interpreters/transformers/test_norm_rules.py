@@ -71,7 +71,6 @@ def test_lrp_loses_no_relevance_at_a_norm(name: str) -> None:
     assert torch.allclose(found.sum((1, 2, 3)), logits, rtol=1e-6)
 
 
-@pytest.mark.skipif(not hasattr(F, "rms_norm"), reason="torch has no RMS norm")
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_an_rms_norm_of_small_values_in_half_precision(dtype: torch.dtype) -> None:
     """Regression: it was computed with the smallest difference of its own precision, and not with that of float32."""
