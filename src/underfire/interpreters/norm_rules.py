@@ -32,7 +32,10 @@ def layer_norm(
 
 
 def rms_norm(input: Tensor, shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Parts:
-    """The parts of ``F.rms_norm`` over the last axes, of shape ``shape``."""
+    """The parts of ``F.rms_norm`` over the last axes, of shape ``shape``.
+
+    Where ``eps`` is None, it is that of float32 in half precision, too, as in torch 2.13 (torch 2.6 takes the input's).
+    """
     input = full_precision(input)
     eps = torch.finfo(input.dtype).eps if eps is None else eps
     scale = (input.square().mean(tuple(range(-len(shape), 0)), keepdim=True) + eps).rsqrt()

@@ -114,7 +114,9 @@ def _valued(made: Tensor, value: Tensor) -> Tensor:
 
 def _clip(input: Tensor, smoothing: Smoothing, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     made = rectify(input - min_val, smoothing) - rectify(input - max_val, smoothing) + min_val
-    return made if smoothing.kind == "softplus" else _valued(made, input.detach().clamp(min_val, max_val))
+    if smoothing.kind == "softplus" or input.dtype.itemsize > 2:
+        return made
+    return _valued(made, input.detach().clamp(min_val, max_val))  # a difference of large numbers loses the small one
 
 
 def _relu6(input: Tensor, smoothing: Smoothing) -> Tensor:
