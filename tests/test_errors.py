@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import linecache
 import pickle
 
 import pytest
+import torch
+from torch import nn
 
-from underfire.errors import InputError, SeveralInputsError, unknown_name
+import underfire as uf
+from underfire.errors import InputError, SeveralInputsError, UnderfireWarning, unknown_name
 
 
 def test_all_of_few_names_are_shown() -> None:
@@ -24,6 +28,15 @@ def test_only_the_nearest_of_many_names_are_shown() -> None:
     nothing_near = str(unknown_name("network", "qqq", many))
     assert "Did you mean" not in nothing_near
     assert nothing_near.endswith("resnet15, ... and 93 more.")
+
+
+def test_a_warning_names_the_line_of_the_user() -> None:
+    """Regression: warnings named lines of underfire, which tell a user nothing about the call."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2))
+    with pytest.warns(UnderfireWarning, match="compiled") as caught:
+        uf.Classifier(torch.compile(network))
+    (ours,) = (each for each in caught if each.category is UnderfireWarning)
+    assert linecache.getline(ours.filename, ours.lineno).strip() == "uf.Classifier(torch.compile(network))"
 
 
 def test_names_that_differ_in_case_alone_stay_apart() -> None:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
+import underfire as uf
 from tests.disk import files_of_at_most
 from underfire.checkpoints import load_checkpoint, save_checkpoint
-from underfire.errors import StoreError
+from underfire.data.class_map import read_class_map
+from underfire.data.csv_data import CsvData
+from underfire.errors import InputError, StoreError
 from underfire.files import make_folder, replacing, write_text
+from underfire.reports.exports import export
+from underfire.runs import RunConfig, run_attack
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -75,3 +84,32 @@ def test_whatever_lies_on_the_way_to_a_file_is_said(tmp_path: Path) -> None:
 def test_errors_that_are_not_of_the_disk_stay_what_they_are(tmp_path: Path, error: Exception) -> None:
     with pytest.raises(type(error)), replacing(tmp_path / "a.txt"):
         raise error
+
+
+CALLS: dict[str, Callable[[Any], object]] = {
+    "Run": uf.Run,
+    "Campaign": uf.Campaign,
+    "transfer": uf.transfer,
+    "export": lambda folder: export(folder, "csv", "rows.csv"),
+    "detectors.load": lambda folder: uf.detectors.load(folder, nn.Identity()),
+    "CsvData": CsvData,
+    "read_class_map": read_class_map,
+    "run_attack": lambda folder: run_attack(
+        RunConfig.create(data="builtin:digits", classifier="digits-resnet"), folder
+    ),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("value", [None, 3, ["runs/a"]])
+def test_what_is_no_path(call: str, value: object) -> None:
+    """Regression: Python's own TypeErrors, which name no argument."""
+    with pytest.raises(InputError, match=rf"^(folder|run|path) is {re.escape(repr(value))}; expected a path"):
+        CALLS[call](value)
+
+
+def test_a_folder_in_which_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: an audit found out after its first attack. Root may write everywhere, but not on a read-only disk."""
+    monkeypatch.setattr("os.access", lambda _path, _mode: False)
+    with pytest.raises(StoreError, match="cannot be written: permission denied, or a read-only disk"):
+        make_folder(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from underfire.errors import InputError
-from underfire.memory import counting, free_bytes, in_words, parse_bytes, room, used_bytes
+from underfire.memory import bytes_of, counting, free_bytes, in_words, parse_bytes, room, used_bytes
 
 CPU = torch.device("cpu")
 MB = 2**20
@@ -29,6 +30,14 @@ def test_sizes(text: str, size: float) -> None:
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(InputError, match=r"memory is .*such as 8GB"):
         parse_bytes(text)
+
+
+def test_numbers_of_bytes() -> None:
+    assert [bytes_of(size) for size in (None, 8e9, 10**6, "1GB")] == [None, 8 * 10**9, 10**6, 10**9]
+    assert bytes_of(math.inf) == bytes_of("9" * 400) == sys.maxsize
+    for wrong in (0, -1, math.nan, [1]):
+        with pytest.raises(InputError, match=r"memory is .*; expected at least 1 byte, or a text with a unit"):
+            bytes_of(wrong)  # type: ignore[arg-type]
 
 
 def test_words() -> None:

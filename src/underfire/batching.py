@@ -8,7 +8,6 @@ batch size, and equal bits are promised for equal batch sizes.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from underfire.arguments import whole_number
-from underfire.errors import InputError, UnderfireWarning
+from underfire.errors import InputError, warn
 
 MULTIPLE = 8
 
@@ -80,11 +79,9 @@ def in_parts(work: Callable[[slice, int], Part], count: int, batch_size: int) ->
             continue
         # Outside of the handler, because the error holds the frames, and these hold what filled the memory.
         smaller = max(MULTIPLE, batch_size // 2 // MULTIPLE * MULTIPLE)
-        warnings.warn(
+        warn(
             f"out of memory with {batch_size} images at once: going on with {smaller}. A smaller batch_size "
-            "(--batch-size) from the start saves the time of the failed batch.",
-            UnderfireWarning,
-            stacklevel=2,
+            "(--batch-size) from the start saves the time of the failed batch."
         )
         batch_size = smaller
         if torch.cuda.is_available():

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
+import traceback
 import warnings
 from collections.abc import Iterable
+from types import FrameType
 
 
 class UnderfireError(Exception):
@@ -80,9 +83,20 @@ class DeprecatedWarning(UnderfireWarning, FutureWarning):
     """An old name that still works in this version, and will not in the next."""
 
 
+def warn(text: str, category: type[UnderfireWarning] = UnderfireWarning) -> None:
+    """Warn, and name the line of the user's code that led to it, however deep in underfire the cause was found."""
+    frames = [frame for frame, _ in traceback.walk_stack(sys._getframe(1))]
+    ours = [place for place, frame in enumerate(frames) if _of_underfire(frame)]
+    warnings.warn(text, category, stacklevel=ours[-1] + 3 if ours else 2)
+
+
+def _of_underfire(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == "underfire"
+
+
 def warn_deprecated(old: str, new: str) -> None:
     """Warn that ``old`` is deprecated, and name what replaces it."""
-    warnings.warn(f"{old} is deprecated and will go with the next version; use {new}.", DeprecatedWarning, stacklevel=3)
+    warn(f"{old} is deprecated and will go with the next version; use {new}.", DeprecatedWarning)
 
 
 def plain_words(text: str) -> str:

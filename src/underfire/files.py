@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from underfire.errors import StoreError
+from underfire.errors import InputError, StoreError
+
+
+def path_of(name: str, value: object) -> Path:
+    """Return what was given for the argument ``name`` as a path. Raises InputError if it is neither text nor path."""
+    if isinstance(value, str | os.PathLike):
+        return Path(value)
+    raise InputError(f"{name} is {value!r:.80}; expected a path, as a text or a pathlib.Path.")
 
 
 def make_folder(folder: Path) -> None:
@@ -21,6 +29,8 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"output folder {folder} cannot be written: {error.strerror or error}.") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StoreError(f"output folder {folder} cannot be written: permission denied, or a read-only disk.")
 
 
 @contextmanager

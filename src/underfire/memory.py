@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from underfire.allocation import give_back
-from underfire.arguments import whole_number
+from underfire.arguments import check_at_least
 from underfire.batching import MULTIPLE
 from underfire.errors import InputError
 
@@ -34,13 +35,13 @@ def suited_size(height: int, width: int, device: torch.device) -> int:
 def parse_bytes(text: str) -> int:
     """Convert a size such as ``8GB``, ``500 MB`` or ``2GiB`` to bytes. Raises InputError if it is none, or zero."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*", text.upper())
-    size = int(float(found[1]) * UNITS.get(found[2], 0)) if found else 0
-    if size <= 0:
+    size = float(found[1]) * UNITS.get(found[2], 0) if found else 0
+    if size < 1:
         raise InputError(f"memory is {text!r}; expected a size above zero with its unit, such as 8GB, 500MB or 2GiB.")
-    return size
+    return int(min(size, sys.maxsize))
 
 
-def bytes_of(memory: int | str | None) -> int | None:
+def bytes_of(memory: float | str | None) -> int | None:
     """Return a size in bytes, given as a number of bytes or a text for ``parse_bytes``; None for None.
 
     Raises:
@@ -48,7 +49,8 @@ def bytes_of(memory: int | str | None) -> int | None:
     """
     if memory is None or isinstance(memory, str):
         return None if memory is None else parse_bytes(memory)
-    return whole_number("memory", memory, 1, " byte, or a text with a unit, such as 8GB")
+    check_at_least("memory", memory, 1, " byte, or a text with a unit, such as 8GB")
+    return int(min(memory, sys.maxsize))
 
 
 def free_bytes(device: torch.device) -> int:

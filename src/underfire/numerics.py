@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from underfire.arguments import check_choice
-from underfire.errors import UnderfireWarning
+from underfire.errors import warn
 from underfire.flags import Arithmetic, deterministic_kernels, float32_arithmetic, without_autocast
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -151,11 +150,9 @@ def math_attention(twice: bool = True) -> AbstractContextManager[None]:
 def warn_if_slow(precision: str, device: torch.device) -> None:
     """Warn if ``precision`` brings nothing on ``device``: TF32 on a CPU, bfloat16 on a CPU without its instructions."""
     if precision == "tf32" and device.type != "cuda":
-        warnings.warn("precision='tf32' is for GPUs: here it is the same as 'float32'.", UnderfireWarning, stacklevel=5)
+        warn("precision='tf32' is for GPUs: here it is the same as 'float32'.")
     if precision == "bf16" and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        warnings.warn(
+        warn(
             "this processor has no bfloat16 instructions: precision='bf16' will be several times slower than "
-            "'float32' here.",
-            UnderfireWarning,
-            stacklevel=5,
+            "'float32' here."
         )

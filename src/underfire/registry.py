@@ -7,7 +7,6 @@ the user names it as ``file.py:name``. All three work wherever a name is accepte
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView
 from contextlib import contextmanager
 from functools import lru_cache
@@ -15,7 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from underfire import user_files
-from underfire.errors import InputError, UnderfireError, UnderfireWarning, UserCodeError, unknown_name
+from underfire.errors import InputError, UnderfireError, UserCodeError, unknown_name, warn
 from underfire.text import with_article
 from underfire.user_parts import check_name, shown
 
@@ -120,7 +119,7 @@ def left_out(what: str) -> Iterator[None]:
     try:
         yield
     except UnderfireError as error:
-        warnings.warn(f"{what} cannot be used and is left out: {error}", UnderfireWarning, stacklevel=4)
+        warn(f"{what} cannot be used and is left out: {error}")
 
 
 def makers_of(base: Any) -> Callable[[Any], Any]:

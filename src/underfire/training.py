@@ -11,7 +11,6 @@ copies stay the same, because their gradients are summed before each update.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 
 from underfire.batch_norms import SharedBatchNorms
 from underfire.checkpoints import load_checkpoint, save_checkpoint
-from underfire.errors import InputError, StoreError, UnderfireWarning
+from underfire.errors import InputError, StoreError, warn
 from underfire.processes import ALONE, Group
 from underfire.randomness import number_of, seeded
 from underfire.text import first_few
@@ -177,12 +176,10 @@ def train(
                 "written by another version of underfire? Choose another folder."
             ) from error
         if group.leads and saved.get("processes", 1) != group.count:
-            warnings.warn(
+            warn(
                 f"the checkpoint is of {saved.get('processes', 1)} processes, and this training goes on with "
                 f"{group.count}. Images and random numbers of each step stay the same, but sums are rounded in another "
-                "order, so that the weights are not those of a training that was not interrupted, bit for bit.",
-                UnderfireWarning,
-                stacklevel=2,
+                "order, so that the weights are not those of a training that was not interrupted, bit for bit."
             )
     group.agree({"checkpoint": f"{first} {begin}"})
     for phase in phases[first:]:

@@ -44,7 +44,7 @@ def test_arguments_of_another_type(name: str) -> None:
         uf.Classifier(tiny_network(), **{name.partition(" ")[0]: value})
 
 
-@pytest.mark.parametrize("mean", [["0.5"], [None], torch.tensor(0.5), {0: 0.5}, (value for value in [0.5])])
+@pytest.mark.parametrize("mean", [["0.5"], [None], [10**400], torch.tensor(0.5), {0: 0.5}, (value for value in [0.5])])
 def test_means_that_are_no_numbers(mean: Any) -> None:
     with pytest.raises(InputError, match=r"mean is .*; expected 1 numbers, one per channel"):
         uf.Classifier(tiny_network(), channels=1, mean=mean, std=[0.5])

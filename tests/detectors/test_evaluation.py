@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -128,9 +129,13 @@ def test_the_curve_and_the_json(found: Evaluation) -> None:
         found.roc("pgd")
 
 
-def test_several_detectors_and_runs(digits: Digits, squeezing: FittedDetector, run_folder: Path) -> None:
+def test_several_detectors_and_runs(
+    digits: Digits, squeezing: FittedDetector, run_folder: Path, tmp_path: Path
+) -> None:
+    second = tmp_path / "second"
+    shutil.copytree(run_folder, second)
     other = fit("map-agreement", digits.system, digits.images[80:], digits.images[:80])
-    both = evaluate([squeezing, other], [run_folder, run_folder])
+    both = evaluate([squeezing, other], [run_folder, second])
     assert len(both.rows()) == 16
     names = [squeezing.name, other.name]
     assert list(dict.fromkeys(row["detector"] for row in both.rows())) == names
@@ -140,6 +145,8 @@ def test_several_detectors_and_runs(digits: Digits, squeezing: FittedDetector, r
         evaluate([squeezing, squeezing], run_folder)
     with pytest.raises(InputError, match="at least one detector and one run"):
         evaluate([], run_folder)
+    with pytest.raises(InputError, match=r"runs names .* more than once; name each run once"):
+        evaluate(squeezing, [run_folder, run_folder.parent / "." / run_folder.name])
 
 
 @pytest.mark.parametrize("role", ["calibration", "benign"])

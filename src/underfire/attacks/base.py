@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import torch
@@ -19,7 +18,7 @@ from underfire.attacks.noise import NOISE_DRAWS
 from underfire.attacks.progress import Progress
 from underfire.attacks.result import AttackResult
 from underfire.attacks.runnable import Runnable
-from underfire.errors import InputError, UnderfireWarning
+from underfire.errors import InputError, warn
 from underfire.flags import without_autocast
 from underfire.memory import bytes_of
 from underfire.system import System
@@ -119,9 +118,7 @@ def _warn_of_size(system: System, images: Tensor) -> None:
     height, width = images.shape[2:]
     expected = system.classifier.image_size
     if expected is not None and (height, width) != tuple(expected):
-        warnings.warn(
+        warn(
             f"images are {height} x {width} (height x width), and {system.classifier.name} is for images of "
-            f"{expected[0]} x {expected[1]}: what it says about others may mean little. Were they resized?",
-            UnderfireWarning,
-            stacklevel=4,
+            f"{expected[0]} x {expected[1]}: what it says about others may mean little. Were they resized?"
         )

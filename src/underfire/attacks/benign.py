@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,7 +12,7 @@ from underfire import randomness
 from underfire.attacks.state import take
 from underfire.classifiers import Classifier, check_images, check_labels, label_tensor
 from underfire.classifiers.sigmoid import ends_in_sigmoid
-from underfire.errors import ClassifierError, UnderfireWarning
+from underfire.errors import ClassifierError, warn
 from underfire.flags import without_autocast
 from underfire.numerics import scale
 from underfire.system import System
@@ -101,11 +100,9 @@ def read_benign(
 def _warn_of_names(classifier: Classifier, classes: int) -> None:
     names = classifier.class_names
     if names is not None and len(names) != classes:
-        warnings.warn(
+        warn(
             f"class_names holds {counted(len(names), 'name')}, and {classifier.name} has {classes} classes: names in "
-            "the results may be those of other classes. Expected one per logit, in the order of the logits.",
-            UnderfireWarning,
-            stacklevel=4,
+            "the results may be those of other classes. Expected one per logit, in the order of the logits."
         )
 
 
@@ -199,9 +196,7 @@ def warn_near_chance(correct: int, seen: int, classes: int) -> None:
 
     # bdtrc(k, n, p) is the probability of more than k hits in n guesses; scipy.stats would take a second to import.
     if seen >= 10 and bdtrc(correct - 1, seen, 1 / classes) > 0.01:
-        warnings.warn(
+        warn(
             f"only {correct} of {seen} images are classified correctly, which is near chance for {classes} classes. "
-            "Are the classes in the classifier's order, and is its normalisation right?",
-            UnderfireWarning,
-            stacklevel=2,
+            "Are the classes in the classifier's order, and is its normalisation right?"
         )

@@ -10,7 +10,6 @@ outside of it: refreshes, traces, early stop, progress.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -24,7 +23,7 @@ from underfire.attacks.schedule import Stage
 from underfire.attacks.state import Carried
 from underfire.attacks.trace import Seen, Trace
 from underfire.classifiers import Attackable, Prepared
-from underfire.errors import UnderfireError, UnderfireWarning
+from underfire.errors import UnderfireError, warn
 from underfire.interpreters import View
 from underfire.system import SystemView
 from underfire.user_parts import is_own
@@ -219,11 +218,9 @@ class RecordedStep:
         except (RuntimeError, UnderfireError) as error:  # torch has no class of its own for work that is not recorded
             self._repeat, self._seen = None, None
             self._view.records_steps = False
-            warnings.warn(
+            warn(
                 f"the steps of this attack cannot be recorded as a CUDA graph ({_first_cause(error)}). They are made "
-                "one operation at a time instead: the results are the same, and small networks take longer.",
-                UnderfireWarning,
-                stacklevel=2,
+                "one operation at a time instead: the results are the same, and small networks take longer."
             )
         finally:
             _set_passes(prepared, passes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from underfire.arguments import whole_number
 from underfire.classifiers import Classifier, check_images, one_per_image
 from underfire.data import ImageData
-from underfire.errors import InputError, UnderfireWarning
+from underfire.errors import InputError, warn
 from underfire.text import first_few
 
 Images = Tensor | DataLoader[Any] | Dataset[Any]
@@ -63,11 +62,7 @@ def images_and_labels(
         count = whole_number("count", count, 1, ", or None for all images")
     loader = source if isinstance(source, DataLoader) else DataLoader(source, ITEMS_AT_ONCE)
     if count is not None and isinstance(loader.sampler, RandomSampler):
-        warnings.warn(
-            f"count is {count}, and the loader shuffles: every call attacks other images. Use shuffle=False.",
-            UnderfireWarning,
-            stacklevel=4,
-        )
+        warn(f"count is {count}, and the loader shuffles: every call attacks other images. Use shuffle=False.")
     return _collected(loader, classifier, count)
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor
 
 from underfire.attacks.benign import Benign
-from underfire.errors import UnderfireWarning
+from underfire.errors import warn
 
 
 def sound(benign: Benign, images: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -28,11 +26,9 @@ def sound(benign: Benign, images: Tensor, logits: Tensor) -> tuple[Tensor, Tenso
     count = int(broken.sum())
     if not count:
         return images, logits
-    warnings.warn(
+    warn(
         f"the classifier returns NaN or infinite logits for {count} of {len(images)} images under an attack or a "
-        "control: they count as failed, and their clean images stand in their place.",
-        UnderfireWarning,
-        stacklevel=2,
+        "control: they count as failed, and their clean images stand in their place."
     )
     clean = benign.images.to(images), benign.logits.to(logits)
     return torch.where(broken.view(-1, 1, 1, 1), clean[0], images), torch.where(broken.view(-1, 1), clean[1], logits)

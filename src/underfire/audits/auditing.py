@@ -23,7 +23,7 @@ from underfire.audits.running import Progress, Runner
 from underfire.check.sanity import shuffled_copy
 from underfire.classifiers import Classifier
 from underfire.errors import InputError
-from underfire.files import make_folder
+from underfire.files import make_folder, path_of
 from underfire.flags import without_autocast
 from underfire.memory import bytes_of
 from underfire.metrics.pointing import check_masks
@@ -86,6 +86,7 @@ def audit(
     if batch_size is not None:
         batch_size = whole_number("batch_size", batch_size, 1, ", or None for what suits the device")
     check_callable("progress", progress, "with words and the share that is done")
+    place = None if folder is None else path_of("folder", folder)
     if not isinstance(again, Classifier | None):
         raise InputError(
             f"again is an object of type {type(again).__name__}; expected a Classifier of the same network, trained "
@@ -101,15 +102,14 @@ def audit(
             f"{no_image(len(benign.images), '', 'is', 'classified correctly')}, so there is nothing to audit. Are the "
             "labels in the classifier's order, and is its normalisation right?"
         )
-    folder = None if folder is None else Path(folder)
-    if folder is not None:
-        make_folder(folder)
+    if place is not None:
+        make_folder(place)
     tell = progress or (lambda _words, _share: None)
     tell("looking at the explanations", 0.0)
     shuffled = shuffled_copy(system.classifier)
     quality = {name: look(system, name, benign, shuffled, masks, again) for name in system.attacked}
     members = distinct(members, benign.logits.shape[1])
-    runner = Runner(system, benign, members, seed, batch_size, memory, folder, tell)
+    runner = Runner(system, benign, members, seed, batch_size, memory, place, tell)
     results = runner.run(radii)
     said = runner.doubts(results) + of_explanation({name: each.doubts for name, each in quality.items()})
     return Audit(
@@ -119,7 +119,7 @@ def audit(
         tuple(results),
         {name: found.lines for name, found in quality.items()},
         tuple(said),
-        tuple(ids) if ids is not None else tuple(f"image {place}" for place in range(len(benign.images))),
+        tuple(ids) if ids is not None else tuple(f"image {number}" for number in range(len(benign.images))),
         tuple(benign.labels.tolist()),
         tuple(system.classifier.class_names or ()),
         seed,

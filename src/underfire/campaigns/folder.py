@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +13,8 @@ from typing import Any
 
 from underfire.campaigns.grid import Grid, Point
 from underfire.campaigns.record import FILE, DamagedRecordError, Entry, Record, State, read_record, write_record
-from underfire.errors import InputError, StoreError, UnderfireWarning, unknown_name
+from underfire.errors import InputError, StoreError, unknown_name, warn
+from underfire.files import path_of
 from underfire.frames import pandas
 from underfire.runs import Run
 from underfire.runs.differences import differences
@@ -44,7 +44,7 @@ class Campaign:
     """
 
     def __init__(self, folder: Path | str) -> None:
-        self.path = Path(folder)
+        self.path = path_of("folder", folder)
         record = read_record(self.path)
         self.grid, self.entries, self.name = record.grid, record.entries, record.grid.name
         self._configurations = record.configurations
@@ -217,7 +217,7 @@ class CampaignStore:
         return place.is_dir() and not any(place.iterdir())
 
     def _warn(self, text: str) -> None:
-        warnings.warn(f"output folder {self.folder} was damaged: {text}", UnderfireWarning, stacklevel=4)
+        warn(f"output folder {self.folder} was damaged: {text}")
 
     def note(self, name: str, state: State, error: str = "") -> None:
         """Write down how far a run is."""

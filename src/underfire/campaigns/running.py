@@ -11,6 +11,7 @@ from underfire.campaigns.grid import Grid
 from underfire.campaigns.runner import How, Job, Listener, Quiet, perform
 from underfire.campaigns.units import Failure
 from underfire.errors import InputError, StoreError
+from underfire.files import path_of
 from underfire.runs.planning import Reporter
 
 
@@ -41,7 +42,7 @@ def run_campaign(
         raise InputError(
             "--part and --begin contradict each other: begin the campaign once with --begin, alone, before its parts."
         )
-    folder, points = Path(folder), grid.points()
+    folder, points = path_of("folder", folder), grid.points()
     store = CampaignStore(folder, resume or part is not None, notes)
     jobs = [Job(point.name, point.config, folder / "runs" / point.name, resume=True) for point in points]
     if part is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from underfire.detectors.opening import evading_term
-from underfire.errors import UnderfireError, UnderfireWarning
+from underfire.errors import UnderfireError, UnderfireWarning, warn
 from underfire.runs.execution import Execution
 from underfire.runs.folder import read_json
 from underfire.runs.opened import Opened
@@ -96,7 +96,7 @@ class Answer:
     def take(self) -> Failure | None:
         """Raise the warnings in this process, and return the reason if the unit failed."""
         for text in self.warned:
-            warnings.warn(text, UnderfireWarning, stacklevel=3)
+            warn(text)
         return self.failure
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from numbers import Integral
@@ -20,7 +19,7 @@ from underfire.classifiers.outputs import LogitsReader
 from underfire.classifiers.pixels import Pixels, evaluating
 from underfire.classifiers.prepared import Prepared, eager
 from underfire.data.resizing import DEFAULT_RESIZING, Resizing
-from underfire.errors import ClassifierError, InputError, UnderfireWarning
+from underfire.errors import ClassifierError, InputError, warn
 from underfire.numerics import judging
 
 WHY_NO_GRADIENT = (
@@ -179,11 +178,9 @@ def _checked(module: nn.Module) -> nn.Module:
     network = eager(module)
     inner = module.module if isinstance(module, nn.DataParallel) else module
     if network is not inner or getattr(inner, "_compiled_call_impl", None) is not None:
-        warnings.warn(
+        warn(
             "module is compiled (torch.compile), and compiled code has no second derivative: "
-            "the eager network inside it is used instead.",
-            UnderfireWarning,
-            stacklevel=3,
+            "the eager network inside it is used instead."
         )
     check_weights(network)
     return network
@@ -221,7 +218,7 @@ def _names(names: Any) -> tuple[str, ...]:
 def _are_numbers(values: Any) -> bool:
     try:
         return all(math.isfinite(value) for value in values) and len(values) > 0
-    except (TypeError, ValueError):  # no sequence, or one of other things than numbers
+    except (TypeError, ValueError, OverflowError):  # no sequence, or one of other things than numbers of usual size
         return False
 
 

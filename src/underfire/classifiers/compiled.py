@@ -7,7 +7,6 @@ Grad-CAM, LRP, ...) keep the eager copy, and so do the network's passes inside o
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from underfire.classifiers.prepared import Prepared
 from underfire.classifiers.recorded import Recorded, two_classes
-from underfire.errors import UnderfireWarning
+from underfire.errors import warn
 from underfire.numerics import full_precision, math_attention, scale
 
 BACKEND = "inductor"
@@ -42,11 +41,9 @@ class Compiled:
         self._head: Recorded | None = None
         self._accepted: dict[tuple[int, ...], bool] = {}
         if eager:
-            warnings.warn(
+            warn(
                 f"compile is set, and {', '.join(eager)} cannot use compiled passes: compiled code has no second "
-                "derivative, and no features but the last ones. Passes that read these maps are eager.",
-                UnderfireWarning,
-                stacklevel=3,
+                "derivative, and no features but the last ones. Passes that read these maps are eager."
             )
 
     def record(self, images: Tensor, features: bool = False) -> Recorded | None:
@@ -108,11 +105,7 @@ class Compiled:
         self._accepted[key] = not reason
         if reason:
             self._accepted[()] = False  # for all shapes
-            warnings.warn(
-                f"the network cannot be compiled ({reason}): its passes are eager instead, and take longer.",
-                UnderfireWarning,
-                stacklevel=2,
-            )
+            warn(f"the network cannot be compiled ({reason}): its passes are eager instead, and take longer.")
         return not reason
 
     def _build(self, recorded: Recorded, images: Tensor) -> None:
@@ -122,11 +115,9 @@ class Compiled:
         if part is None:
             self._head = Recorded(recorded.logits, None, recorded.weight, recorded.bias, (), recorded.norm)
             if recorded.features is not None:
-                warnings.warn(
+                warn(
                     "compile is set, and the classifier's last features are the output of none of its modules: passes "
-                    "that read maps are eager. Classifier(..., features=NAME) names the module.",
-                    UnderfireWarning,
-                    stacklevel=2,
+                    "that read maps are eager. Classifier(..., features=NAME) names the module."
                 )
         self._network = torch.compile(self._tapped, dynamic=False, backend=BACKEND)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from underfire.data.classes import is_number
 from underfire.errors import DataError, InputError
+from underfire.files import path_of
 
 _LAYOUTS = (
     'JSON {"name": class}, {"class number": ["name", "other name"]} (like imagenet_class_index.json), or a list of '
@@ -40,7 +41,7 @@ def read_class_map(path: str | Path, classes: Sequence[str] | None = None) -> di
         DataError: the file is missing, or has another layout.
         InputError: the file names a class that the classifier does not have.
     """
-    path = Path(path)
+    path = path_of("path", path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

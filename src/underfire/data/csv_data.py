@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 
 from underfire.data.class_texts import labels_of, one_hot_labels
@@ -14,7 +13,8 @@ from underfire.data.layouts.tables import columns_of
 from underfire.data.options import DataOptions
 from underfire.data.splits import named_split
 from underfire.data.tables import Table, read_table
-from underfire.errors import DataError, UnderfireWarning
+from underfire.errors import DataError, warn
+from underfire.files import path_of
 
 NO_OPTIONS = DataOptions()
 
@@ -37,7 +37,7 @@ class CsvData(FileData):
     """
 
     def __init__(self, path: str | Path, options: DataOptions = NO_OPTIONS) -> None:
-        self.path = Path(path)
+        self.path = path_of("path", path)
         table = read_table(self.path)
         self.layout, columns = columns_of(table, options)
         if not table.rows:
@@ -85,18 +85,14 @@ def _files(table: Table, column: int) -> list[Path]:
         found[place] = line
     outside = [place for place in found if finder.folder not in place.parents]
     if outside:
-        warnings.warn(
+        warn(
             f"{len(outside)} of the {len(found)} images of {table.path} lie outside of its folder, such as "
-            f"{outside[0]}: they are taken from there.",
-            UnderfireWarning,
-            stacklevel=4,
+            f"{outside[0]}: they are taken from there."
         )
     if finder.elsewhere:
-        warnings.warn(
+        warn(
             f"{table.path} has absolute paths that do not exist here; images were found below {finder.folder} by the "
-            "last parts of their paths.",
-            UnderfireWarning,
-            stacklevel=4,
+            "last parts of their paths."
         )
     return list(found)
 

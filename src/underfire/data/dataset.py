@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from underfire.data.pixels import Picture, bits_of, highest, is_deep
 from underfire.data.prepare import check_format, prepare
 from underfire.data.resizing import DEFAULT_RESIZING, Resizing
 from underfire.data.sampling import evenly_spaced
-from underfire.errors import DataError, InputError, UnderfireWarning, UnreadableImageError
+from underfire.errors import DataError, InputError, UnreadableImageError, warn
 from underfire.text import counted
 
 _LOOKED_AT = 32
@@ -127,12 +126,10 @@ class ImageData(ABC):
             bits = bits_of(peak)
             self.white = float(2**bits - 1) if peak > 0 else 65535.0
             if self.white < 65535:
-                warnings.warn(
+                warn(
                     f"the 16-bit images of {self.name!r} have values up to {peak:g} only: they are taken for {bits} "
                     f"bits with white at {self.white:g}. If white is another value, say so with --white (65535 for "
-                    "16 bits).",
-                    UnderfireWarning,
-                    stacklevel=2,
+                    "16 bits)."
                 )
         return self.white
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -11,7 +10,7 @@ from underfire.data.decode import IMAGE_SUFFIXES
 from underfire.data.file_data import FileData
 from underfire.data.places import files_below, subfolders
 from underfire.data.splits import is_split, named_split
-from underfire.errors import DataError, InputError, UnderfireWarning
+from underfire.errors import DataError, InputError, warn
 from underfire.text import first_few
 
 
@@ -60,12 +59,10 @@ class FolderData(FileData):
         files = sorted((label[path.parts[level]], path.as_posix()) for path in paths)
         empty = sorted(set(range(len(ordered))) - {place for place, _ in files})
         if empty:
-            warnings.warn(
+            warn(
                 f"{len(empty)} of the {len(ordered)} subfolders of {root} hold no images: "
                 f"{first_few([ordered[place] for place in empty])}. They count as classes, unless the classifier has "
-                "no such class.",
-                UnderfireWarning,
-                stacklevel=2,
+                "no such class."
             )
         super().__init__(root.resolve().name, root, [(path, place) for place, path in files], ordered)
         if class_level not in (None, 1):

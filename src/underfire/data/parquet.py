@@ -8,6 +8,7 @@ from typing import Any
 
 from underfire.data.encoded import IMAGE_COLUMNS, LABEL_COLUMNS, EncodedData, find_column
 from underfire.errors import DataError
+from underfire.files import path_of
 
 
 class ParquetData(EncodedData):
@@ -42,7 +43,7 @@ class ParquetData(EncodedData):
     ) -> None:
         import pyarrow as pa
 
-        files = [Path(path)] if isinstance(path, str | Path) else list(path)
+        files = list(path) if isinstance(path, list | tuple) else [path_of("path", path)]
         parts = [_read(file, image_column, label_column) for file in files]
         if len({tuple(part.schema.names) for part in parts}) > 1:
             raise DataError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from underfire.data.classes import is_number
 from underfire.data.dataset import ImageData, Record
 from underfire.data.imagenet import CLASS_INDEX, CLASSES, is_wordnet_id
 from underfire.data.pixels import Picture
-from underfire.errors import InputError, UnderfireWarning
+from underfire.errors import InputError, warn
 from underfire.text import first_few
 
 INDEX_FILE = "imagenet_class_index.json"
@@ -105,12 +104,10 @@ def in_classifier_order(
     if any(fold(name) in known for name in data.class_names):
         return _apply(data, _look_up(data, known, "the classifier's class names"), class_names, count)
     if class_names:
-        warnings.warn(
+        warn(
             f"none of the class names of {data.name!r} ({_quoted(data.class_names)}) is one of the classifier's "
             f"({_quoted(class_names)}): they are assumed to be in the classifier's order. If they are not, give the "
-            "class of each name with --class-map.",
-            UnderfireWarning,
-            stacklevel=2,
+            "class of each name with --class-map."
         )
     return data
 

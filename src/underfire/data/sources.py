@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from underfire.data.photographs import Photographs
 from underfire.data.places import files_below, files_in, is_special
 from underfire.data.scenes import Scenes
 from underfire.data.unlabelled import UnlabelledData, has_table, images_in, is_image
-from underfire.errors import DataError, InputError, UnderfireWarning, similar_names, unknown_name
+from underfire.errors import DataError, InputError, similar_names, unknown_name, warn
 from underfire.text import counted
 
 _BUILTIN: dict[str, Callable[[], ImageData]] = {
@@ -88,11 +87,7 @@ def open_data(
         if unlabelled and beside > len(data) and not options.class_level:
             return _unlabelled(path, options)
         if beside:
-            warnings.warn(
-                f"{counted(beside, 'image')} directly in {path} left out: images of classes lie in its subfolders.",
-                UnderfireWarning,
-                stacklevel=2,
-            )
+            warn(f"{counted(beside, 'image')} directly in {path} left out: images of classes lie in its subfolders.")
         return data
     if unlabelled and images_in(path):
         return _unlabelled(path, options)

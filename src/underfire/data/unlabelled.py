@@ -9,6 +9,7 @@ from underfire.data.decode import IMAGE_SUFFIXES
 from underfire.data.file_data import FileData
 from underfire.data.places import files_below, files_in
 from underfire.errors import DataError
+from underfire.files import path_of
 
 _TABLES = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".parquet"}
 NO_LABEL = -1
@@ -28,7 +29,7 @@ class UnlabelledData(FileData):
     layout = "images without classes"
 
     def __init__(self, path: str | Path) -> None:
-        path = Path(path)
+        path = path_of("path", path)
         if os.path.isfile(path):
             root, found = path.parent, [path.name]
         else:

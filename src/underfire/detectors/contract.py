@@ -25,6 +25,7 @@ from underfire.detectors.split import Members, Split, check_apart
 from underfire.detectors.target import Target
 from underfire.detectors.threshold import likely_rates
 from underfire.errors import InputError
+from underfire.files import path_of
 from underfire.runs.identity import code_of
 from underfire.system import System
 from underfire.user_parts import Part, guarded
@@ -289,7 +290,7 @@ class FittedDetector:
         Raises:
             StoreError: the folder cannot be written, or holds something else.
         """
-        write_folder(Path(folder), self.record(), {**self.state, "calibration_scores": self.calibration})
+        write_folder(path_of("folder", folder), self.record(), {**self.state, "calibration_scores": self.calibration})
 
     def __repr__(self) -> str:
         return (

@@ -14,6 +14,7 @@ from underfire import metrics
 from underfire.detectors.contract import FittedDetector
 from underfire.detectors.scoring import ScoredCell, score_run
 from underfire.errors import InputError
+from underfire.files import path_of
 from underfire.frames import pandas
 from underfire.metrics import RocCurve
 
@@ -179,7 +180,11 @@ def evaluate(
     names = [each.name for each in fitted]
     if len(set(names)) < len(names):
         raise InputError(f"detectors holds two with the name {max(names, key=names.count)!r}; evaluate one at a time.")
-    opened = [each if isinstance(each, Run) else Run(Path(each).expanduser()) for each in given]
+    opened = [each if isinstance(each, Run) else Run(path_of("runs", each).expanduser()) for each in given]
+    places = [run.path.resolve() for run in opened]
+    twice = next((run.path for run, place in zip(opened, places, strict=True) if places.count(place) > 1), None)
+    if twice is not None:
+        raise InputError(f"runs names {twice} more than once; name each run once.")
     cells = [cell for run in opened for each in fitted for cell in score_run(each, run, on_cell)]
     return Evaluation(tuple(cells))
 

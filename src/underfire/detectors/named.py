@@ -24,6 +24,7 @@ from underfire.detectors.split import Members
 from underfire.detectors.squeezing import Squeezing
 from underfire.detectors.target import Target
 from underfire.errors import InputError, StoreError, UnderfireError, UserCodeError
+from underfire.files import path_of
 from underfire.registry import Registry, makers_of
 from underfire.system import System
 from underfire.user_parts import check_name, check_part, shown
@@ -109,7 +110,7 @@ def load(
         InputError: the system is another one than the detector was fitted for, or the detector is unknown.
         StoreError: the folder holds no detector, or its files are damaged.
     """
-    record, tensors = read_folder(Path(folder))
+    record, tensors = read_folder(path_of("folder", folder))
     if detector is None:
         try:
             detector = _of_record(record)

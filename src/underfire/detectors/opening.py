@@ -14,6 +14,7 @@ from underfire.detectors.contract import FittedDetector
 from underfire.detectors.folder import read_folder
 from underfire.detectors.named import load
 from underfire.errors import InputError, StoreError
+from underfire.files import path_of
 from underfire.system import System
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def evading_term(folder: Path | str, system: System) -> Evading:
             do.
         StoreError: the folder holds no detector.
     """
-    record, _ = read_folder(Path(folder))
+    record, _ = read_folder(path_of("evade", folder))
     missing = [name for name in (record.get("target") or {}).get("interpreters") or () if name not in system.attacked]
     if missing:
         raise InputError(

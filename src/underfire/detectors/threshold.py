@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import warnings
 
 from torch import Tensor
 
-from underfire.errors import InputError, UnderfireWarning
+from underfire.errors import InputError, warn
 
 ROUNDING = 1e-9
 """The most that a product of a rate and a count is off by rounding."""
@@ -77,9 +76,7 @@ def _above(count: int, rate: float) -> int:
 def warn_if_constant(scores: Tensor, name: str) -> None:
     """Warn if all scores are equal: then the detector tells nothing apart."""
     if len(scores) > 1 and bool((scores == scores[0]).all()):
-        warnings.warn(
+        warn(
             f"the score of {name} is {float(scores[0]):.6g} for all {len(scores)} calibration images: a constant score "
-            "tells nothing apart, and its threshold means nothing. Its settings may be too weak for these images.",
-            UnderfireWarning,
-            stacklevel=4,
+            "tells nothing apart, and its threshold means nothing. Its settings may be too weak for these images."
         )

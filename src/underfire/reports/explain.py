@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from underfire.data.saved import visible
 from underfire.data.unlabelled import NO_LABEL
 from underfire.drawing.pictures import Pixels, colour, fitted, overlay
 from underfire.drawing.sheet import UNIT_GAP, Band, Text, Unit, sheet
-from underfire.errors import DataError, InputError, UnderfireWarning, unknown_name
+from underfire.errors import DataError, InputError, unknown_name, warn
 from underfire.reports.explained import ExplainedFolder
 from underfire.runs.identity import identities
 from underfire.runs.selection import logits_of
@@ -118,11 +117,7 @@ def explain(
     if not found:
         raise DataError(f"{no_image(len(unreadable), f' of {data.name!r}', 'can', 'be read')}: {reasons}")
     if unreadable:
-        warnings.warn(
-            f"{len(unreadable)} of the images of {data.name!r} cannot be read and are left out: {reasons}",
-            UnderfireWarning,
-            stacklevel=2,
-        )
+        warn(f"{len(unreadable)} of the images of {data.name!r} cannot be read and are left out: {reasons}")
     names = system.classifier.class_names
     store.finish(
         {

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import sys
-import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from underfire.errors import InputError, UnderfireError, UnderfireWarning
+from underfire.errors import InputError, UnderfireError, warn
 from underfire.registry import Registry
 from underfire.reports.account import accounts_of
 from underfire.runs.run import Run
@@ -200,11 +199,9 @@ class Tracking:
             self._failed += 1
             last = " No further run is logged." if self._failed == PATIENCE else ""
             again = " 'underfire run' with --resume and --track tries again." if self.group else ""
-            warnings.warn(
+            warn(
                 f"{name} was not logged to {self.name}: {type(error).__name__}: {error}. Its results are complete."
-                f"{last}{again}",
-                UnderfireWarning,
-                stacklevel=2,
+                f"{last}{again}"
             )
             return False
         self._failed = 0

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable
 from typing import Any
 
-from underfire.errors import UnderfireWarning
+from underfire.errors import warn
 from underfire.runs.manifest import changes
 from underfire.runs.repair import damage
 from underfire.runs.results import MADE, write_results
@@ -42,11 +41,9 @@ def is_whole(store: Store, inputs: Callable[[], dict[str, Any]]) -> bool:
     if problems:
         with store.working():
             write_results(Run(store.folder))
-        warnings.warn(
+        warn(
             f"output folder {store.folder} was damaged: {first_few(problems, separator='; ')}. It is made again from "
-            "the run's parts.",
-            UnderfireWarning,
-            stacklevel=3,
+            "the run's parts."
         )
     return True
 

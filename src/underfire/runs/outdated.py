@@ -6,12 +6,11 @@ by both limits would stand side by side if nobody said so.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from underfire.errors import StoreError, UnderfireWarning
+from underfire.errors import StoreError, warn
 from underfire.runs.folder import read_json
 
 
@@ -37,9 +36,7 @@ def warn_if_outdated(folder: Path, cells: bool) -> None:
             if cells
             else "They cannot be made again from a folder of format 1."
         )
-        warnings.warn(
+        warn(
             f"results.parquet and summary.json in {folder} are of an earlier version, and count joint success by "
-            f"another limit of a kept map than today's page, figure and tables do. {rest}",
-            UnderfireWarning,
-            stacklevel=3,
+            f"another limit of a kept map than today's page, figure and tables do. {rest}"
         )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from underfire.errors import UnderfireWarning
+from underfire.errors import warn
 from underfire.runs.cells import Cell
 from underfire.runs.disk import writing
 from underfire.runs.manifest import SUFFIX, manifest_file, verify
@@ -53,11 +52,9 @@ def drop_damaged(
         store.update_run(finished=False)
         # A run that is killed may have taken later cells over from another run, or made later shards elsewhere.
         cause = "was damaged, or stopped in the middle of a part" if stopped else "was damaged"
-        warnings.warn(
+        warn(
             f"output folder {store.folder} {cause}: {first_few(problems, separator='; ')}. The parts that are "
-            "concerned are done again.",
-            UnderfireWarning,
-            stacklevel=3,
+            "concerned are done again."
         )
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from underfire.attacks.measures import MEASURES
-from underfire.errors import StoreError, UnderfireWarning
+from underfire.errors import StoreError, warn
 from underfire.runs.cell_folder import CellFolder
 from underfire.runs.columns import TRACE, by_position, schema
 from underfire.runs.comparison import SETTLED, Comparison, settled
@@ -64,11 +63,9 @@ def current_summary(run: Run, held: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(run.files, CellFolder):
         warn_if_outdated(run.path, cells=False)
         return run.summary()
-    warnings.warn(
+    warn(
         f"the tables of the run in {run.path} were of an earlier version, and counted joint success by another limit "
-        "of a kept map: results.parquet, trace.parquet and summary.json are made again.",
-        UnderfireWarning,
-        stacklevel=2,
+        "of a kept map: results.parquet, trace.parquet and summary.json are made again."
     )
     return write_results(run)
 

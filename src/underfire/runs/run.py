@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +13,8 @@ import numpy.typing as npt
 from underfire.attacks.limits import Flags, Numbers
 from underfire.attacks.measure import Measure
 from underfire.drawing.notebook import InNotebook, Shown
-from underfire.errors import InputError, StoreError, UnderfireWarning
+from underfire.errors import InputError, StoreError, warn
+from underfire.files import path_of
 from underfire.frames import pandas
 from underfire.runs.by_class import rows_by_class
 from underfire.runs.cell_folder import CellFolder
@@ -58,7 +58,7 @@ class Run(InNotebook):
     """
 
     def __init__(self, folder: Path | str, *, finished: bool = True) -> None:
-        self.path = Path(folder)
+        self.path = path_of("folder", folder)
         self.record = read_json(self.path / "run.json")
         if finished and not self.record.get("finished"):
             raise StoreError(f"the run in {self.path} is not finished: finish it with --resume before reporting on it.")
@@ -166,11 +166,9 @@ class Run(InNotebook):
         """Warn if a file of the run's shards is missing, or is not as it was written."""
         problems = self.damage()
         if problems:
-            warnings.warn(
+            warn(
                 f"the run in {self.path} was damaged: {first_few(problems, separator='; ')}. Numbers and images may be "
-                "wrong. Do the damaged parts again with --resume.",
-                UnderfireWarning,
-                stacklevel=2,
+                "wrong. Do the damaged parts again with --resume."
             )
 
     def _shown(self, count: int, interpreter: str | None) -> Shown:

@@ -11,6 +11,7 @@ import torch
 
 from underfire.allocation import give_back
 from underfire.errors import StoreError
+from underfire.files import path_of
 from underfire.flags import without_autocast
 from underfire.runs.differences import differences
 from underfire.runs.evaded import drop_detectors, keep_detectors, kept_detectors
@@ -66,10 +67,8 @@ def run_attack(
         UnderfireError: one readable paragraph. Finished shards stay.
     """
     execution = Execution(batch_size, memory, device)
-    opened = Opened(term_of)
-    hand = RunInHand(
-        config, Path(folder), execution, resume=resume, overwrite=overwrite, reporter=reporter, opened=opened
-    )
+    place, opened = path_of("folder", folder), Opened(term_of)
+    hand = RunInHand(config, place, execution, resume=resume, overwrite=overwrite, reporter=reporter, opened=opened)
     if hand.finished:
         return hand.summary()
     with hand.working():

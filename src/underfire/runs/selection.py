@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
@@ -14,7 +13,7 @@ from torch import Tensor
 from underfire.attacks.benign import honest_logits, read_logits, warn_near_chance
 from underfire.classifiers import Classifier, check_images, check_labels
 from underfire.data import ImageData
-from underfire.errors import ClassifierError, DataError, InputError, UnderfireError, UnderfireWarning
+from underfire.errors import ClassifierError, DataError, InputError, UnderfireError, warn
 from underfire.runs.looking import BATCH, InOrder, Order
 from underfire.text import first_few, no_image, plain
 
@@ -250,22 +249,10 @@ def check_selection(selection: Selection, data: ImageData, found: int, count: in
     if not found:
         raise DataError(f"every correctly classified image of {data.name!r} already belongs to the target class.")
     if count is not None and found < count:
-        warnings.warn(
-            f"count is {count}, but {data.name!r} has only {found} images that can be attacked: all of them are.",
-            UnderfireWarning,
-            stacklevel=3,
-        )
+        warn(f"count is {count}, but {data.name!r} has only {found} images that can be attacked: all of them are.")
     if reasons:
-        warnings.warn(
-            f"{len(reasons)} of the images of {data.name!r} cannot be read and are left out: {some}",
-            UnderfireWarning,
-            stacklevel=3,
-        )
+        warn(f"{len(reasons)} of the images of {data.name!r} cannot be read and are left out: {some}")
     if selection.unusable:
         named = first_few([plain(name) for name, _ in selection.unusable])
-        warnings.warn(
-            f"{NOT_FINITE} for {len(selection.unusable)} of the images of {data.name!r}, which are left out: {named}",
-            UnderfireWarning,
-            stacklevel=3,
-        )
+        warn(f"{NOT_FINITE} for {len(selection.unusable)} of the images of {data.name!r}, which are left out: {named}")
     warn_near_chance(correct, seen, selection.classes)

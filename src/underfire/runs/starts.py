@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import platform
-import warnings
 from datetime import UTC, datetime
 from typing import Any
 
 import torch
 
-from underfire.errors import UnderfireWarning
+from underfire.errors import warn
 from underfire.runs.differences import differences
 from underfire.runs.environment import device_of, versions
 from underfire.runs.store import Store
@@ -35,11 +34,9 @@ def note_start(store: Store, device: torch.device) -> None:
     changed = differences(_conditions(starts[-1]), _conditions(now)) if starts else []
     store.update_run(starts=[*starts, now])
     if changed:
-        warnings.warn(
+        warn(
             f"this run was begun under other conditions, and goes on here: {'; '.join(changed)}. The last bits of "
-            "results may differ between its parts; run.json lists all starts.",
-            UnderfireWarning,
-            stacklevel=3,
+            "results may differ between its parts; run.json lists all starts."
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from underfire.data.saved import save_png
-from underfire.errors import StoreError, UnderfireError, UnderfireWarning
+from underfire.errors import StoreError, UnderfireError, warn
 from underfire.runs import manifest, places, shard_files
 from underfire.runs.differences import another_run, differences
 from underfire.runs.disk import is_part, replace, writing
@@ -133,11 +132,7 @@ class Store:
             self.check_record(record)
             held = bool(self.read_run().get("shards"))
             if held and not (self.folder / "cells").exists():
-                warnings.warn(
-                    f"output folder {self.folder} was damaged: cells/ is missing. All parts are done again.",
-                    UnderfireWarning,
-                    stacklevel=3,
-                )
+                warn(f"output folder {self.folder} was damaged: cells/ is missing. All parts are done again.")
             (self.folder / "cells").mkdir(exist_ok=True)
 
     def check_record(self, record: Mapping[str, Any], known_only: bool = False) -> None:

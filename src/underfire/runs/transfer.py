@@ -21,6 +21,7 @@ from underfire.attacks.noise import NOISE_DRAWS
 from underfire.checkpoints import state_hash
 from underfire.classifiers import Classifier, load
 from underfire.errors import DataError, InputError, StoreError
+from underfire.files import path_of
 from underfire.interpreters import Interpreter, named
 from underfire.memory import bytes_of
 from underfire.runs.cells import cells_of
@@ -90,7 +91,7 @@ def transfer(
     memory = bytes_of(memory)
     if batch_size is not None:
         batch_size = whole_number("batch_size", batch_size, 1, ", or None for what suits the device")
-    source = Source(run if isinstance(run, Run) else Run(run))
+    source = Source(run if isinstance(run, Run) else Run(path_of("run", run)))
     asked = source.interpreters if interpreters is None else interpreters
     if isinstance(asked, str | Interpreter):
         asked = [asked]
@@ -103,7 +104,7 @@ def transfer(
     for name, reader in readers.items():
         _check_classes(source, name, reader, same_classes)
     temporary = TemporaryDirectory(prefix="underfire-transfer-") if folder is None else None
-    place = Path(temporary.name if temporary else folder or "").expanduser()
+    place = path_of("folder", temporary.name if temporary else folder).expanduser()
     if (place / "run.json").exists() or (place / "campaign.json").exists():
         raise StoreError(f"output folder {place} holds a run or a campaign: choose another folder for the transfer.")
     runs: dict[str, Run] = {}

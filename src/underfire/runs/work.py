@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from underfire.batching import depends_on_batch
-from underfire.errors import UnderfireWarning
+from underfire.errors import warn
 from underfire.runs.environment import environment
 from underfire.runs.plan import Plan, count_steps
 from underfire.runs.planning import Reporter
@@ -84,10 +83,8 @@ class Work:
 def _same_batch_size(begun_with: int, asked: int | None) -> int:
     """Return the batch size that a run began with: on a GPU the last bits of an image's result depend on it."""
     if asked not in (None, begun_with):
-        warnings.warn(
+        warn(
             f"this run began with a batch size of {begun_with} and goes on with it: on a GPU, results with {asked} "
-            "would differ in their last bits.",
-            UnderfireWarning,
-            stacklevel=2,
+            "would differ in their last bits."
         )
     return begun_with

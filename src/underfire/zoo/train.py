@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor
 from underfire.arguments import check_at_least
 from underfire.checkpoints import open_training, write_weights
 from underfire.data import ImageData, open_data
-from underfire.errors import DataError, InputError, UnderfireWarning
+from underfire.errors import DataError, InputError, warn
 from underfire.files import write_text
 from underfire.zoo import recipes
 from underfire.zoo.card import model_card
@@ -90,11 +89,9 @@ def _tensors(data: ImageData, recipe: recipes.Recipe) -> tuple[Tensor, Tensor]:
         raise DataError(f"none of the images of {data.name!r} can be read.")
     if batch.unreadable:
         path, why = batch.unreadable[0]
-        warnings.warn(
+        warn(
             f"{len(batch.unreadable)} images of {data.name!r} cannot be read and are left out, the first of them "
-            f"{path}: {why}",
-            UnderfireWarning,
-            stacklevel=3,
+            f"{path}: {why}"
         )
     classes, highest = len(recipe.class_names), int(batch.labels.max())
     if highest >= classes:

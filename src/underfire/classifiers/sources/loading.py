@@ -96,6 +96,8 @@ def load(
             is not installed, or the weights cannot be found or do not fit.
         ClassifierError: the user's function fails, or the network classifies into several labels at once.
     """
+    if not isinstance(spec, str):
+        raise InputError(f"spec is {spec!r:.80}; expected a name, such as cifar10-resnet20 or file.py:function.")
     options = Options(
         weights=weights,
         weights_key=weights_key,

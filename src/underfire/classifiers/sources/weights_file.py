@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from underfire.classifiers.sources.weight_sets import (
     under,
     without_wrappers,
 )
-from underfire.errors import InputError, UnderfireWarning, unknown_name
+from underfire.errors import InputError, unknown_name, warn
 from underfire.text import first_few
 
 _IN_FOLDERS = (
@@ -131,19 +130,15 @@ def _warn(chosen: WeightSet, others: Sequence[WeightSet], path: Path) -> None:
     """Warn of several sets of weights, and of weights without a place in the network."""
     if others:
         shown = first_few([_key(found) for found in others])
-        warnings.warn(
+        warn(
             f"weights file {path} holds {1 + len(others)} sets of weights for this network: {_key(chosen)} is taken. "
-            f"The others: {shown}. Choose with --weights-key (weights_key= in Python).",
-            UnderfireWarning,
-            stacklevel=5,
+            f"The others: {shown}. Choose with --weights-key (weights_key= in Python)."
         )
     for layer, inner in chosen.unwrapped.items():
-        warnings.warn(
+        warn(
             f"the weights {inner} in {path} are taken for the layer {layer} of the network. There it stands in a "
             f"Sequential with modules that have no weights. If these do more than Dropout, such as a ReLU, the network "
-            "needs them, too: build it like the one that was trained.",
-            UnderfireWarning,
-            stacklevel=5,
+            "needs them, too: build it like the one that was trained."
         )
     elsewhere = [f"{found.key}." for found in others if found.key]
     left_out = [
@@ -152,11 +147,9 @@ def _warn(chosen: WeightSet, others: Sequence[WeightSet], path: Path) -> None:
         if not _is_counter(value) and not any(name.startswith(leading) for leading in elsewhere)
     ]
     if left_out:
-        warnings.warn(
+        warn(
             f"{_listed(left_out, chosen.size)} of the weights in {path} have no place in the network, and are left "
-            "out. If a normalisation is among them, give it with --mean and --std.",
-            UnderfireWarning,
-            stacklevel=5,
+            "out. If a normalisation is among them, give it with --mean and --std."
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from underfire.campaigns.folder import Campaign
 from underfire.campaigns.record import FILE
 from underfire.errors import InputError, UnderfireError, UserCodeError
+from underfire.files import path_of
 from underfire.registry import Registry
 from underfire.reports.exports.csv import write_csv
 from underfire.reports.exports.huggingface import write_huggingface
@@ -73,9 +74,9 @@ def export(folder: Path | str, format: str, out: Path | str | None = None) -> Pa
         StoreError: the folder holds no finished run, or the output cannot be written, or is a folder that holds files.
         UserCodeError: the user's export function raises an error.
     """
-    how, folder = EXPORTS.find(format), Path(folder)
+    how, folder = EXPORTS.find(format), path_of("folder", folder)
     if isinstance(how, FolderExport):
-        place = Path(out) if out is not None else folder.with_name(f"{folder.resolve().name}-{format}")
+        place = path_of("out", out) if out is not None else folder.with_name(f"{folder.resolve().name}-{format}")
         runs = _runs_of(folder)
         with writing_folder(place, "export") as part, _called(format):
             how.write(runs, part)
@@ -85,9 +86,10 @@ def export(folder: Path | str, format: str, out: Path | str | None = None) -> Pa
     if (folder / FILE).exists():
         raise InputError(f"{folder} is a campaign, and the format {format!r} takes one run: name a folder below runs/.")
     run = Run(folder)
-    with writing(Path(out), "export") as part, _called(format):
+    file = path_of("out", out)
+    with writing(file, "export") as part, _called(format):
         how(run, part)
-    return Path(out)
+    return file
 
 
 def _runs_of(folder: Path) -> list[Run]:
