@@ -34,8 +34,12 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, kind: str = "") -> Iterator[Path]:
     """Write a file in one step: the old file stays until the new one is complete.
+
+    Args:
+        path: the file.
+        kind: the kind of file, for the error message, such as ``page``.
 
     Yields:
         The path of a temporary file in the same folder. It takes the place of ``path`` when the block ends without an
@@ -52,7 +56,7 @@ def replacing(path: Path) -> Iterator[Path]:
         cause = _on_the_disk(error)
         if cause is None:
             raise
-        raise StoreError(f"{path} cannot be written: {cause}.{_kept(path)}") from error
+        raise StoreError(f"{kind} {path} cannot be written: {cause}.{_kept(path)}".lstrip()) from error
     finally:
         with suppress(OSError):
             part.unlink()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from underfire.errors import StoreError
+from underfire.files import replacing
 
 
 @contextmanager
@@ -21,7 +22,7 @@ def storing(what: str) -> Iterator[None]:
 
 @contextmanager
 def writing(out: Path, kind: str) -> Iterator[Path]:
-    """Yield a temporary path beside ``out``, which replaces ``out`` when it is written. Missing folders are made.
+    """Write a file in one step, as ``replacing`` does. Missing folders are made.
 
     Args:
         out: the file to write.
@@ -30,15 +31,10 @@ def writing(out: Path, kind: str) -> Iterator[Path]:
     Raises:
         StoreError: the file cannot be written.
     """
-    part = out.with_name(f"{out.name}.part")
     with storing(f"{kind} {out}"):
         out.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield part
-            part.replace(out)
-        except BaseException:  # whatever stops the writing, Ctrl-C too, leaves no half-written file
-            part.unlink(missing_ok=True)
-            raise
+    with replacing(out, kind) as part:
+        yield part
 
 
 @contextmanager
