@@ -63,7 +63,6 @@ def test_the_record_has_each_image(digits: Given, found: Audit) -> None:
     for each, result in zip(read["results"], found.results, strict=True):
         assert [image["id"] for image in each["images"]] == list(digits.ids)
         assert [image["fooled"] for image in each["images"]] == result.fooled.tolist()
-        assert sum(result.by_member([member.name for member in SHORT]).values()) <= result.fooled.sum()
 
 
 def test_the_worst_come_first(found: Audit) -> None:

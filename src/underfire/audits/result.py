@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,6 @@ from underfire.attacks.limits import Flags, Limit, Numbers
 from underfire.audits.doubt import Doubt
 from underfire.audits.ensemble import Member
 from underfire.audits.nearness import Nearness
-from underfire.audits.standing import member_of
 from underfire.metrics import Interval
 
 
@@ -120,11 +119,6 @@ class Robustness:
         """The chance control by interpreter: how often another image's map (``other``) and the average map
         (``average``) would pass the limit."""
         return JointIntervals(self.limits).chance
-
-    def by_member(self, names: Sequence[str]) -> dict[str, int]:
-        """Count the images that each member was the first to fool."""
-        found = [member_of(by) for by, fooled in zip(self.kept_by, self.fooled.tolist(), strict=True) if fooled]
-        return {name: found.count(name) for name in names}
 
     def to_dict(self) -> dict[str, Any]:
         """Convert the numbers to values for JSON; images are left out."""

@@ -38,11 +38,6 @@ class Gallery(Block):
     verdicts: dict[str, str]
     about: Sequence[str]
 
-    @property
-    def outlines(self) -> bool:
-        """True if any image has an outline."""
-        return any(image["outline"] for image in self.data["images"])
-
 
 def gallery(accounts: Sequence[Account], labels: Sequence[str], count: int, pictures: PictureFolder) -> Gallery:
     """Make the gallery of one or more attacks, and write its pictures.
