@@ -20,6 +20,8 @@ class Live(Pixels):
         classifier: the classifier whose network, normalisation and ``features`` are used.
     """
 
+    convolutions_in_eights = False  # trainings are to be quick
+
     def __init__(self, classifier: Pixels) -> None:
         super().__init__(classifier.module, classifier.mean, classifier.std, classifier.features, classifier.reader)
         self.forwards = self.backwards = 0

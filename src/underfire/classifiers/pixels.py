@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import chain
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from underfire.checkpoints import state_hash
 from underfire.classifiers.attention import Attended, AttentionTap
+from underfire.classifiers.eights import in_eights
 from underfire.classifiers.features import AffineNorm, FeatureTap, tap_module
 from underfire.classifiers.outputs import LogitsReader
 from underfire.classifiers.recorded import Recorded, two_classes
@@ -50,6 +51,9 @@ class Attackable(Protocol):
         Args:
             twice: False if the pass will be differentiated once at most: attention may then use its fused kernels.
         """
+
+    def in_eights(self, images: Tensor) -> AbstractContextManager[None]:
+        """Make the context of a forward pass; see ``Pixels.in_eights``."""
 
     def normalise(self, images: Tensor) -> Tensor:
         """Compute (images - mean) / std."""
@@ -96,6 +100,9 @@ class Pixels(nn.Module):
         features: name of the module whose output are the last convolutional features; found automatically if None.
         reader: reads the logits from what the network returns.
     """
+
+    convolutions_in_eights: ClassVar[bool] = True
+    """See ``in_eights``."""
 
     def __init__(
         self,
@@ -151,7 +158,16 @@ class Pixels(nn.Module):
         Raises:
             ClassifierError: the network fails, or returns no logits.
         """
-        return two_classes(full_precision(self.output(self.normalise(images))))
+        with self.in_eights(images):
+            return two_classes(full_precision(self.output(self.normalise(images))))
+
+    def in_eights(self, images: Tensor) -> AbstractContextManager[None]:
+        """Make the context of a forward pass; see ``eights.in_eights``.
+
+        ``run`` and ``record`` enter it by themselves. Enter it before a mode that must see each layer's output as one
+        tensor.
+        """
+        return in_eights(images, self.convolutions_in_eights)
 
     def output(self, normalised: Tensor) -> Tensor:
         """Compute the network's logits N x K, K >= 1, of normalised images; see ``LogitsReader``."""
@@ -195,6 +211,8 @@ class Pixels(nn.Module):
         """
         tap, attended = FeatureTap(scales), AttentionTap()
         with ExitStack() as stack:
+            # First, so that the other modes see each product as a whole.
+            stack.enter_context(self.in_eights(images))
             if mode is not None:
                 stack.enter_context(mode)
             if attention:

@@ -54,6 +54,8 @@ class Prepared(Pixels):
         ClassifierError: the network cannot be copied, or even its plain copy gives other logits.
     """
 
+    convolutions_in_eights = False  # attacks are to be quick
+
     def __init__(
         self, classifier: Pixels, precision: str, in_place: bool, size: tuple[int, int], channels: int
     ) -> None:

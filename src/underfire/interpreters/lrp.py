@@ -56,7 +56,7 @@ class PixelRelevance(Interpreter):
             smoothing: the slope of rectifiers; exact if None.
         """
         with torch.enable_grad():
-            with self.rules(smoothing) as rules:
+            with pixels.in_eights(images), self.rules(smoothing) as rules:
                 logits = pixels.run(rules.follow(images))
             chosen = of_class(logits, classes).sum()
             with rules.propagating():
