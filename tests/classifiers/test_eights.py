@@ -93,3 +93,22 @@ def test_honest_readings_have_the_bits_of_a_batch_of_eight(interpreter: str) -> 
     few, many = (system.maps(images[:n], labels[:n], ids=ids[:n])[interpreter] for n in (8, 24))
     assert torch.equal(many[:8], few)
     assert torch.equal(classifier.logits(images)[:8], classifier.logits(images[:8]))
+
+
+def test_rows_that_are_no_images_stay_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens of 16 images as 16 x 50 rows: a hundred small products would take long."""
+    sizes: list[int] = []
+    plain = torch.cat
+
+    def counted(parts: list[Tensor]) -> Tensor:
+        sizes.append(len(parts))
+        return plain(parts)
+
+    monkeypatch.setattr(torch, "cat", counted)
+    with in_eights(torch.empty(16, 1), convolutions=True):
+        F.linear(torch.randn(16 * 50, 32), torch.randn(4, 32))
+        F.conv2d(torch.randn(16 * 50, 32, 2, 2), torch.randn(4, 32, 1, 1))
+        assert not sizes
+        F.linear(torch.randn(16, 32), torch.randn(4, 32))
+        F.conv2d(torch.randn(16, 32, 2, 2), torch.randn(4, 32, 1, 1))
+    assert sizes == [2, 2]

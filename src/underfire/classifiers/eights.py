@@ -40,15 +40,18 @@ def in_eights(images: Tensor, convolutions: bool) -> Iterator[None]:
         return
     before = _ACTIVE.set(True)
     try:
-        with _InEights(convolutions):
+        with _InEights(len(images), convolutions):
             yield
     finally:
         _ACTIVE.reset(before)
 
 
 class _InEights(TorchFunctionMode):
-    def __init__(self, convolutions: bool) -> None:
+    """Divides products with one row for each of ``count`` images. Many more rows round alike anyway."""
+
+    def __init__(self, count: int, convolutions: bool) -> None:
         super().__init__()
+        self.count = count
         self.convolutions = convolutions
 
     def __torch_function__(
@@ -62,7 +65,7 @@ class _InEights(TorchFunctionMode):
 
     def _is_meant(self, func: Callable[..., Any], rows: Any, weight: Any) -> bool:
         if func in _PRODUCTS:
-            return bool(rows.ndim == weight.ndim == 2 and len(rows) > MULTIPLE)
+            return bool(rows.ndim == weight.ndim == 2 and len(rows) == self.count)
         if self.convolutions and func is F.conv2d:
-            return bool(rows.ndim == 4 and weight.shape[2:] == (1, 1) and len(rows) > MULTIPLE)
+            return bool(rows.ndim == 4 and weight.shape[2:] == (1, 1) and len(rows) == self.count)
         return False
