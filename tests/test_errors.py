@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -37,6 +38,21 @@ def test_a_warning_names_the_line_of_the_user() -> None:
         uf.Classifier(torch.compile(network))
     (ours,) = (each for each in caught if each.category is UnderfireWarning)
     assert linecache.getline(ours.filename, ours.lineno).strip() == "uf.Classifier(torch.compile(network))"
+
+
+def test_a_warning_from_a_users_file_names_its_line(tmp_path: Path) -> None:
+    """Regression: the line that loaded the file was named, or none."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import torch, underfire as uf\n"
+        "def build():\n"
+        "    return uf.Classifier(torch.compile(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2))))\n"
+        "early = build()\n"
+    )
+    with pytest.warns(UnderfireWarning, match="compiled") as caught:
+        uf.classifiers.load(f"{file}:build")
+    ours = [each for each in caught if each.category is UnderfireWarning]
+    assert [(Path(each.filename).name, each.lineno) for each in ours] == [("mine.py", 3)] * 2
 
 
 def test_names_that_differ_in_case_alone_stay_apart() -> None:

@@ -108,6 +108,23 @@ def test_what_is_no_path(call: str, value: object) -> None:
         CALLS[call](value)
 
 
+def test_other_errors_than_the_disks_are_shown(tmp_path: Path) -> None:
+    """Regression: an error raised while another one was handled was taken for the disk's."""
+
+    def failing() -> None:
+        with replacing(tmp_path / "page.html"):
+            try:
+                (tmp_path / "nowhere").read_text()
+            except OSError:
+                raise RuntimeError("my own")  # noqa: B904  # the chain is the point
+
+    with pytest.raises(RuntimeError, match="my own"):
+        failing()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StoreError, match=r"cannot be written: Is a directory\.$"):
+        write_text(tmp_path / "folder", "text")
+
+
 def test_a_folder_in_which_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Regression: an audit found out after its first attack. Root may write everywhere, but not on a read-only disk."""
     monkeypatch.setattr("os.access", lambda _path, _mode: False)

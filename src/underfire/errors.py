@@ -84,14 +84,19 @@ class DeprecatedWarning(UnderfireWarning, FutureWarning):
 
 
 def warn(text: str, category: type[UnderfireWarning] = UnderfireWarning) -> None:
-    """Warn, and name the line of the user's code that led to it, however deep in underfire the cause was found."""
+    """Warn, and name the nearest line of the user's code that led to it, however deep in underfire the cause is."""
     frames = [frame for frame, _ in traceback.walk_stack(sys._getframe(1))]
-    ours = [place for place, frame in enumerate(frames) if _of_underfire(frame)]
-    warnings.warn(text, category, stacklevel=ours[-1] + 3 if ours else 2)
+    frame = next((each for each in frames if _top_module(each) not in _NOT_THE_USERS), frames[-1])
+    module, seen = str(frame.f_globals.get("__name__")), frame.f_globals.setdefault("__warningregistry__", {})
+    warnings.warn_explicit(text, category, frame.f_code.co_filename, frame.f_lineno, module, seen)
 
 
-def _of_underfire(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__")).partition(".")[0] == "underfire"
+_NOT_THE_USERS = {"underfire", "torch", *(sys.stdlib_module_names - {"__main__"})}
+"""Packages whose lines tell a user nothing about the cause of a warning."""
+
+
+def _top_module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__")).partition(".")[0]
 
 
 def warn_deprecated(old: str, new: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -73,11 +74,16 @@ def _on_the_disk(error: BaseException) -> str | None:
 
     On a full disk, ``torch.save`` raises a RuntimeError in the place of the OSError.
     """
-    cause = error if isinstance(error, OSError) else error.__context__
+    cause = error.__context__ if not isinstance(error, OSError) and _raised_by_torch(error) else error
     return (cause.strerror or str(cause)) if isinstance(cause, OSError) else None
+
+
+def _raised_by_torch(error: BaseException) -> bool:
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and str(frames[-1].f_globals.get("__name__")).partition(".")[0] == "torch"
 
 
 def _kept(path: Path) -> str:
     with suppress(OSError):  # a name that is too long
-        return " An earlier version of the file stays as it was." if path.exists() else ""
+        return " An earlier version of the file stays as it was." if path.is_file() else ""
     return ""

@@ -50,7 +50,10 @@ def bytes_of(memory: float | str | None) -> int | None:
     if memory is None or isinstance(memory, str):
         return None if memory is None else parse_bytes(memory)
     check_at_least("memory", memory, 1, " byte, or a text with a unit, such as 8GB")
-    return int(min(memory, sys.maxsize))
+    try:
+        return int(min(memory, sys.maxsize))
+    except TypeError as error:  # an array of one number
+        raise InputError(f"memory is {memory!r:.80}; expected one number of bytes, or a text such as 8GB.") from error
 
 
 def free_bytes(device: torch.device) -> int:

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import underfire as uf
 from tests.conftest import smooth_images
@@ -112,3 +113,61 @@ def test_rows_that_are_no_images_stay_together(monkeypatch: pytest.MonkeyPatch) 
         F.linear(torch.randn(16, 32), torch.randn(4, 32))
         F.conv2d(torch.randn(16, 32, 2, 2), torch.randn(4, 32, 1, 1))
     assert sizes == [2, 2]
+
+
+class Checkpointed(Wide):
+    """Runs its head again in the backward pass."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return checkpoint(super().forward, images, use_reentrant=False)
+
+
+class Sparse(Wide):
+    """Has a product with a sparse table."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        pooled = self.features(images).mean((2, 3))
+        return torch.mm(pooled.detach().to_sparse(), self.head.weight.T) + self.head(pooled)
+
+
+@pytest.mark.parametrize(("network", "interpreter"), [(Checkpointed, "cam"), (Checkpointed, "grad"), (Sparse, "grad")])
+def test_networks_with_other_products(network: type[Wide], interpreter: str) -> None:
+    """Regression: what is computed again in the backward pass must be what was computed before; sparse rows stay."""
+    system, images = uf.System(uf.Classifier(network()), interpreter), smooth_images(16)
+    labels = system.classifier.logits(images).argmax(1)
+    result = attacks.preset("auto", eps=8 / 255, budget=2)(system, images, labels, control=False)
+    assert result.success.shape == (16,)
+
+
+class Named(Wide):
+    """Calls products with keywords, and on rows of one more axis."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        pooled = self.features(images).mean((2, 3))
+        return F.linear(pooled, weight=self.head.weight) + self.head(pooled[:, None])[:, 0]
+
+
+class ByClass(Wide):
+    """The first factor is a weight, with as many rows as a batch may have images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(512, 16)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (self.head.weight @ self.features(images).mean((2, 3)).T).T
+
+
+def test_products_written_in_other_ways() -> None:
+    images = smooth_images(24)
+    named = uf.Classifier(Named())
+    assert torch.equal(named.run(images)[:8], named.run(images[:8]))
+    columns = uf.Classifier(ByClass())
+    assert torch.equal(columns.run(images[:16])[:8], columns.run(images)[:8])
+
+
+def test_a_classifier_can_be_traced() -> None:
+    """Regression: the pieces of 16 images were traced, and 40 refused."""
+    classifier, images = uf.Classifier(Wide()), smooth_images(40)
+    traced = torch.jit.trace(classifier, images[:16])
+    assert torch.allclose(traced(images), classifier.run(images), atol=1e-5)

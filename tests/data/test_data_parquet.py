@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import pickle
+from collections import deque
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from underfire.data import ParquetData, Record
-from underfire.errors import DataError, UnreadableImageError
+from underfire.errors import DataError, InputError, UnreadableImageError
 
 
 def png(level: int) -> bytes:
@@ -167,6 +168,17 @@ def test_it_can_be_sent_to_a_worker(tmp_path: Path) -> None:
     data = ParquetData(write(tmp_path / "a.parquet", [png(1), png(2)], [0, 1]))
     copy = pickle.loads(pickle.dumps(data))
     assert copy.load(channels=1).images[:, 0, 0, 0].mul(255).round().tolist() == [1, 2]
+
+
+def test_shards_come_in_any_sequence(tmp_path: Path) -> None:
+    """Regression: a deque was refused, and texts in a list ended in an AttributeError."""
+    files = [write(tmp_path / f"{name}.parquet", [png(5), png(6)], [0, 1]) for name in "ab"]
+    for given in (deque(files), tuple(files), [str(file) for file in files], iter(files)):
+        assert len(ParquetData(given)) == 4
+    with pytest.raises(InputError, match=r"path is None; expected a path"):
+        ParquetData([None])
+    with pytest.raises(InputError, match="path is empty; expected at least one file"):
+        ParquetData([])
 
 
 def test_cifar10(cifar10: Path) -> None:

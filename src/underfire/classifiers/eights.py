@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from underfire.batching import MULTIPLE
@@ -26,16 +26,18 @@ _ACTIVE: ContextVar[bool] = ContextVar("active", default=False)
 
 @contextmanager
 def in_eights(images: Tensor, convolutions: bool) -> Iterator[None]:
-    """Context of a forward pass of ``images``: products of tables with a matrix are computed eight rows at a time.
+    """Context of a forward pass of ``images``: products with one row for each image are computed eight rows at a time.
 
-    The derivatives are, too. Nothing changes on a GPU, for eight images at most, and inside another such context.
+    The derivatives are, too. Nothing changes on a GPU, for eight images at most, while a network is traced or compiled,
+    and inside another such context.
 
     Args:
         images: N x C x H x W.
         convolutions: convolutions of single pixels are computed eight images at a time. A pass takes up to a third
             longer then.
     """
-    if images.device.type != "cpu" or len(images) <= MULTIPLE or _ACTIVE.get():
+    few = images.device.type != "cpu" or len(images) <= MULTIPLE
+    if few or torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None or _ACTIVE.get():
         yield
         return
     before = _ACTIVE.set(True)
@@ -58,14 +60,24 @@ class _InEights(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if len(args) < 2 or "out" in kwargs or not self._is_meant(func, args[0], args[1]):
+        known = func in _PRODUCTS or (self.convolutions and func is F.conv2d)
+        if not known or not args or "out" in kwargs or not self._is_meant(func, *args[:2], **kwargs):
             return func(*args, **kwargs)
         rows, *others = args
         return torch.cat([func(some, *others, **kwargs) for some in rows.split(MULTIPLE)])
 
-    def _is_meant(self, func: Callable[..., Any], rows: Any, weight: Any) -> bool:
-        if func in _PRODUCTS:
-            return bool(rows.ndim == weight.ndim == 2 and len(rows) == self.count)
-        if self.convolutions and func is F.conv2d:
-            return bool(rows.ndim == 4 and weight.shape[2:] == (1, 1) and len(rows) == self.count)
-        return False
+    def _is_meant(self, func: Callable[..., Any], rows: Tensor, weight: Tensor | None = None, **_: Any) -> bool:
+        if weight is None or rows.layout is not torch.strided or isinstance(rows, nn.Parameter) or _watched():
+            return False
+        if func is F.conv2d:
+            return rows.ndim == 4 and weight.shape[2:] == (1, 1) and len(rows) == self.count
+        alone = rows.ndim >= 2 and len(rows) == rows.shape[:-1].numel() == self.count
+        return alone and weight.ndim == 2
+
+
+def _watched() -> bool:
+    """Return True if something watches what is saved for the backward pass, such as gradient checkpointing.
+
+    It runs parts of the network again in the backward pass, and expects the same operations as here.
+    """
+    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None

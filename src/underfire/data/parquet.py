@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from underfire.data.encoded import IMAGE_COLUMNS, LABEL_COLUMNS, EncodedData, find_column
-from underfire.errors import DataError
+from underfire.errors import DataError, InputError
 from underfire.files import path_of
 
 
@@ -43,7 +44,10 @@ class ParquetData(EncodedData):
     ) -> None:
         import pyarrow as pa
 
-        files = list(path) if isinstance(path, list | tuple) else [path_of("path", path)]
+        given = path if isinstance(path, Iterable) and not isinstance(path, str | os.PathLike) else [path]
+        files = [path_of("path", each) for each in given]
+        if not files:
+            raise InputError("path is empty; expected at least one file.")
         parts = [_read(file, image_column, label_column) for file in files]
         if len({tuple(part.schema.names) for part in parts}) > 1:
             raise DataError(
