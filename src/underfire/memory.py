@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import torch
@@ -49,11 +50,10 @@ def bytes_of(memory: float | str | None) -> int | None:
     """
     if memory is None or isinstance(memory, str):
         return None if memory is None else parse_bytes(memory)
+    if not isinstance(memory, Real):
+        raise InputError(f"memory is {memory!r:.80}; expected a number of bytes, or a text with a unit, such as 8GB.")
     check_at_least("memory", memory, 1, " byte, or a text with a unit, such as 8GB")
-    try:
-        return int(min(memory, sys.maxsize))
-    except TypeError as error:  # an array of one number
-        raise InputError(f"memory is {memory!r:.80}; expected one number of bytes, or a text such as 8GB.") from error
+    return int(min(memory, sys.maxsize))
 
 
 def free_bytes(device: torch.device) -> int:

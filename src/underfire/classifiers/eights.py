@@ -78,6 +78,8 @@ class _InEights(TorchFunctionMode):
 def _watched() -> bool:
     """Return True if something watches what is saved for the backward pass, such as gradient checkpointing.
 
-    It runs parts of the network again in the backward pass, and expects the same operations as here.
+    It runs parts of the network again in the backward pass, and expects the same operations as here. Versions of torch
+    that do not tell, such as 2.6, divide nothing.
     """
-    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+    watching = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
+    return watching is None or watching(True) is not None
