@@ -51,8 +51,8 @@ DETAILED = ("resnet20-cam-4", "resnet20-cam-8", "resnet20-grad-4", "resnet20-gra
 COUNTS = {"cam": 32, "grad": 32, "gradcam": 32, "rts": 32, "lrp": 16, "smoothgrad": 8, "mask": 24}
 """Images on the ResNet; the DenseNet, several times as slow, has half as many."""
 MORE_IMAGES = {"densenet-rts-4": 32, "densenet-smoothgrad-4": 8, "densenet-smoothgrad-8": 8}
-"""Cells with other numbers: where fewer images did not tell which attack is stronger, and where more cost nothing, since
-batches are filled up to eight."""
+"""Cells with other numbers: where fewer images did not tell which attack is stronger, and where more cost nothing,
+because batches are filled up to eight."""
 
 
 NETWORKS = {"resnet20": "cifar10-resnet20", "densenet": "cifar10-densenet", "lite0": "imagenet-lite0"}
