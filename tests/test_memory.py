@@ -38,7 +38,7 @@ def test_numbers_of_bytes() -> None:
     assert bytes_of(math.inf) == bytes_of("9" * 400) == sys.maxsize
     for wrong in (0, -1, math.nan, [1], np.array([8e9])):
         with pytest.raises(InputError, match=r"memory is .*; expected (at least 1 byte|a number of bytes)"):
-            bytes_of(wrong)  # type: ignore[arg-type]
+            bytes_of(wrong)  # type: ignore[arg-type]  # a wrong type is the point
 
 
 def test_words() -> None:

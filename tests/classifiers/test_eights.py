@@ -47,17 +47,6 @@ def test_logits_have_the_bits_of_a_batch_of_eight(count: int) -> None:
         assert torch.equal(other[:8], one)
 
 
-@pytest.mark.parametrize("interpreter", ["cam", "grad", "lrp"])
-def test_an_attack_does_not_depend_on_the_batch(interpreter: str) -> None:
-    system, images = uf.System(uf.Classifier(Wide()), interpreter), smooth_images(24)
-    labels = system.classifier.logits(images).argmax(1)
-    attack = attacks.preset("auto", eps=8 / 255, budget=4)
-    ids = [str(place) for place in range(24)]
-    together, apart = (attack(system, images, labels, ids=ids, batch_size=size, control=False) for size in (24, 8))
-    assert torch.equal(together.images, apart.images)
-    assert torch.equal(together.map_l1[interpreter], apart.map_l1[interpreter])
-
-
 PRODUCTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "linear": F.linear,
     "mm": lambda rows, weight: torch.mm(rows, weight.T),
