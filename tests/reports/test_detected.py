@@ -172,17 +172,47 @@ def test_two_of_one_name_are_refused_before_the_attack(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_detector_that_has_seen_the_images_costs_nothing_else(
+def test_a_detector_that_has_seen_the_images_is_refused_before_the_attack(
     command: Command, detectors: dict[str, Path], tmp_path: Path
 ) -> None:
-    """The run is finished and shown, and then it is said."""
-    where = ("attack", "--data", "digits:train", *WHERE[3:])
-    ended = command(*where, *SHORT, "--detector", detectors["class-map"], "--out", tmp_path / "run")
+    """Should the run be finished already, it is shown, and then it is said."""
+    words = ("attack", "--data", "digits:train", *WHERE[3:], *SHORT, "--out", tmp_path / "run")
+    ended = command(*words, "--detector", detectors["class-map"])
+    said = " ".join(ended.err.split())
+    assert ended.code == 2
+    assert "images of detector class-map" in said
+    assert "detect fit --apart-from" in said
+    assert not list((tmp_path / "run").glob("cells/*/*"))
+    assert command(*words, "--resume", "--no-page").code == 0
+    ended = command(*words, "--resume", "--detector", detectors["class-map"])
     assert ended.code == 2
     assert "images of detector class-map" in " ".join(ended.err.split())
     assert "joint success" in ended.out
     assert (tmp_path / "run" / "page.html").exists()
     assert Detected.of(tmp_path / "run") is None
+
+
+def test_a_campaign_refuses_a_detector_that_has_seen_the_images_before_the_attack(
+    command: Command, detectors: dict[str, Path], tmp_path: Path
+) -> None:
+    """One run's images are new to the detector, and the other's are not."""
+    (tmp_path / "campaign.toml").write_text(f"""
+detectors = ["{detectors["class-map"]}"]
+[settings]
+classifier = "digits-resnet"
+eps = {EPS}
+count = 2
+attack = "auto"
+budget = 1
+[grid]
+data = ["digits:train", "digits:test"]
+""")
+    ended = command("run", tmp_path / "campaign.toml", "--out", tmp_path / "grid", "--no-page")
+    assert ended.code == 2
+    assert "images of detector class-map" in " ".join(ended.err.split())
+    (run,) = (tmp_path / "grid" / "runs").iterdir()
+    assert run.name == "digits_test"
+    assert Detected.of(run) is not None
 
 
 def test_a_campaign_evades_a_detector_and_is_scored(

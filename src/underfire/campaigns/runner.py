@@ -92,6 +92,8 @@ class How(TypedDict, total=False):
         part: ``(i, n)``: do the i-th of n parts of the work, counted from 1, beside other processes that do the other
             parts in the same folders, and finish no run. Runs must be begun.
         begin_only: begin all runs, and do nothing else.
+        before: called with each run that this process has begun, before anything is attacked; an error of it ends the
+            run.
         after: called with each finished job and its summary, such as to write its page.
     """
 
@@ -102,6 +104,7 @@ class How(TypedDict, total=False):
     listener: Listener | None
     part: tuple[int, int] | None
     begin_only: bool
+    before: Callable[[RunInHand], None] | None
     after: Callable[[Job, dict[str, Any]], None] | None
 
 
@@ -148,7 +151,7 @@ class _Work:
         self.execution, self.keep_going = how.get("execution") or Execution(), how.get("keep_going", True)
         self.stop, self.listener = how.get("stop") or Stop(), how.get("listener") or Quiet()
         self.part, self.begin_only = how.get("part"), how.get("begin_only", False)
-        self.after = how.get("after")
+        self.before, self.after = how.get("before"), how.get("after")
         self.hands, self.opened = Hands(), Opened(evading_term)
         self.open: dict[str, _Open] = {}
         self.failures: dict[str, Failure] = {}
@@ -221,6 +224,8 @@ class _Work:
             if self.part is None:
                 lock.enter_context(hand.working())
                 hand.begin()
+                if self.before is not None:
+                    self.before(hand)
             else:
                 hand.join(data=True)
         except Exception as error:  # a run that is impossible leaves the others alone

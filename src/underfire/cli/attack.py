@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from underfire.detectors import FittedDetector
     from underfire.reports.detected import Detected
     from underfire.runs import Run
+    from underfire.runs.running import RunInHand
 
 EXAMPLES = """[bold]Examples[/bold]
 
@@ -153,13 +155,14 @@ def _run(
             keep_going=False,
             stop=stop,
             listener=OneRun(progress),
+            before=partial(_check, fitted),
             after=lambda job, found: summary.update(found),
         )
     finished = Run(out)  # one for all reports: its limits are made once
     detected, problem = None, None
     try:
         detected = score(finished, fitted) if fitted else None
-    except UnderfireError as error:  # such as a detector that has seen these images: the run is shown all the same
+    except UnderfireError as error:  # such as one that has seen the images of a finished run: it is shown all the same
         problem = error
     files = "results.parquet, trace.parquet, summary.json, run.json, cells/, images/"
     if page:
@@ -196,6 +199,14 @@ def _show(finished: Run, detected: Detected | None, files: str) -> None:
         console.print(detection_tables(detected.rows))
         files = f"{files}, detection.json, detection.csv, scores.csv"
     console.print(Text.assemble("Written to ", (str(finished.path), "bold"), f": {files}"))
+
+
+def _check(fitted: list[FittedDetector], hand: RunInHand) -> None:
+    """Check that no detector has seen the images to attack, before they are attacked."""
+    from underfire.detectors.scoring import check_begun
+
+    for each in fitted:
+        check_begun(each, hand)
 
 
 def _fitted(settings: RunConfig, scoring: ScoringSettings, device: str) -> list[FittedDetector]:

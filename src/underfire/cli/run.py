@@ -97,7 +97,7 @@ def run(
     from underfire.campaigns.engines import Inline, Processes
     from underfire.campaigns.file import read_grid
     from underfire.campaigns.running import run_campaign
-    from underfire.reports.detected import read_target
+    from underfire.reports.detected import check_those_that_fit, read_target
     from underfire.reports.tracking import Tracking
     from underfire.runs.execution import Execution
 
@@ -130,6 +130,7 @@ def run(
             listener=listener,
             part=_part(part),
             begin_only=begin,
+            before=partial(check_those_that_fit, folders=grid.detectors) if grid.detectors else None,
             after=partial(_after, not no_page, tracking, grid.detectors, execution.device),
         )
     if not (no_page or part or begin):

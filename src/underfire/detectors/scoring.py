@@ -6,22 +6,24 @@ import dataclasses
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from underfire.attacks.limits import Flags, Numbers
+from underfire.classifiers import Classifier
 from underfire.detectors.contract import FittedDetector
 from underfire.detectors.saved_maps import SavedMaps
-from underfire.detectors.split import Split
+from underfire.detectors.split import Members
 from underfire.errors import InputError
 
 if TYPE_CHECKING:
     from underfire.runs.cells import Cell
     from underfire.runs.comparison import Comparison
     from underfire.runs.run import Run
+    from underfire.runs.running import RunInHand
 
 BATCH = 64
 """Images that are read and scored at once."""
@@ -131,7 +133,7 @@ def saved(fitted: FittedDetector, run: Run, label: str, places: Sequence[int]) -
     from underfire.runs.saved_images import SavedImages
 
     data, classifier = SavedImages(run, label), fitted.system.classifier
-    for batch in data.batches(classifier.image_size, classifier.channels, BATCH, places, classifier.resizing):
+    for batch in data.batches(*_form(classifier, places)):
         if batch.unreadable:
             raise InputError(f"an image of {label} of {run.path} cannot be used: {batch.unreadable[0][1]}")
         yield batch.images
@@ -146,10 +148,42 @@ def check_run(fitted: FittedDetector, run: Run) -> None:
             f"{fitted.target.classifier}, which has other weights or another normalisation: fit the detector for the "
             "classifier of the run."
         )
-    images = torch.cat(list(saved(fitted, run, "clean", range(len(run.image_ids)))))
-    seen = Split.of(images, fitted.system.classifier, run.image_ids, name=f"the run in {run.path}")
-    remedy = f"To leave them out: underfire detect fit --apart-from {shlex.quote(str(run.path))} ..."
-    fitted.check_unseen(seen.members, f"the images of the run in {run.path}", remedy)
+    images = saved(fitted, run, "clean", range(len(run.image_ids)))
+    members = Members.of_clean(images, fitted.system.classifier, run.image_ids)
+    fitted.check_unseen(members, f"the images of the run in {run.path}", f"To leave them out: {_apart_from(run.path)}")
+
+
+def check_begun(fitted: FittedDetector, hand: RunInHand) -> None:
+    """Raise InputError if the detector has seen images that a run is about to attack: before its first shard.
+
+    Args:
+        fitted: a detector that was fitted for the run's classifier.
+        hand: the run, which is begun.
+    """
+    plan = hand.ready().plan
+    attacked = [place for place, wanted in enumerate(plan.selection.attacked) if wanted]
+    chosen, ids = [plan.selection.considered[place] for place in attacked], list[str]()
+
+    def images() -> Iterator[Tensor]:
+        for batch in plan.data.batches(*_form(plan.experiment.system.classifier, chosen)):
+            ids.extend(batch.ids)
+            yield batch.images
+
+    members = Members.of_clean(images(), fitted.system.classifier, ids)
+    remedy = (
+        "Attack other images; or make the run without the detector, and fit one that leaves the "
+        f"run's images out: {_apart_from(hand.store.folder)}"
+    )
+    fitted.check_unseen(members, f"the images to attack in {hand.store.folder}", remedy)
+
+
+def _apart_from(folder: Path) -> str:
+    return f"underfire detect fit --apart-from {shlex.quote(str(folder))} ..."
+
+
+def _form(classifier: Classifier, places: Sequence[int]) -> tuple[Any, ...]:
+    """Return the arguments of ``ImageData.batches`` for the images of a classifier."""
+    return classifier.image_size, classifier.channels, BATCH, places, classifier.resizing
 
 
 def _comparison(run: Run, cell: Cell) -> tuple[Comparison, str]:

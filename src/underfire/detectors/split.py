@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,18 @@ class Members:
         ids, pixels = set(other.ids), set(other.pixels)
         by_pixels = [image_id for image_id, held in zip(self.ids, self.pixels, strict=False) if held in pixels]
         return sorted({*by_pixels, *(image_id for image_id in self.ids if image_id in ids)})
+
+    @classmethod
+    def of_clean(cls, batches: Iterable[Tensor], classifier: Classifier, ids: Sequence[str]) -> Members:
+        """Identify clean images batch by batch, so that never more than one batch of them is held.
+
+        Args:
+            batches: of images, as in ``Split.of``.
+            classifier: the classifier that takes them.
+            ids: N ids, in the order of the images of all batches.
+        """
+        pixels = (pixels_of(check_images(images, classifier).cpu()) for images in batches)
+        return cls(tuple(ids), tuple(itertools.chain.from_iterable(pixels)))
 
     def to_dict(self) -> dict[str, list[str]]:
         """Return the identities as JSON values."""
@@ -86,7 +99,7 @@ class Split:
         images = check_images(images, classifier).cpu()
         if ids is None and not clean:
             raise InputError(f"ids of {name} are missing; expected the id of the clean image of each attacked image.")
-        hashes = tuple(f"{number % 2**64:016x}" for number in randomness.identify(images).tolist())
+        hashes = pixels_of(images)
         known = hashes if ids is None else tuple(map(str, ids))
         if len(known) != len(images):
             raise InputError(f"ids of {name} has {len(known)} entries; expected {len(images)}, one per image.")
@@ -97,6 +110,11 @@ class Split:
                 "makes a detector look more certain than it is."
             )
         return cls(images, Members(known, hashes if clean else ()))
+
+
+def pixels_of(images: Tensor) -> tuple[str, ...]:
+    """Hash the pixels of each image as 16 hexadecimal digits."""
+    return tuple(f"{number % 2**64:016x}" for number in randomness.identify(images).tolist())
 
 
 def check_apart(first: Members, second: Members, first_name: str, second_name: str, remedy: str = "") -> None:

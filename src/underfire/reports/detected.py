@@ -21,10 +21,12 @@ from underfire.detectors.contract import FittedDetector
 from underfire.detectors.evaluation import evaluate
 from underfire.detectors.folder import read_folder
 from underfire.detectors.opening import classifier_of, open_detector
+from underfire.detectors.scoring import check_begun
 from underfire.errors import InputError, StoreError
 from underfire.reports.detection import FILES, write_detection
 from underfire.runs.folder import read_json
 from underfire.runs.run import Run
+from underfire.runs.running import RunInHand
 
 _, SCORES, RECORD = FILES
 
@@ -144,14 +146,29 @@ def score(run: Run, fitted: Sequence[FittedDetector]) -> Detected:
     return Detected(run.path, read_json(run.path / RECORD))
 
 
+def check_those_that_fit(hand: RunInHand, folders: Sequence[str]) -> None:
+    """Check, before a run attacks anything, that the detectors that were fitted for its classifier can score it.
+
+    Raises:
+        InputError: a detector has seen images that the run attacks.
+        StoreError: a folder holds no detector.
+    """
+    own = _those_that_fit(hand.store.read_run(), folders)
+    for fitted in opened(own, hand.ready().plan.experiment.system.classifier):
+        check_begun(fitted, hand)
+
+
+def _those_that_fit(record: Mapping[str, Any], folders: Sequence[str]) -> list[str]:
+    return [each for each in folders if read_target(each) == record.get("classifier_sha256")]
+
+
 def score_those_that_fit(run: Run, folders: Sequence[str], device: torch.device) -> None:
     """Score a run of a campaign with the detectors that were fitted for its classifier, unless that is done.
 
     Raises:
         InputError, StoreError: as in ``score``.
     """
-    hashed = run.record.get("classifier_sha256")
-    own = [each for each in folders if read_target(each) == hashed]
+    own = _those_that_fit(run.record, folders)
     if not own:
         return
     fitted = opened(own, classifier_of(run, device))
