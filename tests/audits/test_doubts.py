@@ -132,6 +132,38 @@ def test_a_number_that_the_limit_makes(found: Audit) -> None:
     assert not told.hides
 
 
+@pytest.mark.parametrize(("copies", "cap", "said"), [(1, 4, True), (6, 4, False), (1, 2, False)])
+def test_few_images_do_not_settle_the_limit(found: Audit, copies: int, cap: int, said: bool) -> None:
+    """11 right images, or 66: are there images between the limit and the highest one that chance allows?
+
+    The limit lies between the second and third nearest map; ``cap`` is the number of maps that chance would allow.
+    """
+    result = found.of("cam", RADII[1])
+    assert int((result.correct & result.wrong).sum()) > 5
+    near = np.sort(np.where(result.correct & result.wrong, result.nearest, np.inf))
+    limit = replace(
+        result.limit,
+        values=np.full(12 * copies, near[1:3].mean()),
+        correct=np.tile(result.correct, copies),
+        set_by="noise",
+        by_other=near[cap - 1 : cap + 1].mean(),
+        by_average=np.inf,
+    )
+    more = replace(
+        result,
+        correct=np.tile(result.correct, copies),
+        wrong=np.tile(result.wrong, copies),
+        distances={"cam": np.tile(result.distances["cam"], copies)},
+        limits={"cam": limit},
+        kept_by=result.kept_by * copies,
+    )
+    texts = [each for each in of_result(more, SHORT) if "highest limit that chance allows" in each.text]
+    assert bool(texts) == said
+    if said:
+        assert texts[0].hides
+        assert f"{cap} would count as fooled, and not 2" in texts[0].text
+
+
 def test_a_softmax_temperature(digits: Given) -> None:
     found = audit(
         uf.System(wrapped(digits, "temperature"), "gradcam"), digits.images, digits.labels, eps=0.1, ensemble=SHORT[:1]

@@ -7,6 +7,7 @@ import inspect
 import json
 import math
 import tracemalloc
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -23,12 +24,20 @@ def test_interval_of_a_rate_equals_the_binomial_quantiles() -> None:
     # Resampled counts of 14 ones in 40 are Binomial(40, 0.35) exactly.
     values = torch.arange(40) < 14
     found = bootstrap_mean(values, resamples=20_000)
-    low, high = scipy.stats.binom.ppf([0.025, 0.975], 40, 0.35) / 40
     assert (found.mean, found.n) == (14 / 40, 40)
-    assert [found.low, found.high] == pytest.approx([low, high])
+    quantiles = scipy.stats.binom.ppf([0.025, 0.975], 40, 0.35) / 40
+    assert [found.low, found.high] == pytest.approx(stretched(quantiles, 14 / 40, 40, 0.95))
     narrow = bootstrap_mean(values, resamples=20_000, level=0.5)
-    low, high = scipy.stats.binom.ppf([0.25, 0.75], 40, 0.35) / 40
-    assert [narrow.low, narrow.high] == pytest.approx([low, high])
+    quantiles = scipy.stats.binom.ppf([0.25, 0.75], 40, 0.35) / 40
+    assert [narrow.low, narrow.high] == pytest.approx(stretched(quantiles, 14 / 40, 40, 0.5))
+
+
+def stretched(ends: Sequence[float], mean: float, n: int, level: float) -> list[float]:
+    """The ends of an interval, with arms as much longer as those of Student's interval are than the bootstrap's."""
+    share = (1 + level) / 2
+    arm = scipy.stats.t.ppf(share, n - 1) / n**0.5  # in standard deviations as estimated, with n - 1
+    plain = scipy.stats.norm.ppf(share) * ((n - 1) / n) ** 0.5 / n**0.5  # the bootstrap's deviation has n
+    return [mean + arm / plain * (end - mean) for end in ends]
 
 
 def test_interval_equals_scipy_bootstrap() -> None:
@@ -39,8 +48,7 @@ def test_interval_equals_scipy_bootstrap() -> None:
         (values,), np.mean, n_resamples=20_000, method="percentile", **{randomness: np.random.default_rng(2)}
     ).confidence_interval
     assert ours.mean == pytest.approx(values.mean())
-    assert ours.low == pytest.approx(theirs.low, abs=0.01)
-    assert ours.high == pytest.approx(theirs.high, abs=0.01)
+    assert [ours.low, ours.high] == pytest.approx(stretched(theirs, values.mean(), 80, 0.95), abs=0.01)
 
 
 @pytest.mark.parametrize(("level", "at_least", "at_most"), [(0.95, 0.92, 0.975), (0.8, 0.75, 0.85)])
@@ -125,13 +133,40 @@ def test_options_reach_the_paired_interval() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(values=st.lists(st.floats(-100, 100), min_size=1, max_size=30))
-def test_bounds_lie_in_order_within_the_values(values: list[float]) -> None:
-    interval = bootstrap_mean(values, resamples=200)
-    assert interval.mean == pytest.approx(np.mean(values), abs=1e-12)
-    assert interval.low is not None
-    assert interval.high is not None
-    assert min(values) - 1e-9 <= interval.low <= interval.high <= max(values) + 1e-9
-    assert interval.n == len(values)
+def test_bounds_lie_in_order_around_the_mean(values: list[float]) -> None:
+    found = bootstrap_mean(values, resamples=200)
+    assert found.mean == pytest.approx(np.mean(values), abs=1e-12)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low - 1e-9 <= found.mean <= found.high + 1e-9
+    longest = scipy.stats.t.ppf(0.975, max(1, len(values) - 1)) * (max(values) - min(values)) + 1e-9
+    assert found.high - found.low <= 2 * longest
+    assert found.n == len(values)
+
+
+@pytest.mark.parametrize(("count", "before"), [(3, 0.78), (4, 0.77), (8, 0.90)])
+def test_few_values_are_covered_too(count: int, before: float) -> None:
+    """Regression: plain percentiles of few values held the mean far too seldom (``before``; 3 values: .78)."""
+    samples = np.random.default_rng(4).normal(size=(600, count))
+    found = [bootstrap_mean(sample, seed=seed, resamples=400) for seed, sample in enumerate(samples)]
+    covered = np.mean([(each.low or 0.0) <= 0 <= (each.high or 0.0) for each in found])
+    assert covered >= 0.92
+    factor = stretched([1.0], 0.0, count, 0.95)[0]
+    plain = [((each.low or 0.0) / factor, (each.high or 0.0) / factor, each.mean or 0.0) for each in found]
+    narrow = np.mean(
+        [low + mean * (1 - 1 / factor) <= 0 <= high + mean * (1 - 1 / factor) for low, high, mean in plain]
+    )
+    assert narrow == pytest.approx(before, abs=0.05)
+
+
+@settings(max_examples=50, deadline=None)
+@given(values=st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_shares_have_shares_for_bounds(values: list[float]) -> None:
+    found, free = interval(values), bootstrap_mean(values)
+    assert found.low == max(0.0, free.low or 0.0)
+    assert found.high == min(1.0, free.high or 0.0)
+    beyond = [*values, 1.5]
+    assert interval(beyond) == bootstrap_mean(beyond)
 
 
 def test_arguments_that_cannot_be_used() -> None:
@@ -167,9 +202,9 @@ def test_booleans_get_a_rates_interval_and_numbers_a_means() -> None:
     flags = [True, False, True, True]
     for values in (flags, np.array(flags), torch.tensor(flags)):
         assert interval(values) == rate(flags)
-    numbers = [0.1, 0.5, 0.7, 0.2]
+    numbers = [0.4, 0.5, 0.6, 0.5]
     for values in (numbers, np.array(numbers), torch.tensor(numbers, dtype=torch.float64)):
-        assert interval(values) == bootstrap_mean(numbers)
+        assert interval(values) == bootstrap_mean(numbers)  # but for bounds outside [0, 1], which these have not
     assert rate([]) == Interval(None, None, None, 0)
     with pytest.raises(InputError, match="expected booleans"):
         rate([0.5])

@@ -82,6 +82,8 @@ class BaseAttack(Runnable):
         seed = whole_number("seed", seed)
         if batch_size is not None:
             batch_size = whole_number("batch_size", batch_size, 1, ", or None for what suits the device")
+        if trace_every is not None:
+            trace_every = whole_number("trace_every", trace_every, 1, ", or None for no course")
         check_callable("progress", progress, "with the steps done and their number")
         if control is True or not isinstance(control, Runnable | bool | None):
             raise InputError(

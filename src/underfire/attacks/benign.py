@@ -102,7 +102,7 @@ def _warn_of_names(classifier: Classifier, classes: int) -> None:
     if names is not None and len(names) != classes:
         warn(
             f"class_names holds {counted(len(names), 'name')}, and {classifier.name} has {classes} classes: names in "
-            "the results may be those of other classes. Expected one per logit, in the order of the logits."
+            "the results may be those of other classes. Expected one per class, in the order of the logits."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from underfire import metrics
+from underfire.attacks.limits import Flags
 from underfire.attacks.perturbations import eps_text
 from underfire.audits.decision import Decision
 from underfire.audits.documents import images_hash
@@ -20,7 +22,8 @@ from underfire.errors import InputError
 Kinds = Mapping[str, type | tuple[type, ...]]
 
 _OF_AN_AUDIT: Kinds = {"ensemble": str, "attacks": list, "interpreters": dict, "images_sha256": str, "results": list}
-_OF_A_RESULT: Kinds = {"interpreter": str, "eps": (int, float), "images": list}
+_OF_A_RESULT: Kinds = {"interpreter": str, "eps": (int, float), "images": list, "joint_robust_accuracy": dict}
+_OF_AN_INTERVAL: Kinds = {"low": (int, float), "high": (int, float)}
 _OF_AN_IMAGE: Kinds = {"label": int, "correct": bool, "fooled": bool}
 
 
@@ -39,6 +42,7 @@ def open_baseline(path: Path) -> dict[str, Any]:
         raise _unreadable(path, "it has no results")
     for each in found["results"]:
         _check(path, each, _OF_A_RESULT, "a result")
+        _check(path, each["joint_robust_accuracy"], _OF_AN_INTERVAL, "an interval")
         for image in each["images"]:
             _check(path, image, _OF_AN_IMAGE, "an image")
     return dict(found)
@@ -68,7 +72,8 @@ def compare(now: Audit, earlier: dict[str, Any]) -> tuple[Decision, ...]:
 
     Returns:
         One decision for each interpreter and radius that either audit has. ``fail`` if the interval of the paired
-        difference (Newcombe 1998, method 10) is below 0. Otherwise ``investigate`` if it is lower, but the interval
+        difference is below 0: that of Newcombe (1998, method 10), widened by what the uncertainty of both limits adds
+        to the intervals of the two shares. Otherwise ``investigate`` if it is lower, but the interval
         holds 0; if the two cannot be compared (other attacks, images, labels or settings, a result that one of them
         lacks); or if attacks may have missed something now. Else ``pass``.
     """
@@ -105,11 +110,14 @@ def _compare(audit: Audit, result: Robustness, before: dict[str, Any] | None, sa
     assert gap.mean is not None
     assert gap.low is not None
     assert gap.high is not None
+    now_below, now_above = _added(result.joint.to_dict(), result.correct & ~result.fooled)
+    was_below, was_above = _added(before["joint_robust_accuracy"], was)
+    low, high = gap.low - math.hypot(now_below, was_above), gap.high + math.hypot(now_above, was_below)
     text = (
         f"joint robust accuracy {said(result.joint)}, before {was.mean():.3f}: difference {gap.mean:+.3f} "
-        f"[{gap.low:+.3f}, {gap.high:+.3f}]"
+        f"[{low:+.3f}, {high:+.3f}]"
     )
-    if gap.high < 0:
+    if high < 0:
         return make("fail", text)
     hidden = [doubt for doubt in audit.doubts_of(result) if doubt.hides]
     if hidden:
@@ -117,3 +125,11 @@ def _compare(audit: Audit, result: Robustness, before: dict[str, Any] | None, sa
     if gap.mean < 0:
         return make("investigate", f"{text}: it is lower, but that may be chance")
     return make("pass", text)
+
+
+def _added(joint: Mapping[str, Any], robust: Flags) -> tuple[float, float]:
+    """Compute by what the uncertainty of the limit of kept widens the interval of a share, below and above."""
+    alone = metrics.rate(robust)
+    assert alone.low is not None
+    assert alone.high is not None
+    return max(0.0, alone.low - joint["low"]), max(0.0, joint["high"] - alone.high)

@@ -16,9 +16,12 @@ from underfire.audits.result import Robustness
 from underfire.audits.standing import member_of
 from underfire.errors import ClassifierError, NoGradientError, UnderfireError
 from underfire.system import System, SystemView
+from underfire.text import counted
 
 FEW = 30
 """With fewer right images, an interval is wide whatever comes out."""
+ENOUGH = 59
+"""The smallest number of images whose largest value surpasses the 95th percentile of all with 95 % certainty."""
 FLAT = 0.1
 """The share of images without a gradient from which on gradients are doubted."""
 LATE = 0.05
@@ -190,8 +193,21 @@ def _of_limit(result: Robustness) -> list[Doubt]:
                 eps,
             )
         )
+    strict, cap = int(result.fooled.sum()), min(limit.by_other, limit.by_average)
+    more = int((result.correct & result.wrong & (result.nearest < cap)).sum())
+    if limit.set_by == "noise" and right < ENOUGH and more > strict:
+        found.append(
+            Doubt(
+                "images",
+                f"the limit of kept is the 95th percentile of what noise does to {counted(right, 'right image')}. That "
+                f"may be lower than the percentile of all images, unless there are {ENOUGH} or more. By the highest "
+                f"limit that chance allows ({cap:.3f}), {more} would count as fooled, and not {strict}",
+                True,
+                interpreter,
+                eps,
+            )
+        )
     looser = int((result.correct & result.wrong & (result.nearest < 2 * limit.mean)).sum())
-    strict = int(result.fooled.sum())
     if limit.set_by == "noise" and right and (looser - strict) / right > LOOSE:
         found.append(
             Doubt(

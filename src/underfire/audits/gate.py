@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from statistics import NormalDist
 from typing import Any
 
 from underfire import metrics
@@ -25,6 +26,8 @@ _VERBS: dict[State, tuple[str, str]] = {
     "investigate": ("needs a look", "need a look"),
 }
 MOST_IMAGES = 1_000_000
+OFTEN = (NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)) / NormalDist().inv_cdf(0.975)
+"""So many arms of its interval lies a share from a limit that the interval excludes with a chance of 80 %."""
 
 
 def check_limit(fail_below: float) -> None:
@@ -70,12 +73,15 @@ def _decide(result: Robustness, limit: float, doubts: Sequence[Doubt]) -> Decisi
     if hidden:
         return make("investigate", f"{limit:g} lies inside {words}, and {hidden[0].text}", "doubt")
     needed = images_needed(joint, limit)
-    more = "no number of images would decide" if needed is None else f"about {needed} images would decide"
+    more = "no number of images would decide" if needed is None else f"about {needed} images would likely decide"
     return make("investigate", f"{limit:g} lies inside {words}: {more}", needed=needed)
 
 
 def images_needed(joint: Interval, limit: float) -> int | None:
-    """Compute how many images would make the interval of a share exclude ``limit``, if the share stays the same.
+    """Compute how many images would make the interval of a share exclude ``limit``, with a chance of about 80 %.
+
+    The share is taken for the true one. Among new images it comes out nearer to the limit half of the time: it must be
+    so far from the limit that the interval would exclude it even then.
 
     The interval of a share is the score interval (Wilson 1927). By what ``joint`` is wider than that, which is the
     uncertainty of the limit of kept, the interval for more images is wider, too, in proportion to 1 / sqrt(images).
@@ -94,7 +100,8 @@ def images_needed(joint: Interval, limit: float) -> int | None:
     def decides(count: int) -> bool:
         low, high = _bounds(mean, count)
         shrunk = math.sqrt(joint.n / count)
-        return high + shrunk * wider[1] < limit or low - shrunk * wider[0] >= limit
+        below, above = low - shrunk * wider[0], high + shrunk * wider[1]
+        return mean + OFTEN * (above - mean) < limit or mean - OFTEN * (mean - below) >= limit
 
     if not decides(MOST_IMAGES):
         return None

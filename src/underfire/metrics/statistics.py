@@ -35,16 +35,23 @@ class Interval:
 
 
 def bootstrap_mean(values: Values, seed: int = 0, resamples: int = 2000, level: float = 0.95) -> Interval:
-    """Mean of one value per image with its percentile bootstrap interval (Efron 1979).
+    """Mean of one value per image with its percentile bootstrap interval (Efron 1979), stretched for few values.
+
+    A sample drawn from N values spreads less than N new values would, and the tails of few values are not known. So
+    both arms of the interval are stretched by t / z * sqrt(N / (N - 1)), with the quantiles t of Student's distribution
+    with N - 1 degrees of freedom and z of the normal one (Hesterberg 2015, The American Statistician 69, section 4): by
+    4.8 % for 32 values, 29 % for 8, and 87 % for 4.
 
     Args:
         values: N numbers or booleans (a rate is a mean of booleans).
         seed: the seed of the resampling. The same values, seed and resamples give the same interval.
         resamples: the number of samples of size N that are drawn with replacement, at least 1.
-        level: the nominal coverage, in (0, 1). For fewer than about 20 values the interval is too narrow.
+        level: the nominal coverage, in (0, 1). For fewer than about 30 values with long tails the interval is too
+            narrow.
 
     Returns:
-        The interval. All bounds are None if N is 0; low = high = mean if N is 1 or all values are equal.
+        The interval. All bounds are None if N is 0. If N is 1 or all values are equal, low = high = mean: such values
+        say nothing of their spread.
 
     Raises:
         InputError: values of more than one dimension, or with NaN or infinity.
@@ -64,8 +71,17 @@ def bootstrap_mean(values: Values, seed: int = 0, resamples: int = 2000, level: 
     for start in range(0, resamples, rows):
         drawn = generator.integers(0, n, size=(min(rows, resamples - start), n))
         means[start : start + rows] = array[drawn].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(array.mean()), float(low), float(high), n)
+    mean, wider = float(array.mean()), _stretch(n, level)
+    low, high = (mean + wider * (float(end) - mean) for end in np.quantile(means, [(1 - level) / 2, (1 + level) / 2]))
+    return Interval(mean, low, high, n)
+
+
+def _stretch(n: int, level: float) -> float:
+    """Compute by what the arms of a bootstrap interval of ``n`` values are stretched; see ``bootstrap_mean``."""
+    from scipy.special import stdtrit
+
+    share = (1 + level) / 2
+    return float(stdtrit(n - 1, share)) / NormalDist().inv_cdf(share) * math.sqrt(n / (n - 1))
 
 
 def rate(values: Values, level: float = 0.95) -> Interval:
@@ -111,8 +127,16 @@ def score_interval(share: float, n: int, level: float = 0.95) -> Interval:
 
 
 def interval(values: Values) -> Interval:
-    """Mean with its 95 % interval: by `rate` for booleans, else by `bootstrap_mean`."""
-    return rate(values) if _are_flags(values) else bootstrap_mean(values)
+    """Mean with its 95 % interval: by `rate` for booleans, else by `bootstrap_mean`.
+
+    If all values are in [0, 1], as those of most measures are, the bounds are, too.
+    """
+    if _are_flags(values):
+        return rate(values)
+    found = bootstrap_mean(values)
+    if found.low is None or found.high is None or not all(0 <= value <= 1 for value in _array(values, "values")):
+        return found
+    return Interval(found.mean, max(0.0, found.low), min(1.0, found.high), found.n)
 
 
 def paired_difference(a: Values, b: Values, seed: int = 0, resamples: int = 2000, level: float = 0.95) -> Interval:

@@ -48,9 +48,9 @@ def test_the_difference_is_paired_by_image() -> None:
 
 
 def test_a_control_stands_beside_its_own_attack_alone() -> None:
-    values = {"map_l1": [0.1, 0.2]}
+    values = {"map_l1": [0.1, 0.2, 0.1, 0.2]}
     controls = [
-        made("prediction-only", values={"map_l1": [x, x]}, beside=name) for name, x in (("adv2", 0.5), ("auto", 0.0))
+        made("prediction-only", values={"map_l1": [x] * 4}, beside=name) for name, x in (("adv2", 0.5), ("auto", 0.0))
     ]
     assert judged(PAIRED, made(values=values), *controls).verdict == "holds"
     assert judged(PAIRED, made(values=values), controls[1]).verdict == "not measured"
@@ -128,11 +128,19 @@ def test_a_wider_interval_never_turns_a_verdict_round(name: str, low: float, hig
     assert wide in (narrow, "cannot be told")
 
 
+def test_one_image_tells_nothing_of_others() -> None:
+    """Regression: the interval of one difference has no width, so that each image by itself had a verdict."""
+    one, other = (
+        made(name, values={"map_l1": [x]}, beside="adv2") for name, x in (("adv2", 0.1), ("prediction-only", 0.5))
+    )
+    assert judged(PAIRED, one, other).verdict == "cannot be told"
+
+
 def test_words_for_a_mixed_verdict() -> None:
     pairs = [
         made(attack, interpreter, {"map_l1": values}, beside="adv2")
         for interpreter, ours, theirs in (
-            ("cam", [0.1, 0.1, 0.1], [0.3, 0.2, 0.4]),
+            ("cam", [0.1, 0.1, 0.1], [0.3, 0.31, 0.32]),
             ("grad", [0.5, 0.6, 0.5], [0.1, 0.1, 0.1]),
             ("rts", [0.1, 0.3, 0.2], [0.2, 0.1, 0.3]),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -202,7 +203,9 @@ def _case(claim: Claim, test: Test, first: Finding, second: Finding | None, inte
     if claim.second and claim.second.get("reader") == "part" and second is not None:
         keys["against"] = second.reader
     means = [None if each is None else each.interval(claim.measure).mean for each in (first, second)]
-    return Case(keys, interval, means[0], means[1], test.judge(interval.low, interval.high, claim.margin))
+    # The interval of a mean of one image has no width, though one image tells nothing of the others.
+    low, high = (interval.low, interval.high) if interval.n > 1 else (-math.inf, math.inf)
+    return Case(keys, interval, means[0], means[1], test.judge(low, high, claim.margin))
 
 
 def sentence(judgement: Judgement) -> str:
