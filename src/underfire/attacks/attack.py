@@ -14,11 +14,12 @@ from underfire.attacks.benign import Benign
 from underfire.attacks.loop import Loop
 from underfire.attacks.outcome import Outcome
 from underfire.attacks.parts import Parts
+from underfire.attacks.perturbations.base import check_levels
 from underfire.attacks.probe import probe_logits, probe_views
 from underfire.attacks.progress import Progress
 from underfire.batching import in_parts
 from underfire.system import SystemView
-from underfire.user_parts import guarded
+from underfire.user_parts import guarded, is_own
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Attack(Parts, BaseAttack):
         progress: Progress | None = None,
         trace_every: int | None = None,
     ) -> Outcome:
+        self._levels(benign.images, benign.images)  # a perturbation that cannot round is an error before any work
         probe_logits(view.prepared, benign.images)
         if self.joint:
             probe_views(view, benign, aim.classes)
@@ -64,8 +66,15 @@ class Attack(Parts, BaseAttack):
             return once(0, None) if self.search is None else self.search.best(once, benign.images[rows])
 
         outcome = Outcome.joined(in_parts(one_batch, len(benign.images), batch_size))
-        outcome.images = guarded(self.perturbation, "perturbation").levels(benign.images, outcome.images)
+        outcome.images = self._levels(benign.images, outcome.images)
         return outcome
+
+    def _levels(self, images: Tensor, adversarial: Tensor) -> Tensor:
+        """Round ``adversarial`` to 8 bits. Raises UserCodeError if a perturbation of the user's own does not."""
+        found = guarded(self.perturbation, "perturbation").levels(images, adversarial)
+        if is_own(self.perturbation):
+            check_levels(found, images, self.perturbation.name)
+        return found
 
 
 def _shifted(progress: Progress | None, index: int, batches: int) -> Callable[[int, int], None] | None:

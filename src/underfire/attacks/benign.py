@@ -10,6 +10,7 @@ from torch import Tensor
 
 from underfire import randomness
 from underfire.attacks.state import take
+from underfire.attacks.steady import check_steady
 from underfire.classifiers import Classifier, check_images, check_labels, label_tensor
 from underfire.classifiers.sigmoid import ends_in_sigmoid
 from underfire.errors import ClassifierError, warn
@@ -85,6 +86,8 @@ def read_benign(
     Raises:
         InputError: the images or labels are impossible.
         ClassifierError: the classifier's output cannot carry a verdict; see ``honest_logits``.
+        InterpreterError: an interpreter cannot read the images, or one of the user's own reads an image in another way
+            beside others, or another time.
     """
     images, labels = check_images(images, system.classifier), label_tensor(labels)
     ids = randomness.identities(images, ids)
@@ -94,6 +97,7 @@ def read_benign(
     labels = check_labels(labels, len(images), logits.shape[1])
     _warn_of_names(system.classifier, logits.shape[1])
     maps = system.maps(images, labels, ids)
+    check_steady(system, images, labels, ids, maps)
     return Benign(images, labels, ids, logits, maps, tuple(system.readers), system.labels)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from numbers import Real
 
 from underfire.arguments import check_at_least
 from underfire.attacks.guards import Guard
@@ -89,6 +90,11 @@ class Weighted:
 
     def __post_init__(self) -> None:
         check_part(self.term, Term, "term")
+        if not (hasattr(self.weight, "at") or (isinstance(self.weight, Real) and math.isfinite(self.weight))):
+            raise InputError(
+                f"weight of term {self.term.name!r} is {self.weight!r:.80}; expected a finite number, or a schedule "
+                "such as Linear(0, 1)."
+            )
 
     def weight_at(self, progress: float) -> float:
         """Return the weight at a progress in [0, 1] of the stage."""

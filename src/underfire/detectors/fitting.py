@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from underfire.classifiers import Classifier
 from underfire.detectors.contract import Detector, FittedDetector
-from underfire.detectors.measuring import measured
+from underfire.detectors.measuring import check_alone, measured
 from underfire.detectors.named import made_of
 from underfire.detectors.split import Members, Split, check_apart
 from underfire.detectors.target import Target
@@ -81,6 +81,7 @@ def fit(
     if made.learns:
         state = guarded(made, "detector").learn(coupled, splits["benign"], splits.get("attacked"))
     scores = measured(made, coupled, state, held.images)
+    check_alone(made, coupled, state, held.images, scores)
     warn_if_constant(scores, made.title)
     members: dict[str, Members] = {role: split.members for role, split in splits.items()}
     return FittedDetector(

@@ -10,7 +10,12 @@ from torch import Tensor
 
 from underfire.errors import UserCodeError
 from underfire.system import System
-from underfire.user_parts import guarded, shape_of
+from underfire.user_parts import guarded, is_own, shape_of
+
+SOME = 4
+"""At most so many images are measured again."""
+NEAR = 1e-3
+"""A difference of two scores of one image, relative to the spread of scores, that rounding may make."""
 
 
 def measured(detector: Any, system: System, state: Mapping[str, Tensor], images: Tensor) -> Tensor:
@@ -24,3 +29,18 @@ def measured(detector: Any, system: System, state: Mapping[str, Tensor], images:
     if not bool(torch.isfinite(scores).all()):
         raise UserCodeError(f"detector {detector.name!r} gives NaN or infinite scores; expected finite ones.")
     return scores
+
+
+def check_alone(detector: Any, system: System, state: Mapping[str, Tensor], images: Tensor, scores: Tensor) -> None:
+    """Raise UserCodeError if a detector of the user's own gives a few of the images other scores without the others."""
+    if not is_own(detector):
+        return
+    few = max(1, min(SOME, len(images) // 2))
+    alone = measured(detector, system, state, images[:few])
+    away = float((alone - scores[:few]).abs().max() / (scores.max() - scores.min()).clamp(min=1e-12))
+    if away > NEAR:
+        raise UserCodeError(
+            f"detector {detector.name!r} gives other scores for the same images in a second call (difference "
+            f"{away:.2g}, relative to their spread): it depends on the other images of a batch, draws random numbers, "
+            "or keeps state. An image must have one score."
+        )

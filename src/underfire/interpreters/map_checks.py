@@ -88,7 +88,10 @@ def check_range(maps: Tensor, called: str) -> None:
     if low != low or high != high:
         cause = "NaN comes from a division by 0 or a logarithm of 0, as in the scaling of a map that is 0 everywhere"
     else:
-        cause = "scale each map, such as by (map - map.min()) / (map.max() - map.min())"
+        cause = (
+            "scale each map by itself, such as by low, high = maps.amin((1, 2), keepdim=True), "
+            "maps.amax((1, 2), keepdim=True) and (maps - low) / (high - low)"
+        )
     raise InterpreterError(
         f"{called} makes maps with values from {low:.4g} to {high:.4g}; expected values in [0, 1], 1 = most "
         f"important: {cause}."

@@ -18,7 +18,7 @@ from underfire.attacks.rules import Rule
 from underfire.attacks.schedule import Cosine, Weight
 from underfire.attacks.terms.prediction import Prediction
 from underfire.attacks.variants import Variant
-from underfire.errors import InputError
+from underfire.errors import InputError, UserCodeError
 from underfire.user_parts import Part, shape_of
 
 Theta = dict[str, Tensor]
@@ -175,3 +175,18 @@ def penalty_of(perturbation: Perturbation, theta: Theta, variable: Tensor, image
             f"{len(image)} values, one per image."
         )
     return found
+
+
+def check_levels(found: Any, images: Tensor, name: str) -> None:
+    """Raise UserCodeError unless ``levels`` of a perturbation gave images like ``images`` at 8 bits."""
+    if not isinstance(found, Tensor) or found.shape != images.shape:
+        raise UserCodeError(
+            f"levels of perturbation {name!r} returns {shape_of(found)}; expected images, shape {tuple(images.shape)}."
+        )
+    away, low, high = (float(value) for value in ((found * 255 - (found * 255).round()).abs().max(), *found.aminmax()))
+    if not (away < 1e-3 and low >= 0 and high <= 1):  # written so that NaN fails
+        raise UserCodeError(
+            f"levels of perturbation {name!r} returns values from {low:.4g} to {high:.4g} "
+            f"that lie up to {away:.2g} of 255 levels beside whole ones; expected multiples of 1/255 in [0, 1], as "
+            "saved images have: end it with (adversarial * 255).round().clamp(0, 255) / 255."
+        )

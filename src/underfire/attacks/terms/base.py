@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from underfire.attacks.goal import Goal
-from underfire.errors import InputError
+from underfire.errors import InputError, UserCodeError, warn
 from underfire.system import Reading
-from underfire.user_parts import Part, guarded, shape_of
+from underfire.user_parts import Part, guarded, is_own, shape_of
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def values_of(term: Term, point: Point) -> Tensor:
 
     Raises:
         InputError: the term returns something else than one value per image.
-        UserCodeError: a term of the user's own raises an error.
+        UserCodeError: a term of the user's own raises an error, or is NaN for all images.
     """
     found: Any = guarded(term, "term")(point)
     if not isinstance(found, Tensor) or found.shape != (len(point.image),):
@@ -92,4 +93,18 @@ def values_of(term: Term, point: Point) -> Tensor:
             f"term {term.name!r} returns {shape_of(found)}; expected a tensor of {len(point.image)} values, one per "
             "image. A mean or sum over the batch would let images influence each other."
         )
+    if is_own(term) and not (found.is_cuda and torch.cuda.is_current_stream_capturing()):
+        _check_numbers(term, found.detach())
     return found
+
+
+def _check_numbers(term: Term, found: Tensor) -> None:
+    """Raise UserCodeError if a term is NaN for all images, and warn if it is for some: it would stop their attack."""
+    broken = int(found.isnan().sum())
+    if broken == len(found):
+        raise UserCodeError(
+            f"term {term.name!r} is NaN for all images; expected a number for each: NaN comes from a division by 0, or "
+            "from a logarithm or square root of 0 or less."
+        )
+    if broken:
+        warn(f"term {term.name!r} is NaN for {broken} of {len(found)} images in some steps: these steps move nothing.")

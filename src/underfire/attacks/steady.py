@@ -1,0 +1,66 @@
+"""Do interpreters of the user's own read an image alike, in any batch and at any time?
+
+An analyst sees one map of an image. If it depended on the other images of its batch, or on luck, so would the verdict.
+"""
+
+from __future__ import annotations
+
+from weakref import WeakSet
+
+from torch import Tensor
+
+from underfire.errors import InterpreterError
+from underfire.interpreters import Interpreter
+from underfire.system import System
+from underfire.user_parts import is_own
+
+SOME = 4
+"""At most so many images are read again."""
+NEAR = 1e-3
+"""A mean difference of two maps of one image that rounding may make, where an interpreter cuts at a value."""
+
+_known: WeakSet[Interpreter] = WeakSet()
+"""Interpreters that have been tried in this process."""
+
+
+def check_steady(system: System, images: Tensor, classes: Tensor, ids: Tensor, maps: dict[str, Tensor]) -> None:
+    """Read a few images again without the others, once for each interpreter of the user's own.
+
+    Args:
+        system: the system that read them.
+        images: N x C x H x W.
+        classes: int64 N, the classes that the maps explain.
+        ids: int64 N.
+        maps: the maps of all images by interpreter, N x h x w.
+
+    Raises:
+        InterpreterError: some map is another one now.
+    """
+    few = max(1, min(SOME, len(images) // 2))  # the first half: every image has other neighbours then
+    for name, interpreter in system.interpreters.items():
+        if not is_own(interpreter) or interpreter in _known:
+            continue
+        single = system.only((name,))
+        away = _away(single.maps(images[:few], classes[:few], ids[:few])[name], maps[name][:few])
+        if away > NEAR:
+            again = [single.maps(images[:few], classes[:few], ids[:few])[name] for _ in range(2)]
+            if _away(*again) > NEAR:
+                why = (
+                    "It draws random numbers, or keeps state: draw them from a generator with a fixed seed, or from "
+                    "underfire.randomness by the ids of the images."
+                )
+            else:
+                why = (
+                    "It depends on the other images of its batch: scale each map by itself, such as by "
+                    "maps.amax((1, 2), keepdim=True) and not maps.max()."
+                )
+            raise InterpreterError(
+                f"interpreter {name!r} gives other maps for the same images in a second call (mean difference "
+                f"{away:.2g}). {why} A verdict would be a matter of luck."
+            )
+        _known.add(interpreter)
+
+
+def _away(first: Tensor, second: Tensor) -> float:
+    """Return the largest mean difference of two maps of one image."""
+    return float((first - second).abs().flatten(1).mean(1).max())
