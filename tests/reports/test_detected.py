@@ -97,6 +97,13 @@ def test_json_and_latex_have_what_detectors_notice(
     held = Detected.of(tmp_path / "run")
     assert held is not None
     assert json.loads(ended.out)["detection"] == held.rows
+    part = uf.Run(tmp_path / "run").comparisons[0]
+    for row in held.rows:
+        role = next((role for role in ("attack", "control") if part.labels.get(role) == row["cell"]), None)
+        if role is not None:  # one number has one interval, whoever shows it
+            assert row["joint_success"] == part.intervals.joint(part.outcome(role, part.attacked)).to_dict()
+        else:
+            assert row["joint_success"]["n"] == row["triple_success"]["n"] == 0
     first, second = _exported(command, tmp_path / "run", "latex").read_text().split("\\end{tabular}")[:2]
     assert "squeezing" not in first
     shares = []

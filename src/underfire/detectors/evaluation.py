@@ -64,8 +64,11 @@ class Evaluation:
               failed do not count as detected. For clean images and noise, it is the share of false alarms.
             - ``joint_success``: class reached and all attacked maps kept, of all n images.
             - ``triple_success``: the same, and the score not above the threshold: what an evading attacker must reach.
-              Null for clean images and noise. ``triple_success_by_map`` has it for each interpreter. Its interval holds
-              the limits of kept maps and the threshold fixed.
+              Null for clean images and noise. ``triple_success_by_map`` has it for each interpreter.
+
+            Intervals of joint and triple success count the uncertainty of the limit of kept maps, as those of a run do.
+            The threshold is held fixed everywhere: the numbers are those of this detector with this threshold, whose
+            true rate of false alarms is known as ``likely_false_positives``, and no better.
 
             ``adaptive`` is True if the attack knows the detector, and evades its threshold or a lower one; None for
             clean images and noise. ``caution`` is a sentence, or empty.
@@ -200,7 +203,6 @@ def _row(cell: ScoredCell, clean: ScoredCell) -> dict[str, Any]:
     if cell.kind != "clean":
         chosen = cell.scores[counted]
         area = metrics.bootstrap_roc_area(clean.scores, chosen, list(ids), list(ids[counted])).to_dict()
-    joint = cell.joint_all
     return {
         "run": str(cell.run.path),
         "detector": cell.fitted.name,
@@ -215,10 +217,10 @@ def _row(cell: ScoredCell, clean: ScoredCell) -> dict[str, Any]:
         "successes": int(cell.success.sum()),
         "auc": area,
         "detection": metrics.rate(flagged[counted]).to_dict(),
-        "joint_success": metrics.rate(joint).to_dict() if attacked else nothing,
-        "triple_success": metrics.rate(joint & ~flagged).to_dict() if attacked else nothing,
+        "joint_success": cell.kept().to_dict(),
+        "triple_success": cell.kept(unnoticed=True).to_dict(),
         "triple_success_by_map": {
-            name: metrics.rate(kept & ~flagged).to_dict() for name, kept in cell.joint.items() if attacked
+            name: cell.kept((name,), unnoticed=True).to_dict() for name in cell.joint if attacked
         },
         "adaptive": adaptive,
         "caution": _caution(cell, adaptive),

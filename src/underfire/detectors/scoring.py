@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from underfire.detectors.contract import FittedDetector
 from underfire.detectors.saved_maps import SavedMaps
 from underfire.detectors.split import Members
 from underfire.errors import InputError
+from underfire.metrics import Interval
 
 if TYPE_CHECKING:
     from underfire.runs.cells import Cell
@@ -43,6 +44,8 @@ class ScoredCell:
         joint: bool N by interpreter: the class was reached and this map kept. Empty for clean images and noise.
         joint_all: bool N: the class was reached and all attacked maps kept.
         description: the attack's description in ``run.json``; empty for clean images and noise.
+        part, role: the comparison that the cell is part of, and what it is there; None and empty for clean images and
+            noise.
     """
 
     run: Run
@@ -54,6 +57,8 @@ class ScoredCell:
     joint: dict[str, Flags] = field(repr=False)
     joint_all: Flags = field(repr=False)
     description: str = field(repr=False, default="")
+    part: Comparison | None = field(repr=False, default=None)
+    role: str = ""
 
     @property
     def label(self) -> str:
@@ -75,6 +80,22 @@ class ScoredCell:
         """True for images whose score is above the threshold."""
         found: Flags = self.scores > self.fitted.threshold
         return found
+
+    def kept(self, names: Collection[str] = (), unnoticed: bool = False) -> Interval:
+        """Compute the share of images with the class reached and maps kept, with the interval that runs give it.
+
+        Args:
+            names: interpreters whose maps must all be kept; all that were attacked if empty.
+            unnoticed: count images alone that the detector does not flag.
+        """
+        if self.part is None:
+            return Interval(None, None, None, 0)
+        found = self.part.outcome(self.role, tuple(names) or self.part.attacked)
+        if unnoticed:
+            passed = np.zeros(len(found.success), dtype=bool)
+            passed[np.flatnonzero(self.run.correct)] = ~self.flagged
+            found = dataclasses.replace(found, success=found.success & passed)
+        return self.part.intervals.joint(found)
 
     @property
     def counted(self) -> Flags:
@@ -121,6 +142,8 @@ def score_run(fitted: FittedDetector, run: Run, on_cell: Callable[[str], None] |
             joint=joint,
             joint_all=np.asarray(part.joint_all(role))[correct] if attacked else nothing,
             description=str(run.record.get("attacks", {}).get(cell.label, "")),
+            part=part if attacked else None,
+            role=role if attacked else "",
         )
 
 
