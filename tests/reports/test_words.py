@@ -92,11 +92,14 @@ def test_of_several_maps_all_must_be_kept(tmp_path: Path) -> None:
     assert account.joint("attack", None) == account.run.summary()["joint_success_all"]["adv2"]
 
 
-def test_a_run_of_the_control_has_nothing_to_compare_with(tmp_path: Path) -> None:
-    account = Fake(attack="pgd").account(tmp_path)
+@pytest.mark.parametrize(("attack", "said"), [("pgd", False), ("mine", True)])
+def test_a_run_without_a_control_has_nothing_to_compare_with(tmp_path: Path, attack: str, said: bool) -> None:
+    """An attack on the prediction alone is the control itself."""
+    account = Fake(attack=attack).account(tmp_path)
+    account.part.labels.pop("control", None)
     assert account.part.control is None
     assert "on the prediction alone" not in paragraph(account)
-    assert any("there is nothing to compare with" in remark.text for remark in trust([account]))
+    assert any("there is nothing to compare with" in remark.text for remark in trust([account])) == said
 
 
 @dataclass
@@ -247,3 +250,15 @@ def test_the_text_does_not_depend_on_the_summary_file(tmp_path: Path) -> None:
     (tmp_path / "summary.json").unlink()
     (account,) = accounts_of(Run(tmp_path))
     assert paragraph(account) == expected
+
+
+@pytest.mark.parametrize(("nth", "nth_control"), [(0, 0), (0, 2), (2, 2)])
+def test_the_paragraph_claims_nothing_where_nothing_was_kept(tmp_path: Path, nth: int, nth_control: int) -> None:
+    """Regression: of no image it said "the explanation does not show the attack", and of equal shares "although"."""
+    account = Varied(nth=nth, nth_control=nth_control).account(tmp_path)
+    text = paragraph(account)
+    assert ("kept their cam map: the explanation does not show the attack." in text) == bool(nth)
+    assert ("kept their cam map. " in text) == (not nth)
+    both, reached = (account.group("control", "cam")[name]["mean"] for name in ("joint_success", "success"))
+    assert ("although" in text) == (reached > both)
+    assert "and it reached the class on" in text or "although it reached the class on" in text

@@ -14,7 +14,7 @@ import typer
 from underfire.cli.configuration import read_configuration, written
 from underfire.cli.options import USAGE_ERROR, Given, flag, option, takes
 from underfire.cli.run import Track, Workers
-from underfire.cli.screen import OneRun, bars, say
+from underfire.cli.screen import OneRun, bars, say, warn_of
 from underfire.cli.stopping import saying_how_to_go_on, stopping
 from underfire.errors import UnderfireError
 from underfire.runs.execution import Execution, ExecutionSettings, ScoringSettings
@@ -189,12 +189,10 @@ def _show(finished: Run, detected: Detected | None, files: str) -> None:
 
     from underfire.reports.detection import detection_tables
     from underfire.reports.table import summary_table
-    from underfire.reports.trust import cautions
 
     console = Console()
     console.print(summary_table(finished))
-    for text in cautions(finished):
-        console.print(Text.assemble(("!", "bold yellow"), " ", text))
+    warn_of([finished], console)
     if detected is not None:
         console.print(detection_tables(detected.rows))
         files = f"{files}, detection.json, detection.csv, scores.csv"

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from underfire.cli.options import flag, option
+from underfire.cli.screen import warn_of
 from underfire.errors import InputError
 
 REPORT_EXAMPLES = """[bold]Examples[/bold]
@@ -111,6 +112,7 @@ def report(
     figure = write_figure(runs, page.parent / ("figure.png" if out is None else f"{page.stem}.png"))
     console, written = Console(), [page, figure]
     console.print(summary_table(*runs))
+    warn_of(runs, console)
     rows = [row for run in runs if (held := Detected.of(run.path)) is not None for row in held.rows]
     if rows:
         console.print(detection_tables(rows))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -18,6 +18,9 @@ from rich.text import Text
 
 from underfire.cli.lines import Bars
 from underfire.errors import UnderfireWarning
+
+if TYPE_CHECKING:
+    from underfire.runs import Run
 
 screen = Console(stderr=True)
 
@@ -124,3 +127,13 @@ def show_warning(message: Warning | str, category: type[Warning], *_: Any, **__:
 def say(kind: str, message: str, style: str) -> None:
     """Print one paragraph on stderr. Brackets in it are no markup, because paths may hold them."""
     screen.print(Text.assemble((f"{kind}:", style), f" {message}"))
+
+
+def warn_of(runs: Sequence[Run], console: Console) -> None:
+    """Print what speaks against the numbers of finished runs, below their table."""
+    from underfire.reports.trust import cautions
+
+    for run in runs:
+        about = f"{run.path.name}: " if len(runs) > 1 else ""
+        for text in cautions(run):
+            console.print(Text.assemble(("!", "bold yellow"), " ", about, text))

@@ -81,7 +81,8 @@ def on_comparison(account: Account) -> list[Remark]:
             )
         )
     remarks += [*_on_large_noise(account), *_on_small_change(account)]
-    if not part.has("control"):
+    kind = KINDS.get(part.attack.lower())
+    if not part.has("control") and (kind is None or kind.joint):
         remarks.append(_remark(True, "No attack on the prediction alone was run: there is nothing to compare with."))
     return remarks
 
@@ -91,7 +92,7 @@ def _on_images(account: Account) -> list[Remark]:
     seen, right, unreadable = images["considered"], images["correctly_classified"], images["unreadable"]
     remarks = []
     if attacked < FEW_IMAGES:
-        size = f"Only {attacked} images were attacked: intervals are wide, and those of map distances are too narrow."
+        size = f"Only {attacked} images were attacked: intervals are very wide."
     elif attacked < MANY_IMAGES:
         size = f"{attacked} images were attacked: enough for a first look, but intervals are wide."
     else:

@@ -160,19 +160,21 @@ def paragraph(account: Account) -> str:
     kept = f"{words.verb} all of {words.whose} maps at once" if several else f"{words.verb} {words.whose} "
     kept += "" if several else f"{plain(names[0])} map"
     right = "" if account.run.predicted_labels else f" that {part.classifier} classified correctly"
+    meaning = f": {words.success}" if joint["mean"] else ""
     sentences = [
         f"Of {joint['n']} images{right}, {with_interval(joint)} were then "
-        f"classified as {goal(account)} and {kept}: {words.success}."
+        f"classified as {goal(account)} and {kept}{meaning}."
     ]
     if several:
         sentences.append(f"Each map by itself: {_each(account, 'attack')}.")
     if part.control is not None:
         reached = account.group("control", names[0])["success"]
         alone = f"; each map by itself: {_each(account, 'control')}" if several else ""
+        both = account.joint("control", None)
+        link = "although" if (reached["mean"] or 0.0) > (both["mean"] or 0.0) else "and"
         sentences.append(
             f"The attack on the prediction alone ({plain(part.control)}) had this joint success on "
-            f"{with_interval(account.joint('control', None))}, although it reached the class on "
-            f"{with_interval(reached)}{alone}."
+            f"{with_interval(both)}, {link} it reached the class on {with_interval(reached)}{alone}."
         )
         lead = account.lead(None)
         if lead is not None:
