@@ -113,3 +113,19 @@ def test_names_stay_apart_and_are_plain() -> None:
     data = ["a/b/test.parquet", "c/b/test.parquet", "x/<b>ü y.csv"]
     names = [point.name for point in grid(grid={"data": data}).points()]
     assert names == ["test", "test_2", "b_y"]
+
+
+@pytest.mark.parametrize(
+    ("axis", "wanted", "left"),
+    [
+        (["cam", ["cam", "grad"], "grad"], ["cam", "grad"], ["cam", "grad"]),  # a value of the grid: that run alone
+        (["cam", ["cam", "grad"], "grad"], [["cam", "grad"], "grad"], ["cam"]),  # any of these two values
+        (["cam", "grad", "gradcam"], ["cam", "grad"], ["gradcam"]),  # no value of the grid: any of its values
+    ],
+)
+def test_a_list_that_is_one_value_excludes_that_value(axis: list[Any], wanted: list[Any], left: list[Any]) -> None:
+    """Regression: two interpreters at once, excluded, took the runs on each of them away as well."""
+    found = grid(grid={"interpreters": axis}, exclude=[{"interpreters": wanted}]).points()
+    assert [list(point.config.interpreters) for point in found] == [
+        each if isinstance(each, list) else [each] for each in left
+    ]

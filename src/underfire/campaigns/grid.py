@@ -98,16 +98,36 @@ class Grid(BaseModel):
         axes = [[(name, value) for value in values] for name, values in self.grid.items()]
         for combination in itertools.product(*axes) if axes else ():
             values = self.settings | dict(combination)
-            if not any(_matches(values, each) for each in self.exclude):
+            if not any(self._fits(values, each) for each in self.exclude):
                 yield self._changed(values), list(self.grid)
         for each in self.include:
             yield self._changed(self.settings | each), list(each)
 
     def _changed(self, values: Values) -> Values:
         for change in self.change:
-            if _matches(values, change.where):
+            if self._fits(values, change.where):
                 values = values | change.set
         return {name: value for name, value in values.items() if value != ""}
+
+    def _fits(self, values: Values, wanted: Values) -> bool:
+        """Return True if all wanted values are there.
+
+        A list of wanted values fits any of them, unless it is itself a value of the grid or the settings, such as two
+        interpreters at once: then it fits that value alone.
+        """
+        return all(
+            name in values
+            and (
+                values[name] in value
+                if isinstance(value, list) and not self._is_value(name, value)
+                else values[name] == value
+            )
+            for name, value in wanted.items()
+        )
+
+    def _is_value(self, name: str, value: Any) -> bool:
+        held = [*self.grid.get(name, ()), *(each.get(name) for each in (self.settings, *self.include))]
+        return value in held
 
     def _check_used(self, chosen: list[Values], problems: Problems) -> None:
         """Note every [[exclude]] and [[change]] that fits no run: it is most likely misspelt."""
@@ -118,7 +138,7 @@ class Grid(BaseModel):
             ("change", everything + [self.settings | each for each in self.include], [c.where for c in self.change]),
         ):
             for each in wanted:
-                if not any(_matches(values, each) for values in many):
+                if not any(self._fits(values, each) for values in many):
                     problems.append(InputError(f"[[{kind}]] with {_spoken(each)} fits no run of the grid."))
 
 
@@ -143,14 +163,6 @@ def _of_runs(said: str, runs: list[Values], total: int) -> str:
         return said
     more = "" if len(runs) == 1 else f"; and {len(runs) - 1} more"
     return f"{said.removesuffix('.')} (run {_spoken(runs[0])}{more})."
-
-
-def _matches(values: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Return True if all wanted values are there; a list of wanted values fits any of them."""
-    return all(
-        name in values and (values[name] == value or (isinstance(value, list) and values[name] in value))
-        for name, value in wanted.items()
-    )
 
 
 def _spoken(values: Mapping[str, Any]) -> str:
