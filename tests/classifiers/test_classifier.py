@@ -205,6 +205,29 @@ def test_an_in_place_activation_that_others_rely_on_stays(images: Tensor) -> Non
     assert torch.allclose(uf.Classifier(network).prepare().run(images), network(images), atol=1e-5)
 
 
+@pytest.mark.parametrize("interpreter", ["cam", "grad"])
+def test_a_network_may_normalise_its_input_in_place(images: Tensor, interpreter: str) -> None:
+    """Regression: without mean and std, it was called random, or one that takes single images alone."""
+
+    class InPlace(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.features, self.head = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, 4)
+
+        def forward(self, images: Tensor) -> Tensor:
+            images.sub_(0.5).div_(0.25)
+            return self.head(self.features(images).relu().mean((2, 3)))
+
+    network, before = InPlace(), images.clone()
+    classifier, expected = uf.Classifier(network), network(images.clone())
+    assert torch.allclose(classifier.logits(images), expected, atol=1e-6)
+    preset = uf.attacks.preset("adv2", steps=(1, 2), eps=8 / 255)
+    found = preset(uf.System(classifier, interpreter), images, expected.argmax(1))
+    assert torch.equal(images, before)
+    assert 0 < float((found.adversarial - images).abs().max()) <= 8 / 255 + 1e-6
+
+
 def test_a_compiled_network_is_unwrapped_with_a_warning(tiny: nn.Module, images: Tensor) -> None:
     with pytest.warns(UnderfireWarning, match="compiled"):
         classifier = uf.Classifier(torch.compile(tiny))

@@ -244,7 +244,7 @@ evade = "{detectors["class-map"]}"
     ended = command("run", file, "--out", out)
     assert ended.code == 0, ended.err
     said = " ".join(ended.err.split())
-    assert "fitted for none of the classifiers" in said
+    assert "fitted for no classifier of a finished run" in said
     assert said.count("it scored nothing") == 1
     runs = sorted((out / "runs").iterdir())
     assert len(runs) == 2

@@ -134,7 +134,7 @@ class Pixels(nn.Module):
     def normalise(self, images: Tensor) -> Tensor:
         """Compute (images - mean) / std for pixels in [0, 1], N x C x H x W, on the images' device."""
         if self.mean is None or self.std is None:
-            return images
+            return images.clone()  # a network may normalise its input in place: pixels stay as they are
         if images.device not in self._constants:
             scale = 1 / torch.tensor(self.std, dtype=torch.float64)
             shift = -torch.tensor(self.mean, dtype=torch.float64) * scale

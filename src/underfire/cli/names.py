@@ -82,6 +82,7 @@ def names() -> dict[str, Any]:
         "interpreters": [name for name in REGISTRY if name != "captum"],
         "more_interpreters": MORE_INTERPRETERS,
         "maskers": [files.read_note(file).classifier for file in files.shipped()],
+        "defended_maskers": [f"rts:{name}" for name in files.defended()],
         "attacks": list(attacks.KINDS),
         "variants": list(attacks.VARIANTS),
         "perturbations": list(attacks.PERTURBATIONS),
@@ -144,6 +145,7 @@ def shown(known: dict[str, Any]) -> RenderableType:
     add("interpreters", ", ".join(known["interpreters"]))
     add("", f"and with an argument: {', '.join(known['more_interpreters'])}, file.py:name")
     add("maskers", f"{', '.join(known['maskers'])}  (for the interpreter rts)")
+    add("", f"and {', '.join(known['defended_maskers'])}  (as an interpreter: trained as a defense)")
     add("attacks", ", ".join(known["attacks"]))
     add("variants", f"{', '.join(known['variants'])}  (explained by: underfire list presets)")
     for kind in OPEN:

@@ -142,7 +142,11 @@ def run(
     hashes = {ended.run(name).record.get("classifier_sha256") for name in finished}
     for folder in grid.detectors if finished else ():
         if read_target(folder) not in hashes:
-            say("note", f"the detector in {folder} was fitted for none of the classifiers: it scored nothing.", "cyan")
+            say(
+                "note",
+                f"the detector in {folder} was fitted for no classifier of a finished run: it scored nothing.",
+                "cyan",
+            )
     if listener.failures:
         said, again = ("what the table says", "--resume") if part is None else ("what is said above", "the same --part")
         raise UnderfireError(

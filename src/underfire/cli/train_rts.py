@@ -75,7 +75,7 @@ def rts(
     resume: options.ResumeTraining = False,
     as_json: Annotated[bool, flag("--json", "Print the measured quality as JSON.")] = False,
 ) -> None:
-    """Train the masker that the interpreter RTS needs, for any convolutional classifier.
+    """Train the masker that the interpreter RTS needs, for a convolutional network or a transformer.
 
     A training that was stopped goes on with --resume, and loses at most 50 steps.
 

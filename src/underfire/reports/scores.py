@@ -54,8 +54,8 @@ def scores_table(fitted: FittedDetector, rows: Sequence[dict[str, Any]], most: i
     share = f"{100 * fitted.false_positives:g} %"
     parts: list[Text | Table] = [
         Text(
-            f"{flagged} of {counted(len(known), 'image')} are above the threshold {fitted.threshold:.4g}; {share} of "
-            "benign images like the calibration images would be, too."
+            f"{flagged} of {counted(len(known), 'image')} are above the threshold {fitted.threshold:.4g}; of "
+            f"benign images like the calibration images, {share} would be."
         )
     ]
     if len(known) < len(rows):

@@ -144,6 +144,11 @@ def shipped() -> Iterator[Path]:
     yield from (file for file in sorted(WEIGHTS.glob(f"{PREFIX}*.safetensors")) if AID_PREFIX not in file.name)
 
 
+def defended() -> list[str]:
+    """List the names of the maskers of a defense that ship with the package."""
+    return sorted(file.stem for file in WEIGHTS.glob(f"{AID_PREFIX}*.safetensors"))
+
+
 def find(masker: str | None, classifier_sha256: str, name: str = "") -> tuple[Path, Note]:
     """Find the masker file for a classifier.
 
