@@ -16,7 +16,7 @@ from underfire.attacks import PGD, Weighted
 from underfire.errors import InputError, InterpreterError, UnderfireWarning, UserCodeError
 
 
-@dataclass(frozen=True)
+@dataclass
 class Brightness(uf.interpreters.Interpreter):
     """The sum of the channels, scaled in some way."""
 
@@ -49,6 +49,17 @@ def test_maps_that_hang_on_others_or_on_luck(
     system = uf.System(classifier, "cam", readers=Brightness(scale))
     with pytest.raises(InterpreterError, match=message):
         uf.attacks.preset("adv2", steps=(1, 1))(system, bright, labels)
+
+
+def test_an_interpreter_that_has_no_hash_is_taken(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
+    @dataclass
+    class Listed(Brightness):
+        weights: list[float]
+
+    listed = Listed(lambda maps: maps / 3, [0.5])
+    with pytest.raises(TypeError):
+        hash(listed)
+    uf.attacks.preset("adv2", steps=(1, 1))(uf.System(classifier, "cam", readers=listed), images, labels)
 
 
 def test_maps_by_themselves_are_taken(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:

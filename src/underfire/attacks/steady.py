@@ -5,12 +5,9 @@ An analyst sees one map of an image. If it depended on the other images of its b
 
 from __future__ import annotations
 
-from weakref import WeakSet
-
 from torch import Tensor
 
 from underfire.errors import InterpreterError
-from underfire.interpreters import Interpreter
 from underfire.system import System
 from underfire.user_parts import is_own
 
@@ -19,8 +16,8 @@ SOME = 4
 NEAR = 1e-3
 """A mean difference of two maps of one image that rounding may make, where an interpreter cuts at a value."""
 
-_known: WeakSet[Interpreter] = WeakSet()
-"""Interpreters that have been tried in this process."""
+_known: set[tuple[type, str]] = set()
+"""The classes of interpreters that have been tried in this process, with their ``repr``, by which runs know parts."""
 
 
 def check_steady(system: System, images: Tensor, classes: Tensor, ids: Tensor, maps: dict[str, Tensor]) -> None:
@@ -38,7 +35,8 @@ def check_steady(system: System, images: Tensor, classes: Tensor, ids: Tensor, m
     """
     few = max(1, min(SOME, len(images) // 2))  # the first half: every image has other neighbours then
     for name, interpreter in system.interpreters.items():
-        if not is_own(interpreter) or interpreter in _known:
+        key = type(interpreter), repr(interpreter)
+        if not is_own(interpreter) or key in _known:
             continue
         single = system.only((name,))
         away = _away(single.maps(images[:few], classes[:few], ids[:few])[name], maps[name][:few])
@@ -58,7 +56,7 @@ def check_steady(system: System, images: Tensor, classes: Tensor, ids: Tensor, m
                 f"interpreter {name!r} gives other maps for the same images in a second call (mean difference "
                 f"{away:.2g}). {why} A verdict would be a matter of luck."
             )
-        _known.add(interpreter)
+        _known.add(key)
 
 
 def _away(first: Tensor, second: Tensor) -> float:
