@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -13,7 +15,7 @@ from torch import Tensor
 import underfire as uf
 from tests.attacks.own_parts import OwnTerm, attack
 from underfire.attacks import PGD, Weighted
-from underfire.errors import InputError, InterpreterError, UnderfireWarning, UserCodeError
+from underfire.errors import InputError, InterpreterError, UserCodeError
 
 
 @dataclass
@@ -31,10 +33,17 @@ class Brightness(uf.interpreters.Interpreter):
 
 
 SCALES: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
-    "over the batch": (lambda maps: maps / maps.amax(), "depends on the other images of its batch: scale each map"),
+    "over the batch": (
+        lambda maps: maps / maps.amax(),
+        "depends on the other images of its batch, or on the place in it: scale each map",
+    ),
     "to ranks in the batch": (
         lambda maps: maps.flatten().argsort().argsort().view_as(maps) / maps.numel(),
         "depends on the other images",
+    ),
+    "by the place in the batch": (
+        lambda maps: maps / 3 * torch.rand(len(maps), 1, 1, generator=torch.Generator().manual_seed(0)),
+        "or on the place in it",
     ),
     "by luck": (lambda maps: maps / 3 * torch.rand(len(maps), 1, 1), "draws random numbers, or keeps state"),
 }
@@ -45,8 +54,10 @@ def test_maps_that_hang_on_others_or_on_luck(
     classifier: uf.Classifier, images: Tensor, labels: Tensor, name: str
 ) -> None:
     scale, message = SCALES[name]
-    bright = torch.cat([images[:-1] / 2, images[-1:]])  # the last image scales the others
+    bright = torch.cat([images[:1], images[1:] / 2])  # the first image scales the others
     system = uf.System(classifier, "cam", readers=Brightness(scale))
+    if name != "by luck":  # one image alone has no neighbours, and leaves the question open
+        uf.attacks.preset("adv2", steps=(1, 1))(system, bright[:1], labels[:1])
     with pytest.raises(InterpreterError, match=message):
         uf.attacks.preset("adv2", steps=(1, 1))(system, bright, labels)
 
@@ -71,11 +82,16 @@ def test_maps_by_themselves_are_taken(classifier: uf.Classifier, images: Tensor,
 
 def test_a_term_that_is_nan(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:
     """Regression: the joint attack moved nothing then, and ended as on a robust network."""
-    with pytest.raises(UserCodeError, match="term 'own' is NaN for all images"):
-        attack(classifier, images, labels, terms=[Weighted(OwnTerm(lambda point: point.penalty * torch.nan))])
     some = OwnTerm(lambda point: torch.where(torch.arange(len(point.penalty)) == 1, torch.nan, point.penalty))
-    with pytest.warns(UnderfireWarning, match="term 'own' is NaN for 1 of 8 images"):
-        attack(classifier, images, labels, terms=[Weighted(some)])
+    for term in (OwnTerm(lambda point: point.penalty * torch.nan), some):
+        with pytest.raises(UserCodeError, match="term 'own' is NaN for some image"):
+            attack(classifier, images, labels, terms=[Weighted(term)])
+
+
+def test_weights_of_other_kinds_of_numbers() -> None:
+    term = OwnTerm(lambda point: point.penalty)
+    for weight in (np.float32(0.5), Fraction(1, 2), 0.5):
+        assert Weighted(term, weight).weight_at(0.3) == 0.5  # type: ignore[arg-type]  # more than the annotation promises
 
 
 @pytest.mark.parametrize("weight", [float("nan"), float("inf"), "x", None])

@@ -129,3 +129,14 @@ def test_a_list_that_is_one_value_excludes_that_value(axis: list[Any], wanted: l
     assert [list(point.config.interpreters) for point in found] == [
         each if isinstance(each, list) else [each] for each in left
     ]
+
+
+def test_a_list_that_an_earlier_change_sets_is_one_value() -> None:
+    """The first change makes one run attack both at once, and the second finds both runs."""
+    both = ["cam", "grad"]
+    change = [
+        {"where": {"interpreters": "cam"}, "set": {"interpreters": both}},
+        {"where": {"interpreters": both}, "set": {"count": 3}},
+    ]
+    found = grid(grid={"interpreters": both}, change=change).points()
+    assert [(list(point.config.interpreters), point.config.count) for point in found] == [(both, 3), (["grad"], 3)]

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 from scipy.integrate import trapezoid
+from torch import Tensor
 
 import underfire as uf
 from tests.detectors.conftest import Digits, changed
 from underfire.data.saved import load_png
-from underfire.detectors import Evaluation, FittedDetector, evaluate, fit
+from underfire.detectors import Detector, Evaluation, FittedDetector, evaluate, fit
 from underfire.detectors.evaluation import NOT_ADAPTIVE, TOO_MANY_ALARMS
-from underfire.errors import InputError
+from underfire.detectors.split import Members, Split
+from underfire.errors import InputError, UserCodeError
 from underfire.metrics import bootstrap_roc_area, roc_area
 from underfire.runs import RunConfig, run_attack
 
@@ -181,3 +184,38 @@ def test_only_images_that_were_right_before_count(
     assert {row["n"] for row in rows.values()} == {17}
     success = np.asarray(run.column("adv2", "cam", "success"), dtype=bool)
     assert rows["adv2"]["successes"] == success[right].sum()
+
+
+def test_clean_images_are_identified_batch_by_batch(digits: Digits) -> None:
+    """Regression: ids that come with the batches were looked at before the first one, so that only pixels counted."""
+    classifier, ids = digits.system.classifier, list[str]()
+
+    def batches() -> Iterator[Tensor]:
+        for first in (0, 4):
+            ids.extend(digits.ids[first : first + 4])
+            yield digits.images[first : first + 4]
+
+    found = Members.of_clean(batches(), classifier, ids)
+    assert found == Split.of(digits.images[:8], classifier, digits.ids[:8]).members
+    attacked = Split.of(digits.attacked[:2], classifier, digits.ids[:2], clean=False).members
+    assert attacked.shared_with(found) == sorted(digits.ids[:2])
+
+
+class Beside(Detector):
+    """The mean of an image, less that of the batch, or a random number by the place in the batch."""
+
+    name: ClassVar[str] = "beside"
+
+    def __init__(self, luck: bool) -> None:
+        self.luck = luck
+
+    def measure(self, system: uf.System, state: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        means = images.flatten(1).mean(1)
+        drawn = torch.rand(len(means), generator=torch.Generator().manual_seed(0))
+        return means + drawn if self.luck else means - means.mean()
+
+
+@pytest.mark.parametrize("luck", [False, True])
+def test_a_score_that_hangs_on_the_batch_is_refused(digits: Digits, luck: bool) -> None:
+    with pytest.raises(UserCodeError, match="detector 'beside' gives other scores for the same images"):
+        fit(Beside(luck), digits.system, digits.images[:40])

@@ -159,16 +159,6 @@ def test_few_values_are_covered_too(count: int, before: float) -> None:
     assert narrow == pytest.approx(before, abs=0.05)
 
 
-@settings(max_examples=50, deadline=None)
-@given(values=st.lists(st.floats(0, 1), min_size=1, max_size=6))
-def test_shares_have_shares_for_bounds(values: list[float]) -> None:
-    found, free = interval(values), bootstrap_mean(values)
-    assert found.low == max(0.0, free.low or 0.0)
-    assert found.high == min(1.0, free.high or 0.0)
-    beyond = [*values, 1.5]
-    assert interval(beyond) == bootstrap_mean(beyond)
-
-
 def test_arguments_that_cannot_be_used() -> None:
     for bad in ([0.1, math.nan], [math.inf, 0.1]):
         with pytest.raises(InputError, match="1 NaN or infinite values of 2"):
@@ -204,7 +194,7 @@ def test_booleans_get_a_rates_interval_and_numbers_a_means() -> None:
         assert interval(values) == rate(flags)
     numbers = [0.4, 0.5, 0.6, 0.5]
     for values in (numbers, np.array(numbers), torch.tensor(numbers, dtype=torch.float64)):
-        assert interval(values) == bootstrap_mean(numbers)  # but for bounds outside [0, 1], which these have not
+        assert interval(values) == bootstrap_mean(numbers)
     assert rate([]) == Interval(None, None, None, 0)
     with pytest.raises(InputError, match="expected booleans"):
         rate([0.5])

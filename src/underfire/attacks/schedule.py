@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from numbers import Real
+from typing import Any
 
 from underfire.arguments import check_at_least
 from underfire.attacks.guards import Guard
@@ -70,8 +71,9 @@ class Phases:
 Weight = Constant | Linear | Cosine | Phases
 
 
-def _at(value: Weight | float, progress: float) -> float:
-    return value if isinstance(value, int | float) else value.at(progress)
+def _at(value: Any, progress: float) -> float:
+    """Return the weight at a progress; ``value`` is a schedule or a number, also one of NumPy."""
+    return float(value.at(progress) if hasattr(value, "at") else value)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ An analyst sees one map of an image. If it depended on the other images of its b
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from underfire.errors import InterpreterError
@@ -33,30 +34,36 @@ def check_steady(system: System, images: Tensor, classes: Tensor, ids: Tensor, m
     Raises:
         InterpreterError: some map is another one now.
     """
-    few = max(1, min(SOME, len(images) // 2))  # the first half: every image has other neighbours then
+    few = max(1, min(SOME, len(images) // 2))  # of a half, each image has other neighbours, and another place
+    again = torch.arange(len(images) - 1, len(images) - 1 - few, -1, device=images.device)
     for name, interpreter in system.interpreters.items():
         key = type(interpreter), repr(interpreter)
         if not is_own(interpreter) or key in _known:
             continue
         single = system.only((name,))
-        away = _away(single.maps(images[:few], classes[:few], ids[:few])[name], maps[name][:few])
+
+        def read(rows: Tensor, name: str = name, single: System = single) -> Tensor:
+            return single.maps(images[rows], classes[rows], ids[rows])[name]
+
+        away = _away(read(again), maps[name][again])
         if away > NEAR:
-            again = [single.maps(images[:few], classes[:few], ids[:few])[name] for _ in range(2)]
-            if _away(*again) > NEAR:
+            if _away(read(again), read(again)) > NEAR:
                 why = (
-                    "It draws random numbers, or keeps state: draw them from a generator with a fixed seed, or from "
-                    "underfire.randomness by the ids of the images."
+                    "It draws random numbers, or keeps state: draw them by the ids of the images, with the functions "
+                    "of underfire.randomness."
                 )
             else:
                 why = (
-                    "It depends on the other images of its batch: scale each map by itself, such as by "
-                    "maps.amax((1, 2), keepdim=True) and not maps.max()."
+                    "It depends on the other images of its batch, or on the place in it: scale each map by itself, "
+                    "such as by maps.amax((1, 2), keepdim=True) and not maps.max(), and draw random numbers by the "
+                    "ids of the images, with the functions of underfire.randomness."
                 )
             raise InterpreterError(
                 f"interpreter {name!r} gives other maps for the same images in a second call (mean difference "
                 f"{away:.2g}). {why} A verdict would be a matter of luck."
             )
-        _known.add(key)
+        if len(images) > 1:  # one image has no neighbours
+            _known.add(key)
 
 
 def _away(first: Tensor, second: Tensor) -> float:

@@ -116,18 +116,14 @@ class Grid(BaseModel):
         interpreters at once: then it fits that value alone.
         """
         return all(
-            name in values
-            and (
-                values[name] in value
-                if isinstance(value, list) and not self._is_value(name, value)
-                else values[name] == value
-            )
+            name in values and (values[name] == value or values[name] in self._any_of(name, value))
             for name, value in wanted.items()
         )
 
-    def _is_value(self, name: str, value: Any) -> bool:
+    def _any_of(self, name: str, value: Any) -> list[Any]:
+        """Return the values of a list that stands for any of them; none if it is one value."""
         held = [*self.grid.get(name, ()), *(each.get(name) for each in (self.settings, *self.include))]
-        return value in held
+        return value if isinstance(value, list) and value not in held else []
 
     def _check_used(self, chosen: list[Values], problems: Problems) -> None:
         """Note every [[exclude]] and [[change]] that fits no run: it is most likely misspelt."""

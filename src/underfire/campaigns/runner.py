@@ -92,8 +92,8 @@ class How(TypedDict, total=False):
         part: ``(i, n)``: do the i-th of n parts of the work, counted from 1, beside other processes that do the other
             parts in the same folders, and finish no run. Runs must be begun.
         begin_only: begin all runs, and do nothing else.
-        before: called with each run that this process has begun, before anything is attacked; an error of it ends the
-            run.
+        before: called with each run that this process has begun, unless nothing is left to attack; an error of it
+            ends the run.
         after: called with each finished job and its summary, such as to write its page.
     """
 
@@ -224,7 +224,7 @@ class _Work:
             if self.part is None:
                 lock.enter_context(hand.working())
                 hand.begin()
-                if self.before is not None:
+                if self.before is not None and not all(map(hand.has, range(len(hand.steps)))):
                     self.before(hand)
             else:
                 hand.join(data=True)

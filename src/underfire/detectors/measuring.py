@@ -36,11 +36,11 @@ def check_alone(detector: Any, system: System, state: Mapping[str, Tensor], imag
     if not is_own(detector):
         return
     few = max(1, min(SOME, len(images) // 2))
-    alone = measured(detector, system, state, images[:few])
-    away = float((alone - scores[:few]).abs().max() / (scores.max() - scores.min()).clamp(min=1e-12))
+    alone = measured(detector, system, state, images[-few:].flip(0))
+    away = float((alone - scores[-few:].flip(0)).abs().max() / (scores.max() - scores.min()).clamp(min=1e-12))
     if away > NEAR:
         raise UserCodeError(
             f"detector {detector.name!r} gives other scores for the same images in a second call (difference "
-            f"{away:.2g}, relative to their spread): it depends on the other images of a batch, draws random numbers, "
-            "or keeps state. An image must have one score."
+            f"{away:.2g}, relative to their spread): it depends on the other images of a batch or on the place in it, "
+            "draws random numbers, or keeps state. An image must have one score."
         )

@@ -43,9 +43,9 @@ class Members:
         Args:
             batches: of images, as in ``Split.of``.
             classifier: the classifier that takes them.
-            ids: N ids, in the order of the images of all batches.
+            ids: N ids, in the order of the images of all batches; looked at after the last batch.
         """
-        pixels = (pixels_of(check_images(images, classifier).cpu()) for images in batches)
+        pixels = [pixels_of(check_images(images, classifier).cpu()) for images in batches]
         return cls(tuple(ids), tuple(itertools.chain.from_iterable(pixels)))
 
     def to_dict(self) -> dict[str, list[str]]:

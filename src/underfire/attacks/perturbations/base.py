@@ -135,7 +135,10 @@ class Perturbation(Part, ABC):
         return theta | {"weights": weights}
 
     def levels(self, images: Tensor, adversarial: Tensor) -> Tensor:
-        """Round ``adversarial`` to multiples of 1/255: the nearest ones *inside* the constraint around ``images``."""
+        """Round ``adversarial`` to multiples of 1/255: the nearest ones *inside* the constraint around ``images``.
+
+        It depends on its arguments alone, and is also called before ``start``.
+        """
         return (adversarial * 255).round().clamp(0, 255) / 255
 
     @property

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from underfire.attacks.goal import Goal
-from underfire.errors import InputError, UserCodeError, warn
+from underfire.errors import InputError, UserCodeError
 from underfire.system import Reading
 from underfire.user_parts import Part, guarded, is_own, shape_of
 
@@ -85,7 +85,7 @@ def values_of(term: Term, point: Point) -> Tensor:
 
     Raises:
         InputError: the term returns something else than one value per image.
-        UserCodeError: a term of the user's own raises an error, or is NaN for all images.
+        UserCodeError: a term of the user's own raises an error, or is NaN for some image.
     """
     found: Any = guarded(term, "term")(point)
     if not isinstance(found, Tensor) or found.shape != (len(point.image),):
@@ -99,12 +99,9 @@ def values_of(term: Term, point: Point) -> Tensor:
 
 
 def _check_numbers(term: Term, found: Tensor) -> None:
-    """Raise UserCodeError if a term is NaN for all images, and warn if it is for some: it would stop their attack."""
-    broken = int(found.isnan().sum())
-    if broken == len(found):
+    """Raise UserCodeError if a term is NaN for an image: no step would move it, as if it could not be attacked."""
+    if bool(found.isnan().any()):
         raise UserCodeError(
-            f"term {term.name!r} is NaN for all images; expected a number for each: NaN comes from a division by 0, or "
+            f"term {term.name!r} is NaN for some image; expected a number for each: NaN comes from a division by 0, or "
             "from a logarithm or square root of 0 or less."
         )
-    if broken:
-        warn(f"term {term.name!r} is NaN for {broken} of {len(found)} images in some steps: these steps move nothing.")

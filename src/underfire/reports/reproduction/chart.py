@@ -68,7 +68,10 @@ def _drawing(measure: str, findings: Sequence[Finding], title: str) -> Iterator[
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height:.0f}" font-family="sans-serif" '
         f'font-size="11" fill="#666"><title>{escape(title)}</title>'
     )
-    most = _round_up(max(each.interval(measure).high or 0.0 for each in findings))
+    found = [each.interval(measure) for each in findings]
+    most = _round_up(max(each.high or 0.0 for each in found))
+    if max(each.mean or 0.0 for each in found) <= 1:  # intervals of few images may reach beyond what is possible
+        most = min(1.0, most)
     for row, at in places.items():
         (classifier, perturbation), attack = row
         text = f"{called(attack)}"
@@ -100,7 +103,9 @@ def _panel(
     for finding in findings:
         interval = finding.interval(measure)
         y = places[(finding.classifier, finding.perturbation), finding.attack]
-        low, mean, high = ((value or 0.0) / most * PANEL for value in (interval.low, interval.mean, interval.high))
+        low, mean, high = (
+            min(max(0.0, (value or 0.0) / most), 1.0) * PANEL for value in (interval.low, interval.mean, interval.high)
+        )
         colour = COLOURS.get(finding.attack, OTHER)
         said = (
             f"{called(finding.attack)}: {interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}], n = {interval.n}"
