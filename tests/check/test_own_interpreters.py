@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 
 import underfire as uf
 from tests.conftest import smooth_images, tiny_network
+from tests.runs.runs import make_command
 from underfire.check import sanity, trials
 from underfire.interpreters import CAM, Ensemble, Grad, Interpreter, View
 
@@ -112,3 +115,46 @@ def test_a_fault_of_the_network_is_not_blamed_on_a_users_interpreter(monkeypatch
     _, (trial,) = trials.try_interpreters(classifier, smooth_images(2), torch.tensor([0, 1]))
     assert "fails" not in (trial.problem or "")
     assert "detach()" in (trial.problem or "")
+
+
+FILE = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from underfire.interpreters import CAM
+
+
+@dataclass(frozen=True)
+class Alone(CAM):
+    name: ClassVar[str] = "alone"
+
+
+@dataclass(frozen=True)
+class Together(CAM):
+    name: ClassVar[str] = "together"
+
+    def read(self, classifier, images, classes, ids):
+        maps = super().read(classifier, images, classes, ids)
+        return maps * (images / images.amax()).mean() / maps.amax().clamp(min=1e-6)
+"""
+
+
+def test_interpreters_are_tried_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Own ones, too: one that depends on the other images of its batch does not work."""
+    monkeypatch.chdir(tmp_path)
+    Path("my_maps.py").write_text(FILE)
+    command = make_command(monkeypatch, capsys)
+    words = ("check", "--data", "digits:test", "--classifier", "digits-resnet", "--count", 8, "--json")
+    ended = command(*words, "--interpreter", "my_maps.py:Alone,cam,my_maps.py:Together")
+    assert ended.code == 0, ended.err
+    alone, cam, together = json.loads(ended.out)["interpreters"].values()
+    assert alone["works"]
+    assert cam["works"]
+    assert not together["works"]
+    assert "depends on the other images of its batch" in together["problem"]
+    ended = command(*words, "--interpreter", "my_maps.py:Missing")
+    assert ended.code == 1
+    (missing,) = json.loads(ended.out)["interpreters"].values()
+    assert "Missing" in missing["problem"]

@@ -82,6 +82,7 @@ def run_check(
     device: torch.device,
     progress: Callable[[str], None] | None = None,
     memory: int | None = None,
+    interpreters: Sequence[str] = (),
 ) -> Check:
     """Check a classifier and its data.
 
@@ -91,6 +92,7 @@ def run_check(
         device: the device that the classifier is moved to.
         progress: called with a few words before each part of the check.
         memory: the largest number of bytes that the process shall have on the device.
+        interpreters: names of the interpreters to try, also ``file.py:name``; all that are known if empty.
 
     Raises:
         InputError, DataError: the classifier or the data are not there, or an option is impossible. A fault of the
@@ -142,6 +144,7 @@ def run_check(
         lambda name: tell(f"trying {name}"),
         memory,
         _masks(inputs, batch),
+        interpreters,
     )
     if parts is not None:
         where = f"features: {parts.features or 'none found'}; head: {parts.head or 'none found'}"

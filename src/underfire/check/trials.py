@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from underfire.attacks.batch_size import size_for, step_bytes
 from underfire.attacks.benign import Benign, honest_logits
 from underfire.attacks.probe import probe_views
+from underfire.attacks.steady import check_steady
 from underfire.check.network_parts import NetworkParts, find_parts
 from underfire.check.sanity import IMAGES, Sanity, look_at, moved_by_seed, read_few, shuffled_copy
 from underfire.check.speed import Speed, measure_speed
@@ -20,7 +21,7 @@ from underfire.errors import NoGradientError, UnderfireError, UnderfireWarning
 from underfire.interpreters import REGISTRY, create
 from underfire.randomness import identities
 from underfire.system import System, SystemView, works_in_place
-from underfire.user_parts import naming
+from underfire.user_parts import is_own, naming
 
 FEWEST, BYTES = 2, 10**9
 """A joint step is timed on as many images as take so many bytes by the count, and on two at least."""
@@ -70,8 +71,9 @@ def try_interpreters(
     progress: Callable[[str], None] | None = None,
     memory: int | None = None,
     masks: Tensor | None = None,
+    names: Sequence[str] = (),
 ) -> tuple[NetworkParts | None, list[InterpreterTrial]]:
-    """Try every known interpreter on a few images.
+    """Try interpreters on a few images.
 
     Args:
         images: N x C x H x W in [0, 1], N at most 8.
@@ -79,11 +81,13 @@ def try_interpreters(
         progress: called with the name of each interpreter before its trial.
         memory: the largest number of bytes that the process shall have on the device.
         masks: true masks of the objects, bool N x H x W, if they are known.
+        names: the interpreters; all that are known if empty.
 
     Returns:
         The parts of the network, and a trial of each interpreter. Without a copy for attacks there are no parts (None),
         and no interpreter works.
     """
+    names = names or tuple(REGISTRY)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnderfireWarning)
         images = images.to(classifier.device)
@@ -94,12 +98,12 @@ def try_interpreters(
             parts = find_parts(prepared[True], images)
             logits = honest_logits(classifier, images)
         except UnderfireError as error:
-            return None, [InterpreterTrial(name, False, str(error)) for name in REGISTRY]
+            return None, [InterpreterTrial(name, False, str(error)) for name in names]
         ids = identities(images, None).to(images.device)
         benign = Benign(images, classes.to(images.device), ids, logits, {})
         trials: list[InterpreterTrial] = []
         shuffled = shuffled_copy(classifier)
-        for name in REGISTRY:
+        for name in names:
             if progress is not None:
                 progress(name)
             known = next((trial.speed for trial in trials if trial.speed), None)
@@ -121,6 +125,10 @@ def _try(
     try:
         interpreter = create(name)
         with naming(interpreter, "interpreter", name):
+            if is_own(interpreter):
+                system = System(classifier, {name: interpreter})
+                maps = system.maps(benign.images, benign.labels, benign.ids)
+                check_steady(system, benign.images, benign.labels, benign.ids, maps)
             speed = _time(System(classifier, {name: interpreter}), prepared, name, benign, known, memory)
             sanity = look_at(interpreter, classifier, shuffled, benign.images, benign.labels, masks, benign.logits)
             moved = 0.0 if interpreter.reseeded() is None else None

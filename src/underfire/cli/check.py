@@ -21,6 +21,8 @@ EXAMPLES = """[bold]Examples[/bold]
 
 underfire check --data scenes:test --classifier scenes-resnet
 
+underfire check --data scenes:test --classifier scenes-resnet --interpreter cam,my_file.py:Mine
+
 underfire check --data photos/ --classifier torchvision:resnet50 --weights resnet50.pth --class-map index.json --json"""
 
 MARKS = {"good": ("ok", "green"), "hint": ("look", "yellow"), "problem": ("no", "red")}
@@ -30,6 +32,12 @@ MARKS = {"good": ("ok", "green"), "hint": ("look", "yellow"), "problem": ("no", 
 def check(
     given: Given,
     count: Annotated[int, option("N", "The number of images to look at.", "--count")] = 64,
+    interpreter: Annotated[
+        str,
+        option(
+            "NAMES", "The interpreters to try, also my_file.py:name. [default: all that are known]", "--interpreter"
+        ),
+    ] = "",
     memory: Annotated[
         str | None, option("SIZE", "The most memory that the check shall have. [default: what is free]", "--memory")
     ] = None,
@@ -47,8 +55,10 @@ def check(
     with status(screen, "starting") as tell:
         from underfire.check import run_check  # these take seconds
         from underfire.runs.devices import find_device
+        from underfire.runs.settings import parse_interpreters
 
-        found = run_check(config, count, find_device(device), tell, most)
+        names = parse_interpreters(interpreter) if interpreter else ()
+        found = run_check(config, count, find_device(device), tell, most, names)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False, default=str))
     else:
