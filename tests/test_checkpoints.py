@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,25 @@ def test_a_training_is_continued_only_as_what_it_was(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"data was 'b', is 'c'.*Nothing was changed"):
         open_training(folder, {"data": "c"}, resume=True)
     open_training(folder, {"data": "b"}, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        (
+            "Recipe(steps=3, weights=(1, 2), name='a, b')",
+            "Recipe(steps=5, weights=(1, 2), name='a, b')",
+            "steps was 3, is 5.",
+        ),
+        ("Recipe(steps=3)", "Other(steps=3)", "recipe was 'Recipe(steps=3)', is 'Other(steps=3)'."),
+        ("Recipe(steps=3)", "Recipe(steps=3, rate=1)", "recipe was 'Recipe(steps=3)', is 'Recipe(steps=3, rate=1)'."),
+        ("<odd>", "odd)", "recipe was '<odd>', is 'odd)'."),
+        (1, 2, "recipe was 1, is 2."),
+    ],
+)
+def test_another_training_is_told_apart_by_what_changed(tmp_path: Path, before: object, now: object, said: str) -> None:
+    """Regression: two whole recipes were shown that differed in one number."""
+    open_training(tmp_path, {"recipe": before, "data": "same"}, resume=False)
+    save_checkpoint(tmp_path, {"step": 1})
+    with pytest.raises(StoreError, match=re.escape(f"another training: {said} Nothing was changed.")):
+        open_training(tmp_path, {"recipe": now, "data": "same"}, resume=True)

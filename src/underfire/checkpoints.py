@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 from collections.abc import Mapping
@@ -79,11 +80,31 @@ def _check_same_training(folder: Path, run: Mapping[str, Any], resume: bool) -> 
         load_checkpoint(folder, "cpu")
     except Exception as error:  # torch.load raises nearly any exception for a broken file
         raise StoreError(f"the checkpoint in {folder} cannot be read: {error}. Choose another folder.") from error
-    changed = [f"{key} was {before.get(key)!r}, is {now!r}" for key, now in run.items() if before.get(key) != now]
+    changed = [
+        text for key, now in run.items() if before.get(key) != now for text in _changes(key, before.get(key), now)
+    ]
     if changed:
         raise StoreError(
             f"{folder} holds the checkpoint of another training: {'; '.join(changed)}. Nothing was changed."
         )
+
+
+def _changes(key: str, before: Any, now: Any) -> list[str]:
+    """Say how a value changed; of a recipe, ``Name(steps=5, ...)``, only the settings that did."""
+    old, new = _settings(before), _settings(now)
+    names = [name for name in old if old[name] != new.get(name)]
+    if not names or old.keys() != new.keys():
+        return [f"{key} was {before!r}, is {now!r}"]
+    return [f"{name} was {old[name]}, is {new[name]}" for name in names]
+
+
+def _settings(value: Any) -> dict[str | None, str]:
+    """Read the arguments of a call from its text; empty if it is none."""
+    try:
+        call = ast.parse(value, mode="eval").body if isinstance(value, str) else None
+    except (SyntaxError, ValueError):
+        return {}
+    return {each.arg: ast.unparse(each.value) for each in call.keywords} if isinstance(call, ast.Call) else {}
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
