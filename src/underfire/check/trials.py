@@ -125,11 +125,11 @@ def _try(
     try:
         interpreter = create(name)
         with naming(interpreter, "interpreter", name):
+            speed = _time(System(classifier, {name: interpreter}), prepared, name, benign, known, memory)
             if is_own(interpreter):
                 system = System(classifier, {name: interpreter})
                 maps = system.maps(benign.images, benign.labels, benign.ids)
                 check_steady(system, benign.images, benign.labels, benign.ids, maps)
-            speed = _time(System(classifier, {name: interpreter}), prepared, name, benign, known, memory)
             sanity = look_at(interpreter, classifier, shuffled, benign.images, benign.labels, masks, benign.logits)
             moved = 0.0 if interpreter.reseeded() is None else None
             reading = speed.joint + interpreter.view().refresh_passes * speed.step
