@@ -136,6 +136,14 @@ class Together(CAM):
     def read(self, classifier, images, classes, ids):
         maps = super().read(classifier, images, classes, ids)
         return maps * (images / images.amax()).mean() / maps.amax().clamp(min=1e-6)
+
+
+@dataclass(frozen=True)
+class Turned(CAM):
+    name: ClassVar[str] = "turned"
+
+    def read(self, classifier, images, classes, ids):
+        return 1 - super().read(classifier, images, classes, ids)
 """
 
 
@@ -154,6 +162,12 @@ def test_interpreters_are_tried_by_name(
     assert cam["works"]
     assert not together["works"]
     assert "depends on the other images of its batch" in together["problem"]
+    assert "view" not in {found["topic"] for found in json.loads(ended.out)["findings"]}
+    for _ in range(2):  # each time, not the first alone
+        ended = command(*words, "--interpreter", "my_maps.py:Turned")
+        (said,) = (found for found in json.loads(ended.out)["findings"] if found["topic"] == "view")
+        assert said["state"] == "hint"
+        assert "the view of interpreter 'my_maps.py:Turned' gives other maps" in said["text"]
     ended = command(*words, "--interpreter", "my_maps.py:Missing")
     assert ended.code == 1
     (missing,) = json.loads(ended.out)["interpreters"].values()

@@ -17,7 +17,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from underfire.errors import InputError
-from underfire.metrics import Interval, bootstrap_mean, interval, paired_difference, rate, rate_difference, statistics
+from underfire.metrics import (
+    POSITIVE,
+    UNIT,
+    Interval,
+    bootstrap_mean,
+    interval,
+    paired_difference,
+    rate,
+    rate_difference,
+    statistics,
+)
 
 
 def test_interval_of_a_rate_equals_the_binomial_quantiles() -> None:
@@ -90,6 +100,27 @@ def test_few_values() -> None:
     assert bootstrap_mean([0.3]) == Interval(0.3, 0.3, 0.3, 1)
     assert bootstrap_mean([0.1] * 10) == Interval(0.1, 0.1, 0.1, 10)
     assert paired_difference([], []) == Interval(None, None, None, 0)
+
+
+def test_an_interval_of_few_values_keeps_within_what_is_possible() -> None:
+    """Without bounds that of two confidences reaches below zero and above one."""
+    free = bootstrap_mean([0.02, 0.98])
+    assert free.low is not None
+    assert free.high is not None
+    assert free.low < -0.5
+    assert free.high > 1.5
+    assert interval([0.02, 0.98], bounds=UNIT) == Interval(0.5, 0.0, 1.0, 2)
+    assert interval([1.0, 7.0], bounds=POSITIVE).low == 0
+    assert (interval([1.0, 7.0], bounds=POSITIVE).high or 0) > 10
+    difference = paired_difference([0.0, 1.0], [1.0, 0.0], bounds=UNIT)
+    assert difference == Interval(0.0, -1.0, 1.0, 2)
+    many = np.linspace(0.2, 0.8, 40)
+    assert interval(many, bounds=UNIT) == bootstrap_mean(many)
+
+
+def test_values_beyond_their_bounds_by_a_rounding_stay_inside_the_interval() -> None:
+    found = bootstrap_mean([0.5, 1.0000001], bounds=UNIT)
+    assert found.high == 1.0000001
 
 
 def test_interval_is_frozen_and_goes_to_json() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 
 import pyarrow as pa
 import pytest
@@ -13,8 +15,10 @@ from underfire.runs.columns import BEFORE, measure_of, schema
 OWN = Measure("worst_cell", "image", "float", "worst", "the cell that moved most", digits=2, better="lower")
 
 
-def test_a_measure_comes_back_as_it_was() -> None:
-    assert measure_of(schema([OWN], settled=True).field(len(BEFORE))) == OWN
+@pytest.mark.parametrize("bounds", [(-math.inf, math.inf), (0.0, 1.0), (0.0, math.inf)])
+def test_a_measure_comes_back_as_it_was(bounds: tuple[float, float]) -> None:
+    own = dataclasses.replace(OWN, bounds=bounds)
+    assert measure_of(schema([own], settled=True).field(len(BEFORE))) == own
 
 
 @pytest.mark.parametrize(
@@ -26,6 +30,10 @@ def test_a_measure_comes_back_as_it_was() -> None:
         b"null",
         b"{}",
         json.dumps({"per": "pixel", "digits": -1, "better": 3, "heading": None, "meaning": []}).encode(),
+        json.dumps({"bounds": [0]}).encode(),
+        json.dumps({"bounds": ["0", 1]}).encode(),
+        json.dumps({"bounds": [1, 0]}).encode(),
+        json.dumps({"bounds": [math.nan, 1]}).encode(),
         json.dumps({"digits": True, "unknown": 1}).encode(),
     ],
 )

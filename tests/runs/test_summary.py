@@ -14,7 +14,9 @@ import torch
 from tests.runs.conftest import small_config
 from tests.runs.runs import Written, without_seconds
 from underfire.attacks.limits import all_at_once
+from underfire.attacks.measures import MEASURES
 from underfire.errors import StoreError
+from underfire.metrics import ANY
 from underfire.runs import run_attack
 from underfire.runs.summary import interval as summary_interval
 
@@ -124,6 +126,25 @@ def test_every_mean(full: Written, interpreter: str, attack: str) -> None:
     curve = group["joint_success_curve"]
     for limit, rate in zip(curve["thresholds"], curve["rates"], strict=True):
         assert rate == pytest.approx(np.mean([r["success"] and r["map_l1_target"] < limit for r in rows]), abs=1e-6)
+
+
+def test_every_number_among_the_measures_has_bounds() -> None:
+    assert [name for name, measure in MEASURES.items() if measure.kind != "bool" and measure.bounds == ANY] == []
+
+
+def test_intervals_of_two_images_keep_within_what_is_possible(tmp_path: Path) -> None:
+    """Stretched as two values need it, they would reach below zero and above one."""
+    written = Written(_written(tmp_path, count=2, steps=(3, 5)))
+    beyond = []
+    for attack, group in written.summary["interpreters"]["cam"]["attacks"].items():
+        for name in set(MEANS) & set(group):
+            values, (least, most) = [row[name] for row in written.of(attack, "cam")], MEASURES[name].bounds
+            if None in values or isinstance(values[0], bool) or name.startswith("joint"):
+                continue
+            free = summary_interval(values)
+            beyond.append(free["low"] < least or free["high"] > most)
+            assert least - 1e-6 <= group[name]["low"] <= group[name]["mean"] <= group[name]["high"] <= most + 1e-6
+    assert any(beyond)
 
 
 def test_the_comparison_with_the_control_is_paired(full: Written) -> None:

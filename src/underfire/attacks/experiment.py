@@ -14,6 +14,7 @@ from torch import Tensor
 
 from underfire.arguments import whole_number
 from underfire.attacks.aim import Aim, merged
+from underfire.attacks.alike import warn_unlike
 from underfire.attacks.arms import Arm
 from underfire.attacks.batch_size import fitting_batch_size
 from underfire.attacks.benign import Benign
@@ -164,9 +165,12 @@ class Experiment:
             judged = judge(part, benign, noisy(0), aim, measures, own=True, masks=masks)
             return Finding(arm, aim, judged, more_noise=more_noise(part, benign, noisy, self.noise_draws))
         assert arm.attack is not None
+        view = self.view_of(arm.targets if arm.kind == "attack" else self._steady(arm.targets))
         with attacking(self.view.prepared.precision, benign.images.device):
+            if arm.kind == "attack":
+                warn_unlike(system.attacked, view, benign)
             outcome = arm.attack.run(
-                self.view_of(arm.targets if arm.kind == "attack" else self._steady(arm.targets)),
+                view,
                 benign,
                 aim,
                 seed=self.seed,

@@ -106,7 +106,7 @@ class JointIntervals:
         """Compute the mean limit with its interval."""
         resampled = self.resampled(name)
         if resampled.ndim == 2:
-            return metrics.interval(self.limits[name].values[self.correct])
+            return metrics.interval(self.limits[name].values[self.correct], metrics.UNIT)
         low, high = (_finite(value) for value in np.quantile(resampled, BOUNDS, method="nearest"))
         return Interval(self.limits[name].mean, low, high, self.count)
 

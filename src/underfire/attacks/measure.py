@@ -12,6 +12,7 @@ from underfire.arguments import check_choice
 from underfire.attacks.aim import Aim
 from underfire.attacks.outcome import Outcome
 from underfire.errors import InputError
+from underfire.metrics import ANY, Bounds
 from underfire.user_parts import guarded, shape_of
 
 
@@ -66,6 +67,7 @@ class Measure:
         meaning: a phrase that explains it to someone who has never seen it.
         digits: digits after the point in tables.
         better: ``higher`` or ``lower`` for the attacker; ``neither`` for costs and the like.
+        bounds: the least and the largest value that there can be; intervals of means do not reach beyond them.
         compute: from ``Seen`` (and the interpreter's name, for measures per map) to N values; None if the value is not
             known for these images. A measure without ``compute`` is settled when results are read, since it needs
             limits that depend on all images.
@@ -78,6 +80,7 @@ class Measure:
     meaning: str
     digits: int = 3
     better: Better = "neither"
+    bounds: Bounds = ANY
     compute: Compute | None = None
 
     def __post_init__(self) -> None:

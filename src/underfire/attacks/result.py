@@ -177,8 +177,8 @@ class AttackResult(Showing):
             if label != "clean":
                 rows |= {f"map_l1/{name} under {label}": values for name, values in judged.map_l1.items()}
         right = self.correct_before
-        summary = self._joint_summary() | {name: metrics.interval(values[right]) for name, values in rows.items()}
-        return summary | {"success_over_all_images": metrics.interval(self.success & right)}
+        means = {name: metrics.interval(values[right], metrics.UNIT) for name, values in rows.items()}
+        return self._joint_summary() | means | {"success_over_all_images": metrics.interval(self.success & right)}
 
     def _joint_summary(self) -> dict[str, Interval]:
         intervals = JointIntervals(self.limits)

@@ -14,8 +14,8 @@ def explanation_lines(trials: Sequence[InterpreterTrial]) -> list[CheckLine]:
     """Say for the interpreters that work and are quick where their maps point, and what they depend on.
 
     Returns:
-        One line for each check, and one for each interpreter whose maps hardly depend on the class or the weights;
-        nothing if there is no such interpreter.
+        One line for each check, one for each interpreter whose maps hardly depend on the class or the weights, and one
+        for each of the user's own whose view has other maps; nothing if there is no such interpreter.
     """
     found = {trial.name: trial.sanity for trial in trials if trial.sanity is not None}
     if not any(trial.works for trial in trials):
@@ -23,6 +23,7 @@ def explanation_lines(trials: Sequence[InterpreterTrial]) -> list[CheckLine]:
     slow = [trial.name for trial in trials if trial.works and trial.sanity is None]
     rest = f"; not looked at, because slow: {', '.join(slow)}" if slow else ""
     doubts = [CheckLine("sanity", "hint", text) for trial in trials if (text := trial.doubts)]
+    doubts += [CheckLine("view", "hint", trial.other_view) for trial in trials if trial.other_view]
     lines = [_localisation(found, rest), _dependence(found, rest), _repeatability(trials)]
     again = "not looked at: underfire audit --again compares the maps with those of a second training"
     return [*lines, CheckLine("reproducibility", "good", again), *doubts]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from underfire.attacks.alike import unlike
 from underfire.attacks.batch_size import size_for, step_bytes
 from underfire.attacks.benign import Benign, honest_logits
 from underfire.attacks.probe import probe_views
@@ -42,6 +43,7 @@ class InterpreterTrial:
         speed: times, if it works.
         sanity: what its maps depend on, and if they point at the object, if it works and is quick.
         moved_by_seed: the distance to its maps with another seed; None if it does not work, or would take seconds.
+        other_view: a sentence that warns of a view, of the user's own interpreter, with other maps; empty if it works.
     """
 
     name: str
@@ -51,6 +53,7 @@ class InterpreterTrial:
     speed: Speed | None = None
     sanity: Sanity | None = None
     moved_by_seed: float | None = None
+    other_view: str = ""
 
     @property
     def doubts(self) -> str:
@@ -123,19 +126,22 @@ def _try(
 ) -> InterpreterTrial:
     """Try one interpreter. Whatever it raises, the user's own code too, is the outcome of its trial alone."""
     try:
-        interpreter = create(name)
+        interpreter, other_view = create(name), ""
         with naming(interpreter, "interpreter", name):
             speed = _time(System(classifier, {name: interpreter}), prepared, name, benign, known, memory)
             if is_own(interpreter):
                 system = System(classifier, {name: interpreter})
                 maps = system.maps(benign.images, benign.labels, benign.ids)
                 check_steady(system, benign.images, benign.labels, benign.ids, maps)
+                views = {name: interpreter.view()}
+                view = SystemView(prepared[works_in_place(views.values())], views)
+                other_view = unlike(name, view, replace(benign, maps=maps))
             sanity = look_at(interpreter, classifier, shuffled, benign.images, benign.labels, masks, benign.logits)
             moved = 0.0 if interpreter.reseeded() is None else None
             reading = speed.joint + interpreter.view().refresh_passes * speed.step
             if moved is None and 2 * IMAGES * reading < PATIENCE:
                 moved = moved_by_seed(interpreter, classifier, benign.images, benign.labels)
-        return InterpreterTrial(name, True, speed=speed, sanity=sanity, moved_by_seed=moved)
+        return InterpreterTrial(name, True, speed=speed, sanity=sanity, moved_by_seed=moved, other_view=other_view)
     except NoGradientError as error:
         return InterpreterTrial(name, False, str(error), error.module)
     except UnderfireError as error:

@@ -56,6 +56,7 @@ def _pair(system: System, transform: Squeezer) -> list[Measure]:
             kind="float",
             heading=f"map L1 after {transform.label}",
             meaning=f"distance between the map of the image after {transform.label} and the benign map, own class",
+            bounds=metrics.UNIT,
             compute=map_after,
         ),
     ]

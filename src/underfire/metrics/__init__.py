@@ -33,6 +33,11 @@ from underfire.metrics.prediction import (
 )
 from underfire.metrics.scatter import half_mass_area, mass_spread, rank_correlation
 from underfire.metrics.statistics import (
+    ANY,
+    POSITIVE,
+    SIGNED,
+    UNIT,
+    Bounds,
     Interval,
     bootstrap_mean,
     interval,
@@ -43,8 +48,13 @@ from underfire.metrics.statistics import (
 )
 
 __all__ = [
+    "ANY",
     "HALFWAY",
     "IOU_THRESHOLDS",
+    "POSITIVE",
+    "SIGNED",
+    "UNIT",
+    "Bounds",
     "Interval",
     "RocCurve",
     "bootstrap_mean",

@@ -16,6 +16,13 @@ from underfire.errors import InputError
 
 Values = Tensor | npt.NDArray[np.generic] | Sequence[float] | Sequence[bool]
 
+Bounds = tuple[float, float]
+ANY = (-math.inf, math.inf)
+UNIT = (0.0, 1.0)
+SIGNED = (-1.0, 1.0)
+POSITIVE = (0.0, math.inf)
+"""The least and the largest value that there can be: any number, shares and distances of maps, correlations, costs."""
+
 MEMORY = 1 << 20
 """Values drawn per step, about 16 MB. One resample of more values is drawn in one step."""
 
@@ -34,13 +41,16 @@ class Interval:
         return asdict(self)
 
 
-def bootstrap_mean(values: Values, seed: int = 0, resamples: int = 2000, level: float = 0.95) -> Interval:
+def bootstrap_mean(
+    values: Values, seed: int = 0, resamples: int = 2000, level: float = 0.95, bounds: Bounds = ANY
+) -> Interval:
     """Mean of one value per image with its percentile bootstrap interval (Efron 1979), stretched for few values.
 
     A sample drawn from N values spreads less than N new values would, and the tails of few values are not known. So
     both arms of the interval are stretched by t / z * sqrt(N / (N - 1)), with the quantiles t of Student's distribution
     with N - 1 degrees of freedom and z of the normal one (Hesterberg 2015, The American Statistician 69, section 4): by
-    5.7 % for 32 values, 29 % for 8, and 87 % for 4. Of few values, it may reach beyond what is possible.
+    5.7 % for 32 values, 29 % for 8, and 87 % for 4. So the interval of few values may reach beyond what is possible,
+    unless ``bounds`` say what that is.
 
     Args:
         values: N numbers or booleans (a rate is a mean of booleans).
@@ -48,6 +58,8 @@ def bootstrap_mean(values: Values, seed: int = 0, resamples: int = 2000, level: 
         resamples: the number of samples of size N that are drawn with replacement, at least 1.
         level: the nominal coverage, in (0, 1). For fewer than about 30 values with long tails the interval is too
             narrow.
+        bounds: the least and the largest number that a value can be, such as (0, 1). No end of the interval lies
+            beyond them, unless values do: measures are computed in single precision.
 
     Returns:
         The interval. All bounds are None if N is 0. If N is 1 or all values are equal, low = high = mean: such values
@@ -73,7 +85,8 @@ def bootstrap_mean(values: Values, seed: int = 0, resamples: int = 2000, level: 
         means[start : start + rows] = array[drawn].mean(axis=1)
     mean, wider = float(array.mean()), _stretch(n, level)
     low, high = (mean + wider * (float(end) - mean) for end in np.quantile(means, [(1 - level) / 2, (1 + level) / 2]))
-    return Interval(mean, low, high, n)
+    least, most = min(bounds[0], float(array.min())), max(bounds[1], float(array.max()))
+    return Interval(mean, max(low, least), min(high, most), n)
 
 
 def _stretch(n: int, level: float) -> float:
@@ -126,12 +139,19 @@ def score_interval(share: float, n: int, level: float = 0.95) -> Interval:
     return Interval(share, 0.0 if share == 0 else low, 1.0 if share == 1 else high, n)
 
 
-def interval(values: Values) -> Interval:
-    """Mean with its 95 % interval: by `rate` for booleans, else by `bootstrap_mean`."""
-    return rate(values) if _are_flags(values) else bootstrap_mean(values)
+def interval(values: Values, bounds: Bounds = ANY) -> Interval:
+    """Mean with its 95 % interval: by `rate` for booleans, else by `bootstrap_mean`.
+
+    Args:
+        values: N numbers or booleans.
+        bounds: the least and the largest number that a value can be, as in `bootstrap_mean`.
+    """
+    return rate(values) if _are_flags(values) else bootstrap_mean(values, bounds=bounds)
 
 
-def paired_difference(a: Values, b: Values, seed: int = 0, resamples: int = 2000, level: float = 0.95) -> Interval:
+def paired_difference(
+    a: Values, b: Values, seed: int = 0, resamples: int = 2000, level: float = 0.95, bounds: Bounds = ANY
+) -> Interval:
     """Mean of a - b with its interval, the mean difference of two attacks on the same images.
 
     The difference is taken image by image, so the difficulty of an image cancels. This shows differences of 0.005
@@ -144,11 +164,13 @@ def paired_difference(a: Values, b: Values, seed: int = 0, resamples: int = 2000
         seed: as in `bootstrap_mean`.
         resamples: as in `bootstrap_mean`.
         level: as in `bootstrap_mean`.
+        bounds: the least and the largest number that a value of ``a`` and ``b`` can be.
     """
     first, second = _arrays(a, b)
     if _are_flags(a) and _are_flags(b):
         return rate_difference(a, b, level)
-    return bootstrap_mean(first - second, seed, resamples, level)
+    width = bounds[1] - bounds[0]
+    return bootstrap_mean(first - second, seed, resamples, level, (-width, width))
 
 
 def rate_difference(a: Values, b: Values, level: float = 0.95) -> Interval:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from underfire.attacks.measures import MEASURES
 from underfire.runs.comparison import Comparison
 from underfire.runs.summary import interval
 
@@ -45,7 +46,7 @@ def by_class(part: Comparison, interpreter: str) -> list[ClassResult]:
     found = []
     for label in np.unique(labels).tolist():
         rows = labels == label
-        measures = {name: interval(values[rows]) for name, values in columns.items()}
+        measures = {name: interval(values[rows], MEASURES[name].bounds) for name, values in columns.items()}
         found.append(ClassResult(label, part.class_name(label), int(rows.sum()), measures))
     return found
 

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import numpy as np
 import pyarrow as pa
 
+from underfire import metrics
 from underfire.attacks.measure import Better, Measure, Per
 from underfire.attacks.measures import BUILT_IN
 
@@ -45,7 +46,7 @@ TRACE = pa.schema(
 
 
 PER, BETTER = get_args(Per), get_args(Better)
-TOLD = ("per", "heading", "meaning", "digits", "better")
+TOLD = ("per", "heading", "meaning", "digits", "better", "bounds")
 """The settings of a user's own measure that a results file stores with its column, so that it can be shown later."""
 
 
@@ -74,7 +75,7 @@ def measure_of(field: pa.Field) -> Measure:
     kind: Any = "bool" if flag else "int" if count else "float"
     words = field.name.replace("_", " ")
     told: dict[str, Any] = {"per": "map", "heading": words, "meaning": words, **_told(field)}
-    return Measure(name=field.name, kind=kind, **told)
+    return Measure(name=field.name, kind=kind, **told | {"bounds": tuple(told.get("bounds", metrics.ANY))})
 
 
 def _told(field: pa.Field) -> dict[str, Any]:
@@ -86,7 +87,10 @@ def _told(field: pa.Field) -> dict[str, Any]:
     return {k: held[k] for k in TOLD if _sensible(k, held.get(k))} if isinstance(held, dict) else {}
 
 
-def _sensible(name: str, value: object) -> bool:
+def _sensible(name: str, value: Any) -> bool:
+    if name == "bounds":
+        numbers = isinstance(value, list) and all(type(each) in (int, float) for each in value)
+        return numbers and len(value) == 2 and value[0] <= value[1]
     if name == "digits":
         return type(value) is int and 0 <= value <= 17
     known = {"per": PER, "better": BETTER}

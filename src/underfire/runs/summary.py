@@ -10,6 +10,7 @@ import torch
 
 from underfire import metrics
 from underfire.attacks.measure import Measure
+from underfire.attacks.measures import MEASURES
 from underfire.runs.comparison import Comparison
 from underfire.runs.folder import Folder
 from underfire.runs.significance import PAIRED, PValues, p_values
@@ -18,12 +19,17 @@ from underfire.runs.store import FORMAT
 THRESHOLDS = [round(0.01 * step, 2) for step in range(51)]
 
 
-def interval(values: Any) -> dict[str, float | int | None]:
-    """Compute the mean of the known values with its interval, as JSON values."""
+def interval(values: Any, bounds: metrics.Bounds = metrics.ANY) -> dict[str, float | int | None]:
+    """Compute the mean of the known values with its interval, as JSON values.
+
+    Args:
+        values: one value per image; NaN where it is unknown.
+        bounds: the least and the largest value that there can be; see ``Measure``.
+    """
     values = np.asarray(values)
     if values.dtype != bool:
         values = values[~np.isnan(values)]
-    return metrics.interval(values).to_dict()
+    return metrics.interval(values, bounds).to_dict()
 
 
 def summarise(files: Folder, comparisons: Sequence[Comparison]) -> dict[str, Any]:
@@ -146,7 +152,7 @@ def group(
     overall = np.concatenate([success, np.zeros(considered - len(success), dtype=bool)])
     curve = metrics.joint_success_curve(torch.from_numpy(success), torch.from_numpy(distance), THRESHOLDS)
     means = {
-        measure.name: interval(_typed(part.column(role, interpreter, measure.name), measure))
+        measure.name: interval(_typed(part.column(role, interpreter, measure.name), measure), measure.bounds)
         for measure in measures
         if not measure.name.startswith("joint_success") and measure.name != "confidence"
     }
@@ -155,8 +161,12 @@ def group(
         "joint_success_own_limit": interval(part.joint(role, interpreter, own=True)),
         **means,
         "success_over_all_images": interval(overall),
-        "confidence_of_successes": interval(np.asarray(part.column(role, interpreter, "confidence"))[success]),
-        "map_l1_of_successes": interval(np.asarray(part.column(role, interpreter, "map_l1"))[success]),
+        **{
+            f"{name}_of_successes": interval(
+                np.asarray(part.column(role, interpreter, name))[success], MEASURES[name].bounds
+            )
+            for name in ("confidence", "map_l1")
+        },
         "joint_success_curve": {"thresholds": THRESHOLDS, "rates": [round(float(rate), 6) for rate in curve]},
     }
 
@@ -174,7 +184,9 @@ def against_control(part: Comparison, interpreter: str) -> dict[str, Any] | None
         return None
     difference = {"joint_success": gap(part, [interpreter])} | {
         name: metrics.paired_difference(
-            np.asarray(part.column("attack", interpreter, name)), np.asarray(part.column("control", interpreter, name))
+            np.asarray(part.column("attack", interpreter, name)),
+            np.asarray(part.column("control", interpreter, name)),
+            bounds=MEASURES[name].bounds,
         ).to_dict()
         for name in PAIRED
     }

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from underfire import metrics
+from underfire.attacks.measures import MEASURES
 from underfire.errors import InputError, StoreError
 from underfire.frames import pandas
 from underfire.runs.comparison import Comparison
@@ -209,7 +210,7 @@ def _row(source: Run, name: str, run: Run, label: str, role: str, part: Comparis
         "limit_set_by": settled["set_by"],
     }
     measured = ("success", "untargeted_success", "map_l1", "map_l1_target", "map_iou")
-    means = {each: interval(part.column(role, interpreter, each)) for each in measured}
+    means = {each: interval(part.column(role, interpreter, each), MEASURES[each].bounds) for each in measured}
     means["source_success"] = _source_success(source, run, label)
     means["joint_success"] = joint(part, role, [interpreter])
     means["chance_other_map"] = chance(part, interpreter)["other_map"]

@@ -32,6 +32,7 @@ class Quantity:
         compute: returns N values from a comparison, a role and a reader; NaN for images without a value. None if only
             the interval of the mean is kept, because more than the images' values goes into it, or if ``apart``.
         apart: True if detectors or defenses give the values, so that they do not stand in the run.
+        bounds: the least and the largest value that there can be; see ``Measure``.
     """
 
     heading: str
@@ -40,6 +41,7 @@ class Quantity:
     share: bool = False
     compute: Callable[[Comparison, str, str], Values] | None = None
     apart: bool = False
+    bounds: metrics.Bounds = metrics.ANY
 
     @property
     def by_image(self) -> bool:
@@ -62,21 +64,23 @@ def _confidence(part: Comparison, role: str, reader: str) -> Values:
 
 QUANTITIES: Mapping[str, Quantity] = {
     "success": Quantity("success", 2, "higher", share=True, compute=_measure("success")),
-    "confidence": Quantity("confidence of successes", 2, "higher", compute=_confidence),
+    "confidence": Quantity("confidence of successes", 2, "higher", compute=_confidence, bounds=metrics.UNIT),
     "joint_success": Quantity("joint success", 2, "higher", share=True),
-    "map_l1": Quantity("map L1 to benign", 3, "lower", compute=_measure("map_l1")),
-    "map_l1_target": Quantity("map L1 to target map", 3, "lower", compute=_measure("map_l1_target")),
-    "map_iou": Quantity("map IoU with benign", 3, "higher", compute=_measure("map_iou")),
-    "noise": Quantity("1 - SSIM", 3, "lower", compute=_noise),
-    "edge_energy": Quantity("energy on edges", 3, compute=_measure("edge_energy")),
-    "seconds": Quantity("s/image", 2, "lower", compute=_measure("seconds")),
+    "map_l1": Quantity("map L1 to benign", 3, "lower", compute=_measure("map_l1"), bounds=metrics.UNIT),
+    "map_l1_target": Quantity(
+        "map L1 to target map", 3, "lower", compute=_measure("map_l1_target"), bounds=metrics.UNIT
+    ),
+    "map_iou": Quantity("map IoU with benign", 3, "higher", compute=_measure("map_iou"), bounds=metrics.UNIT),
+    "noise": Quantity("1 - SSIM", 3, "lower", compute=_noise, bounds=(0.0, 2.0)),
+    "edge_energy": Quantity("energy on edges", 3, compute=_measure("edge_energy"), bounds=metrics.UNIT),
+    "seconds": Quantity("s/image", 2, "lower", compute=_measure("seconds"), bounds=metrics.POSITIVE),
     "detected": Quantity("detected", 2, "lower", share=True, apart=True),
-    "accuracy": Quantity("accuracy of the detector", 3, "lower", apart=True),
+    "accuracy": Quantity("accuracy of the detector", 3, "lower", apart=True, bounds=metrics.UNIT),
     "auc": Quantity("AUC of the detector", 3, "lower"),
     "right": Quantity("accuracy", 3, "lower", share=True, apart=True),
-    "map_kendall": Quantity("Kendall tau of maps", 3, "lower", apart=True),
+    "map_kendall": Quantity("Kendall tau of maps", 3, "lower", apart=True, bounds=metrics.SIGNED),
     "misclassified": Quantity("misclassified", 3, share=True, apart=True),
-    "map_l1_misclassified": Quantity("map L1 of misclassified images", 3, apart=True),
+    "map_l1_misclassified": Quantity("map L1 of misclassified images", 3, apart=True, bounds=metrics.UNIT),
     "half_mass_area": Quantity("scatter of the benign map", 2),
     "margin_next": Quantity("distance to the next class", 2),
 }
@@ -134,9 +138,9 @@ class Finding:
             return self.intervals[quantity]
         if quantity not in self.values:
             return Interval(None, None, None, 0)
-        values = self.values[quantity]
+        values, about = self.values[quantity], QUANTITIES[quantity]
         known = values[~np.isnan(values)]
-        return metrics.interval(known.astype(bool) if QUANTITIES[quantity].share else known)
+        return metrics.interval(known.astype(bool) if about.share else known, about.bounds)
 
     def by_image(self, quantity: str) -> dict[str, float]:
         """Return the known values of a quantity by image."""

@@ -180,7 +180,7 @@ def _paired(first: Finding, second: Finding, quantity: str, times: float) -> Int
     ours, theirs = [one[name] for name in both], [times * other[name] for name in both]
     if times == 1 and {*ours, *theirs} <= {0.0, 1.0}:  # flags, such as success: a bootstrap may have no width
         return metrics.rate_difference(ours, theirs)
-    return metrics.paired_difference(ours, theirs)
+    return metrics.paired_difference(ours, theirs, bounds=QUANTITIES[quantity].bounds if times == 1 else metrics.ANY)
 
 
 def _ratio(first: Finding, second: Finding, quantity: str) -> Interval:
