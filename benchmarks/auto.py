@@ -50,7 +50,7 @@ MORE = ("short", "auto-50", "auto-1000", "auto-10000", "advedge", "advedge+")
 DETAILED = ("resnet20-cam-4", "resnet20-cam-8", "resnet20-grad-4", "resnet20-grad-8")
 COUNTS = {"cam": 32, "grad": 32, "gradcam": 32, "rts": 32, "lrp": 16, "smoothgrad": 8, "mask": 24}
 """Images on the ResNet; the DenseNet, several times as slow, has half as many."""
-MORE_IMAGES = {"densenet-rts-4": 32, "densenet-mask-4": 24, "densenet-smoothgrad-4": 8, "densenet-smoothgrad-8": 8}
+MORE_IMAGES = {"densenet-rts-4": 32, "densenet-smoothgrad-4": 8, "densenet-smoothgrad-8": 8}
 """Cells with other numbers: where fewer images did not tell which attack is stronger, and where more cost nothing,
 because batches are filled up to eight."""
 
