@@ -53,7 +53,7 @@ def test_every_number_is_that_of_the_rows(tmp_path: Path) -> None:
         for name in ("success", "joint_success", "joint_success_all"):
             assert entry[name] == metrics.rate([r[name] for r in rows]).to_dict()
         distances = np.array([r["map_l1"] for r in rows])
-        assert entry["map_l1"] == metrics.bootstrap_mean(distances).to_dict()
+        assert entry["map_l1"] == metrics.bootstrap_mean(distances, bounds=metrics.UNIT).to_dict()
     for name in ("success", "joint_success"):
         of_all = Run(folder).summary()["interpreters"]["cam"]["attacks"]["adv2"][name]["mean"]
         by_class = [entry for entry in found if entry["interpreter"] == "cam"]

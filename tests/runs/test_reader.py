@@ -134,6 +134,25 @@ def test_what_is_no_finished_run_is_refused(copied: Path, tmp_path: Path) -> Non
         Run(copied).image({"image_file": full_image(copied, missing=True)})
 
 
+def changed(path: Path, column: str) -> None:
+    """Change the last bit of a column's values."""
+    groups, content = pq.read_metadata(path).row_group(0), bytearray(path.read_bytes())
+    (held,) = (each for each in map(groups.column, range(groups.num_columns)) if each.path_in_schema == column)
+    first = held.dictionary_page_offset if held.has_dictionary_page else held.data_page_offset
+    content[first + held.total_compressed_size - 1] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def test_a_number_that_was_changed_is_not_shown(copied: Path) -> None:
+    changed(copied / "results.parquet", "l2")
+    with pytest.raises(StoreError, match=r"results\.parquet cannot be read: .*--resume"):
+        Run(copied).to_pandas()
+    for file in copied.glob("cells/*/000000.parquet"):
+        changed(file, "l2")
+    with pytest.raises(StoreError, match=r"000000\.parquet cannot be read: .*--resume"):
+        Run(copied).column("adv2", "cam", "l2")
+
+
 def full_image(folder: Path, missing: bool = False) -> str:
     """The path of the first clean image, or of none."""
     found = sorted((folder / "images" / "clean").iterdir())[0].relative_to(folder).as_posix()

@@ -146,18 +146,21 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a Parquet file, or columns of it in their order. Raises StoreError if it is missing or broken.
 
-    Files of a run are small, and ``pq.read_table`` takes twice as long for these: it looks for a data set of many
-    files, and starts threads.
+    A file whose bytes have changed is broken: each page has a checksum. Files of a run are small, and ``pq.read_table``
+    takes twice as long for these: it looks for a data set of many files, and starts threads.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             table = file.read(columns=None if columns is None else list(columns), use_threads=False)
         return table if columns is None else table.select(list(columns))
     except (OSError, KeyError, pa.ArrowException) as error:
-        raise StoreError(f"{path} cannot be read: {error}") from error
+        raise StoreError(
+            f"{path} cannot be read: {error}. If it was damaged, the command that made the run makes it again with "
+            "--resume."
+        ) from error
 
 
 def open_tensors(path: Path) -> Any:

@@ -47,8 +47,8 @@ def write(folder: Path, key: str, index: int, shard: Shard) -> None:
     tensors = {name: value.contiguous() for name, value in shard.tensors.items()}
     writers: dict[str, Callable[[Path], object]] = {
         "safetensors": lambda part: save_file(tensors, part),
-        "trace": lambda part: pq.write_table(shard.trace, part),
-        "parquet": lambda part: pq.write_table(shard.rows, part),
+        "trace": lambda part: pq.write_table(shard.trace, part, write_page_checksum=True),
+        "parquet": lambda part: pq.write_table(shard.rows, part, write_page_checksum=True),
     }
     if not len(shard.trace):
         del writers["trace"]

@@ -238,7 +238,7 @@ class Store:
         """Write tables of one schema to one parquet file, one after the other."""
 
         def write(part: Path) -> None:
-            with pq.ParquetWriter(part, schema) as writer:
+            with pq.ParquetWriter(part, schema, write_page_checksum=True) as writer:
                 for table in tables:
                     writer.write_table(table)
 

@@ -221,7 +221,7 @@ def write_findings(findings: Sequence[Finding], path: Path, protocol: str = "") 
     arrays = {name: pa.array(values, kinds[name]) for name, values in columns.items()}
     table = pa.table(arrays).replace_schema_metadata({PROTOCOL: protocol})
     try:
-        disk.replace(path, lambda part: pq.write_table(table, part, compression="zstd"))
+        disk.replace(path, lambda part: pq.write_table(table, part, compression="zstd", write_page_checksum=True))
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
 
@@ -262,7 +262,7 @@ def read_findings(path: Path) -> list[Finding]:
     import pyarrow.parquet as pq
 
     with _reading(path):
-        rows = pq.read_table(path).to_pylist()
+        rows = pq.read_table(path, page_checksum_verification=True).to_pylist()
     found = []
     for row in rows:
         values = {
