@@ -18,8 +18,9 @@ from underfire.attacks.perturbations import eps_text
 from underfire.detectors.evaluation import NOT_ADAPTIVE, SCORE_COLUMNS, Evaluation, flat
 from underfire.errors import StoreError
 from underfire.reports.columns import as_text
+from underfire.reports.words import FEW_IMAGES
 from underfire.runs import disk
-from underfire.text import plain
+from underfire.text import counted, plain
 
 CAUTION = "?"
 """The mark beside every number of an attack that does not know the detector."""
@@ -53,10 +54,27 @@ def detection_tables(rows: Sequence[Mapping[str, Any]]) -> Group:
         parts += [
             Text(f"! {row['caution']}", style="yellow") for row in own if row["kind"] == "clean" and row["caution"]
         ]
+        parts += [Text(f"! {said}", style="yellow") for said in _too_few(own)]
     parts.append(Text(f"\n{_LEGEND}", style="dim"))
     if any(row["caution"] for row in rows if row["kind"] != "clean"):
         parts.append(Text.assemble((CAUTION, "bold yellow"), f" {NOT_ADAPTIVE}.", style="yellow"))
     return Group(*parts)
+
+
+def _too_few(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say that there are too few images, or too few successful attacks, to know what a detector finds."""
+    images, said = rows[0]["n"], []
+    if images < FEW_IMAGES:
+        said.append(f"Only {counted(images, 'image')}: intervals are very wide.")
+    reached = max((row["successes"] for row in rows if row["kind"] == "attack"), default=0)
+    if not reached:
+        said.append("No attack reached its class, so that nothing is known of what the detector finds.")
+    elif reached < FEW_IMAGES <= images:
+        said.append(
+            f"At most {counted(reached, 'image')} reached the class of an attack: intervals of AUC and detected are "
+            "very wide."
+        )
+    return said
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
