@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ def row(kind: str, images: int, successes: int) -> dict[str, Any]:
     names = ("auc", "detection", "triple_success", "joint_success")
     about = {"run": "a", "detector": "b", "cell": kind, "eps": None, "caution": ""}
     numbers = {"n": images, "successes": successes, "threshold": 0.5, "false_positives": 0.05}
-    return {"kind": kind, **about, **numbers, **{name: NOTHING for name in names}}
+    return {"kind": kind, **about, **numbers, **dict.fromkeys(names, NOTHING)}
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ def row(kind: str, images: int, successes: int) -> dict[str, Any]:
     ],
 )
 def test_few_images_are_named(images: int, successes: int, said: list[str]) -> None:
-    console = Console(width=200, record=True, quiet=True)
+    console = Console(width=200, record=True, file=io.StringIO())
     console.print(
         detection_tables([row("clean", images, 0), row("control", images, 40), row("attack", images, successes)])
     )
