@@ -105,6 +105,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/photographs"))
     parser.add_argument("--only", nargs="*", default=[""], help="beginnings of names, such as lite0-cam")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no block after so many minutes")
+    parser.add_argument("--blocks", type=int, default=BLOCKS, help="the most blocks of a cell")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--print", action="store_true", dest="show")
     arguments = parser.parse_args()
@@ -114,7 +115,7 @@ def main() -> None:
     for cell, kind, blocks in () if arguments.show else plan():
         if not name_of(cell).startswith(tuple(arguments.only)):
             continue
-        for block in range(blocks):
+        for block in range(min(blocks, arguments.blocks)):
             if block in photograph_tables.blocks_of(cell, kind):
                 continue
             if time.monotonic() - started > 60 * arguments.minutes:

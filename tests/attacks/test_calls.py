@@ -183,6 +183,7 @@ def test_labels_as_a_list_and_names_as_text() -> None:
     labels = own(network).tolist()
     assert torch.equal(run(network, labels).adversarial, run(network).adversarial)
     assert attacks.preset("adv2", target_class="least-likely").target_class == attacks.LeastLikely()
+    assert attacks.preset("adv2", target_class="7").target_class == attacks.preset("adv2", target_class=7).target_class
     with pytest.raises(InputError, match="Did you mean 'least-likely'"):
         attacks.preset("adv2", target_class="least_likely")
     with pytest.raises(InputError, match="Did you mean 'cam'"):

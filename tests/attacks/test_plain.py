@@ -84,7 +84,9 @@ def test_errors(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> No
         uf.attack(system, images, labels, readers="grad")
     with pytest.raises(InputError, match="made already"):
         uf.attack(system, images, labels, attacks.preset("pgd"), eps=0.1)
-    for wrong, meant in {"targets": "target_class", "epsilon": "eps", "preset": "variant", "step": "steps"}.items():
+    words = {"targets": "target_class", "epsilon": "eps", "preset": "variant", "step": "steps"}
+    words |= {"interpreter": "interpreters", "iterations": "steps", "label": "labels"}
+    for wrong, meant in words.items():
         with pytest.raises(InputError, match=f"unknown setting '{wrong}'. Did you mean '{meant}'"):
             uf.attack(system, images, labels, **{wrong: labels})
     with pytest.raises(InputError, match="unknown setting 'name'"):

@@ -50,6 +50,34 @@ def test_keras(tmp_path: Path) -> None:
     check(open_data(tmp_path / "mnist.npz"), images, "arrays in an .npz file, test images")
 
 
+@pytest.mark.parametrize("names", [("images", "labels"), ("x", "y"), ("X", "y"), ("data", "target")])
+def test_a_pair_of_arrays(tmp_path: Path, names: tuple[str, str]) -> None:
+    images = pictures(8, 9, 3)
+    np.savez(tmp_path / "own.npz", **dict(zip(names, (images, LABELS), strict=True)), other=LABELS)
+    check(open_data(tmp_path / "own.npz"), images, "arrays in an .npz file")
+    with pytest.raises(InputError, match=r"split is 'val'; .* has no splits"):
+        open_data(tmp_path / "own.npz", split="val")
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, np.float16, np.float32, np.float64])
+def test_arrays_of_other_types_and_orders(tmp_path: Path, kind: type, first: bool) -> None:
+    images = pictures(8, 9, 3)
+    images[0, 0, 0] = 0, 1, 255
+    given = images.transpose(0, 3, 1, 2) if first else images
+    np.savez(tmp_path / "own.npz", x=given.astype(kind), y=LABELS)
+    check(open_data(tmp_path / "own.npz"), images, "arrays in an .npz file")
+    if np.issubdtype(kind, np.floating):
+        np.savez(tmp_path / "own.npz", x=(given / 255).astype(kind), y=LABELS)
+        check(open_data(tmp_path / "own.npz"), images, "arrays in an .npz file")
+
+
+def test_floats_between_8_bits_are_said_to_be_rounded(tmp_path: Path) -> None:
+    images = pictures(8, 8)
+    np.savez(tmp_path / "own.npz", x=(images + 0.3).clip(0, 255) / 255, y=LABELS)
+    check(open_data(tmp_path / "own.npz"), images, "arrays in an .npz file, rounded to 8 bits")
+
+
 def test_arrays_that_cannot_be_used(tmp_path: Path) -> None:
     def refused(message: str, **arrays: Any) -> None:
         np.savez(tmp_path / "a.npz", **arrays)
@@ -60,7 +88,10 @@ def test_arrays_that_cannot_be_used(tmp_path: Path) -> None:
     refused(r"Volumes cannot be used", test_images=pictures(8, 8, 8), test_labels=LABELS)
     refused(r"Images of several classes", test_images=pictures(8, 8), test_labels=np.zeros((4, 14), np.uint8))
     refused(r"one integer for each of the 4 images", test_images=pictures(8, 8), test_labels=LABELS[:3])
-    refused(r"are float64", test_images=pictures(8, 8) / 255, test_labels=LABELS)
+    refused(r"are float64 from 0\.", test_images=pictures(8, 8) / 200 + 0.1, test_labels=LABELS)
+    refused(r"are float64 from -", x=pictures(8, 8) / 127.5 - 1, y=LABELS)
+    refused(r"are float64 from nan", x=np.full((4, 8, 8), np.nan), y=LABELS)
+    refused(r"are uint16 from \d+ to ", x=pictures(8, 8).astype(np.uint16) * 256, y=LABELS)
     refused(r"cannot be read as an .npz file", test_images=np.array([{}]), test_labels=LABELS)
     (tmp_path / "a.npz").write_bytes(b"no archive")
     with pytest.raises(DataError, match=r"cannot be read as an \.npz file"):

@@ -20,6 +20,7 @@ from underfire.system import System
 
 SETTINGS = (*(name for name in settings_of(AttackSettings) if name != "attack"), "random_start", "neighbours")
 CLASSIFIERS = ("image_size", "resizing", "channels", "class_names", "features", "output")
+OWN = ("images", "labels", "attack", "interpreters", "readers", "mean", "std", "seed")
 RUNNING = (
     *("count", "ids", "batch_size", "memory", "precision", "compile"),
     *("progress", "trace_every", "control", "measures", "noise_draws"),
@@ -88,6 +89,6 @@ def attack(
     for name in settings.keys() - set(SETTINGS):
         if name in CLASSIFIERS:
             raise InputError(f"{name} is the classifier's: give Classifier(network, {name}=...) as model.")
-        raise unknown_name("setting", name, (*SETTINGS, *RUNNING))
+        raise unknown_name("setting", name, (*SETTINGS, *RUNNING, *OWN))
     made = preset(attack, **settings)
     return made(system, images, labels, seed=seed, **running)

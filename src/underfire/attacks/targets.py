@@ -169,6 +169,8 @@ CLASS_RULES: Registry[ClassRule] = Registry(
 
 def class_rule(given: Any) -> ClassRule:
     """Turn what a user gives as target class into a rule. Raises InputError if it is none."""
+    if isinstance(given, str) and given.isdecimal():
+        return GivenClass(int(given))
     if isinstance(given, str | ClassRule):
         return CLASS_RULES.find(given)
     if given is None:

@@ -1,4 +1,4 @@
-"""Arrays in an ``.npz`` file: MedMNIST (``test_images``, ``test_labels``), and Keras' (``x_test``, ``y_test``).
+"""Arrays in an ``.npz`` file: MedMNIST (``test_images``, ``test_labels``), Keras' (``x_test``, ``y_test``), and pairs.
 
 MedMNIST: Yang et al. 2023, https://medmnist.com.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +17,11 @@ from underfire.data.dataset import ImageData
 from underfire.data.layouts.layout import Layout
 from underfire.data.npy_header import check_header
 from underfire.data.options import DataOptions
-from underfire.errors import DataError
+from underfire.errors import DataError, UnderfireError
 
 _PAIRS = (("{}_images", "{}_labels", "MedMNIST"), ("x_{}", "y_{}", "arrays in an .npz file"))
+_WHOLE = (("images", "labels"), ("x", "y"), ("X", "y"), ("data", "labels"), ("data", "target"))
+"""Names of images and labels in files without splits."""
 _SPLITS = ("train", "val", "test")
 
 
@@ -30,31 +33,36 @@ def _check_members(path: Path, names: Sequence[str]) -> None:
                 check_header(member, archive.getinfo(f"{name}.npy").file_size)
 
 
+def _data(path: Path, content: Any, pair: tuple[str, str], name: str, layout: str) -> ImageData:
+    """Make a data set of the arrays of images and of labels that ``pair`` names."""
+    _check_members(path, pair)
+    return array_data(path, content[pair[0]], content[pair[1]], name=name, layout=layout)
+
+
 def _open(path: Path, options: DataOptions) -> ImageData | None:
     if path.is_dir() or path.suffix.lower() != ".npz":
         return None
     try:
         with np.load(path) as content:
+            found = content.files
             for images, labels, name in _PAIRS:
-                splits = [
-                    split for split in _SPLITS if {images.format(split), labels.format(split)} <= {*content.files}
-                ]
+                splits = [split for split in _SPLITS if {images.format(split), labels.format(split)} <= {*found}]
                 if splits:
                     split = chosen_split(options.split, splits, path)
-                    _check_members(path, (images.format(split), labels.format(split)))
-                    return array_data(
-                        path,
-                        content[images.format(split)],
-                        content[labels.format(split)],
-                        name=f"{path.stem}-{split}",
-                        layout=f"{name}, {split} images",
-                    )
-            found = content.files
+                    pair = images.format(split), labels.format(split)
+                    return _data(path, content, pair, f"{path.stem}-{split}", f"{name}, {split} images")
+            for pair in _WHOLE:
+                if {*pair} <= {*found}:
+                    if options.split:
+                        chosen_split(options.split, (), path)
+                    return _data(path, content, pair, path.stem, "arrays in an .npz file")
+    except UnderfireError:
+        raise
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read as an .npz file: {error}") from error
     raise DataError(
         f"{path} holds the arrays {', '.join(found) or '(none)'}; expected test_images and test_labels, or x_test and "
-        "y_test (or the same with train or val)."
+        "y_test (or the same with train or val), or images and labels."
     )
 
 
