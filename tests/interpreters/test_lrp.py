@@ -14,6 +14,7 @@ import underfire as uf
 from tests.conftest import smooth_images, tiny_network
 from underfire.errors import InputError
 from underfire.interpreters import LRP, Smoothing
+from underfire.interpreters.propagation import Propagation
 
 CLASSES = torch.tensor([0, 1, 2, 3, 1, 0])
 RULES = ("epsilon", "z+")
@@ -132,6 +133,42 @@ def test_the_positive_rule_conserves_relevance(images: Tensor) -> None:
     found = LRP("z+", 1e-9).relevance(classifier, images.clone().requires_grad_(), CLASSES)
     chosen = classifier.logits(images).gather(1, CLASSES[:, None]).squeeze(1)
     assert torch.allclose(found.sum((1, 2, 3)), chosen, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        nn.GELU(),
+        nn.GELU("tanh"),
+        nn.SiLU(),
+        nn.SiLU(inplace=True),
+        nn.Mish(),
+        nn.Hardswish(),
+        nn.Hardswish(inplace=True),
+    ],
+    ids=str,
+)
+def test_smooth_activations_pass_relevance_unchanged(images: Tensor, activation: nn.Module) -> None:
+    """Without biases, all relevance reaches the pixels; value x derivative would lose some, or make more of it."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), activation, nn.Conv2d(8, 8, 3, bias=False), activation)
+    network.extend([nn.Flatten(), nn.Linear(8 * 144, 4, bias=False)])
+    classifier = uf.Classifier(network.double(), image_size=16)
+    x = images.double().requires_grad_()
+    found = LRP("epsilon", 1e-12).relevance(classifier, x, CLASSES)
+    chosen = classifier.run(x).gather(1, CLASSES[:, None]).squeeze(1)
+    assert torch.allclose(found.sum((1, 2, 3)), chosen, rtol=1e-6)
+    (gradient,) = torch.autograd.grad(chosen.sum(), x)
+    assert not torch.allclose((x * gradient).sum((1, 2, 3)), chosen, rtol=1e-2)
+    with torch.no_grad():
+        value = network[0](x)  # images in [0, 1] are what the network sees
+    received = torch.rand(value.shape, dtype=torch.float64)
+    copied = value.clone().requires_grad_()
+    with Propagation("epsilon", 1e-12) as rules:
+        output = activation(copied * 1.0)
+        with rules.propagating():
+            (passed,) = torch.autograd.grad(output, copied, received / output)
+    assert torch.allclose(passed * value, received)
 
 
 def test_rules_do_not_change_logits(classifier: uf.Classifier, images: Tensor) -> None:

@@ -97,8 +97,9 @@ class LRP(PixelRelevance):
     The logit of the class is distributed backwards, layer by layer, to the pixels; a rule sets the share of each input
     of a layer. The map is the positive part of the sum over channels, average-pooled, min-max per image.
 
-    What a layer, group or instance norm, or ``normalize``, divides by counts as a constant (Achtibat et al. 2024).
-    Layers that no rule is made for (gates, a batch norm that does not follow a convolution) pass on value x gradient.
+    Smooth activations (GELU, SiLU, Mish, hard swish) pass relevance unchanged, as rectifiers do. What a layer, group or
+    instance norm, or ``normalize``, divides by counts as a constant (Achtibat et al. 2024). Layers that no rule is made
+    for (products of two activations, a batch norm that does not follow a convolution) pass on value x gradient.
     Networks with attention are refused: ``AttnLRP`` has rules for them. The relevance of a pixel is that of its
     normalised value.
 

@@ -1,9 +1,9 @@
 """The rules of layer-wise relevance propagation: they replace the backward passes of layers with weights.
 
 If relevance is written as value x gradient, most layers (rectifiers, pooling, sums) pass it on exactly as ordinary
-backpropagation does. Only layers with weights need a rule: another backward pass. The rule must act while relevance is
-propagated, but not while the finished map is differentiated in the image. Both go through the same graph, so a switch
-(``Propagation.propagates``) tells them apart.
+backpropagation does. Layers with weights, smooth activations and norms need a rule: another backward pass. It must act
+while relevance is propagated, but not while the finished map is differentiated in the image. Both go through the same
+graph, so a switch (``Propagation.propagates``) tells them apart.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor
 from underfire.classifiers import is_attention
 from underfire.errors import InterpreterError
 from underfire.interpreters.convolution import frozen_conv2d
+from underfire.interpreters.gates import GATES
 from underfire.interpreters.norm_rules import PARTS
 from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers
 
@@ -126,6 +127,8 @@ class Propagation(SmoothRectifiers):
                 return folded
         if func in PARTS:
             return self.divided(func, *args, **kwargs)
+        if func in GATES:
+            return self.gated(func, *args, **kwargs)
         return super().__torch_function__(func, types, args, kwargs)
 
     def scaled(self, output: Tensor, source: Tensor, factor: Tensor) -> Tensor:
@@ -136,6 +139,10 @@ class Propagation(SmoothRectifiers):
     def divided(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
         """Compute a norm. What it divides by counts as a constant while relevance is propagated."""
         return self.scaled(func(*args, **kwargs), *PARTS[func](*args, **kwargs))
+
+    def gated(self, func: Callable[..., Any], input: Tensor, inplace: bool = False, **how: Any) -> Tensor:
+        """Compute an activation x * gate(x), not in place. Relevance passes it unchanged."""
+        return self.scaled(func(input, **how), input, GATES[func](input, **how))
 
     def _convolution(
         self, input: Tensor, weight: Tensor, bias: Tensor | None = None, *how: Any, **named: Any

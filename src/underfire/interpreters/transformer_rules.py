@@ -7,7 +7,6 @@ that the rules see its products and its softmax, whichever function of torch the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,31 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from underfire.classifiers import ATTENTIONS, attend, is_attention, multi_head
+from underfire.interpreters.gates import GATES
 from underfire.interpreters.propagation import Propagation
 
 PRODUCTS = (torch.matmul, torch.bmm, torch.Tensor.matmul, torch.Tensor.bmm, torch.Tensor.__matmul__, torch.einsum)
 MULTIPLICATIONS = (torch.mul, torch.Tensor.mul, torch.Tensor.__mul__, torch.Tensor.__rmul__, torch.Tensor.__imul__)
 SUMS = (torch.add, torch.Tensor.add, torch.Tensor.__add__, torch.Tensor.__radd__, torch.Tensor.__iadd__)
 NORMS = (F.layer_norm, F.rms_norm)
-
-
-def _gelu(x: Tensor, approximate: str = "none") -> Tensor:
-    if approximate == "tanh":
-        return 0.5 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-    return 0.5 * (1 + torch.erf(x / math.sqrt(2)))
-
-
-def _mish(x: Tensor) -> Tensor:
-    return torch.tanh(F.softplus(x))
-
-
-GATES: dict[Callable[..., Any], Callable[..., Tensor]] = {
-    F.gelu: _gelu,
-    F.silu: torch.sigmoid,
-    F.mish: _mish,
-    F.hardswish: F.hardsigmoid,
-}
-"""Activations f(x) = x * gate(x), and their gates."""
 
 
 _MARK = "_depends_on_image"
@@ -105,8 +86,7 @@ class TransformerPropagation(Propagation):
         if func in NORMS:
             return self.norm(func, *args, **kwargs)
         if func in GATES:
-            how = {name: value for name, value in kwargs.items() if name != "inplace"}
-            return self.scaled(func(followed[0], **how), followed[0], GATES[func](followed[0], **how))
+            return self.gated(func, *args, **kwargs)
         if is_attention(func, args, kwargs):
             return self.softmax(func(*args, **kwargs), followed[0])
         if len(followed) == 2:
