@@ -12,7 +12,6 @@ from torch import Tensor
 
 import underfire as uf
 from tests.audits.conftest import RADII, SHORT, Given, near, same
-from tests.conftest import tiny_network
 from underfire.attacks.benign import read_benign
 from underfire.audits import Audit, Robustness, audit
 from underfire.audits.running import Runner
@@ -272,12 +271,6 @@ def test_arguments_that_are_none(digits: Given, name: str) -> None:
     given = {"ensemble": SHORT[:1], name.partition(" ")[0]: value}
     with pytest.raises(InputError, match=message):
         audit(uf.System(digits.classifier, "cam"), digits.images[4:8], digits.labels[4:8], **given)
-
-
-def test_a_second_training_with_other_classes(digits: Given) -> None:
-    other = uf.Classifier(tiny_network(channels=1), channels=1, name="tiny")
-    with pytest.raises(InputError, match="again is tiny, which has 4 classes, and digits-resnet has 10"):
-        audit(uf.System(digits.classifier, "cam"), digits.images[4:8], digits.labels[4:8], again=other)
 
 
 def test_values_of_numpy_and_texts_are_taken(digits: Given) -> None:

@@ -16,6 +16,9 @@ from underfire.errors import InputError, UnderfireError
 from underfire.system import System
 from underfire.user_parts import naming
 
+LEAST_RIGHT = 0.5
+"""The least share of images that another training of the same network must get right, too."""
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -99,10 +102,14 @@ def _reproducibility(system: System, name: str, benign: Benign, again: Classifie
             f"again is {again.name}, which has {logits.shape[1]} classes, and {system.classifier.name} has {classes}; "
             "expected the same network, trained again."
         )
-    rows = benign.correct & (logits.argmax(1) == labels)
-    if not bool(rows.any()):
-        return "reproducibility: unknown, because the second network gets none of the images right"
-    rows = rows.nonzero().flatten()[:16]
+    rows = (benign.correct & (logits.argmax(1) == labels)).nonzero().flatten()
+    right = int(benign.correct.sum())
+    if len(rows) < LEAST_RIGHT * right:
+        return (
+            f"reproducibility: unknown, because the second network gets {len(rows)} of the {right} images right that "
+            "the first one does: is it another training of the same network, with its classes in the same order?"
+        )
+    rows = rows[:16]
     try:
         with torch.no_grad():
             maps = system.interpreters[name].maps(again, images[rows], labels[rows], ids=ids[rows])
