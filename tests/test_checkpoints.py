@@ -46,6 +46,14 @@ def test_the_hash_sees_values_buffers_and_types() -> None:
     assert len(set(hashes)) == 3
 
 
+@pytest.mark.parametrize("name", ["run.json", "campaign.json", "audit.json", "detector.json"])
+def test_a_folder_of_something_else_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(StoreError, match=rf"holds an? [a-z ]+ \({name}\); expected a folder of the training's own"):
+        open_training(tmp_path, {"data": "a"}, resume=False)
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
 def test_a_training_is_continued_only_as_what_it_was(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     assert load_checkpoint(folder, "cpu") is None

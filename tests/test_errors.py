@@ -20,6 +20,11 @@ def test_all_of_few_names_are_shown() -> None:
     )
 
 
+def test_of_names_that_differ_in_case_the_nearest_comes_first() -> None:
+    assert "Did you mean 'net'?" in str(unknown_name("name", "nett", ["Net", "net"]))
+    assert "Did you mean 'Net'?" in str(unknown_name("name", "Nett", ["Net", "net"]))
+
+
 def test_only_the_nearest_of_many_names_are_shown() -> None:
     many = [f"resnet{number}" for number in range(100)] + ["vgg16"]
     said = str(unknown_name("network", "resnet7x", many))

@@ -16,6 +16,13 @@ from underfire.errors import StoreError
 from underfire.files import make_folder, replacing, write_text
 
 CHECKPOINT, RECORD = "checkpoint.pt", "training.json"
+OTHERS = {
+    "run.json": "a run",
+    "campaign.json": "a campaign",
+    "audit.json": "an audit",
+    "detector.json": "a fitted detector",
+}
+"""The records of what else folders can hold."""
 
 
 def state_hash(module: nn.Module) -> str:
@@ -63,10 +70,13 @@ def open_training(folder: Path, run: Mapping[str, Any], resume: bool) -> None:
         resume: continue from a checkpoint in the folder.
 
     Raises:
-        StoreError: the folder cannot be created; or it holds a checkpoint, and either ``resume`` is False or the
-            checkpoint belongs to another training.
+        StoreError: the folder cannot be created, or holds something else, such as a run; or it holds a checkpoint, and
+            either ``resume`` is False or the checkpoint belongs to another training.
     """
     make_folder(folder)
+    for name, what in OTHERS.items():
+        if (folder / name).exists():
+            raise StoreError(f"{folder} holds {what} ({name}); expected a folder of the training's own.")
     if (folder / CHECKPOINT).exists():
         _check_same_training(folder, run, resume)
     write_text(folder / RECORD, json.dumps(run, indent=2) + "\n")

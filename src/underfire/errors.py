@@ -173,7 +173,8 @@ def similar_names(name: str, known: Iterable[str]) -> list[str]:
     for known_name in names:
         spelled.setdefault(known_name.lower(), []).append(known_name)
     close = difflib.get_close_matches(name.lower(), spelled, n=SHOWN, cutoff=0.5)
-    return list(dict.fromkeys(same + [known_name for lowered in close for known_name in spelled[lowered]]))
+    nearest = [sorted(spelled[each], key=lambda one: sum(map(str.__ne__, one, name))) for each in close]
+    return list(dict.fromkeys(same + [known_name for group in nearest for known_name in group]))
 
 
 def _bare(name: str) -> str:
