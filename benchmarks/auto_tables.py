@@ -85,7 +85,7 @@ def main_table() -> str:
                     len(rows),
                     f"{np.mean([row['steps'] for row in rows.values()]):.0f}",
                     shown(metrics.interval([row["success"] == 1 for row in rows.values()])),
-                    shown(metrics.interval([row["map_l1"] for row in rows.values()])),
+                    shown(metrics.interval([row["map_l1"] for row in rows.values()], metrics.UNIT)),
                     less,
                     shown(metrics.interval(joint(rows, limit))),
                     f"{np.mean([row['confidence'] for row in rows.values()]):.2f}",
@@ -131,7 +131,7 @@ def budgets() -> str:
                         SAID[kind],
                         len(rows),
                         shown(metrics.interval([row["success"] == 1 for row in rows.values()])),
-                        shown(metrics.interval([row["map_l1"] for row in rows.values()])),
+                        shown(metrics.interval([row["map_l1"] for row in rows.values()], metrics.UNIT)),
                         shown(metrics.interval(joint(rows, limit_of(name)))),
                     )
 

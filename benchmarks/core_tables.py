@@ -24,6 +24,7 @@ import torch
 
 from benchmarks.grid_tables import Cell, finished, markdown, shown
 from underfire import metrics
+from underfire.attacks import MEASURES
 from underfire.runs import RunConfig, run_attack
 
 NAMES = ("cam", "grad", "gradcam")
@@ -110,17 +111,18 @@ def _lines(cell: Cell, pointing: bool) -> Iterator[tuple[object, ...]]:
         groups = cell.summary["interpreters"][cell.interpreter]["attacks"]
         values = [shown(metrics.Interval(**groups[attack]["joint_success"])) if ours else ""]
         values += [
-            shown(metrics.interval([row[name] for row in rows])) if there else ""
+            shown(metrics.interval([row[name] for row in rows], MEASURES[name].bounds)) if there else ""
             for name, there in (
                 ("success", ours),
                 ("map_l1", attack != "clean"),
                 ("map_iou", attack != "clean"),
             )
         ]
-        values.append(shown(metrics.interval([row["ssim"] for row in rows])) if changed else "")
+        values.append(shown(metrics.interval([row["ssim"] for row in rows], metrics.SIGNED)) if changed else "")
         if pointing:
             values += [
-                shown(metrics.interval([row[f"map_{what}_inside"] for row in rows])) for what in ("mass", "peak")
+                shown(metrics.interval([row[f"map_{what}_inside"] for row in rows], metrics.UNIT))
+                for what in ("mass", "peak")
             ]
         steps, seconds = (sum(row[name] for row in rows) / len(rows) for name in ("steps", "seconds"))
         costs = (f"{steps:.0f}", f"{seconds:.1f}") if ours else ("", "")

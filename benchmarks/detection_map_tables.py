@@ -47,7 +47,7 @@ class Scores:
     def accuracy(self) -> metrics.Interval:
         """The share of images on the right side of even odds, with as many clean images as attacked ones."""
         both = [image for image in self.clean if image in self.attacked]
-        return metrics.interval([((self.clean[i] <= 0) + (self.attacked[i] > 0)) / 2 for i in both])
+        return metrics.interval([((self.clean[i] <= 0) + (self.attacked[i] > 0)) / 2 for i in both], metrics.UNIT)
 
 
 def of(attack: str, title: str) -> dict[str, float]:

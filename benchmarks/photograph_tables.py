@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.grid_tables import markdown, shown
 from underfire import metrics
+from underfire.attacks import MEASURES as KNOWN
 
 ROWS = Path(__file__).parent.parent / "docs/results/photographs"
 COLUMNS = ("attack", "correct_before", "success", "confidence", "map_l1", "map_iou", "ssim", "edge_energy", "seconds")
@@ -79,6 +80,7 @@ def by_reading(cell: Cell) -> dict[str, dict[str, dict[str, float]]]:
 
 
 MEASURES = ("joint", "success", "map_l1", "map_iou", "ssim", "edge_energy")
+BOUNDS = {name: KNOWN[name].bounds for name in MEASURES if name in KNOWN} | {"joint": metrics.UNIT}
 HEADINGS = ("joint success", "success", "map L1", "IoU@0.5", "image SSIM", "on edges")
 ALONE = {"pgd": "PGD", "cw": "C&W", "stadv": "StAdv"}
 SAID = {name: name for name in READINGS} | {"adv2": "ADV2", "advedge": "AdvEdge", "advedge+": "AdvEdge+"}
@@ -105,7 +107,7 @@ def by_cell() -> str:
                 parts = [
                     ""
                     if (control and measure in SHARES) or np.isnan(numbers[0][measure])
-                    else shown(metrics.interval(values_of(numbers, measure)))
+                    else shown(metrics.interval(values_of(numbers, measure), BOUNDS[measure]))
                     for measure in MEASURES
                 ]
                 place = (cell.network.replace("lite", "Lite"), NAMES[cell.interpreter], cell.eps and f"{cell.eps}/255")
@@ -135,6 +137,7 @@ def against() -> str:
                         metrics.paired_difference(
                             values_of((found[name][photo] for photo in both), measure),
                             values_of((found[other][photo] for photo in both), measure),
+                            bounds=BOUNDS[measure],
                         ),
                         sign="+",
                     )
