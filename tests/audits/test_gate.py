@@ -7,12 +7,13 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+from scipy.stats import beta, binom
 
 from tests.audits.conftest import RADII
 from underfire.audits import Audit, decide
 from underfire.audits.controls import check_gate
 from underfire.audits.doubt import Doubt
-from underfire.audits.gate import decide_all, images_needed
+from underfire.audits.gate import certain, decide_all, images_needed
 from underfire.errors import InputError
 from underfire.metrics import Interval
 
@@ -20,7 +21,8 @@ from underfire.metrics import Interval
 def test_it_looks_at_the_bound(found: Audit) -> None:
     clear = replace(found, doubts=())
     for each in clear.results:
-        low, mean, high = each.joint.low, each.joint.mean, each.joint.high
+        interval = certain(each.joint)
+        low, mean, high = interval.low, interval.mean, interval.high
         assert low is not None
         assert high is not None
         assert mean is not None
@@ -36,21 +38,44 @@ def test_it_looks_at_the_bound(found: Audit) -> None:
         assert middle.state == "investigate"
 
 
+def exact(share: float, n: int) -> tuple[float, float]:
+    """The interval of Clopper and Pearson, from the quantiles of beta distributions."""
+    hits = share * n
+    low = beta.ppf(0.025, hits, n - hits + 1) if hits > 0 else 0.0
+    high = beta.ppf(0.975, hits + 1, n - hits) if hits < n else 1.0
+    return float(low), float(high)
+
+
 @pytest.mark.parametrize(
-    ("low", "high", "limit", "state"),
+    ("hits", "limit", "state"),
     [
-        (0.2, 0.6, 0.2, "pass"),  # the limit itself is allowed
-        (0.1, 0.2, 0.2, "investigate"),  # it ends at the limit, and is not below it
-        (0.1, 0.2, np.nextafter(0.2, 1), "fail"),
-        (0.0, 0.3, 0.0, "pass"),  # no share is below 0
-        (0.8, 1.0, 1.0, "investigate"),
+        (5, exact(5 / 12, 12)[0] - 1e-9, "pass"),
+        (5, exact(5 / 12, 12)[0] + 1e-9, "investigate"),
+        (5, exact(5 / 12, 12)[1] - 1e-9, "investigate"),
+        (5, exact(5 / 12, 12)[1] + 1e-9, "fail"),
+        (0, 0.0, "pass"),  # no share is below 0, and the limit itself is allowed
+        (12, 1.0, "investigate"),
     ],
 )
-def test_the_limit_itself_is_allowed(found: Audit, low: float, high: float, limit: float, state: str) -> None:
+def test_the_limit_itself_is_allowed(found: Audit, hits: int, limit: float, state: str) -> None:
     result = replace(found.of("cam", RADII[0]))
-    object.__setattr__(result, "joint", Interval((low + high) / 2, low, high, 12))
+    object.__setattr__(result, "joint", interval_of(hits / 12, 12))
     (decision,) = decide(replace(found, results=(result,), doubts=()), limit)
     assert decision.state == state
+
+
+@pytest.mark.parametrize("n", [20, 32, 50, 64, 200])
+@pytest.mark.parametrize("limit", [0.02, 0.1, 0.2, 0.5, 0.8, 0.95])
+def test_a_model_at_the_limit_passes_or_fails_in_few_of_all_samples(n: int, limit: float) -> None:
+    """Regression: with score intervals, 7.8 % of samples of 50 images with a true share of .02 passed that limit."""
+    hits = np.arange(n + 1)
+    ends = [certain(interval_of(each / n, n)) for each in hits.tolist()]
+    passed = [each.low is not None and each.low >= limit for each in ends]
+    failed = [each.high is not None and each.high < limit for each in ends]
+    chances = binom.pmf(hits, n, limit)
+    assert chances[passed].sum() <= 0.025
+    assert chances[failed].sum() <= 0.025
+    assert any(passed) == (limit**n <= 0.025)
 
 
 def test_a_map_at_its_limit_is_not_kept(found: Audit) -> None:
@@ -96,11 +121,9 @@ def test_the_worst_counts(found: Audit) -> None:
 
 @pytest.mark.parametrize(("mean", "limit"), [(0.9, 0.8), (0.3, 0.5), (0.55, 0.5), (0.0, 0.1), (1.0, 0.9)])
 def test_the_number_that_decides_is_the_smallest(mean: float, limit: float) -> None:
-    z = NormalDist().inv_cdf(0.975)
-
-    def decides(n: int) -> bool:  # Wilson's bounds are the roots of (p - mean)^2 = z^2 p (1 - p) / n
-        roots = np.roots([1 + z * z / n, -(2 * mean + z * z / n), mean * mean])
-        low, high = mean + (z + NormalDist().inv_cdf(0.8)) / z * (np.sort(roots.real) - mean)
+    def decides(n: int) -> bool:
+        z = NormalDist().inv_cdf(0.975)
+        low, high = mean + (z + NormalDist().inv_cdf(0.8)) / z * (np.array(exact(mean, n)) - mean)
         return bool(high < limit or low >= limit)
 
     few = interval_of(mean, 4)
@@ -117,9 +140,10 @@ def interval_of(mean: float, n: int) -> Interval:
 
 
 def excludes(found: Interval, limit: float) -> bool:
-    assert found.low is not None
-    assert found.high is not None
-    return found.high < limit or found.low >= limit
+    sure = certain(found)
+    assert sure.low is not None
+    assert sure.high is not None
+    return sure.high < limit or sure.low >= limit
 
 
 def test_a_wider_interval_needs_more_images() -> None:
@@ -127,9 +151,12 @@ def test_a_wider_interval_needs_more_images() -> None:
     plain = interval_of(0.8, 100)
     low = plain.low or 0.0
     assert low > 0.7
-    needed = images_needed(Interval(0.8, 0.65, plain.high, 100), 0.7) or 0
-    assert needed > 100
-    assert (interval_of(0.8, needed).low or 0.0) - (low - 0.65) * (100 / needed) ** 0.5 >= 0.7
+    wider = Interval(0.8, 0.65, plain.high, 100)
+    assert certain(wider).low == pytest.approx(exact(0.8, 100)[0] - (low - 0.65))
+    assert certain(wider).high == pytest.approx(exact(0.8, 100)[1])
+    needed = images_needed(wider, 0.7) or 0
+    assert needed > (images_needed(plain, 0.7) or 0) > 100
+    assert exact(0.8, needed)[0] - (low - 0.65) * (100 / needed) ** 0.5 >= 0.7
 
 
 @pytest.mark.parametrize(("share", "limit"), [(0.15, 0.2), (0.9, 0.8), (0.5, 0.6), (0.05, 0.1)])

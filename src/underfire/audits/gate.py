@@ -1,6 +1,7 @@
 """The gate: does an audit pass a limit, fail it, or is it too uncertain to say?
 
-It looks at the bound of an interval, never at the mean: 19 of 20 robust images with a limit of 0.9 are no proof.
+It looks at the bound of an interval, never at the mean: 19 of 20 robust images with a limit of 0.9 are no proof. The
+interval is the exact one: with a score interval, up to 8 % of audits at the limit would pass, and not 2.5 %.
 """
 
 from __future__ import annotations
@@ -57,8 +58,7 @@ def decide(audit: Audit, fail_below: float) -> tuple[Decision, ...]:
 
 
 def _decide(result: Robustness, limit: float, doubts: Sequence[Doubt]) -> Decision:
-    joint = result.joint
-    assert joint.mean is not None
+    joint = certain(result.joint)
     assert joint.low is not None
     assert joint.high is not None
     make = partial(Decision, interpreter=result.interpreter, eps=result.eps)
@@ -72,9 +72,34 @@ def _decide(result: Robustness, limit: float, doubts: Sequence[Doubt]) -> Decisi
         return make("investigate", f"{words} is not below {limit:g}, but {hidden[0].text}", "doubt")
     if hidden:
         return make("investigate", f"{limit:g} lies inside {words}, and {hidden[0].text}", "doubt")
-    needed = images_needed(joint, limit)
+    needed = images_needed(result.joint, limit)
     more = "no number of images would decide" if needed is None else f"about {needed} images would likely decide"
     return make("investigate", f"{limit:g} lies inside {words}: {more}", needed=needed)
+
+
+def certain(joint: Interval) -> Interval:
+    """Return the exact interval of a share, wider by as much as the limit of kept makes ``joint`` wider.
+
+    Args:
+        joint: the share with its score interval, which the uncertainty of the limit of kept has widened.
+    """
+    return _interval(joint, joint.n)
+
+
+def _interval(joint: Interval, count: int) -> Interval:
+    """Compute what ``certain`` is for ``count`` images with one share; the limit's part shrinks with their root."""
+    assert joint.mean is not None
+    assert joint.low is not None
+    assert joint.high is not None
+    score, exact = metrics.score_interval(joint.mean, joint.n), metrics.exact_interval(joint.mean, count)
+    assert score.low is not None
+    assert score.high is not None
+    assert exact.low is not None
+    assert exact.high is not None
+    shrunk = math.sqrt(joint.n / count)
+    low = exact.low - shrunk * max(0.0, score.low - joint.low)
+    high = exact.high + shrunk * max(0.0, joint.high - score.high)
+    return Interval(joint.mean, max(low, 0.0), min(high, 1.0), count)
 
 
 def images_needed(joint: Interval, limit: float) -> int | None:
@@ -83,25 +108,22 @@ def images_needed(joint: Interval, limit: float) -> int | None:
     The share is taken for the true one. Among new images it comes out nearer to the limit half of the time: it must be
     so far from the limit that the interval would exclude it even then.
 
-    The interval of a share is the score interval (Wilson 1927). By what ``joint`` is wider than that, which is the
-    uncertainty of the limit of kept, the interval for more images is wider, too, in proportion to 1 / sqrt(images).
+    Args:
+        joint: as in ``certain``.
+        limit: in [0, 1].
 
     Returns:
         The number, more than those of ``joint``; None if even a million would not be enough, because the two are
         (nearly) equal.
     """
-    mean = joint.mean
-    assert mean is not None
-    assert joint.low is not None
-    assert joint.high is not None
-    low, high = _bounds(mean, joint.n)
-    wider = max(0.0, low - joint.low), max(0.0, joint.high - high)
 
     def decides(count: int) -> bool:
-        low, high = _bounds(mean, count)
-        shrunk = math.sqrt(joint.n / count)
-        below, above = low - shrunk * wider[0], high + shrunk * wider[1]
-        return mean + OFTEN * (above - mean) < limit or mean - OFTEN * (mean - below) >= limit
+        found = _interval(joint, count)
+        assert found.mean is not None
+        assert found.low is not None
+        assert found.high is not None
+        above, below = found.high - found.mean, found.mean - found.low
+        return found.mean + OFTEN * above < limit or found.mean - OFTEN * below >= limit
 
     if not decides(MOST_IMAGES):
         return None
@@ -110,13 +132,6 @@ def images_needed(joint: Interval, limit: float) -> int | None:
         middle = (low_count + high_count) // 2
         low_count, high_count = (low_count, middle) if decides(middle) else (middle + 1, high_count)
     return low_count
-
-
-def _bounds(share: float, count: int) -> tuple[float, float]:
-    found = metrics.score_interval(share, count)
-    assert found.low is not None
-    assert found.high is not None
-    return found.low, found.high
 
 
 def decide_all(
