@@ -15,7 +15,7 @@ from tests.conftest import Tiny, smooth_images, tiny_network
 from underfire import attacks
 from underfire.attacks import ForeignAttack, GivenClass, Goal
 from underfire.attacks.benign import read_benign
-from underfire.errors import ClassifierError, InputError
+from underfire.errors import ClassifierError, InputError, UnderfireWarning
 
 EPS = 16 / 255
 SOURCES = {
@@ -79,6 +79,18 @@ def test_what_has_no_linf_ball_gets_no_eps(system: uf.System, source: str, optio
     labels = system.classifier.logits(images).argmax(1)
     with pytest.raises(InputError, match=r"its radius is in .*2, and eps is in L-inf"):
         ForeignAttack(source, options, eps=EPS)(system, images, labels)
+
+
+def test_images_of_an_attack_without_a_radius_are_said_to_be_cut(system: uf.System) -> None:
+    available("torchattacks")
+    images = smooth_images(2, seed=2)
+    labels = system.classifier.logits(images).argmax(1)
+    options = {"steps": 2}
+    with pytest.warns(UnderfireWarning, match=r"torchattacks:CW takes no radius, and eps is .*Give eps=None"):
+        ForeignAttack("torchattacks:CW", options, eps=EPS)(system, images, labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UnderfireWarning)
+        ForeignAttack("torchattacks:CW", options, eps=None)(system, images, labels)
 
 
 def test_passes_are_counted_per_batch_and_hooks_removed(system: uf.System) -> None:

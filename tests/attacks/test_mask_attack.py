@@ -97,13 +97,13 @@ def test_the_counts_are_what_the_network_saw(classifier: uf.Classifier, images: 
     for every in (None, 2):  # what only the trace wants is not counted
         calls[0] = 0
         _, outcome = run_alone(attack, view, benign, trace_every=every)
-        # warm-up; the guard's start is not counted; each joint step: move, 8 steps of the mask, 10 halvings; solutions
+        # warm-up; the guard's start; each joint step: move, 8 steps of the mask, 10 halvings; solutions
         # before joint steps 0 and 6 and at the end, each with a look to rank the image
-        counted = 5 + 8 * (1 + 8 + 10) + 3 * (12 + 1)
+        counted = 5 + 1 + 8 * (1 + 8 + 10) + 3 * (12 + 1)
         assert outcome.forwards.tolist() == [counted] * 6
         assert outcome.backwards.tolist() == [5 + 8 * (1 + 8 + 4) + 3 * 12] * 6
-        probe, guard = 1 + 8, 1
-        assert calls[0] - counted - probe - guard == (0 if every is None else 4)
+        probe = 1 + 8
+        assert calls[0] - counted - probe == (0 if every is None else 4)
 
 
 def test_iterates_are_ranked_by_fresh_solutions_of_eight_bit_images(

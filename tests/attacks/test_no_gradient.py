@@ -166,6 +166,7 @@ class Mine(uf.interpreters.CAM):
         return Detaching()
 
 
+@pytest.mark.filterwarnings("ignore:the view of interpreter 'mine' gives other maps")
 def test_a_view_of_the_users_own_may_be_to_blame() -> None:
     """Regression: the network was blamed."""
     system, images = uf.System(tiny_network(), Mine()), smooth_images(4)

@@ -22,7 +22,6 @@ from underfire.metrics import (
     UNIT,
     Interval,
     bootstrap_mean,
-    exact_interval,
     interval,
     paired_difference,
     rate,
@@ -122,14 +121,6 @@ def test_an_interval_of_few_values_keeps_within_what_is_possible() -> None:
 def test_values_beyond_their_bounds_by_a_rounding_stay_inside_the_interval() -> None:
     found = bootstrap_mean([0.5, 1.0000001], bounds=UNIT)
     assert found.high == 1.0000001
-
-
-@pytest.mark.parametrize(("hits", "n"), [(0, 1), (1, 1), (0, 20), (1, 20), (7, 20), (20, 20), (3, 200)])
-def test_the_exact_interval_is_that_of_scipy(hits: int, n: int) -> None:
-    found = exact_interval(hits / n, n)
-    theirs = scipy.stats.binomtest(hits, n).proportion_ci(0.95, method="exact")
-    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
-    assert (found.mean, found.n) == (hits / n, n)
 
 
 def test_interval_is_frozen_and_goes_to_json() -> None:

@@ -78,8 +78,10 @@ def arms_of(system: System, asked: Sequence[Asked]) -> tuple[Arm, ...]:
     Labels hold what tells several attacks apart: the interpreters (``adv2-cam``), the radius (``adv2-eps8of255``).
 
     Raises:
-        InputError: an attack has the name of another attack or of a control.
+        InputError: an attack has the name of another attack or of a control, or another goal than its control.
     """
+    for each in asked:
+        _check_goal(each)
     every = tuple(system.interpreters)
     attacks = _attacks(system, asked)
     arms = [Arm("clean", "clean", every), *_controls(system, asked), *attacks]
@@ -88,6 +90,21 @@ def arms_of(system: System, asked: Sequence[Asked]) -> tuple[Arm, ...]:
     arms += _noises(attacks, every)
     _check_labels(arms)
     return tuple(arms)
+
+
+def _check_goal(asked: Asked) -> None:
+    """Raise InputError if a control has another goal: it gets the attack's classes, and would go elsewhere."""
+    if asked.control is None or asked.control.goal.targeted == asked.attack.goal.targeted:
+        return
+    words = [
+        f"{each.name!r} is {'targeted' if each.goal.targeted else 'untargeted'}"
+        for each in (asked.control, asked.attack)
+    ]
+    raise InputError(
+        f"control is an attack with another goal: {words[0]}, and {words[1]}; expected the same goal, such as "
+        f"preset('pgd', targeted={asked.attack.goal.targeted}) or ForeignAttack(..., "
+        f"goal=Goal({asked.attack.goal.targeted}))."
+    )
 
 
 def _attacks(system: System, asked: Sequence[Asked]) -> list[Arm]:

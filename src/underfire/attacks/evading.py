@@ -97,7 +97,7 @@ def evading_terms(given: Any) -> tuple[Weighted, ...]:
             )
     pairs = [_split(text) for text in texts]
     weights = tuple(WEIGHTS.get(each.name, WEIGHT) for each, _ in pairs)
-    term = Evade(tuple(each for each, _ in pairs), tuple(threshold or 0.0 for _, threshold in pairs), weights)
+    term = Evade(tuple(each for each, _ in pairs), tuple(threshold for _, threshold in pairs), weights)
     return (Weighted(term), *made)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ State = dict[str, Tensor]
 class Guard(ABC):
     """A condition on the logits after a move. The loop looks for the largest step size that keeps it, by bisection.
 
-    ``iterations`` is the number of times that the interval of step sizes is halved.
+    ``iterations`` is the number of step sizes that are tried: the whole move, and then halvings.
     """
 
     iterations: int
@@ -49,6 +50,18 @@ class MarginGuard(Guard):
 
     def holds(self, logits: Tensor, classes: Tensor, goal: Goal, state: State) -> Tensor:
         return goal.margin(logits, classes) <= state["bound"]
+
+
+class Guarded(Protocol):
+    """A move with its guard, if it has one."""
+
+    @property
+    def guard(self) -> Guard | None: ...
+
+
+def begun(moves: Sequence[Guarded], logits: Tensor, classes: Tensor, goal: Goal) -> dict[str, State]:
+    """Make the states of the guards of some moves at the start of a stage, by the numbers of the moves."""
+    return {str(i): move.guard.start(logits, classes, goal) if move.guard else {} for i, move in enumerate(moves)}
 
 
 def largest(size: Tensor, holds: Callable[[Tensor], Tensor], iterations: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from underfire.attacks.aim import Aim
 from underfire.attacks.captured import steps_of
-from underfire.attacks.guards import largest
+from underfire.attacks.guards import begun, largest
 from underfire.attacks.numbers import StepNumbers, per_row
 from underfire.attacks.objective import objective
 from underfire.attacks.outcome import Outcome
@@ -108,10 +108,10 @@ class Loop:
             run.views = self.view.begin(self._image().detach(), run.classes, run.ids)
         run.rules = {str(i): move.rule.start(variable) for i, move in enumerate(stage.moves)}
         if any(move.guard for move in stage.moves):
+            before = self._passes()
             with torch.no_grad():
-                logits = self.view.logits(self._image())
-            begun = [move.guard.start(logits, run.classes, self.goal) if move.guard else {} for move in stage.moves]
-            run.guards = {str(i): guard for i, guard in enumerate(begun)}
+                run.guards = begun(stage.moves, self.view.logits(self._image()), run.classes, self.goal)
+            self._count(before, steps=0)
         stop = attack.early_stop if last else None
         step_of = partial(self._step, stage, last, maps)
         make = steps_of(step_of, stage, self.step, run, self.view, maps, attack.acting, trace)

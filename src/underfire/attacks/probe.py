@@ -94,7 +94,7 @@ def _gradient_of_logits(prepared: Attackable, images: Tensor) -> tuple[Tensor, T
 
 
 def probe_views(view: SystemView, benign: Benign, classes: Tensor) -> None:
-    """Check that all maps follow the image, by differentiating each once on a few images.
+    """Check that all maps follow the image, by differentiating each once on a few images, or on more if need be.
 
     If a map does not change with the image for the classes that the attack will read, because nothing speaks for these
     classes yet, the images' own classes are tried: which images stand together must not decide if an attack can begin.
@@ -107,18 +107,20 @@ def probe_views(view: SystemView, benign: Benign, classes: Tensor) -> None:
             attack would silently do nothing. ``module`` names the part of the network that is to blame, if known.
         InterpreterError: a view's maps have another size than the honest maps, or values outside of [0, 1].
     """
-    chosen = torch.arange(min(8, len(benign.images)), device=benign.images.device)
+    every = torch.arange(len(benign.images), device=benign.images.device)
     view = view.eager()
     passes = view.prepared.forwards, view.prepared.backwards
+    gradients: dict[str, Tensor] = {}
     try:
-        gradients = _gradients(view, benign, classes, chosen)
-        if not all(bool(gradient.any()) for gradient in gradients.values()):
-            own = _gradients(view, benign, benign.labels, chosen)
-            gradients = {name: gradient if gradient.any() else own[name] for name, gradient in gradients.items()}
+        for chosen in every.split(8):
+            for asked in (classes, benign.labels):
+                if not gradients or not all(bool(gradient.any()) for gradient in gradients.values()):
+                    more = _gradients(view, benign, asked, chosen)
+                    gradients = {n: gradients[n] if n in gradients and gradients[n].any() else more[n] for n in more}
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:  # torch has no class of its own for a derivative that does not exist
-        module = without_second_derivative(view.prepared, benign.images[chosen][:2])
+        module = without_second_derivative(view.prepared, benign.images[:2])
         raise NoGradientError(
             f"the maps cannot be differentiated in the image: {error}. {module or _unknown_part(view)} has no "
             "second derivative. Use another form of it (written with torch's usual functions, attention written out "

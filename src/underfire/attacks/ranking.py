@@ -133,6 +133,11 @@ class UnnoticedFirst(Ranking):
 
     evading: tuple[Evading, ...] = ()
 
+    @property
+    def needs_maps(self) -> bool:
+        """True if iterates are ranked by their maps, or if a detector reads them."""
+        return super().needs_maps or any(term.needs_maps for term in self.evading)
+
     def rate(self, point: Point) -> tuple[Tensor, Tensor]:
         level, value = super().rate(point)
         with torch.no_grad():

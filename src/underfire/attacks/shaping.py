@@ -29,7 +29,7 @@ def weights_of(shaping: Shaping, images: Tensor) -> Tensor:
     """Compute the weights of a shaping for images N x C x H x W.
 
     Raises:
-        InputError: the shaping returns something else than weights N x 1 x H x W.
+        InputError: the shaping returns something else than weights N x 1 x H x W in [0, 1].
         UserCodeError: a shaping of the user's own raises an error.
     """
     found: Any = guarded(shaping, "shaping").weights(images)
@@ -39,7 +39,12 @@ def weights_of(shaping: Shaping, images: Tensor) -> Tensor:
             f"shaping {shaping.name!r} returns {shape_of(found)}; expected weights of shape "
             f"({count}, 1, {height}, {width}), for images of shape {tuple(images.shape)}."
         )
-    return found
+    if not bool(((found >= 0) & (found <= 1)).all()):
+        raise InputError(
+            f"shaping {shaping.name!r} returns weights of {float(found.min()):.4g} to {float(found.max()):.4g}; "
+            "expected weights in [0, 1], without NaN."
+        )
+    return found.to(images)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from underfire.errors import InputError
 from underfire.metrics._inputs import double, like_inputs, unit
-from underfire.metrics.statistics import Interval, Values, _array
+from underfire.metrics.statistics import Interval, Values, _array, check_resampling
 
 FEWEST = 8
 """The smallest number of images for which a correlation is computed: with fewer, values that have nothing to do with
@@ -79,14 +79,15 @@ def rank_correlation(a: Values, b: Values, seed: int = 0, resamples: int = 1000,
         level: the nominal coverage, in (0, 1).
 
     Returns:
-        The correlation in [-1, 1] as ``mean``. All three are None for fewer than 4 images, and if all values of ``a``
+        The correlation in [-1, 1] as ``mean``. All three are None for fewer than 8 images, and if all values of ``a``
         or of ``b`` are equal.
 
     Raises:
-        InputError: different lengths, or NaN or infinite values.
+        InputError: different lengths, NaN or infinite values, no resamples, or an impossible level.
     """
     from scipy.stats import rankdata
 
+    check_resampling(resamples, level)
     first, second = _array(a, "a"), _array(b, "b")
     if first.shape != second.shape:
         raise InputError(f"a has shape {first.shape} and b has shape {second.shape}; expected the same images.")

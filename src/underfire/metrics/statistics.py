@@ -69,8 +69,7 @@ def bootstrap_mean(
         InputError: values of more than one dimension, or with NaN or infinity.
     """
     array = _array(values, "values")
-    if resamples < 1 or not 0 < level < 1:
-        raise InputError(f"resamples is {resamples} and level is {level}; expected at least 1, and a share in (0, 1).")
+    check_resampling(resamples, level)
     n = len(array)
     if n == 0:
         return Interval(None, None, None, 0)
@@ -87,6 +86,12 @@ def bootstrap_mean(
     low, high = (mean + wider * (float(end) - mean) for end in np.quantile(means, [(1 - level) / 2, (1 + level) / 2]))
     least, most = min(bounds[0], float(array.min())), max(bounds[1], float(array.max()))
     return Interval(mean, max(low, least), min(high, most), n)
+
+
+def check_resampling(resamples: int, level: float) -> None:
+    """Raise InputError unless there is a sample to draw, and ``level`` is a share in (0, 1)."""
+    if resamples < 1 or not 0 < level < 1:
+        raise InputError(f"resamples is {resamples} and level is {level}; expected at least 1, and a share in (0, 1).")
 
 
 def _stretch(n: int, level: float) -> float:
@@ -130,7 +135,12 @@ def score_interval(share: float, n: int, level: float = 0.95) -> Interval:
         share: in [0, 1].
         n: the number of images, at least 1.
         level: the nominal coverage, in (0, 1).
+
+    Raises:
+        InputError: no image, or an impossible level.
     """
+    if n < 1 or not 0 < level < 1:
+        raise InputError(f"n is {n} and level is {level}; expected at least one image, and a share in (0, 1).")
     z = NormalDist().inv_cdf((1 + level) / 2)
     middle = share + z * z / (2 * n)
     half = z * ((share * (1 - share) + z * z / (4 * n)) / n) ** 0.5

@@ -27,7 +27,7 @@ from underfire.attacks.shaping import Shaping, Uniform
 from underfire.attacks.target_maps import BenignMap, MapRule
 from underfire.attacks.targets import ClassRule, RandomClass
 from underfire.classifiers import WHY_NO_GRADIENT
-from underfire.errors import InputError, NoGradientError
+from underfire.errors import InputError, NoGradientError, warn
 from underfire.system import SystemView
 
 
@@ -161,6 +161,12 @@ class ForeignAttack(BaseAttack):
         trace_every: int | None = None,
     ) -> Outcome:
         classes = aim.classes
+        library = self.source.partition(":")[0]
+        if self.eps is not None and library != "foolbox" and LIBRARIES[library].radius(self._class()) is None:
+            warn(
+                f"{self.source} takes no radius, and eps is {self.eps:.4g}: its images are cut into that ball, where "
+                "most of them may fail. Give eps=None to leave them as they are."
+            )
         outcome = Outcome.empty(benign.images, None)
         prepared, started = view.prepared, time.perf_counter()
         assert isinstance(prepared, nn.Module)  # other libraries call the network itself

@@ -59,6 +59,8 @@ class PGD(Perturbation):
             attacks begin there and joint attacks at the image, as published.
         rounded: show the image to the network at 8 bits, as it is judged, and pass gradients straight through the
             rounding. If None, shaped attacks do: whole steps of 1/255 lie on the 8-bit grid anyway, shaped ones do not.
+            (Nor do the guarded moves of MASK's schedule, whose guard looks at an image off the grid; which image is
+            kept is decided at 8 bits, as everywhere.)
         evened: divide the weights of a shaping by their mean over the pixels that may change. Weights scale steps, not
             the ball, so that without this a shaped attack moves slowly.
     """

@@ -57,7 +57,7 @@ def _matched(given: Weighted, grid: BitDepth) -> Iterator[Weighted]:
     known = list(zip(term.squeezers, term.thresholds, term.weights, strict=True))
     for squeezer, threshold, weight in known:
         if squeezer == grid:
-            yield Weighted(Match(threshold, term.slack), given.weight * weight)
+            yield Weighted(Match(threshold or 0.0, term.slack), given.weight * weight)
     rest = [each for each in known if each[0] != grid]
     if rest:
         squeezers, thresholds, weights = zip(*rest, strict=True)

@@ -143,7 +143,11 @@ def _alone(plan: Plan, every: Sequence[Row]) -> dict[str, Any]:
     stages: tuple[Stage, ...] = (Stage("prediction", warmup + rest, moves),)
     if not plan.shaped_throughout:
         stages = (Stage("warm-up", warmup, moves), Stage("prediction", rest, moves, shaped=False))
-    return {"stages": stages, "ranking": Ranking("penalty" if penalty else "prediction")}
+    return {
+        "stages": stages,
+        "ranking": Ranking("penalty" if penalty else "prediction"),
+        "early_stop": EarlyStop() if plan.settings.early_stop else None,
+    }
 
 
 def _prediction(rows: Sequence[Row], variant: Variant) -> Prediction:

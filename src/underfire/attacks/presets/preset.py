@@ -54,6 +54,8 @@ class Preset(AttackSettings):
                 f"steps is {self.steps}; expected the numbers of warm-up and joint steps, such as (40, 160), of which "
                 f"there are at most {MOST_STEPS} in all."
             )
+        check_choice("targeted", self.targeted, (True, False))
+        check_choice("early_stop", self.early_stop, (True, False, None))
         self._check_perturbation()
         self._check_budget()
         self._check_edges()
@@ -145,8 +147,7 @@ class Preset(AttackSettings):
                 raise InputError(
                     f"edge_threshold is {self.edge_threshold:g}, and {self.attack} has none: advedge+ has."
                 )
-        if self.edge_scope is not None:
-            check_choice("edge_scope", self.edge_scope, ("all", "warmup"))
+        check_choice("edge_scope", self.edge_scope, ("all", "warmup", None))
         if self.edge_scope is not None and isinstance(shaping, Uniform):
             raise InputError(
                 f"edge_scope is {self.edge_scope!r}, and edges have no part in {self.attack}: advedge and advedge+ "
@@ -169,12 +170,11 @@ class Preset(AttackSettings):
         if not self.joint and self.made.name_alone != self.made.name:
             base = self.made.name_alone
         shaping = self.effective_shaping
-        own = isinstance(shaping, type(self.kind.shaping))
-        return base if own else f"{base}-{shaping.name}"
+        return base if isinstance(shaping, type(self.kind.shaping)) else f"{base}-{shaping.name}"
 
     @property
     def kind(self) -> Kind:
-        """The meaning of the attack's name."""
+        """The meaning of the name."""
         return KINDS[self.attack] if self.attack in KINDS else Kind(self.made.about_alone, joint=False)
 
     @property
@@ -263,7 +263,7 @@ class Preset(AttackSettings):
         start.
         """
         if self.attack == "bim":
-            return self.replace(attack="pgd", perturbation=None, terms=(), evade=())
+            return self.replace(attack="pgd", perturbation=None, terms=(), evade=(), target_class=self.target_class)
         shaped = not isinstance(self.effective_shaping, Uniform)
         moved = guarded(self.made_perturbation, "perturbation")
         if self.kind.auto and shaped:  # its edges weigh steps as those of auto do
@@ -272,11 +272,9 @@ class Preset(AttackSettings):
         return self.replace(
             attack=part.name,
             perturbation=part,
-            eps=None,
-            noise_eps=None,
+            **dict.fromkeys(("eps", "noise_eps", "early_stop", "budget")),
+            target_class=self.target_class,
             shaping=self.effective_shaping,
-            early_stop=None,
-            budget=None,
             edge_scope="all" if self.kind.auto and shaped else self.edge_scope,
             steps=(0, self.budget) if self.kind.auto else self.steps,
             terms=(),
@@ -288,6 +286,8 @@ class Preset(AttackSettings):
         values = {name: getattr(self, name) for name in settings_of(AttackSettings)} | changes
         if "attack" in changes and "budget" not in changes:
             values["budget"] = None
+        if self.target_class == rule_of(self.kind, None, self.targeted):  # the usual one may be another now
+            values["target_class"] = changes.get("target_class")
         if {"perturbation", "attack"} & changes.keys():
             bare = Preset(**{**values, "eps": changes.get("eps"), "noise_eps": changes.get("noise_eps")})
             brings = isinstance(values["perturbation"], Perturbation)

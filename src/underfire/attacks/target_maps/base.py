@@ -95,5 +95,5 @@ def wanted_maps(rule: MapRule, benign: Benign, classes: Tensor, seed: int) -> di
                 f"target_map {rule.name!r} returns maps for {name} with values of {float(values.min()):.4g} to "
                 f"{float(values.max()):.4g}; expected values in [0, 1], without NaN."
             )
-        made[name] = values.to(maps.device)
+        made[name] = values.to(maps)
     return made

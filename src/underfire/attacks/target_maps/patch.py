@@ -83,6 +83,10 @@ class RandomPatch(MapRule):
             along, beside = (x * cos + y * sin).abs(), (y * cos - x * sin).abs()
             box = (along <= wide.view(-1, 1, 1)) & (beside <= tall.view(-1, 1, 1))
             inside = torch.where(disc.view(-1, 1, 1), x.square() + y.square() <= radius.square().view(-1, 1, 1), box)
+            # On a coarse map, a patch may hold the middle of no cell: then it is the cell with the patch's middle.
+            nearest = (x.square() + y.square()).flatten(1).argmin(1, keepdim=True)
+            middle = torch.zeros_like(inside.flatten(1)).scatter(1, nearest, True).view_as(inside)
+            inside = inside | (middle & ~inside.flatten(1).any(1).view(-1, 1, 1))
             label = benign.interpreter_labels.get(name, name)
             noise = 0.1 * randomness.uniform(seed, benign.ids, f"patch of {label}", attempt, (height, width))
             found[name] = torch.where(inside, 0.9 + noise, noise).to(maps.dtype)

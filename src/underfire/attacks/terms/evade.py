@@ -25,8 +25,9 @@ class Evade(Evading):
 
     Args:
         squeezers: squeezers, or their text forms, such as ``("bit-depth:3", "median:2")``.
-        thresholds: the score above which the detector notices an image, one per squeezer, in [0, 2]. If empty, they are
-            all 0: then the term asks for scores as low as possible.
+        thresholds: the score above which the detector notices an image, one per squeezer, in [0, 2], or None where it
+            is not known. Then the term asks for a score as low as possible, and the squeezer has no part in whether
+            the detector notices an image. If all are unknown, or there are none, they are all 0.
         weights: the weight of each squeezer, at least 0; all 1 if empty.
         slack: the share of the thresholds that scores are pushed below, in [0, 1].
 
@@ -37,37 +38,37 @@ class Evade(Evading):
     name: ClassVar[str] = "evade"
 
     squeezers: tuple[Squeezer, ...] = PUBLISHED
-    thresholds: tuple[float, ...] = ()
+    thresholds: tuple[float | None, ...] = ()
     weights: tuple[float, ...] = ()
     slack: float = 0.75
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "squeezers", checked(self.squeezers))
         count = len(self.squeezers)
-        for name, default, most in (("thresholds", 0.0, 2.0), ("weights", 1.0, math.inf)):
-            values = tuple(float(value) for value in getattr(self, name)) or (default,) * count
+        for name, default, most in (("thresholds", None, 2.0), ("weights", 1.0, math.inf)):
+            given = getattr(self, name)
+            values = tuple(value if value is default else float(value) for value in given) or (default,) * count
             if len(values) != count:
                 raise InputError(f"{name} has {len(values)} values for {count} squeezers; expected one per squeezer.")
             for value in values:
-                if not 0 <= value <= most:
+                if value is not None and not 0 <= value <= most:
                     most_text = "" if math.isinf(most) else f" and at most {most:g}, the largest L1 distance"
                     raise InputError(f"{name} holds {value}; expected at least 0{most_text}.")
-            object.__setattr__(self, name, values)
+            object.__setattr__(self, name, (0.0,) * count if values == (None,) * count else values)
         if not 0 <= self.slack <= 1:
             raise InputError(f"slack is {self.slack}; expected a share in [0, 1].")
 
     def __call__(self, point: Point) -> Tensor:
         return torch.stack(
             [
-                weight * (shift(point, each) - self.slack * threshold).clamp_min(0)
+                weight * (shift(point, each) - self.slack * (threshold or 0.0)).clamp_min(0)
                 for each, threshold, weight in zip(self.squeezers, self.thresholds, self.weights, strict=True)
             ]
         ).sum(0)
 
     def evades(self, point: Point) -> Tensor:
-        below = [
-            shift(point, each) <= threshold for each, threshold in zip(self.squeezers, self.thresholds, strict=True)
-        ]
+        pairs = list(zip(self.squeezers, self.thresholds, strict=True))
+        below = [shift(point, each) <= threshold for each, threshold in pairs if threshold is not None]
         return torch.stack(below).all(0)
 
     @property

@@ -8,7 +8,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from underfire.arguments import check_choice
 from underfire.attacks.terms.base import Point, Term
+from underfire.errors import InputError
 
 _TINY = 1e-4
 """A distance between maps that is as good as none, so that the logarithm of no distance is finite."""
@@ -34,8 +36,16 @@ class Interpretation(Term):
     reduction: Literal["mean", "sum", "relative"] = "mean"
     interpreter: str | None = None
 
+    def __post_init__(self) -> None:
+        check_choice("reduction", self.reduction, ("mean", "sum", "relative"))
+
     def __call__(self, point: Point) -> Tensor:
         looks = point.reading.looks
+        if self.interpreter is not None and self.interpreter not in looks:
+            raise InputError(
+                f"interpreter is {self.interpreter!r}, and the attack reads the maps of {', '.join(looks) or 'none'}; "
+                "expected one of these."
+            )
         names = looks if self.interpreter is None else (self.interpreter,)
         return torch.stack([self._distance(looks[name], point.target_maps[name]) for name in names]).sum(0)
 
