@@ -40,6 +40,21 @@ def test_texts_are_no_truth_values(name: str, value: object) -> None:
         attacks.preset("adv2", **{name: value})
 
 
+@pytest.mark.parametrize(
+    ("attack", "name", "value", "said"),
+    [
+        ("adv2", "terms", 5, "terms is 5; expected names of terms"),
+        ("adv2", "evade", 5, "evade holds an object of type int; expected"),
+        ("adv2", "evade", None, "evade holds an object of type NoneType; expected"),
+        ("cw", "search", 2.5, "search is 2.5; expected a whole number"),
+        ("adv2", "target_class", True, r"target_class is True \(bool\); expected a rule"),
+    ],
+)
+def test_settings_of_another_type(attack: str, name: str, value: object, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        attacks.preset(attack, **{name: value})
+
+
 def test_an_attack_on_the_prediction_alone_stops_early_too(classifier: uf.Classifier) -> None:
     system = uf.System(classifier, "cam")
     assert attacks.preset("pgd").build(system).early_stop is None

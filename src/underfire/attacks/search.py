@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from underfire.arguments import whole_number
 from underfire.attacks.outcome import Outcome
 from underfire.errors import InputError
 
@@ -34,6 +35,7 @@ class ConstantSearch:
     initial: float = 1.0
 
     def __post_init__(self) -> None:
+        whole_number("rounds of search", self.rounds)
         if self.rounds < 1 or self.initial <= 0:
             raise InputError(
                 f"search has {self.rounds} rounds from {self.initial}; expected at least one, from above 0."

@@ -176,7 +176,7 @@ def class_rule(given: Any) -> ClassRule:
     if given is None:
         return RandomClass()
     values = given.tolist() if hasattr(given, "tolist") else given  # tensors, arrays and their numbers
-    if isinstance(values, Integral):
+    if isinstance(values, Integral) and not isinstance(values, bool):
         return GivenClass(int(values))
     if isinstance(values, Sequence) and values and all(isinstance(value, Integral) for value in values):
         return GivenClass(tuple(int(value) for value in values))

@@ -7,7 +7,7 @@ of ``auto``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from underfire.attacks.evading import evading_terms
@@ -24,7 +24,7 @@ from underfire.transforms.squeezers import BitDepth
 
 def checked(evade: Any) -> tuple[Any, ...]:
     """Return the setting ``evade`` as a tuple. Raises InputError if any of it cannot be evaded."""
-    given = (evade,) if isinstance(evade, str | Evading | Weighted) else tuple(evade)
+    given = tuple(evade) if isinstance(evade, Iterable) and not isinstance(evade, str) else (evade,)
     evading_terms(given)
     return given
 

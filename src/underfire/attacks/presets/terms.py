@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from underfire.attacks.schedule import Weighted
@@ -16,6 +16,8 @@ def weighted(terms: Any) -> tuple[Weighted, ...]:
         terms = [Weighted(TERMS.find(name), weight) for name, weight in terms.items()]
     if isinstance(terms, str | Weighted):
         terms = [terms]
+    if not isinstance(terms, Iterable):
+        raise InputError(f"terms is {terms!r:.80}; expected names of terms, NAME=WEIGHT, or Weighted(term, weight).")
     made = []
     for each in terms:
         if isinstance(each, str):
