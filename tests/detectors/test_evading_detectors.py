@@ -59,6 +59,30 @@ def test_the_score_of_an_attack_is_the_detectors_own(digits: Digits, labels: Ten
         assert values.double().cpu().numpy() == pytest.approx(reading.numpy(), rel=2e-3, abs=2e-3)
 
 
+def test_an_untargeted_attack_sees_the_class_map_of_the_class_that_it_reached(digits: Digits, labels: Tensor) -> None:
+    """Regression: it saw the distance from the mean map of the image's own class."""
+    made = fit(
+        "class-map",
+        digits.system.only(("cam",)),
+        digits.images[80:],
+        digits.images[:60],
+        calibration_ids=digits.ids[80:],
+    )
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def spy(point: Point) -> Tensor:
+        values = made.score(point)
+        left = point.reading.logits.argmax(1) != point.classes
+        seen.append((point.image.detach()[left].clone(), values.detach()[left].clone()))
+        return values
+
+    attacked(digits, labels, system=made.system, budget=20, targeted=False, evade=ScoreOfMaps(spy))
+    images, values = (torch.cat(each) for each in zip(*seen, strict=True))
+    assert len(images) >= 20
+    expected = made.detector.measure(made.system, made.state, images.float())
+    assert values.double().cpu().numpy() == pytest.approx(expected.numpy(), rel=2e-3, abs=2e-3)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_attack_that_knows_the_detector_ends_lower(digits: Digits, labels: Tensor, name: str) -> None:
     made = fitted(digits, name)
