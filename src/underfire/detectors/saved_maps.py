@@ -32,7 +32,8 @@ class SavedMaps(System):
     """A system whose maps are read from finished runs if they are there; other maps are computed as usual.
 
     A saved map is taken if the run's interpreter of this name is the same one, the image has the same pixels, and the
-    map explains the class that is asked for. So a detector need not solve for MASK's maps again.
+    map explains the class that is asked for. Maps of an interpreter with random numbers are always computed: a run
+    draws them by the names of its images, and a detector by their pixels.
 
     Args:
         system: the system; its classifier is that of the runs.
@@ -44,7 +45,8 @@ class SavedMaps(System):
         self._usable = {
             name
             for name, identity in identities(system).items()
-            if all(run.record.get("interpreters", {}).get(name) == identity for run in runs)
+            if system.interpreters[name].reseeded() is None
+            and all(run.record.get("interpreters", {}).get(name) == identity for run in runs)
         }
         self._places: dict[int, _Place] = {}
         if self._usable:
