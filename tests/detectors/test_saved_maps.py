@@ -11,7 +11,7 @@ from torch import Tensor
 import underfire as uf
 from tests.detectors.conftest import Digits
 from tests.detectors.test_evaluation import saved_images
-from underfire.detectors import evaluate, fit
+from underfire.detectors import MapStability, evaluate, fit
 from underfire.detectors.saved_maps import SavedMaps
 from underfire.runs import RunConfig, run_attack
 
@@ -97,3 +97,13 @@ def test_maps_with_random_numbers_are_read_again(digits: Digits, tmp_path: Path)
     )
     with_names = system.maps(images, classes, list(run.image_ids))["smoothgrad"]
     assert not torch.equal(with_names, system.maps(images, classes)["smoothgrad"])
+
+
+def test_images_between_two_levels_are_read_again(digits: Digits, run_folder: Path) -> None:
+    """Regression: noise below half a level took the clean image's map, so that no map was moved by it."""
+    run = uf.Run(run_folder)
+    images = saved_images(run, "clean")[:6]
+    detector = MapStability(noise=0.4 / 255, draws=1)
+    expected = detector.changes(digits.system, images)
+    assert bool((expected > 0).all())
+    assert torch.equal(detector.changes(SavedMaps(digits.system, [run]), images), expected)
