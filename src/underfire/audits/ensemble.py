@@ -6,7 +6,7 @@ Two audits can be compared if they used the same ensemble. A better ensemble get
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from underfire.attacks.goal import without
 from underfire.attacks.perturbations import PGD
 from underfire.attacks.presets import Preset
 from underfire.attacks.targets import GivenClass
+from underfire.errors import InputError
 
 Kind = Literal["apgd-ce", "apgd-dlr", "auto", "adv2", "search"]
 PREDICTION: tuple[Kind, ...] = ("apgd-ce", "apgd-dlr")
@@ -116,7 +117,40 @@ stand."""
 def distinct(members: tuple[Member, ...], classes: int) -> tuple[Member, ...]:
     """Leave out members that would repeat another one, because there are fewer classes than they ask for.
 
-    With two classes, the likeliest other class is the only one, so that the attack toward it repeats the one toward any
-    other class.
+    With K classes, a rank of K or more means the last of the K - 1 other classes. With two classes, the likeliest other
+    class is the only one, so that the joint attack toward it repeats the one toward any other class. A member is left
+    out only if one like it stays that takes at least as many steps.
+
+    Args:
+        members: the members of an ensemble.
+        classes: the number of the classifier's classes, K.
+
+    Raises:
+        InputError: a member that would be left out is none of a named ensemble, but the user's own.
     """
-    return tuple(member for member in members if member.rank < (classes if classes > 2 or member.kind != "auto" else 1))
+    kept = {place: member for place, member in enumerate(members) if member.rank == _rank(member, classes)}
+    for place, member in enumerate(members):
+        if place in kept:
+            continue
+        same = next((other for other in kept.values() if _repeats(member, other, classes)), None)
+        if same is None:
+            kept[place] = replace(member, rank=min(member.rank, classes - 1))
+        elif all(member not in ensemble for ensemble in ENSEMBLES.values()):
+            raise InputError(
+                f"ensemble: member {member.name!r} has rank {member.rank}, and with the {classes} classes of the "
+                f"classifier it would repeat member {same.name!r}; expected different attacks. Leave one of them out."
+            )
+    return tuple(kept[place] for place in sorted(kept))
+
+
+def _rank(member: Member, classes: int) -> int:
+    """Return the rank of the class that a member goes for among ``classes`` classes; 0 if any other class will do."""
+    return 0 if classes == 2 and member.kind == "auto" else min(member.rank, classes - 1)
+
+
+def _repeats(member: Member, other: Member, classes: int) -> bool:
+    """Return True if a member does nothing that another one does not do."""
+    ranks = [_rank(each, classes) for each in (member, other)]
+    return replace(member, name=other.name, steps=other.steps, rank=ranks[0]) == replace(other, rank=ranks[1]) and (
+        member.steps <= other.steps
+    )
