@@ -252,6 +252,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "eps (in a list)": ([None], "eps is None; expected a number"),
     "ensemble": ([3], "ensemble holds 3; expected objects of type Member, or the name of an ensemble: audit-1"),
     "ensemble (names)": (["apgd-ce"], "ensemble holds 'apgd-ce'; expected objects of type Member"),
+    "ensemble (twice)": ([SHORT[0], SHORT[4], SHORT[0]], "ensemble holds two members of the name .apgd-ce.; expected"),
     "seed": (1.5, "seed is 1.5; expected a whole number"),
     "batch_size": (0, "batch_size is 0; expected at least 1, or None for what suits the device"),
     "memory": ("much", "memory is 'much'; expected a size above zero with its unit"),
