@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -68,6 +70,23 @@ def test_a_member_goes_only_if_one_like_it_stays() -> None:
             InputError, match=f"'further' has rank 50, and with the 10 classes .* would repeat member '{first.name}'"
         ):
             distinct(own, 10)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"name": ""}, "name is ''; expected a text"),
+        ({"kind": "pgd"}, "kind is 'pgd'; expected 'apgd-ce', 'apgd-dlr', 'auto', 'adv2' or 'search'"),
+        ({"steps": 0}, "steps is 0; expected at least 1"),
+        ({"steps": 2.5}, "steps is 2.5; expected a whole number, at least 1"),
+        ({"rank": -1}, "rank is -1; expected at least 0"),
+        ({"goes_on": "no"}, "goes_on is 'no'; expected False or True"),
+    ],
+)
+def test_members_that_are_none(given: dict[str, Any], said: str) -> None:
+    """Regression: another kind ran as ADV2, and no steps as an attack that found nothing."""
+    with pytest.raises(InputError, match=said):
+        Member(**{"name": "mine", "kind": "auto", "steps": 10} | given)
 
 
 def test_the_long_attack_goes_on_with_the_best_class(digits: Given) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from underfire.arguments import check_choice, whole_number
 from underfire.attacks.benign import Benign
 from underfire.attacks.goal import without
 from underfire.attacks.perturbations import PGD
@@ -40,6 +41,10 @@ class Member:
         goes_on: for ``auto`` and ``adv2``: reach the class of the image that was found so far with the nearest map; the
             likeliest other class if there is none.
         random_start: for ``auto`` and ``adv2``: begin at a random image of the ball instead of at the image itself.
+
+    Raises:
+        InputError: the name is no text, or empty; there is no such kind; ``steps`` is no whole number of at least 1, or
+            ``rank`` none of at least 0; or ``goes_on`` or ``random_start`` is neither True nor False.
     """
 
     name: str
@@ -48,6 +53,15 @@ class Member:
     rank: int = 0
     goes_on: bool = False
     random_start: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise InputError(f"name is {self.name!r:.80}; expected a text by which results name the member.")
+        check_choice("kind", self.kind, get_args(Kind))
+        for name, least in (("steps", 1), ("rank", 0)):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), least))
+        for name in ("goes_on", "random_start"):
+            check_choice(name, getattr(self, name), (False, True))
 
     @property
     def work(self) -> float:
