@@ -170,9 +170,10 @@ def test_a_radius_at_which_nothing_is_found_leaves_nothing_to_the_next(digits: G
 
 def test_a_find_of_a_smaller_radius_is_not_a_find_of_the_search(found: Audit) -> None:
     small, large = found.of("cam", RADII[0]), found.of("cam", RADII[1])
-    inherited = [by for by, wrong in zip(large.wrong_by, small.wrong, strict=True) if wrong]
+    pairs = zip(small.wrong_by, large.wrong_by, small.wrong, strict=True)
+    inherited = [(before, by) for before, by, wrong in pairs if wrong]
     assert inherited
-    assert set(inherited) == {SMALLER}
+    assert all(by == f"{before}, {SMALLER}" for before, by in inherited)
 
 
 def test_every_fooled_image_is_credited_once(found: Audit) -> None:
