@@ -218,6 +218,19 @@ def test_what_transformations_restore(digits: Digits, labels: Tensor) -> None:
         assert found.map_after_median_3[name].numpy() == pytest.approx(expected.numpy(), abs=1e-6)
 
 
+def test_the_seed_of_an_interpreter_is_no_part_of_what_a_transformation_restores(digits: Digits) -> None:
+    """Regression: the maps were drawn by the pixels, and the benign maps by the names of the images."""
+    system = uf.System(digits.system.classifier, {"smooth": uf.interpreters.SmoothGrad(samples=4)})
+    given: dict[str, Any] = {"eps": EPS, "budget": 2, "control": False, "noise_draws": 1, "ids": digits.ids[:3]}
+    labels = system.classifier.logits(digits.images[:3]).argmax(1)
+    same = uf.detectors.restoring(system, ["resize-pad:100"])  # which changes nothing
+    found = uf.attack(system, digits.images[:3], labels, "auto", measures=same, **given)
+    assert found.controls["clean"].map_after_resize_pad_100["smooth"].tolist() == [0.0] * 3
+    after = system.maps(found.adversarial, labels, digits.ids[:3])["smooth"]
+    expected = (after - found.benign_maps["smooth"]).abs().mean((1, 2))
+    assert found.map_after_resize_pad_100["smooth"].tolist() == pytest.approx(expected.tolist(), abs=1e-6)
+
+
 def test_images_and_their_attacked_forms_are_scored_by_a_fit_that_has_not_seen_them(digits: Digits) -> None:
     """A detector that knows the ids it has learnt from by heart never meets one of them again."""
     from tests.detectors.remembering import Remembering
