@@ -253,3 +253,17 @@ def test_images_and_their_attacked_forms_are_scored_by_a_fit_that_has_not_seen_t
         cross_scores(
             Remembering(), digits.system, benign, Split.of(digits.attacked, classifier, digits.ids[:40], clean=False)
         )
+
+
+def test_sources_at_regular_places_are_dealt_out_to_all_parts(digits: Digits) -> None:
+    """Regression: every fifth image was attacked, so that one of five parts held all sources."""
+    from tests.detectors.remembering import Remembering
+    from underfire.detectors.folds import cross_scores
+    from underfire.detectors.split import Split
+
+    classifier = digits.system.classifier
+    benign = Split.of(digits.images[:50], classifier, digits.ids[:50])
+    fooled = Split.of(digits.attacked[:10], classifier, digits.ids[:50:5], clean=False)
+    clean, bad = cross_scores(Remembering(count=True), digits.system, benign, fooled)
+    assert clean.tolist() == [40.0 + 8.0] * 50
+    assert bad.tolist() == [40.0 + 8.0] * 10
