@@ -170,9 +170,10 @@ def test_a_radius_at_which_nothing_is_found_leaves_nothing_to_the_next(digits: G
 
 def test_a_find_of_a_smaller_radius_is_not_a_find_of_the_search(found: Audit) -> None:
     small, large = found.of("cam", RADII[0]), found.of("cam", RADII[1])
-    inherited = [by for by, wrong in zip(large.wrong_by, small.wrong, strict=True) if wrong]
+    pairs = zip(small.wrong_by, large.wrong_by, small.wrong, strict=True)
+    inherited = [(before, by) for before, by, wrong in pairs if wrong]
     assert inherited
-    assert set(inherited) == {SMALLER}
+    assert all(by == f"{before}, {SMALLER}" for before, by in inherited)
 
 
 def test_every_fooled_image_is_credited_once(found: Audit) -> None:
@@ -252,6 +253,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "eps (in a list)": ([None], "eps is None; expected a number"),
     "ensemble": ([3], "ensemble holds 3; expected objects of type Member, or the name of an ensemble: audit-1"),
     "ensemble (names)": (["apgd-ce"], "ensemble holds 'apgd-ce'; expected objects of type Member"),
+    "ensemble (twice)": ([SHORT[0], SHORT[4], SHORT[0]], "ensemble holds two members of the name .apgd-ce.; expected"),
     "seed": (1.5, "seed is 1.5; expected a whole number"),
     "batch_size": (0, "batch_size is 0; expected at least 1, or None for what suits the device"),
     "memory": ("much", "memory is 'much'; expected a size above zero with its unit"),

@@ -83,6 +83,17 @@ def test_a_quantised_input(digits: Given) -> None:
     assert all(each.hides for each in found.doubts if each.topic in ("gradients", "search"))
 
 
+def test_a_class_that_only_the_search_changed_is_doubted_at_larger_radii_too(digits: Given) -> None:
+    """Regression: it was credited to the smaller radius alone there, and the result passed the gate."""
+    system = uf.System(wrapped(digits, "quantised"), "gradcam")
+    small, large = (found := audit(system, digits.images, digits.labels, eps=(0.3, 0.305), ensemble=SHORT)).results
+    assert "search" in set(small.wrong_by)
+    assert "search, smaller eps" in set(large.wrong_by)
+    assert all("search" in {each.topic for each in found.doubts_of(result)} for result in (small, large))
+    alone = replace(large, wrong_by=tuple(by if by.endswith("smaller eps") else "" for by in large.wrong_by))
+    assert "search" in {each.topic for each in of_result(alone, SHORT)}
+
+
 def test_maps_that_only_the_search_kept(found: Audit) -> None:
     """Two images, because one may be chance; an image at which only the class fell is no such image."""
     result = found.of("cam", RADII[1])

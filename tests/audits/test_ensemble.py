@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 from torch import Tensor
 
@@ -11,6 +14,7 @@ from underfire.attacks.benign import read_benign
 from underfire.attacks.perturbations import PGD
 from underfire.audits import ENSEMBLES, Member
 from underfire.audits.ensemble import distinct
+from underfire.errors import InputError
 
 
 def test_the_frozen_ensemble() -> None:
@@ -50,6 +54,39 @@ def test_two_classes_need_no_targets() -> None:
     assert names == ["apgd-ce", "apgd-dlr", "auto", "auto-on", "adv2", "search"]
     assert [each.rank for each in distinct(ENSEMBLES["audit-1"], 3)] == [0, 0, 0, 1, 2, 0, 1, 0]
     assert len(distinct(ENSEMBLES["audit-1"], 10)) == len(ENSEMBLES["audit-1"])
+
+
+def test_a_member_goes_only_if_one_like_it_stays() -> None:
+    """Regression: an audit of two classes with such an attack alone ran nothing, and passed the gate."""
+    alone = Member("auto-1", "auto", 100, rank=1)
+    assert distinct((alone,), 2) == (alone,)
+    assert distinct((Member("auto", "auto", 50), alone), 2) == (Member("auto", "auto", 50), alone)  # fewer steps
+    assert distinct((Member("adv2", "adv2", 200), alone), 2) == (Member("adv2", "adv2", 200), alone)
+    assert distinct((Member("far", "auto", 30, rank=50),), 10) == (Member("far", "auto", 30, rank=9),)
+    assert distinct(ENSEMBLES["audit-1"][3:6], 2) == ENSEMBLES["audit-1"][3:4]
+    for first in (Member("last", "auto", 30, rank=9), Member("far", "auto", 30, rank=40)):
+        own = (first, Member("further", "auto", 30, rank=50))
+        with pytest.raises(
+            InputError, match=f"'further' has rank 50, and with the 10 classes .* would repeat member '{first.name}'"
+        ):
+            distinct(own, 10)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"name": ""}, "name is ''; expected a text"),
+        ({"kind": "pgd"}, "kind is 'pgd'; expected 'apgd-ce', 'apgd-dlr', 'auto', 'adv2' or 'search'"),
+        ({"steps": 0}, "steps is 0; expected at least 1"),
+        ({"steps": 2.5}, "steps is 2.5; expected a whole number, at least 1"),
+        ({"rank": -1}, "rank is -1; expected at least 0"),
+        ({"goes_on": "no"}, "goes_on is 'no'; expected False or True"),
+    ],
+)
+def test_members_that_are_none(given: dict[str, Any], said: str) -> None:
+    """Regression: another kind ran as ADV2, and no steps as an attack that found nothing."""
+    with pytest.raises(InputError, match=said):
+        Member(**{"name": "mine", "kind": "auto", "steps": 10} | given)
 
 
 def test_the_long_attack_goes_on_with_the_best_class(digits: Given) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from underfire.defenses.aid import AidRecipe, train_aid
 from underfire.defenses.aid.training import AidTraining
 from underfire.errors import InputError
 from underfire.interpreters import RTS
+from underfire.interpreters.rts import files
 from underfire.interpreters.rts.files import open_masker
 from underfire.interpreters.rts.sampling import Pictures
 
@@ -39,6 +42,31 @@ def test_the_loss_and_the_attack_are_those_of_the_definition(data: ImageData, tm
     values = job.step(0)
     assert float(values["loss"]) == pytest.approx(float(values["own"] - 5 * values["distance"]), rel=1e-5)
     assert float(values["distance"].detach()) > 0
+
+
+def test_the_maps_that_are_attacked_have_the_confidence_of_the_masker(
+    data: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: AID trained and attacked at confidence 0, and a user read other maps."""
+    classifier = uf.classifiers.load(NAME)
+    opened = open_masker(None, None, classifier.sha256())
+    assert opened.note is not None
+    file = tmp_path / "strict.safetensors"
+    files.write(opened.masker, replace(opened.note, confidence=6.0), file)
+    jobs: list[AidTraining] = []
+
+    def made(*given: Any) -> AidTraining:
+        jobs.append(AidTraining(*given))
+        return jobs[0]
+
+    monkeypatch.setattr("underfire.defenses.aid.train.AidTraining", made)
+    train_aid(classifier, data, tmp_path / "trained", masker=str(file), recipe=replace(SMALL, steps=1))
+    images, labels = jobs[0].pictures.load([0, 1, 2])
+    read = RTS(str(tmp_path / "trained" / f"rts-aid-{NAME}.safetensors")).maps(classifier, images, labels)
+    assert torch.allclose(jobs[0].maps(images, labels).detach(), read, atol=1e-4)
+    assert not torch.allclose(RTS(jobs[0].masker).maps(classifier, images, labels), read, atol=1e-2)
+    attacked: Any = jobs[0].view.views["rts"]
+    assert attacked.interpreter.confidence == 6.0
 
 
 def test_an_interrupted_training_ends_in_the_same_weights(

@@ -59,6 +59,30 @@ def test_the_score_of_an_attack_is_the_detectors_own(digits: Digits, labels: Ten
         assert values.double().cpu().numpy() == pytest.approx(reading.numpy(), rel=2e-3, abs=2e-3)
 
 
+def test_an_untargeted_attack_sees_the_class_map_of_the_class_that_it_reached(digits: Digits, labels: Tensor) -> None:
+    """Regression: it saw the distance from the mean map of the image's own class."""
+    made = fit(
+        "class-map",
+        digits.system.only(("cam",)),
+        digits.images[80:],
+        digits.images[:60],
+        calibration_ids=digits.ids[80:],
+    )
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def spy(point: Point) -> Tensor:
+        values = made.score(point)
+        left = point.reading.logits.argmax(1) != point.classes
+        seen.append((point.image.detach()[left].clone(), values.detach()[left].clone()))
+        return values
+
+    attacked(digits, labels, system=made.system, budget=20, targeted=False, evade=ScoreOfMaps(spy))
+    images, values = (torch.cat(each) for each in zip(*seen, strict=True))
+    assert len(images) >= 20
+    expected = made.detector.measure(made.system, made.state, images.float())
+    assert values.double().cpu().numpy() == pytest.approx(expected.numpy(), rel=2e-3, abs=2e-3)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_attack_that_knows_the_detector_ends_lower(digits: Digits, labels: Tensor, name: str) -> None:
     made = fitted(digits, name)
@@ -194,6 +218,19 @@ def test_what_transformations_restore(digits: Digits, labels: Tensor) -> None:
         assert found.map_after_median_3[name].numpy() == pytest.approx(expected.numpy(), abs=1e-6)
 
 
+def test_the_seed_of_an_interpreter_is_no_part_of_what_a_transformation_restores(digits: Digits) -> None:
+    """Regression: the maps were drawn by the pixels, and the benign maps by the names of the images."""
+    system = uf.System(digits.system.classifier, {"smooth": uf.interpreters.SmoothGrad(samples=4)})
+    given: dict[str, Any] = {"eps": EPS, "budget": 2, "control": False, "noise_draws": 1, "ids": digits.ids[:3]}
+    labels = system.classifier.logits(digits.images[:3]).argmax(1)
+    same = uf.detectors.restoring(system, ["resize-pad:100"])  # which changes nothing
+    found = uf.attack(system, digits.images[:3], labels, "auto", measures=same, **given)
+    assert found.controls["clean"].map_after_resize_pad_100["smooth"].tolist() == [0.0] * 3
+    after = system.maps(found.adversarial, labels, digits.ids[:3])["smooth"]
+    expected = (after - found.benign_maps["smooth"]).abs().mean((1, 2))
+    assert found.map_after_resize_pad_100["smooth"].tolist() == pytest.approx(expected.tolist(), abs=1e-6)
+
+
 def test_images_and_their_attacked_forms_are_scored_by_a_fit_that_has_not_seen_them(digits: Digits) -> None:
     """A detector that knows the ids it has learnt from by heart never meets one of them again."""
     from tests.detectors.remembering import Remembering
@@ -216,3 +253,17 @@ def test_images_and_their_attacked_forms_are_scored_by_a_fit_that_has_not_seen_t
         cross_scores(
             Remembering(), digits.system, benign, Split.of(digits.attacked, classifier, digits.ids[:40], clean=False)
         )
+
+
+def test_sources_at_regular_places_are_dealt_out_to_all_parts(digits: Digits) -> None:
+    """Regression: every fifth image was attacked, so that one of five parts held all sources."""
+    from tests.detectors.remembering import Remembering
+    from underfire.detectors.folds import cross_scores
+    from underfire.detectors.split import Split
+
+    classifier = digits.system.classifier
+    benign = Split.of(digits.images[:50], classifier, digits.ids[:50])
+    fooled = Split.of(digits.attacked[:10], classifier, digits.ids[:50:5], clean=False)
+    clean, bad = cross_scores(Remembering(count=True), digits.system, benign, fooled)
+    assert clean.tolist() == [40.0 + 8.0] * 50
+    assert bad.tolist() == [40.0 + 8.0] * 10

@@ -201,6 +201,17 @@ def test_clean_images_are_identified_batch_by_batch(digits: Digits) -> None:
     assert attacked.shared_with(found) == sorted(digits.ids[:2])
 
 
+def test_attacked_images_are_known_by_the_pixels_of_their_sources(digits: Digits) -> None:
+    """Regression: ids that are hashes of pixels were compared with the names of files alone."""
+    classifier = digits.system.classifier
+    named = Split.of(digits.images[:4], classifier, digits.ids[:4]).members
+    hashes = Split.of(digits.images[:2], classifier).members.ids
+    attacked = Split.of(digits.attacked[:2], classifier, hashes, clean=False).members
+    assert attacked.shared_with(named) == sorted(hashes)
+    assert named.shared_with(attacked) == sorted(digits.ids[:2])
+    assert not attacked.shared_with(Split.of(digits.images[2:4], classifier, digits.ids[2:4]).members)
+
+
 class Beside(Detector):
     """The mean of an image, less that of the batch, or a random number by the place in the batch."""
 

@@ -11,8 +11,9 @@ from torch import Tensor
 import underfire as uf
 from tests.detectors.conftest import Digits
 from tests.detectors.test_evaluation import saved_images
-from underfire.detectors import evaluate, fit
+from underfire.detectors import MapStability, evaluate, fit
 from underfire.detectors.saved_maps import SavedMaps
+from underfire.runs import RunConfig, run_attack
 
 
 class Counted:
@@ -79,3 +80,30 @@ def test_an_evaluation_reads_few_maps_again(digits: Digits, run_folder: Path, mo
     monkeypatch.undo()
     scores = [row["score"] for row in found.scores() if row["cell"] == "adv2"]
     assert scores == made.scores(saved_images(uf.Run(run_folder), "adv2")).tolist()
+
+
+def test_maps_with_random_numbers_are_read_again(digits: Digits, tmp_path: Path) -> None:
+    """Regression: a run draws them by the names of its images, and a detector by their pixels."""
+    config = RunConfig.create(
+        data="digits:test", classifier="digits-resnet", interpreters=("smoothgrad",), eps=0.2, steps=(1, 1), count=4
+    )
+    run_attack(config, tmp_path / "run", batch_size=4)
+    run = uf.Run(tmp_path / "run")
+    system = uf.System(digits.system.classifier, "smoothgrad")
+    images = saved_images(run, "clean")
+    classes = system.classifier.logits(images).argmax(1)
+    assert torch.equal(
+        SavedMaps(system, [run]).maps(images, classes)["smoothgrad"], system.maps(images, classes)["smoothgrad"]
+    )
+    with_names = system.maps(images, classes, list(run.image_ids))["smoothgrad"]
+    assert not torch.equal(with_names, system.maps(images, classes)["smoothgrad"])
+
+
+def test_images_between_two_levels_are_read_again(digits: Digits, run_folder: Path) -> None:
+    """Regression: noise below half a level took the clean image's map, so that no map was moved by it."""
+    run = uf.Run(run_folder)
+    images = saved_images(run, "clean")[:6]
+    detector = MapStability(noise=0.4 / 255, draws=1)
+    expected = detector.changes(digits.system, images)
+    assert bool((expected > 0).all())
+    assert torch.equal(detector.changes(SavedMaps(digits.system, [run]), images), expected)

@@ -98,6 +98,7 @@ def measured(
         benign_maps={name: benign.maps[name].cpu() for name in maps},
         outcome=outcome,
         masks=masks,
+        ids=benign.ids.cpu(),
     )
     return Judgement(seen.images, seen.logits, explained.cpu(), maps, measure_all(seen, measures))
 

@@ -31,6 +31,8 @@ class Seen:
         benign_maps: those of the benign images for their own classes.
         outcome: costs of the attack; None for controls without steps.
         masks: the objects' true masks, bool N x H x W, if the data know them.
+        ids: int64 N, the identities of the images, by which interpreters draw random numbers: maps that a measure reads
+            itself are drawn like ``benign_maps`` with them. None if they are not known; then the pixels count.
     """
 
     clean: Tensor
@@ -42,6 +44,7 @@ class Seen:
     benign_maps: Mapping[str, Tensor]
     outcome: Outcome | None = None
     masks: Tensor | None = None
+    ids: Tensor | None = None
 
     def target_map(self, interpreter: str) -> Tensor:
         """The wanted maps N x h x w of an interpreter: the benign maps if no attack is about the images."""

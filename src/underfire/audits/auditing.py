@@ -161,4 +161,11 @@ def _members(ensemble: str | Sequence[Member]) -> tuple[tuple[Member, ...], str]
             )
     if not members:
         raise InputError("ensemble is empty; an audit needs at least one attack.")
+    names = [member.name for member in members]
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise InputError(
+            f"ensemble holds two members of the name {twice!r}; expected a name of its own for each: by the names, an "
+            "audit knows which attacks are done and which one found an image."
+        )
     return members, "own"

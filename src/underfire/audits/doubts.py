@@ -116,7 +116,7 @@ def of_result(result: Robustness, members: Sequence[Member]) -> list[Doubt]:
     interpreter, eps = result.interpreter, result.eps
     found, right = [], int(result.correct.sum())
     searches = {member.name for member in members if member.kind == "search"}
-    alone = sum(by in searches for by in result.wrong_by)
+    alone = sum(member_of(by) in searches for by in result.wrong_by)
     if alone:
         found.append(
             Doubt(

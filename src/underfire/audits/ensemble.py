@@ -6,18 +6,20 @@ Two audits can be compared if they used the same ensemble. A better ensemble get
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from underfire.arguments import check_choice, whole_number
 from underfire.attacks.benign import Benign
 from underfire.attacks.goal import without
 from underfire.attacks.perturbations import PGD
 from underfire.attacks.presets import Preset
 from underfire.attacks.targets import GivenClass
+from underfire.errors import InputError
 
 Kind = Literal["apgd-ce", "apgd-dlr", "auto", "adv2", "search"]
 PREDICTION: tuple[Kind, ...] = ("apgd-ce", "apgd-dlr")
@@ -39,6 +41,10 @@ class Member:
         goes_on: for ``auto`` and ``adv2``: reach the class of the image that was found so far with the nearest map; the
             likeliest other class if there is none.
         random_start: for ``auto`` and ``adv2``: begin at a random image of the ball instead of at the image itself.
+
+    Raises:
+        InputError: the name is no text, or empty; there is no such kind; ``steps`` is no whole number of at least 1, or
+            ``rank`` none of at least 0; or ``goes_on`` or ``random_start`` is neither True nor False.
     """
 
     name: str
@@ -47,6 +53,15 @@ class Member:
     rank: int = 0
     goes_on: bool = False
     random_start: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise InputError(f"name is {self.name!r:.80}; expected a text by which results name the member.")
+        check_choice("kind", self.kind, get_args(Kind))
+        for name, least in (("steps", 1), ("rank", 0)):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), least))
+        for name in ("goes_on", "random_start"):
+            check_choice(name, getattr(self, name), (False, True))
 
     @property
     def work(self) -> float:
@@ -116,7 +131,40 @@ stand."""
 def distinct(members: tuple[Member, ...], classes: int) -> tuple[Member, ...]:
     """Leave out members that would repeat another one, because there are fewer classes than they ask for.
 
-    With two classes, the likeliest other class is the only one, so that the attack toward it repeats the one toward any
-    other class.
+    With K classes, a rank of K or more means the last of the K - 1 other classes. With two classes, the likeliest other
+    class is the only one, so that the joint attack toward it repeats the one toward any other class. A member is left
+    out only if one like it stays that takes at least as many steps.
+
+    Args:
+        members: the members of an ensemble.
+        classes: the number of the classifier's classes, K.
+
+    Raises:
+        InputError: a member that would be left out is none of a named ensemble, but the user's own.
     """
-    return tuple(member for member in members if member.rank < (classes if classes > 2 or member.kind != "auto" else 1))
+    kept = {place: member for place, member in enumerate(members) if member.rank == _rank(member, classes)}
+    for place, member in enumerate(members):
+        if place in kept:
+            continue
+        same = next((other for other in kept.values() if _repeats(member, other, classes)), None)
+        if same is None:
+            kept[place] = replace(member, rank=min(member.rank, classes - 1))
+        elif all(member not in ensemble for ensemble in ENSEMBLES.values()):
+            raise InputError(
+                f"ensemble: member {member.name!r} has rank {member.rank}, and with the {classes} classes of the "
+                f"classifier it would repeat member {same.name!r}; expected different attacks. Leave one of them out."
+            )
+    return tuple(kept[place] for place in sorted(kept))
+
+
+def _rank(member: Member, classes: int) -> int:
+    """Return the rank of the class that a member goes for among ``classes`` classes; 0 if any other class will do."""
+    return 0 if classes == 2 and member.kind == "auto" else min(member.rank, classes - 1)
+
+
+def _repeats(member: Member, other: Member, classes: int) -> bool:
+    """Return True if a member does nothing that another one does not do."""
+    ranks = [_rank(each, classes) for each in (member, other)]
+    return replace(member, name=other.name, steps=other.steps, rank=ranks[0]) == replace(other, rank=ranks[1]) and (
+        member.steps <= other.steps
+    )

@@ -32,10 +32,11 @@ class Robustness:
         distances: by interpreter, float64 N: the map distance of the image of another class whose maps are nearest;
             infinite if none was found.
         limits: how near a map must be to count as kept, and where that comes from, by interpreter.
-        wrong_by, kept_by: the member of the ensemble that first found another class, and that first found another class
-            with a kept map; ``smaller eps`` if the image had fallen at a smaller radius, ``auto, smaller eps`` if a
-            member found it there and its map is kept here alone, ``attack on NAME`` if it was an attack on
-            another interpreter, and empty if none did.
+        wrong_by: the member of the ensemble that first found another class; a search only if no member with gradients
+            found one, too. It is ``auto, smaller eps`` if the member found it at a smaller radius, ``attack on NAME``
+            if it was an attack on another interpreter, and empty if none did.
+        kept_by: the member that first found another class with a kept map; ``smaller eps`` if the map was kept at a
+            smaller radius, and ``auto, smaller eps`` if a member found the image there and its map is kept here alone.
         gradients: int64 N, the gradients that were taken for each image at this radius.
         images: N x C x H x W, the image of another class with the nearest map; the clean image if there is none.
         classes: int64 N, the class of ``images``.

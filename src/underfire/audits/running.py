@@ -245,6 +245,8 @@ class Runner:
         made = self.attacks.make(member, case, places, heard)
         found = self._judged(case, places, made.images)
         case.state.add(member.name, found, case.near.kept, made.gradients.numpy())
+        if member.kind != "search":
+            case.state.overrule(member.name, found, {each.name for each in self.members if each.kind == "search"})
         again = places[made.left & ~(found.wrong & (found.nearness < case.leaves))]
         if len(again):
             case.state.not_tried(member.name, again)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import BadZipFile
@@ -53,7 +53,8 @@ class Standing:
         wrong: bool N, images for which another class was found.
         nearest: float64 N, the nearness of the image of another class whose maps are nearest; see ``Nearness``.
         gradients: int64 N, gradients taken so far.
-        wrong_by, kept_by: the first members that found another class, and that with a kept map; empty if none.
+        wrong_by, kept_by: the first members that found another class, and that with a kept map; empty if none. A search
+            stands in ``wrong_by`` only while no member with gradients has found another class, too.
         images: N x C x H x W, the image of another class with the nearest map; at first the clean image.
         classes: int64 N, its class; -1 at first.
         nearest_by: the members that found these images; empty if there is none.
@@ -88,7 +89,14 @@ class Standing:
             [""] * count,
         )
 
-    def absorb(self, by: str, found: Found, limit: float, kept_by: Sequence[str] | None = None) -> None:
+    def absorb(
+        self,
+        by: str,
+        found: Found,
+        limit: float,
+        kept_by: Sequence[str] | None = None,
+        wrong_by: Sequence[str] | None = None,
+    ) -> None:
         """Add changed images.
 
         Args:
@@ -96,12 +104,13 @@ class Standing:
             found: the images.
             limit: the nearness below which all maps are kept.
             kept_by: where each of them comes from, if its map is kept; ``by`` for all if None.
+            wrong_by: what first found another class of each of their clean images; ``by`` for all if None.
         """
         for row, place in enumerate(found.places.tolist()):
             if not bool(found.wrong[row]):
                 continue
             self.wrong[place] = True
-            self.wrong_by[place] = self.wrong_by[place] or by
+            self.wrong_by[place] = self.wrong_by[place] or (by if wrong_by is None else wrong_by[row])
             near = float(found.nearness[row])
             finder = by if kept_by is None else kept_by[row]
             if near < limit:
@@ -117,6 +126,18 @@ class Standing:
         self.absorb(member, found, limit)
         self.tried[member] = self.tried_by(member)
         self.tried[member][found.places.numpy()] = True
+
+    def overrule(self, member: str, found: Found, searches: Collection[str]) -> None:
+        """Credit the class of images to a member with gradients, where only a search had changed it, here or before.
+
+        Args:
+            member: the member.
+            found: the images that it made.
+            searches: the names of the members that see no gradient.
+        """
+        for place in found.places[found.wrong].tolist():
+            if member_of(self.wrong_by[place]) in searches:
+                self.wrong_by[place] = member
 
     def tried_by(self, member: str) -> Flags:
         """Return True for images that a member which is not done has attacked already, bool N."""
@@ -145,19 +166,19 @@ class Standing:
     def inherit(self, smaller: Standing, found: Found, small_limit: float, limit: float) -> None:
         """Add what was found at a smaller radius, which lies in this ball, too.
 
-        An image that had fallen there is credited to that radius. One whose map was not kept there, and is here, is
-        credited to the member that found it, at the smaller radius: ``auto, smaller eps``.
+        Another class is credited to the member that found it, at the smaller radius: ``auto, smaller eps``. A kept map
+        is credited to that radius alone if it had been kept there, and to the member if it is kept here only.
 
         Args:
             smaller: the state at the smaller radius.
             found: the images of other classes that were found there, as they are judged here.
             small_limit, limit: the nearness below which all maps are kept, there and here.
         """
-        by = [
-            SMALLER if smaller.nearest[place] < small_limit else f"{member_of(smaller.nearest_by[place])}, {SMALLER}"
-            for place in found.places.tolist()
+        places = found.places.tolist()
+        kept_by = [
+            SMALLER if smaller.nearest[place] < small_limit else _before(smaller.nearest_by[place]) for place in places
         ]
-        self.absorb(SMALLER, found, limit, by)
+        self.absorb(SMALLER, found, limit, kept_by, [_before(smaller.wrong_by[place]) for place in places])
 
     def save(self, path: Path, benign: Benign, names: Sequence[str], made_by: Mapping[str, str]) -> None:
         """Write the state to a file of plain arrays, whole or not at all.
@@ -246,6 +267,11 @@ def file_name(label: str) -> str:
 def member_of(by: str) -> str:
     """Return the member that is named in ``wrong_by`` or ``kept_by``, also if it ran at a smaller radius."""
     return by.removesuffix(f", {SMALLER}")
+
+
+def _before(by: str) -> str:
+    """Return how a finding at a smaller radius is credited at a larger one."""
+    return SMALLER if by == SMALLER else f"{member_of(by)}, {SMALLER}"
 
 
 def _signature(benign: Benign, names: Sequence[str]) -> Numbers:

@@ -52,14 +52,17 @@ class ClassMap(Detector):
         return standardised(torch.stack(distances, 1), state, "distance").mean(1)
 
     def differentiable(self, system: System, state: State) -> Callable[[Point], Tensor]:
-        """Return the score with its gradient. An attack reads maps of its target class, which is the predicted one as
-        soon as the attack has reached it: from there on, this is the detector's score.
+        """Return the score with its gradient.
+
+        An attack reads maps of its target class or, untargeted, of the likeliest class other than the image's own. That
+        is the predicted class as soon as the attack has reached its goal: from there on, this is the detector's score.
         """
 
         def score(point: Point) -> Tensor:
+            classes = point.goal.explained(point.reading.logits.detach(), point.classes)
             distances = []
             for name in system.interpreters:
-                means = state[f"mean/{name}"].to(point.image)[point.classes]
+                means = state[f"mean/{name}"].to(point.image)[classes]
                 distances.append((point.reading.maps[name] - means).abs().flatten(1).mean(1))
             held = {name: values.to(point.image) for name, values in state.items() if name.startswith("distance/")}
             return on_scale(torch.stack(distances, 1), held, "distance").mean(1)

@@ -22,6 +22,7 @@ def cross_scores(
 
     The source images are divided into ``folds`` parts. For each part, the detector learns from the images of all other
     parts, clean and attacked, and scores the images of this part: an image and its attacked forms are never divided.
+    The sources of attacked images are dealt out first, so that each part has its share of them.
 
     Args:
         detector: a detector that learns from clean and from attacked images.
@@ -36,16 +37,17 @@ def cross_scores(
     Raises:
         InputError: there are fewer than two source images for each part, or an attacked image has no clean one.
     """
-    order = {image: place for place, image in enumerate(benign.members.ids)}
-    unknown = [image for image in attacked.members.ids if image not in order]
+    known, sources = set(benign.members.ids), set(attacked.members.ids)
+    unknown = [image for image in attacked.members.ids if image not in known]
     if unknown:
         raise InputError(f"attacked holds {unknown[0]!r}, and benign has no image with this id; expected its source.")
-    sources = set(attacked.members.ids)
     if folds < 2 or len(sources) < 2 * folds:
         raise InputError(
             f"attacked is made from {len(sources)} images, too few for {folds} parts: at least {2 * max(folds, 2)} are "
             "needed. Attack more images."
         )
+    dealt = sorted(benign.members.ids, key=lambda image: image not in sources)  # which keeps their order otherwise
+    order = {image: place for place, image in enumerate(dealt)}
     parts = [
         torch.tensor([order[image] % folds for image in each.members.ids], device="cpu") for each in (benign, attacked)
     ]

@@ -37,7 +37,8 @@ def _pair(system: System, transform: Squeezer) -> list[Measure]:
         return system.classifier.logits(transform(seen.images)).argmax(1).cpu() == seen.labels
 
     def map_after(seen: Seen, interpreter: str) -> Tensor:
-        after = system.only((interpreter,)).maps(transform(seen.images).clamp(0, 1), seen.labels)[interpreter]
+        images = transform(seen.images).clamp(0, 1)
+        after = system.only((interpreter,)).maps(images, seen.labels, seen.ids)[interpreter]
         return metrics.map_l1(after.cpu().double(), seen.benign_maps[interpreter].double()).float()
 
     return [

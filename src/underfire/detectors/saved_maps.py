@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 KINDS = ("clean", "noise", "control", "attack")
 """The kinds of cells whose maps are taken."""
 
+ROUNDING = 1e-4
+"""The largest distance of an 8-bit value from a whole number of levels: division by 255 in float32 rounds."""
+
 
 class _Place(NamedTuple):
     """The place of an image's maps: run, cell and image, and the class that they explain; -1 for the predicted one."""
@@ -31,8 +34,9 @@ class _Place(NamedTuple):
 class SavedMaps(System):
     """A system whose maps are read from finished runs if they are there; other maps are computed as usual.
 
-    A saved map is taken if the run's interpreter of this name is the same one, the image has the same pixels, and the
-    map explains the class that is asked for. So a detector need not solve for MASK's maps again.
+    A saved map is taken if the interpreter of this name is the same one in the run, the image is the same 8-bit image,
+    and the map explains the class that is asked for. Maps of an interpreter with random numbers are always computed: a
+    run draws them by the names of its images, and a detector by their pixels.
 
     Args:
         system: the system; its classifier is that of the runs.
@@ -44,7 +48,8 @@ class SavedMaps(System):
         self._usable = {
             name
             for name, identity in identities(system).items()
-            if all(run.record.get("interpreters", {}).get(name) == identity for run in runs)
+            if system.interpreters[name].reseeded() is None
+            and all(run.record.get("interpreters", {}).get(name) == identity for run in runs)
         }
         self._places: dict[int, _Place] = {}
         if self._usable:
@@ -81,8 +86,9 @@ class SavedMaps(System):
             return super().maps(images, classes, ids)
         ids = None if ids is None else randomness.identities(images, ids)
         found: list[_Place | None] = []
-        for number, wanted in zip(randomness.identify(images).tolist(), classes.tolist(), strict=True):
-            place = self._places.get(number)
+        keys = zip(randomness.identify(images).tolist(), _are_8_bit(images), classes.tolist(), strict=True)
+        for number, whole, wanted in keys:
+            place = self._places.get(number) if whole else None
             found.append(place if place is not None and place.explained in (-1, wanted) else None)
         rest = [number for number, place in enumerate(found) if place is None]
         return {name: self._maps(name, images, classes, ids, found, rest) for name in self.interpreters}
@@ -110,3 +116,9 @@ class SavedMaps(System):
             computed = System.maps(single, images[chosen], classes[chosen], None if ids is None else ids[chosen])[name]
             parts |= dict(zip(rest, computed.cpu(), strict=True))
         return torch.stack([parts[number] for number in range(len(found))]).to(images.device)
+
+
+def _are_8_bit(images: Tensor) -> list[bool]:
+    """Return whether all values of each image N x C x H x W are multiples of 1/255."""
+    levels = images.detach().float() * 255
+    return ((levels - levels.round()).abs().flatten(1).amax(1) < ROUNDING).tolist()

@@ -31,10 +31,13 @@ class Members:
         return len(self.ids)
 
     def shared_with(self, other: Members) -> list[str]:
-        """List the ids of images that are in both splits, by their id or by their pixels."""
-        ids, pixels = set(other.ids), set(other.pixels)
-        by_pixels = [image_id for image_id, held in zip(self.ids, self.pixels, strict=False) if held in pixels]
-        return sorted({*by_pixels, *(image_id for image_id in self.ids if image_id in ids)})
+        """List the ids of images that are in both splits, by their id or by their pixels.
+
+        Ids are compared with the other's pixels, too: an image without a name has the hash of its pixels as its id.
+        """
+        known = {*other.ids, *other.pixels}
+        by_pixels = [image_id for image_id, held in zip(self.ids, self.pixels, strict=False) if held in known]
+        return sorted({*by_pixels, *(image_id for image_id in self.ids if image_id in known)})
 
     @classmethod
     def of_clean(cls, batches: Iterable[Tensor], classifier: Classifier, ids: Sequence[str]) -> Members:

@@ -77,7 +77,7 @@ def train_aid(
     before = state_hash(opened.masker)
     own = copy.deepcopy(opened.masker).to(classifier.device)
     pictures = begin(classifier, training, own.shape.classes, folder, recipe, resume, test, group, masker_sha256=before)
-    job = AidTraining(recipe, classifier, own, pictures, folder, on_step, group)
+    job = AidTraining(recipe, classifier, own, pictures, folder, on_step, group, opened.note.confidence)
     log = job.run()
     note = replace(opened.note, decoder_steps=opened.note.decoder_steps + recipe.steps)
     reached: dict[str, Any] = {

@@ -35,6 +35,8 @@ class AidTraining(DefenseTraining):
         folder: the folder of the checkpoint; it must exist.
         on_step: called after each step, once a checkpoint of that step is on disk; in the leading process alone.
         group: the processes that train together.
+        confidence: the evidence for the class that a place must show in the maps that are attacked, as a user of the
+            masker reads them. The masker's own loss needs none.
     """
 
     name = "aid"
@@ -48,14 +50,15 @@ class AidTraining(DefenseTraining):
         folder: Path,
         on_step: OnStep | None = None,
         group: Group = ALONE,
+        confidence: float = 0.0,
     ) -> None:
         super().__init__(recipe, masker, pictures, folder, on_step, group)
-        self.recipe, self.masker = recipe, masker
+        self.recipe, self.masker, self.confidence = recipe, masker, confidence
         prepared = classifier.prepare(size=pictures.size())
         own = MaskerRecipe(decoder_batch=recipe.batch, seed=recipe.seed, width=masker.shape.width)
         self.plain = Training(own, prepared, prepared, pictures, folder)
         self.plain.masker = masker
-        interpreter = RTS(masker)
+        interpreter = RTS(masker, confidence=confidence)
         self.view = SystemView(prepared, {"rts": interpreter.view()})
         settings: dict[str, Any] = {"steps": (recipe.warmup, recipe.joint)}
         if recipe.attack == "auto":
@@ -94,7 +97,7 @@ class AidTraining(DefenseTraining):
         with torch.no_grad():
             scales = self.masker.scales_of(self.plain.encoder.record(images, scales=True), self.plain.size)
         with evaluating(self.masker):
-            found: Tensor = self.masker(scales, classes, 0.0)[0]
+            found: Tensor = self.masker(scales, classes, self.confidence)[0]
         return found
 
     def attacked(self, images: Tensor, labels: Tensor, targets: Tensor, ids: Tensor, number: int) -> Tensor:
