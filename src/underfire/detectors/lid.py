@@ -152,7 +152,8 @@ class LID(Detector):
 def activations(classifier: Classifier, images: Tensor, *, detach: bool = True) -> list[Tensor]:
     """Run the network, and return the outputs of all convolutions and linear layers, float64 N x D on the CPU.
 
-    They are in the order of the network's modules. A module that is called several times counts with its last call;
+    They are in the order of the network's modules, and as the network leaves them: an in-place rectifier behind a
+    convolution changes what it put out. A module that is called several times counts with its last call;
     modules that are not called, or whose output has no row for each image, are left out. They carry a gradient if
     ``detach`` is False.
     """
