@@ -89,10 +89,11 @@ class Propagation(SmoothRectifiers):
         super().__init__(smoothing)
         self.rule, self.epsilon = rule, epsilon
         self.propagates = False
-        self._last: tuple[Tensor, Layer, Tensor, Tensor, Tensor | None] | None = None
+        self._last: tuple[Layer, Tensor, Tensor, Tensor | None] | None = None
+        self._unchanged: tuple[tuple[Tensor, int], ...] = ()  # the last layer's output and input, with their versions
 
     def __exit__(self, *raised: Any) -> None:
-        self._last = None  # its graph holds this object: if it were kept, neither would ever be freed
+        self._last, self._unchanged = None, ()  # their graph holds this object: neither would ever be freed
         super().__exit__(*raised)  # type: ignore[no-untyped-call]  # untyped in torch
 
     def follow(self, images: Tensor) -> Tensor:
@@ -158,7 +159,8 @@ class Propagation(SmoothRectifiers):
     def _ruled(self, layer: Layer, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         output = layer(input, weight, bias)
         result = self._apply(output, self._basis(layer, input, weight, bias, output))
-        self._last = (result, layer, input, weight, bias)
+        self._last = (layer, input, weight, bias)
+        self._unchanged = tuple((value, value._version) for value in (result, input))
         return result
 
     def _basis(self, layer: Layer, input: Tensor, weight: Tensor, bias: Tensor | None, output: Tensor) -> Tensor:
@@ -183,10 +185,17 @@ class Propagation(SmoothRectifiers):
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor | None:
-        """Run the preceding convolution and this batch norm as one layer; None if no convolution precedes."""
-        if self._last is None or self._last[0] is not input or training or running_mean is None or running_var is None:
+        """Run the preceding convolution and this batch norm as one layer; None if no convolution precedes.
+
+        After a change in place, such as that of a rectifier or a sum, another layer lies between the two.
+        """
+        if self._last is None or self._unchanged[0][0] is not input:
             return None
-        _, layer, before, kernel, offset = self._last
+        if training or running_mean is None or running_var is None:
+            return None
+        if any(value._version != version for value, version in self._unchanged):
+            return None
+        layer, before, kernel, offset = self._last
         scale = (running_var + eps).rsqrt() * (1.0 if weight is None else weight)
         shift = (0.0 if offset is None else offset) - running_mean
         shift = shift * scale + (0.0 if bias is None else bias)

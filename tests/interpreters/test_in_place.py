@@ -1,0 +1,62 @@
+"""Networks that work in place have the maps of the same networks that do not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import underfire as uf
+from tests.conftest import smooth_images
+from underfire.interpreters import LRP, AttnLRP
+from underfire.interpreters.lrp import PixelRelevance
+
+INTERPRETERS = (LRP(), LRP("z+"), AttnLRP())
+CLASSES = torch.tensor([0, 1, 2, 3])
+
+
+def drawn(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
+    """Return a batch norm whose statistics and weights change its input a lot."""
+    for values in (norm.running_mean, norm.bias.data):
+        assert values is not None
+        values.normal_()
+    for values in (norm.running_var, norm.weight.data):
+        assert values is not None
+        values.uniform_(0.5, 2)
+    return norm
+
+
+class Between(nn.Module):
+    """A network with something between a convolution and a batch norm, written in place or not."""
+
+    def __init__(self, kind: str, in_place: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.kind, self.in_place = kind, in_place
+        self.first, self.second = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)
+        self.norm, self.head = drawn(nn.BatchNorm2d(6)), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        before = self.first(x)
+        out = self.second(before)
+        if self.kind == "sum":
+            if self.in_place:
+                out += before
+            else:
+                out = out + before
+        else:
+            out = nn.functional.relu(out, inplace=self.in_place)
+        result: Tensor = self.head(torch.relu(self.norm(out)).mean((2, 3)))
+        return result
+
+
+@pytest.mark.parametrize("interpreter", INTERPRETERS, ids=["epsilon", "z+", "attnlrp"])
+@pytest.mark.parametrize("kind", ["sum", "relu"])
+def test_a_batch_norm_is_not_folded_over_a_change_in_place(kind: str, interpreter: PixelRelevance) -> None:
+    images = smooth_images(4)
+    plain, in_place = (Between(kind, changes).eval() for changes in (False, True))
+    with torch.no_grad(), interpreter.rules(None) as rules:
+        logits = in_place(rules.follow(images))
+    assert torch.allclose(logits, plain(images), atol=1e-5)
+    expected, found = (interpreter.maps(uf.Classifier(net), images, CLASSES) for net in (plain, in_place))
+    assert torch.allclose(found, expected, atol=1e-4)
