@@ -60,3 +60,31 @@ def test_a_batch_norm_is_not_folded_over_a_change_in_place(kind: str, interprete
     assert torch.allclose(logits, plain(images), atol=1e-5)
     expected, found = (interpreter.maps(uf.Classifier(net), images, CLASSES) for net in (plain, in_place))
     assert torch.allclose(found, expected, atol=1e-4)
+
+
+class Gated(nn.Module):
+    """A network that reads the input of an activation, too, after the activation may have changed it."""
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)
+        self.activation, self.head = activation, nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        y = self.activation(x)
+        result: Tensor = self.head(((x if self.activation.inplace else y) + self.second(y)).mean((2, 3)))
+        return result
+
+
+@pytest.mark.parametrize("interpreter", INTERPRETERS, ids=["epsilon", "z+", "attnlrp"])
+@pytest.mark.parametrize("kind", [nn.SiLU, nn.Mish, nn.Hardswish])
+def test_a_smooth_activation_in_place_changes_its_input(kind: type[nn.Module], interpreter: PixelRelevance) -> None:
+    images = smooth_images(4)
+    plain, in_place = (Gated(kind(inplace=changes)).eval() for changes in (False, True))
+    with torch.no_grad(), interpreter.rules(None) as rules:
+        logits = in_place(rules.follow(images))
+    assert torch.allclose(logits, plain(images), atol=1e-5)
+    expected, found = (interpreter.maps(uf.Classifier(net), images, CLASSES) for net in (plain, in_place))
+    assert torch.allclose(found, expected, atol=1e-4)

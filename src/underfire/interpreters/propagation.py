@@ -22,7 +22,7 @@ from underfire.errors import InterpreterError
 from underfire.interpreters.convolution import frozen_conv2d
 from underfire.interpreters.gates import GATES
 from underfire.interpreters.norm_rules import PARTS
-from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers
+from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers, replaced
 
 Rule = Literal["epsilon", "z+"]
 TINY = 1e-6
@@ -141,9 +141,13 @@ class Propagation(SmoothRectifiers):
         """Compute a norm. What it divides by counts as a constant while relevance is propagated."""
         return self.scaled(func(*args, **kwargs), *PARTS[func](*args, **kwargs))
 
-    def gated(self, func: Callable[..., Any], input: Tensor, inplace: bool = False, **how: Any) -> Tensor:
-        """Compute an activation x * gate(x), not in place. Relevance passes it unchanged."""
-        return self.scaled(func(input, **how), input, GATES[func](input, **how))
+    def gated(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
+        """Compute an activation x * gate(x), in place if it works so. Relevance passes it unchanged."""
+
+        def form(input: Tensor, **how: Any) -> Tensor:
+            return self.scaled(func(input, **how), input, GATES[func](input, **how))
+
+        return replaced((form, ("input", "inplace"), False), args, kwargs)
 
     def _convolution(
         self, input: Tensor, weight: Tensor, bias: Tensor | None = None, *how: Any, **named: Any
