@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import operator
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 import underfire as uf
 from tests.conftest import smooth_images
-from underfire.interpreters import LRP, AttnLRP
+from underfire.interpreters import LRP, AttnLRP, CheferLRP
+from underfire.interpreters.chefer_lrp import CheferRules
 from underfire.interpreters.lrp import PixelRelevance
 
 INTERPRETERS = (LRP(), LRP("z+"), AttnLRP())
@@ -88,3 +92,50 @@ def test_a_smooth_activation_in_place_changes_its_input(kind: type[nn.Module], i
     assert torch.allclose(logits, plain(images), atol=1e-5)
     expected, found = (interpreter.maps(uf.Classifier(net), images, CLASSES) for net in (plain, in_place))
     assert torch.allclose(found, expected, atol=1e-4)
+
+
+class Joined(nn.Module):
+    """A network that joins two tensors by a function, and reads the first of them again."""
+
+    def __init__(self, join: Any, in_place: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.join, self.in_place = join, in_place
+        self.first, self.second = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        joined = self.join(x, self.second(x.clone()))
+        result: Tensor = self.head((joined + (x if self.in_place else joined).square()).mean((2, 3)))
+        return result
+
+
+@pytest.mark.parametrize("interpreter", [AttnLRP(), CheferLRP()], ids=["attnlrp", "chefer_lrp"])
+@pytest.mark.parametrize(
+    ("join", "in_place"),
+    [
+        (torch.mul, operator.imul),
+        (torch.mul, torch.Tensor.mul_),
+        (torch.mul, torch.Tensor.multiply_),
+        (torch.mul, torch.multiply),
+        (torch.mul, torch.Tensor.multiply),
+        (torch.add, operator.iadd),
+        (torch.add, torch.Tensor.add_),
+        (lambda x, _: x * x, lambda x, _: x.mul_(x)),
+    ],
+)
+def test_sums_and_products_in_place_follow_their_rules(join: Any, in_place: Any, interpreter: Any) -> None:
+    images = smooth_images(4)
+    changes = in_place not in (torch.multiply, torch.Tensor.multiply)
+    found = []
+    for network in (Joined(join, False).eval(), Joined(in_place, changes).eval()):
+        rules = AttnLRP().rules(None) if isinstance(interpreter, AttnLRP) else CheferRules(None)
+        pixels = images.clone().requires_grad_()
+        with rules:
+            logits = network(rules.follow(pixels))
+        with rules.propagating():
+            (gradient,) = torch.autograd.grad(logits[:, 0].sum(), pixels)
+        found.append((logits, gradient))
+    assert torch.allclose(found[1][0], found[0][0], atol=1e-5)
+    assert torch.allclose(found[1][1], found[0][1], rtol=1e-3, atol=1e-5)
