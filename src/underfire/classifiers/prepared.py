@@ -169,9 +169,15 @@ class Prepared(Pixels):
     ) -> None:
         """Make the changes that keep the logits: all of them if possible, otherwise one by one."""
         before, folded = copied(self.module), self._folded
-        for change in changes:
-            change(probe)
-        if self._deviation(probe, expected) <= accepted:
+        try:
+            for change in changes:
+                change(probe)
+            kept = self._deviation(probe, expected) <= accepted
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # a user's network may rely on its parts in any way
+            kept = False
+        if kept:
             return
         self.module, self._folded = before, folded
         if len(changes) > 1:
