@@ -113,3 +113,27 @@ def test_a_fold_that_breaks_the_pass_is_undone() -> None:
     changed(net)
     classifier = uf.Classifier(net)
     assert torch.allclose(classifier.prepare().run(images), classifier.logits(images), atol=1e-5)
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = convolution()
+
+    def forward(self, images: Tensor) -> Tensor:
+        result: Tensor = self.convolution(images)
+        return result
+
+
+@pytest.mark.parametrize(("features", "folded"), [("0.convolution", 0), ("0", 0), ("1", 1), ("2", 1), (None, 1)])
+def test_named_features_stay_what_they_are(features: str | None, folded: int) -> None:
+    net, images = network(Block(), nn.BatchNorm2d(8)), smooth_images(4)  # type: ignore[arg-type]
+    changed(net)
+    classifier = uf.Classifier(net, features=features)
+    prepared = classifier.prepare()
+    assert sum(isinstance(part, nn.Identity) for part in prepared.modules()) == folded
+    with torch.no_grad():
+        expected, found = classifier.record(images).features, prepared.record(images).features
+    assert found is not None
+    assert expected is not None
+    assert torch.allclose(found, expected, atol=1e-5)

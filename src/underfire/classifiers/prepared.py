@@ -185,8 +185,14 @@ class Prepared(Pixels):
                 self._improve(probe, expected, [change], accepted)
 
     def _fold_batch_norms(self, probe: Tensor) -> None:
-        self._folded = foldable(self.module, lambda: self.run(probe))
+        pairs = foldable(self.module, lambda: self.run(probe))
+        # The output of the module that is named for its features must stay what it is.
+        self._folded = tuple(pair for pair in pairs if self._names(pair[0]) <= self._names(pair[1]))
         fold(self.module, self._folded)
+
+    def _names(self, part: str) -> bool:
+        """Return True if ``features`` names this part of the network, or one that it lies in."""
+        return self.features is not None and f"{part}.".startswith(f"{self.features}.")
 
     def _leave_inputs_alone(self, _probe: Tensor) -> None:
         """Stop activations from working in place."""
