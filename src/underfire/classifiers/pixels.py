@@ -221,7 +221,9 @@ class Pixels(nn.Module):
             if self.features is not None:
                 named = stack.enter_context(tap_module(self.module, self.features))
             logits = self.run(images, twice=twice)
-        source, axes = (named[-1], None) if self.features is not None else tap.found()
+        source, axes = tap.found()  # in any case: it settles which tokens count as pooled
+        if self.features is not None:
+            source, axes = named[-1], None
         sizes = tap.sizes[::-1]
         known = self.features is None and axes is None
         as_many = source is not None and source.ndim == 3 and 1 < len(images) == source.shape[0] == source.shape[1]
