@@ -99,23 +99,6 @@ def test_verdicts_use_evaluation_mode(images: Tensor) -> None:
     assert network.training
 
 
-def test_a_single_logit_counts_as_two_classes(images: Tensor) -> None:
-    network = tiny_network(classes=1)
-    logits = uf.Classifier(network).logits(images)
-    assert logits.shape == (6, 2)
-    assert torch.allclose(logits.softmax(1)[:, 1], network(images).sigmoid().squeeze(1), atol=1e-6)
-
-
-def test_a_single_logit_has_cams(images: Tensor) -> None:
-    network = tiny_network(classes=1)
-    classifier = uf.Classifier(network)
-    for_class_1 = uf.interpreters.CAM().maps(classifier, images, torch.ones(6, dtype=torch.int64))
-    features = torch.relu(network.second(torch.relu(network.norm(network.first(images)))))
-    raw = torch.einsum("c,nchw->nhw", network.head.weight[0], features)
-    low, high = raw.amin((1, 2), keepdim=True), raw.amax((1, 2), keepdim=True)
-    assert torch.allclose(for_class_1, (raw - low) / (high - low), atol=1e-5)
-
-
 def test_one_channel() -> None:
     classifier = uf.Classifier(tiny_network(channels=1), channels=1, mean=(0.5,), std=(0.5,))
     images = smooth_images(4, channels=1)

@@ -12,6 +12,7 @@ from underfire import randomness
 from underfire.attacks.state import take
 from underfire.attacks.steady import check_steady
 from underfire.classifiers import Classifier, check_images, check_labels, label_tensor
+from underfire.classifiers.recorded import as_returned
 from underfire.classifiers.sigmoid import ends_in_sigmoid
 from underfire.errors import ClassifierError, warn
 from underfire.flags import without_autocast
@@ -155,7 +156,8 @@ def _check_values(classifier: Classifier, images: Tensor, logits: Tensor) -> Non
             "the classifier returns probabilities (rows in [0, 1] that sum to 1); expected logits. Attacks on "
             "probabilities vanish where the classifier is certain: remove the softmax at its end."
         )
-    if bool(((logits >= 0) & (logits <= 1)).all()) and ends_in_sigmoid(classifier, images[:8]):
+    values = as_returned(logits)
+    if bool(((values >= 0) & (values <= 1)).all()) and ends_in_sigmoid(classifier, images[:8]):
         raise ClassifierError(
             "the classifier returns what comes out of a sigmoid; expected logits. If each class is decided for itself "
             "(multi-label), there is no one class that an attack could change. If there are two classes, remove the "

@@ -6,7 +6,6 @@ interpreter that shows it deserves no praise for that.
 
 from __future__ import annotations
 
-import copy
 import textwrap
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from underfire import metrics
-from underfire.classifiers import Classifier
+from underfire.classifiers import Classifier, copied
 from underfire.interpreters import Interpreter
 from underfire.interpreters.map_checks import check_range, check_shape
 from underfire.numerics import judging
@@ -60,7 +59,7 @@ class Sanity:
 def shuffled_copy(classifier: Classifier, seed: int = 0) -> Classifier | None:
     """Copy the classifier, and shuffle the values within each of its weights; None if it cannot be copied."""
     try:
-        other = copy.deepcopy(classifier)
+        other = copied(classifier)
     except Exception:  # a user's network may refuse in any way; ``look_at`` says that there is no copy
         return None
     generator = torch.Generator().manual_seed(seed)

@@ -13,6 +13,7 @@ from underfire.classifiers.attention import (
 )
 from underfire.classifiers.classifier import WHY_NO_GRADIENT, Classifier
 from underfire.classifiers.compiled import Compiled
+from underfire.classifiers.copying import copied
 from underfire.classifiers.inputs import check_images, check_labels, check_pixels, label_tensor, one_per_image
 from underfire.classifiers.live import Live
 from underfire.classifiers.pixels import Attackable
@@ -37,6 +38,7 @@ __all__ = [
     "check_images",
     "check_labels",
     "check_pixels",
+    "copied",
     "is_attention",
     "label_tensor",
     "load",

@@ -15,8 +15,9 @@ from underfire.batching import in_batches
 from underfire.classifiers.failures import check_weights
 from underfire.classifiers.features import check_features
 from underfire.classifiers.live import Live
+from underfire.classifiers.modes import evaluating
 from underfire.classifiers.outputs import LogitsReader
-from underfire.classifiers.pixels import Pixels, evaluating
+from underfire.classifiers.pixels import Pixels
 from underfire.classifiers.prepared import Prepared, eager
 from underfire.data.resizing import DEFAULT_RESIZING, Resizing
 from underfire.errors import ClassifierError, InputError, warn

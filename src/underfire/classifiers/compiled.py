@@ -6,7 +6,6 @@ Grad-CAM, LRP, ...) keep the eager copy, and so do the network's passes inside o
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from underfire.classifiers.copying import copied
 from underfire.classifiers.prepared import Prepared
 from underfire.classifiers.recorded import Recorded, two_classes
 from underfire.errors import warn
@@ -132,8 +132,8 @@ class _Tapped(nn.Module):
 
     def __init__(self, network: nn.Module, part: str | None) -> None:
         super().__init__()
-        shared = {id(tensor): tensor for tensor in chain(network.parameters(), network.buffers())}
-        self.network = copy.deepcopy(network, shared)
+        shared: dict[int, Any] = {id(tensor): tensor for tensor in chain(network.parameters(), network.buffers())}
+        self.network = copied(network, shared)
         self.kept: Tensor | None = None
         if part is not None:
             self.network.get_submodule(part).register_forward_hook(self._keep)

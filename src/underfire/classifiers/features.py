@@ -252,7 +252,13 @@ def check_features(module: nn.Module, name: str) -> None:
             f"features is an object of type {type(name).__name__}; expected the name of a module: 'layer4'."
         )
     names = [known for known, _ in module.named_modules() if known]
-    check_known("module of the classifier for its features", name, names)
+    if _without_wrappers(name) not in map(_without_wrappers, names):
+        check_known("module of the classifier for its features", name, names)
+
+
+def _without_wrappers(name: str) -> str:
+    """The name that a module has where no part is compiled, as in the copies that attacks run on."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
 
 @contextmanager
@@ -262,7 +268,7 @@ def tap_module(module: nn.Module, name: str) -> Iterator[list[Tensor]]:
     The next layer gets a copy, so that an in-place activation does not change the collected output.
     """
     check_features(module, name)
-    modules = dict(module.named_modules())
+    modules = {_without_wrappers(known): part for known, part in module.named_modules()}
     outputs: list[Tensor] = []
 
     def keep(_module: nn.Module, _inputs: object, output: Any) -> Any:
@@ -270,7 +276,7 @@ def tap_module(module: nn.Module, name: str) -> Iterator[list[Tensor]]:
         outputs.append(output[0] if several else output)
         return (output[0].clone(), *output[1:]) if several else output.clone()
 
-    handle = modules[name].register_forward_hook(keep)
+    handle = modules[_without_wrappers(name)].register_forward_hook(keep)
     try:
         yield outputs
     finally:

@@ -52,7 +52,9 @@ def foldable(network: nn.Module, run: Callable[[], object]) -> Pairs:
     """Find the batch norms that can be folded, by watching one forward pass.
 
     Any way of writing a network is covered, because the pass shows which output goes where. A convolution or batch norm
-    that runs more than once is left out, and so is a convolution with parametrised weights. If the output of any
+    that runs more than once is left out, and so is one that computes something else than torch's does: with a
+    ``forward`` of its own (weight standardisation, a batch norm with its activation), with hooks (spectral norm, weight
+    norm, pruning), or with parametrised weights. If the output of any
     convolution goes to a batch norm and somewhere else too, nothing is folded: with batch norms that do nothing yet, as
     in an untrained network, the logits would not show the error, and ``fold_again`` would make it later.
 
@@ -71,6 +73,7 @@ def foldable(network: nn.Module, run: Callable[[], object]) -> Pairs:
             found.append((uses.makers[id(inputs[0])], part))
 
     watched = [part for part in network.modules() if isinstance(part, nn.Conv2d | nn.BatchNorm2d)]
+    plain = {part for part in watched if _is_plain(part)}
     handles = [part.register_forward_hook(watch) for part in watched]
     try:
         with uses:
@@ -85,11 +88,24 @@ def foldable(network: nn.Module, run: Callable[[], object]) -> Pairs:
         if calls[convolution] == calls[norm] == 1
         and names[norm]
         and norm.running_mean is not None
-        and not is_parametrized(convolution)
+        and {convolution, norm} <= plain
     ]
     if any(uses.counts[convolution] > 1 for convolution, _ in single):
         return ()
     return tuple((names[convolution], names[norm]) for convolution, norm in single)
+
+
+def _is_plain(part: nn.Module) -> bool:
+    """Return True if a convolution or a batch norm computes what torch's does from its weights, and nothing else."""
+    kind: type[nn.Module] = nn.Conv2d if isinstance(part, nn.Conv2d) else nn.BatchNorm2d
+    methods = ("forward", "_conv_forward") if kind is nn.Conv2d else ("forward",)
+    return (
+        all(getattr(type(part), name) is getattr(kind, name) and name not in vars(part) for name in methods)
+        and not part._forward_hooks
+        and not part._forward_pre_hooks
+        and "weight" in part._parameters
+        and not is_parametrized(part)
+    )
 
 
 def fold(network: nn.Module, pairs: Pairs) -> None:

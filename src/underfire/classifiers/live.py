@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from underfire.classifiers.pixels import Pixels, evaluating
+from underfire.classifiers.modes import evaluating
+from underfire.classifiers.pixels import Pixels
 from underfire.numerics import math_attention, precision_of, weights_dtype
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from itertools import chain
 from typing import ClassVar, Protocol
 
@@ -16,6 +16,7 @@ from underfire.checkpoints import state_hash
 from underfire.classifiers.attention import Attended, AttentionTap
 from underfire.classifiers.eights import in_eights
 from underfire.classifiers.features import AffineNorm, FeatureTap, tap_module
+from underfire.classifiers.modes import evaluating
 from underfire.classifiers.outputs import LogitsReader
 from underfire.classifiers.recorded import Recorded, two_classes
 from underfire.classifiers.tokens import MOST_EXTRA, Arrangement, Axes, arrangement_of, places
@@ -71,24 +72,6 @@ class Attackable(Protocol):
 
     def sha256(self) -> str:
         """Compute the hash that identifies the classifier."""
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Context with ``network`` in evaluation mode; afterwards each of its modules has its own mode again."""
-    modes = [(module, module.training) for module in network.modules()]
-    try:
-        for module, _ in modes:
-            _set_mode(module, False)
-        yield
-    finally:
-        for module, training in modes:
-            _set_mode(module, training)
-
-
-def _set_mode(module: nn.Module, training: bool) -> None:
-    if module.training is not training:  # setting an attribute of a module takes much longer than reading it
-        module.training = training
 
 
 class Pixels(nn.Module):
@@ -221,7 +204,9 @@ class Pixels(nn.Module):
             if self.features is not None:
                 named = stack.enter_context(tap_module(self.module, self.features))
             logits = self.run(images, twice=twice)
-        source, axes = (named[-1], None) if self.features is not None else tap.found()
+        source, axes = tap.found()  # in any case: it settles which tokens count as pooled
+        if self.features is not None:
+            source, axes = named[-1], None
         sizes = tap.sizes[::-1]
         known = self.features is None and axes is None
         as_many = source is not None and source.ndim == 3 and 1 < len(images) == source.shape[0] == source.shape[1]

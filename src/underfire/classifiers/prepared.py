@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from itertools import chain
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from underfire.classifiers import layout
+from underfire.classifiers.copying import copied
 from underfire.classifiers.folding import Pairs, fold, fold_again, foldable
 from underfire.classifiers.pixels import Pixels
 from underfire.errors import ClassifierError, InputError
@@ -34,8 +34,8 @@ class Prepared(Pixels):
     With ``in_place=False``, activations no longer work in place: smoothed rectifiers would have to copy their input.
 
     The copy is checked on probe images: its logits must equal those of the original within the larger ``tolerance`` of
-    the two (1e-4 in float32, 0.1 in bfloat16, relative to the spread of the logits). A change that breaks this is
-    undone.
+    the two (1e-4 in float32, 0.1 in bfloat16, relative to the spread of the logits). A change that breaks this, or the
+    pass, is undone.
 
     Args:
         classifier: the original, in evaluation mode. It is not changed.
@@ -168,10 +168,16 @@ class Prepared(Pixels):
         self, probe: Tensor, expected: Tensor, changes: Sequence[Callable[[Tensor], None]], accepted: float
     ) -> None:
         """Make the changes that keep the logits: all of them if possible, otherwise one by one."""
-        before, folded = copy.deepcopy(self.module), self._folded
-        for change in changes:
-            change(probe)
-        if self._deviation(probe, expected) <= accepted:
+        before, folded = copied(self.module), self._folded
+        try:
+            for change in changes:
+                change(probe)
+            kept = self._deviation(probe, expected) <= accepted
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # a user's network may rely on its parts in any way
+            kept = False
+        if kept:
             return
         self.module, self._folded = before, folded
         if len(changes) > 1:
@@ -179,8 +185,14 @@ class Prepared(Pixels):
                 self._improve(probe, expected, [change], accepted)
 
     def _fold_batch_norms(self, probe: Tensor) -> None:
-        self._folded = foldable(self.module, lambda: self.run(probe))
+        pairs = foldable(self.module, lambda: self.run(probe))
+        # The output of the module that is named for its features must stay what it is.
+        self._folded = tuple(pair for pair in pairs if self._names(pair[0]) <= self._names(pair[1]))
         fold(self.module, self._folded)
+
+    def _names(self, part: str) -> bool:
+        """Return True if ``features`` names this part of the network, or one that it lies in."""
+        return self.features is not None and f"{part}.".startswith(f"{self.features}.")
 
     def _leave_inputs_alone(self, _probe: Tensor) -> None:
         """Stop activations from working in place."""
@@ -205,13 +217,7 @@ def _tensors(network: nn.Module) -> dict[str, Tensor]:
 
 def _copy(module: nn.Module) -> nn.Module:
     """Copy a network for evaluation: frozen, and with compiled parts replaced by their plain ones."""
-    try:
-        duplicate = copy.deepcopy(module)
-    except (RuntimeError, TypeError) as error:
-        raise ClassifierError(
-            f"the classifier cannot be copied ({error}). A weight that is not a leaf (an old-style weight_norm or "
-            "spectral_norm), or an open file or lock in a module, prevents it: remove it, or pass a fresh network."
-        ) from error
+    duplicate = copied(module)
     duplicate.eval().requires_grad_(False)
     for part in duplicate.modules():
         part.__dict__.pop("_compiled_call_impl", None)

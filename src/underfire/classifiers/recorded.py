@@ -16,11 +16,18 @@ from underfire.numerics import full_precision
 
 
 def two_classes(logits: Tensor) -> Tensor:
-    """Convert a single logit z (N x 1) to two logits (0, z), whose softmax is (1 - sigmoid(z), sigmoid(z)).
+    """Convert a single logit z (N x 1) to two logits (-z / 2, z / 2).
 
-    Logits of more classes, N x K, are returned as they are.
+    Their softmax is (1 - sigmoid(z), sigmoid(z)), as that of (0, z) would be; but each of the two depends on the image,
+    so that both classes have maps. Logits of more classes, N x K, are returned as they are.
     """
-    return torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
+    return torch.cat([-logits / 2, logits / 2], 1) if logits.shape[1] == 1 else logits
+
+
+def as_returned(logits: Tensor) -> Tensor:
+    """Convert the two logits (-z / 2, z / 2) back to the single one, N x 1; others, N x K, are returned as they are."""
+    single = logits.shape[1] == 2 and bool((logits[:, 0] == -logits[:, 1]).all())
+    return 2 * logits[:, 1:] if single else logits
 
 
 @dataclass(frozen=True)
@@ -72,8 +79,8 @@ class Recorded:
         if self.weight is None:
             return None
         weight = self.weight if self.norm is None else self.weight * self.norm.scale
-        # A single logit z stands for the two logits (0, z).
-        return torch.cat([torch.zeros_like(weight), weight]) if weight.shape[0] == 1 else weight
+        # A single logit z stands for the two logits (-z / 2, z / 2).
+        return torch.cat([-weight / 2, weight / 2]) if weight.shape[0] == 1 else weight
 
     def cam_error(self) -> float:
         """Compute the largest difference between head(mean(features)) and the logits, relative to the largest logit.

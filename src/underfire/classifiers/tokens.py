@@ -55,21 +55,29 @@ def places(length: int, sizes: Sequence[tuple[int, int]], image: tuple[int, int]
     Args:
         length: the number of tokens.
         sizes: height and width of what the network's convolutions returned, the last one first. One of them usually
-            made the tokens.
+            made the tokens: the one that leaves the fewest tokens over, because attention may make smaller grids later.
         image: height and width of the images. If no convolution made the tokens, their grid has the image's shape.
 
     Returns:
         Rows and columns, and the number of extra tokens; None if no grid fits.
     """
-    for height, width in sizes:
-        if height * width > 1 and 0 <= length - height * width <= MOST_EXTRA:
-            return (height, width), length - height * width
+    fitting = [size for size in sizes if size[0] * size[1] > 1 and 0 <= length - size[0] * size[1] <= MOST_EXTRA]
+    if fitting:
+        height, width = max(fitting, key=lambda size: size[0] * size[1])
+        return (height, width), length - height * width
     for extra in range(min(MOST_EXTRA, length - 1) + 1):
         for height in range(1, length - extra + 1):
             width = (length - extra) // height
             if height * width == length - extra and height * image[1] == width * image[0]:
                 return (height, width), extra
     return None
+
+
+def _is_grid(grid: tuple[int, int], image: tuple[int, int]) -> bool:
+    """Return True if one stride makes this grid of the image, where each side may be rounded up or down."""
+    (height, width), (tall, wide) = grid, image
+    # The strides that make n of N lie between N / (n + 1) and N / (n - 1).
+    return tall * (width - 1) < wide * (height + 1) and wide * (height - 1) < tall * (width + 1)
 
 
 def arrangement_of(
@@ -80,14 +88,15 @@ def arrangement_of(
     Args:
         values: with 3 or 4 axes; others have no arrangement.
         axes: their order if it is known. If None, three axes are ``nlc``; and four are ``nhwc`` if that gives places in
-            the image's shape and ``nchw`` does not. ``nlc`` is ``lnc`` if the images can only be the second axis.
+            the image's proportions, up to rounding, and ``nchw`` does not. ``nlc`` is ``lnc`` if the images can only be
+            the second axis.
         sizes: see ``places``.
         images: what the network was run on, N x C x H x W.
     """
     image = (images.shape[2], images.shape[3])
     if values.ndim == 4:
         shape = values.shape
-        if axes is None and shape[1] * image[1] == shape[2] * image[0] and shape[2] * image[1] != shape[3] * image[0]:
+        if axes is None and _is_grid((shape[1], shape[2]), image) and not _is_grid((shape[2], shape[3]), image):
             axes = "nhwc"
         return Arrangement("nhwc", (shape[1], shape[2])) if axes == "nhwc" else None
     if values.ndim != 3:

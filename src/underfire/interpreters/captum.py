@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from underfire import randomness
 from underfire.arguments import check_at_least, check_known
-from underfire.classifiers import Attackable, Classifier, Recorded
+from underfire.classifiers import Attackable, Classifier, Recorded, copied
 from underfire.classifiers.pixels import Pixels
 from underfire.errors import InputError, InterpreterError
 from underfire.interpreters.agreement import agreement
@@ -98,7 +97,7 @@ class Captum(Interpreter):
         return self.bound_to(classifier)(images, classes, ids)
 
     def bound_to(self, classifier: Classifier) -> HonestMaps:
-        own = copy.deepcopy(classifier)  # because captum registers hooks, and leaves them there after an error
+        own = copied(classifier)  # because captum registers hooks, and leaves them there after an error
 
         def read(images: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
             return self.map_of(self.attribution(own, images.detach().clone(), classes, ids, graph=False))
@@ -222,7 +221,7 @@ class _CaptumView(View):
             InterpreterError: they do not agree.
         """
         exact = Pixels(
-            copy.deepcopy(prepared.module).double(), prepared.mean, prepared.std, prepared.features, prepared.reader
+            copied(prepared.module).double(), prepared.mean, prepared.std, prepared.features, prepared.reader
         )
         smooth = Smoothing("softplus", 0.05)
         found = agreement(lambda x: self._maps(exact, x, classes, ids, smooth, graph=True), images.double())

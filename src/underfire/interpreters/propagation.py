@@ -22,7 +22,7 @@ from underfire.errors import InterpreterError
 from underfire.interpreters.convolution import frozen_conv2d
 from underfire.interpreters.gates import GATES
 from underfire.interpreters.norm_rules import PARTS
-from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers
+from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers, replaced
 
 Rule = Literal["epsilon", "z+"]
 TINY = 1e-6
@@ -89,10 +89,11 @@ class Propagation(SmoothRectifiers):
         super().__init__(smoothing)
         self.rule, self.epsilon = rule, epsilon
         self.propagates = False
-        self._last: tuple[Tensor, Layer, Tensor, Tensor, Tensor | None] | None = None
+        self._last: tuple[Layer, Tensor, Tensor, Tensor | None] | None = None
+        self._unchanged: tuple[tuple[Tensor, int], ...] = ()  # the last layer's output and input, with their versions
 
     def __exit__(self, *raised: Any) -> None:
-        self._last = None  # its graph holds this object: if it were kept, neither would ever be freed
+        self._last, self._unchanged = None, ()  # their graph holds this object: neither would ever be freed
         super().__exit__(*raised)  # type: ignore[no-untyped-call]  # untyped in torch
 
     def follow(self, images: Tensor) -> Tensor:
@@ -140,9 +141,13 @@ class Propagation(SmoothRectifiers):
         """Compute a norm. What it divides by counts as a constant while relevance is propagated."""
         return self.scaled(func(*args, **kwargs), *PARTS[func](*args, **kwargs))
 
-    def gated(self, func: Callable[..., Any], input: Tensor, inplace: bool = False, **how: Any) -> Tensor:
-        """Compute an activation x * gate(x), not in place. Relevance passes it unchanged."""
-        return self.scaled(func(input, **how), input, GATES[func](input, **how))
+    def gated(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
+        """Compute an activation x * gate(x), in place if it works so. Relevance passes it unchanged."""
+
+        def form(input: Tensor, **how: Any) -> Tensor:
+            return self.scaled(func(input, **how), input, GATES[func](input, **how))
+
+        return replaced((form, ("input", "inplace"), False), args, kwargs)
 
     def _convolution(
         self, input: Tensor, weight: Tensor, bias: Tensor | None = None, *how: Any, **named: Any
@@ -158,7 +163,8 @@ class Propagation(SmoothRectifiers):
     def _ruled(self, layer: Layer, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         output = layer(input, weight, bias)
         result = self._apply(output, self._basis(layer, input, weight, bias, output))
-        self._last = (result, layer, input, weight, bias)
+        self._last = (layer, input, weight, bias)
+        self._unchanged = tuple((value, value._version) for value in (result, input))
         return result
 
     def _basis(self, layer: Layer, input: Tensor, weight: Tensor, bias: Tensor | None, output: Tensor) -> Tensor:
@@ -183,10 +189,17 @@ class Propagation(SmoothRectifiers):
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor | None:
-        """Run the preceding convolution and this batch norm as one layer; None if no convolution precedes."""
-        if self._last is None or self._last[0] is not input or training or running_mean is None or running_var is None:
+        """Run the preceding convolution and this batch norm as one layer; None if no convolution precedes.
+
+        After a change in place, such as that of a rectifier or a sum, another layer lies between the two.
+        """
+        if self._last is None or self._unchanged[0][0] is not input:
             return None
-        _, layer, before, kernel, offset = self._last
+        if training or running_mean is None or running_var is None:
+            return None
+        if any(value._version != version for value, version in self._unchanged):
+            return None
+        layer, before, kernel, offset = self._last
         scale = (running_var + eps).rsqrt() * (1.0 if weight is None else weight)
         shift = (0.0 if offset is None else offset) - running_mean
         shift = shift * scale + (0.0 if bias is None else bias)

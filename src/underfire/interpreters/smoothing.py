@@ -140,9 +140,10 @@ def _prelu(input: Tensor, smoothing: Smoothing, weight: Tensor) -> Tensor:
     return factor * input + (1 - factor) * rectify(input, smoothing)
 
 
-# function -> (its smoothed form, the names of its positional parameters, True if it always works in place)
-_Entry = tuple[Callable[..., Tensor], tuple[str, ...], bool]
-_RECTIFIERS: dict[Callable[..., Any], _Entry] = {
+Entry = tuple[Callable[..., Tensor], tuple[str, ...], bool]
+"""The other form of a function, the names of its positional parameters, and True if it always works in place."""
+
+_RECTIFIERS: dict[Callable[..., Any], Entry] = {
     F.relu: (_relu, ("input", "inplace"), False),
     F.relu6: (_relu6, ("input", "inplace"), False),
     F.hardtanh: (_clip, ("input", "min_val", "max_val", "inplace"), False),
@@ -162,10 +163,10 @@ _RECTIFIERS: dict[Callable[..., Any], _Entry] = {
 }
 
 
-_Arguments = tuple[Any, ...]
+Arguments = tuple[Any, ...]
 
 
-def _replaced(entry: _Entry, args: _Arguments, kwargs: dict[str, Any], **more: Any) -> Tensor:
+def replaced(entry: Entry, args: Arguments, kwargs: dict[str, Any], **more: Any) -> Tensor:
     """Compute another form of a function from its arguments; in place if it works so, because others may look there."""
     form, names, in_place = entry
     given = dict(zip(names, args, strict=False)) | kwargs
@@ -188,13 +189,13 @@ class TwiceDifferentiable(TorchFunctionMode):
     """
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: _Arguments = (), kwargs: dict[str, Any] | None = None
+        self, func: Callable[..., Any], types: Any, args: Arguments = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         if func is torch.conv2d:
             return frozen_conv2d(*args, **kwargs)
         if func is F.hardsigmoid:
-            return _replaced((_exact_hardsigmoid, ("input", "inplace"), False), args, kwargs)
+            return replaced((_exact_hardsigmoid, ("input", "inplace"), False), args, kwargs)
         return func(*args, **kwargs)
 
 
@@ -212,9 +213,9 @@ class SmoothRectifiers(TwiceDifferentiable):
         self.smoothing = smoothing
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: _Arguments = (), kwargs: dict[str, Any] | None = None
+        self, func: Callable[..., Any], types: Any, args: Arguments = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         if self.smoothing is None or func not in _RECTIFIERS:
             return super().__torch_function__(func, types, args, kwargs)
-        return _replaced(_RECTIFIERS[func], args, kwargs, smoothing=self.smoothing)
+        return replaced(_RECTIFIERS[func], args, kwargs, smoothing=self.smoothing)

@@ -19,8 +19,13 @@ from underfire.interpreters.gates import GATES
 from underfire.interpreters.propagation import Propagation
 
 PRODUCTS = (torch.matmul, torch.bmm, torch.Tensor.matmul, torch.Tensor.bmm, torch.Tensor.__matmul__, torch.einsum)
-MULTIPLICATIONS = (torch.mul, torch.Tensor.mul, torch.Tensor.__mul__, torch.Tensor.__rmul__, torch.Tensor.__imul__)
-SUMS = (torch.add, torch.Tensor.add, torch.Tensor.__add__, torch.Tensor.__radd__, torch.Tensor.__iadd__)
+MULTIPLIED_IN_PLACE = (torch.Tensor.__imul__, torch.Tensor.mul_, torch.Tensor.multiply_)
+MULTIPLICATIONS = (
+    *(torch.mul, torch.multiply, torch.Tensor.mul, torch.Tensor.multiply, torch.Tensor.__mul__, torch.Tensor.__rmul__),
+    *MULTIPLIED_IN_PLACE,
+)
+ADDED_IN_PLACE = (torch.Tensor.__iadd__, torch.Tensor.add_)
+SUMS = (torch.add, torch.Tensor.add, torch.Tensor.__add__, torch.Tensor.__radd__, *ADDED_IN_PLACE)
 NORMS = (F.layer_norm, F.rms_norm)
 
 
@@ -39,6 +44,16 @@ def _followed(values: Iterable[object]) -> list[Tensor]:
     """Return the marked tensors among ``values``, and in the lists among them."""
     flat = [part for value in values for part in (value if isinstance(value, tuple | list) else (value,))]
     return [part for part in flat if isinstance(part, Tensor) and getattr(part, _MARK, False)]
+
+
+def _written(
+    func: Callable[..., Any], form: Callable[[Tensor, Tensor], Tensor], first: Tensor, second: Tensor
+) -> Tensor:
+    """Compute another form of ``func``; in place if that works so, because others may look there."""
+    if func not in MULTIPLIED_IN_PLACE + ADDED_IN_PLACE:
+        return form(first, second)
+    before = first.clone()
+    return first.copy_(form(before, before if second is first else second))
 
 
 class TransformerPropagation(Propagation):
@@ -90,12 +105,16 @@ class TransformerPropagation(Propagation):
         if is_attention(func, args, kwargs):
             return self.softmax(func(*args, **kwargs), followed[0])
         if len(followed) == 2:
-            if func in PRODUCTS or func in MULTIPLICATIONS:  # in place or not
-                output = func(*args, **kwargs) if func in PRODUCTS else followed[0] * followed[1]
-                return self.scaled(output, output, output.new_full((), 0.5))
+            if func in PRODUCTS:
+                return self._halved(func(*args, **kwargs))
+            if func in MULTIPLICATIONS:
+                return _written(func, lambda first, second: self._halved(first * second), *followed)
             if func in SUMS and followed[0].shape == followed[1].shape and not kwargs:
-                return self.sum(followed[0] + followed[1], *followed)
+                return _written(func, lambda first, second: self.sum(first + second, first, second), *followed)
         return super().__torch_function__(func, types, args, kwargs)
+
+    def _halved(self, product: Tensor) -> Tensor:
+        return self.scaled(product, product, product.new_full((), 0.5))
 
     def norm(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
         """Compute a layer norm or an RMS norm."""

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import underfire as uf
+from tests.interpreters.transformers import tiny
 from tests.interpreters.transformers.architectures import CASES
 from underfire.classifiers.attention import AttentionTap, by_head
 from underfire.errors import InputError, InterpreterError
@@ -263,3 +264,26 @@ def test_networks_without_attention_between_all_tokens(name: str, classifier: uf
     swin = CASES["timm-swin"]
     with pytest.raises(InterpreterError, match=r"\(192, 2, 16, 16\)\] for 8 images: attention in windows"):
         interpreter.maps(swin.classifier(), pictures(), CLASSES)
+
+
+class Both(tiny.Tiny):
+    """A transformer whose head reads the class token beside the mean of the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.head = nn.Linear(2 * tiny.WIDTH, 4).double()
+
+    def forward(self, images: Tensor) -> Tensor:
+        patches = self.embed(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.token.expand(len(images), -1, -1), patches], 1) + self.places
+        tokens = self.norm(self.blocks(tokens))
+        logits: Tensor = self.head(torch.cat([tokens[:, 0], tokens[:, 1:].mean(1)], 1))
+        return logits
+
+
+@pytest.mark.parametrize("interpreter", [Attention(), Rollout(), Chefer(), CheferLRP()], ids=lambda part: part.name)
+def test_a_name_of_features_changes_no_map_of_attention(interpreter: Interpreter) -> None:
+    images, network = tiny.pictures(), Both().eval()
+    expected = interpreter.maps(uf.Classifier(network), images, CLASSES)
+    assert torch.equal(interpreter.maps(uf.Classifier(network, features="blocks.1.norm1"), images, CLASSES), expected)

@@ -13,7 +13,7 @@ from underfire.attacks.attack import Attack
 from underfire.attacks.loop import Loop
 from underfire.attacks.presets import preset
 from underfire.classifiers import Classifier
-from underfire.classifiers.pixels import evaluating
+from underfire.classifiers.modes import evaluating
 from underfire.defenses.aid.recipe import AidRecipe
 from underfire.defenses.training import DefenseTraining, OnStep
 from underfire.errors import InputError

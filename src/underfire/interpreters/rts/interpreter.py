@@ -14,7 +14,7 @@ from torch import Tensor
 from underfire import user_files
 from underfire.checkpoints import state_hash
 from underfire.classifiers import Attackable, Classifier, Recorded, load
-from underfire.classifiers.pixels import evaluating
+from underfire.classifiers.modes import evaluating
 from underfire.errors import InputError
 from underfire.interpreters.base import HonestMaps, Interpreter, State, View
 from underfire.interpreters.rts.files import Opened, open_masker
