@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from underfire.attacks.measure import Measure
-from underfire.attacks.measures import BUILT_IN
+from underfire.attacks.measure_table import BUILT_IN
 from underfire.reports.account import Account, accounts_of
 from underfire.runs import Run
 from underfire.runs.cells import Cell

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from underfire.attacks.measure import Measure
-from underfire.attacks.measures import BUILT_IN, MEASURES
+from underfire.attacks.measure_table import BUILT_IN
+from underfire.attacks.measures import MEASURES
 from underfire.reports.account import Account
 
 CONFIDENCE = replace(

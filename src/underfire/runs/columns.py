@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from underfire import metrics
 from underfire.attacks.measure import Better, Measure, Per
-from underfire.attacks.measures import BUILT_IN
+from underfire.attacks.measure_table import BUILT_IN
 
 _TEXT, _NUMBER, _COUNT, _FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 _TYPES = {"bool": _FLAG, "int": _COUNT, "float": _NUMBER}
