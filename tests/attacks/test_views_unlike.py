@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import pytest
 import torch
 from torch import Tensor
 
 import underfire as uf
+from tests.conftest import tiny_network
 from underfire.attacks import alike
 from underfire.errors import UnderfireWarning
+from underfire.interpreters import View
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Rooted(uf.interpreters.GradCAM):
 
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alike, "_known", set())
+    monkeypatch.setattr(alike, "_known", WeakKeyDictionary())
 
 
 def _attack(classifier: uf.Classifier, images: Tensor, labels: Tensor, *named: uf.interpreters.Interpreter) -> None:
@@ -62,6 +65,44 @@ def test_a_view_that_ranks_alike(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         _attack(classifier, images, labels, interpreter)
+
+
+@dataclass(frozen=True)
+class Drawing(uf.interpreters.GradCAM):
+    """Grad-CAM whose view draws from torch's own generator."""
+
+    name: ClassVar[str] = "drawing"
+
+    def view(self) -> View:
+        torch.rand(3)
+        return _Drawing(self)
+
+
+class _Drawing(View):
+    def __init__(self, interpreter: uf.interpreters.GradCAM) -> None:
+        self.inner = uf.interpreters.GradCAM().view()
+
+    def read(self, *given: Any, **named: Any) -> Any:
+        torch.rand(3)
+        return self.inner.read(*given, **named)
+
+
+def test_it_draws_nothing_and_looks_at_each_network(images: Tensor, labels: Tensor) -> None:
+    """Regression: the first attack of a process left torch's generator elsewhere than the later ones."""
+    ends = []
+    for _ in range(2):
+        classifier = uf.Classifier(tiny_network(), image_size=16)
+        torch.manual_seed(0)
+        _attack(classifier, images, classifier.logits(images).argmax(1), Drawing())
+        _attack(classifier, images, classifier.logits(images).argmax(1), Drawing())
+        ends.append(torch.rand(1))
+        torch.manual_seed(0)
+        for _ in range(2):
+            _attack(classifier, images, classifier.logits(images).argmax(1), Drawing())
+        ends.append(torch.rand(1))
+        with pytest.warns(UnderfireWarning, match="the view of interpreter 'turned'"):
+            _attack(classifier, images, classifier.logits(images).argmax(1), Turned())
+    assert ends[0] == ends[1] == ends[2] == ends[3]
 
 
 def test_it_counts_no_passes(classifier: uf.Classifier, images: Tensor, labels: Tensor) -> None:

@@ -6,15 +6,15 @@ the interpreter would look robust.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from weakref import WeakKeyDictionary
 
 import torch
+from torch import nn
 
 from underfire import metrics
 from underfire.attacks.benign import Benign
 from underfire.errors import UnderfireError, warn
-from underfire.interpreters import Interpreter
-from underfire.system import SystemView
+from underfire.system import System, SystemView
 from underfire.user_parts import is_own
 
 SOME = 4
@@ -23,22 +23,24 @@ ALIKE = 0.5
 """The least rank correlation of two maps that count as alike. Those of ``grad``, ``lrp`` and ``mask``, whose
 views are smoothed or leave steps out, have .92 to .99 on ``cifar10-resnet20``."""
 
-_known: set[tuple[type, str]] = set()
-"""The classes of interpreters that have been tried in this process, with their ``repr``, by which runs know parts."""
+_known: WeakKeyDictionary[nn.Module, set[tuple[type, str]]] = WeakKeyDictionary()
+"""By network, the classes of interpreters that have been tried in this process, with their ``repr``, by which runs know
+parts."""
 
 
-def warn_unlike(interpreters: Mapping[str, Interpreter], view: SystemView, benign: Benign) -> None:
+def warn_unlike(system: System, view: SystemView, benign: Benign) -> None:
     """Warn if the view of an interpreter of the user's own gives other maps; see ``unlike``.
 
     Args:
-        interpreters: the attacked interpreters by name. Each of the user's own is tried once in a process.
+        system: its attacked interpreters are looked at. Each of the user's own is tried once in a process.
         view: what the attack reads.
         benign: the images with their honest maps.
     """
-    for name, interpreter in interpreters.items():
+    known = _known.setdefault(system.classifier.module, set())
+    for name, interpreter in system.attacked.items():
         key = type(interpreter), repr(interpreter)
-        if is_own(interpreter) and key not in _known and name in view.views:
-            _known.add(key)
+        if is_own(interpreter) and key not in known and name in view.views:
+            known.add(key)
             if said := unlike(name, view, benign):
                 warn(said)
 
@@ -50,10 +52,11 @@ def unlike(name: str, view: SystemView, benign: Benign) -> str:
     view = SystemView(view.prepared, {name: view.views[name]})
     passes = view.prepared.forwards, view.prepared.backwards
     try:
-        states = view.begin(some.images, some.labels, some.ids)
-        states = view.refresh(some.images, lambda _: some.labels, states)
-        reading, _ = view.read(some.images.clone().requires_grad_(), lambda _: some.labels, states, graph=True)
-        alike = float(metrics.map_spearman(reading.maps[name].detach().float(), some.maps[name]).median())
+        with torch.random.fork_rng():  # so that the first attack draws what later ones do
+            states = view.begin(some.images, some.labels, some.ids)
+            states = view.refresh(some.images, lambda _: some.labels, states)
+            reading, _ = view.read(some.images.clone().requires_grad_(), lambda _: some.labels, states, graph=True)
+            alike = float(metrics.map_spearman(reading.maps[name].detach().float(), some.maps[name]).median())
     except (RuntimeError, UnderfireError):
         return ""  # the attack probes its views, and says in words what is wrong
     finally:

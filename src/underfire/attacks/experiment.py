@@ -168,7 +168,7 @@ class Experiment:
         view = self.view_of(arm.targets if arm.kind == "attack" else self._steady(arm.targets))
         with attacking(self.view.prepared.precision, benign.images.device):
             if arm.kind == "attack":
-                warn_unlike(system.attacked, view, benign)
+                warn_unlike(system, view, benign)
             outcome = arm.attack.run(
                 view,
                 benign,
