@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 from underfire.errors import InputError, StoreError
 
@@ -34,6 +35,11 @@ def make_folder(folder: Path) -> None:
         raise StoreError(f"output folder {folder} cannot be written: permission denied, or a read-only disk.")
 
 
+def part_of(path: Path) -> Path:
+    """Return a path beside ``path`` for a half-written file, which no other process and no file of the user's has."""
+    return path.with_name(f"{path.name}.{uuid4().hex[:8]}.part")
+
+
 @contextmanager
 def replacing(path: Path, kind: str = "") -> Iterator[Path]:
     """Write a file in one step: the old file stays until the new one is complete.
@@ -49,7 +55,7 @@ def replacing(path: Path, kind: str = "") -> Iterator[Path]:
     Raises:
         StoreError: the file cannot be written.
     """
-    part = path.with_name(f"{path.name}.part")
+    part = part_of(path)
     try:
         yield part
         part.replace(path)
