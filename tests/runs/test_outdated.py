@@ -110,9 +110,7 @@ class EachReadByAll(Fake):
         return [replace(cell, read_by=self.interpreters) for cell in super().cells]
 
 
-def test_several_results_of_today_are_of_no_earlier_version(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_several_results_of_today_are_of_no_earlier_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Regression: fresh runs of a transfer were called those of an earlier version, and computed anew each time."""
     folder = EachReadByAll(interpreters=("cam", "grad"), each=True).write(tmp_path / "run")
     run = Run(folder)

@@ -13,7 +13,7 @@ from rich.text import Text
 from underfire.attacks.measure import Measure
 from underfire.reports.account import Account, accounts_of, labels_of
 from underfire.reports.columns import CHANCE, as_text, chance_rows, legend, own_measures, summary_columns
-from underfire.reports.words import caution, p_value, points, with_interval
+from underfire.reports.words import caution, left_out, p_value, points, with_interval
 from underfire.runs.run import Run
 from underfire.text import plain
 
@@ -101,7 +101,7 @@ def _cell(interval: Any, measure: Measure) -> str:
 
 def _remark(run: Run) -> str:
     images = run.images
-    skipped = images["correctly_classified"] - images["attacked"]
+    skipped = left_out(run, "those")
     return (
         f"Means over {images['attacked']} attacked images with 95 % intervals; {images['considered']} were looked "
         + (
@@ -109,7 +109,7 @@ def _remark(run: Run) -> str:
             if run.predicted_labels
             else f"at, {images['correctly_classified']} of them classified correctly."
         )
-        + (f" {skipped} of those belong to the target class already." if skipped else "")
+        + (f" {skipped}." if skipped else "")
         + (f" {len(images['unreadable'])} could not be read." if images["unreadable"] else "")
         + (f" {len(images['unusable'])} got no finite logits." if images.get("unusable") else "")
     )

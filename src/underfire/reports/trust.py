@@ -16,6 +16,7 @@ from underfire.reports.words import (
     OFTEN,
     UNCLEAR,
     lead_at_this_limit,
+    left_out,
     listed,
     number,
     origin,
@@ -98,7 +99,8 @@ def _on_images(account: Account) -> list[Remark]:
     else:
         size = f"{attacked} images were attacked."
     remarks.append(_remark(attacked < MANY_IMAGES, size))
-    skipped = f"; {right - attacked} of these belong to the target class already" if right > attacked else ""
+    skipped = left_out(run, "these")
+    skipped = skipped and f"; {skipped}"
     text = f"{seen} images were looked at, {right} of them were classified correctly{skipped}."
     if run.predicted_labels and right == seen:
         text = f"{seen} images were looked at; what the attacked classifier called them counts as right{skipped}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from underfire.reports.account import Account, Interval
 from underfire.runs.comparison import Comparison
+from underfire.runs.run import Run
 from underfire.text import counted, plain
 
 FEW_IMAGES = 30
@@ -140,6 +141,29 @@ def map_titles(part: Comparison) -> dict[str, str]:
     """Name the maps of an image by role, in the order in which pictures show them."""
     titles = {"clean": "benign map", "control": "prediction only", "attack": f"under {plain(part.attack)}"}
     return {role: title for role, title in titles.items() if part.has(role)}
+
+
+def left_out(run: Run, of: str) -> str:
+    """Say why some correctly classified images were not attacked: "2 of them belong to the target class already".
+
+    Empty if all were attacked. A run that asked other classifiers, too, did not write down which of the two reasons
+    held for which image.
+
+    Args:
+        run: the run.
+        of: the word for the correctly classified images.
+    """
+    count = run.images["correctly_classified"] - run.images["attacked"]
+    if count <= 0:
+        return ""
+    others = run.configuration.get("also_right") or ()
+    target = run.configuration.get("target_class", run.configuration.get("target"))
+    why = []
+    if not others or target not in (None, "random", "least-likely"):
+        why.append(f"belong{'s' if count == 1 else ''} to the target class already")
+    if others:
+        why.append(f"{'is' if count == 1 else 'are'} classified wrongly by {' or '.join(map(plain, others))}")
+    return f"{count} of {of} {', or '.join(why)}"
 
 
 def goal(account: Account) -> str:
