@@ -19,6 +19,7 @@ from underfire.reports.words import (
     left_out,
     listed,
     number,
+    on_prediction_alone,
     origin,
     p_value,
     percent,
@@ -82,8 +83,7 @@ def on_comparison(account: Account) -> list[Remark]:
             )
         )
     remarks += [*_on_large_noise(account), *_on_small_change(account)]
-    kind = KINDS.get(part.attack.lower())
-    if not part.has("control") and (kind is None or kind.joint):
+    if not part.has("control") and not on_prediction_alone(account):
         remarks.append(_remark(True, "No attack on the prediction alone was run: there is nothing to compare with."))
     return remarks
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from underfire.attacks import KINDS
 from underfire.reports.account import Account, Interval
 from underfire.runs.comparison import Comparison
 from underfire.runs.run import Run
@@ -141,6 +142,12 @@ def map_titles(part: Comparison) -> dict[str, str]:
     """Name the maps of an image by role, in the order in which pictures show them."""
     titles = {"clean": "benign map", "control": "prediction only", "attack": f"under {plain(part.attack)}"}
     return {role: title for role, title in titles.items() if part.has(role)}
+
+
+def on_prediction_alone(account: Account) -> bool:
+    """Return True if the attack itself looks at the prediction alone, as ``pgd`` does."""
+    kind = KINDS.get(account.part.cell.attack.lower())
+    return kind is not None and not kind.joint
 
 
 def left_out(run: Run, of: str) -> str:
