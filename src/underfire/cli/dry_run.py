@@ -25,7 +25,7 @@ def show_estimate(grid: Any, execution: Any, workers: int) -> None:
     for each in found:
         numbers = (each.images, each.shards * (each.cells + each.shared), each.cells, each.shared, each.steps)
         shown = [f"{number:,}" for number in numbers]
-        table.add_row(each.point.name, *shown, _time(each.seconds), _size(each.bytes))
+        table.add_row(Text(each.point.name), *shown, _time(each.seconds), _size(each.bytes))
     console = Console()
     console.print(table)
     seconds, size = sum(each.seconds for each in found) / workers, sum(each.bytes for each in found)

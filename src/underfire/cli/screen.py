@@ -81,7 +81,7 @@ class ManyRuns:
         self.progress.update(self.task, description=f"begun {job.name}"[:17])
 
     def finished(self, job: Any) -> None:
-        self.progress.print(f"finished {job.name}")
+        self.progress.print(Text(f"finished {job.name}"))
 
     def failed(self, job: Any, failure: Any) -> None:
         self.failures += 1

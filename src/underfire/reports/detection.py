@@ -92,7 +92,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
         area, share, triple = (_cell(row[each], doubted) for each in ("auc", "detection", "triple_success"))
         joint = _cell(row["joint_success"], False)  # no number about the detector
         style = "" if row["kind"] == "attack" else "dim"
-        table.add_row(name, str(row["successes"]) if attacked else "-", area, share, joint, triple, style=style)
+        table.add_row(Text(name), str(row["successes"]) if attacked else "-", area, share, joint, triple, style=style)
     return table
 
 

@@ -65,7 +65,7 @@ def scores_table(fitted: FittedDetector, rows: Sequence[dict[str, Any]], most: i
     table.add_column("score", justify="right")
     table.add_column("")
     for row in sorted(known, key=lambda each: -each["score"])[:most]:
-        table.add_row(plain(row["image_id"]), f"{row['score']:.4g}", "above" if row["flagged"] else "")
+        table.add_row(Text(plain(row["image_id"])), f"{row['score']:.4g}", "above" if row["flagged"] else "")
     return Group(*parts, table)
 
 

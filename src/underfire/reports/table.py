@@ -88,9 +88,9 @@ def _table(account: Account, interpreter: str, columns: Sequence[Measure], width
     for role, name in account.part.names.items():
         group: Mapping[str, Any] = account.group(role, interpreter)
         cells = [_cell(group.get(measure.name), measure) for measure in columns]
-        table.add_row(plain(name), *cells, style="bold" if role == "attack" else "")
+        table.add_row(Text(plain(name)), *cells, style="bold" if role == "attack" else "")
     for name, group in chance_rows(account, interpreter) if chance else []:
-        table.add_row(name, *(_cell(group.get(measure.name), measure) for measure in columns), style="dim")
+        table.add_row(Text(name), *(_cell(group.get(measure.name), measure) for measure in columns), style="dim")
     return table
 
 
