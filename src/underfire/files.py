@@ -19,6 +19,12 @@ def path_of(name: str, value: object) -> Path:
     raise InputError(f"{name} is {value!r:.80}; expected a path, as a text or a pathlib.Path.")
 
 
+def beside(folder: Path, ending: str) -> Path:
+    """Return a path beside ``folder``, named after it, with an ``ending``; ``folder`` may be ``.`` or ``..``."""
+    whole = folder if folder.name not in ("", "..") else folder.resolve()
+    return whole.with_name(f"{folder.resolve().name}{ending}")
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder for results, which may exist.
 

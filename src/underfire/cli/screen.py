@@ -134,6 +134,6 @@ def warn_of(runs: Sequence[Run], console: Console) -> None:
     from underfire.reports.trust import cautions
 
     for run in runs:
-        about = f"{run.path.name}: " if len(runs) > 1 else ""
+        about = f"{run.name}: " if len(runs) > 1 else ""
         for text in cautions(run):
             console.print(Text.assemble(("!", "bold yellow"), " ", about, text))

@@ -61,7 +61,7 @@ class Account:
         names = {
             "attack": plain(self.part.attack),
             "classifier": self.part.classifier,
-            "run": plain(self.run.path.name),
+            "run": plain(self.run.name),
         }
         return names | ({"interpreter": plain(interpreter)} if interpreter else {})
 
@@ -217,7 +217,7 @@ def labels_of(accounts: Sequence[Account]) -> list[str]:
     """Name each account by its title. If several have the same title, the name of the run's folder follows it."""
     titles = [account.part.title for account in accounts]
     return [
-        title if titles.count(title) == 1 else f"{title} ({plain(account.run.path.name)})"
+        title if titles.count(title) == 1 else f"{title} ({plain(account.run.name)})"
         for title, account in zip(titles, accounts, strict=True)
     ]
 

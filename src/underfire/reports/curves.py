@@ -205,7 +205,7 @@ def _compared(accounts: Sequence[Account], interpreter: str | None) -> Iterator[
         part = account.part
         # In a chart of several interpreters, the attacks on each of them have names of their own.
         on = [" + ".join(map(plain, part.attacked))] if len(aims) > 1 else []
-        more = {"classifier": part.classifier, "folder": plain(account.run.path.name)}
+        more = {"classifier": part.classifier, "folder": plain(account.run.name)}
         ends = [more[name] for name in differ if name in more]
         for role in ("attack", "control"):
             if not part.has(role) or (id(account.run), part.labels[role]) in known:

@@ -35,7 +35,7 @@ def name_of(account: Account, asked: str | None, differ: Sequence[str]) -> str:
     reader = asked in part.readers
     read = " and ".join(map(plain, part.attacked)) if asked is None else plain(asked)
     read += " at once" if asked is None and len(part.attacked) > 1 else ", not attacked" if reader else ""
-    own = {"attack": plain(part.attack), "classifier": part.classifier, "folder": plain(account.run.path.name)}
+    own = {"attack": plain(part.attack), "classifier": part.classifier, "folder": plain(account.run.name)}
     return ", ".join([read, *(own[name] for name in differ)])
 
 
