@@ -28,6 +28,7 @@ def show(folder: Path) -> None:
     from rich.text import Text
 
     from underfire.campaigns.folder import Campaign
+    from underfire.text import counted
 
     campaign = Campaign(folder)
     table = Table(box=None, pad_edge=False)
@@ -46,7 +47,11 @@ def show(folder: Path) -> None:
         table.add_row(Text(entry.name), Text(entry.state, style), Text(parts), Text(said))
     console = Console()
     console.print(table)
-    console.print(Text(f"{len(campaign.finished)} of {len(campaign)} runs are finished. Folder: {folder}"))
+    console.print(
+        Text(
+            f"{len(campaign.finished)} of {counted(len(campaign), 'run')} {'is' if len(campaign) == 1 else 'are'} finished. Folder: {folder}"
+        )
+    )
 
 
 def _joint(campaign: Any, name: str) -> str:

@@ -17,7 +17,7 @@ from underfire.reports.layout import Mark
 from underfire.reports.points import legend_groups
 from underfire.reports.sentences import names_of
 from underfire.reports.words import origin
-from underfire.text import plain
+from underfire.text import counted, plain
 
 RATE = (0.0, 1.03)
 """The ends of the axis of shares."""
@@ -232,7 +232,7 @@ def _title(accounts: Sequence[Account], text: str, interpreter: str) -> str:
 
 def _count(accounts: Sequence[Account]) -> str:
     counts = sorted({account.attacked for account in accounts})
-    return f"n = {counts[0]} images." if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]} images."
+    return f"n = {counted(counts[0], 'image')}." if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]} images."
 
 
 def _stages(accounts: Sequence[Account], courses: Courses) -> tuple[Mark, ...]:

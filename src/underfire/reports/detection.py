@@ -49,7 +49,9 @@ def detection_tables(rows: Sequence[Mapping[str, Any]]) -> Group:
         first = own[0]
         parts.append(Text(f"\n{plain(detector)}", style="bold"))
         share = f"{100 * first['false_positives']:g} % false alarms"
-        parts.append(Text(f"{plain(run)}: {first['n']} images; threshold {first['threshold']:.4g} for {share}"))
+        parts.append(
+            Text(f"{plain(run)}: {counted(first['n'], 'image')}; threshold {first['threshold']:.4g} for {share}")
+        )
         parts.append(_table(own))
         parts += [
             Text(f"! {row['caution']}", style="yellow") for row in own if row["kind"] == "clean" and row["caution"]

@@ -78,7 +78,7 @@ class Summary(Block):
         groups: the bars.
         caution: a reason to doubt all numbers; may be empty.
         more: the number of comparisons that are left out.
-        n: the numbers of images.
+        n: the numbers of images, in words: "8 images", "8 to 20 images".
     """
 
     name: ClassVar[str] = "summary"
@@ -112,7 +112,7 @@ def summary(title: str, accounts: Sequence[Account]) -> Summary:
         groups=tuple(_group(account, asked, names, len(pairs) > FEW) for account, asked in pairs[:MOST]),
         caution=_on_few(accounts),
         more=max(len(pairs) - MOST, 0),
-        n=f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}",
+        n=counted(counts[0], "image") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} images",
     )
 
 

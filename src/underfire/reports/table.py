@@ -15,7 +15,7 @@ from underfire.reports.account import Account, accounts_of, labels_of
 from underfire.reports.columns import CHANCE, as_text, chance_rows, legend, own_measures, summary_columns
 from underfire.reports.words import caution, left_out, p_value, points, with_interval
 from underfire.runs.run import Run
-from underfire.text import plain
+from underfire.text import counted, plain
 
 _WIDTH = 80
 _NUMBERS = len("0.000-0.000")
@@ -61,7 +61,7 @@ def _headline(account: Account, interpreter: str | None) -> Text:
     part, words = account.part, account.wording
     joint = account.joint("attack", interpreter)
     line = Text("Joint success: ").append(with_interval(joint), style="bold")
-    line.append(f" of {joint['n']} images got another class from {plain(part.attack)} and {words.verb} ")
+    line.append(f" of {counted(joint['n'], 'image')} got another class from {plain(part.attack)} and {words.verb} ")
     if interpreter is None:
         whose = "the" if part.keeps else words.whose
         line.append(f"{whose} maps of ").append(" and ".join(map(plain, part.attacked)), style="bold")
@@ -103,7 +103,8 @@ def _remark(run: Run) -> str:
     images = run.images
     skipped = left_out(run, "those")
     return (
-        f"Means over {images['attacked']} attacked images with 95 % intervals; {images['considered']} were looked "
+        f"Means over {counted(images['attacked'], 'attacked image')} with 95 % intervals; {images['considered']} "
+        f"{'was' if images['considered'] == 1 else 'were'} looked "
         + (
             f"at. What the attacked classifier called them counts as right: {images['correctly_classified']} of them."
             if run.predicted_labels

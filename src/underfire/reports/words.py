@@ -193,7 +193,7 @@ def paragraph(account: Account) -> str:
     right = "" if account.run.predicted_labels else f" that {part.classifier} classified correctly"
     meaning = f": {words.success}" if joint["mean"] else ""
     sentences = [
-        f"Of {joint['n']} images{right}, {with_interval(joint)} were then "
+        f"Of {counted(joint['n'], 'image')}{right}, {with_interval(joint)} {'was' if joint['n'] == 1 else 'were'} then "
         f"classified as {goal(account)} and {kept}{meaning}."
     ]
     if several:
