@@ -19,6 +19,7 @@ from underfire.data.csv_data import CsvData
 from underfire.errors import InputError, StoreError
 from underfire.files import make_folder, replacing, write_text
 from underfire.reports.exports import export
+from underfire.reports.output import writing_folder
 from underfire.runs import RunConfig, run_attack
 
 
@@ -77,6 +78,35 @@ def test_whatever_lies_on_the_way_to_a_file_is_said(tmp_path: Path) -> None:
             write_text(place, "text")
     with pytest.raises(StoreError, match="cannot be written: File name too long"):
         make_folder(long)
+
+
+def test_files_and_folders_of_the_users_beside_it_are_left_alone(tmp_path: Path) -> None:
+    """Regression: the temporary name was always NAME.part, and a user's file or folder of that name was deleted."""
+    (tmp_path / "a.txt.part").write_text("mine")
+    (tmp_path / "out.part").mkdir()
+    (tmp_path / "out.part" / "mine.txt").write_text("mine")
+    write_text(tmp_path / "a.txt", "new")
+    with writing_folder(tmp_path / "out", "export") as part:
+        (part / "b.txt").write_text("new")
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {"a.txt", "a.txt.part", "out/b.txt", "out.part/mine.txt"}
+    (tmp_path / "usual").mkdir()
+    assert (tmp_path / "out").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_two_writers_do_not_destroy_each_others_work(tmp_path: Path) -> None:
+    """Regression: both wrote into one temporary file."""
+    with replacing(tmp_path / "a.txt") as first:
+        first.write_text("first")
+        write_text(tmp_path / "a.txt", "second")
+        assert first.read_text() == "first"
+    assert (tmp_path / "a.txt").read_text() == "first"
+    with writing_folder(tmp_path / "out", "export") as one:
+        (one / "a.txt").write_text("one")
+        with pytest.raises(KeyboardInterrupt), writing_folder(tmp_path / "out", "export"):
+            raise KeyboardInterrupt
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "out"]
 
 
 # Both are a RuntimeError, as is what torch.save raises on a full disk.

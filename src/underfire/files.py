@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 from underfire.errors import InputError, StoreError
 
@@ -16,6 +17,12 @@ def path_of(name: str, value: object) -> Path:
     if isinstance(value, str | os.PathLike):
         return Path(value)
     raise InputError(f"{name} is {value!r:.80}; expected a path, as a text or a pathlib.Path.")
+
+
+def beside(folder: Path, ending: str) -> Path:
+    """Return a path beside ``folder``, named after it, with an ``ending``; ``folder`` may be ``.`` or ``..``."""
+    whole = folder if folder.name not in ("", "..") else folder.resolve()
+    return whole.with_name(f"{folder.resolve().name}{ending}")
 
 
 def make_folder(folder: Path) -> None:
@@ -34,6 +41,11 @@ def make_folder(folder: Path) -> None:
         raise StoreError(f"output folder {folder} cannot be written: permission denied, or a read-only disk.")
 
 
+def part_of(path: Path) -> Path:
+    """Return a path beside ``path`` for a half-written file, which no other process and no file of the user's has."""
+    return path.with_name(f"{path.name}.{uuid4().hex[:8]}.part")
+
+
 @contextmanager
 def replacing(path: Path, kind: str = "") -> Iterator[Path]:
     """Write a file in one step: the old file stays until the new one is complete.
@@ -49,7 +61,7 @@ def replacing(path: Path, kind: str = "") -> Iterator[Path]:
     Raises:
         StoreError: the file cannot be written.
     """
-    part = path.with_name(f"{path.name}.part")
+    part = part_of(path)
     try:
         yield part
         part.replace(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import warnings
@@ -97,3 +98,22 @@ def test_damage(kind: Kind, stopped: Path, whole: Path, tmp_path: Path) -> None:
 
 def test_there_are_at_least_40_kinds() -> None:
     assert len({kind.name for kind in KINDS}) == len(KINDS) >= 40
+
+
+@pytest.mark.parametrize("key", ["by_eps", "by_attack"])
+def test_the_status_of_runs_with_several_results(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    """Regression: healthy runs with several eps, or several attacks, were called damaged."""
+    place = Path(shutil.copytree(whole, tmp_path / "grid"))
+    path = next(place.glob("runs/*/summary.json"))
+    held = json.loads(path.read_text())
+    share = {"joint_success": {"cam": {"mean": 0.25, "low": 0.1, "high": 0.5, "n": 8}}}
+    cells = {"by_eps": [{}, {}], "by_attack": [{"cell": "adv2-a"}, {"cell": "adv2-b"}]}[key]
+    parts = [cell | {"eps": eps} | share for cell, eps in zip(cells, (8 / 255, 0.2), strict=True)]
+    path.write_text(json.dumps({name: held[name] for name in ("format", "images")} | {key: parts}))
+    show(place)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "damaged" not in said
+    for name in ("adv2-a", "adv2-b") if key == "by_attack" else ("eps 8/255", "eps 0.2"):
+        assert name in said.replace("- ", "-")

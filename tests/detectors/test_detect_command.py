@@ -111,9 +111,11 @@ def test_images_of_named_runs_are_left_out(command: Command, run_folder: Path, t
 def test_score(command: Command, fitted: dict[str, Path], tmp_path: Path) -> None:
     fit_both(command, fitted)
     where = ("--data", "digits:test", "--classifier", "digits-resnet")
-    ended = command("detect", "score", fitted["squeezing"], *where, "--count", 30, "--out", tmp_path / "scores.csv")
+    ended = command(
+        "detect", "score", fitted["squeezing"], *where, "--count", 30, "--out", tmp_path / "new" / "scores.csv"
+    )
     assert ended.code == 0, ended.err
-    with (tmp_path / "scores.csv").open(newline="") as file:
+    with (tmp_path / "new" / "scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     classifier = uf.classifiers.load("digits-resnet")
     batch = uf.data.open_data("digits:test").load((16, 16), 1, range(30))

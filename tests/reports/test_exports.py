@@ -57,6 +57,18 @@ def test_csv_has_the_rows_of_results(tmp_path: Path) -> None:
                 assert row[name] == str(value)
 
 
+def test_a_table_whose_bytes_have_changed_is_not_exported(tmp_path: Path) -> None:
+    """Regression: numbers that a disk had changed were exported without a word."""
+    folder = Fake(count=300).write(tmp_path / "run")
+    path = folder / "results.parquet"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(bytes(content))
+    with pytest.raises(StoreError, match=r"results\.parquet cannot be read: .*'underfire report --tables' makes it"):
+        export(folder, "csv", tmp_path / "rows.csv")
+    assert not list(tmp_path.glob("rows.csv*"))
+
+
 @pytest.mark.parametrize("form", ["one", "each", "wanted"])
 def test_maps_are_in_one_file(tmp_path: Path, form: str) -> None:
     fake = Fake(interpreters=("cam", "grad"), each=form == "each", keeps=form != "wanted", rest=2, ids=('\u00e9/"x',))
@@ -151,7 +163,7 @@ def test_a_user_defined_format_is_one_file(tmp_path: Path) -> None:
     with pytest.raises(UserCodeError, match=r"export format '.*:broken' fails: KeyError: 'no such thing'"):
         export(folder, f"{own}:broken", tmp_path / "table.md")
     assert out.read_text() == "| toy | 3 |"  # the earlier file stays, and nothing is left beside it
-    assert not (tmp_path / "table.md.part").exists()
+    assert not list(tmp_path.glob("table.md.*"))
     with pytest.raises(InputError, match="an object of type int; expected a function that takes a Run"):
         export(folder, f"{own}:number", tmp_path / "x")
 

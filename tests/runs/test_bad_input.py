@@ -108,7 +108,7 @@ def test_an_unreadable_image_is_named_skipped_and_counted(command: Command, tmp_
     (tmp_path / "data" / "pictures" / "004.png").unlink()
     ended = command(*options(data=table, count=None, out=tmp_path / "out"))
     assert ended.code == 0
-    assert "warning: 2 of the images" in ended.said
+    assert "warning: 2 images of " in ended.said
     assert "002.png is not an image" in "".join(ended.err.split("\n")) or "002.png" in ended.err
     assert "2 could not be read" in " ".join(ended.out.split())
     written = Written(tmp_path / "out")

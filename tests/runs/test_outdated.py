@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import core_tables, grid_tables
+from tests.reports.fakes import Fake
 from tests.runs.conftest import small_config
 from tests.runs.former import as_before
 from tests.runs.runs import Command, Written, content
 from underfire.errors import UnderfireWarning
+from underfire.reports.account import accounts_of
 from underfire.reports.exports import export
 from underfire.runs import Run, run_attack
+from underfire.runs.cells import Cell
 
 JOINT = 0.123
 
@@ -96,3 +100,30 @@ def test_what_is_kept_of_a_cell_makes_the_same_table_and_knows_no_paths(small: W
         Path(row["path"]).name for row in whole.rows["adv2"].values()
     }
     assert sorted(file.name for file in (tmp_path / "c").iterdir()) == ["results.parquet", "summary.json"]
+
+
+class EachReadByAll(Fake):
+    """One attack for each interpreter, whose images both interpreters read, as in a transfer."""
+
+    @property
+    def cells(self) -> list[Cell]:
+        return [replace(cell, read_by=self.interpreters) for cell in super().cells]
+
+
+def test_several_results_of_today_are_of_no_earlier_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: fresh runs of a transfer were called those of an earlier version, and computed anew each time."""
+    folder = EachReadByAll(interpreters=("cam", "grad"), each=True).write(tmp_path / "run")
+    run = Run(folder)
+    held = json.loads((folder / "summary.json").read_text())["by_attack"]
+    assert len(held) == 2
+    run.warn_if_outdated()  # a warning would be an error
+    monkeypatch.setattr("underfire.reports.account.group", None)
+    monkeypatch.setattr("underfire.reports.account.chance", None)
+    for account, results in zip(accounts_of(run), held, strict=True):
+        for name in account.part.interpreters:
+            assert account.group("attack", name) == results["interpreters"][name]["attacks"]["adv2"]
+            assert account.chance(name) == results["chance"][name]
+    del held[1]["chance"]
+    (folder / "summary.json").write_text(json.dumps({"format": 3, "by_attack": held}))
+    with pytest.warns(UnderfireWarning, match="are of an earlier version"):
+        run.warn_if_outdated()

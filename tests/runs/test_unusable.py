@@ -74,7 +74,7 @@ def test_an_image_without_logits_is_named_and_left_out(table: Path, tmp_path: Pa
     wanted = sums(table, BROKEN)
     broken = model(tmp_path / "broken", "(images.sum((1, 2, 3)) - clean).abs() < 0.01", wanted)
     sound = model(tmp_path / "sound", "(images.sum((1, 2, 3)) - clean).abs() < 0", wanted)
-    with pytest.warns(UnderfireWarning, match=rf"NaN or infinite logits for 1 of the images .*left out: {BROKEN}"):
+    with pytest.warns(UnderfireWarning, match=rf"NaN or infinite logits for 1 image .*left out: {BROKEN}"):
         summary = run_attack(config(table, broken), tmp_path / "with")
     run_attack(config(table, sound), tmp_path / "without")
     why = "the classifier returns NaN or infinite logits"
@@ -98,7 +98,7 @@ def test_the_terminal_and_the_page_name_it(table: Path, tmp_path: Path, command:
     assert ended.code == 0
     assert "1 got no finite logits" in " ".join(ended.out.split())
     page = (tmp_path / "out" / "page.html").read_text()
-    assert "NaN or infinite logits for 1 images, which are left out" in page
+    assert "NaN or infinite logits for 1 image, which is left out" in page
     assert BROKEN in page
 
 

@@ -195,6 +195,7 @@ def _show(result: Audit, decisions: Sequence[Decision], page: Path) -> None:
     from rich.text import Text
 
     from underfire.attacks.perturbations import eps_text
+    from underfire.text import counted
 
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
     for column in ("interpreter", "eps"):
@@ -212,7 +213,9 @@ def _show(result: Audit, decisions: Sequence[Decision], page: Path) -> None:
             f"{numbers['gradients_per_image']:.0f}",
         )
     console = Console()
-    console.print(Text(f"{result.classifier}: {result.count} images, ensemble {result.ensemble}", style="bold"))
+    console.print(
+        Text(f"{result.classifier}: {counted(result.count, 'image')}, ensemble {result.ensemble}", style="bold")
+    )
     console.print(table)
     console.print(
         Text(

@@ -80,7 +80,7 @@ def shown(found: Check) -> RenderableType:
         table.add_column(column, no_wrap=True)
     table.add_column("text", overflow="fold")
     for line in found.lines:
-        table.add_row(Text(*MARKS[line.state]), line.topic, Text(line.text))
+        table.add_row(Text(*MARKS[line.state]), Text(line.topic), Text(line.text))
     parts: list[RenderableType] = [Text(found.verdict, style="bold green" if found.ready else "bold red"), table]
     if found.trials:
         parts += [Text(), _interpreters(found)]
@@ -120,10 +120,10 @@ def _interpreters(found: Check) -> RenderableType:
         mark = Text(*MARKS["good" if trial.works else "problem"])
         speed = trial.speed
         if speed is None:
-            table.add_row(trial.name, mark)
+            table.add_row(Text(trial.name), mark)
             continue
         times = [f"{value:.2f}" for value in (speed.forward, speed.step, speed.joint)]
-        table.add_row(trial.name, mark, *times, _duration(speed.run_seconds))
+        table.add_row(Text(trial.name), mark, *times, _duration(speed.run_seconds))
     return table
 
 

@@ -171,9 +171,11 @@ def score(
     from rich.console import Console
 
     from underfire.detectors.opening import open_detector
-    from underfire.reports.scores import scores_of, scores_table, write_scores
+    from underfire.reports.scores import check_place, scores_of, scores_table, write_scores
     from underfire.runs.devices import find_device
 
+    if out is not None:
+        check_place(out)  # before the scoring, which may take long
     inputs = InputSettings.create(**given).open(find_device(device), unlabelled=True)
     fitted = open_detector(folder, inputs.classifier)
     with status(screen, "scoring"):

@@ -15,6 +15,7 @@ def show_estimate(grid: Any, execution: Any, workers: int) -> None:
     from rich.text import Text
 
     from underfire.campaigns.estimate import estimate
+    from underfire.text import counted
 
     with bars() as progress:
         task: Any = progress.add_task("timing", total=None)
@@ -25,13 +26,14 @@ def show_estimate(grid: Any, execution: Any, workers: int) -> None:
     for each in found:
         numbers = (each.images, each.shards * (each.cells + each.shared), each.cells, each.shared, each.steps)
         shown = [f"{number:,}" for number in numbers]
-        table.add_row(each.point.name, *shown, _time(each.seconds), _size(each.bytes))
+        table.add_row(Text(each.point.name), *shown, _time(each.seconds), _size(each.bytes))
     console = Console()
     console.print(table)
     seconds, size = sum(each.seconds for each in found) / workers, sum(each.bytes for each in found)
     cells = sum(each.cells for each in found)
     console.print(
-        f"{len(found)} runs, {cells} cells: about {_time(seconds)} with {workers} worker{'s' if workers > 1 else ''}, "
+        f"{counted(len(found), 'run')}, {counted(cells, 'cell')}: about {_time(seconds)} with "
+        f"{counted(workers, 'worker')}, "
         f"and {_size(size)} on the disk."
     )
     impossible = [each for each in found if each.error]

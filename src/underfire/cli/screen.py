@@ -81,7 +81,7 @@ class ManyRuns:
         self.progress.update(self.task, description=f"begun {job.name}"[:17])
 
     def finished(self, job: Any) -> None:
-        self.progress.print(f"finished {job.name}")
+        self.progress.print(Text(f"finished {job.name}"))
 
     def failed(self, job: Any, failure: Any) -> None:
         self.failures += 1
@@ -134,6 +134,6 @@ def warn_of(runs: Sequence[Run], console: Console) -> None:
     from underfire.reports.trust import cautions
 
     for run in runs:
-        about = f"{run.path.name}: " if len(runs) > 1 else ""
+        about = f"{run.name}: " if len(runs) > 1 else ""
         for text in cautions(run):
             console.print(Text.assemble(("!", "bold yellow"), " ", about, text))

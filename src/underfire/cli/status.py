@@ -28,6 +28,7 @@ def show(folder: Path) -> None:
     from rich.text import Text
 
     from underfire.campaigns.folder import Campaign
+    from underfire.text import counted
 
     campaign = Campaign(folder)
     table = Table(box=None, pad_edge=False)
@@ -46,20 +47,28 @@ def show(folder: Path) -> None:
         table.add_row(Text(entry.name), Text(entry.state, style), Text(parts), Text(said))
     console = Console()
     console.print(table)
-    console.print(Text(f"{len(campaign.finished)} of {len(campaign)} runs are finished. Folder: {folder}"))
+    console.print(
+        Text(
+            f"{len(campaign.finished)} of {counted(len(campaign), 'run')} {'is' if len(campaign) == 1 else 'are'} finished. Folder: {folder}"
+        )
+    )
 
 
 def _joint(campaign: Any, name: str) -> str:
     """Describe the joint success of a finished run. Raises StoreError if its summary is lost."""
-    from underfire.runs.folder import read_json
+    from underfire.attacks.perturbations import eps_text
+    from underfire.runs.folder import read_json, results_in
 
     path = campaign.folder_of(name) / "summary.json"
     summary = read_json(path)
     try:
-        shown = [
-            f"{interpreter} {100 * found['mean']:.0f} % [{100 * found['low']:.0f}, {100 * found['high']:.0f}]"
-            for interpreter, found in summary["joint_success"].items()
-        ]
+        shown = []
+        for part in results_in(summary):
+            eps = "" if part.get("eps") is None else f"eps {eps_text(part['eps'])}"
+            about = str(part.get("cell") or eps)
+            for interpreter, found in part["joint_success"].items():
+                share = f"{100 * found['mean']:.0f} % [{100 * found['low']:.0f}, {100 * found['high']:.0f}]"
+                shown.append(f"{about}{about and ': '}{interpreter} {share}")
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise StoreError(f"{path} is damaged.") from error
     return ", ".join(shown)

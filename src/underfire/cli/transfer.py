@@ -10,6 +10,7 @@ import typer
 
 from underfire.cli import options
 from underfire.cli.options import flag, option
+from underfire.files import beside
 from underfire.memory import bytes_of
 
 EXAMPLES = """[bold]Examples[/bold]
@@ -80,7 +81,7 @@ def transfer(
     from underfire.runs.settings import parse_interpreters
     from underfire.runs.transfer import transfer as read_again
 
-    place = out or folder.with_name(f"{folder.resolve().name}-transfer")
+    place = out or beside(folder, "-transfer")
     names = [name for each in interpreter or () for name in parse_interpreters(each)]
     with bars() as progress:
         found = read_again(

@@ -13,7 +13,8 @@ import numpy as np
 from underfire.errors import InputError
 from underfire.reports.wording import Wording, wording
 from underfire.runs.comparison import Comparison
-from underfire.runs.folder import read_json
+from underfire.runs.folder import read_json, results_in
+from underfire.runs.outdated import is_outdated
 from underfire.runs.run import Run
 from underfire.runs.summary import against_control, chance, gap, group, joint
 from underfire.text import plain
@@ -60,7 +61,7 @@ class Account:
         names = {
             "attack": plain(self.part.attack),
             "classifier": self.part.classifier,
-            "run": plain(self.run.path.name),
+            "run": plain(self.run.name),
         }
         return names | ({"interpreter": plain(interpreter)} if interpreter else {})
 
@@ -179,14 +180,25 @@ def accounts_of(run: Run) -> list[Account]:
     path = run.path / "summary.json"
     held = read_json(path) if run.format > 1 and path.exists() else {}
     # Without a chance control, an earlier version wrote the summary, by another limit.
-    current = held.get("format", 1) > 1 and "chance" in held
-    stored, chances = (held[key] if current else {} for key in ("interpreters", "chance"))
-    names = [name for part in run.comparisons for name in part.interpreters]
-    once = {name: groups for name, groups in stored.items() if names.count(name) == 1}
-    return [
-        Account(run, part, once if len(set(part.names.values())) == len(part.names) else {}, chances)
-        for part in run.comparisons
-    ]
+    current = held.get("format", 1) > 1 and not is_outdated(held)
+    results = results_in(held) if current else []
+    return [_account(run, part, [each for each in results if _is_about(each, part)]) for part in run.comparisons]
+
+
+def _is_about(results: Mapping[str, Any], part: Comparison) -> bool:
+    """Return True if results of ``summary.json`` are about this comparison: of its cell, of its eps, or of all."""
+    if "cell" in results:
+        return bool(results["cell"] == part.cell.label)
+    return "eps" not in results or results["eps"] == part.cell.eps
+
+
+def _account(run: Run, part: Comparison, results: Sequence[Mapping[str, Any]]) -> Account:
+    if len(results) != 1 or len(set(part.names.values())) < len(part.names):
+        return Account(run, part, {})
+    beside = [other for other in run.comparisons if _is_about(results[0], other)]
+    names = [name for other in beside for name in other.interpreters]
+    stored = {name: groups for name, groups in results[0]["interpreters"].items() if names.count(name) == 1}
+    return Account(run, part, stored, results[0]["chance"])
 
 
 def open_accounts(runs: Sequence[Source]) -> list[Account]:
@@ -205,7 +217,7 @@ def labels_of(accounts: Sequence[Account]) -> list[str]:
     """Name each account by its title. If several have the same title, the name of the run's folder follows it."""
     titles = [account.part.title for account in accounts]
     return [
-        title if titles.count(title) == 1 else f"{title} ({plain(account.run.path.name)})"
+        title if titles.count(title) == 1 else f"{title} ({plain(account.run.name)})"
         for title, account in zip(titles, accounts, strict=True)
     ]
 

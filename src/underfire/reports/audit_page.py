@@ -14,7 +14,7 @@ from underfire.reports.document import Block, Section, write_document
 from underfire.reports.reproduction.page import Drawing
 from underfire.reports.sortable import Cell, Column, SortableTable, TableRow, number_cell
 from underfire.reports.trust import Remark
-from underfire.text import plain
+from underfire.text import counted, plain
 
 _NUMBERS = (
     "Shares of all images, with 95 % intervals. Robust accuracy: right, and no attack found another class. Joint "
@@ -46,8 +46,8 @@ def write_audit_page(
     title = f"Audit of {plain(audit.classifier)}"
     verdict = f"{decisions[0].state}: {decisions[0].text}. " if decisions else ""
     text = (
-        f"{verdict}{audit.count} images met the attacks of the ensemble {audit.ensemble} until one of them changed the "
-        "class and kept the map."
+        f"{verdict}{counted(audit.count, 'image')} met the attacks of the ensemble {audit.ensemble} until one of them "
+        "changed the class and kept the map."
     )
     shown: list[Block] = [_chart(audit)] if len({each.eps for each in audit.results}) > 1 else []
     remarks = [

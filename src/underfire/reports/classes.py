@@ -67,8 +67,8 @@ def _table(account: Account, interpreter: str) -> Table:
     table.add_column("class", overflow="fold")
     table.add_column("n", justify="right")
     for measure in class_columns(account):
-        table.add_column(measure.heading, justify="right")
+        table.add_column(Text(measure.heading), justify="right")
     for row in class_rows(account, interpreter):
         cells = ["-" if cell is None else f"{cell[0]}\n{cell[1]}-{cell[2]}" for cell in row["cells"]]
-        table.add_row(row["name"], str(row["n"]), *cells)
+        table.add_row(Text(row["name"]), str(row["n"]), *cells)
     return table

@@ -17,7 +17,7 @@ from underfire.reports.layout import Mark
 from underfire.reports.points import legend_groups
 from underfire.reports.sentences import names_of
 from underfire.reports.words import origin
-from underfire.text import plain
+from underfire.text import counted, plain
 
 RATE = (0.0, 1.03)
 """The ends of the axis of shares."""
@@ -205,7 +205,7 @@ def _compared(accounts: Sequence[Account], interpreter: str | None) -> Iterator[
         part = account.part
         # In a chart of several interpreters, the attacks on each of them have names of their own.
         on = [" + ".join(map(plain, part.attacked))] if len(aims) > 1 else []
-        more = {"classifier": part.classifier, "folder": plain(account.run.path.name)}
+        more = {"classifier": part.classifier, "folder": plain(account.run.name)}
         ends = [more[name] for name in differ if name in more]
         for role in ("attack", "control"):
             if not part.has(role) or (id(account.run), part.labels[role]) in known:
@@ -232,7 +232,7 @@ def _title(accounts: Sequence[Account], text: str, interpreter: str) -> str:
 
 def _count(accounts: Sequence[Account]) -> str:
     counts = sorted({account.attacked for account in accounts})
-    return f"n = {counts[0]} images." if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]} images."
+    return f"n = {counted(counts[0], 'image')}." if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]} images."
 
 
 def _stages(accounts: Sequence[Account], courses: Courses) -> tuple[Mark, ...]:

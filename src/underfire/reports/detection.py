@@ -49,7 +49,9 @@ def detection_tables(rows: Sequence[Mapping[str, Any]]) -> Group:
         first = own[0]
         parts.append(Text(f"\n{plain(detector)}", style="bold"))
         share = f"{100 * first['false_positives']:g} % false alarms"
-        parts.append(Text(f"{plain(run)}: {first['n']} images; threshold {first['threshold']:.4g} for {share}"))
+        parts.append(
+            Text(f"{plain(run)}: {counted(first['n'], 'image')}; threshold {first['threshold']:.4g} for {share}")
+        )
         parts.append(_table(own))
         parts += [
             Text(f"! {row['caution']}", style="yellow") for row in own if row["kind"] == "clean" and row["caution"]
@@ -92,7 +94,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
         area, share, triple = (_cell(row[each], doubted) for each in ("auc", "detection", "triple_success"))
         joint = _cell(row["joint_success"], False)  # no number about the detector
         style = "" if row["kind"] == "attack" else "dim"
-        table.add_row(name, str(row["successes"]) if attacked else "-", area, share, joint, triple, style=style)
+        table.add_row(Text(name), str(row["successes"]) if attacked else "-", area, share, joint, triple, style=style)
     return table
 
 

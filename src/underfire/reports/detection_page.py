@@ -43,7 +43,7 @@ def _row(account: Account, row: Mapping[str, Any], several: bool) -> TableRow:
     about = account.about() | {"attack": plain(row["attack"])}
     if row["kind"] != "attack":
         del about["attack"]  # a control stands beside all attacks of its run
-    run = (plain(account.run.path.name),) if several else ()
+    run = (plain(account.run.name),) if several else ()
     return TableRow(
         names=(plain(row["cell"]), plain(row["detector"]), *run),
         cells=tuple(number_cell(row[name], 3) for name in NAMES),

@@ -14,7 +14,7 @@ from underfire.reports.output import writing
 from underfire.reports.wording import wording
 from underfire.reports.words import caution, map_titles, percent, points, with_interval
 from underfire.runs.comparison import Case, Comparison
-from underfire.text import plain
+from underfire.text import counted, plain
 
 SIDE, SIDE_OF_MANY = 128, 96
 """The size of pictures in pixels, with one pair of attack and interpreter, and with several."""
@@ -67,7 +67,7 @@ def _group(accounts: Sequence[Account], rows: int, above: int) -> list[Text | Ba
     pairs = [(account.part, name) for account in accounts for name in account.part.interpreters]
     parts: list[Text | Band] = [
         Text(f"{', '.join(map(plain, attacks))} on {part.classifier}", 20, above=above),
-        Text(f"Class reached and map {first.wording.done}, of {first.attacked} images:", tone="muted"),
+        Text(f"Class reached and map {first.wording.done}, of {counted(first.attacked, 'image')}:", tone="muted"),
     ]
     for account in accounts:
         prefix = f"{plain(account.part.attack)}, " if len(attacks) > 1 else ""

@@ -97,7 +97,7 @@ def _about(account: Account, count: int) -> str:
         f"{count} of {account.attacked} images, spread evenly over the map distances "
         f"({plain(account.part.interpreters[0])}), the nearest and the farthest among them."
         if count < account.attacked
-        else f"All {account.attacked} images."
+        else ("The only image." if account.attacked == 1 else f"All {account.attacked} images.")
     )
 
 

@@ -59,7 +59,7 @@ def _table(found: list[Outliers]) -> Table:
     for each in found:
         far = f"{sum(image.outlier for image in each.images)}/{len(each.images)}"
         cells = [_cell(each.correlations, name) for name in HEADINGS]
-        table.add_row(f"{plain(each.attack)} / {plain(each.interpreter)}", far, *cells)
+        table.add_row(Text(f"{plain(each.attack)} / {plain(each.interpreter)}"), far, *cells)
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,16 +49,15 @@ def writing_folder(out: Path, kind: str) -> Iterator[Path]:
     Raises:
         StoreError: the folder holds files, or cannot be written.
     """
-    part = out.with_name(f"{out.name}.part")
     with storing(f"{kind} {out}"):
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise StoreError(f"{kind} {out} exists, and is no empty folder: give another name, or remove it.")
         out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
-        part.mkdir()
+        own = Path(tempfile.mkdtemp(prefix=f"{out.name}.", suffix=".part", dir=out.parent))
         try:
+            part = own / "written"  # a folder of its own, because tempfile's is open to its owner alone
+            part.mkdir()
             yield part
             part.replace(out)
-        except BaseException:  # whatever stops the writing, Ctrl-C too, leaves no half-written folder
-            shutil.rmtree(part, ignore_errors=True)
-            raise
+        finally:  # whatever stops the writing, Ctrl-C too, leaves no half-written folder
+            shutil.rmtree(own, ignore_errors=True)

@@ -127,7 +127,7 @@ def _remarks(accounts: Sequence[Account], labels: Sequence[str]) -> list[tuple[s
     for account, label in zip(accounts, labels, strict=True):
         several = len(account.run.comparisons) > 1
         if several and account.part is account.run.comparisons[0]:
-            found.append((f"All attacks of {plain(account.run.path.name)}", "", trust.on_run(account)))
+            found.append((f"All attacks of {plain(account.run.name)}", "", trust.on_run(account)))
         remarks = trust.on_comparison(account) if several else trust.trust([account])
         found.append((label, words.paragraph(account), remarks))
     return found
@@ -136,7 +136,7 @@ def _remarks(accounts: Sequence[Account], labels: Sequence[str]) -> list[tuple[s
 def _records(accounts: Sequence[Account]) -> list[Record]:
     """List the name of each run's folder with the lines of its record."""
     runs = {id(account.run): account.run for account in accounts}
-    return [Record(plain(run.path.name), _record(run.record)) for run in runs.values()]
+    return [Record(plain(run.name), _record(run.record)) for run in runs.values()]
 
 
 def _record(record: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -32,7 +32,7 @@ def trade_off_chart(accounts: Sequence[Account]) -> Dots:
                 y: Interval = found["success"]
                 if x["mean"] is None or y["mean"] is None:
                     continue
-                more = {"classifier": account.part.classifier, "folder": plain(account.run.path.name)}
+                more = {"classifier": account.part.classifier, "folder": plain(account.run.name)}
                 shown = [plain(interpreter)] if several else []
                 name = ", ".join([plain(account.part.names[role]), *shown, *(more[n] for n in differ if n in more)])
                 at, low, high = ((x[key], y[key]) for key in ("mean", "low", "high"))
@@ -73,7 +73,7 @@ def legend_groups(accounts: Sequence[Account]) -> tuple[str, dict[int, str]]:
     chosen = (few or differ or ["attack"])[0]
     values = things[chosen]
     if len(accounts) <= COLOURS:
-        folders = [[plain(account.run.path.name)] if "folder" in names_of(accounts) else [] for account in accounts]
+        folders = [[plain(account.run.name)] if "folder" in names_of(accounts) else [] for account in accounts]
         named = zip(*(things[name] for name in differ or ["attack"]), strict=True)
         chosen, values = "", [", ".join([*each, *folder]) for each, folder in zip(named, folders, strict=True)]
     return chosen, {id(account): name for account, name in zip(accounts, values, strict=True)}

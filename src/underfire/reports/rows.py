@@ -119,7 +119,7 @@ class Names:
             (self.several, read),
             (self.attacks and attack, plain(part.attack)),
             (self.classifiers, part.classifier),
-            (self.folders, plain(account.run.path.name)),
+            (self.folders, plain(account.run.name)),
         )
         return [text for shown, text in parts if shown]
 

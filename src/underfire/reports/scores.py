@@ -14,6 +14,7 @@ from rich.text import Text
 from underfire.data import ImageData
 from underfire.detectors.contract import FittedDetector
 from underfire.errors import DataError, StoreError
+from underfire.files import make_folder
 from underfire.text import counted, first_few, plain
 
 COLUMNS = ("image_id", "path", "score", "flagged", "error")
@@ -65,8 +66,15 @@ def scores_table(fitted: FittedDetector, rows: Sequence[dict[str, Any]], most: i
     table.add_column("score", justify="right")
     table.add_column("")
     for row in sorted(known, key=lambda each: -each["score"])[:most]:
-        table.add_row(plain(row["image_id"]), f"{row['score']:.4g}", "above" if row["flagged"] else "")
+        table.add_row(Text(plain(row["image_id"])), f"{row['score']:.4g}", "above" if row["flagged"] else "")
     return Group(*parts, table)
+
+
+def check_place(path: Path) -> None:
+    """Make the folder of a file of scores. Raises StoreError if the file cannot be written there."""
+    make_folder(path.parent)
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder; give the name of a file.")
 
 
 def write_scores(rows: Sequence[dict[str, Any]], path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from underfire.reports.account import Account, Interval
-from underfire.reports.words import goal, listed, percent, with_interval
+from underfire.reports.words import goal, listed, on_prediction_alone, percent, with_interval
 from underfire.text import first_few, plain
 
 NAMED = 3
@@ -35,7 +35,7 @@ def name_of(account: Account, asked: str | None, differ: Sequence[str]) -> str:
     reader = asked in part.readers
     read = " and ".join(map(plain, part.attacked)) if asked is None else plain(asked)
     read += " at once" if asked is None and len(part.attacked) > 1 else ", not attacked" if reader else ""
-    own = {"attack": plain(part.attack), "classifier": part.classifier, "folder": plain(account.run.path.name)}
+    own = {"attack": plain(part.attack), "classifier": part.classifier, "folder": plain(account.run.name)}
     return ", ".join([read, *(own[name] for name in differ)])
 
 
@@ -53,17 +53,16 @@ def sentences(accounts: Sequence[Account]) -> str:
     pairs = [(account, account.headlines[0][1]) for account in accounts]
     shares = [(name_of(account, asked, differ), account.joint("attack", asked)) for account, asked in pairs]
     beside = [account.joint("control", asked) for account, asked in pairs if account.part.has("control")]
-    text = [
-        _attempt(accounts),
-        f"It did both on {_each(shares)}." if _one(accounts) else f"They did both on {_each(shares)}.",
-    ]
+    did = "It" if _one(accounts) else "They"
+    happened = "The class was reached, and the map was as wanted all the same, on" if _alone(accounts) else None
+    text = [_attempt(accounts), f"{happened or f'{did} did both on'} {_each(shares)}."]
     known = [share["mean"] for share in beside if share["mean"] is not None]
     if known:
         controls = dict.fromkeys(plain(account.part.control) for account in accounts if account.part.has("control"))
         said = listed([percent(share) for share in known]) if len(known) <= NAMED else _range(known)
         said = _range(known) if len(set(map(percent, known))) == 1 else said
         text.append(f"The attack on the prediction alone ({first_few(list(controls))}) did both on {said}.")
-    else:
+    elif not any(map(on_prediction_alone, accounts)):
         text.append("No attack on the prediction alone was run to compare with.")
     found = [account.chance(name)["other_map"]["mean"] for account in accounts for name in account.part.attacked]
     chances = [share for share in found if share is not None]
@@ -85,15 +84,24 @@ def _attempt(accounts: Sequence[Account]) -> str:
     right = f" as {which} saw it" if predicted else f", which {which} had classified correctly"
     into = goals[0] if len(goals) == 1 else "another one"
     aims = {True: "keep the explanation as it was", False: "show the explanation that it chose"}
-    aim = listed([aims[keeps] for keeps in sorted(_keep(accounts), reverse=True)]).replace(" and ", ", or ")
+    joint = [account for account in accounts if not on_prediction_alone(account)]
+    aim = ", or ".join(aims[keeps] for keeps in sorted(_keep(joint), reverse=True))
+    alone = [name for name in attacks if name not in {plain(account.part.attack) for account in joint}]
+    looked = "It" if _one(accounts) else "They" if not joint else listed(alone) if len(alone) <= NAMED else "Some"
+    ignored = f" {looked} did not look at the explanation." if alone else ""
+    of_others = f", and{'' if not alone else ', but for attacks on the prediction alone,'} to {aim}" if joint else ""
     return (
         f"{who} {'tried' if _one(accounts) else 'each tried'} to change the class of {number} "
-        f"image{'' if number == '1' else 's'}{right}, into {into}, and to {aim}."
+        f"image{'' if number == '1' else 's'}{right}, into {into}{of_others}.{ignored}"
     )
 
 
 def _one(accounts: Sequence[Account]) -> bool:
     return len({account.part.attack for account in accounts}) == 1
+
+
+def _alone(accounts: Sequence[Account]) -> bool:
+    return all(map(on_prediction_alone, accounts))
 
 
 def _keep(accounts: Sequence[Account]) -> set[bool]:

@@ -14,7 +14,7 @@ from underfire.reports.sentences import name_of, names_of, sentences
 from underfire.reports.thumbnails import data_uri
 from underfire.reports.words import FEW_IMAGES, doubts, points, with_interval
 from underfire.runs.comparison import Case
-from underfire.text import plain
+from underfire.text import counted, first_few, plain
 
 SIDE = 256
 """The size of the picture's tiles in pixels."""
@@ -78,7 +78,7 @@ class Summary(Block):
         groups: the bars.
         caution: a reason to doubt all numbers; may be empty.
         more: the number of comparisons that are left out.
-        n: the numbers of images.
+        n: the numbers of images, in words: "8 images", "8 to 20 images".
     """
 
     name: ClassVar[str] = "summary"
@@ -102,7 +102,6 @@ def summary(title: str, accounts: Sequence[Account]) -> Summary:
     """
     pairs = [(account, asked) for account in accounts for _, asked in account.headlines]
     names = names_of(accounts)
-    few = sorted({account.attacked for account in accounts if account.attacked < FEW_IMAGES})
     counts = sorted({account.attacked for account in accounts})
     kept = next((account for account in accounts if account.part.keeps), accounts[0]).wording
     return Summary(
@@ -111,10 +110,22 @@ def summary(title: str, accounts: Sequence[Account]) -> Summary:
         picture=picture(accounts),
         question=f"Class reached and {kept.map} {kept.done}",
         groups=tuple(_group(account, asked, names, len(pairs) > FEW) for account, asked in pairs[:MOST]),
-        caution=f"Only {few[0]} image{'' if few[0] == 1 else 's'}: every interval is wide." if few else "",
+        caution=_on_few(accounts),
         more=max(len(pairs) - MOST, 0),
-        n=f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}",
+        n=counted(counts[0], "image") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} images",
     )
+
+
+def _on_few(accounts: Sequence[Account]) -> str:
+    """Say that intervals are wide because there are few images, and where, if that is not everywhere."""
+    few = [account for account in accounts if account.attacked < FEW_IMAGES]
+    if not few:
+        return ""
+    number = counted(min(account.attacked for account in few), "image")
+    if len(few) == len(accounts):
+        return f"Only {number}: every interval is wide."
+    names = list(dict.fromkeys(plain(account.run.name) for account in few))
+    return f"Only {number} in {first_few(names)}: intervals there are wide."
 
 
 def _group(account: Account, asked: str | None, names: Sequence[str], short: bool) -> BarGroup:

@@ -13,9 +13,9 @@ from rich.text import Text
 from underfire.attacks.measure import Measure
 from underfire.reports.account import Account, accounts_of, labels_of
 from underfire.reports.columns import CHANCE, as_text, chance_rows, legend, own_measures, summary_columns
-from underfire.reports.words import caution, p_value, points, with_interval
+from underfire.reports.words import caution, left_out, p_value, points, with_interval
 from underfire.runs.run import Run
-from underfire.text import plain
+from underfire.text import counted, plain
 
 _WIDTH = 80
 _NUMBERS = len("0.000-0.000")
@@ -61,7 +61,7 @@ def _headline(account: Account, interpreter: str | None) -> Text:
     part, words = account.part, account.wording
     joint = account.joint("attack", interpreter)
     line = Text("Joint success: ").append(with_interval(joint), style="bold")
-    line.append(f" of {joint['n']} images got another class from {plain(part.attack)} and {words.verb} ")
+    line.append(f" of {counted(joint['n'], 'image')} got another class from {plain(part.attack)} and {words.verb} ")
     if interpreter is None:
         whose = "the" if part.keeps else words.whose
         line.append(f"{whose} maps of ").append(" and ".join(map(plain, part.attacked)), style="bold")
@@ -88,9 +88,9 @@ def _table(account: Account, interpreter: str, columns: Sequence[Measure], width
     for role, name in account.part.names.items():
         group: Mapping[str, Any] = account.group(role, interpreter)
         cells = [_cell(group.get(measure.name), measure) for measure in columns]
-        table.add_row(plain(name), *cells, style="bold" if role == "attack" else "")
+        table.add_row(Text(plain(name)), *cells, style="bold" if role == "attack" else "")
     for name, group in chance_rows(account, interpreter) if chance else []:
-        table.add_row(name, *(_cell(group.get(measure.name), measure) for measure in columns), style="dim")
+        table.add_row(Text(name), *(_cell(group.get(measure.name), measure) for measure in columns), style="dim")
     return table
 
 
@@ -101,15 +101,16 @@ def _cell(interval: Any, measure: Measure) -> str:
 
 def _remark(run: Run) -> str:
     images = run.images
-    skipped = images["correctly_classified"] - images["attacked"]
+    skipped = left_out(run, "those")
     return (
-        f"Means over {images['attacked']} attacked images with 95 % intervals; {images['considered']} were looked "
+        f"Means over {counted(images['attacked'], 'attacked image')} with 95 % intervals; {images['considered']} "
+        f"{'was' if images['considered'] == 1 else 'were'} looked "
         + (
             f"at. What the attacked classifier called them counts as right: {images['correctly_classified']} of them."
             if run.predicted_labels
             else f"at, {images['correctly_classified']} of them classified correctly."
         )
-        + (f" {skipped} of those belong to the target class already." if skipped else "")
+        + (f" {skipped}." if skipped else "")
         + (f" {len(images['unreadable'])} could not be read." if images["unreadable"] else "")
         + (f" {len(images['unusable'])} got no finite logits." if images.get("unusable") else "")
     )

@@ -76,7 +76,7 @@ def _matrix(rows: Sequence[Mapping[str, Any]], names: Sequence[str], measure: st
     table.add_column("attack / attacked", overflow="fold", max_width=_NAMES)
     on_class = ("success", "untargeted_success") if measure == "joint_success" else ()
     for heading in (*("success", "any wrong")[: len(on_class)], *map(plain, names)):
-        table.add_column(heading, justify="right", overflow="fold", min_width=_NUMBERS)
+        table.add_column(Text(heading), justify="right", overflow="fold", min_width=_NUMBERS)
     for label in dict.fromkeys(row["cell"] for row in rows):
         own = {row["interpreter"]: row for row in rows if row["cell"] == label}
         any_row = next(iter(own.values()))
@@ -88,7 +88,7 @@ def _matrix(rows: Sequence[Mapping[str, Any]], names: Sequence[str], measure: st
             text = _cell(own[name][measure] if name in own else None)
             cells.append(Text(text.plain, style="bold") if name in attacked else text)
         control = any_row["kind"] in ("noise", "reseeded")
-        table.add_row(called(any_row, several), *cells, style="dim" if control else "")
+        table.add_row(Text(called(any_row, several)), *cells, style="dim" if control else "")
     if measure == "joint_success":
         chances = {row["interpreter"]: row["chance_other_map"] for row in rows if row["kind"] == "attack"}
         blank = [Text("-") for _ in on_class]

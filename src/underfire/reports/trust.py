@@ -16,8 +16,10 @@ from underfire.reports.words import (
     OFTEN,
     UNCLEAR,
     lead_at_this_limit,
+    left_out,
     listed,
     number,
+    on_prediction_alone,
     origin,
     p_value,
     percent,
@@ -81,8 +83,7 @@ def on_comparison(account: Account) -> list[Remark]:
             )
         )
     remarks += [*_on_large_noise(account), *_on_small_change(account)]
-    kind = KINDS.get(part.attack.lower())
-    if not part.has("control") and (kind is None or kind.joint):
+    if not part.has("control") and not on_prediction_alone(account):
         remarks.append(_remark(True, "No attack on the prediction alone was run: there is nothing to compare with."))
     return remarks
 
@@ -92,19 +93,23 @@ def _on_images(account: Account) -> list[Remark]:
     seen, right, unreadable = images["considered"], images["correctly_classified"], images["unreadable"]
     remarks = []
     if attacked < FEW_IMAGES:
-        size = f"Only {attacked} images were attacked: intervals are very wide."
+        size = (
+            f"Only {counted(attacked, 'image')} {'was' if attacked == 1 else 'were'} attacked: intervals are very wide."
+        )
     elif attacked < MANY_IMAGES:
         size = f"{attacked} images were attacked: enough for a first look, but intervals are wide."
     else:
         size = f"{attacked} images were attacked."
     remarks.append(_remark(attacked < MANY_IMAGES, size))
-    skipped = f"; {right - attacked} of these belong to the target class already" if right > attacked else ""
-    text = f"{seen} images were looked at, {right} of them were classified correctly{skipped}."
+    skipped = left_out(run, "these")
+    skipped = skipped and f"; {skipped}"
+    looked_at = f"{counted(seen, 'image')} {'was' if seen == 1 else 'were'} looked at"
+    text = f"{looked_at}, {right} of them {'was' if right == 1 else 'were'} classified correctly{skipped}."
     if run.predicted_labels and right == seen:
-        text = f"{seen} images were looked at; what the attacked classifier called them counts as right{skipped}."
+        text = f"{looked_at}; what the attacked classifier called them counts as right{skipped}."
     elif run.predicted_labels:
         text = (
-            f"{seen} images were looked at. What the attacked classifier called them counts as right, and this one "
+            f"{looked_at}. What the attacked classifier called them counts as right, and this one "
             f"calls {right} the same{skipped}."
         )
     remarks.append(_remark(run.predicted_labels or right < 0.5 * seen, text))
@@ -115,7 +120,8 @@ def _on_images(account: Account) -> list[Remark]:
     unusable = images.get("unusable", ())
     if unusable:
         some = first_few([plain(entry["image_id"]) for entry in unusable])
-        text = f"The classifier returns NaN or infinite logits for {len(unusable)} images, which are left out: {some}"
+        left = f"which {'is' if len(unusable) == 1 else 'are'} left out: {some}"
+        text = f"The classifier returns NaN or infinite logits for {counted(len(unusable), 'image')}, {left}"
         remarks.append(_remark(True, text))
     if run.lacks:
         text = f"An earlier version of underfire wrote this run. It does not hold: {'; '.join(run.lacks)}."

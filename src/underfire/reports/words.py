@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from underfire.attacks import KINDS
 from underfire.reports.account import Account, Interval
 from underfire.runs.comparison import Comparison
+from underfire.runs.run import Run
 from underfire.text import counted, plain
 
 FEW_IMAGES = 30
@@ -142,6 +144,35 @@ def map_titles(part: Comparison) -> dict[str, str]:
     return {role: title for role, title in titles.items() if part.has(role)}
 
 
+def on_prediction_alone(account: Account) -> bool:
+    """Return True if the attack itself looks at the prediction alone, as ``pgd`` does."""
+    kind = KINDS.get(account.part.cell.attack.lower())
+    return kind is not None and not kind.joint
+
+
+def left_out(run: Run, of: str) -> str:
+    """Say why some correctly classified images were not attacked: "2 of them belong to the target class already".
+
+    Empty if all were attacked. A run that asked other classifiers, too, did not write down which of the two reasons
+    held for which image.
+
+    Args:
+        run: the run.
+        of: the word for the correctly classified images.
+    """
+    count = run.images["correctly_classified"] - run.images["attacked"]
+    if count <= 0:
+        return ""
+    others = run.configuration.get("also_right") or ()
+    target = run.configuration.get("target_class", run.configuration.get("target"))
+    why = []
+    if not others or target not in (None, "random", "least-likely"):
+        why.append(f"belong{'s' if count == 1 else ''} to the target class already")
+    if others:
+        why.append(f"{'is' if count == 1 else 'are'} classified wrongly by {' or '.join(map(plain, others))}")
+    return f"{count} of {of} {', or '.join(why)}"
+
+
 def goal(account: Account) -> str:
     """Name the class that the attack wanted."""
     if not account.setting("targeted", True):
@@ -162,7 +193,7 @@ def paragraph(account: Account) -> str:
     right = "" if account.run.predicted_labels else f" that {part.classifier} classified correctly"
     meaning = f": {words.success}" if joint["mean"] else ""
     sentences = [
-        f"Of {joint['n']} images{right}, {with_interval(joint)} were then "
+        f"Of {counted(joint['n'], 'image')}{right}, {with_interval(joint)} {'was' if joint['n'] == 1 else 'were'} then "
         f"classified as {goal(account)} and {kept}{meaning}."
     ]
     if several:

@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from safetensors.torch import load_file
 
 from underfire.errors import StoreError
+from underfire.files import part_of
 from underfire.runs.cells import Cell
-from underfire.runs.disk import part_of
 from underfire.runs.folder import read_table
 from underfire.runs.manifest import verify
 from underfire.runs.places import folder_name

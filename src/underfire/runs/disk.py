@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from uuid import uuid4
 
 from underfire.errors import StoreError
+from underfire.files import part_of
 
 PART = r"(\.[0-9a-f]{8})?\.part"
 """A regular expression for the end of the name of a half-written file. Earlier versions had no number in it."""
@@ -28,11 +28,6 @@ def writing(folder: Path) -> Iterator[None]:
         raise StoreError(f"output folder {folder} cannot be written: {error.strerror or error}{name}.") from error
     except SafetensorError as error:  # its writer has no OSError of its own, also on a full disk
         raise StoreError(f"output folder {folder} cannot be written: {error}.") from error
-
-
-def part_of(path: Path) -> Path:
-    """Return a path beside ``path`` for a half-written file, which no other process takes."""
-    return path.with_name(f"{path.name}.{uuid4().hex[:8]}.part")
 
 
 def is_part(name: str, of: str) -> bool:

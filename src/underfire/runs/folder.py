@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +141,16 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise StoreError(f"{path} holds a {type(content).__name__}; expected what 'underfire attack' writes there.")
     return content
+
+
+def results_in(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """List the results that the content of a ``summary.json`` holds.
+
+    Returns:
+        One for each eps (with the key ``eps``), one for each attack (with the keys ``cell`` and ``eps``), or the
+        content itself. Something else than a table is left as it is: a damaged file may hold anything.
+    """
+    return summary.get("by_eps") or summary.get("by_attack") or [summary]
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from underfire.errors import StoreError, warn
-from underfire.runs.folder import read_json
+from underfire.runs.folder import read_json, results_in
 
 
 def is_outdated(summary: Mapping[str, Any]) -> bool:
     """Return True if an earlier version made the content of a ``summary.json``, by another limit than today's."""
-    return not all("chance" in part for part in summary.get("by_eps", [summary]))
+    return not all("chance" in part for part in results_in(summary))
 
 
 def warn_if_outdated(folder: Path, cells: bool) -> None:

@@ -74,6 +74,11 @@ class Run(InNotebook):
         self.cells: dict[str, Cell] = self.files.cells
 
     @property
+    def name(self) -> str:
+        """The name of the run's folder, also if the folder was given as ``.``."""
+        return self.path.resolve().name
+
+    @property
     def configuration(self) -> dict[str, Any]:
         """The configuration, as JSON values."""
         found: dict[str, Any] = self.record["configuration"]

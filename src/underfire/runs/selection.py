@@ -15,7 +15,7 @@ from underfire.classifiers import Classifier, check_images, check_labels
 from underfire.data import ImageData
 from underfire.errors import ClassifierError, DataError, InputError, UnderfireError, warn
 from underfire.runs.looking import BATCH, InOrder, Order
-from underfire.text import first_few, no_image, plain
+from underfire.text import counted, first_few, no_image, plain
 
 Result = TypeVar("Result")
 
@@ -249,10 +249,17 @@ def check_selection(selection: Selection, data: ImageData, found: int, count: in
     if not found:
         raise DataError(f"every correctly classified image of {data.name!r} already belongs to the target class.")
     if count is not None and found < count:
-        warn(f"count is {count}, but {data.name!r} has only {found} images that can be attacked: all of them are.")
+        warn(f"count is {count}, but {data.name!r} has only {counted(found, 'image')} that can be attacked.")
     if reasons:
-        warn(f"{len(reasons)} of the images of {data.name!r} cannot be read and are left out: {some}")
+        warn(f"{counted(len(reasons), 'image')} of {data.name!r} cannot be read and {_left(reasons)} left out: {some}")
     if selection.unusable:
         named = first_few([plain(name) for name, _ in selection.unusable])
-        warn(f"{NOT_FINITE} for {len(selection.unusable)} of the images of {data.name!r}, which are left out: {named}")
+        warn(
+            f"{NOT_FINITE} for {counted(len(selection.unusable), 'image')} of {data.name!r}, which "
+            f"{_left(selection.unusable)} left out: {named}"
+        )
     warn_near_chance(correct, seen, selection.classes)
+
+
+def _left(images: Sequence[object]) -> str:
+    return "is" if len(images) == 1 else "are"

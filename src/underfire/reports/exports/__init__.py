@@ -11,7 +11,7 @@ from typing import Any
 from underfire.campaigns.folder import Campaign
 from underfire.campaigns.record import FILE
 from underfire.errors import InputError, UnderfireError, UserCodeError
-from underfire.files import path_of
+from underfire.files import beside, path_of
 from underfire.registry import Registry
 from underfire.reports.exports.csv import write_csv
 from underfire.reports.exports.huggingface import write_huggingface
@@ -76,7 +76,7 @@ def export(folder: Path | str, format: str, out: Path | str | None = None) -> Pa
     """
     how, folder = EXPORTS.find(format), path_of("folder", folder)
     if isinstance(how, FolderExport):
-        place = path_of("out", out) if out is not None else folder.with_name(f"{folder.resolve().name}-{format}")
+        place = path_of("out", out) if out is not None else beside(folder, f"-{format}")
         runs = _runs_of(folder)
         with writing_folder(place, "export") as part, _called(format):
             how.write(runs, part)

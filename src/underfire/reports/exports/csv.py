@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +23,30 @@ def write_csv(run: Run, out: Path) -> None:
     Raises:
         StoreError: the run's results.parquet is missing or broken.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     run.warn_if_outdated()
     path, held = run.path / "results.parquet", Detected.of(run.path)
+    with _reading(path):
+        results = pq.ParquetFile(path, page_checksum_verification=True)  # changed bytes are no numbers of the run
+    with results, _writer(out, results.schema_arrow, held) as writer:
+        batches = results.iter_batches()
+        while True:
+            with _reading(path):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            writer.write_batch(batch if held is None else _with_scores(batch, held))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn an error of reading the table into a StoreError. Errors of writing the CSV file are not the table's."""
+    import pyarrow as pa
+
     try:
-        with pq.ParquetFile(path) as results, _writer(out, results.schema_arrow, held) as writer:
-            for batch in results.iter_batches():
-                writer.write_batch(batch if held is None else _with_scores(batch, held))
-    except (FileNotFoundError, pa.ArrowException) as error:
+        yield
+    except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{path} cannot be read: {error}. 'underfire report --tables' makes it again.") from error
 
 

@@ -91,7 +91,7 @@ def _of_cell(run: Run, part: Comparison, role: str, folder: str, clean: str) -> 
             {
                 "file_name": f"{folder}/{order:06d}.png",
                 "clean_file_name": f"{clean}/{order:06d}.png",
-                "run": plain(run.path.name),
+                "run": plain(run.name),
                 "classifier": without_folders(run.classifier),
                 "kind": role,
                 "attack": without_folders(plain(cell.attack)),

@@ -29,26 +29,34 @@ def write_latex(run: Run, out: Path) -> None:
     accounts = accounts_of(run)
     columns = summary_columns(accounts)
     heads = [escaped(measure.heading) + _ARROWS[measure.better] for measure in columns]
-    lines = [f"% {plain(legend(columns))}.", f"\\begin{{tabular}}{{ll{'r' * len(columns)}}}", "\\hline"]
-    lines += [_line(["interpreter", "attack", *heads]), "\\hline"]
+    # If one interpreter reads several attacks of one name, only the maps that these attacked tell their rows apart.
+    rows = [(name, account.part.names["attack"]) for account in accounts for name in account.part.interpreters]
+    firsts = ["interpreter", "attack", *(["attacked"] if len(set(rows)) < len(rows) else [])]
+    lines = [
+        f"% {plain(legend(columns))}.",
+        f"\\begin{{tabular}}{{{'l' * len(firsts)}{'r' * len(columns)}}}",
+        "\\hline",
+    ]
+    lines += [_line([*firsts, *heads]), "\\hline"]
     for account in accounts:
+        attacked = [escaped("+".join(account.part.attacked))] if len(firsts) > 2 else []
         for interpreter in account.part.interpreters:
             for role, name in account.part.names.items():
                 group: Mapping[str, Any] = account.group(role, interpreter)
                 found = [as_text(group.get(measure.name), measure.digits) for measure in columns]
                 cells = ["--" if each is None else "{} [{}, {}]".format(*each) for each in found]
-                lines.append(_line([escaped(interpreter), escaped(name), *cells]))
+                lines.append(_line([escaped(interpreter), escaped(name), *attacked, *cells]))
             for name, group in chance_rows(account, interpreter):
                 found = [as_text(group.get(measure.name), measure.digits) for measure in columns]
                 cells = ["--" if each is None else "{} [{}, {}]".format(*each) for each in found]
-                lines.append(_line([escaped(interpreter), escaped(name), *cells]))
+                lines.append(_line([escaped(interpreter), escaped(name), *attacked, *cells]))
         lines.append("\\hline")
     for account in accounts:
         for asked, named in account.headlines:
             said = caution(account, named)
             if said:
                 text = escaped(f"{account.part.attack}, {asked}: {said}.")
-                lines.append(_line([f"\\multicolumn{{{len(columns) + 2}}}{{l}}{{{text}}}"]))
+                lines.append(_line([f"\\multicolumn{{{len(firsts) + len(columns)}}}{{l}}{{{text}}}"]))
     lines += ["\\end{tabular}", ""]
     held = Detected.of(run.path)
     if held is not None:
