@@ -53,3 +53,5 @@ def test_an_attack_on_the_prediction_alone_tried_nothing_else(tmp_path: Path) ->
     assert "No attack on the prediction alone" not in said
     both = sentences([alone, Fake().account(tmp_path / "joint")])
     assert "and, but for attacks on the prediction alone, to keep the explanation as it was. pgd did not look" in both
+    several = [Fake(attack=name).account(tmp_path / name) for name in ("adv2", "advedge")]
+    assert "did not look at the explanation" not in sentences(several)

@@ -47,11 +47,8 @@ def show(folder: Path) -> None:
         table.add_row(Text(entry.name), Text(entry.state, style), Text(parts), Text(said))
     console = Console()
     console.print(table)
-    console.print(
-        Text(
-            f"{len(campaign.finished)} of {counted(len(campaign), 'run')} {'is' if len(campaign) == 1 else 'are'} finished. Folder: {folder}"
-        )
-    )
+    runs = f"{counted(len(campaign), 'run')} {'is' if len(campaign) == 1 else 'are'}"
+    console.print(Text(f"{len(campaign.finished)} of {runs} finished. Folder: {folder}"))
 
 
 def _joint(campaign: Any, name: str) -> str:

@@ -87,8 +87,10 @@ def _attempt(accounts: Sequence[Account]) -> str:
     joint = [account for account in accounts if not on_prediction_alone(account)]
     aim = ", or ".join(aims[keeps] for keeps in sorted(_keep(joint), reverse=True))
     alone = [name for name in attacks if name not in {plain(account.part.attack) for account in joint}]
-    looked = "It" if _one(accounts) else "They" if not joint else listed(alone) if len(alone) <= NAMED else "Some"
-    ignored = f" {looked} did not look at the explanation." if alone else ""
+    ignored = ""
+    if alone:
+        looked = "It" if _one(accounts) else "They" if not joint else listed(alone) if len(alone) <= NAMED else "Some"
+        ignored = f" {looked} did not look at the explanation."
     of_others = f", and{'' if not alone else ', but for attacks on the prediction alone,'} to {aim}" if joint else ""
     return (
         f"{who} {'tried' if _one(accounts) else 'each tried'} to change the class of {number} "

@@ -147,7 +147,7 @@ def _typed(row: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = dict(row)
     for name in INTERVALS:
         ends = {key: _number(found.pop(name + end)) for key, end in (("mean", ""), ("low", "_low"), ("high", "_high"))}
-        found[name] = {**ends, "n": int(row["n"])}
+        found[name] = {**ends, "n": int(found.pop(f"{name}_n", None) or row["n"])}  # earlier versions wrote one n
     found |= {name: _number(row[name]) for name in _NUMBERS} | {name: int(row[name]) for name in _COUNTS}
     return found
 
@@ -157,9 +157,9 @@ def _number(text: str) -> float | None:
 
 
 def write_tables(found: Transfer, folder: Path) -> Path:
-    """Write ``transfer.csv``: ``rows()`` with three columns for each interval. Raises StoreError."""
+    """Write ``transfer.csv``: ``rows()`` with four columns for each interval. Raises StoreError."""
     path = folder / TABLE
-    rows = [_flat(row) for row in found.rows()]
+    rows = [_flat(row) | {f"{name}_n": row[name]["n"] for name in INTERVALS} for row in found.rows()]
     try:
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(rows[0]))

@@ -65,6 +65,8 @@ def _read(path: Path) -> tuple[Any, Any]:
         pixels, numbers = held.get("data"), np.asarray(held.get("fine_labels", held.get("labels")))
         if not isinstance(pixels, np.ndarray) or pixels.ndim != 2 or pixels.shape[1] != _PIXELS:
             raise DataError(f"{path} has no array 'data' with rows of {_PIXELS} pixels.")
+        if numbers.shape != (len(pixels),):
+            raise DataError(f"{path} has {len(pixels)} images, and not as many labels in 'fine_labels' or 'labels'.")
     return pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), numbers
 
 
@@ -72,7 +74,10 @@ def _class_names(path: Path) -> tuple[str, ...]:
     if path.suffix == ".txt":
         return tuple(path.read_text(encoding="utf-8").split())
     held = read_pickle(path)
-    return tuple(map(str, held.get("fine_label_names", held.get("label_names", ()))))
+    names = held.get("fine_label_names", held.get("label_names", ()))
+    if not isinstance(names, list | tuple):
+        raise DataError(f"{path}: its label names are {names!r:.60}; expected a list of texts.")
+    return tuple(map(str, names))
 
 
 LAYOUT = Layout("CIFAR's original files", _open, ("split",))

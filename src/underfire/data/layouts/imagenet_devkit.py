@@ -30,7 +30,10 @@ def _open(path: Path, options: DataOptions) -> ImageData | None:
     kit = next((place for folder in kits for place in (folder, folder / "data") if (place / _LIST).is_file()), None)
     if kit is None:
         return None
-    numbers = [int(line) for line in (kit / _LIST).read_text(encoding="utf-8").split()]
+    try:
+        numbers = [int(line) for line in (kit / _LIST).read_text(encoding="utf-8").split()]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{kit / _LIST} cannot be read: {error}; expected a class number on each line.") from error
     ids = _wordnet_ids(kit / _CLASSES)
     unknown = sorted({*numbers} - {*ids})
     if unknown:

@@ -58,7 +58,7 @@ def _open(path: Path, options: DataOptions) -> ImageData | None:
                     return _data(path, content, pair, path.stem, "arrays in an .npz file")
     except UnderfireError:
         raise
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:  # KeyError: a member without .npy
         raise DataError(f"{path} cannot be read as an .npz file: {error}") from error
     raise DataError(
         f"{path} holds the arrays {', '.join(found) or '(none)'}; expected test_images and test_labels, or x_test and "
