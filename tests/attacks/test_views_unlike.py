@@ -58,6 +58,14 @@ def test_a_view_of_another_map(classifier: uf.Classifier, images: Tensor, labels
         _attack(classifier, images, labels, Turned(seed=1))
 
 
+def test_an_attack_on_the_prediction_alone_follows_no_view(
+    classifier: uf.Classifier, images: Tensor, labels: Tensor
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        uf.attacks.preset("pgd", steps=(1, 1))(uf.System(classifier, Turned()), images, labels)
+
+
 @pytest.mark.parametrize("interpreter", [Rooted(), uf.interpreters.Grad()])
 def test_a_view_that_ranks_alike(
     classifier: uf.Classifier, images: Tensor, labels: Tensor, interpreter: uf.interpreters.Interpreter

@@ -86,3 +86,22 @@ def test_features_inside_a_compiled_part_can_be_named(features: str) -> None:
     assert torch.equal(cam.maps(classifier, images, CLASSES), cam.maps(eager, images, CLASSES))
     result = uf.attacks.preset("adv2", steps=(1, 1))(uf.System(classifier, cam), images, labels)
     assert result.adversarial.shape == images.shape
+
+
+def test_the_view_of_named_features_in_a_compiled_network_reads_what_the_verdict_reads() -> None:
+    """Regression: the name did not fit the copy for attacks, whose batch norm was folded into the named features."""
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
+    body[1].running_var.fill_(0.01)
+    body[1].running_mean.normal_(0.0, 0.3)
+    network = nn.Sequential(
+        torch.compile(body, backend="eager"), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)
+    )
+    images, cam = smooth_images(4), uf.interpreters.GradCAM()
+    classifier = uf.Classifier(network.eval(), features="0._orig_mod.0", image_size=16)
+    view = uf.System(classifier, cam).view()
+    states = view.begin(images, CLASSES, torch.arange(4))
+    reading, _ = view.read(images.clone().requires_grad_(), lambda _: CLASSES, states, graph=True)
+    assert torch.allclose(reading.maps["gradcam"].detach(), cam.maps(classifier, images, CLASSES), atol=1e-4)
+    pytest.importorskip("captum")
+    assert uf.interpreters.create("captum:LayerGradCam").maps(classifier, images, CLASSES).shape[0] == 4

@@ -171,6 +171,19 @@ def test_smooth_activations_pass_relevance_unchanged(images: Tensor, activation:
     assert torch.allclose(passed * value, received)
 
 
+def test_the_view_smooths_hard_swish(images: Tensor) -> None:
+    """Regression: its gate was exact in the view, so that attacks saw no slope beyond -3 and 3."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Hardswish(), nn.Conv2d(8, 8, 3), nn.Hardswish(), nn.Flatten())
+    classifier = uf.Classifier(network.append(nn.Linear(8 * 144, 4)), image_size=16)
+    found = []
+    for smoothing in (None, Smoothing("softplus", 0.5)):
+        x = images.clone().requires_grad_()
+        relevance = LRP().relevance(classifier, x, CLASSES, graph=True, smoothing=smoothing)
+        found.append(torch.autograd.grad(relevance.square().sum(), x)[0])
+    assert not torch.allclose(found[0], found[1], rtol=1e-2)
+
+
 def test_rules_do_not_change_logits(classifier: uf.Classifier, images: Tensor) -> None:
     from underfire.interpreters.propagation import Propagation
 

@@ -5,14 +5,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from underfire.attacks.measure import Measure
+from underfire.errors import InputError
 from underfire.runs.columns import BEFORE, measure_of, schema
 
 OWN = Measure("worst_cell", "image", "float", "worst", "the cell that moved most", digits=2, better="lower")
+
+
+@pytest.mark.parametrize("bounds", [None, "x", (1, 0), (0,), ("0", 1), (0.0, math.nan)])
+def test_bounds_that_are_none_are_refused(bounds: Any) -> None:
+    with pytest.raises(InputError, match=r"bounds is .*expected the least and the largest value"):
+        dataclasses.replace(OWN, bounds=bounds)
 
 
 @pytest.mark.parametrize("bounds", [(-math.inf, math.inf), (0.0, 1.0), (0.0, math.inf)])

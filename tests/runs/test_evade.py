@@ -20,7 +20,7 @@ def test_evading_on_the_command_line(command: Command, tmp_path: Path) -> None:
     run = Written(tmp_path / "run").run
     assert run["configuration"]["evade"] == ["bit-depth:3<0.25", "median:2<0.5", "median:3"]
     assert "Evade(" in run["attacks"]["adv2"]
-    assert "thresholds=(0.25, 0.5, 0.0)" in run["attacks"]["adv2"]
+    assert "thresholds=(0.25, 0.5, None)" in run["attacks"]["adv2"]
     assert "Evade(" not in run["attacks"]["bim"]
 
 

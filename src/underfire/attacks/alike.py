@@ -52,11 +52,16 @@ def unlike(name: str, view: SystemView, benign: Benign) -> str:
     view = SystemView(view.prepared, {name: view.views[name]})
     passes = view.prepared.forwards, view.prepared.backwards
     try:
-        with torch.random.fork_rng():  # so that the first attack draws what later ones do
+        device = some.images.device
+        with torch.random.fork_rng(
+            [device] if device.type == "cuda" else []
+        ):  # so that the first attack draws what later ones do
             states = view.begin(some.images, some.labels, some.ids)
             states = view.refresh(some.images, lambda _: some.labels, states)
             reading, _ = view.read(some.images.clone().requires_grad_(), lambda _: some.labels, states, graph=True)
             alike = float(metrics.map_spearman(reading.maps[name].detach().float(), some.maps[name]).median())
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, UnderfireError):
         return ""  # the attack probes its views, and says in words what is wrong
     finally:

@@ -167,7 +167,7 @@ class Experiment:
         assert arm.attack is not None
         view = self.view_of(arm.targets if arm.kind == "attack" else self._steady(arm.targets))
         with attacking(self.view.prepared.precision, benign.images.device):
-            if arm.kind == "attack":
+            if arm.kind == "attack" and arm.attack.joint:
                 warn_unlike(system, view, benign)
             outcome = arm.attack.run(
                 view,

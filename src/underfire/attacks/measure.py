@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,10 +70,10 @@ class Measure:
         meaning: a phrase that explains it to someone who has never seen it.
         digits: digits after the point in tables.
         better: ``higher`` or ``lower`` for the attacker; ``neither`` for costs and the like.
-        bounds: the least and the largest value that there can be; intervals of means do not reach beyond them.
         compute: from ``Seen`` (and the interpreter's name, for measures per map) to N values; None if the value is not
             known for these images. A measure without ``compute`` is settled when results are read, since it needs
             limits that depend on all images.
+        bounds: the least and the largest value that there can be; intervals of means do not reach beyond them.
     """
 
     name: str
@@ -83,13 +83,18 @@ class Measure:
     meaning: str
     digits: int = 3
     better: Better = "neither"
-    bounds: Bounds = ANY
     compute: Compute | None = None
+    bounds: Bounds = ANY
 
     def __post_init__(self) -> None:
         check_choice("per", self.per, ("image", "map"))
         check_choice("kind", self.kind, ("bool", "int", "float"))
         check_choice("better", self.better, ("higher", "lower", "neither"))
+        pair = tuple(self.bounds) if isinstance(self.bounds, Sequence) else ()
+        if len(pair) != 2 or not all(isinstance(each, int | float) for each in pair) or not pair[0] <= pair[1]:
+            raise InputError(
+                f"bounds is {self.bounds!r:.80}; expected the least and the largest value that there can be: (0, 1)."
+            )
 
     def values(self, seen: Seen, interpreter: str | None = None) -> Tensor | None:
         """Compute the measure, N values; None if it is not known for these images.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from underfire.interpreters.base import View
 from underfire.interpreters.map_checks import check_range, check_same_size
 from underfire.system import SystemView
 from underfire.user_parts import is_own
+
+GROUPS = 4
+"""At most so many groups of eight images are tried before a map without a slope is refused."""
 
 
 def probe_logits(prepared: Attackable, images: Tensor) -> None:
@@ -112,7 +115,7 @@ def probe_views(view: SystemView, benign: Benign, classes: Tensor) -> None:
     passes = view.prepared.forwards, view.prepared.backwards
     gradients: dict[str, Tensor] = {}
     try:
-        for chosen in every.split(8):
+        for chosen in _some_of(every.split(8)):
             for asked in (classes, benign.labels):
                 if not gradients or not all(bool(gradient.any()) for gradient in gradients.values()):
                     more = _gradients(view, benign, asked, chosen)
@@ -145,6 +148,11 @@ def probe_views(view: SystemView, benign: Benign, classes: Tensor) -> None:
             )
         if not bool(torch.isfinite(gradient).all()):
             raise NoGradientError(f"the gradient of {name}'s maps holds NaN or infinite values; nothing can follow it.")
+
+
+def _some_of(groups: Sequence[Tensor]) -> list[Tensor]:
+    """Return at most ``GROUPS`` groups of images: the first one, and others at equal distances."""
+    return [groups[i * len(groups) // min(GROUPS, len(groups))] for i in range(min(GROUPS, len(groups)))]
 
 
 def _gradients(view: SystemView, benign: Benign, classes: Tensor, chosen: Tensor) -> dict[str, Tensor]:

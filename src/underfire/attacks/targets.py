@@ -178,7 +178,11 @@ def class_rule(given: Any) -> ClassRule:
     values = given.tolist() if hasattr(given, "tolist") else given  # tensors, arrays and their numbers
     if isinstance(values, Integral) and not isinstance(values, bool):
         return GivenClass(int(values))
-    if isinstance(values, Sequence) and values and all(isinstance(value, Integral) for value in values):
+    if (
+        isinstance(values, Sequence)
+        and values
+        and all(isinstance(value, Integral) and not isinstance(value, bool) for value in values)
+    ):
         return GivenClass(tuple(int(value) for value in values))
     raise InputError(
         f"target_class is {values!r:.60} ({type(given).__name__}); expected a rule, 'random', 'least-likely', a class "

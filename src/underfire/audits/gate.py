@@ -62,7 +62,7 @@ def _decide(result: Robustness, limit: float, doubts: Sequence[Doubt]) -> Decisi
     assert joint.low is not None
     assert joint.high is not None
     make = partial(Decision, interpreter=result.interpreter, eps=result.eps)
-    words = f"joint robust accuracy {said(joint)}"
+    words = f"joint robust accuracy {said(joint)} (exact interval)"
     if joint.high < limit:
         return make("fail", f"{words} is below {limit:g}")
     hidden = [doubt for doubt in doubts if doubt.hides]

@@ -244,15 +244,19 @@ class Runner:
         """Attack some images, and those again to the end that left although their honest maps are not near enough."""
         made = self.attacks.make(member, case, places, heard)
         found = self._judged(case, places, made.images)
-        case.state.add(member.name, found, case.near.kept, made.gradients.numpy())
-        if member.kind != "search":
-            case.state.overrule(member.name, found, {each.name for each in self.members if each.kind == "search"})
+        self._add(member, case, found, made.gradients)
         again = places[made.left & ~(found.wrong & (found.nearness < case.leaves))]
         if len(again):
             case.state.not_tried(member.name, again)
             part = part_of(heard, len(places) - len(again), len(again), len(places))
             made = self.attacks.make(member, case, again, part, leaving=False)
-            case.state.add(member.name, self._judged(case, again, made.images), case.near.kept, made.gradients.numpy())
+            self._add(member, case, self._judged(case, again, made.images), made.gradients)
+
+    def _add(self, member: Member, case: Case, found: Found, gradients: Tensor) -> None:
+        """Note what a member found; one with gradients is credited with what only a search had found before."""
+        case.state.add(member.name, found, case.near.kept, gradients.numpy())
+        if member.kind != "search":
+            case.state.overrule(member.name, found, {each.name for each in self.members if each.kind == "search"})
 
     def _judged(self, case: Case, places: Tensor, images: Tensor) -> Found:
         """Read images with the honest classifier and interpreters, as a user would."""

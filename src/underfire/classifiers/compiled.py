@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from underfire.classifiers.copying import copied
+from underfire.classifiers.features import named_part
 from underfire.classifiers.prepared import Prepared
 from underfire.classifiers.recorded import Recorded, two_classes
 from underfire.errors import warn
@@ -136,7 +137,7 @@ class _Tapped(nn.Module):
         self.network = copied(network, shared)
         self.kept: Tensor | None = None
         if part is not None:
-            self.network.get_submodule(part).register_forward_hook(self._keep)
+            named_part(self.network, part).register_forward_hook(self._keep)
 
     def _keep(self, _module: nn.Module, _given: object, output: Tensor) -> Tensor:
         self.kept = output

@@ -251,12 +251,21 @@ def check_features(module: nn.Module, name: str) -> None:
         raise InputError(
             f"features is an object of type {type(name).__name__}; expected the name of a module: 'layer4'."
         )
-    names = [known for known, _ in module.named_modules() if known]
-    if _without_wrappers(name) not in map(_without_wrappers, names):
+    names = [known for known, _ in module.named_modules() if without_wrappers(known)]
+    if without_wrappers(name) not in map(without_wrappers, names):
         check_known("module of the classifier for its features", name, names)
 
 
-def _without_wrappers(name: str) -> str:
+def named_part(module: nn.Module, name: str) -> nn.Module:
+    """Return the submodule called ``name``, which may leave out the names of compiled parts. Raises InputError."""
+    check_features(module, name)
+    parts: dict[str, nn.Module] = {
+        without_wrappers(known): part for known, part in module.named_modules() if without_wrappers(known)
+    }
+    return parts[without_wrappers(name)]
+
+
+def without_wrappers(name: str) -> str:
     """The name that a module has where no part is compiled, as in the copies that attacks run on."""
     return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
@@ -267,8 +276,7 @@ def tap_module(module: nn.Module, name: str) -> Iterator[list[Tensor]]:
 
     The next layer gets a copy, so that an in-place activation does not change the collected output.
     """
-    check_features(module, name)
-    modules = {_without_wrappers(known): part for known, part in module.named_modules()}
+    part = named_part(module, name)
     outputs: list[Tensor] = []
 
     def keep(_module: nn.Module, _inputs: object, output: Any) -> Any:
@@ -276,7 +284,7 @@ def tap_module(module: nn.Module, name: str) -> Iterator[list[Tensor]]:
         outputs.append(output[0] if several else output)
         return (output[0].clone(), *output[1:]) if several else output.clone()
 
-    handle = modules[_without_wrappers(name)].register_forward_hook(keep)
+    handle = part.register_forward_hook(keep)
     try:
         yield outputs
     finally:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from underfire.classifiers import layout
 from underfire.classifiers.copying import copied
+from underfire.classifiers.features import without_wrappers
 from underfire.classifiers.folding import Pairs, fold, fold_again, foldable
 from underfire.classifiers.pixels import Pixels
 from underfire.errors import ClassifierError, InputError
@@ -192,7 +193,7 @@ class Prepared(Pixels):
 
     def _names(self, part: str) -> bool:
         """Return True if ``features`` names this part of the network, or one that it lies in."""
-        return self.features is not None and f"{part}.".startswith(f"{self.features}.")
+        return self.features is not None and f"{part}.".startswith(f"{without_wrappers(self.features)}.")
 
     def _leave_inputs_alone(self, _probe: Tensor) -> None:
         """Stop activations from working in place."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from underfire import randomness
 from underfire.arguments import check_at_least, check_known
 from underfire.classifiers import Attackable, Classifier, Recorded, copied
+from underfire.classifiers.features import named_part
 from underfire.classifiers.pixels import Pixels
 from underfire.errors import InputError, InterpreterError
 from underfire.interpreters.agreement import agreement
@@ -137,7 +138,7 @@ class Captum(Interpreter):
                 f"captum's {self.method} looks at a layer, and the classifier names none: give it with "
                 "Classifier(..., features='layer4')."
             )
-        return self._class()(pixels, pixels.module.get_submodule(pixels.features))
+        return self._class()(pixels, named_part(pixels.module, pixels.features))
 
     def _attribute(self, method: Any, images: Tensor, classes: Tensor) -> Tensor:
         """Call the method's ``attribute``, with squares, windows and baselines that suit the images."""

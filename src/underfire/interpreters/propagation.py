@@ -22,7 +22,7 @@ from underfire.errors import InterpreterError
 from underfire.interpreters.convolution import frozen_conv2d
 from underfire.interpreters.gates import GATES
 from underfire.interpreters.norm_rules import PARTS
-from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers, replaced
+from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers, hardsigmoid, hardswish, replaced
 
 Rule = Literal["epsilon", "z+"]
 TINY = 1e-6
@@ -145,6 +145,8 @@ class Propagation(SmoothRectifiers):
         """Compute an activation x * gate(x), in place if it works so. Relevance passes it unchanged."""
 
         def form(input: Tensor, **how: Any) -> Tensor:
+            if func is F.hardswish and self.smoothing is not None:
+                return self.scaled(hardswish(input, self.smoothing), input, hardsigmoid(input, self.smoothing))
             return self.scaled(func(input, **how), input, GATES[func](input, **how))
 
         return replaced((form, ("input", "inplace"), False), args, kwargs)

@@ -123,12 +123,12 @@ def _relu6(input: Tensor, smoothing: Smoothing) -> Tensor:
     return _clip(input, smoothing, 0.0, 6.0)
 
 
-def _hardsigmoid(input: Tensor, smoothing: Smoothing) -> Tensor:
+def hardsigmoid(input: Tensor, smoothing: Smoothing) -> Tensor:
     return (_clip(input, smoothing, -3.0, 3.0) + 3) / 6
 
 
-def _hardswish(input: Tensor, smoothing: Smoothing) -> Tensor:
-    return input * _hardsigmoid(input, smoothing)
+def hardswish(input: Tensor, smoothing: Smoothing) -> Tensor:
+    return input * hardsigmoid(input, smoothing)
 
 
 def _leaky(input: Tensor, smoothing: Smoothing, negative_slope: float = 0.01) -> Tensor:
@@ -147,8 +147,8 @@ _RECTIFIERS: dict[Callable[..., Any], Entry] = {
     F.relu: (_relu, ("input", "inplace"), False),
     F.relu6: (_relu6, ("input", "inplace"), False),
     F.hardtanh: (_clip, ("input", "min_val", "max_val", "inplace"), False),
-    F.hardsigmoid: (_hardsigmoid, ("input", "inplace"), False),
-    F.hardswish: (_hardswish, ("input", "inplace"), False),
+    F.hardsigmoid: (hardsigmoid, ("input", "inplace"), False),
+    F.hardswish: (hardswish, ("input", "inplace"), False),
     F.leaky_relu: (_leaky, ("input", "negative_slope", "inplace"), False),
     F.prelu: (_prelu, ("input", "weight"), False),
     torch.relu: (_relu, ("input",), False),
@@ -177,7 +177,7 @@ def replaced(entry: Entry, args: Arguments, kwargs: dict[str, Any], **more: Any)
     return changed.copy_(form(**(given | {"input": changed.clone()}), **more))
 
 
-def _exact_hardsigmoid(input: Tensor) -> Tensor:
+def _exacthardsigmoid(input: Tensor) -> Tensor:
     return _valued((input + 3).clamp(0, 6) / 6, F.hardsigmoid(input.detach()))
 
 
@@ -195,7 +195,7 @@ class TwiceDifferentiable(TorchFunctionMode):
         if func is torch.conv2d:
             return frozen_conv2d(*args, **kwargs)
         if func is F.hardsigmoid:
-            return replaced((_exact_hardsigmoid, ("input", "inplace"), False), args, kwargs)
+            return replaced((_exacthardsigmoid, ("input", "inplace"), False), args, kwargs)
         return func(*args, **kwargs)
 
 

@@ -139,14 +139,18 @@ def score_interval(share: float, n: int, level: float = 0.95) -> Interval:
     Raises:
         InputError: no image, or an impossible level.
     """
-    if n < 1 or not 0 < level < 1:
-        raise InputError(f"n is {n} and level is {level}; expected at least one image, and a share in (0, 1).")
+    _check_share(n, level)
     z = NormalDist().inv_cdf((1 + level) / 2)
     middle = share + z * z / (2 * n)
     half = z * ((share * (1 - share) + z * z / (4 * n)) / n) ** 0.5
     whole = 1 + z * z / n
     low, high = (middle - half) / whole, (middle + half) / whole
     return Interval(share, 0.0 if share == 0 else low, 1.0 if share == 1 else high, n)
+
+
+def _check_share(n: int, level: float) -> None:
+    if n < 1 or not 0 < level < 1:
+        raise InputError(f"n is {n} and level is {level}; expected at least one image, and a share in (0, 1).")
 
 
 def exact_interval(share: float, n: int, level: float = 0.95) -> Interval:
@@ -159,8 +163,13 @@ def exact_interval(share: float, n: int, level: float = 0.95) -> Interval:
         share: in [0, 1].
         n: the number of images, at least 1.
         level: the nominal coverage, in (0, 1).
+
+    Raises:
+        InputError: no image, or an impossible level.
     """
     from scipy.special import betaincinv
+
+    _check_share(n, level)
 
     hits, tail = share * n, (1 - level) / 2
     low = 0.0 if hits <= 0 else float(betaincinv(hits, n - hits + 1, tail))

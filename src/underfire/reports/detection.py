@@ -68,7 +68,8 @@ def _too_few(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     images, said = rows[0]["n"], []
     if images < FEW_IMAGES:
         said.append(f"Only {counted(images, 'image')}: intervals are very wide.")
-    reached = max((row["successes"] for row in rows if row["kind"] == "attack"), default=0)
+    attacks = [row["successes"] for row in rows if row["kind"] == "attack"]
+    reached = max(attacks, default=images)
     if not reached:
         said.append("No attack reached its class, so that nothing is known of what the detector finds.")
     elif reached < FEW_IMAGES <= images:
