@@ -13,6 +13,19 @@ from underfire.attacks.terms.base import Evading, Point
 from underfire.attacks.terms.squeezed import shift
 
 
+class OfMaps(Evading):
+    """A detector that finds bright maps: its score is the mean of the map."""
+
+    name = "of-maps"
+    needs_maps = True
+
+    def __call__(self, point: Point) -> Tensor:
+        return point.reading.maps["cam"].mean((1, 2))
+
+    def evades(self, point: Point) -> Tensor:
+        return self(point) < 0.5
+
+
 def test_a_squeezer_without_a_threshold_decides_nothing(classifier: uf.Classifier, images: Tensor) -> None:
     """Regression: its threshold was 0, so that no image was ever unnoticed, whatever the others say."""
     mixed = attacks.preset("auto", evade=["bit-depth:3<0.2", "median:2"]).evade
@@ -36,16 +49,6 @@ def test_a_squeezer_without_a_threshold_decides_nothing(classifier: uf.Classifie
 def test_a_ranking_by_a_detector_of_maps_reads_maps() -> None:
     """Regression: an attack on the prediction alone read none after its last step, and failed there."""
 
-    class OfMaps(Evading):
-        name = "of-maps"
-        needs_maps = True
-
-        def __call__(self, point: Point) -> Tensor:
-            return point.reading.maps["cam"].mean((1, 2))
-
-        def evades(self, point: Point) -> Tensor:
-            return self(point) < 0.5
-
     assert not Ranking("prediction").needs_maps
     assert UnnoticedFirst("prediction", evading=(OfMaps(),)).needs_maps
 
@@ -53,15 +56,6 @@ def test_a_ranking_by_a_detector_of_maps_reads_maps() -> None:
 def test_an_attack_on_the_prediction_alone_ends_with_a_detector_of_maps(
     classifier: uf.Classifier, images: Tensor, labels: Tensor
 ) -> None:
-    class OfMaps(Evading):
-        name = "of-maps"
-        needs_maps = True
-
-        def __call__(self, point: Point) -> Tensor:
-            return point.reading.maps["cam"].mean((1, 2))
-
-        def evades(self, point: Point) -> Tensor:
-            return self(point) < 0.5
-
     found = uf.attack(classifier, images, labels, "pgd", evade=OfMaps(), steps=(2, 2))
-    assert found.adversarial.shape == images.shape
+    assert not torch.equal(found.adversarial, images)
+    assert bool((found.forwards > 0).all())

@@ -49,7 +49,7 @@ class Reads(nn.Sequential):
         return result
 
 
-def network(convolution: nn.Conv2d, norm: nn.BatchNorm2d, kind: type[nn.Sequential] = nn.Sequential) -> nn.Module:
+def network(convolution: nn.Module, norm: nn.Module, kind: type[nn.Sequential] = nn.Sequential) -> nn.Module:
     """Make a network with a convolution and a batch norm that does nothing yet, as in an untrained network."""
     head = [nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)]
     return kind(convolution, norm, *head).eval()
@@ -127,7 +127,7 @@ class Block(nn.Module):
 
 @pytest.mark.parametrize(("features", "folded"), [("0.convolution", 0), ("0", 0), ("1", 1), ("2", 1), (None, 1)])
 def test_named_features_stay_what_they_are(features: str | None, folded: int) -> None:
-    net, images = network(Block(), nn.BatchNorm2d(8)), smooth_images(4)  # type: ignore[arg-type]
+    net, images = network(Block(), nn.BatchNorm2d(8)), smooth_images(4)
     changed(net)
     classifier = uf.Classifier(net, features=features)
     prepared = classifier.prepare()

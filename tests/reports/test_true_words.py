@@ -1,4 +1,4 @@
-"""What a report says of the aim of an attack, and of the images that it left out, is true for every kind of run."""
+"""The sentences of a report: what an attack tried to do, and why some images were not attacked."""
 
 from __future__ import annotations
 
