@@ -7,6 +7,7 @@ its slope. This module does so for every rectifier of any network: modules, func
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from underfire.arguments import check_choice
 from underfire.errors import InputError
+from underfire.interpreters.blocks import by_block
 from underfire.interpreters.convolution import frozen_conv2d
 
 
@@ -48,7 +50,8 @@ class Smoothing:
     def slope(self, v: Tensor) -> Tensor:
         """Compute h'(v)."""
         if self.kind == "published":
-            return (v * v).add_(self.width).rsqrt_().mul_(v).add_(v < 0)
+            below = torch.lt(v.detach(), 0, out=torch.empty_like(v))
+            return (v * v).add_(self.width).rsqrt_().mul_(v).add_(below)
         return torch.sigmoid(v / self.width)
 
     def curvature(self, v: Tensor) -> Tensor:
@@ -60,43 +63,73 @@ class Smoothing:
         return (slope * (1 - slope)).div_(self.width)
 
 
+@dataclass(frozen=True)
+class _Clip:
+    """h(v - low) - h(v - high) + low: a ReLU with a lower and an upper bound, and its two derivatives."""
+
+    smoothing: Smoothing
+    low: float
+    high: float
+
+    def value(self, v: Tensor) -> Tensor:
+        if self.smoothing.kind != "softplus":
+            return v.clamp(self.low, self.high)
+        return self._at_both_ends(self.smoothing.value, v) + self.low
+
+    def slope(self, v: Tensor) -> Tensor:
+        return self._at_both_ends(self.smoothing.slope, v)
+
+    def curvature(self, v: Tensor) -> Tensor:
+        return self._at_both_ends(self.smoothing.curvature, v)
+
+    def _at_both_ends(self, function: Callable[[Tensor], Tensor], v: Tensor) -> Tensor:
+        made = function(v - self.low if self.low else v)
+        return made if self.high == math.inf else made - function(v - self.high)
+
+
 class _Rectifier(torch.autograd.Function):
     """h(v), with the slope h'(v)."""
 
     @staticmethod
-    def forward(ctx: Any, v: Tensor, smoothing: Smoothing) -> Tensor:
+    def forward(ctx: Any, v: Tensor, clip: _Clip) -> Tensor:
         ctx.save_for_backward(v)
-        ctx.smoothing, ctx.slope = smoothing, None
-        return smoothing.value(v)
+        ctx.clip, ctx.slope = clip, None
+        return clip.value(v)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (v,) = ctx.saved_tensors
         if ctx.slope is None:  # computed in the pass for the map, and used again in the pass for the objective
-            ctx.slope = ctx.smoothing.slope(v.detach())
-        return _Slope.apply(grad, v, ctx.slope, ctx.smoothing), None
+            ctx.slope = by_block(ctx.clip.slope, v.detach())
+        return _Slope.apply(grad, v, ctx.slope, ctx.clip), None
 
 
 class _Slope(torch.autograd.Function):
     """grad * h'(v). Its derivatives are written out, since autograd would keep five activations instead of three."""
 
     @staticmethod
-    def forward(ctx: Any, grad: Tensor, v: Tensor, slope: Tensor, smoothing: Smoothing) -> Tensor:
+    def forward(ctx: Any, grad: Tensor, v: Tensor, slope: Tensor, clip: _Clip) -> Tensor:
         ctx.save_for_backward(grad, v, slope)
-        ctx.smoothing = smoothing
+        ctx.clip = clip
         return slope * grad
 
     @staticmethod
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         grad, v, slope = ctx.saved_tensors
         to_grad = slope * outer if ctx.needs_input_grad[0] else None
-        to_v = ctx.smoothing.curvature(v).mul_(outer).mul_(grad) if ctx.needs_input_grad[1] else None
-        return to_grad, to_v, None, None
+        if not ctx.needs_input_grad[1]:
+            return to_grad, None, None, None
+
+        def product(v: Tensor, outer: Tensor, grad: Tensor) -> Tensor:
+            made: Tensor = ctx.clip.curvature(v).mul_(outer).mul_(grad)
+            return made
+
+        return to_grad, by_block(product, v, outer, grad), None, None
 
 
-def rectify(v: Tensor, smoothing: Smoothing) -> Tensor:
-    """Compute the ReLU with the smoothed slope; twice differentiable."""
-    result: Tensor = _Rectifier.apply(v, smoothing)
+def rectify(v: Tensor, smoothing: Smoothing, low: float = 0.0, high: float = math.inf) -> Tensor:
+    """Compute the ReLU, or a value between two bounds, with the smoothed slope; twice differentiable."""
+    result: Tensor = _Rectifier.apply(v, _Clip(smoothing, low, high))
     return result
 
 
@@ -113,10 +146,7 @@ def _valued(made: Tensor, value: Tensor) -> Tensor:
 
 
 def _clip(input: Tensor, smoothing: Smoothing, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
-    made = rectify(input - min_val, smoothing) - rectify(input - max_val, smoothing) + min_val
-    if smoothing.kind == "softplus" or input.dtype.itemsize > 2:
-        return made
-    return _valued(made, input.detach().clamp(min_val, max_val))  # a difference of large numbers loses the small one
+    return rectify(input, smoothing, min_val, max_val)
 
 
 def _relu6(input: Tensor, smoothing: Smoothing) -> Tensor:
