@@ -62,9 +62,11 @@ def fit(
     check_rate(false_positives)
     coupled = with_interpreters(made, system)
     classifier = coupled.classifier
-    if len(calibration) < images_needed(false_positives):
-        calibrated(calibration.new_zeros(len(calibration)), false_positives)  # before anything is computed
+    if not isinstance(source, Mapping | None):
+        raise InputError(f"source is {source!r:.80}; expected None, or a mapping of names to JSON values.")
     held = Split.of(calibration, classifier, calibration_ids, name="calibration")
+    if len(held) < images_needed(false_positives):
+        calibrated(held.images.new_zeros(len(held)), false_positives)  # before anything is computed
     seen = {"benign": benign, "attacked": attacked}
     _check_given(made, seen)
     splits: dict[str, Split] = {}

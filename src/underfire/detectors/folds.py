@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from underfire.arguments import whole_number
 from underfire.detectors.cached_maps import CachedMaps
 from underfire.detectors.contract import Detector
 from underfire.detectors.measuring import measured
@@ -39,6 +40,7 @@ def cross_scores(
     Raises:
         InputError: there are fewer than two source images for each part, or an attacked image has no clean one.
     """
+    folds = whole_number("folds", folds)
     attacked = attacked.named_as(benign)
     known, sources = set(benign.members.ids), set(attacked.members.ids)
     unknown = [image for image in attacked.members.ids if image not in known]

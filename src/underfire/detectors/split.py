@@ -115,7 +115,9 @@ class Split:
             InputError: the images cannot be used; there is not one id for each image; an id stands for two clean
                 images; or ids are missing for attacked images.
         """
-        images = check_images(images, classifier).cpu()
+        images = check_images(images, classifier, name).cpu()
+        if isinstance(ids, str) or not isinstance(ids, Iterable | None):
+            raise InputError(f"ids of {name} is {ids!r:.80}; expected None, or one id per image.")
         if ids is None and not clean:
             raise InputError(f"ids of {name} are missing; expected the id of the clean image of each attacked image.")
         hashes = pixels_of(images)
