@@ -22,6 +22,18 @@ def check_at_most(name: str, value: float, most: float, note: str = "") -> None:
         raise InputError(f"{name} is {_shown(value)}; expected at most {most}{note}.")
 
 
+def check_between(name: str, value: float, low: float, high: float, expected: str, ends: str = "()") -> None:
+    """Raise InputError if ``value`` is no number between ``low`` and ``high``.
+
+    Args:
+        expected: what the message says was expected, such as ``a share in (0, 1)``.
+        ends: whether it may be ``low`` or ``high`` itself, as intervals are written: ``()``, ``[)``, ``(]`` or ``[]``.
+    """
+    above, below = operator.ge if ends[0] == "[" else operator.gt, operator.le if ends[1] == "]" else operator.lt
+    if not (_holds(above, value, low) and _holds(below, value, high)):
+        raise InputError(f"{name} is {_shown(value)}; expected {expected}.")
+
+
 def _holds(compare: Callable[[float, float], bool], value: float, limit: float) -> bool:
     """Compare two numbers. False if ``value`` is no number: texts and lists come here, too."""
     try:

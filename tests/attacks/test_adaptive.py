@@ -231,3 +231,20 @@ def test_the_last_iterate_stays_the_last(classifier: uf.Classifier) -> None:
     term = attacks.preset("pgd", terms={"evade": 1.0}, steps=(1, 1)).build(system)
     assert term.ranking == UnnoticedFirst("prediction", None, (Evade(),))
     assert attacks.preset("adv2").build(system).ranking == Ranking("map")
+
+
+@pytest.mark.parametrize(("attack", "interpreter"), [("adaptive", "grad"), ("adaptive-auto", "cam")])
+@pytest.mark.parametrize(
+    "evade", [("bit-depth:3<0.5", "median:2"), ("bit-depth:3<0.5",), ("bit-depth:3<0.5", "median:2<0.4")]
+)
+def test_a_matched_bit_depth_still_tells_what_goes_unnoticed(
+    classifier: uf.Classifier, attack: str, interpreter: str, evade: tuple[str, ...]
+) -> None:
+    """Regression: the bit depth had no part in the ranking, and with a squeezer without a threshold nothing had."""
+    system = uf.System(classifier, interpreter)
+    made, paper = (attacks.preset(attack, variant=name, evade=evade).build(system) for name in ("published", "paper"))
+    assert any(isinstance(each.term, Match) for each in made.stages[-1].moves[-1].terms)
+    assert isinstance(made.ranking, UnnoticedFirst)
+    assert made.ranking.evading == paper.ranking.evading
+    (term,) = made.ranking.evading
+    assert term.thresholds == tuple(float(each.split("<")[1]) if "<" in each else None for each in evade)

@@ -12,8 +12,11 @@ from torch import Tensor, nn
 
 import underfire as uf
 from tests.audits.conftest import RADII, SHORT, Given
-from underfire.audits import Audit, audit, decide
+from underfire.attacks.benign import read_benign
+from underfire.audits import Audit, Member, audit, decide
 from underfire.audits.doubts import of_result
+from underfire.audits.running import Runner
+from underfire.audits.standing import Found
 from underfire.errors import ClassifierError
 from underfire.interpreters import CAM, Interpreter, View
 
@@ -107,6 +110,37 @@ def test_maps_that_only_the_search_kept(found: Audit) -> None:
         told = [each for each in doubted if each.topic == "search"]
         assert bool(told) == said
         assert all(each.hides and "only the search without gradients kept the map of 2" in each.text for each in told)
+
+
+def test_a_find_of_the_search_for_one_interpreter_is_doubted_on_the_other(digits: Given) -> None:
+    """Regression: it was credited to the attack on CAM alone, and nothing said that gradients had not found it."""
+    system = uf.System(digits.classifier, ["cam", "grad"])
+    benign = read_benign(system, digits.images, digits.labels, digits.ids)
+    members = (*SHORT[:1], Member("search", "search", 40))
+    runner = Runner(system, benign, members, 0, None, None, None, lambda _words, _share: None)
+    cases = {name: runner._begin((name,), RADII[1], None) for name in ("cam", "grad")}
+    state, rows = cases["cam"].state, torch.from_numpy(np.flatnonzero(runner.correct)[:2])
+    other = (digits.labels[rows] + 1) % 10
+    near = Found(rows, digits.images[rows], other, torch.tensor([True, True]), torch.zeros(2, dtype=torch.float64))
+    state.add("search", near, cases["cam"].near.kept, 0)
+    state.overrule([SHORT[0].name] * 2, replace(near, wrong=torch.tensor([True, False])), runner.searches)
+    runner._judged = lambda case, places, images: near  # type: ignore[method-assign]
+    runner._try_on(cases["grad"], cases)
+    grad, places = cases["grad"].state, rows.tolist()
+    assert [grad.kept_by[place] for place in places] == ["search, attack on cam"] * 2
+    assert [grad.wrong_by[place] for place in places] == [f"{SHORT[0].name}, attack on cam", "search, attack on cam"]
+    said = [each.text for each in of_result(runner._result(cases["grad"]), members) if each.topic == "search"]
+    assert any("changed the class of 1 of" in text for text in said)
+    assert any("kept the map of 2 of" in text for text in said)
+
+
+@pytest.mark.parametrize("where", ["", ", smaller eps", ", attack on grad"])
+def test_what_only_the_last_attack_kept_is_doubted_wherever_it_was_found(found: Audit, where: str) -> None:
+    result = found.of("cam", RADII[1])
+    last = [member.name for member in SHORT if member.kind in ("auto", "adv2")][-1]
+    kept = tuple(f"{last}{where}" if by else "" for by in result.kept_by)
+    topics = {each.topic for each in of_result(replace(result, kept_by=kept), SHORT)}
+    assert "convergence" in topics
 
 
 def test_a_map_that_noise_does_not_move_passes_no_gate(digits: Given) -> None:

@@ -101,3 +101,10 @@ def test_the_long_attack_goes_on_with_the_best_class(digits: Given) -> None:
     wanted[4] = 7
     assert isinstance(classes, Tensor)
     assert torch.equal(classes, wanted)
+
+
+@pytest.mark.parametrize("name", ["smaller eps", "auto, smaller eps", "auto, attack on cam"])
+def test_names_that_say_where_an_image_was_found_are_refused(name: str) -> None:
+    """Regression: results of such a member read as findings at a smaller radius."""
+    with pytest.raises(InputError, match=f"name is {name!r}; expected one without a comma"):
+        Member(name, "auto", 3)

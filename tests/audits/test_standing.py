@@ -86,8 +86,10 @@ def test_what_is_kept_only_at_the_larger_radius_is_the_find_of_its_member(digits
     larger.inherit(large, large.finds(every), 0.35, 0.5)
     assert larger.kept_by[:2] == [SMALLER, "search, smaller eps"]
     assert larger.wrong_by[:2] == ["search, smaller eps"] * 2
-    larger.overrule("auto", replace(found, wrong=torch.tensor([False, True])), {"search"})
+    larger.overrule(["auto"] * 2, replace(found, wrong=torch.tensor([False, True])), {"search"})
     assert larger.wrong_by[:2] == ["search, smaller eps", "auto"]
-    larger.overrule("adv2", found, {"search"})
-    assert larger.wrong_by[:2] == ["adv2", "auto"]
+    larger.overrule(["search, attack on cam"] * 2, found, {"search"})
+    assert larger.wrong_by[:2] == ["search, smaller eps", "auto"]
+    larger.overrule(["adv2, attack on cam"] * 2, found, {"search"})
+    assert larger.wrong_by[:2] == ["adv2, attack on cam", "auto"]
     assert large.nearest[:2].tolist() == pytest.approx([0.1, 0.4])

@@ -98,6 +98,7 @@ def test_references_are_not_the_sources_of_attacked_images(digits: Digits) -> No
 
 def test_it_needs_twice_as_many_images_as_neighbours(digits: Digits) -> None:
     given = {"benign": digits.images[:41], "attacked": digits.attacked, "attacked_ids": digits.ids[:40]}
+    given |= {"benign_ids": digits.ids[:41], "calibration_ids": digits.ids[80:]}
     with pytest.raises(InputError, match="benign holds 41 images, too few for lid with 20 neighbours: at least 42"):
         fit("lid:20", digits.system, digits.images[80:], **given)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="references is 10; expected at least 20, the number of neighbours"):
@@ -125,3 +126,33 @@ def test_the_score_is_a_logistic_regression_of_the_layers(digits: Digits) -> Non
     expected = scaled @ made.state["logistic/weight"] + made.state["logistic/bias"]
     assert torch.allclose(made.scores(digits.attacked[:3]), expected, atol=1e-4)
     assert float(made.scores(digits.attacked).mean()) > float(made.calibration.mean())
+
+
+def test_attacked_images_that_are_known_by_pixels_meet_their_sources(digits: Digits) -> None:
+    """Regression: the attacked forms of references were learnt from, and their sources were references first."""
+    classifier, ids = digits.system.classifier, digits.ids
+    hashes = Split.of(digits.images, classifier).members.ids
+    given = {"benign_ids": ids[:60], "calibration_ids": ids[80:]}
+    images = (digits.images[80:], digits.images[:60], digits.attacked)
+    by_name = fit("lid:10", classifier, *images, attacked_ids=ids[:40], **given)
+    by_pixels = fit("lid:10", classifier, *images, attacked_ids=hashes[:40], **given)
+    assert by_pixels.digest == by_name.digest
+    for unnamed in ({"attacked_ids": hashes[:40]}, {"attacked_ids": ids[:40], "benign_ids": ids[:60]}):
+        assert fit("lid:10", classifier, *images, **unnamed).digest == by_name.digest
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({}, "calibration and benign images have no ids.* Give calibration_ids and benign_ids; or"),
+        ({"calibration_ids": (80, 121)}, "benign images have no ids.* Give benign_ids; or"),
+    ],
+)
+def test_attacked_images_whose_sources_cannot_be_found_are_refused(
+    digits: Digits, given: dict[str, tuple[int, int]], missing: str
+) -> None:
+    classifier, ids = digits.system.classifier, digits.ids
+    named = {name: ids[begin:end] for name, (begin, end) in given.items()}
+    images = (digits.images[80:], digits.images[:60], digits.attacked)
+    with pytest.raises(InputError, match=f"attacked_ids holds {ids[0]!r}, and {missing}"):
+        fit("lid:10", classifier, *images, attacked_ids=ids[:40], **named)

@@ -107,6 +107,8 @@ def test_a_product_is_of_two_maps(digits: Digits) -> None:
             digits.images[80:],
             digits.images[:40],
             digits.attacked,
+            calibration_ids=digits.ids[80:],
+            benign_ids=digits.ids[:40],
             attacked_ids=digits.ids[:40],
         )
 

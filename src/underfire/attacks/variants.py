@@ -26,7 +26,8 @@ class Variant:
         warmup_constant: the factor of the prediction term in C&W's warm-up; at 1e-4 the distortion outweighs it, and
             nothing moves.
         grid_probabilities: ``adaptive`` leads images to the class probabilities that the rule ``grid`` found, instead
-            of evading the bit depth on the image itself.
+            of evading the bit depth on the image itself. Where iterates are ranked (see ``keep_last``), those that the
+            bit depth would not notice rank first all the same.
         neighbours: the neighbours of a pixel in the roughness of StAdv's flow: the 4 ``adjacent`` or ``diagonal`` ones.
     """
 

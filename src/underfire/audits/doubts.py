@@ -143,7 +143,7 @@ def of_result(result: Robustness, members: Sequence[Member]) -> list[Doubt]:
             )
         )
     names = [member.name for member in members if member.kind in ("auto", "adv2")]
-    late = sum(by in names[-max(1, len(names) // 4) :] for by in kept)
+    late = sum(member_of(by) in names[-max(1, len(names) // 4) :] for by in kept)
     if right and late / right > LATE and late >= SEVERAL:
         found.append(
             Doubt(

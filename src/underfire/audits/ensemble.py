@@ -19,6 +19,7 @@ from underfire.attacks.goal import without
 from underfire.attacks.perturbations import PGD
 from underfire.attacks.presets import Preset
 from underfire.attacks.targets import GivenClass
+from underfire.audits.standing import SMALLER
 from underfire.errors import InputError
 
 Kind = Literal["apgd-ce", "apgd-dlr", "auto", "adv2", "search"]
@@ -31,7 +32,7 @@ class Member:
     """One attack of an ensemble.
 
     Args:
-        name: its name in results.
+        name: its name in results, which must not hold a comma: what follows one says where a member found an image.
         kind: ``apgd-ce`` or ``apgd-dlr`` (attacks on the class alone, untargeted, from a random start; see
             ``underfire.audits.apgd``), ``auto``, ``adv2``, or ``search`` (a random search that sees no gradient).
         steps: the number of steps. Each takes one gradient of the objective for each image; for ``search``, the number
@@ -43,8 +44,9 @@ class Member:
         random_start: for ``auto`` and ``adv2``: begin at a random image of the ball instead of at the image itself.
 
     Raises:
-        InputError: the name is no text, or empty; there is no such kind; ``steps`` is no whole number of at least 1, or
-            ``rank`` none of at least 0; or ``goes_on`` or ``random_start`` is neither True nor False.
+        InputError: the name is no text, empty, has a comma, or is ``smaller eps``; there is no such kind; ``steps`` is
+            no whole number of at least 1, or ``rank`` none of at least 0; or ``goes_on`` or ``random_start`` is neither
+            True nor False.
     """
 
     name: str
@@ -57,6 +59,11 @@ class Member:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise InputError(f"name is {self.name!r:.80}; expected a text by which results name the member.")
+        if "," in self.name or self.name == SMALLER:
+            raise InputError(
+                f"name is {self.name!r:.80}; expected one without a comma, and another one than {SMALLER!r}: results "
+                f"write where a member found an image as 'auto, {SMALLER}'."
+            )
         check_choice("kind", self.kind, get_args(Kind))
         for name, least in (("steps", 1), ("rank", 0)):
             object.__setattr__(self, name, whole_number(name, getattr(self, name), least))

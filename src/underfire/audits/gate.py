@@ -13,6 +13,7 @@ from statistics import NormalDist
 from typing import Any
 
 from underfire import metrics
+from underfire.arguments import check_between
 from underfire.audits.baseline import compare
 from underfire.audits.decision import EXIT_CODES, Decision, State
 from underfire.audits.doubt import Doubt
@@ -33,8 +34,7 @@ OFTEN = (NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)) / NormalDist()
 
 def check_limit(fail_below: float) -> None:
     """Raise InputError if ``fail_below`` is no share."""
-    if not 0 <= fail_below <= 1:
-        raise InputError(f"fail_below is {fail_below:g}; expected a share in [0, 1], such as 0.2 for 20 % of images.")
+    check_between("fail_below", fail_below, 0, 1, "a share in [0, 1], such as 0.2 for 20 % of images", "[]")
 
 
 def decide(audit: Audit, fail_below: float) -> tuple[Decision, ...]:

@@ -33,10 +33,11 @@ class Robustness:
             infinite if none was found.
         limits: how near a map must be to count as kept, and where that comes from, by interpreter.
         wrong_by: the member of the ensemble that first found another class; a search only if no member with gradients
-            found one, too. It is ``auto, smaller eps`` if the member found it at a smaller radius, ``attack on NAME``
-            if it was an attack on another interpreter, and empty if none did.
+            found one, too. It is ``auto, smaller eps`` if the member found it at a smaller radius, ``auto, attack on
+            NAME`` if it found it for another interpreter, and empty if none did.
         kept_by: the member that first found another class with a kept map; ``smaller eps`` if the map was kept at a
-            smaller radius, and ``auto, smaller eps`` if a member found the image there and its map is kept here alone.
+            smaller radius, ``auto, smaller eps`` if a member found the image there and its map is kept here alone, and
+            ``auto, attack on NAME`` as in ``wrong_by``.
         gradients: int64 N, the gradients that were taken for each image at this radius.
         images: N x C x H x W, the image of another class with the nearest map; the clean image if there is none.
         classes: int64 N, the class of ``images``.

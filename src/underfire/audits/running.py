@@ -29,7 +29,7 @@ from underfire.audits.doubt import Doubt
 from underfire.audits.ensemble import PREDICTION, Member
 from underfire.audits.nearness import Nearness
 from underfire.audits.result import Robustness
-from underfire.audits.standing import Found, Standing, file_name
+from underfire.audits.standing import Found, Standing, elsewhere, file_name
 from underfire.batching import depends_on_batch
 from underfire.errors import NoGradientError
 from underfire.metrics.chance import Chance
@@ -72,6 +72,7 @@ class Runner:
     def __post_init__(self) -> None:
         self.correct: Flags = self.benign.correct.cpu().numpy()
         self.why_no_gradient = doubts.why_no_gradient(self.system, self.benign)
+        self.searches = {each.name for each in self.members if each.kind == "search"}
         self._chance: dict[str, Chance] = {}
         self.attacks = Attacks(self.system, self.benign, self.seed, self.batch_size, self.memory)
         self._blocked: dict[tuple[str, float], str] = {}
@@ -169,7 +170,13 @@ class Runner:
             found = other.state.finds(self.correct & ~case.fallen)
             if other is not case and len(found.places):
                 judged = self._judged(case, found.places, found.images.to(self.benign.images))
-                case.state.absorb(f"attack on {other.label}", judged, case.near.kept)
+                places = found.places.tolist()
+                kept_by, wrong_by = (
+                    [elsewhere(credits[place], other.label) for place in places]
+                    for credits in (other.state.nearest_by, other.state.wrong_by)
+                )
+                case.state.absorb(other.label, judged, case.near.kept, kept_by, wrong_by)
+                case.state.overrule(wrong_by, judged, self.searches)
 
     def _result(self, case: Case) -> Robustness:
         state = case.state
@@ -255,8 +262,7 @@ class Runner:
     def _add(self, member: Member, case: Case, found: Found, gradients: Tensor) -> None:
         """Note what a member found; one with gradients is credited with what only a search had found before."""
         case.state.add(member.name, found, case.near.kept, gradients.numpy())
-        if member.kind != "search":
-            case.state.overrule(member.name, found, {each.name for each in self.members if each.kind == "search"})
+        case.state.overrule([member.name] * len(found.places), found, self.searches)
 
     def _judged(self, case: Case, places: Tensor, images: Tensor) -> Found:
         """Read images with the honest classifier and interpreters, as a user would."""

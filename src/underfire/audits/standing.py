@@ -127,17 +127,18 @@ class Standing:
         self.tried[member] = self.tried_by(member)
         self.tried[member][found.places.numpy()] = True
 
-    def overrule(self, member: str, found: Found, searches: Collection[str]) -> None:
-        """Credit the class of images to a member with gradients, where only a search had changed it, here or before.
+    def overrule(self, wrong_by: Sequence[str], found: Found, searches: Collection[str]) -> None:
+        """Credit the class of images to members with gradients, where only a search had changed it, here or before.
 
         Args:
-            member: the member.
-            found: the images that it made.
+            wrong_by: what found another class of each of the clean images.
+            found: the images.
             searches: the names of the members that see no gradient.
         """
-        for place in found.places[found.wrong].tolist():
-            if member_of(self.wrong_by[place]) in searches:
-                self.wrong_by[place] = member
+        for row, place in enumerate(found.places.tolist()):
+            by_search = (member_of(by) in searches for by in (self.wrong_by[place], wrong_by[row]))
+            if bool(found.wrong[row]) and tuple(by_search) == (True, False):
+                self.wrong_by[place] = wrong_by[row]
 
     def tried_by(self, member: str) -> Flags:
         """Return True for images that a member which is not done has attacked already, bool N."""
@@ -265,13 +266,18 @@ def file_name(label: str) -> str:
 
 
 def member_of(by: str) -> str:
-    """Return the member that is named in ``wrong_by`` or ``kept_by``, also if it ran at a smaller radius."""
-    return by.removesuffix(f", {SMALLER}")
+    """Return the member that is named in ``wrong_by`` or ``kept_by``: what comes before where it found an image."""
+    return by.partition(", ")[0]
+
+
+def elsewhere(by: str, label: str) -> str:
+    """Return how a finding is credited where it was made by an attack on another interpreter."""
+    return f"{member_of(by)}, attack on {label}"
 
 
 def _before(by: str) -> str:
     """Return how a finding at a smaller radius is credited at a larger one."""
-    return SMALLER if by == SMALLER else f"{member_of(by)}, {SMALLER}"
+    return SMALLER if member_of(by) == SMALLER else f"{member_of(by)}, {SMALLER}"
 
 
 def _signature(benign: Benign, names: Sequence[str]) -> Numbers:

@@ -24,26 +24,27 @@ def label_tensor(labels: Tensor | Sequence[int], name: str = "labels") -> Tensor
         raise InputError(f"{name} is {labels!r:.80}; expected integer class indices, one per image.") from error
 
 
-def check_images(images: Tensor, classifier: Classifier) -> Tensor:
-    """Check images N x C x H x W and return them as float32, rounded to multiples of 1/255. Raises InputError."""
-    return (check_pixels(images, classifier).float() * 255).round().clamp(0, 255) / 255
+def check_images(images: Tensor, classifier: Classifier, name: str = "images") -> Tensor:
+    """Check images N x C x H x W and return them as float32, rounded to multiples of 1/255. See ``check_pixels``."""
+    return (check_pixels(images, classifier, name).float() * 255).round().clamp(0, 255) / 255
 
 
-def check_pixels(images: Tensor, classifier: Classifier) -> Tensor:
+def check_pixels(images: Tensor, classifier: Classifier, name: str = "images") -> Tensor:
     """Check images N x C x H x W and return them detached; uint8 images are divided by 255.
 
     Args:
         images: a tensor, or a NumPy array of the same shape.
         classifier: the classifier that takes them.
+        name: the argument's name, for error messages.
 
     Raises:
         InputError: the shape, the dtype or the range of the images is wrong; the message names the likely cause.
     """
-    images = _as_tensor(images)
+    images = _as_tensor(images, name)
     channels = classifier.channels
     if images.ndim != 4 or images.shape[1] != channels or not images.numel():
         raise InputError(
-            f"images has shape {tuple(images.shape)}; expected N x {channels} x H x W with N >= 1"
+            f"{name} has shape {tuple(images.shape)}; expected N x {channels} x H x W with N >= 1"
             f"{_shape_hint(tuple(images.shape), channels)}."
         )
     images = images.detach()
@@ -51,11 +52,11 @@ def check_pixels(images: Tensor, classifier: Classifier) -> Tensor:
         return images.float() / 255
     if not images.is_floating_point():
         raise InputError(
-            f"images has dtype {images.dtype}; expected a float tensor in [0, 1], or uint8. For 8-bit values: "
-            "images.to(torch.uint8)."
+            f"{name} has dtype {images.dtype}; expected a float tensor in [0, 1], or uint8. For 8-bit values: "
+            f"{name}.to(torch.uint8)."
         )
     if not bool(torch.isfinite(images).all()):
-        raise InputError("images contains NaN or infinite values; expected pixels in [0, 1].")
+        raise InputError(f"{name} contains NaN or infinite values; expected pixels in [0, 1].")
     low, high = float(images.min()), float(images.max())
     if low < -TOLERANCE or high > 1 + TOLERANCE:
         cause = (
@@ -64,31 +65,31 @@ def check_pixels(images: Tensor, classifier: Classifier) -> Tensor:
             else "it looks like they are already normalised: normalisation belongs inside the classifier, "
             "Classifier(..., mean=..., std=...)"
         )
-        raise InputError(f"images range over [{low:.3g}, {high:.3g}]; pixels must be in [0, 1]: {cause}.")
+        raise InputError(f"{name} range over [{low:.3g}, {high:.3g}]; pixels must be in [0, 1]: {cause}.")
     return images
 
 
-def _as_tensor(images: Any) -> Tensor:
+def _as_tensor(images: Any, name: str) -> Tensor:
     """Return images as an ordinary tensor; a NumPy array becomes one. Raises InputError if they are something else."""
     if isinstance(images, np.ndarray):
         try:
             images = torch.from_numpy(np.ascontiguousarray(images))
         except TypeError as error:
             raise InputError(
-                f"images is a NumPy array of {images.dtype}; expected floats in [0, 1], or uint8: "
-                "torch.from_numpy(images.astype('float32'))."
+                f"{name} is a NumPy array of {images.dtype}; expected floats in [0, 1], or uint8: "
+                f"torch.from_numpy({name}.astype('float32'))."
             ) from error
     if not isinstance(images, Tensor):
         many = isinstance(images, list | tuple) and images and all(isinstance(each, Tensor) for each in images)
-        hint = " Use torch.stack(images) for a list of tensors." if many else ""
+        hint = f" Use torch.stack({name}) for a list of tensors." if many else ""
         raise InputError(
-            f"images is an object of type {type(images).__name__}; expected a tensor N x C x H x W with pixels in "
+            f"{name} is an object of type {type(images).__name__}; expected a tensor N x C x H x W with pixels in "
             f"[0, 1], or a NumPy array.{hint}"
         )
     if images.is_meta:
-        raise InputError("images is a meta tensor, which has a shape but no values; expected an ordinary tensor.")
+        raise InputError(f"{name} is a meta tensor, which has a shape but no values; expected an ordinary tensor.")
     if images.layout != torch.strided:
-        raise InputError(f"images has layout {images.layout}; expected an ordinary tensor: images.to_dense().")
+        raise InputError(f"{name} has layout {images.layout}; expected an ordinary tensor: {name}.to_dense().")
     return images
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from underfire.arguments import check_at_least, check_known
-from underfire.errors import InputError
+from underfire.arguments import check_at_least, check_between, check_known, whole_number
 from underfire.settings import setting
 from underfire.training import OPTIMISERS
 
@@ -68,14 +67,14 @@ class TrainingRecipe:
     seed: int = described("Seed of all random numbers.", "N", value=0, kind=int)
 
     def __post_init__(self) -> None:
-        check_at_least("steps", self.steps, 1)
-        check_at_least("batch", self.batch, 2, ": batch norms need two images")
+        for name, least, note in (("steps", 1, ""), ("batch", 2, ": batch norms need two images"), ("seed", None, "")):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), least, note))
         check_known("optimiser", self.optimiser, OPTIMISERS)
         check_known("schedule", self.schedule, SCHEDULES)
         for name in ("rate", "momentum", "weight_decay"):
             check_at_least(name, getattr(self, name), 0)
-        if not 0 <= self.average < 1:
-            raise InputError(f"average is {self.average}; expected the decay of an average in [0, 1), such as 0.99.")
+        expected = "the decay of an average in [0, 1), such as 0.99"
+        check_between("average", self.average, 0, 1, expected, "[)")
 
     def rate_at(self, number: int) -> float:
         """Compute the learning rate of step ``number``, from 0."""

@@ -176,10 +176,17 @@ def evaluate(
     """
     from underfire.runs.run import Run
 
+    if isinstance(detectors, str) or not isinstance(detectors, FittedDetector | Iterable):
+        raise InputError(f"detectors is {detectors!r:.80}; expected fitted detectors, as uf.detectors.load opens them.")
+    if not isinstance(runs, str | Path | Run | Iterable):
+        raise InputError(f"runs is {runs!r:.80}; expected finished runs, or their folders.")
     fitted = [detectors] if isinstance(detectors, FittedDetector) else list(detectors)
     given = [runs] if isinstance(runs, str | Path | Run) else list(runs)
     if not fitted or not given:
         raise InputError("evaluate needs at least one detector and one run.")
+    for each in fitted:
+        if not isinstance(each, FittedDetector):
+            raise InputError(f"detectors holds {each!r:.80}; expected fitted detectors.")
     names = [each.name for each in fitted]
     if len(set(names)) < len(names):
         raise InputError(f"detectors holds two with the name {max(names, key=names.count)!r}; evaluate one at a time.")

@@ -11,7 +11,7 @@ from underfire.classifiers import Classifier
 from underfire.detectors.contract import Detector, FittedDetector
 from underfire.detectors.measuring import check_alone, measured
 from underfire.detectors.named import made_of
-from underfire.detectors.split import Members, Split, check_apart
+from underfire.detectors.split import Members, Split, check_apart, check_sources
 from underfire.detectors.target import Target
 from underfire.detectors.threshold import calibrated, check_rate, images_needed, warn_if_constant
 from underfire.errors import InputError
@@ -49,20 +49,24 @@ def fit(
             ``benign``.
         false_positives: the share of benign images that may count as attacked, in (0, 1).
         calibration_ids, benign_ids: the ids of the images; hashes of their pixels if None.
-        attacked_ids: the id of the clean image that each attacked image was made from.
+        attacked_ids: the id of the clean image that each attacked image was made from, or the hash of its pixels:
+            ``Split.of(clean, classifier).members.ids``.
         source: how the command line opens classifier and interpreters again, as JSON values.
 
     Raises:
         InputError: there are too few calibration images for the rate (the message has the number needed); two splits
-            share images; the detector needs images or interpreters that are not given.
+            share images, or may do so because their ids are missing; the detector needs images or interpreters that are
+            not given.
     """
     made, spec = made_of(detector)
     check_rate(false_positives)
     coupled = with_interpreters(made, system)
     classifier = coupled.classifier
-    if len(calibration) < images_needed(false_positives):
-        calibrated(calibration.new_zeros(len(calibration)), false_positives)  # before anything is computed
+    if not isinstance(source, Mapping | None):
+        raise InputError(f"source is {source!r:.80}; expected None, or a mapping of names to JSON values.")
     held = Split.of(calibration, classifier, calibration_ids, name="calibration")
+    if len(held) < images_needed(false_positives):
+        calibrated(held.images.new_zeros(len(held)), false_positives)  # before anything is computed
     seen = {"benign": benign, "attacked": attacked}
     _check_given(made, seen)
     splits: dict[str, Split] = {}
@@ -70,6 +74,11 @@ def fit(
         splits["benign"] = Split.of(benign, classifier, benign_ids, name="benign")
     if made.needs_attacked and attacked is not None:
         splits["attacked"] = Split.of(attacked, classifier, attacked_ids, clean=False, name="attacked")
+    if "attacked" in splits and "benign" in splits:
+        splits["attacked"] = splits["attacked"].named_as(splits["benign"])
+        given = {"calibration": calibration_ids, "benign": benign_ids}
+        unnamed = [name for name, ids in given.items() if ids is None]
+        check_sources(splits["attacked"].members, splits["benign"].members, unnamed)
     for role, split in splits.items():
         check_apart(held.members, split.members, "the calibration images", f"the {role} images of the fit")
         if split.images.shape[1:] != held.images.shape[1:]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from underfire.arguments import whole_number
+from underfire.detectors.cached_maps import CachedMaps
 from underfire.detectors.contract import Detector
 from underfire.detectors.measuring import measured
 from underfire.detectors.split import Split
@@ -22,13 +24,14 @@ def cross_scores(
 
     The source images are divided into ``folds`` parts. For each part, the detector learns from the images of all other
     parts, clean and attacked, and scores the images of this part: an image and its attacked forms are never divided.
-    The sources of attacked images are dealt out first, so that each part has its share of them.
+    The sources of attacked images are dealt out first, so that each part has its share of them. The map of an image is
+    computed once for all parts.
 
     Args:
         detector: a detector that learns from clean and from attacked images.
         system: the classifier with the interpreters that the detector reads.
         benign: clean images.
-        attacked: attacked images, with the ids of the clean images that they were made from.
+        attacked: attacked images, with the ids of the clean images that they were made from, or hashes of their pixels.
         folds: the number of parts, at least 2.
 
     Returns:
@@ -37,6 +40,8 @@ def cross_scores(
     Raises:
         InputError: there are fewer than two source images for each part, or an attacked image has no clean one.
     """
+    folds = whole_number("folds", folds)
+    attacked = attacked.named_as(benign)
     known, sources = set(benign.members.ids), set(attacked.members.ids)
     unknown = [image for image in attacked.members.ids if image not in known]
     if unknown:
@@ -51,6 +56,8 @@ def cross_scores(
     parts = [
         torch.tensor([order[image] % folds for image in each.members.ids], device="cpu") for each in (benign, attacked)
     ]
+    if not isinstance(system, CachedMaps):
+        system = CachedMaps(system)
     scores = [torch.empty(len(each), dtype=torch.float64, device="cpu") for each in parts]
     for fold in range(folds):
         learnt = [

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from underfire.arguments import check_at_least
+from underfire.arguments import whole_number
 from underfire.classifiers import Classifier
 from underfire.data import ImageData
 from underfire.detectors.contract import Detector, FittedDetector
@@ -92,8 +92,7 @@ def fit_on_data(
 
     made, _ = made_of(detector)
     classifier = with_interpreters(made, system).classifier
-    check_at_least("calibration", calibration, 1)
-    check_at_least("count", count, 0)
+    calibration, count = whole_number("calibration", calibration, 1), whole_number("count", count, 0)
     learnt, tested = (
         [each if isinstance(each, Run) else Run(Path(each).expanduser()) for each in some]
         for some in (attacked, apart_from)

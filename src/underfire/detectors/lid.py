@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from underfire import randomness
-from underfire.arguments import check_at_least
+from underfire.arguments import check_at_least, check_between, whole_number
 from underfire.attacks.terms import Point
 from underfire.batching import in_batches
 from underfire.classifiers import Classifier
@@ -61,10 +61,10 @@ class LID(Detector):
     needs_attacked: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_at_least("neighbours", self.neighbours, 2)
+        for name, least in (("neighbours", 2), ("references", None), ("seed", None)):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), least))
         check_at_least("references", self.references, self.neighbours, ", the number of neighbours")
-        if not 0 <= self.noise < 1:
-            raise InputError(f"noise is {self.noise}; expected a size in pixel units in [0, 1), such as 8/255.")
+        check_between("noise", self.noise, 0, 1, "a size in pixel units in [0, 1), such as 8/255", "[)")
 
     @classmethod
     def from_argument(cls, argument: str) -> Self:

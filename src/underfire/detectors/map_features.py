@@ -49,7 +49,7 @@ def extractor_of(name: str) -> Extractor:
     """
     if name == POOLED:
         return pooled
-    own = user_files.split(name)
+    own = user_files.split(name) if isinstance(name, str) else None
     if own is None:
         raise InputError(f"features is {name!r}; expected {POOLED!r}, or file.py:function for a function of your own.")
     found: Extractor = user_files.load(*own, "features")

@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from underfire import metrics, randomness
-from underfire.arguments import check_at_least
+from underfire.arguments import check_between, whole_number
 from underfire.attacks.perturbations import parse_eps
 from underfire.detectors.contract import Detector, State
 from underfire.detectors.map_reading import predicted
 from underfire.detectors.split import Split
 from underfire.detectors.standard import scale_of, standardised
-from underfire.errors import InputError
 from underfire.system import System
 
 
@@ -41,9 +40,9 @@ class MapStability(Detector):
     learns: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_at_least("draws", self.draws, 1)
-        if not 0 < self.noise < 1:
-            raise InputError(f"noise is {self.noise}; expected a size in pixel units between 0 and 1, such as 2/255.")
+        for name, least in (("draws", 1), ("seed", None)):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), least))
+        check_between("noise", self.noise, 0, 1, "a size in pixel units between 0 and 1, such as 2/255")
 
     @classmethod
     def from_argument(cls, argument: str) -> Self:

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from underfire.arguments import check_at_least
+from underfire.arguments import check_choice, whole_number
 from underfire.detectors.contract import Detector, State
 from underfire.detectors.map_features import POOLED, extracted, extractor_of
 from underfire.detectors.map_reading import on_grid, read_maps
@@ -48,8 +48,9 @@ class Maps(Detector):
     RATE: ClassVar[float] = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("grid", "trees", "depth"):
-            check_at_least(name, getattr(self, name), 1)
+        for name, least in (("grid", 1), ("trees", 1), ("depth", 1), ("seed", None)):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), least))
+        check_choice("product", self.product, (False, True))
         extractor_of(self.features)
 
     @classmethod

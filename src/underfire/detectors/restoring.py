@@ -9,6 +9,7 @@ from torch import Tensor
 
 from underfire import metrics
 from underfire.attacks.measure import Measure, Seen
+from underfire.errors import InputError
 from underfire.system import System
 from underfire.transforms.squeezers import Squeezer, squeezers
 
@@ -25,9 +26,11 @@ def restoring(system: System, transforms: Sequence[str | Squeezer]) -> list[Meas
         transforms: squeezers, JPEG, random resizing: whatever ``--evade`` takes, such as ``"resize-pad"``.
 
     Raises:
-        InputError: there is no such transformation.
+        InputError: there is no such transformation, or ``system`` is no ``System``.
     """
-    return [measure for each in squeezers(list(transforms)) for measure in _pair(system, each)]
+    if not isinstance(system, System):
+        raise InputError(f"system is {system!r:.80}; expected the attacked System, which has the interpreters.")
+    return [measure for each in squeezers(transforms, "transforms") for measure in _pair(system, each)]
 
 
 def _pair(system: System, transform: Squeezer) -> list[Measure]:

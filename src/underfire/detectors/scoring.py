@@ -106,7 +106,8 @@ class ScoredCell:
 def score_run(fitted: FittedDetector, run: Run, on_cell: Callable[[str], None] | None = None) -> Iterator[ScoredCell]:
     """Yield the scores of a run's cells: clean images first. Images are read in small batches.
 
-    Maps are taken from the run's files, where they are those that the detector would read; see ``SavedMaps``.
+    Maps are taken from the run's files, where they are those that the detector would read. Those of interpreters with
+    random numbers never are, and are computed; see ``SavedMaps``.
 
     Raises:
         InputError: the run attacked another classifier than the detector was fitted for, or the detector has seen its

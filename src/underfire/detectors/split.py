@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +15,9 @@ from underfire import randomness
 from underfire.classifiers import Classifier, check_images
 from underfire.errors import InputError
 from underfire.text import first_few, plain
+
+HASH = "[0-9a-f]{16}"
+"""The form of the hash of an image's pixels; see ``pixels_of``."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,13 @@ class Members:
         known = {*other.ids, *other.pixels}
         by_pixels = [image_id for image_id, held in zip(self.ids, self.pixels, strict=False) if held in known]
         return sorted({*by_pixels, *(image_id for image_id in self.ids if image_id in known)})
+
+    def named_as(self, clean: Members) -> Members:
+        """Return the identities with ids of clean images in the place of hashes of their pixels."""
+        known = set(clean.ids)
+        names = dict(zip(clean.pixels, clean.ids, strict=False))
+        ids = tuple(one if one in known else names.get(one, one) for one in self.ids)
+        return dataclasses.replace(self, ids=ids)
 
     @classmethod
     def of_clean(cls, batches: Iterable[Tensor], classifier: Classifier, ids: Sequence[str]) -> Members:
@@ -76,6 +88,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.images)
 
+    def named_as(self, clean: Split) -> Split:
+        """Return the same attacked images with the ids that their sources have among ``clean``."""
+        return dataclasses.replace(self, members=self.members.named_as(clean.members))
+
     @classmethod
     def of(
         cls,
@@ -99,7 +115,9 @@ class Split:
             InputError: the images cannot be used; there is not one id for each image; an id stands for two clean
                 images; or ids are missing for attacked images.
         """
-        images = check_images(images, classifier).cpu()
+        images = check_images(images, classifier, name).cpu()
+        if isinstance(ids, str) or not isinstance(ids, Iterable | None):
+            raise InputError(f"ids of {name} is {ids!r:.80}; expected None, or one id per image.")
         if ids is None and not clean:
             raise InputError(f"ids of {name} are missing; expected the id of the clean image of each attacked image.")
         hashes = pixels_of(images)
@@ -113,6 +131,24 @@ class Split:
                 "makes a detector look more certain than it is."
             )
         return cls(images, Members(known, hashes if clean else ()))
+
+
+def check_sources(attacked: Members, benign: Members, unnamed: Sequence[str]) -> None:
+    """Raise InputError if the source of an attacked image may be among clean images, and cannot be found there.
+
+    Args:
+        attacked: attacked images, with the ids of their sources.
+        benign: the clean images that a detector learns from.
+        unnamed: the arguments with images whose ids were not given: they are known by their pixels alone.
+    """
+    known = {*benign.ids, *benign.pixels}
+    lost = next((one for one in attacked.ids if one not in known and not re.fullmatch(HASH, one)), None)
+    if unnamed and lost is not None:
+        raise InputError(
+            f"attacked_ids holds {plain(lost)!r}, and {' and '.join(unnamed)} images have no ids, so that it cannot be "
+            f"told if it was made from one of them. Give {' and '.join(f'{each}_ids' for each in unnamed)}; or as "
+            "attacked_ids the hashes of the clean images, Split.of(clean, classifier).members.ids."
+        )
 
 
 def pixels_of(images: Tensor) -> tuple[str, ...]:

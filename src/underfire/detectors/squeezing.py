@@ -41,10 +41,10 @@ class Squeezing(Detector):
     attacker: ClassVar[str] = "--evade with the folder of this detector, and the attack adaptive ([ADV2] section 4.5)"
 
     def __post_init__(self) -> None:
-        given = (self.squeezers,) if isinstance(self.squeezers, str) else tuple(self.squeezers)
-        if not given:
+        made = squeezers(self.squeezers)
+        if not made:
             raise InputError("squeezers is empty; expected at least one, such as bit-depth:3.")
-        object.__setattr__(self, "squeezers", tuple(each.label for each in squeezers(given)))
+        object.__setattr__(self, "squeezers", tuple(each.label for each in made))
 
     @classmethod
     def from_argument(cls, argument: str) -> Self:

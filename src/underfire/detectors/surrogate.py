@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from underfire.attacks.terms import Point, ScoreOfMaps
+from underfire.classifiers import check_images
 from underfire.detectors.contract import FittedDetector
 from underfire.detectors.map_reading import common_size, predicted
+from underfire.detectors.split import pixels_of
 from underfire.detectors.threshold import calibrated
 from underfire.errors import InputError
 from underfire.metrics import rank_correlation
@@ -106,12 +108,24 @@ def surrogate(fitted: FittedDetector, images: Tensor, calibration: Tensor) -> Su
         calibration: clean images for its threshold, and for its agreement with the detector; none of ``images``.
 
     Raises:
-        InputError: the detector reads no maps; or there are too few images.
+        InputError: the detector reads no maps; or there are too few images, or some are in both splits.
     """
+    if not isinstance(fitted, FittedDetector):
+        raise InputError(f"fitted is {fitted!r:.80}; expected a fitted detector, as uf.detectors.fit returns it.")
     if not fitted.detector.reads_maps:
         raise InputError(f"detector {fitted.name} reads no maps, so that it has no surrogate of this kind.")
+    images, calibration = (
+        check_images(each, fitted.system.classifier, name).cpu()
+        for each, name in ((images, "images"), (calibration, "calibration"))
+    )
     if len(images) < 10:
         raise InputError(f"images holds {len(images)}; expected at least 10, and better some hundreds.")
+    shared = set(pixels_of(images)) & set(pixels_of(calibration))
+    if shared:
+        raise InputError(
+            f"calibration holds {len(shared)} of the images that are in images; expected other ones: a surrogate "
+            "agrees with its detector more on images that it has learnt than on others."
+        )
     values, known = (_values(fitted, each) for each in (images, calibration))
     scores = fitted.scores(images)
     mean, std = values.mean(0), values.std(0, correction=0).clamp_min(1e-6)

@@ -6,6 +6,7 @@ import math
 
 from torch import Tensor
 
+from underfire.arguments import check_between
 from underfire.errors import InputError, warn
 
 ROUNDING = 1e-9
@@ -19,10 +20,8 @@ def images_needed(rate: float) -> int:
 
 def check_rate(rate: float) -> None:
     """Raise InputError if ``rate`` is no share between 0 and 1."""
-    if not 0 < rate < 1:
-        raise InputError(
-            f"false_positives is {rate}; expected a share between 0 and 1, such as 0.05 for one false alarm in 20."
-        )
+    expected = "a share between 0 and 1, such as 0.05 for one false alarm in 20"
+    check_between("false_positives", rate, 0, 1, expected)
 
 
 def calibrated(scores: Tensor, rate: float) -> float:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import underfire as uf
 from tests.campaigns.reproduce.made import made
 from tests.runs.runs import Command, make_command
-from underfire import cli, metrics
+from underfire import cli, metrics, randomness
 from underfire.campaigns.folder import Campaign
+from underfire.campaigns.reproduce.detecting import read_together
 from underfire.campaigns.reproduce.findings import read_findings
 from underfire.campaigns.reproduce.judging import judge
 from underfire.campaigns.reproduce.papers import PREDICTION_ONLY, Claim, paper
@@ -125,6 +129,22 @@ def test_detectors_that_read_maps(read: Path) -> None:
         turns = [bool(reached[place % 2][place]) for place in range(len(each.image_ids))]
         assert (~np.isnan(each.values["accuracy"])).tolist() == turns
         assert set(each.values["accuracy"][turns]) <= {0.0, 0.5, 1.0}
+
+
+def test_maps_are_computed_once_for_all_detectors(read: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: every detector, and each of its fits, computed the maps that no run has."""
+    table = paper("advedge")
+    item = next(each for each in table.items if each.name == "table5")
+    counted, maps_of = Counter[tuple[int, int]](), uf.interpreters.CAM.maps
+
+    def maps(self: Any, classifier: Any, images: Tensor, classes: Tensor, **given: Any) -> Tensor:
+        counted.update(zip(randomness.identify(images).tolist(), classes.tolist(), strict=True))
+        return maps_of(self, classifier, images, classes, **given)
+
+    monkeypatch.setattr(uf.interpreters.CAM, "maps", maps)
+    found, _ = read_together(table, item, Campaign(read))
+    assert len(found) == 2  # with and without the product
+    assert set(counted.values()) == {1}
 
 
 def test_three_interpreters_are_compared_with_the_pairs_among_them() -> None:

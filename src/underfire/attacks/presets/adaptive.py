@@ -34,15 +34,20 @@ def rule_of(kind: Kind, target_class: Any, targeted: bool) -> ClassRule:
     return GridFirst() if target_class is None and kind.adaptive and targeted else class_rule(target_class)
 
 
+def evaded(kind: Kind, evade: Any) -> tuple[Weighted, ...]:
+    """Make a term for all that ``evade`` names; adaptive attacks evade the published squeezers if it is empty."""
+    if kind.adaptive and not evade:
+        evade = tuple(squeezer.label for squeezer in PUBLISHED)
+    return evading_terms(evade)
+
+
 def terms_against(kind: Kind, evade: Any, variant: Variant, rule: ClassRule) -> tuple[Weighted, ...]:
-    """Make the terms of the setting ``evade``; adaptive attacks evade the published squeezers if it is empty.
+    """Make the loss terms of the setting ``evade``: those of ``evaded``, with ``match`` for one bit depth as published.
 
     Adaptive attacks of a variant with ``grid_probabilities`` have a ``match`` term for the bit depth on whose grid the
     rule for target classes searches, as published. Any other rule, and any other grid, says nothing of a bit depth.
     """
-    if kind.adaptive and not evade:
-        evade = tuple(squeezer.label for squeezer in PUBLISHED)
-    terms = evading_terms(evade)
+    terms = evaded(kind, evade)
     if not (kind.adaptive and variant.grid_probabilities and isinstance(rule, GridFirst)):
         return terms
     return tuple(part for each in terms for part in _matched(each, BitDepth(rule.bits)))
@@ -68,6 +73,11 @@ def unnoticed_first(ranking: Ranking, terms: Sequence[Weighted]) -> Ranking:
     """Return the ranking that prefers iterates which no detector of ``terms`` would notice; the same if there is none.
 
     A ranking that keeps the last iterate stays as it is.
+
+    Args:
+        ranking: the ranking of the attack.
+        terms: terms that know all detectors, also those that the attack evades by a ``match`` term: that leads images
+            to probabilities, and cannot tell if an image is noticed.
     """
     evading = tuple(each.term for each in terms if isinstance(each.term, Evading))
     if not evading or ranking.criterion == "last":

@@ -43,6 +43,7 @@ class Plan:
         shaping: the shaping, before the settings on edges act on it.
         variant: what paper and published experiments have differently.
         terms: more loss terms.
+        evading: the terms that tell which iterates go unnoticed.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Plan:
     shaping: Shaping
     variant: Variant
     terms: tuple[Weighted, ...]
+    evading: tuple[Weighted, ...]
 
     @property
     def shaped(self) -> bool:
@@ -76,7 +78,7 @@ def build(plan: Plan, common: dict[str, Any], system: System) -> Attack:
         part, parts = auto.parts(part, rows, plan.settings, plan.terms)
     else:
         parts = _joint(plan, rows) if plan.joint else _alone(plan, list(rows.values()))
-    parts["ranking"] = unnoticed_first(parts["ranking"], plan.terms)
+    parts["ranking"] = unnoticed_first(parts["ranking"], plan.evading)
     return Attack(
         name=plan.name,
         perturbation=part,

@@ -13,7 +13,7 @@ from underfire.arguments import check_at_least, check_at_most, check_choice, che
 from underfire.attacks.attack import Attack
 from underfire.attacks.loaders import Images
 from underfire.attacks.perturbations import PERTURBATIONS, Perturbation, check_eps, parse_eps
-from underfire.attacks.presets.adaptive import checked, rule_of, terms_against
+from underfire.attacks.presets.adaptive import checked, evaded, rule_of, terms_against
 from underfire.attacks.presets.auto import BUDGET
 from underfire.attacks.presets.building import Plan, build
 from underfire.attacks.presets.kinds import KINDS, Kind
@@ -227,6 +227,7 @@ class Preset(AttackSettings):
             self.effective_shaping,
             self.settled_variant,
             self.extra_terms,
+            (*weighted(self.terms), *evaded(self.kind, self.evade)),
         )
         return build(plan, {"target_class": self.class_rule, "target_map": self.map_rule}, system)
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from underfire.arguments import check_between
 from underfire.attacks.terms.base import Evading, Point
 from underfire.errors import InputError
 from underfire.user_parts import guarded, shape_of, shown
@@ -48,10 +49,9 @@ class Score(Evading):
             raise InputError(
                 f"detector is {shown(self.detector)}; expected an object with a method score(point), or a function."
             )
-        if math.isnan(self.threshold) or self.threshold == math.inf:
-            raise InputError(f"threshold is {self.threshold}; expected a number, or -inf for none.")
-        if not 0 <= self.margin < math.inf:
-            raise InputError(f"margin is {self.margin}; expected at least 0.")
+        anything = (-math.inf, math.inf)
+        check_between("threshold", self.threshold, *anything, "a number, or -inf for none", "[)")
+        check_between("margin", self.margin, 0, math.inf, "at least 0", "[)")
 
     def __call__(self, point: Point) -> Tensor:
         score = self._score(point)

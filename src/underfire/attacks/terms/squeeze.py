@@ -49,7 +49,7 @@ def checked(given: tuple[Squeezer | str, ...] | str | Squeezer) -> tuple[Squeeze
     Raises:
         InputError: there is none, an unknown one, or one twice.
     """
-    made = squeezers((given,) if isinstance(given, str | Squeezer) else given)
+    made = squeezers(given)
     if not made:
         raise InputError("squeezers is empty; expected at least one, such as bit-depth:3.")
     return made

@@ -15,6 +15,7 @@ from underfire.campaigns.reproduce.findings import Finding, Values
 from underfire.campaigns.reproduce.grids import ADAPTIVE, INTERPRETERS
 from underfire.campaigns.reproduce.labels import plain_runs
 from underfire.campaigns.reproduce.papers import PREDICTION_ONLY, Item, Paper
+from underfire.detectors.cached_maps import Cache, CachedMaps
 from underfire.detectors.contract import FittedDetector
 from underfire.detectors.folds import cross_scores
 from underfire.detectors.from_data import fit_on_data
@@ -140,6 +141,7 @@ def read_together(
     found, missing = [], {}
     for classifier, runs in runs_of(paper, item, campaign).items():
         opened = _inputs(next(iter(runs.values()))[1]).load_classifier(find_device(device))
+        cache: Cache = {}
         for attack in dict.fromkeys(attack for attack, _ in runs):
             known = [name for each, name in runs if each == attack]
             names = [name for name in (*INTERPRETERS, *known) if name in known]
@@ -147,14 +149,17 @@ def read_together(
                 some = {name: runs[attack, name] for name in chosen}
                 for spec in item.detectors:
                     try:
-                        found.append(_read(spec, System(opened, list(chosen)), some, campaign))
+                        found.append(_read(spec, System(opened, list(chosen)), some, campaign, cache))
                     except UnderfireError as error:
                         missing[f"{spec} of {'+'.join(chosen)} for {classifier}, {attack}"] = str(error)
     return found, missing
 
 
 class _Together(System):
-    """A system that takes the maps of each interpreter from the run that has attacked it, if they are there."""
+    """A system that takes the maps of each interpreter from the run that has attacked it, if they are there.
+
+    Maps of an interpreter with random numbers are always computed; see ``SavedMaps``.
+    """
 
     def __init__(self, system: System, runs: Mapping[str, tuple[str, Run]]) -> None:
         vars(self).update(vars(system))
@@ -162,11 +167,11 @@ class _Together(System):
 
     def maps(self, images: Tensor, classes: Tensor, ids: Tensor | Sequence[str] | None = None) -> dict[str, Tensor]:
         """Read the maps N x h x w of every interpreter; see ``System.maps``."""
-        return {name: part.maps(images, classes, ids)[name] for name, part in self._parts.items()}
+        return {name: self._parts[name].maps(images, classes, ids)[name] for name in self.interpreters}
 
 
-def _read(spec: str, system: System, runs: Mapping[str, tuple[str, Run]], campaign: Campaign) -> Finding:
-    """Judge one detector on the images that all runs have attacked."""
+def _read(spec: str, system: System, runs: Mapping[str, tuple[str, Run]], campaign: Campaign, cache: Cache) -> Finding:
+    """Judge one detector on the images that all runs have attacked. ``cache`` has maps of all detectors before."""
     detector, _ = made_of(spec)
     parts = {name: run.comparisons[0] for name, (_, run) in runs.items()}
     first = next(iter(parts.values()))
@@ -189,7 +194,8 @@ def _read(spec: str, system: System, runs: Mapping[str, tuple[str, Run]], campai
         raise UnderfireError("no image was attacked with success in all of the runs: there is nothing to learn from.")
     benign = Split.of(clean, system.classifier, ids)
     fooled = Split.of(torch.stack(attacked), system.classifier, sources, clean=False)
-    good, bad = (each.numpy() for each in cross_scores(detector, _Together(system, runs), benign, fooled))
+    together = CachedMaps(_Together(system, runs), cache)
+    good, bad = (each.numpy() for each in cross_scores(detector, together, benign, fooled))
     right: dict[str, float] = {image: float(score <= 0) for image, score in zip(ids, good, strict=True)}
     values: Values = np.full(len(ids), np.nan)
     for image, score in zip(sources, bad, strict=True):

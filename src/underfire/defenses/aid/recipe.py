@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from underfire.arguments import check_at_least, check_choice
+from underfire.arguments import check_at_least, check_choice, whole_number
 from underfire.attacks.perturbations import parse_eps
 from underfire.attacks.presets.settings import MOST_STEPS
 from underfire.defenses.recipe import TrainingRecipe, described
@@ -45,9 +45,9 @@ class AidRecipe(TrainingRecipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("attack", self.attack, ("adv2", "auto"))
-        for name, least in (("attacked", 1), ("joint", 1)):
-            check_at_least(name, getattr(self, name), least)
-        for name in ("weight", "eps", "warmup"):
+        for name, least in (("attacked", 1), ("joint", 1), ("warmup", 0)):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), least))
+        for name in ("weight", "eps"):
             check_at_least(name, getattr(self, name), 0)
         if self.warmup + self.joint > MOST_STEPS:
             raise InputError(f"warmup and joint are {self.warmup} and {self.joint}; expected at most {MOST_STEPS}.")

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from underfire.arguments import check_at_least, check_known
+from underfire.arguments import check_at_least, check_between, check_known, whole_number
 from underfire.attacks.perturbations import parse_eps
 from underfire.defenses.recipe import TrainingRecipe, described
 from underfire.defenses.robust.objectives import OBJECTIVES, Objective
-from underfire.errors import InputError
 
 
 def _step(text: str) -> float:
@@ -58,12 +57,11 @@ class RobustRecipe(TrainingRecipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_known("objective", self.objective, OBJECTIVES)
-        for name in ("attack_steps", "segments", "attack_segments"):
-            check_at_least(name, getattr(self, name), 1)
-        for name in ("gamma", "eps", "step_size", "shift"):
+        for name, least in (("attack_steps", 1), ("segments", 1), ("attack_segments", 1), ("shift", 0)):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), least))
+        for name in ("gamma", "eps", "step_size"):
             check_at_least(name, getattr(self, name), 0)
-        if not 0 <= self.ramp <= 1:
-            raise InputError(f"ramp is {self.ramp}; expected a share of the training in [0, 1].")
+        check_between("ramp", self.ramp, 0, 1, "a share of the training in [0, 1]", "[]")
 
     @property
     def made(self) -> Objective:

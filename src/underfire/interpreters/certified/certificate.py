@@ -17,9 +17,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from underfire.arguments import check_at_least
+from underfire.arguments import check_at_least, check_between, whole_number
 from underfire.errors import InputError
 from underfire.interpreters.certified.sparsified import SparsifiedSmoothGrad
+from underfire.user_parts import shape_of
 
 
 @dataclass(frozen=True)
@@ -101,13 +102,17 @@ def certify(
         confidence: see ``Certificate``.
 
     Raises:
-        InputError: the radius is negative, the confidence is not in (0, 1), or K exceeds half of the cells.
+        InputError: the radius is negative, the confidence is not in (0, 1), or K exceeds half of the cells; or
+            ``maps`` or ``interpreter`` is something else.
     """
     check_at_least("radius", radius, 0)
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence is {confidence}; expected a probability in (0, 1).")
+    check_between("confidence", confidence, 0, 1, "a probability in (0, 1)")
+    if not isinstance(interpreter, SparsifiedSmoothGrad):
+        raise InputError(f"interpreter is {interpreter!r:.80}; expected the SparsifiedSmoothGrad that made the maps.")
+    if not isinstance(maps, Tensor) or maps.ndim != 3:
+        raise InputError(f"maps is {shape_of(maps)}; expected a tensor N x h x w.")
     cells = maps.shape[1] * maps.shape[2]
-    top = interpreter.cells(maps) if top is None else top
+    top = interpreter.cells(maps) if top is None else whole_number("top", top)
     if not 1 <= top <= cells // 2:
         raise InputError(f"top is {top}; expected 1 to {cells // 2}, half of the {cells} cells.")
     low, high = bounds(maps, interpreter.samples, interpreter.noise, radius, confidence)

@@ -65,17 +65,24 @@ def squeezer(given: str | Squeezer) -> Squeezer:
     return found
 
 
-def squeezers(given: Iterable[str | Squeezer]) -> tuple[Squeezer, ...]:
-    """Make several squeezers; see ``squeezer``.
+def squeezers(given: Iterable[str | Squeezer] | str | Squeezer, name: str = "squeezers") -> tuple[Squeezer, ...]:
+    """Make one or several squeezers; see ``squeezer``.
+
+    Args:
+        given: squeezers, or their text forms.
+        name: the argument's name, for messages.
 
     Raises:
-        InputError: as ``squeezer``, or two squeezers have the same text form.
+        InputError: as ``squeezer``; or two squeezers have the same text form, or ``given`` is something else.
     """
+    given = (given,) if isinstance(given, str | Squeezer) else given
+    if not isinstance(given, Iterable):
+        raise InputError(f"{name} is {given!r:.80}; expected squeezers, such as ('bit-depth:3', 'median:2').")
     made = tuple(squeezer(each) for each in given)
     labels = [each.label for each in made]
     twice = [label for place, label in enumerate(labels) if label in labels[:place]]
     if twice:
-        raise InputError(f"squeezers holds {twice[0]!r} twice: once is enough.")
+        raise InputError(f"{name} holds {twice[0]!r} twice: once is enough.")
     return made
 
 
