@@ -14,7 +14,7 @@ from typing import Any
 from underfire.campaigns.grid import Grid, Point
 from underfire.campaigns.record import FILE, DamagedRecordError, Entry, Record, State, read_record, write_record
 from underfire.errors import InputError, StoreError, unknown_name, warn
-from underfire.files import path_of
+from underfire.files import parts_of, path_of
 from underfire.frames import pandas
 from underfire.runs import Run
 from underfire.runs.differences import differences
@@ -181,7 +181,7 @@ class CampaignStore:
         for point in points:
             self._entries.setdefault(point.name, Entry(point.name, point.values))
         for name in (FILE, *self.notes):
-            for part in self.folder.glob(f"{name}*.part"):
+            for part in parts_of(self.folder / name):
                 part.unlink()  # a killed process left it
         with writing(self.folder):
             for name, text in self.notes.items():
