@@ -82,7 +82,7 @@ def take_place(part: Path, path: Path) -> None:
 def _written(path: Path) -> float:
     """Return when something was written last to a file, or to a folder and all that it holds."""
     inside = path.rglob("*") if path.is_dir() else ()
-    return max(each.lstat().st_mtime for each in (path, *inside))
+    return max(float(each.lstat().st_mtime) for each in (path, *inside))
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from underfire.runs import manifest, places, shard_files
 from underfire.runs.differences import another_run, differences
 from underfire.runs.disk import is_part, replace, writing
 from underfire.runs.locking import LOCK, locked
-from underfire.runs.record import check_types
+from underfire.runs.record import Begun, check_entries
 from underfire.runs.replacing import Former, foreign_files
 from underfire.runs.selection import Selection
 from underfire.runs.shard_files import Shard
@@ -273,7 +273,8 @@ class Store:
             broken = (self.folder / "run.json").exists()
             damaged = " Its run.json is damaged: bring it back, or choose another folder." if broken else ""
             raise StoreError(f"output folder {self.folder} holds no run that could be resumed.{damaged}")
-        check_types(self.folder, held)
+        again = "Bring it back, or choose another folder."
+        check_entries(self.folder / "run.json", json.dumps(held), Begun, again)
         changed = self._same(held["configuration"], self.config)
         if changed:
             raise another_run(self.folder, changed)
