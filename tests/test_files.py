@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,6 +109,34 @@ def test_two_writers_do_not_destroy_each_others_work(tmp_path: Path) -> None:
             raise KeyboardInterrupt
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.txt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "out"]
+
+
+def test_what_killed_processes_left_is_removed_at_the_next_write(tmp_path: Path) -> None:
+    """Regression: half-written files and folders of trainings, detectors, audits and exports stayed for ever."""
+    day = 24 * 3600
+    ages = {
+        "a.txt.0123abcd.part": 2 * day,
+        "a.txt.89abcdef.part": day // 2,  # perhaps another machine writes it at this moment
+        "a.txt.part": 2 * day,  # these are the user's
+        "a.txt.notes.part": 2 * day,
+        "b.txt.0123abcd.part": 2 * day,
+        "out.0123abcd.part/x": 2 * day,
+        "out.89abcdef.part/x": day // 2,
+        "out.part/x": 2 * day,
+    }
+    for name, age in ages.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half")
+        for each in (path, path.parent):
+            os.utime(each, (time.time() - age,) * 2)
+    os.utime(tmp_path / "out.89abcdef.part", (time.time() - 2 * day,) * 2)  # a file in it is younger
+    write_text(tmp_path / "a.txt", "new")
+    with writing_folder(tmp_path / "out", "export") as part:
+        (part / "x").write_text("new")
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"a.txt", "out/x", *ages} - {"a.txt.0123abcd.part", "out.0123abcd.part/x"}
+    assert not (tmp_path / "out.0123abcd.part").exists()
 
 
 # Both are a RuntimeError, as is what torch.save raises on a full disk.

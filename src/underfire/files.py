@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +12,13 @@ from pathlib import Path
 from uuid import uuid4
 
 from underfire.errors import InputError, StoreError
+
+NUMBERED = r"\.[0-9a-f]{8}\.part"
+"""A regular expression for what ``part_of`` adds to a name."""
+
+ABANDONED = 24 * 3600
+"""The number of seconds after which a half-written file that nobody has written to was left by a killed process. Pids
+tell nothing of the processes of other machines, which may share the disk."""
 
 
 def path_of(name: str, value: object) -> Path:
@@ -46,6 +55,36 @@ def part_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.{uuid4().hex[:8]}.part")
 
 
+def parts_of(path: Path) -> list[Path]:
+    """List the half-written files and folders beside ``path`` that were to become it. A file of the user's called
+    ``NAME.part`` is none of them."""
+    made = re.compile(re.escape(path.name) + NUMBERED)
+    with os.scandir(path.parent) as entries:
+        return [Path(entry.path) for entry in entries if made.fullmatch(entry.name) and not entry.is_symlink()]
+
+
+def take_place(part: Path, path: Path) -> None:
+    """Rename a file or folder that is written to ``path``, and remove what killed processes left of earlier ones.
+
+    Times are compared with that of ``part``: the disk's clock set both, and may differ from this machine's.
+
+    Raises:
+        OSError: ``part`` cannot be renamed. What cannot be removed stays.
+    """
+    now = _written(part)
+    part.replace(path)
+    with suppress(OSError):
+        for other in parts_of(path):
+            if now - _written(other) > ABANDONED:
+                shutil.rmtree(other) if other.is_dir() else other.unlink()
+
+
+def _written(path: Path) -> float:
+    """Return when something was written last to a file, or to a folder and all that it holds."""
+    inside = path.rglob("*") if path.is_dir() else ()
+    return max(float(each.lstat().st_mtime) for each in (path, *inside))
+
+
 @contextmanager
 def replacing(path: Path, kind: str = "") -> Iterator[Path]:
     """Write a file in one step: the old file stays until the new one is complete.
@@ -56,7 +95,7 @@ def replacing(path: Path, kind: str = "") -> Iterator[Path]:
 
     Yields:
         The path of a temporary file in the same folder. It takes the place of ``path`` when the block ends without an
-        error, and is deleted otherwise.
+        error, and is deleted otherwise. If a process is killed, it stays until the file is written again after a day.
 
     Raises:
         StoreError: the file cannot be written.
@@ -64,7 +103,7 @@ def replacing(path: Path, kind: str = "") -> Iterator[Path]:
     part = part_of(path)
     try:
         yield part
-        part.replace(path)
+        take_place(part, path)
     except (OSError, RuntimeError) as error:
         cause = _on_the_disk(error)
         if cause is None:

@@ -110,7 +110,7 @@ def leftovers(folder: Path) -> None:
     run = run_folder(folder, BEGUN)
     places = (folder / "campaign.json", run.path / "run.json", run.file("clean", 1, ROWS), run.image("clean", 0))
     for place in places:
-        for part in (place.with_name(f"{place.name}.part"), place.with_name(f"{place.name}.0a1b2c3d.part")):
+        for part in (place.with_name(f"{place.name}.89abcdef.part"), place.with_name(f"{place.name}.0a1b2c3d.part")):
             part.write_bytes(b"half")
 
 

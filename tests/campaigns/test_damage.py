@@ -108,7 +108,7 @@ def test_the_status_of_runs_with_several_results(
     place = Path(shutil.copytree(whole, tmp_path / "grid"))
     path = next(place.glob("runs/*/summary.json"))
     held = json.loads(path.read_text())
-    share = {"joint_success": {"cam": {"mean": 0.25, "low": 0.1, "high": 0.5, "n": 8}}}
+    share = {"joint_success": {"cam": {"mean": 0.25, "low": 0.1, "high": 0.5, "n": 8}}, "interpreters": {}}
     cells = {"by_eps": [{}, {}], "by_attack": [{"cell": "adv2-a"}, {"cell": "adv2-b"}]}[key]
     parts = [cell | {"eps": eps} | share for cell, eps in zip(cells, (8 / 255, 0.2), strict=True)]
     path.write_text(json.dumps({name: held[name] for name in ("format", "images")} | {key: parts}))

@@ -185,7 +185,9 @@ def test_notes_are_there_before_the_campaign_and_nothing_else_is_changed(tmp_pat
     assert (place / "beside.json").read_text() == "{}\n"
 
 
-@pytest.mark.parametrize("name", ["campaign.json.part", "runs/grad/run.json.part", "runs/grad/.writable"])
+@pytest.mark.parametrize(
+    "name", ["campaign.json.0a1b2c3d.part", "runs/grad/run.json.0a1b2c3d.part", "runs/grad/.writable"]
+)
 def test_what_a_kill_at_the_very_beginning_leaves_is_no_obstacle(name: str, command: Command, tmp_path: Path) -> None:
     left = tmp_path / "out" / name
     left.parent.mkdir(parents=True)

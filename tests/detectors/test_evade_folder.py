@@ -17,6 +17,7 @@ from underfire.runs import RunConfig, run_attack
 from underfire.runs.execution import Execution
 from underfire.runs.opened import Opened
 from underfire.runs.running import RunInHand
+from underfire.runs.work import Work
 
 WHERE = ("attack", "--data", "digits:test", "--classifier", "digits-resnet", "--eps", EPS, "--no-page")
 SHORT = ("--attack", "auto", "--budget", 2, "--count", 2)
@@ -134,6 +135,26 @@ def test_notes_beside_a_detector_do_not_travel(folders: dict[str, Path], tmp_pat
         "detector.json",
         "detector.safetensors",
     }
+
+
+def test_a_kill_at_the_end_leaves_no_detector(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: a run that was killed just after it was noted as finished kept evaded/ for ever."""
+    values = {"data": "digits:test", "classifier": "digits-resnet", "attack": "auto", "budget": 2, "eps": EPS}
+    config = RunConfig.create(**values, count=2, noise_draws=1, evade=str(folders["class-map"]))
+    finish = Work.finish
+
+    def killed(work: Work, precision: str) -> None:
+        finish(work, precision)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Work, "finish", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_attack(config, tmp_path / "run", term_of=uf.detectors.evading_term)
+    run = Written(tmp_path / "run").run
+    assert run["finished"]
+    assert not (tmp_path / "run" / "evaded").exists()
 
 
 def test_a_worker_needs_the_runs_folder_alone(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -97,10 +97,13 @@ def test_half_written_files_are_no_damage(killed: Path, whole: Written, tmp_path
     """A killed process leaves them; a run that is finished removes them."""
     folder = Path(shutil.copytree(killed, tmp_path / "run"))
     key = next(iter(json.loads((folder / "run.json").read_text())["cells"]))["key"]
-    for name in (f"cells/{key}/000002.safetensors.part", "run.json.part", f"cells/{key}/000002.json.0a1b2c3d.part"):
+    names = (f"cells/{key}/000002.safetensors.0a1b2c3d.part", "run.json.89abcdef.part", "summary.json.0a1b2c3d.part")
+    for name in names:
         (folder / name).write_bytes(b"half")
-    (folder / "mine.part").write_bytes(b"a file of the user's")
+    for name in ("mine.part", "run.json.part"):
+        (folder / name).write_bytes(b"a file of the user's")
     run_attack(CONFIG, folder, resume=True)
-    assert [path.name for path in folder.rglob("*.part")] == ["mine.part"]
+    assert sorted(path.name for path in folder.rglob("*.part")) == ["mine.part", "run.json.part"]
     (folder / "mine.part").unlink()
+    (folder / "run.json.part").unlink()
     assert_same_run(whole, Written(folder))

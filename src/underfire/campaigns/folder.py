@@ -14,12 +14,13 @@ from typing import Any
 from underfire.campaigns.grid import Grid, Point
 from underfire.campaigns.record import FILE, DamagedRecordError, Entry, Record, State, read_record, write_record
 from underfire.errors import InputError, StoreError, unknown_name, warn
-from underfire.files import path_of
+from underfire.files import parts_of, path_of
 from underfire.frames import pandas
 from underfire.runs import Run
 from underfire.runs.differences import differences
 from underfire.runs.disk import is_part, writing
 from underfire.runs.disk import replace as replace_file
+from underfire.runs.locking import LOCK, locked
 from underfire.runs.manifest import SUFFIX
 from underfire.runs.places import check_places
 from underfire.runs.settings import RunConfig
@@ -133,7 +134,7 @@ class CampaignStore:
             raise StoreError(f"output folder {folder} is a file; give a folder.")
         held = sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
         # A kill at once may leave a lock, notes and half-written files.
-        begun = {".lock", *notes, *(name for name in held for whole in (FILE, *notes) if is_part(name, whole))}
+        begun = {LOCK, *notes, *(name for name in held for whole in (FILE, *notes) if is_part(name, whole))}
         held = [name for name in held if name not in begun]
         if held and FILE not in held and "runs" not in held:
             raise StoreError(f"output folder {folder} holds {first_few(held)}, and no campaign: choose another folder.")
@@ -141,28 +142,15 @@ class CampaignStore:
             raise StoreError(
                 f"output folder {folder} holds a campaign: give --resume to go on with it, or choose another folder."
             )
-        check_places(folder, files=(".lock", FILE, *notes), folders=("runs",))
+        check_places(folder, files=(LOCK, FILE, *notes), folders=("runs",))
 
     @contextmanager
     def working(self) -> Iterator[None]:
         """Context that locks the folder against other processes."""
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(self.folder / ".lock")
-        try:
+        with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise StoreError(
-                f"output folder {self.folder} is in use: another process runs a campaign in it."
-            ) from error
-        except OSError as error:
-            raise StoreError(f"output folder {self.folder} cannot be written: {error.strerror or error}.") from error
-        try:
+        with locked(self.folder, "runs a campaign"):
             yield
-        finally:
-            lock.release()
-            (self.folder / ".lock").unlink(missing_ok=True)
 
     def begin(self, grid: Grid, points: Sequence[Point]) -> None:
         """Write down which runs the campaign has. What was lost of the folder is named in a warning.
@@ -193,7 +181,7 @@ class CampaignStore:
         for point in points:
             self._entries.setdefault(point.name, Entry(point.name, point.values))
         for name in (FILE, *self.notes):
-            for part in self.folder.glob(f"{name}*.part"):
+            for part in parts_of(self.folder / name):
                 part.unlink()  # a killed process left it
         with writing(self.folder):
             for name, text in self.notes.items():

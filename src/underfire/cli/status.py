@@ -54,18 +54,15 @@ def show(folder: Path) -> None:
 def _joint(campaign: Any, name: str) -> str:
     """Describe the joint success of a finished run. Raises StoreError if its summary is lost."""
     from underfire.attacks.perturbations import eps_text
-    from underfire.runs.folder import read_json, results_in
+    from underfire.runs.folder import read_summary, results_in
 
-    path = campaign.folder_of(name) / "summary.json"
-    summary = read_json(path)
-    try:
-        shown = []
-        for part in results_in(summary):
-            eps = "" if part.get("eps") is None else f"eps {eps_text(part['eps'])}"
-            about = str(part.get("cell") or eps)
-            for interpreter, found in part["joint_success"].items():
-                share = f"{100 * found['mean']:.0f} % [{100 * found['low']:.0f}, {100 * found['high']:.0f}]"
+    shown = []
+    for part in results_in(read_summary(campaign.folder_of(name))):
+        eps = "" if part.get("eps") is None else f"eps {eps_text(part['eps'])}"
+        about = str(part.get("cell") or eps)
+        for interpreter, found in part["joint_success"].items():
+            ends = [found["mean"], found["low"], found["high"]]
+            if None not in ends:  # at least one image was attacked
+                share = "{:.0f} % [{:.0f}, {:.0f}]".format(*(100 * end for end in ends))
                 shown.append(f"{about}{about and ': '}{interpreter} {share}")
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise StoreError(f"{path} is damaged.") from error
     return ", ".join(shown)

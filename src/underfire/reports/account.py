@@ -13,10 +13,11 @@ import numpy as np
 from underfire.errors import InputError
 from underfire.reports.wording import Wording, wording
 from underfire.runs.comparison import Comparison
-from underfire.runs.folder import read_json, results_in
+from underfire.runs.folder import read_summary, results_in
 from underfire.runs.outdated import is_outdated
 from underfire.runs.run import Run
-from underfire.runs.summary import against_control, chance, gap, group, joint
+from underfire.runs.significance import TESTED
+from underfire.runs.summary import against_control, averaged, chance, gap, group, joint
 from underfire.text import plain
 
 Source = Path | Run
@@ -81,14 +82,17 @@ class Account:
         if key not in self._groups:
             held = self._stored.get(interpreter, {}).get("attacks", {}).get(self.part.names[role])
             considered = self.run.images["considered"]
-            self._groups[key] = held or group(self.part, role, interpreter, self.run.measures, considered)
+            names = {measure.name for measure in averaged(self.run.measures)} | {"joint_success", "joint_success_curve"}
+            whole = held is not None and names <= held.keys()
+            self._groups[key] = held if whole else group(self.part, role, interpreter, self.run.measures, considered)
         return self._groups[key]
 
     def difference(self, interpreter: str) -> dict[str, Any] | None:
         """Return the intervals of all measures for attack minus control, paired by image; None without a control."""
         if interpreter not in self._differences:
             held = self._stored.get(interpreter, {}).get("against_prediction_only")
-            found = held or against_control(self.part, interpreter)
+            whole = held is not None and {*TESTED} <= held["paired_difference"].keys()
+            found = held if whole else against_control(self.part, interpreter)
             self._differences[interpreter] = None if found is None else found["paired_difference"]
         return self._differences[interpreter]
 
@@ -128,8 +132,9 @@ class Account:
     def chance(self, interpreter: str) -> dict[str, Interval]:
         """Return how often maps pass that have nothing to do with the image: ``other_map`` and ``average_map``."""
         if interpreter not in self._chance:
-            held = self._chances.get(interpreter)
-            self._chance[interpreter] = held or chance(self.part, interpreter)
+            held = self._chances.get(interpreter, {})
+            whole = {"other_map", "average_map"} <= held.keys()
+            self._chance[interpreter] = held if whole else chance(self.part, interpreter)
         return self._chance[interpreter]
 
     @property
@@ -177,8 +182,7 @@ def accounts_of(run: Run) -> list[Account]:
     Intervals are taken from ``summary.json`` if a run with cells wrote it, and if it cannot mix up two comparisons:
     the interpreter belongs to one comparison only, and the attack and its controls have different names.
     """
-    path = run.path / "summary.json"
-    held = read_json(path) if run.format > 1 and path.exists() else {}
+    held = read_summary(run.path) if run.format > 1 and (run.path / "summary.json").exists() else {}
     # Without a chance control, an earlier version wrote the summary, by another limit.
     current = held.get("format", 1) > 1 and not is_outdated(held)
     results = results_in(held) if current else []

@@ -25,6 +25,7 @@ from underfire.detectors.scoring import check_begun
 from underfire.errors import InputError, StoreError
 from underfire.reports.detection import FILES, write_detection
 from underfire.runs.folder import read_json
+from underfire.runs.record import Detection
 from underfire.runs.run import Run
 from underfire.runs.running import RunInHand
 
@@ -63,7 +64,7 @@ class Detected:
     @classmethod
     def of(cls, folder: Path) -> Detected | None:
         """Read what a run's folder holds; None if no detector has scored the run."""
-        return cls(folder, read_json(folder / RECORD)) if (folder / RECORD).exists() else None
+        return cls(folder, _read(folder)) if (folder / RECORD).exists() else None
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -114,11 +115,17 @@ class Detected:
                     scored = Scored(row["detector"], float(row["score"]), row["flagged"] == "True")
                     found.setdefault((row["cell"], row["image_id"]), []).append(scored)
         except (OSError, ValueError, KeyError) as error:
-            raise StoreError(
-                f"{path} cannot be read: {error}. 'underfire detect evaluate DETECTOR {self.folder} --out "
-                f"{self.folder}' makes it again."
-            ) from error
+            raise StoreError(f"{path} cannot be read: {error}. {_again(self.folder)}") from error
         return found
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """Read ``detection.json``. Raises StoreError if it is missing or damaged."""
+    return read_json(folder / RECORD, Detection, _again(folder))
+
+
+def _again(folder: Path) -> str:
+    return f"'underfire detect evaluate DETECTOR {folder} --out {folder}' makes it again."
 
 
 def opened(folders: Sequence[Path | str], classifier: Classifier) -> list[FittedDetector]:
@@ -143,7 +150,7 @@ def score(run: Run, fitted: Sequence[FittedDetector]) -> Detected:
         StoreError: the files cannot be written.
     """
     write_detection(evaluate(fitted, [run]), run.path)
-    return Detected(run.path, read_json(run.path / RECORD))
+    return Detected(run.path, _read(run.path))
 
 
 def check_those_that_fit(hand: RunInHand, folders: Sequence[str]) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from underfire.errors import StoreError
-from underfire.files import replacing
+from underfire.files import part_of, replacing, take_place
 
 
 @contextmanager
@@ -53,11 +52,10 @@ def writing_folder(out: Path, kind: str) -> Iterator[Path]:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise StoreError(f"{kind} {out} exists, and is no empty folder: give another name, or remove it.")
         out.parent.mkdir(parents=True, exist_ok=True)
-        own = Path(tempfile.mkdtemp(prefix=f"{out.name}.", suffix=".part", dir=out.parent))
+        part = part_of(out)
+        part.mkdir()
         try:
-            part = own / "written"  # a folder of its own, because tempfile's is open to its owner alone
-            part.mkdir()
             yield part
-            part.replace(out)
+            take_place(part, out)
         finally:  # whatever stops the writing, Ctrl-C too, leaves no half-written folder
-            shutil.rmtree(own, ignore_errors=True)
+            shutil.rmtree(part, ignore_errors=True)

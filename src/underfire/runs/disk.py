@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from underfire.errors import StoreError
-from underfire.files import part_of
+from underfire.files import NUMBERED, part_of
 
-PART = r"(\.[0-9a-f]{8})?\.part"
+PART = rf"({NUMBERED}|\.part)"
 """A regular expression for the end of the name of a half-written file. Earlier versions had no number in it."""
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel
 
 from underfire.attacks.limits import Flags, Numbers
 from underfire.attacks.measure import Measure
@@ -19,6 +20,7 @@ from underfire.errors import StoreError
 from underfire.metrics.chance import Chance
 from underfire.runs.cells import Cell
 from underfire.runs.columns import measure_of
+from underfire.runs.record import Summary, check_entries
 from underfire.text import plain
 
 if TYPE_CHECKING:
@@ -125,10 +127,20 @@ class Folder(ABC):
         return plain(names[number]) if 0 <= number < len(names) else f"class {number}"
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object of a run's folder. Raises StoreError if it is missing or something else."""
+def read_json(path: Path, shape: type[BaseModel] | None = None, repair: str = "") -> dict[str, Any]:
+    """Read a JSON object of a run's folder.
+
+    Args:
+        path: the file.
+        shape: the entries that it must have; see ``record``. Not checked if None.
+        repair: a sentence that says what to do about a damaged file.
+
+    Raises:
+        StoreError: it is missing, or something else.
+    """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)
     except FileNotFoundError as error:
         runs = sorted((path.parent / "runs").glob("*/run.json"))
         campaign = f" It holds a campaign: give one of its runs, such as {runs[0].parent}." if runs else ""
@@ -140,7 +152,15 @@ def read_json(path: Path) -> dict[str, Any]:
         raise StoreError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise StoreError(f"{path} holds a {type(content).__name__}; expected what 'underfire attack' writes there.")
+    if shape is not None:
+        check_entries(path, text, shape, repair)
     return content
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Read ``summary.json`` of a run's folder. Raises StoreError if it is missing or damaged."""
+    again = f"'underfire report {folder} --tables' makes it again."
+    return read_json(folder / "summary.json", Summary, again)
 
 
 def results_in(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -148,7 +168,7 @@ def results_in(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
     Returns:
         One for each eps (with the key ``eps``), one for each attack (with the keys ``cell`` and ``eps``), or the
-        content itself. Something else than a table is left as it is: a damaged file may hold anything.
+        content itself.
     """
     return summary.get("by_eps") or summary.get("by_attack") or [summary]
 

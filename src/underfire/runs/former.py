@@ -27,6 +27,7 @@ from underfire.runs.folder import (
     read_table,
     tensor_names,
 )
+from underfire.runs.record import REPAIR, FormerSummary
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,7 +45,7 @@ class FormerFolder(Folder):
 
     def __init__(self, path: Path, record: dict[str, Any]) -> None:
         super().__init__(path, record)
-        self._summary = read_json(path / "summary.json")
+        self._summary = read_json(path / "summary.json", FormerSummary, REPAIR)
         self._asked = str(self._summary["attack"])
         names = self._table["attack"].unique().to_pylist()
         self.cells = {name: self._cell(name) for name in names}

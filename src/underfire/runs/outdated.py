@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from underfire.errors import StoreError, warn
-from underfire.runs.folder import read_json, results_in
+from underfire.runs.folder import read_summary, results_in
 
 
 def is_outdated(summary: Mapping[str, Any]) -> bool:
@@ -27,7 +27,7 @@ def warn_if_outdated(folder: Path, cells: bool) -> None:
         cells: True if the run has cells, from which its tables can be made again; False for a folder of format 1.
     """
     try:
-        outdated = is_outdated(read_json(folder / "summary.json"))
+        outdated = is_outdated(read_summary(folder))
     except StoreError:
         return
     if outdated:

@@ -7,6 +7,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from underfire.files import NUMBERED
 from underfire.runs.disk import PART
 
 _OURS = re.compile(
@@ -29,9 +30,12 @@ def foreign_files(folder: Path) -> list[str]:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove the half-written files that killed processes left in a run's folder. No other process may write there."""
+    """Remove the half-written files that killed processes left in a run's folder. No other process may write there.
+
+    Files called ``NAME.part`` without a number stay: they may be the user's own.
+    """
     for entry in folder.rglob("*.part"):
-        if _OURS.fullmatch(entry.relative_to(folder).as_posix()):
+        if re.search(f"{NUMBERED}$", entry.name) and _OURS.fullmatch(entry.relative_to(folder).as_posix()):
             with suppress(OSError):  # a folder, or a file that is gone: it does no harm
                 entry.unlink()
 

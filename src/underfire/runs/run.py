@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,7 @@ from underfire.runs.former import FormerFolder
 from underfire.runs.inputs import PREDICTED
 from underfire.runs.outdated import warn_if_outdated
 from underfire.runs.outliers import Outliers, outliers
+from underfire.runs.record import REPAIR, Former, Record, Started, check_entries
 from underfire.runs.repair import damage
 from underfire.runs.showing import shown
 from underfire.runs.significance import PValues, p_values
@@ -59,15 +61,17 @@ class Run(InNotebook):
 
     def __init__(self, folder: Path | str, *, finished: bool = True) -> None:
         self.path = path_of("folder", folder)
-        self.record = read_json(self.path / "run.json")
+        self.record = read_json(self.path / "run.json", Started, REPAIR)
         if finished and not self.record.get("finished"):
             raise StoreError(f"the run in {self.path} is not finished: finish it with --resume before reporting on it.")
-        self.format = int(self.record.get("format", 1))
+        self.format: int = self.record.get("format", 1)
         if self.format > FORMAT:
             raise StoreError(
                 f"the run in {self.path} has folder format {self.format}, and this version of underfire reads formats "
                 f"up to {FORMAT}: update underfire."
             )
+        shape = Record if self.format > 1 else Former
+        check_entries(self.path / "run.json", json.dumps(self.record), shape, REPAIR)
         self.files: Folder = (
             CellFolder(self.path, self.record) if self.format > 1 else FormerFolder(self.path, self.record)
         )

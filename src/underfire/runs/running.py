@@ -220,9 +220,9 @@ class RunInHand:
         """Write the tables and the summary of a run whose shards are all there. Returns ``summary.json``'s content."""
         if self.work is None:
             self.join()
-        summary = self.ready().finish(self.config.precision)
-        drop_detectors(self.store)
-        return summary
+        work = self.ready()
+        drop_detectors(self.store)  # before the run counts as finished, so that a kill in between leaves none
+        return work.finish(self.config.precision)
 
 
 def _changed(held: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

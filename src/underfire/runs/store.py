@@ -18,7 +18,8 @@ from underfire.errors import StoreError, UnderfireError, warn
 from underfire.runs import manifest, places, shard_files
 from underfire.runs.differences import another_run, differences
 from underfire.runs.disk import is_part, replace, writing
-from underfire.runs.record import check_types
+from underfire.runs.locking import LOCK, locked
+from underfire.runs.record import Begun, check_entries
 from underfire.runs.replacing import Former, foreign_files
 from underfire.runs.selection import Selection
 from underfire.runs.shard_files import Shard
@@ -31,7 +32,7 @@ Version 1 had one file of maps and one table for the whole run. Version 2 had no
 complete if its file of rows was there.
 """
 
-BEGUN = {".lock", ".writable"}
+BEGUN = {LOCK, ".writable"}
 """Files that a run which was killed in its first moments leaves in a folder that holds nothing otherwise, beside a
 half-written run.json."""
 
@@ -86,28 +87,21 @@ class Store:
         works without ``--overwrite``. A run that is interrupted keeps every shard that is complete. A run that ends
         before ``keep_new`` gives the folder back to the run that it was to replace.
         """
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(self.folder / ".lock")
-        with writing(self.folder):
-            try:
-                lock.acquire(timeout=0)
-            except Timeout as error:
-                raise StoreError(f"output folder {self.folder} is in use: another process runs in it.") from error
-        before, nothing = self.read_run(), False
+        nothing = False
         try:
-            yield
-        except BaseException as error:  # also an interrupt from the keyboard; it is raised again
-            if self._former.kept:
-                self._former.put_back()
-                raise
-            nothing = not before and not self._holds("attack" if isinstance(error, UnderfireError) else None)
-            if nothing:
-                self._former.clear()
-            raise
+            with locked(self.folder, "runs"):
+                before = self.read_run()
+                try:
+                    yield
+                except BaseException as error:  # also an interrupt from the keyboard; it is raised again
+                    if self._former.kept:
+                        self._former.put_back()
+                        raise
+                    nothing = not before and not self._holds("attack" if isinstance(error, UnderfireError) else None)
+                    if nothing:
+                        self._former.clear()
+                    raise
         finally:
-            lock.release()
-            (self.folder / ".lock").unlink(missing_ok=True)
             if nothing:
                 places.unmake(self._new)
 
@@ -279,7 +273,8 @@ class Store:
             broken = (self.folder / "run.json").exists()
             damaged = " Its run.json is damaged: bring it back, or choose another folder." if broken else ""
             raise StoreError(f"output folder {self.folder} holds no run that could be resumed.{damaged}")
-        check_types(self.folder, held)
+        again = "Bring it back, or choose another folder."
+        check_entries(self.folder / "run.json", json.dumps(held), Begun, again)
         changed = self._same(held["configuration"], self.config)
         if changed:
             raise another_run(self.folder, changed)

@@ -153,8 +153,7 @@ def group(
     curve = metrics.joint_success_curve(torch.from_numpy(success), torch.from_numpy(distance), THRESHOLDS)
     means = {
         measure.name: interval(_typed(part.column(role, interpreter, measure.name), measure), measure.bounds)
-        for measure in measures
-        if not measure.name.startswith("joint_success") and measure.name != "confidence"
+        for measure in averaged(measures)
     }
     return {
         "joint_success": joint(part, role, [interpreter]),
@@ -169,6 +168,11 @@ def group(
         },
         "joint_success_curve": {"thresholds": THRESHOLDS, "rates": [round(float(rate), 6) for rate in curve]},
     }
+
+
+def averaged(measures: Sequence[Measure]) -> list[Measure]:
+    """Return the measures whose means over all images ``group`` holds."""
+    return [each for each in measures if not each.name.startswith("joint_success") and each.name != "confidence"]
 
 
 def _typed(values: Any, measure: Measure) -> Any:
