@@ -22,6 +22,12 @@ def check_at_most(name: str, value: float, most: float, note: str = "") -> None:
         raise InputError(f"{name} is {_shown(value)}; expected at most {most}{note}.")
 
 
+def check_share(name: str, value: float) -> None:
+    """Raise InputError if ``value`` is no number in [0, 1]."""
+    if not (_holds(operator.ge, value, 0) and _holds(operator.le, value, 1)):
+        raise InputError(f"{name} is {_shown(value)}; expected a share in [0, 1].")
+
+
 def _holds(compare: Callable[[float, float], bool], value: float, limit: float) -> bool:
     """Compare two numbers. False if ``value`` is no number: texts and lists come here, too."""
     try:

@@ -52,6 +52,8 @@ class Score(Evading):
             raise InputError(f"threshold is {self.threshold}; expected a number, or -inf for none.")
         if not 0 <= self.margin < math.inf:
             raise InputError(f"margin is {self.margin}; expected at least 0.")
+        if self.margin and math.isinf(self.threshold):
+            raise InputError(f"margin is {self.margin}, and there is no threshold that scores could be pushed below.")
 
     def __call__(self, point: Point) -> Tensor:
         score = self._score(point)
