@@ -60,6 +60,7 @@ MODELS = {
     "the attack moves the same images": Model(0.5, 0.2, 0.8, 0.6, 0.6),
     "distances lie around the limit": Model(0.4, 0.2, 0.0, 0.6, 0.2),
     "long tails": Model(0.8, 0.3, 0.3, 0.9, 0.8),
+    "most maps are kept": Model(0.4, 0.2, 0.3, -0.3, 0.5),
     "few maps are kept": Model(0.4, 0.2, 0.3, 1.4, 0.5),
 }
 
