@@ -34,6 +34,11 @@ def check_between(name: str, value: float, low: float, high: float, expected: st
         raise InputError(f"{name} is {_shown(value)}; expected {expected}.")
 
 
+def check_share(name: str, value: float) -> None:
+    """Raise InputError if ``value`` is no number in [0, 1]."""
+    check_between(name, value, 0, 1, "a share in [0, 1]", "[]")
+
+
 def _holds(compare: Callable[[float, float], bool], value: float, limit: float) -> bool:
     """Compare two numbers. False if ``value`` is no number: texts and lists come here, too."""
     try:

@@ -40,6 +40,34 @@ def check_part(part: Any, base: Any, argument: str) -> None:
     check_name(part, argument)
 
 
+def check_kind(value: Any, base: Any, argument: str, note: str = "") -> None:
+    """Raise InputError if ``value`` is no instance of ``base``. ``note`` follows in the message."""
+    if not isinstance(value, base):
+        raise InputError(f"{argument} is {shown(value)}; expected {with_article(base.__name__)}{note}.")
+
+
+def check_all(values: Any, base: Any, argument: str, such: str) -> tuple[Any, ...]:
+    """Return ``values`` as a tuple.
+
+    Args:
+        values: several instances of ``base``, at least one.
+        base: their class.
+        argument: the argument that holds them, for messages.
+        such: one of them, as code.
+
+    Raises:
+        InputError: they are not several, or there is none, or one is of another class.
+    """
+    if not isinstance(values, list | tuple):
+        raise InputError(f"{argument} is {shown(values)}; expected several {base.__name__}, such as ({such},).")
+    if not values:
+        raise InputError(f"{argument} is empty; expected at least one {base.__name__}, such as ({such},).")
+    for value in values:
+        if not isinstance(value, base):
+            raise InputError(f"{argument} holds {shown(value)}; expected {base.__name__}, such as {such}.")
+    return tuple(values)
+
+
 def shown(value: object) -> str:
     """Name the class of an object, or the class that ``value`` is, for messages."""
     return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"

@@ -25,6 +25,7 @@ from underfire import attacks
 from underfire.attacks import CLASS_RULES, MAP_RULES, PERTURBATIONS, SHAPINGS, TERMS
 from underfire.attacks.benign import read_benign
 from underfire.classifiers import check_images
+from underfire.errors import InputError
 from underfire.interpreters import CAM, LRP, MASK, REGISTRY, Interpreter
 
 EPS = 16 / 255
@@ -116,6 +117,15 @@ def check(preset: attacks.Preset, system: uf.System, images: Tensor, labels: Ten
     return result
 
 
+def acts(term: str, perturbation: str, class_rule: str, system: uf.System) -> bool:
+    """Tell if a term has something to act on; otherwise an attack refuses it."""
+    return {
+        "penalty": PERTURBATIONS[perturbation].has_cost(),
+        "match": class_rule == "grid",
+        "presence": any("rts" in each.families() for each in system.attacked.values()),
+    }.get(term, True)
+
+
 FACTORS = (list(REGISTRY), [*MAP_RULES, GIVEN], list(PERTURBATIONS), list(TERMS), list(SHAPINGS), list(CLASS_RULES))
 CHOSEN = covering(3, *FACTORS)
 
@@ -134,16 +144,25 @@ def test_joint_attacks(
     world = world.of(interpreter)
     images, labels = images_and_labels(world)
     settings: dict[str, Any] = {"target_map": world.map_rules[map_rule], "target_class": class_rule}
-    joint = attacks.preset(
-        "adv2",
-        **by(perturbation, EPS),
-        shaping=shaping,
-        **settings,
-        terms={term: 0.1},
-        steps=(1, 2),
-        early_stop=False,
-    )
-    result = check(joint, world.system(interpreter), images, labels)
+    system = world.system(interpreter)
+
+    def joint_attack() -> attacks.Preset:
+        return attacks.preset(
+            "adv2",
+            **by(perturbation, EPS),
+            shaping=shaping,
+            **settings,
+            terms={term: 0.1},
+            steps=(1, 2),
+            early_stop=False,
+        )
+
+    if not acts(term, perturbation, class_rule, system):
+        with pytest.raises(InputError, match=f"term '{term}' "):
+            joint_attack()(system, images, labels)
+        return
+    joint = joint_attack()
+    result = check(joint, system, images, labels)
     course = result.trace.columns[f"loss_{TERMS[term].name}"]
     assert bool(course[1:].isfinite().all()), "an extra term acts in the joint stage"
     assert type(joint.made_perturbation).name == perturbation
@@ -179,10 +198,12 @@ def test_attacks_on_the_prediction_alone(
     assert control.made.name == ("bim" if perturbation == "pgd" else perturbation)
     check(control, system, images, labels)
     eps = by(perturbation, EPS)["eps"]
-    alone = attacks.preset(perturbation, eps=eps, **settings, terms={} if TERMS[term].needs_maps else {term: 0.1})
+    alone = attacks.preset(perturbation, eps=eps, **settings)
+    if not TERMS[term].needs_maps and acts(term, perturbation, class_rule, system):
+        alone = alone.replace(terms={term: 0.1})
     assert not alone.joint
     result = check(alone, system, images, labels)
-    if not TERMS[term].needs_maps:
+    if alone.terms:
         assert bool(result.trace.columns[f"loss_{TERMS[term].name}"].isfinite().all())
 
 

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from underfire import metrics
 from underfire.attacks.intervals import JointIntervals, Outcome
@@ -49,6 +50,8 @@ def test_against_a_slow_bootstrap(most: float) -> None:
     assert drawn.shape == (count, ROUNDS)
     assert drawn.sum(0).tolist() == [count] * ROUNDS
     joint, gaps, other, average = [], [], [], []
+    spread: list[list[tuple[float, float]]] = [[], []]
+    stretch = stats.t.ppf(0.975, count - 1) / stats.norm.ppf(0.975) * (count / (count - 1)) ** 0.5
     for number in range(ROUNDS):
         sample = np.repeat(np.arange(count), drawn[:, number]).tolist()
         slow = slow_limits(maps, noise, sample)
@@ -58,17 +61,26 @@ def test_against_a_slow_bootstrap(most: float) -> None:
         assert resampling.average_limits(limit.chance, one)[0] == pytest.approx(slow["average"])
         least = min(slow.values())
         assert intervals.resampled("cam")[number] == pytest.approx(least)
-        shares = [
-            np.mean([success[limit.correct][i] and each.distances["cam"][limit.correct][i] < least for i in sample])
-            for each in (first, second)
-        ]
+
+        def shares_below(bound: float, sample: list[int] = sample) -> tuple[float, float]:
+            one, other = (
+                np.mean([success[limit.correct][i] and each.distances["cam"][limit.correct][i] < bound for i in sample])
+                for each in (first, second)
+            )
+            return float(one), float(other)
+
+        shares = shares_below(least)
+        for ways, power in zip(spread, (stretch, -stretch), strict=True):
+            bent = limit.by_noise * (slow["noise"] / limit.by_noise) ** power
+            ways.append(shares_below(min(bent, slow["other"], slow["average"])))
         joint.append(shares[0])
         gaps.append(shares[0] - shares[1])
         pairs = [np.abs(maps[i] - maps[j]).mean() < least - 1e-12 for i in sample for j in sample if i != j]
         other.append(np.mean(pairs))
         average.append(np.mean([limit.chance.average[i] < least - 1e-12 for i in sample]))
-    assert intervals.shares(first).tolist() == pytest.approx(joint)
-    assert (intervals.shares(first) - intervals.shares(second)).tolist() == pytest.approx(gaps)
+    ours, theirs = (intervals.shares(each, intervals.resampled) for each in (first, second))
+    assert ours.tolist() == pytest.approx(joint)
+    assert (ours - theirs).tolist() == pytest.approx(gaps)
     assert max(*other, *average) <= 0.05, "in every sample"
     found = intervals.chance["cam"]
     low, high = np.quantile(other, [0.025, 0.975])
@@ -82,20 +94,20 @@ def test_against_a_slow_bootstrap(most: float) -> None:
     alone = metrics.rate(near)
     assert found["average"].low == pytest.approx(max(0.0, (alone.low or 0) + min(0, low)))
     assert found["average"].high == pytest.approx(min(1.0, (alone.high or 0) + max(0, high)))
-    fixed = intervals.shares(first, fixed=True)
-    alone = metrics.rate(intervals.flags(first)[limit.correct])
-    interval = intervals.joint(first)
-    assert interval.mean == alone.mean
-    low, high = np.quantile(joint, [0.025, 0.975]) - np.quantile(fixed, [0.025, 0.975])
-    assert interval.low == pytest.approx(max(0.0, (alone.low or 0) + min(0, low)))
-    assert interval.high == pytest.approx(min(1.0, (alone.high or 0) + max(0, high)))
-    fixed = fixed - intervals.shares(second, fixed=True)
-    alone = metrics.rate_difference(*(intervals.flags(each)[limit.correct] for each in (first, second)))
-    low, high = np.quantile(gaps, [0.025, 0.975]) - np.quantile(fixed, [0.025, 0.975])
-    interval = intervals.gap(first, second)
-    assert interval.mean == alone.mean
-    assert interval.low == pytest.approx(max(-1.0, (alone.low or 0) + min(0, low)))
-    assert interval.high == pytest.approx(min(1.0, (alone.high or 0) + max(0, high)))
+    for found, outcomes, least in ((intervals.joint(first), (first,), 0.0), (intervals.gap(first, second), None, -1.0)):
+        flags = [intervals.flags(each)[limit.correct] for each in outcomes or (first, second)]
+        alone = metrics.rate(flags[0]) if outcomes else metrics.rate_difference(*flags)
+        fixed = np.array([[(drawn[:, r] * each).sum() / count for r in range(ROUNDS)] for each in flags])
+        steady = fixed[0] if outcomes else fixed[0] - fixed[1]
+        free = [[one if outcomes else one - other for one, other in ways] for ways in spread]
+        below, above = (
+            np.quantile(free, [0.025, 0.975], axis=1) - np.quantile(steady, [0.025, 0.975])[:, None]
+        ).tolist()
+        if outcomes:
+            below = below[:1]  # mirrored limits are for the upper bound alone
+        assert found.mean == alone.mean
+        assert found.low == pytest.approx(max(least, (alone.low or 0) + min(0, *below)))
+        assert found.high == pytest.approx(min(1.0, (alone.high or 0) + max(0, *above)))
 
 
 def test_a_lead_on_every_image_has_a_width() -> None:
@@ -131,7 +143,8 @@ def test_several_interpreters_at_once() -> None:
     each = [Outcome(np.ones(40, bool), {name: values}) for name, values in distances.items()]
     found = [intervals.flags(part) for part in each]
     assert intervals.flags(both).tolist() == (found[0] & found[1]).tolist()
-    assert (intervals.shares(both) <= np.minimum(*(intervals.shares(part) for part in each)) + 1e-12).all()
+    together, *alone = (intervals.shares(part, intervals.resampled) for part in (both, *each))
+    assert (together <= np.minimum(*alone) + 1e-12).all()
 
 
 def test_groups_of_many_images_have_the_totals_of_their_pairs() -> None:

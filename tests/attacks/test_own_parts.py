@@ -14,7 +14,7 @@ from torch import Tensor
 import underfire as uf
 from tests.attacks.own_parts import OwnClass, OwnMap, OwnShaping, OwnTerm, attack
 from underfire import attacks
-from underfire.attacks import PGD, Attack, ClassRule, MapRule, Move, Shaping, Stage, Term, Weighted
+from underfire.attacks import PGD, Attack, ClassRule, MapRule, Move, Prediction, Shaping, Stage, Term, Weighted
 from underfire.attacks.benign import Benign
 from underfire.errors import InputError
 
@@ -39,7 +39,9 @@ def test_target_classes_that_cannot_be(classifier: uf.Classifier, images: Tensor
     answer, message = CLASSES[name]
     with pytest.raises(InputError, match=message):
         attack(classifier, images, labels, target_class=OwnClass(answer))
-    foreign = attacks.Attack("mine", (Stage("one", 1, ()),), target_class=OwnClass(answer))
+    foreign = attacks.Attack(
+        "mine", (Stage("one", 1, (Move((Weighted(Prediction()),), 0.1),)),), target_class=OwnClass(answer)
+    )
     with pytest.raises(InputError, match=message):
         foreign(uf.System(classifier, "cam"), images, labels)
 
@@ -153,7 +155,7 @@ def test_parts_without_a_name(kind: str, settings: Callable[[], Any], part: type
 @pytest.mark.parametrize(("kind", "settings", "part"), NAMELESS[1:5])
 def test_parts_without_a_name_in_an_attack_made_by_hand(kind: str, settings: Callable[[], Any], part: type) -> None:
     with pytest.raises(InputError, match=f"{kind} is a {part.__name__} with the name .*"):
-        Attack("mine", (Stage("one", 1, (Move((), 0.1),)),), **settings())
+        Attack("mine", (Stage("one", 1, (Move((Weighted(Prediction()),), 0.1),)),), **settings())
 
 
 @pytest.mark.parametrize("kind", ["shaping", "perturbation", "term"])

@@ -66,12 +66,13 @@ def test_weights_over_time() -> None:
     assert attacks.Linear(5, 10).at(1) == 10
     assert attacks.Linear(5, 10).at(0.5) == 7.5
     phases = attacks.Phases((0.001, 0.004, 0.01, 0.05), (301, 201, 101, 101))
-    stage = attacks.Stage("joint", 704, ())
+    moves = (attacks.Move((attacks.Weighted(attacks.Prediction()),), 0.1),)
+    stage = attacks.Stage("joint", 704, moves)
     values = [phases.at(stage.progress(step)) for step in range(704)]
     for value, length in zip((0.001, 0.004, 0.01, 0.05), (301, 201, 101, 101), strict=True):
         assert abs(values.count(value) - length) <= 1
     assert values == sorted(values)
-    short = [phases.at(attacks.Stage("joint", 160, ()).progress(step)) for step in range(160)]
+    short = [phases.at(attacks.Stage("joint", 160, moves).progress(step)) for step in range(160)]
     assert [round(704 / 160 * short.count(value)) for value in phases.values] == pytest.approx(
         (301, 201, 101, 101), abs=6
     )

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from underfire.arguments import check_choice
 from underfire.numerics import is_class, of_class
 
 
@@ -21,6 +22,9 @@ class Goal:
     """
 
     targeted: bool = True
+
+    def __post_init__(self) -> None:
+        check_choice("targeted", self.targeted, (True, False))
 
     def reached(self, logits: Tensor, classes: Tensor) -> Tensor:
         """Return True for images that meet the goal, bool N. An image with NaN or infinite logits never does."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from underfire.arguments import check_at_least
+from underfire.arguments import whole_number
 from underfire.attacks.benign import Benign
 from underfire.attacks.class_rule import Choice, ClassRule
 from underfire.attacks.goal import Goal
@@ -48,7 +48,7 @@ class GridFirst(ClassRule):
     def __post_init__(self) -> None:
         BitDepth(self.bits)
         check_eps("eps", self.eps)
-        check_at_least("steps", self.steps, 1)
+        object.__setattr__(self, "steps", whole_number("steps", self.steps, 1))
 
     def classes(self, view: SystemView, benign: Benign, seed: int) -> Tensor:
         return self.choose(view, benign, seed).classes

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from underfire.arguments import check_at_least, check_share, whole_number
 from underfire.attacks.goal import Goal
 
 State = dict[str, Tensor]
@@ -43,6 +44,11 @@ class MarginGuard(Guard):
     limit: float = 10.0
     share: float = 0.5
     iterations: int = 10
+
+    def __post_init__(self) -> None:
+        check_at_least("limit", self.limit, 0)
+        check_share("share", self.share)
+        whole_number("iterations", self.iterations, 1)
 
     def start(self, logits: Tensor, classes: Tensor, goal: Goal) -> State:
         reached = (-goal.margin(logits, classes)).clamp_min(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from underfire.attacks.costs import check_costs
 from underfire.attacks.goal import Goal
 from underfire.attacks.perturbations import PGD, Perturbation
 from underfire.attacks.pricing import Pricing, check_pricing
@@ -14,7 +15,7 @@ from underfire.attacks.shaping import Shaping, Uniform
 from underfire.attacks.target_maps import BenignMap, MapRule
 from underfire.attacks.targets import ClassRule, RandomClass
 from underfire.errors import InputError
-from underfire.user_parts import check_part
+from underfire.user_parts import check_all, check_kind, check_part, is_own
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,33 @@ class Parts:
     pricing: Pricing | None = None
 
     def __post_init__(self) -> None:
-        if not self.stages:
-            raise InputError("stages is empty; an attack needs at least one.")
+        object.__setattr__(self, "stages", check_all(self.stages, Stage, "stages", 'Stage("joint", 200, moves)'))
         check_part(self.perturbation, Perturbation, "perturbation")
         check_part(self.shaping, Shaping, "shaping")
         check_part(self.target_class, ClassRule, "target_class")
         check_part(self.target_map, MapRule, "target_map")
+        check_kind(self.goal, Goal, "goal", ", such as Goal(targeted=False)")
+        for name, kind in (("ranking", Ranking), ("early_stop", EarlyStop), ("search", ConstantSearch)):
+            if getattr(self, name) is not None:
+                check_kind(getattr(self, name), kind, name, ", or None")
         check_pricing(self.pricing)
+        self._check_use()
+
+    def _check_use(self) -> None:
+        """Raise InputError if a part would have no effect."""
+        terms = [weighted for stage in self.stages for move in stage.moves for weighted in move.terms]
+        check_costs(terms, self.perturbation)
+        if self.pricing is not None and not any(weighted.priced for weighted in terms):
+            raise InputError("pricing is given, and no term is priced; expected a Weighted(term, priced=True).")
+        if self.search is not None and not any(each.term.needs_cost or is_own(each.term) for each in terms):
+            raise InputError(
+                "search is given, and no term has the cost that it sets the weight of; expected a Weighted(Penalty())."
+            )
+        if self.ranking is not None and self.ranking.criterion == "penalty" and not self.perturbation.has_cost():
+            raise InputError(
+                f"ranking is by the penalty, and perturbation {self.perturbation.name!r} has no cost of its own; "
+                "expected the criterion 'prediction' or 'map'."
+            )
 
     @property
     def joint(self) -> bool:

@@ -9,10 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from underfire.arguments import check_choice
+from underfire.arguments import check_at_least, check_choice, check_share
 from underfire.attacks.terms import Evading, Point, Prediction
+from underfire.errors import InputError
 from underfire.later import repr_without
-from underfire.user_parts import guarded
+from underfire.user_parts import check_all, guarded
 
 State = dict[str, Tensor]
 
@@ -35,6 +36,10 @@ class Ranking:
 
     def __post_init__(self) -> None:
         check_choice("criterion", self.criterion, ("map", "prediction", "penalty", "last"))
+        if self.confidence is not None:
+            check_share("confidence", self.confidence)
+            if self.criterion == "last":
+                raise InputError(f"confidence is {self.confidence}, and the criterion 'last' keeps the last iterate.")
 
     @property
     def needs_maps(self) -> bool:
@@ -133,6 +138,10 @@ class UnnoticedFirst(Ranking):
 
     evading: tuple[Evading, ...] = ()
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_all(self.evading, Evading, "evading", "Evade(...)")
+
     @property
     def needs_maps(self) -> bool:
         """True if iterates are ranked by their maps, or if a detector reads them."""
@@ -165,6 +174,12 @@ class EarlyStop:
     patience: float = 0.2
     tolerance: float = 0.01
     enough: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("after", "patience", "tolerance"):
+            check_share(name, getattr(self, name))
+        if self.enough is not None:
+            check_at_least("enough", self.enough, 0)
 
     def __repr__(self) -> str:
         return repr_without(self, "enough")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from underfire import adam
+from underfire.arguments import check_at_least, check_share
 
 State = dict[str, Tensor]
 
@@ -47,6 +48,9 @@ class SignOfMomentum(Rule):
     """
 
     decay: float = 0.75
+
+    def __post_init__(self) -> None:
+        check_share("decay", self.decay)
 
     def start(self, variable: Tensor) -> State:
         return {"momentum": torch.zeros_like(variable)}
@@ -95,6 +99,11 @@ class Adam(Rule):
     beta2: float = 0.999
     epsilon: float = 1e-8
     amsgrad: bool = True
+
+    def __post_init__(self) -> None:
+        check_share("beta1", self.beta1)
+        check_share("beta2", self.beta2)
+        check_at_least("epsilon", self.epsilon, 0)
 
     def start(self, variable: Tensor) -> State:
         return adam.start(variable, self.amsgrad)

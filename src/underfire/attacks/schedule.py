@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
-from underfire.arguments import check_at_least
+from underfire.arguments import whole_number
 from underfire.attacks.guards import Guard
 from underfire.attacks.rules import Rule, Sign
 from underfire.attacks.terms.base import Term
 from underfire.errors import InputError
 from underfire.later import repr_without
-from underfire.user_parts import check_part
+from underfire.user_parts import check_all, check_kind, check_part
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,13 @@ class Phases:
 Weight = Constant | Linear | Cosine | Phases
 
 
+def _check_scheduled(name: str, value: Any) -> None:
+    """Raise InputError if ``value`` is neither a finite number nor a schedule of numbers."""
+    ends = (value.at(0.0), value.at(1.0)) if hasattr(value, "at") else (value,)
+    if not all(isinstance(each, Real) and math.isfinite(each) for each in ends):
+        raise InputError(f"{name} is {value!r:.80}; expected a finite number, or a schedule such as Linear(0, 1).")
+
+
 def _at(value: Any, progress: float) -> float:
     """Return the weight at a progress; ``value`` is a schedule or a number, also one of NumPy."""
     return float(value.at(progress) if hasattr(value, "at") else value)
@@ -92,11 +99,7 @@ class Weighted:
 
     def __post_init__(self) -> None:
         check_part(self.term, Term, "term")
-        if not (hasattr(self.weight, "at") or (isinstance(self.weight, Real) and math.isfinite(self.weight))):
-            raise InputError(
-                f"weight of term {self.term.name!r} is {self.weight!r:.80}; expected a finite number, or a schedule "
-                "such as Linear(0, 1)."
-            )
+        _check_scheduled(f"weight of term {self.term.name!r}", self.weight)
 
     def weight_at(self, progress: float) -> float:
         """Return the weight at a progress in [0, 1] of the stage."""
@@ -113,12 +116,22 @@ class Move:
             and a number is a constant size. With a guard it is the largest size.
         rule: the rule that turns the gradient into a direction.
         guard: a condition that must hold after the move, image by image; none if None.
+
+    Raises:
+        InputError: there are no terms, or a part is of another type.
     """
 
     terms: tuple[Weighted, ...]
     size: Weight | float
     rule: Rule = field(default_factory=Sign)
     guard: Guard | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "terms", check_all(self.terms, Weighted, "terms", "Weighted(term, weight)"))
+        _check_scheduled("size", self.size)
+        check_kind(self.rule, Rule, "rule")
+        if self.guard is not None:
+            check_kind(self.guard, Guard, "guard")
 
     def size_at(self, progress: float) -> float:
         """Return the step size at a progress in [0, 1] of the stage."""
@@ -153,8 +166,11 @@ class Stage:
         return repr_without(self, "refreshes")
 
     def __post_init__(self) -> None:
-        check_at_least(f"steps of stage {self.name!r}", self.steps, 0)
-        check_at_least(f"refreshes of stage {self.name!r}", self.refreshes, 1)
+        moves = check_all(self.moves, Move, f"moves of stage {self.name!r}", "Move(terms, size)")
+        object.__setattr__(self, "moves", moves)
+        for name, least in (("steps", 0), ("refreshes", 1)):
+            count = whole_number(f"{name} of stage {self.name!r}", getattr(self, name), least)
+            object.__setattr__(self, name, count)
 
     @property
     def reads_maps(self) -> bool:

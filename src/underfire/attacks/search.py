@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -36,7 +37,7 @@ class ConstantSearch:
 
     def __post_init__(self) -> None:
         whole_number("rounds of search", self.rounds)
-        if self.rounds < 1 or self.initial <= 0:
+        if self.rounds < 1 or not 0 < self.initial < math.inf:
             raise InputError(
                 f"search has {self.rounds} rounds from {self.initial}; expected at least one, from above 0."
             )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from underfire import randomness
+from underfire.arguments import whole_number
 from underfire.attacks.benign import Benign
 from underfire.attacks.class_rule import Choice
 from underfire.attacks.class_rule import ClassRule as ClassRule
@@ -41,7 +42,10 @@ class RandomClass(ClassRule):
 
     def __post_init__(self) -> None:
         if self.among is not None:
-            object.__setattr__(self, "among", tuple(sorted({int(number) for number in self.among})))
+            if not isinstance(self.among, Iterable) or isinstance(self.among, str):
+                raise InputError(f"among is {self.among!r:.80}; expected class numbers, such as (3, 5).")
+            among = {whole_number("a class of among", number, 0) for number in self.among}
+            object.__setattr__(self, "among", tuple(sorted(among)))
 
     def classes(self, view: SystemView, benign: Benign, seed: int) -> Tensor:
         labels, known = benign.labels, benign.logits.shape[1]
@@ -120,6 +124,10 @@ def chosen(rule: ClassRule, view: SystemView, benign: Benign, seed: int) -> Choi
         UserCodeError: a rule of the user's own raises an error.
     """
     choice = guarded(rule, "target_class").choose(view, benign, seed)
+    if not isinstance(choice, Choice):
+        raise InputError(
+            f"target_class {rule.name!r} chooses {shape_of(choice)}; expected a Choice(classes, probabilities)."
+        )
     classes, count, known = choice.classes, *benign.logits.shape
     if not isinstance(classes, Tensor) or classes.shape != (count,) or classes.dtype != torch.int64:
         kind = f" and {classes.dtype}" if isinstance(classes, Tensor) else ""
@@ -142,7 +150,7 @@ def chosen(rule: ClassRule, view: SystemView, benign: Benign, seed: int) -> Choi
         )
     wanted = choice.probabilities
     if wanted is not None:
-        if wanted.shape != benign.logits.shape:
+        if not isinstance(wanted, Tensor) or wanted.shape != benign.logits.shape:
             raise InputError(
                 f"target_class {rule.name!r} wants class probabilities of {shape_of(wanted)}; expected "
                 f"{tuple(benign.logits.shape)}: one row per image, with one value per class."

@@ -82,7 +82,7 @@ def bootstrap_mean(
     for start in range(0, resamples, rows):
         drawn = generator.integers(0, n, size=(min(rows, resamples - start), n))
         means[start : start + rows] = array[drawn].mean(axis=1)
-    mean, wider = float(array.mean()), _stretch(n, level)
+    mean, wider = float(array.mean()), stretch_of(n, level)
     low, high = (mean + wider * (float(end) - mean) for end in np.quantile(means, [(1 - level) / 2, (1 + level) / 2]))
     least, most = min(bounds[0], float(array.min())), max(bounds[1], float(array.max()))
     return Interval(mean, max(low, least), min(high, most), n)
@@ -94,7 +94,7 @@ def check_resampling(resamples: int, level: float) -> None:
         raise InputError(f"resamples is {resamples} and level is {level}; expected at least 1, and a share in (0, 1).")
 
 
-def _stretch(n: int, level: float) -> float:
+def stretch_of(n: int, level: float = 0.95) -> float:
     """Compute by what the arms of a bootstrap interval of ``n`` values are stretched; see ``bootstrap_mean``."""
     from scipy.special import stdtrit
 

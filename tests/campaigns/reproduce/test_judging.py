@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from tests.campaigns.reproduce.made import made
 from underfire import metrics
@@ -118,7 +119,29 @@ def test_times_are_compared_as_a_ratio() -> None:
         control = made("prediction-only", values={"seconds": [2.0, 2.0]}, beside="adv2")
         found = judged(asked, made(values={"seconds": [seconds, seconds]}), control)
         assert found.verdict == verdict
-        assert found.cases[0].interval.mean == pytest.approx(seconds / 2)
+        interval = found.cases[0].interval
+        assert interval.mean == pytest.approx(seconds / 2)
+        assert (interval.low, interval.high) == (None, None), "one measurement has no interval"
+        assert "of a single measurement without an interval, over 2 images" in sentence(found)
+
+
+def test_times_of_several_batches_have_an_interval() -> None:
+    asked = claim(
+        measure="seconds", first={"attack": "adv2"}, second={"attack": "prediction-only"}, test="same time", margin=0.1
+    )
+
+    def compared(*ours: float) -> Judgement:
+        """Judge times of shards of two images each; the second side takes 2 s in all of them."""
+        control = made("prediction-only", values={"seconds": [2.0] * 2 * len(ours)}, beside="adv2")
+        return judged(asked, made(values={"seconds": [each for each in ours for _ in range(2)]}), control)
+
+    steady, unsteady = compared(2.0, 2.02, 2.04), compared(1.0, 2.02, 3.04)
+    assert (steady.verdict, unsteady.verdict) == ("holds", "cannot be told")
+    found = [each.cases[0].interval for each in (steady, unsteady)]
+    assert [each.mean for each in found] == pytest.approx([1.01] * 2)
+    student = stats.t.ppf(0.975, 2) * np.std([1.0, 2.02, 3.04], ddof=1) / 3**0.5 / 2
+    assert (found[1].high or 0) - 1.01 == pytest.approx(student, rel=0.2)
+    assert "of a single measurement" not in sentence(steady)
 
 
 @given(st.sampled_from(sorted(TESTS)), *(st.floats(-2, 2) for _ in range(3)))

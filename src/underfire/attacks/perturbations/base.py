@@ -100,6 +100,11 @@ class Perturbation(Part, ABC):
         row = self.rows.get(PARENT) or next(iter(self.rows.values()))
         return self, row.rule, Cosine(3 * row.size, row.size / 4)
 
+    @classmethod
+    def has_cost(cls) -> bool:
+        """Return True if the perturbation has a cost of its own, see ``penalty``."""
+        return cls.penalty is not Perturbation.penalty
+
     def warmup_factor(self, variant: Variant) -> float:
         """Return the factor of the prediction term in the warm-up of a joint attack."""
         return 1.0

@@ -58,11 +58,12 @@ class PGD(Perturbation):
         random_start: begin at a random 8-bit image of the ball, weighted by the shaping. If None, prediction-only
             attacks begin there and joint attacks at the image, as published.
         rounded: show the image to the network at 8 bits, as it is judged, and pass gradients straight through the
-            rounding. If None, shaped attacks do: whole steps of 1/255 lie on the 8-bit grid anyway, shaped ones do not.
+            rounding. If None, shaped attacks and ``auto`` do: whole steps of 1/255 lie on the 8-bit grid anyway,
+            theirs do not.
             (Nor do the guarded moves of MASK's schedule, whose guard looks at an image off the grid; which image is
             kept is decided at 8 bits, as everywhere.)
         evened: divide the weights of a shaping by their mean over the pixels that may change. Weights scale steps, not
-            the ball, so that without this a shaped attack moves slowly.
+            the ball, so that without this a shaped attack moves slowly. ``auto`` does so in any case.
     """
 
     name: ClassVar[str] = "pgd"
@@ -87,7 +88,11 @@ class PGD(Perturbation):
         )
 
     def for_auto(self) -> tuple[Perturbation, Rule, Weight]:
-        return replace(self, rounded=True, evened=True), SignOfMomentum(), Cosine(0.375 * self.eps, 0.03 * self.eps)
+        return (
+            replace(self, rounded=self.rounded is not False, evened=True),
+            SignOfMomentum(),
+            Cosine(0.375 * self.eps, 0.03 * self.eps),
+        )
 
     def alone(self) -> Perturbation:
         from_image = type(self) is PGD and not self.random_start  # a subclass may move in its own way

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from underfire.arguments import check_at_least, check_at_most, check_choice, check_known
 from underfire.attacks.attack import Attack
+from underfire.attacks.costs import check_costs
 from underfire.attacks.loaders import Images
 from underfire.attacks.perturbations import PERTURBATIONS, Perturbation, check_eps, parse_eps
 from underfire.attacks.presets.adaptive import checked, evaded, rule_of, terms_against
 from underfire.attacks.presets.auto import BUDGET
 from underfire.attacks.presets.building import Plan, build
+from underfire.attacks.presets.edges import check_edges
 from underfire.attacks.presets.kinds import KINDS, Kind
 from underfire.attacks.presets.settings import MOST_STEPS, AttackSettings, two_counts
 from underfire.attacks.presets.terms import weighted
@@ -23,7 +25,7 @@ from underfire.attacks.result import AttackResult
 from underfire.attacks.runnable import Runnable
 from underfire.attacks.schedule import Weighted
 from underfire.attacks.search import ConstantSearch
-from underfire.attacks.shaping import SHAPINGS, EdgeMask, Shaping, Uniform
+from underfire.attacks.shaping import SHAPINGS, Shaping, Uniform
 from underfire.attacks.target_maps import MapRule, map_rule
 from underfire.attacks.targets import ClassRule, RandomClass
 from underfire.attacks.variants import VARIANTS, Variant
@@ -68,6 +70,7 @@ class Preset(AttackSettings):
                     "constant to search for."
                 )
         self._set(terms=weighted(self.terms), evade=checked(self.evade))
+        check_costs(self.extra_terms, self.made)
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -140,19 +143,7 @@ class Preset(AttackSettings):
     def _check_edges(self) -> None:
         if self.shaping is not None:
             self._set(shaping=SHAPINGS.find(self.shaping))
-        shaping = self.effective_shaping
-        if self.edge_threshold is not None:
-            EdgeMask(self.edge_threshold)
-            if not isinstance(shaping, EdgeMask):
-                raise InputError(
-                    f"edge_threshold is {self.edge_threshold:g}, and {self.attack} has none: advedge+ has."
-                )
-        check_choice("edge_scope", self.edge_scope, ("all", "warmup", None))
-        if self.edge_scope is not None and isinstance(shaping, Uniform):
-            raise InputError(
-                f"edge_scope is {self.edge_scope!r}, and edges have no part in {self.attack}: advedge and advedge+ "
-                "have."
-            )
+        check_edges(self, self.effective_shaping)
 
     def _check_goal(self) -> None:
         if self.target_class is not None and not self.targeted and self.target_class != RandomClass():
@@ -185,8 +176,11 @@ class Preset(AttackSettings):
     @property
     def made_perturbation(self) -> Perturbation:
         """The perturbation, complete for this attack."""
+        return self._complete(self.made)
+
+    def _complete(self, made: Perturbation) -> Perturbation:
         shaped = not isinstance(self.effective_shaping, Uniform)
-        return guarded(self.made, "perturbation").completed(self.joint, shaped, self.settled_variant)
+        return guarded(made, "perturbation").completed(self.joint, shaped, self.settled_variant)
 
     @property
     def settled_variant(self) -> Variant:
@@ -223,7 +217,7 @@ class Preset(AttackSettings):
             self.joint,
             self.kind.auto,
             self,
-            self.made_perturbation,
+            self._complete(guarded(self.made, "perturbation").for_auto()[0] if self.kind.auto else self.made),
             self.effective_shaping,
             self.settled_variant,
             self.extra_terms,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from underfire import metrics, randomness
-from underfire.arguments import check_at_least, check_choice
+from underfire.arguments import check_choice, check_share, whole_number
 from underfire.attacks.benign import Benign
 from underfire.attacks.target_maps.base import MapRule
 
@@ -38,7 +38,8 @@ class RandomPatch(MapRule):
 
     def __post_init__(self) -> None:
         check_choice("shape", self.shape, ("any", "disc", "rectangle"))
-        check_at_least("attempts", self.attempts, 1)
+        object.__setattr__(self, "attempts", whole_number("attempts", self.attempts, 1))
+        check_share("overlap", self.overlap)
 
     def maps(self, benign: Benign, classes: Tensor, seed: int) -> dict[str, Tensor]:
         best = torch.full((len(benign.ids),), torch.inf, device=benign.ids.device)

@@ -54,10 +54,12 @@ class Term(Part, ABC):
     Class attributes:
         name: the term's name on the command line and in traces.
         needs_maps: True if the term reads maps; stages with such a term read them.
+        needs_cost: True if the term is 0 under a perturbation without a cost of its own; attacks refuse such a term.
     """
 
     name: ClassVar[str]
     needs_maps: ClassVar[bool] = False
+    needs_cost: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, point: Point) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from underfire.attacks.terms.base import Point, Term
@@ -18,11 +17,14 @@ class Match(Term):
     """relu(|p(x') - p*|_1 - slack * T), where p* are the wanted class probabilities ([ADV2] section 4.5, phase two).
 
     The rule ``grid`` finds p* on images of few bits, so that an image with these probabilities hardly changes its
-    prediction when its bit depth is reduced. The term is 0 for every image if the rule wants no probabilities.
+    prediction when its bit depth is reduced.
 
     Args:
         threshold: the detector's threshold T for the bit depth, in [0, 2].
         slack: the share of the threshold that the distance is pushed below, in [0, 1].
+
+    Raises:
+        InputError: a number is impossible, or the rule for target classes wants no probabilities.
     """
 
     name: ClassVar[str] = "match"
@@ -38,6 +40,9 @@ class Match(Term):
 
     def __call__(self, point: Point) -> Tensor:
         if point.target_probabilities is None:
-            return torch.zeros_like(point.penalty)
+            raise InputError(
+                f"term {self.name!r} needs class probabilities, and the rule for target classes wants none: it would "
+                "be 0 for every image. The rule 'grid' of a targeted attack has some."
+            )
         distance = l1(point.reading.logits.softmax(1), point.target_probabilities)
         return (distance - self.slack * self.threshold).clamp_min(0)

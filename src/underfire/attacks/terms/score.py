@@ -52,6 +52,8 @@ class Score(Evading):
         anything = (-math.inf, math.inf)
         check_between("threshold", self.threshold, *anything, "a number, or -inf for none", "[)")
         check_between("margin", self.margin, 0, math.inf, "at least 0", "[)")
+        if self.margin and math.isinf(self.threshold):
+            raise InputError(f"margin is {self.margin}, and there is no threshold that scores could be pushed below.")
 
     def __call__(self, point: Point) -> Tensor:
         score = self._score(point)

@@ -184,17 +184,27 @@ def _paired(first: Finding, second: Finding, quantity: str, times: float) -> Int
 
 
 def _ratio(first: Finding, second: Finding, quantity: str) -> Interval:
-    """Return the ratio of two means. All images of a batch have one time, so that the ratio has no interval."""
-    means = [each.interval(quantity) for each in (first, second)]
-    if not means[0].mean or not means[1].mean:
+    """Return the ratio of two means, with the bootstrap of its linear part; without bounds from a single measurement.
+
+    Images that were measured together have one value, so that all of them are one measurement.
+    """
+    one, other = first.by_image(quantity), second.by_image(quantity)
+    pairs = np.array([(one[name], other[name]) for name in one if name in other]).reshape(-1, 2)
+    means = pairs.mean(0) if len(pairs) else np.zeros(2)
+    if not means.all():
         return Interval(None, None, None, 0)
-    ratio = means[0].mean / means[1].mean
-    return Interval(ratio, ratio, ratio, min(each.n for each in means))
+    ratio = float(means[0] / means[1])
+    measured, counts = np.unique(pairs, axis=0, return_counts=True)
+    if len(measured) == 1:
+        return Interval(ratio, None, None, len(pairs))
+    rest = (measured[:, 0] - ratio * measured[:, 1]) * counts / counts.mean() / means[1]  # its mean is 0
+    found = metrics.bootstrap_mean(rest)
+    assert found.low is not None
+    assert found.high is not None
+    return Interval(ratio, ratio + found.low, ratio + found.high, len(pairs))
 
 
 def _case(claim: Claim, test: Test, first: Finding, second: Finding | None, interval: Interval) -> Case:
-    assert interval.low is not None
-    assert interval.high is not None
     keys = {key: value for key, value in first.keys.items() if value and (key not in claim.first or key != "attack")}
     if first.reader == first.interpreter:
         del keys["reader"]
@@ -203,8 +213,11 @@ def _case(claim: Claim, test: Test, first: Finding, second: Finding | None, inte
     if claim.second and claim.second.get("reader") == "part" and second is not None:
         keys["against"] = second.reader
     means = [None if each is None else each.interval(claim.measure).mean for each in (first, second)]
-    # The interval of a mean of one image has no width, though one image tells nothing of the others.
-    low, high = (interval.low, interval.high) if interval.n > 1 else (-math.inf, math.inf)
+    assert interval.mean is not None
+    if interval.n == 1:  # the interval of a mean of one image has no width, though it tells nothing of other images
+        low, high = -math.inf, math.inf
+    else:
+        low, high = (interval.mean if bound is None else bound for bound in (interval.low, interval.high))
     return Case(keys, interval, means[0], means[1], test.judge(low, high, claim.margin))
 
 
@@ -223,7 +236,11 @@ def sentence(judgement: Judgement) -> str:
         said += f"from {means[0]:{signed}.{digits}f} to {means[-1]:{signed}.{digits}f}"
     else:
         interval = cases[0].interval
-        said += f"{means[0]:{signed}.{digits}f} [{interval.low:{signed}.{digits}f}, {interval.high:{signed}.{digits}f}]"
+        said += f"{means[0]:{signed}.{digits}f}"
+        if interval.low is not None and interval.high is not None:
+            said += f" [{interval.low:{signed}.{digits}f}, {interval.high:{signed}.{digits}f}]"
+        else:
+            said += ", of a single measurement without an interval"
     counts = sorted({case.interval.n for case in cases})
     images = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     text = f"{said[0].upper()}{said[1:]}, over {images} images."
