@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from underfire.classifiers.affine import AffineNorm
 from underfire.classifiers.attention import Attended
-from underfire.classifiers.features import AffineNorm
 from underfire.classifiers.tokens import Arrangement
 from underfire.numerics import full_precision
 
