@@ -30,7 +30,6 @@ from underfire.classifiers.pooling import (
     COPIES,
     are_maps,
     is_linear,
-    is_spatial,
     lowers_resolution,
     pooled_maps,
     token_axes,

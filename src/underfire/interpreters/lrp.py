@@ -98,10 +98,11 @@ class LRP(PixelRelevance):
     of a layer. The map is the positive part of the sum over channels, average-pooled, min-max per image.
 
     Smooth activations (GELU, SiLU, Mish, hard swish) pass relevance unchanged, as rectifiers do. What a layer, group or
-    instance norm, or ``normalize``, divides by counts as a constant (Achtibat et al. 2024). Layers that no rule is made
-    for (products of two activations, a batch norm that does not follow a convolution) pass on value x gradient.
-    Networks with attention are refused: ``AttnLRP`` has rules for them. The relevance of a pixel is that of its
-    normalised value.
+    instance norm, or ``normalize``, divides by counts as a constant (Achtibat et al. 2024). Of a product of two
+    activations each receives half; but if one is a gate, such as the sigmoid of squeeze and excitation, the other
+    receives all (Arras et al. 2017). A batch norm that does not follow a convolution has no rule, and passes on value x
+    gradient. Networks with attention are refused: ``AttnLRP`` has rules for them. The relevance of a pixel is that of
+    its normalised value.
 
     Args:
         rule: the rule of convolutions, ``epsilon`` or ``z+``; see ``Propagation``. The linear layers at the end always
