@@ -16,7 +16,7 @@ from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.maps import pooled_map
 from underfire.interpreters.propagation import Propagation, Rule
 from underfire.interpreters.smoothing import Smoothing
-from underfire.numerics import of_class, per_channel
+from underfire.numerics import of_class, outer_gradient, per_channel
 
 
 class PixelRelevance(Interpreter):
@@ -60,7 +60,7 @@ class PixelRelevance(Interpreter):
                 logits = pixels.run(rules.follow(images))
             chosen = of_class(logits, classes).sum()
             with rules.propagating():
-                (gradient,) = torch.autograd.grad(chosen, images, create_graph=graph)
+                (gradient,) = torch.autograd.grad(chosen, images, outer_gradient(chosen, graph), create_graph=graph)
             if pixels.std is not None:
                 gradient = gradient * per_channel(pixels.std, gradient.dtype, gradient.device)
             return gradient * pixels.normalise(images)
