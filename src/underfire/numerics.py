@@ -115,6 +115,15 @@ def tolerance(dtype: torch.dtype | None) -> float:
     return _TOLERANCES.get(dtype or torch.float32, 1e-4)
 
 
+def outer_gradient(total: Tensor, graph: bool) -> Tensor:
+    """Make the gradient 1 that differentiating ``total`` begins with, as a part of the graph if ``graph`` is True.
+
+    As a constant, it would hide functions that cannot be differentiated twice (``once_differentiable``): if what
+    reaches their backward pass needs no gradient, torch takes its result for a constant, without a word.
+    """
+    return torch.ones_like(total).requires_grad_(graph)
+
+
 def full_precision(values: Tensor) -> Tensor:
     """Convert half-precision values to float32; leave float32 and float64 as they are."""
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values

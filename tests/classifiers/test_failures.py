@@ -63,6 +63,14 @@ def test_another_number_of_channels(images: Tensor) -> None:
         uf.Classifier(tiny_network(channels=5), channels=3).logits(images)
 
 
+def test_images_that_are_too_small() -> None:
+    """Regression: torch's words about a kernel said nothing of the size that the network needs."""
+    layers = [layer for _ in range(5) for layer in (nn.Conv2d(3, 3, 3), nn.MaxPool2d(2))]
+    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with pytest.raises(ClassifierError, match=r"of 3 x 16 x 16 .*, and takes images of 96 x 96 .* image_size=96"):
+        uf.Classifier(network).logits(torch.rand(2, 3, 16, 16))
+
+
 def test_networks_of_more_channels_work() -> None:
     classifier, images = uf.Classifier(tiny_network(channels=5)), torch.rand(4, 5, 16, 16)
     assert classifier.channels == 5

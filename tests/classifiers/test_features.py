@@ -77,6 +77,24 @@ def test_cam_is_refused_where_the_head_is_not_linear() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("hidden", "words"), [(False, "has no linear layer as its head"), (True, "returns 8 values, not its 5 logits")]
+)
+def test_a_head_that_is_written_as_a_product_is_refused_with_the_remedy(hidden: bool, words: str) -> None:
+    class Product(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution, self.hidden = nn.Conv2d(3, 8, 3), nn.Linear(8, 8)
+            self.weight = nn.Parameter(torch.rand(5, 8))
+
+        def forward(self, images: Tensor) -> Tensor:
+            pooled = self.convolution(images).relu().mean((2, 3))
+            return torch.einsum("nc,kc->nk", self.hidden(pooled) if hidden else pooled, self.weight)
+
+    with pytest.raises(InterpreterError, match=f"{words}; .* einsum.* write it as nn.Linear or F.linear"):
+        uf.interpreters.CAM().maps(uf.Classifier(Product()), torch.rand(2, 3, 8, 8), torch.tensor([0, 1]))
+
+
 class AllConvolutional(nn.Module):
     """A map for each class, averaged over space: no linear layer at the end. A gate inside has linear layers."""
 

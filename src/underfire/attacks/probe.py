@@ -127,7 +127,7 @@ def probe_views(view: SystemView, benign: Benign, classes: Tensor) -> None:
         raise NoGradientError(
             f"the maps cannot be differentiated in the image: {error}. {module or _unknown_part(view)} has no "
             "second derivative. Use another form of it (written with torch's usual functions, attention written out "
-            "for a fused one), or attack CAM or Grad-CAM.",
+            "for a fused one, functions without torch.compile), or attack CAM, whose maps need none.",
             module,
         ) from error
     finally:

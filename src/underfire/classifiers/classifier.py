@@ -34,12 +34,13 @@ class Classifier(Pixels):
     """A network that maps pixels in [0, 1], N x C x H x W, to logits N x K. Normalisation is inside.
 
     The network is never moved to another device or left in another mode, and its gradients, ``requires_grad`` flags and
-    hooks are not changed. Every verdict comes from the network itself, in its own precision. Attacks run on the copy
-    that ``prepare`` makes, or on ``live``.
+    hooks are not changed. (What its own forward changes, such as a counter of calls, does change.) Every verdict comes
+    from the network itself, in its own precision. Attacks run on the copy that ``prepare`` makes, or on ``live``.
 
     Args:
         module: any ``nn.Module``. The network inside a compiled module is used, because compiled code has no second
-            derivative. A network with one logit counts as one with two classes.
+            derivative. Compiled modules inside of it run eagerly, too; functions that were compiled by themselves do
+            not. A network with one logit counts as one with two classes.
         mean: subtracted from pixels in [0, 1], one value per channel; None for a network that takes pixels in [0, 1].
         std: the divisor after that, one value per channel.
         image_size: height and width that images are resized to, or the side of a square; None keeps their size.

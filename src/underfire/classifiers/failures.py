@@ -5,10 +5,14 @@ from __future__ import annotations
 from itertools import chain
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from underfire.errors import ClassifierError
+
+_SIDES = (96, 128, 224, 299, 384)
+"""Usual sides of images, in pixels, that are tried with a network that fails on smaller ones."""
 
 _INTEGER = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
 """The packages of torch with layers that compute with integers."""
@@ -46,7 +50,8 @@ def check_weights(network: nn.Module) -> None:
 def network_failure(network: nn.Module, images: Tensor, error: Exception) -> ClassifierError:
     """Make an error that says why ``network`` fails on prepared images N x C x H x W.
 
-    The likely causes are tried: another order of the dimensions, other channels, too many images at once.
+    The likely causes are tried: another order of the dimensions, other channels, too many images at once, too small
+    images.
     """
     count, channels = images.shape[:2]
     shape = " x ".join(map(str, images.shape[1:]))
@@ -68,6 +73,12 @@ def network_failure(network: nn.Module, images: Tensor, error: Exception) -> Cla
             f"{fails} if there are {count} at once, and takes a single one ({torchs}). Expected a network for batches "
             "of any size: wrap it in a module whose forward splits the batch."
         )
+    for side in _SIDES:
+        if side > min(images.shape[2:]) and _runs(network, F.interpolate(images[:1], size=(side, side))):
+            return ClassifierError(
+                f"{fails}, and takes images of {side} x {side} ({torchs}). They are too small for its layers, or it is "
+                f"made for one size: give the size that it was trained on, such as image_size={side}."
+            )
     return ClassifierError(f"{fails}: {torchs}. Does the classifier say which image_size and channels it takes?")
 
 

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from underfire.checkpoints import state_hash
+from underfire.classifiers.affine import AffineNorm
 from underfire.classifiers.attention import Attended, AttentionTap
 from underfire.classifiers.eights import in_eights
-from underfire.classifiers.features import AffineNorm, FeatureTap, tap_module
+from underfire.classifiers.features import FeatureTap, tap_module
 from underfire.classifiers.modes import evaluating
 from underfire.classifiers.outputs import LogitsReader
 from underfire.classifiers.recorded import Recorded, two_classes
@@ -119,9 +120,10 @@ class Pixels(nn.Module):
         if self.mean is None or self.std is None:
             return images.clone()  # a network may normalise its input in place: pixels stay as they are
         if images.device not in self._constants:
-            scale = 1 / torch.tensor(self.std, dtype=torch.float64)
-            shift = -torch.tensor(self.mean, dtype=torch.float64) * scale
-            self._constants[images.device] = (scale.to(images.device), shift.to(images.device))
+            with torch.inference_mode(False):  # later passes may need gradients
+                scale = 1 / torch.tensor(self.std, dtype=torch.float64)
+                shift = -torch.tensor(self.mean, dtype=torch.float64) * scale
+                self._constants[images.device] = (scale.to(images.device), shift.to(images.device))
         scale, shift = (value.to(images.dtype).view(1, -1, 1, 1) for value in self._constants[images.device])
         return images * scale + shift
 

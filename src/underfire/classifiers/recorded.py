@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from underfire.classifiers.affine import AffineNorm
 from underfire.classifiers.attention import Attended
-from underfire.classifiers.features import AffineNorm
 from underfire.classifiers.tokens import Arrangement
-from underfire.numerics import full_precision
+from underfire.numerics import full_precision, outer_gradient
 
 
 def two_classes(logits: Tensor) -> Tensor:
@@ -68,7 +68,9 @@ class Recorded:
         """
         source = self.features if self.arrangement is None else self.source
         assert source is not None
-        (gradient,) = torch.autograd.grad(total, source, create_graph=graph, retain_graph=True, allow_unused=True)
+        (gradient,) = torch.autograd.grad(
+            total, source, outer_gradient(total, graph), create_graph=graph, retain_graph=True, allow_unused=True
+        )
         return gradient if gradient is None or self.arrangement is None else self.arrangement.maps(gradient)
 
     def cam_weight(self) -> Tensor | None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from underfire.arguments import check_choice
 from underfire.errors import InputError
 from underfire.interpreters.lrp import PixelRelevance
+from underfire.interpreters.products import SIGMOIDS
 from underfire.interpreters.propagation import Layer, Propagation
 from underfire.interpreters.smoothing import Smoothing
 from underfire.interpreters.transformer_rules import TransformerPropagation
@@ -76,7 +77,7 @@ class AttnRules(TransformerPropagation):
       R_i = sum_j c'_ij R_j / (sum_i' c'_i'j + epsilon). The bias is one more contribution, whose relevance is lost.
     - Softmax s of scores x (proposition 3.1): R_i = x_i (R_i - s_i sum_j R_j), which is what value x gradient gives.
     - Products of two tensors that depend on the image, of matrices (proposition 3.3) and of elements (proposition
-      3.2): half of the relevance goes to each.
+      3.2): half of the relevance goes to each. A sigmoid counts as a constant where it multiplies, as in SiLU.
     - Norms (proposition 3.4): what the values are divided by counts as a constant; see ``norm_rules``.
     - GELU and SiLU, x f(x): f(x) counts as a constant, so that x receives all relevance (eq. 9).
 
@@ -89,6 +90,8 @@ class AttnRules(TransformerPropagation):
         constant_attention: True if matrices of attention count as constants, and pass on no relevance.
         smoothing: the slope of rectifiers, for the attack's view; exact if None.
     """
+
+    gates = SIGMOIDS
 
     def __init__(
         self, epsilon: float, gamma: float, conv_gamma: float, constant_attention: bool, smoothing: Smoothing | None

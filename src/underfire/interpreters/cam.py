@@ -53,13 +53,19 @@ class FeatureView(View):
 
 def _mismatch(recorded: Recorded, error: float, accepted: float) -> str:
     """Say how a classifier is not what CAM needs."""
-    features, weight = features_of(recorded, "CAM"), recorded.weight
+    features, weight = features_of(recorded, "CAM"), recorded.cam_weight()
+    unseen = "a head that is written as a product (@, matmul, einsum) is not seen: write it as nn.Linear or F.linear"
     if weight is None:
-        return "this classifier has no linear layer as its head"
+        return f"this classifier has no linear layer as its head; {unseen}"
+    between = "something lies between its features and its head"
     if weight.shape[1] != features.shape[1]:
         taken = f"the last linear layer of this classifier takes {weight.shape[1]} values"
-        return f"{taken}, not its {features.shape[1]} features"
-    return f"the logits of this classifier differ from that by {error:.2g} (relative; at most {accepted} is accepted)"
+        return f"{taken}, not its {features.shape[1]} features: {between}"
+    if weight.shape[0] != recorded.logits.shape[1]:
+        made = f"the last linear layer of this classifier returns {weight.shape[0]} values"
+        return f"{made}, not its {recorded.logits.shape[1]} logits; {unseen}"
+    differ = f"the logits of this classifier differ from that by {error:.2g} (relative; at most {accepted} is accepted)"
+    return f"{differ}: {between}"
 
 
 @dataclass(frozen=True)
@@ -81,8 +87,8 @@ class CAM(Interpreter):
             if not error <= classifier.tolerance:
                 raise InterpreterError(
                     "CAM needs logits = linear(mean of the last features over space), and "
-                    f"{_mismatch(recorded, error, classifier.tolerance)}: something lies between its features and its "
-                    "head. Grad-CAM makes no such assumption: use interpreters.GradCAM()."
+                    f"{_mismatch(recorded, error, classifier.tolerance)}. Grad-CAM makes no such assumption: use "
+                    "interpreters.GradCAM()."
                 )
             return self.map_of(recorded, classes)
 

@@ -156,6 +156,8 @@ class CheferRules(TransformerPropagation):
         smoothing: the slope of rectifiers, for the attack's view; exact if None.
     """
 
+    gates = ()
+
     def __init__(self, smoothing: Smoothing | None) -> None:
         super().__init__("z+", SMALL, smoothing)
 

@@ -16,7 +16,7 @@ from underfire.interpreters.base import Interpreter, State, View
 from underfire.interpreters.maps import pooled_map
 from underfire.interpreters.propagation import Propagation, Rule
 from underfire.interpreters.smoothing import Smoothing
-from underfire.numerics import of_class, per_channel
+from underfire.numerics import of_class, outer_gradient, per_channel
 
 
 class PixelRelevance(Interpreter):
@@ -60,7 +60,7 @@ class PixelRelevance(Interpreter):
                 logits = pixels.run(rules.follow(images))
             chosen = of_class(logits, classes).sum()
             with rules.propagating():
-                (gradient,) = torch.autograd.grad(chosen, images, create_graph=graph)
+                (gradient,) = torch.autograd.grad(chosen, images, outer_gradient(chosen, graph), create_graph=graph)
             if pixels.std is not None:
                 gradient = gradient * per_channel(pixels.std, gradient.dtype, gradient.device)
             return gradient * pixels.normalise(images)
@@ -98,10 +98,11 @@ class LRP(PixelRelevance):
     of a layer. The map is the positive part of the sum over channels, average-pooled, min-max per image.
 
     Smooth activations (GELU, SiLU, Mish, hard swish) pass relevance unchanged, as rectifiers do. What a layer, group or
-    instance norm, or ``normalize``, divides by counts as a constant (Achtibat et al. 2024). Layers that no rule is made
-    for (products of two activations, a batch norm that does not follow a convolution) pass on value x gradient.
-    Networks with attention are refused: ``AttnLRP`` has rules for them. The relevance of a pixel is that of its
-    normalised value.
+    instance norm, or ``normalize``, divides by counts as a constant (Achtibat et al. 2024). Of a product of two
+    activations each receives half; but if one is a gate, such as the sigmoid of squeeze and excitation, the other
+    receives all (Arras et al. 2017). A batch norm that does not follow a convolution has no rule, and passes on value x
+    gradient. Networks with attention are refused: ``AttnLRP`` has rules for them. The relevance of a pixel is that of
+    its normalised value.
 
     Args:
         rule: the rule of convolutions, ``epsilon`` or ``z+``; see ``Propagation``. The linear layers at the end always

@@ -17,11 +17,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from underfire.classifiers import is_attention
+from underfire.classifiers import SOFTMAXES, is_attention
 from underfire.errors import InterpreterError
 from underfire.interpreters.convolution import frozen_conv2d
 from underfire.interpreters.gates import GATES
 from underfire.interpreters.norm_rules import PARTS
+from underfire.interpreters.products import (
+    MATRIX_PRODUCTS,
+    MULTIPLICATIONS,
+    SIGMOIDS,
+    SUMS_WITH_PRODUCT,
+    followed_among,
+    is_followed,
+    is_gate,
+    mark,
+    stays_gate,
+    written,
+)
 from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers, hardsigmoid, hardswish, replaced
 
 Rule = Literal["epsilon", "z+"]
@@ -75,7 +87,11 @@ class Propagation(SmoothRectifiers):
     """A context in which convolutions and linear layers follow a rule in backward passes that propagate relevance.
 
     Forward values do not change. A batch norm right after a convolution is folded into it, because the rules treat the
-    two as one layer.
+    two as one layer. Of products of two tensors that depend on the image, both factors receive half of the relevance
+    (Achtibat et al. 2024, propositions 3.2 and 3.3); but a gate receives none (Arras et al. 2017).
+
+    Attributes:
+        gates: functions whose output counts as a gate.
 
     Args:
         rule: the rule of convolutions. ``epsilon``: R_i = x_i sum_j w_ij R_j / (z_j + epsilon sign z_j) (Bach et al.
@@ -84,6 +100,8 @@ class Propagation(SmoothRectifiers):
         epsilon: the stabiliser; it absorbs relevance if contributions cancel.
         smoothing: the slope of rectifiers, for the attack's view; exact if None.
     """
+
+    gates: tuple[Callable[..., Any], ...] = SIGMOIDS + SOFTMAXES
 
     def __init__(self, rule: Rule, epsilon: float, smoothing: Smoothing | None = None) -> None:
         super().__init__(smoothing)
@@ -97,8 +115,10 @@ class Propagation(SmoothRectifiers):
         super().__exit__(*raised)  # type: ignore[no-untyped-call]  # untyped in torch
 
     def follow(self, images: Tensor) -> Tensor:
-        """Return the images that the network is to be run on. Rules that look at what depends on them mark them."""
-        return images
+        """Return ``images``, marked as what the other tensors are to depend on; the network is to be run on these."""
+        followed = images.view_as(images)
+        mark(followed)
+        return followed
 
     @contextmanager
     def propagating(self) -> Iterator[None]:
@@ -113,6 +133,26 @@ class Propagation(SmoothRectifiers):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        followed = followed_among((*args, *kwargs.values()))
+        gate = func in self.gates or stays_gate(func, followed)
+        output = self._by_rule(func, types, args, kwargs, followed)
+        if followed and not self._is_constant(func, args, kwargs):
+            mark(output, gate)
+        return output
+
+    def _is_constant(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Return True if what this call returns counts as a constant of the network."""
+        return False
+
+    def _by_rule(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        followed: list[Tensor],
+    ) -> Any:
+        """Call ``func`` by its rule; ``followed`` are those of its arguments that depend on the image."""
         if is_attention(func, args, kwargs):
             raise InterpreterError(
                 "LRP has no rule for attention, and this network computes attention. Use interpreters.AttnLRP() "
@@ -130,7 +170,31 @@ class Propagation(SmoothRectifiers):
             return self.divided(func, *args, **kwargs)
         if func in GATES:
             return self.gated(func, *args, **kwargs)
+        if func is F.glu and followed:
+            with self:  # so that the rules see its product
+                return _glu(*args, **kwargs)
+        if len(followed) == 2 and func in MATRIX_PRODUCTS:
+            return self._halved(func(*args, **kwargs))
+        if len(followed) == 2 and func in MULTIPLICATIONS:
+            return written(func, self._multiplied(*map(is_gate, followed)), *followed)
+        if func in SUMS_WITH_PRODUCT and len(args) > 2 and is_followed(args[1]) and is_followed(args[2]):
+            return func(args[0], self._halved(args[1]), self._halved(args[2]), *args[3:], **kwargs)
         return super().__torch_function__(func, types, args, kwargs)
+
+    def _halved(self, values: Tensor) -> Tensor:
+        """Return a product, or each of its factors, so that the factors receive half of the relevance each."""
+        return self.scaled(values, values, values.new_full((), 0.5))
+
+    def _multiplied(self, first_gate: bool, second_gate: bool) -> Callable[[Tensor, Tensor], Tensor]:
+        """Make the product of elements for two factors, by which of them are gates."""
+
+        def form(first: Tensor, second: Tensor) -> Tensor:
+            product = first * second
+            if first_gate is second_gate:
+                return self._halved(product)
+            return self.scaled(product, *((second, first) if first_gate else (first, second)))
+
+        return form
 
     def scaled(self, output: Tensor, source: Tensor, factor: Tensor) -> Tensor:
         """Return ``output``, whose gradient goes to ``source`` times ``factor`` while relevance is propagated."""
@@ -206,6 +270,12 @@ class Propagation(SmoothRectifiers):
         shift = (0.0 if offset is None else offset) - running_mean
         shift = shift * scale + (0.0 if bias is None else bias)
         return self._ruled(layer, before, kernel * scale.view(-1, 1, 1, 1), shift)
+
+
+def _glu(input: Tensor, dim: int = -1) -> Tensor:
+    """Compute ``F.glu`` by its definition."""
+    values, gate = input.chunk(2, dim)
+    return values * gate.sigmoid()
 
 
 def positive(layer: Layer, input: Tensor, weight: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ that the rules see its products and its softmax, whichever function of torch the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,52 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from underfire.classifiers import ATTENTIONS, attend, is_attention, multi_head
-from underfire.interpreters.gates import GATES
+from underfire.interpreters.products import ADDED_IN_PLACE, written
 from underfire.interpreters.propagation import Propagation
 
-PRODUCTS = (torch.matmul, torch.bmm, torch.Tensor.matmul, torch.Tensor.bmm, torch.Tensor.__matmul__, torch.einsum)
-MULTIPLIED_IN_PLACE = (torch.Tensor.__imul__, torch.Tensor.mul_, torch.Tensor.multiply_)
-MULTIPLICATIONS = (
-    *(torch.mul, torch.multiply, torch.Tensor.mul, torch.Tensor.multiply, torch.Tensor.__mul__, torch.Tensor.__rmul__),
-    *MULTIPLIED_IN_PLACE,
-)
-ADDED_IN_PLACE = (torch.Tensor.__iadd__, torch.Tensor.add_)
 SUMS = (torch.add, torch.Tensor.add, torch.Tensor.__add__, torch.Tensor.__radd__, *ADDED_IN_PLACE)
 NORMS = (F.layer_norm, F.rms_norm)
 
 
-_MARK = "_depends_on_image"
-"""The attribute that marks tensors. Nobody else reads it."""
-
-
-def _mark(output: object) -> None:
-    """Mark the tensors of an output as dependent on the image."""
-    for value in output if isinstance(output, tuple | list) else (output,):
-        if isinstance(value, Tensor):
-            setattr(value, _MARK, True)
-
-
-def _followed(values: Iterable[object]) -> list[Tensor]:
-    """Return the marked tensors among ``values``, and in the lists among them."""
-    flat = [part for value in values for part in (value if isinstance(value, tuple | list) else (value,))]
-    return [part for part in flat if isinstance(part, Tensor) and getattr(part, _MARK, False)]
-
-
-def _written(
-    func: Callable[..., Any], form: Callable[[Tensor, Tensor], Tensor], first: Tensor, second: Tensor
-) -> Tensor:
-    """Compute another form of ``func``; in place if that works so, because others may look there."""
-    if func not in MULTIPLIED_IN_PLACE + ADDED_IN_PLACE:
-        return form(first, second)
-    before = first.clone()
-    return first.copy_(form(before, before if second is first else second))
-
-
 class TransformerPropagation(Propagation):
     """A context that calls one method per kind of layer of a transformer; the methods here change nothing.
-
-    A rule for products needs to know if both factors depend on the image, or if one is a constant of the network. So
-    the context marks the tensors that depend on the image; see ``follow``.
 
     Attributes:
         constant_attention: True if matrices of attention count as constants of the network.
@@ -68,28 +31,10 @@ class TransformerPropagation(Propagation):
 
     constant_attention = False
 
-    def follow(self, images: Tensor) -> Tensor:
-        """Return ``images``, marked as what the other tensors are to depend on."""
-        followed = images.view_as(images)
-        _mark(followed)
-        return followed
+    def _is_constant(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        return self.constant_attention and is_attention(func, args, kwargs)
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        followed = _followed((*args, *kwargs.values()))
-        if not followed:
-            return func(*args, **kwargs)
-        if func in ATTENTIONS:
-            with self:  # so that the rules see what attention is made of
-                return multi_head(*args, **kwargs) if func is ATTENTIONS[1] else attend(*args, **kwargs)[0]
-        output = self._follow_rule(func, types, args, kwargs, followed)
-        if not (self.constant_attention and is_attention(func, args, kwargs)):
-            _mark(output)
-        return output
-
-    def _follow_rule(
+    def _by_rule(
         self,
         func: Callable[..., Any],
         types: Any,
@@ -97,24 +42,18 @@ class TransformerPropagation(Propagation):
         kwargs: dict[str, Any],
         followed: list[Tensor],
     ) -> Any:
-        """Call ``func`` by its rule; ``followed`` are those of its arguments that depend on the image."""
+        if not followed:
+            return func(*args, **kwargs)
+        if func in ATTENTIONS:
+            with self:  # so that the rules see what attention is made of
+                return multi_head(*args, **kwargs) if func is ATTENTIONS[1] else attend(*args, **kwargs)[0]
         if func in NORMS:
             return self.norm(func, *args, **kwargs)
-        if func in GATES:
-            return self.gated(func, *args, **kwargs)
         if is_attention(func, args, kwargs):
             return self.softmax(func(*args, **kwargs), followed[0])
-        if len(followed) == 2:
-            if func in PRODUCTS:
-                return self._halved(func(*args, **kwargs))
-            if func in MULTIPLICATIONS:
-                return _written(func, lambda first, second: self._halved(first * second), *followed)
-            if func in SUMS and followed[0].shape == followed[1].shape and not kwargs:
-                return _written(func, lambda first, second: self.sum(first + second, first, second), *followed)
-        return super().__torch_function__(func, types, args, kwargs)
-
-    def _halved(self, product: Tensor) -> Tensor:
-        return self.scaled(product, product, product.new_full((), 0.5))
+        if len(followed) == 2 and func in SUMS and followed[0].shape == followed[1].shape and not kwargs:
+            return written(func, lambda first, second: self.sum(first + second, first, second), *followed)
+        return super()._by_rule(func, types, args, kwargs, followed)
 
     def norm(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
         """Compute a layer norm or an RMS norm."""

@@ -1,0 +1,100 @@
+"""Products of two tensors that depend on the image, for rules of relevance.
+
+If relevance is value x gradient, each factor of a product receives all of it, and it doubles. A rule must know if both
+factors depend on the image, or if one is a constant of the network; and if one is a gate, a factor between 0 and 1 that
+lets the other pass. So tensors carry marks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MATRIX_PRODUCTS = (
+    *(torch.matmul, torch.linalg.matmul, torch.bmm, torch.mm, torch.mv, torch.inner, torch.outer, torch.tensordot),
+    *(Tensor.matmul, Tensor.__matmul__, Tensor.__rmatmul__, Tensor.bmm, Tensor.mm, Tensor.mv, Tensor.inner),
+    *(Tensor.outer, torch.einsum, F.bilinear),
+)
+_BOTH = (torch, Tensor)
+SUMS_WITH_PRODUCT = tuple(
+    getattr(owner, name) for owner in _BOTH for name in ("addmm", "baddbmm", "addbmm", "addmv", "addr", "addcmul")
+)
+"""Functions of a summand and two factors, in this order."""
+MULTIPLIED_IN_PLACE = (Tensor.__imul__, Tensor.mul_, Tensor.multiply_)
+MULTIPLICATIONS = (
+    *(torch.mul, torch.multiply, Tensor.mul, Tensor.multiply, Tensor.__mul__, Tensor.__rmul__),
+    *MULTIPLIED_IN_PLACE,
+)
+ADDED_IN_PLACE = (Tensor.__iadd__, Tensor.add_)
+SIGMOIDS = (
+    *(torch.sigmoid, Tensor.sigmoid, F.sigmoid, torch.special.expit),
+    *(torch.sigmoid_, Tensor.sigmoid_, F.hardsigmoid),
+)
+
+_SHAPING = (
+    "reshape",
+    "flatten",
+    "unflatten",
+    "squeeze",
+    "unsqueeze",
+    "permute",
+    "transpose",
+    "chunk",
+    "split",
+    "clone",
+)
+_MOVES = (
+    *(getattr(owner, name) for owner in _BOTH for name in _SHAPING),
+    *(Tensor.view, Tensor.view_as, Tensor.reshape_as, Tensor.expand, Tensor.expand_as, Tensor.repeat),
+    *(Tensor.__getitem__, Tensor.contiguous, Tensor.to, F.interpolate),
+)
+"""Functions that arrange the values of a tensor in another way."""
+
+_MARK = "_depends_on_image"
+_GATE = "_is_gate"
+"""The attributes that mark tensors. Nobody else reads them."""
+
+
+def mark(output: object, gate: bool = False) -> None:
+    """Mark the tensors of an output as dependent on the image, and as gates or not."""
+    for value in output if isinstance(output, tuple | list) else (output,):
+        if isinstance(value, Tensor):
+            setattr(value, _MARK, True)
+            setattr(value, _GATE, gate)
+
+
+def is_followed(value: object) -> bool:
+    """Return True if ``value`` is a tensor that is marked as dependent on the image."""
+    return isinstance(value, Tensor) and getattr(value, _MARK, False)
+
+
+def is_gate(value: Tensor) -> bool:
+    """Return True if ``value`` is marked as a gate."""
+    return getattr(value, _GATE, False)
+
+
+def followed_among(values: Iterable[object]) -> list[Tensor]:
+    """Return the marked tensors among ``values``, and in the lists among them."""
+    flat = [part for value in values for part in (value if isinstance(value, tuple | list) else (value,))]
+    return [part for part in flat if isinstance(part, Tensor) and is_followed(part)]
+
+
+def stays_gate(func: Callable[..., Any], followed: list[Tensor]) -> bool:
+    """Return True if ``func`` returns a gate because it was given one: arranged otherwise, or times a constant."""
+    if not followed or not is_gate(followed[0]):
+        return False
+    return func in _MOVES or (func in MULTIPLICATIONS and len(followed) == 1)
+
+
+def written(
+    func: Callable[..., Any], form: Callable[[Tensor, Tensor], Tensor], first: Tensor, second: Tensor
+) -> Tensor:
+    """Compute another form of ``func``; in place if that works so, because others may look there."""
+    if func not in MULTIPLIED_IN_PLACE + ADDED_IN_PLACE:
+        return form(first, second)
+    before = first.clone()
+    return first.copy_(form(before, before if second is first else second))
