@@ -122,7 +122,7 @@ class Near(Fake):
 
 def test_joint_success_so_far_is_never_lost_again(tmp_path: Path) -> None:
     joint = step_charts([Near(count=8, trace=True).account(tmp_path)])[0]
-    assert joint.title == "Joint success so far, by step"
+    assert joint.title == "Joint success so far, by step, cam"
     for line in joint.lines:  # the control's trace holds maps, too
         assert line.x == (0.0, 10.0, 20.0, 30.0, 40.0)
         assert line.y == (0.0, 0.0, 0.5, 0.5, 0.5)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from underfire import metrics
 from underfire.errors import InputError
 from underfire.reports.wording import Wording, wording
 from underfire.runs.comparison import Comparison
@@ -51,6 +52,7 @@ class Account:
         self._chance: dict[str, dict[str, Any]] = {}
         self._groups: dict[tuple[str, str], dict[str, Any]] = {}
         self._differences: dict[str, dict[str, Any] | None] = {}
+        self._corrected: dict[str, float] | None = None
 
     @property
     def wording(self) -> Wording:
@@ -116,7 +118,12 @@ class Account:
         return None if found is None else found["joint_success"]
 
     def p_value(self, interpreter: str) -> float | None:
-        """Return the p-value of the lead in joint success, corrected by Holm's method; None without a control."""
+        """Return the p-value of the lead in joint success, corrected by Holm's method; None without a control.
+
+        It is corrected for all comparisons of the run, or of all accounts that ``correct_together`` was given.
+        """
+        if self._corrected is not None:
+            return self._corrected.get(interpreter)
         found = self.run.p_values.get((self.part.cell.label, interpreter), {})
         return found.get("joint_success", {}).get("p_holm")
 
@@ -239,3 +246,23 @@ def spread(values: Sequence[float], count: int) -> list[int]:
     if count == 1:
         return [order[len(order) // 2]]
     return [order[round(step * (len(order) - 1) / (count - 1))] for step in range(count)]
+
+
+def correct_together(accounts: Sequence[Account]) -> dict[tuple[int, str], tuple[float, float]]:
+    """Correct the p-values of all differences in joint success together, by Holm's method, and let accounts show these.
+
+    Returns:
+        The p-value and the corrected one, by the number of the account and the interpreter that reads. Attacks without
+        a prediction-only control are left out.
+    """
+    found = {
+        (number, name): account.run.p_values[account.part.cell.label, name]["joint_success"]["p"]
+        for number, account in enumerate(accounts)
+        if account.part.has("control")
+        for name in account.part.interpreters
+    }
+    known = {key: p for key, p in found.items() if p is not None}
+    corrected = dict(zip(known, metrics.holm(list(known.values())), strict=True))
+    for number, account in enumerate(accounts):
+        account._corrected = {name: held for (place, name), held in corrected.items() if place == number}
+    return {key: (p, corrected[key]) for key, p in known.items()}

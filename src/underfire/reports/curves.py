@@ -61,7 +61,7 @@ def threshold_chart(accounts: Sequence[Account], interpreter: str) -> Chart:
         else "The dot on a curve is the limit of its run."
     )
     return Chart(
-        title=_title(accounts, "Joint success by limit", interpreter),
+        title=f"Joint success by limit, {plain(interpreter)}",
         about="Share of images whose class was reached and whose map is nearer to the wanted one than the limit, with "
         f"its 95 % interval. {where} {_count(accounts)}",
         x_title="limit on map distance",
@@ -113,7 +113,7 @@ def _joint_chart(accounts: Sequence[Account], interpreter: str, courses: Courses
         shown = _ends(list(joint)) if each.role == "attack" else ((), ())
         lines.append(each.line(rates, groups, *shown))
     return Chart(
-        _title(accounts, "Joint success so far, by step", interpreter),
+        f"Joint success so far, by step, {plain(interpreter)}",
         "Share of images that at this step or at an earlier recorded one had the class reached and the map within the "
         f"run's limit, with its 95 % interval. These are readings of the attack while it ran. {_count(accounts)}",
         "step",
@@ -148,7 +148,7 @@ def _distance_chart(accounts: Sequence[Account], interpreter: str, courses: Cour
     values = [(each, each.course.map_l1[interpreter]) for each in traced if interpreter in each.course.map_l1]
     legend, groups = legend_groups(accounts)
     return Chart(
-        _title(accounts, "Map distance, by step", interpreter),
+        f"Map distance, by step, {plain(interpreter)}",
         f"Mean distance between the attacked map and the wanted one. {_OWN_READINGS}",
         "step",
         "mean map distance",
@@ -223,11 +223,6 @@ def _compared(accounts: Sequence[Account], interpreter: str | None) -> Iterator[
                 del about["attack"]  # it stands beside several attacks, and is shown with each of them
             name = ", ".join([name, *(on if role == "attack" else []), *ends])
             yield (place if len(sharing) == 1 else -1), account, role, name, about
-
-
-def _title(accounts: Sequence[Account], text: str, interpreter: str) -> str:
-    several = any(len(account.run.interpreters) > 1 for account in accounts)
-    return f"{text}, {plain(interpreter)}" if several else text
 
 
 def _count(accounts: Sequence[Account]) -> str:

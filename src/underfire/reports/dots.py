@@ -25,6 +25,7 @@ class Dot:
         n: the number of images.
         about: the parts that it is about, by the names of the page's filters.
         group: points with one group have one colour.
+        label: stands beside the point, if there are too many points for a legend with all of them.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Dot:
     n: int
     about: Mapping[str, str] = field(default_factory=dict)
     group: str = ""
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,10 @@ class Dots(Block):
             }
             for axis in (0, 1)
         ]
+        labelled = bool(self.crowded and dot.label)
         return {
             "type": "scatter",
-            "mode": "markers",
+            "mode": "markers+text" if labelled else "markers",
             "name": as_markup(dot.name),
             "x": [dot.at[0]],
             "y": [dot.at[1]],
@@ -101,6 +104,11 @@ class Dots(Block):
             "marker": {"size": 9 if self.crowded else 11, "symbol": SYMBOL.get(dot.role, "x")},
             "meta": {"role": dot.role, "about": dict(dot.about), "place": place},
             "hovertemplate": f"%{{y:.0%}}, distance %{{x:.3f}}, n = {dot.n}",
+            **(
+                {"text": [as_markup(dot.label)], "textposition": "bottom center", "textfont": {"size": 10}}
+                if labelled
+                else {}
+            ),
             **({"legendgroup": entry_of(dot.role, dot.group), "showlegend": False} if self.crowded else {}),
         }
 

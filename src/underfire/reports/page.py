@@ -9,7 +9,7 @@ from typing import Any
 
 from underfire.errors import InputError
 from underfire.reports import curves, trust, words
-from underfire.reports.account import Account, Source, labels_of, open_accounts
+from underfire.reports.account import Account, Source, correct_together, labels_of, open_accounts
 from underfire.reports.blocks import Record, Remarks, filters
 from underfire.reports.detection_page import DETECTORS, detector_table
 from underfire.reports.document import Block, Section, write_document
@@ -50,6 +50,7 @@ def write_page(
     if gallery < 0:
         raise InputError(f"gallery is {gallery}; expected 0 images or more.")
     accounts, pictures = open_accounts(runs), PictureFolder(out, embed)
+    correct_together(accounts)  # before the first sentence, so that all of the page says the same
     said = plain(title) if title is not None else _title(accounts)
     written = write_document(out, said, sections_of(accounts, said, gallery, pictures))
     pictures.clean_up()

@@ -16,6 +16,7 @@ def trade_off_chart(accounts: Sequence[Account]) -> Dots:
     dots = []
     differ = names_of(accounts)
     several = len({name for account in accounts for name in account.part.interpreters}) > 1
+    attacks = {account.part.attack for account in accounts}
     legend, groups = ("interpreter", {}) if several else legend_groups(accounts)
     known = set()
     for account in accounts:
@@ -40,7 +41,8 @@ def trade_off_chart(accounts: Sequence[Account]) -> Dots:
                 if role != "attack":
                     del about["attack"]  # it may stand beside several attacks
                 group = plain(interpreter) if several else groups[id(account)]
-                dots.append(Dot(name, role, at, low, high, y["n"], about, group))
+                label = plain(account.part.attack) if role == "attack" and several and len(attacks) > 1 else ""
+                dots.append(Dot(name, role, at, low, high, y["n"], about, group, label))
     return Dots(
         title="Success by map distance",
         about="Each point is one attack, filled; its control, the attack on the prediction alone, hollow; or random "

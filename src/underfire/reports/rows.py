@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from underfire import metrics
 from underfire.attacks.measure import Measure
-from underfire.reports.account import Account
+from underfire.reports.account import Account, correct_together
 from underfire.reports.classes import class_columns, worth_a_section
 from underfire.reports.columns import chance_rows, page_columns
 from underfire.reports.outliers import HEADINGS, MEANINGS
@@ -58,17 +57,9 @@ def _tested(accounts: Sequence[Account]) -> dict[tuple[int, str], Cell]:
         The cells by the number of the account and the interpreter that reads. Attacks without a prediction-only control
         are left out.
     """
-    found = {
-        (number, name): account.run.p_values[account.part.cell.label, name]["joint_success"]["p"]
-        for number, account in enumerate(accounts)
-        if account.part.has("control")
-        for name in account.part.interpreters
-    }
-    known = {key: p for key, p in found.items() if p is not None}
-    corrected = metrics.holm(list(known.values()))
     return {
         key: Cell(p_value(held).removeprefix("p = ").removeprefix("p "), p_value(p), held)
-        for (key, p), held in zip(known.items(), corrected, strict=True)
+        for key, (p, held) in correct_together(accounts).items()
     }
 
 

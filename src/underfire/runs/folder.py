@@ -139,8 +139,7 @@ def read_json(path: Path, shape: type[BaseModel] | None = None, repair: str = ""
         StoreError: it is missing, or something else.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text)
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         runs = sorted((path.parent / "runs").glob("*/run.json"))
         campaign = f" It holds a campaign: give one of its runs, such as {runs[0].parent}." if runs else ""
@@ -153,7 +152,7 @@ def read_json(path: Path, shape: type[BaseModel] | None = None, repair: str = ""
     if not isinstance(content, dict):
         raise StoreError(f"{path} holds a {type(content).__name__}; expected what 'underfire attack' writes there.")
     if shape is not None:
-        check_entries(path, text, shape, repair)
+        check_entries(path, content, shape, repair)
     return content
 
 

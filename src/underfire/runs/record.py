@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -170,18 +171,20 @@ EXPECTED: Mapping[str, str] = {
 """Words for what was expected, by pydantic's type of error."""
 
 
-def check_entries(path: Path, text: str | bytes, shape: type[BaseModel], repair: str) -> None:
+def check_entries(path: Path, content: Any, shape: type[BaseModel], repair: str) -> None:
     """Check the entries of a JSON file. Entries that the shape does not name may be anything.
 
     Args:
         path: the file, for the error message.
-        text: its content.
+        content: what it holds, as JSON values.
         shape: the entries that it must have: one of the classes above.
         repair: a sentence that says what to do about a damaged file.
 
     Raises:
         StoreError: an entry is missing, or is something else.
     """
+    # Names of files that are no UTF-8 hold halves of characters, which stand for bytes and which pydantic refuses.
+    text = json.dumps(content, ensure_ascii=False).encode(errors="replace")
     try:
         shape.model_validate_json(text, strict=True)
     except ValidationError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -71,7 +70,7 @@ class Run(InNotebook):
                 f"up to {FORMAT}: update underfire."
             )
         shape = Record if self.format > 1 else Former
-        check_entries(self.path / "run.json", json.dumps(self.record), shape, REPAIR)
+        check_entries(self.path / "run.json", self.record, shape, REPAIR)
         self.files: Folder = (
             CellFolder(self.path, self.record) if self.format > 1 else FormerFolder(self.path, self.record)
         )

@@ -274,7 +274,7 @@ class Store:
             damaged = " Its run.json is damaged: bring it back, or choose another folder." if broken else ""
             raise StoreError(f"output folder {self.folder} holds no run that could be resumed.{damaged}")
         again = "Bring it back, or choose another folder."
-        check_entries(self.folder / "run.json", json.dumps(held), Begun, again)
+        check_entries(self.folder / "run.json", held, Begun, again)
         changed = self._same(held["configuration"], self.config)
         if changed:
             raise another_run(self.folder, changed)

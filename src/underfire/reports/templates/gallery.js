@@ -18,13 +18,17 @@
   const isFar = (item) => item.distance !== null && group(item).far !== null && item.distance > group(item).far;
   const words = (item) => group(item).verdicts[item.verdict];
   const after = (item) => (item.verdict !== "failed" ? item.target : item.third ? "a third class" : image(item).label);
-  const severalGroups = groups.length > 1;
+  /* In what the groups differ, beginning with the interpreter; the run only if the rest does not tell them apart. */
+  const namesOf = (item, parts) => parts.map((part) => group(item)[part]).join(", ");
+  const differing = ["interpreter", "attack", "classifier"].filter((part) => new Set(groups.map((each) => each[part])).size > 1);
+  const told = new Set(groups.map((each) => differing.map((part) => each[part]).join("\n"))).size === groups.length;
+  const naming = groups.length > 1 && !told ? [...differing, "run"] : differing;
   let chosen = [], made = 0, current = 0, opened = null;
 
   /* The shelf: one button for each image. The arrow keys move between them; Tab reaches one. */
   const tile = (item, place) => {
     const { label, id, small, width, height } = image(item);
-    const reads = severalGroups ? `${group(item).interpreter}, ` : "";
+    const reads = naming.length ? `${namesOf(item, naming)}, ` : "";
     const pictures = 3;
     const thumb = make("img", { src: item.thumb, loading: "lazy", alt: "" });
     thumb.style.setProperty("--shape", `${pictures * width} / ${height}`);
@@ -102,7 +106,7 @@
     const about = group(item), { id, path, label, clean, outline, small } = image(item);
     opened = item;
     viewer.classList.toggle("pixels", small);
-    text("name", severalGroups ? `${id}, ${about.label}` : id);
+    text("name", groups.length > 1 ? `${id}, ${about.label}` : id);
     text("path", path);
     text("place", chosen.includes(item) ? `${chosen.indexOf(item) + 1} of ${chosen.length}` : "");
     text("label", label);
