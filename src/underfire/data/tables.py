@@ -14,7 +14,7 @@ from underfire.data.decode import IMAGE_SUFFIXES
 from underfire.data.places import is_special
 from underfire.errors import DataError
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 _SEPARATORS = (",", ";", "\t")
 
 
