@@ -96,6 +96,8 @@ def _files(table: Table, column: int, folder: Path) -> list[Path]:
             f"{table.path} has absolute paths that do not exist here; images were found below {finder.folder} by the "
             "last parts of their paths."
         )
+    if finder.other_case:
+        warn(f"{table.path} names image files in other capital or small letters than they have; they are taken.")
     return list(found)
 
 
