@@ -37,7 +37,7 @@ class CsvData(FileData):
         InputError: the options name a column or a split that the table does not have.
     """
 
-    def __init__(self, path: str | Path, options: DataOptions = NO_OPTIONS, folder: Path | None = None) -> None:
+    def __init__(self, path: str | Path, options: DataOptions = NO_OPTIONS, folder: str | Path | None = None) -> None:
         self.path = path_of("path", path)
         table = read_table(self.path)
         self.layout, columns = columns_of(table, options)
@@ -45,7 +45,7 @@ class CsvData(FileData):
             raise DataError(f"{self.path} holds a header but no rows.")
         if options.split is not None:
             table = _of_split(table, options.split, columns)
-        folder = self.path.parent if folder is None else folder
+        folder = self.path.parent if folder is None else path_of("folder", folder)
         files = _files(table, columns.file, folder)
         root, ids = _root_and_ids(folder, files)
         labels, names = _labels(table, columns)
