@@ -69,3 +69,30 @@ def test_blue_before_red() -> None:
     assert best is not None
     assert "blue before red" in best.advice
     assert best.accuracy == 1
+    _, best = try_other_inputs(
+        uf.Classifier(Red(), channel_order="bgr"), images.flip(1), labels, torch.zeros(20, dtype=torch.bool)
+    )
+    assert best is not None
+    assert best.advice == "red before blue: without --channel-order bgr"
+
+
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_the_input_of_networks_from_caffe(order: str) -> None:
+    """Blue before red, in 0..255 without the means: neither of them alone is enough."""
+
+    class Caffe(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            score = 2.0 * (images[:, 0] - images[:, 2]).mean((1, 2))
+            return torch.stack((-score, score, (images.amax((1, 2, 3)) < 80).float() * 1e4), 1)
+
+    images = torch.full((20, 3, 8, 8), 0.5)
+    images[:10, 2] += 10 / 255
+    images[10:, 0] += 10 / 255
+    images += torch.tensor([123.68, 116.779, 103.939]).div(255).view(1, 3, 1, 1) - 0.5
+    images[:, :, 0, 0] = 1
+    labels = (torch.arange(20) < 10).long()
+    plain = uf.Classifier(Caffe(), channel_order=order)
+    _, best = try_other_inputs(plain, images, labels, plain.logits(images).argmax(1) == labels)
+    assert best is not None
+    assert best.accuracy == 1
+    assert best.advice.endswith("--bounds 0,255 --channel-order bgr --mean 103.939,116.779,123.68 --std 1,1,1")

@@ -177,3 +177,11 @@ def test_outputs_of_inception_and_googlenet(images: Tensor) -> None:
     hidden = [torch.zeros(6, 3, 8)]
     for how in (lambda z, f: inception(z, z), lambda z, f: googlenet(z, z, z), lambda z, f: (z, hidden)):
         assert uf.Classifier(Returns(how)).logits(images).shape == (6, 4)
+
+
+@pytest.mark.parametrize("how", [lambda z, f: z.argmax(1), lambda z, f: {"logits": z.argmax(1, keepdim=True)}])
+def test_numbers_of_classes_are_no_logits(images: Tensor, how: Callable[[Tensor, Tensor], Any]) -> None:
+    classifier = uf.Classifier(Returns(how))
+    for use in (classifier.logits, lambda x: uf.interpreters.CAM().maps(classifier, x, torch.zeros(len(x)).long())):
+        with pytest.raises(ClassifierError, match=r"returns int64 .*return what argmax was given"):
+            use(images)

@@ -35,8 +35,10 @@ EXPECTED = [("img/a.jpg", "nv"), ("img/b.jpg", "mel")]
         "img/a.jpg,nv\nimg/b.jpg,mel\n",
         "image,mel,nv\na,0.0,1.0\nb,1.0,0.0\n",
         ",path,mel,nv\n0,img/a.jpg,0,1\n1,img/b.jpg,1,0\n",
+        "sep=;\r\nfile;label\r\nimg/a.jpg;nv\r\nimg/b.jpg;mel\r\n",
+        "id_code,diagnosis\na,nv\nb,mel\n",
     ],
-    ids=["excel", "tabs", "windows", "bare", "kaggle", "no suffix", "no header", "one-hot", "pandas"],
+    ids=["excel", "tabs", "windows", "bare", "kaggle", "no suffix", "no header", "one-hot", "pandas", "sep=", "aptos"],
 )
 def test_one_table_in_many_forms(tmp_path: Path, text: str) -> None:
     put(tmp_path, "img/a.jpg", "img/b.jpg")
@@ -138,3 +140,29 @@ def test_options_without_a_meaning_are_refused(tmp_path: Path) -> None:
         open_data(tmp_path, file_column="scan")
     with pytest.raises(InputError, match=r"white is given, but digits is a built-in data set"):
         open_data("digits", white=4095)
+
+
+def test_utf_16_and_whole_numbers_with_a_point(tmp_path: Path) -> None:
+    put(tmp_path, "a.jpg", "b.jpg")
+    for encoding in ("utf-16", "utf-8"):
+        (tmp_path / "labels.csv").write_bytes("file\tlabel\na.jpg\t1.0\nb.jpg\t0.0\n".encode(encoding))
+        assert content(open_data(tmp_path)) == [("a.jpg", "1"), ("b.jpg", "0")]
+
+
+def test_lines_are_counted_from_the_first_one(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("sep=;\nfile;label\na.jpg;\n")
+    with pytest.raises(DataError, match="line 3: the label is empty"):
+        open_data(tmp_path / "labels.csv")
+
+
+def test_names_in_other_letters_are_found_and_said(tmp_path: Path) -> None:
+    put(tmp_path, "img/a.jpg", "img/b.jpg")
+    (tmp_path / "labels.csv").write_text("file,label\nimg/A.JPG,nv\nIMG/B,mel\n")
+    with pytest.warns(UnderfireWarning, match="in other capital or small letters"):
+        assert content(open_data(tmp_path)) == EXPECTED
+    put(tmp_path, "img/a.jpg", "img/b.jpg", "img/B.jpg")
+    (tmp_path / "labels.csv").write_text("file,label\nimg/B.jpg,nv\n")
+    assert open_data(tmp_path).record(0).image_id == "img/B.jpg"
+    (tmp_path / "labels.csv").write_text("file,label\nimg/B.JPG,nv\n")
+    with pytest.raises(DataError, match="may be any of 2 files"):
+        open_data(tmp_path)

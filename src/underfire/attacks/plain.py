@@ -19,7 +19,7 @@ from underfire.settings import settings_of
 from underfire.system import System
 
 SETTINGS = (*(name for name in settings_of(AttackSettings) if name != "attack"), "random_start", "neighbours")
-CLASSIFIERS = ("image_size", "resizing", "channels", "class_names", "features", "output")
+CLASSIFIERS = ("image_size", "resizing", "channels", "class_names", "features", "output", "bounds", "channel_order")
 OWN = ("images", "labels", "attack", "interpreters", "readers", "mean", "std", "seed")
 RUNNING = (
     *("count", "ids", "batch_size", "memory", "precision", "compile"),

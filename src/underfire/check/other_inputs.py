@@ -10,10 +10,15 @@ from torch import Tensor
 
 from underfire.batching import in_batches
 from underfire.classifiers import Classifier
+from underfire.classifiers.conventions import ReversedChannels
 from underfire.classifiers.recorded import two_classes
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF = ((0.5,), (0.5,))
+CAFFE = ((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255))
+"""The means of networks that come from Caffe, for pixels in [0, 1], red first."""
+
+_BGR = "blue before red, as OpenCV reads images"
 
 SIGNIFICANT = 0.01
 """The p-value below which another input is clearly better."""
@@ -95,9 +100,15 @@ def _changes(classifier: Classifier) -> dict[str, Callable[[Tensor], Tensor]]:
     level, zero = ",".join(["0.0039216"] * classifier.channels), ",".join(["0"] * classifier.channels)
     changes[f"pixels in 0..255: --mean {zero} --std {level}"] = lambda images: images * 255
     if classifier.channels == 3:
-        changes["blue before red, as OpenCV reads images: --channel-order bgr"] = lambda images: classifier.normalise(
-            images
-        ).flip(1)
+        # The network inside of ``ReversedChannels`` gets red first if the channels are reversed once more.
+        is_bgr = isinstance(classifier.module, ReversedChannels)
+        order = "red before blue: without --channel-order bgr" if is_bgr else f"{_BGR}: --channel-order bgr"
+        changes[order] = lambda images: classifier.normalise(images).flip(1)
+        caffe = scaled(*CAFFE)
+        advice = (
+            f"{_BGR}, and Caffe's means: --bounds 0,255 --channel-order bgr --mean 103.939,116.779,123.68 --std 1,1,1"
+        )
+        changes[advice] = lambda images: caffe(images) if is_bgr else caffe(images).flip(1)
     return changes
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from underfire.batching import in_batches
+from underfire.classifiers.conventions import ReversedChannels, in_unit_range, is_reversed
 from underfire.classifiers.failures import check_weights
 from underfire.classifiers.features import check_features
 from underfire.classifiers.live import Live
@@ -54,9 +55,13 @@ class Classifier(Pixels):
             Dimensions of length 1 may be missing.
         name: the name of the classifier in results; the name of its class if None.
         notes: sentences about its loading that a reader of the results should know.
+        bounds: the smallest and the largest pixel that the network takes, such as (-1, 1) or (0, 255); (0, 1) if None.
+            ``mean`` and ``std`` are in these units then, and without them the network takes the pixels as they are.
+        channel_order: ``bgr`` for a network that takes blue before red, as OpenCV reads images; ``mean`` and ``std``
+            are in this order, too. The attributes ``mean`` and ``std`` are for pixels in [0, 1], red first.
 
     Raises:
-        InputError: mean, std, channels, image_size or class_names are impossible, or no module has the name
+        InputError: mean, std, bounds, channels, image_size or class_names are impossible, or no module has the name
             ``features``.
         ClassifierError: ``module`` is no ``nn.Module``, a scripted one, or one that computes with integers; or one of
             its weights has no values, or is sparse.
@@ -76,12 +81,21 @@ class Classifier(Pixels):
         output: str | int | None = None,
         name: str | None = None,
         notes: Sequence[str] = (),
+        bounds: tuple[float, float] | None = None,
+        channel_order: str | None = None,
     ) -> None:
         module = _checked(module)
         channels = first_channels(module) if channels is None else channels
+        if bounds is not None and (mean is None) == (std is None):
+            mean, std = in_unit_range(mean, std, bounds, channels)
         _check(mean, std, channels)
         if features is not None:
             check_features(module, features)
+        own_name = type(module).__name__
+        if is_reversed(channel_order, channels):
+            module = ReversedChannels(module)
+            mean, std = (None if values is None else tuple(values[::-1]) for values in (mean, std))
+            features = None if features is None else f"module.{features}"
         entry = None if output is None else str(output)
         class_names = None if class_names is None else _names(class_names)
         classes = None if class_names is None else len(class_names)
@@ -93,7 +107,7 @@ class Classifier(Pixels):
         self.resizing = resizing
         self.channels = channels
         self.class_names = class_names
-        self.name = name or type(module).__name__
+        self.name = name or own_name
         self.notes = tuple(notes)
 
     def preparation(self) -> dict[str, Any]:
@@ -241,5 +255,5 @@ def _check(mean: Sequence[float] | None, std: Sequence[float] | None, channels: 
     if max(mean) > 1 or max(std) > 1:
         raise InputError(
             f"mean {tuple(mean)} and std {tuple(std)} go beyond 1: they look like values for pixels in 0..255. "
-            "Pixels are in [0, 1] here: divide both by 255."
+            "Pixels are in [0, 1] here: divide both by 255, or give bounds=(0, 255), too."
         )

@@ -121,9 +121,15 @@ def _rows(logits: Tensor, count: int) -> Tensor:
     """Return logits as N x K, also if the network has dropped dimensions of length 1, as ``squeeze()`` does.
 
     Raises:
-        ClassifierError: they have another shape.
+        ClassifierError: they have another shape, or are whole numbers.
     """
     shape = tuple(logits.shape)
+    if not logits.is_floating_point():
+        raise ClassifierError(
+            f"the classifier returns {str(logits.dtype).removeprefix('torch.')} of shape {shape} for {count} images; "
+            "expected logits N x K in floating point. Whole numbers look like numbers of classes: return what argmax "
+            "was given, a score for each class."
+        )
     if logits.ndim > 2 and all(side == 1 for side in shape[2:]):
         logits = logits.flatten(1)
     elif logits.ndim == 0 or (logits.ndim == 1 and count == 1):

@@ -10,7 +10,7 @@ from underfire.data.classes import in_order, label_problem, numbered
 from underfire.errors import DataError
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
-_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_INTEGER = re.compile(r"(-?[0-9]{1,18})(\.0*)?")
 
 
 def labels_of(path: Path, rows: Sequence[tuple[int, str]]) -> tuple[list[int], tuple[str, ...]]:
@@ -21,7 +21,8 @@ def labels_of(path: Path, rows: Sequence[tuple[int, str]]) -> tuple[list[int], t
         rows: (line number, text) of each image.
 
     Returns:
-        One label per image, and one name per class. Integers are the labels; names are numbered in sorted order.
+        One label per image, and one name per class. Integers, also in the form ``1.0``, are the labels; names are
+        numbered in sorted order.
 
     Raises:
         DataError: a text is empty, is no number of a class, or some are numbers and some are names.
@@ -44,11 +45,12 @@ def labels_of(path: Path, rows: Sequence[tuple[int, str]]) -> tuple[list[int], t
         return [position[text] for _, text in rows], names
     labels = []
     for line, text in rows:
-        if not _INTEGER.fullmatch(text):
+        whole = _INTEGER.fullmatch(text)
+        if whole is None:
             raise DataError(f"{path}, line {line}: label {text!r} is a number, but not an integer from 0.")
-        if problem := label_problem(int(text), None):
+        if problem := label_problem(int(whole[1]), None):
             raise DataError(f"{path}, line {line}: {problem}.")
-        labels.append(int(text))
+        labels.append(int(whole[1]))
     return labels, numbered(labels)
 
 

@@ -21,6 +21,7 @@ FILE_COLUMNS = (
     "img",
     "img_path",
     "img_name",
+    "id_code",
     "id",
 )
 LABEL_COLUMNS = (

@@ -29,6 +29,7 @@ class CsvData(FileData):
             from 0, which are the labels, or names, which are numbered in sorted order, or one column per class with a
             1 for the class. Other columns and blank lines are ignored. Image files are opened when they are read.
         options: the columns to take, if their names are others, and the split of a table with a column ``split``.
+        folder: the folder of the images, if it is not the table's.
 
     Raises:
         DataError: the table is missing, empty or malformed, or names a file twice or outside of its folder. The
@@ -36,7 +37,7 @@ class CsvData(FileData):
         InputError: the options name a column or a split that the table does not have.
     """
 
-    def __init__(self, path: str | Path, options: DataOptions = NO_OPTIONS) -> None:
+    def __init__(self, path: str | Path, options: DataOptions = NO_OPTIONS, folder: str | Path | None = None) -> None:
         self.path = path_of("path", path)
         table = read_table(self.path)
         self.layout, columns = columns_of(table, options)
@@ -44,8 +45,9 @@ class CsvData(FileData):
             raise DataError(f"{self.path} holds a header but no rows.")
         if options.split is not None:
             table = _of_split(table, options.split, columns)
-        files = _files(table, columns.file)
-        root, ids = _root_and_ids(self.path, files)
+        folder = self.path.parent if folder is None else path_of("folder", folder)
+        files = _files(table, columns.file, folder)
+        root, ids = _root_and_ids(folder, files)
         labels, names = _labels(table, columns)
         super().__init__(self.path.stem, root, list(zip(ids, labels, strict=True)), names)
 
@@ -67,9 +69,9 @@ def _labels(table: Table, columns: Columns) -> tuple[list[int], tuple[str, ...]]
     return one_hot_labels(table.path, rows, names), names
 
 
-def _files(table: Table, column: int) -> list[Path]:
-    """Find the image file of each row. Warns of files that are not where the table says, or not in its folder."""
-    finder, found = Finder(table.path.parent), dict[Path, int]()
+def _files(table: Table, column: int, folder: Path) -> list[Path]:
+    """Find the image file of each row. Warns of files that are not where the table says, or not in ``folder``."""
+    finder, found = Finder(folder), dict[Path, int]()
     for line, cells in table.rows:
         if not cells[column]:
             raise DataError(f"{table.path}, line {line}: the file name is empty.")
@@ -94,13 +96,14 @@ def _files(table: Table, column: int) -> list[Path]:
             f"{table.path} has absolute paths that do not exist here; images were found below {finder.folder} by the "
             "last parts of their paths."
         )
+    if finder.other_case:
+        warn(f"{table.path} names image files in other capital or small letters than they have; they are taken.")
     return list(found)
 
 
-def _root_and_ids(path: Path, files: list[Path]) -> tuple[Path, list[str]]:
-    """Return the folder of the table, or else the common folder of all images, and each path relative to it."""
-    folder = Path(os.path.abspath(path.parent))
-    root = path.parent
+def _root_and_ids(root: Path, files: list[Path]) -> tuple[Path, list[str]]:
+    """Return ``root`` if it holds all images, or else their common folder, and each path relative to it."""
+    folder = Path(os.path.abspath(root))
     if not all(folder in file.parents for file in files):
         folder = root = Path(os.path.commonpath([file.parent for file in files]))
     return root, [file.relative_to(folder).as_posix() for file in files]

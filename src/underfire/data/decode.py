@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from underfire.data import decode_arrays, dicom
+from underfire.data.deep_colours import decode_deep, keeps_high_bytes
 from underfire.data.pixels import Picture
 from underfire.data.places import is_special
 from underfire.errors import UnreadableImageError
@@ -47,7 +48,8 @@ def decode_image(content: bytes, where: str) -> Picture:
     if dicom.is_dicom(content):
         return dicom.decode_dicom(content, where)
     try:
-        image: Image.Image = Image.open(io.BytesIO(content), formats=list(_SUFFIXES))
+        image = Image.open(io.BytesIO(content), formats=list(_SUFFIXES))
+        colours = decode_deep(image, content)
         image.load()
     except MemoryError:
         raise
@@ -60,7 +62,9 @@ def decode_image(content: bytes, where: str) -> Picture:
         ) from error
     except Exception as error:  # decoders raise nearly anything on broken content, such as struct.error or TypeError
         raise UnreadableImageError(f"{where} cannot be decoded: {error}") from error
-    return image
+    if colours is None and keeps_high_bytes(image):
+        return decode_arrays.decode_tiff(content, where)
+    return colours or image
 
 
 def decode_file(path: Path) -> Picture:

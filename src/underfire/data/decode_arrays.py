@@ -39,12 +39,12 @@ def decode_npy(content: bytes, where: str) -> Picture:
 
 
 def decode_tiff(content: bytes, where: str) -> Picture:
-    """Decode a TIFF file that Pillow cannot read, with tifffile. Raises UnreadableImageError if that fails, too."""
+    """Decode a TIFF file that Pillow cannot read in full, with tifffile. Raises UnreadableImageError if that fails."""
     try:
         import tifffile
     except ImportError as error:
         raise UnreadableImageError(
-            f"{where} is a TIFF file that Pillow cannot read, such as one of more than 4 bands; tifffile can: "
+            f"{where} is a TIFF file that Pillow cannot read in full, such as one of more than 4 bands; tifffile can: "
             "pip install 'underfire[formats]'."
         ) from error
     try:

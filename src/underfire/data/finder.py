@@ -6,6 +6,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -20,7 +21,8 @@ class Finder:
     """Finds image files by the names that a table gives them.
 
     A name is a path relative to the folder, or else an image anywhere below the folder whose path ends like the name.
-    The suffix of the file may be missing, backslashes are slashes, and any Unicode form of a name is accepted. A name
+    The suffix of the file may be missing, backslashes are slashes, and any Unicode form of a name is accepted; so are
+    capital letters for small ones and the reverse, if no file has the name as it is and only one has it so. A name
     that is an absolute path, or a path relative to the working directory, may lead out of the folder; an absolute path
     that does not exist is looked up below the folder by its last parts.
 
@@ -29,11 +31,13 @@ class Finder:
 
     Attributes:
         elsewhere: True after an absolute path was looked up by its last parts.
+        other_case: True after a name was found in other capital or small letters.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(os.path.abspath(folder))
         self.elsewhere = False
+        self.other_case = False
 
     def find(self, name: str) -> Path | None:
         """Return the absolute path of the image; the plain place in the folder if it does not exist.
@@ -55,7 +59,9 @@ class Finder:
             return Path(os.path.abspath(name))
         if _DRIVE.match(name) or (name.startswith("/") and inside is None):
             return self._by_last_parts(name)
-        return (self._by_ending(name) if inside is not None else None) or plain
+        if inside is None:
+            return plain
+        return self._by_ending(name) or self._in_other_case(name) or plain
 
     def _inside(self, name: str) -> Path | None:
         """Return the place of a path in the folder; None if it leads out of it. Links are not followed."""
@@ -75,10 +81,30 @@ class Finder:
                     found[_normal(name)].append(parts)
         return found
 
+    @cached_property
+    def _known_folded(self) -> dict[str, list[tuple[str, ...]]]:
+        """``_known`` with small letters only."""
+        found: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+        for name, paths in self._known.items():
+            found[_folded(name)] += paths
+        return found
+
     def _by_ending(self, name: str) -> Path | None:
         """Find the one file whose path ends with all parts of ``name``."""
         parts = PurePosixPath(os.path.normpath(name)).parts
         fitting = [found for found in self._candidates(name) if _common_end(found, parts) == len(parts)]
+        return self._only(name, fitting)
+
+    def _in_other_case(self, name: str) -> Path | None:
+        """Find the one file whose path ends with all parts of ``name``, in capital or small letters."""
+        parts = PurePosixPath(os.path.normpath(name)).parts
+        folded = tuple(map(_folded, parts))
+        fitting = [
+            found
+            for found in self._known_folded.get(folded[-1], ())
+            if _common_end(found, folded, _folded) == len(parts)
+        ]
+        self.other_case = self.other_case or bool(fitting)
         return self._only(name, fitting)
 
     def _by_last_parts(self, name: str) -> Path | None:
@@ -105,9 +131,13 @@ def _normal(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _common_end(found: tuple[str, ...], parts: tuple[str, ...]) -> int:
-    """Count the equal parts at the end of two paths. The last ones are equal: a name, with suffix or without."""
+def _folded(name: str) -> str:
+    return _normal(name).casefold()
+
+
+def _common_end(found: tuple[str, ...], parts: tuple[str, ...], form: Callable[[str], str] = _normal) -> int:
+    """Count the parts at the end of two paths that have the same form. The last ones do, with suffix or without."""
     length = 1
-    while length < min(len(found), len(parts)) and _normal(found[-length - 1]) == _normal(parts[-length - 1]):
+    while length < min(len(found), len(parts)) and form(found[-length - 1]) == form(parts[-length - 1]):
         length += 1
     return length

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from underfire.data.classes import in_order
@@ -12,6 +14,9 @@ from underfire.data.places import files_below, subfolders
 from underfire.data.splits import is_split, named_split
 from underfire.errors import DataError, InputError, warn
 from underfire.text import first_few
+
+_PART = re.compile(r"(.*[\W_])?(images?|photos?|pictures?)([\W_]*(part|batch|chunk))?[\W_]*\d+", re.IGNORECASE)
+"""Names of parts of one set of images, such as ``HAM10000_images_part_1`` or ``images_001``."""
 
 
 class FolderData(FileData):
@@ -82,11 +87,8 @@ def _images(root: Path, class_name: str) -> list[str]:
 
 def _check_first_level(root: Path, paths: Sequence[PurePosixPath]) -> None:
     """Raise DataError if the subfolders of ``root`` look like splits or other groups, and not like classes."""
-    groups: dict[str, set[str]] = {}
-    for path in paths:
-        groups.setdefault(path.parts[0], set()).add(path.parts[1] if len(path.parts) > 2 else "")
-    inner = sorted(set().union(*groups.values()) - {""})
-    names = list(in_order(groups))
+    names = list(in_order({path.parts[0] for path in paths}))
+    inner = sorted({path.parts[1] for path in paths if len(path.parts) > 2})
     splits = all(map(is_split, names))
     if splits and (inner or len(names) > 1):
         choice = " or ".join(str(root / name) for name in names)
@@ -95,15 +97,29 @@ def _check_first_level(root: Path, paths: Sequence[PurePosixPath]) -> None:
             f"{root} holds the splits {', '.join(names)}, and not classes: give the path of one ({choice}), or "
             f"--split {names[-1]}. If they are classes: --class-level 1.{labels}"
         )
-    direct = any("" in found for found in groups.values())
-    if direct or all(len(found) == 1 for found in groups.values()):
+    if len(names) > 1 and all(map(_PART.fullmatch, names)):
+        raise DataError(
+            f"{root} holds {first_few(names)}, whose names are those of parts of one set of images, and not of "
+            "classes: a table of labels may be missing, or was not recognised. If they are classes: --class-level 1."
+        )
+    common = _common_folders(paths)
+    direct = any(path.parts[1:-1] == common for path in paths)
+    if direct and (len(names) > 1 or not common):
         return
+    known = root.joinpath(names[0], *common) if len(names) == 1 else root / names[0]
     raise DataError(
         f"the images of {root} lie deeper than one folder, and it is not certain which folders are the classes: "
         f"{first_few([repr(name) for name in names])}, or the folders in them: "
         f"{first_few([repr(name) for name in inner])}? Say it with --class-level 1 for the first, --class-level 2 for "
-        f"the second, or give the path of one of the first: {root / names[0]}."
+        f"the second, or give the path of the folder that holds the classes, such as {known}."
     )
+
+
+def _common_folders(paths: Sequence[PurePosixPath]) -> tuple[str, ...]:
+    """Return the folders that all images have below the first one: ``("images",)`` for ``class/images/image``."""
+    chains = [path.parts[1:-1] for path in paths]
+    shared = zip(*chains, strict=False)
+    return tuple(names[0] for names in takewhile(lambda names: len(set(names)) == 1, shared))
 
 
 def _names_at(root: Path, paths: Sequence[PurePosixPath], level: int) -> set[str]:

@@ -10,7 +10,7 @@ import torch
 from PIL import ExifTags, Image
 from torch import Tensor
 
-from underfire.data.pixels import HOW_TO_WINDOW, Picture
+from underfire.data.pixels import HOW_TO_WINDOW, DeepColours, Picture
 from underfire.data.resizing import DEFAULT_RESIZING, Resizing
 from underfire.errors import InputError, UnreadableImageError
 
@@ -44,11 +44,11 @@ def prepare(
     may begin between two pixels. An image that already has the size keeps its pixels exactly.
 
     Args:
-        image: any PIL image, or an array H x W x C of bands; it is not changed. EXIF rotation is applied. Transparent
-            images are laid over a background. 16-bit grey is scaled by 1/257. CMYK and similar modes are converted by
-            Pillow, without colour profiles. RGB becomes grey by ITU-R 601. Float images are in [0, 1] if no value is
-            larger than 1, else in [0, 255]; 32-bit integers are in [0, 255] if no value is larger than 255, else in
-            [0, 65535].
+        image: any PIL image, an array H x W x C of bands, or colours of 16 bits; it is not changed. EXIF rotation is
+            applied. Transparent images are laid over a background. 16-bit values are scaled by 1/257. CMYK and similar
+            modes are converted by Pillow, without colour profiles. RGB becomes grey by ITU-R 601. Float images are in
+            [0, 1] if no value is larger than 1, else in [0, 255]; 32-bit integers are in [0, 255] if no value is larger
+            than 255, else in [0, 65535].
         size: height and width; None keeps the size of the image.
         channels: 1 (grey), 3 (RGB), 4 (RGB and opacity), or the number of bands. Bands are not converted.
         resizing: the method of resizing to ``size``.
@@ -65,6 +65,9 @@ def prepare(
     check_format(size, channels)
     if isinstance(image, np.ndarray):
         return _bands(image, size, channels, resizing, white)
+    source = image.source if isinstance(image, DeepColours) else image
+    if isinstance(image, DeepColours):
+        image = _scaled(image, white or 65535.0)
     if 0 in image.size:
         raise UnreadableImageError(f"the image has no pixels: it is {image.width} wide, {image.height} high.")
     if channels not in _MODES:
@@ -72,7 +75,7 @@ def prepare(
             f"the image has {len(image.getbands())} channels, and the classifier takes {channels}: expected .npy or "
             "TIFF files with as many bands."
         )
-    image = _eight_bit(_upright(image), image.format, behind, white)
+    image = _eight_bit(_upright(image, source), source.format, behind, white)
     if channels in (1, 3):
         image = _without_transparency(image, behind)
     if image.mode == "LAB" and channels != 3:  # Pillow goes from LAB to RGB only
@@ -116,10 +119,21 @@ def check_format(size: tuple[int, int] | None, channels: int) -> None:
         raise InputError(f"size is {size!r}; expected (height, width), both at least 1, or None.")
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _scaled(picture: DeepColours, white: float) -> Image.Image:
+    """Scale colours of 16 bits to 8 bits. Opacity is full at 65535, or at ``white`` if no value of it is larger."""
+    levels = [_levels(picture.colours.astype(np.float64), white, f"16-bit {picture.mode}")]
+    if picture.colours is not picture.values:
+        opacity = picture.values[..., -1:].astype(np.float64)
+        levels.append(_levels(opacity, white if opacity.max() <= white else 65535.0, "16-bit opacity"))
+    height, width = picture.values.shape[:2]
+    return Image.frombytes(picture.mode, (width, height), np.concatenate(levels, -1).tobytes())
+
+
+def _upright(image: Image.Image, source: Image.Image) -> Image.Image:
+    """Turn an image as the metadata of the file that it comes from say."""
     # Not ImageOps.exif_transpose: it also rewrites the metadata, and raises if any other tag is malformed.
     try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        orientation = source.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # with broken metadata, show the pixels as they are stored, as image viewers do
         return image
     method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 from collections.abc import Iterator
@@ -14,8 +15,10 @@ from underfire.data.decode import IMAGE_SUFFIXES
 from underfire.data.places import is_special
 from underfire.errors import DataError
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 _SEPARATORS = (",", ";", "\t")
+_EXCEL = re.compile(r"\"?sep=([^\r\n\"])\"?\s*", re.IGNORECASE)
+_BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ def read_table(path: Path, *, first_rows: int | None = None) -> Table:
     """Read a table.
 
     Args:
-        path: a file of UTF-8 text, with or without a byte order mark.
+        path: a file of UTF-8 text, or of UTF-16 text with a byte order mark. Its first line may be ``sep=;``, by which
+            Excel knows the separator.
         first_rows: how many rows to read, without malformed ones; all if None.
 
     Raises:
@@ -54,9 +58,11 @@ def read_table(path: Path, *, first_rows: int | None = None) -> Table:
     """
     with _opened(path) as file:
         first = file.readline()
-        file.seek(0)
-        separator = _separator(path, first)
-        rows = _by_blanks(file) if separator == " " else _separated(path, file, separator)
+        told = _EXCEL.fullmatch(first)
+        if told is None:
+            file.seek(0)
+        separator = _separator(path, first) if told is None else told[1]
+        rows = _by_blanks(file) if separator == " " else _separated(path, file, separator, 0 if told is None else 1)
         found: list[tuple[int, list[str]]] = []
         for line, cells in rows:
             if any(cells):
@@ -102,13 +108,14 @@ def _by_blanks(file: Any) -> Iterator[tuple[int, list[str]]]:
         yield line, text.strip().rsplit(None, 1)
 
 
-def _separated(path: Path, file: Any, separator: str) -> Iterator[tuple[int, list[str]]]:
+def _separated(path: Path, file: Any, separator: str, passed: int) -> Iterator[tuple[int, list[str]]]:
+    """Split each line after the first ``passed`` ones at the separators."""
     reader: Any = csv.reader(file, strict=True, delimiter=separator)
     try:
         for row in reader:
-            yield reader.line_num, [cell.strip() for cell in row]
+            yield reader.line_num + passed, [cell.strip() for cell in row]
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}.") from error
+        raise DataError(f"{path}, line {reader.line_num + passed}: {error}.") from error
 
 
 @contextmanager
@@ -116,12 +123,17 @@ def _opened(path: Path) -> Iterator[Any]:
     if is_special(path):
         raise DataError(f"{path} is a pipe, a device or a socket; expected a file.")
     try:
+        with path.open("rb") as start:
+            is_utf_16 = start.read(2) in _BYTE_ORDER_MARKS
         # utf-8-sig: without it, the byte order mark of spreadsheets would become part of the first column's name.
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding="utf-16" if is_utf_16 else "utf-8-sig", newline="") as file:
             yield file
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error}.") from error
+        raise DataError(
+            f"{path} is not UTF-8 text: {error}. Spreadsheets often save tables in the encoding of the system, such as "
+            "cp1252: save it as UTF-8 (in Excel: 'CSV UTF-8')."
+        ) from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error}") from error

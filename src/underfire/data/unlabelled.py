@@ -8,10 +8,11 @@ from pathlib import Path
 from underfire.data.decode import IMAGE_SUFFIXES
 from underfire.data.file_data import FileData
 from underfire.data.places import files_below, files_in
+from underfire.data.tables import TABLE_SUFFIXES
 from underfire.errors import DataError
 from underfire.files import path_of
 
-_TABLES = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".parquet"}
+_TABLES = {*TABLE_SUFFIXES, ".json", ".jsonl", ".parquet"}
 NO_LABEL = -1
 """The label of images without a label."""
 

@@ -10,8 +10,8 @@ from typing import Any, Self
 import torch
 
 from underfire.classifiers import Classifier, load
+from underfire.classifiers.conventions import parse_bounds
 from underfire.classifiers.sources import Options, parse_size, parse_values
-from underfire.classifiers.sources.conventions import parse_bounds
 from underfire.data import ImageData, in_classifier_order, open_data
 from underfire.data.sources import open_images
 from underfire.errors import InputError

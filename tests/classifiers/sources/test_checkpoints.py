@@ -123,6 +123,11 @@ TWO_SETS: dict[str, tuple[Any, str, str]] = {
         "state_dict.net",
         "callbacks.EMA.ema_state_dict",
     ),
+    "lightning with both": (
+        {"state_dict": {**prefixed(plain(), "model."), **prefixed(average(), "ema_model.")}},
+        "state_dict.model",
+        "state_dict.ema_model",
+    ),
     "folds": ({"models": [plain(), average()]}, "models.0", "models.1"),
 }
 
@@ -153,6 +158,16 @@ def test_a_key_that_is_not_there(tmp_path: Path) -> None:
         load_weights(Tiny(), path, "modelema")
     with pytest.raises(InputError, match="weights-key is 'ema', and weights is None; expected a file"):
         uf.classifiers.load("digits-resnet", weights_key="ema")
+
+
+def test_the_end_of_a_key_is_enough_if_one_set_has_it(tmp_path: Path) -> None:
+    both = {**prefixed(plain(), "model."), **prefixed(average(), "ema_model.")}
+    path, network = saved(tmp_path, {"state_dict": both}), Tiny()
+    load_weights(network, path, "ema_model")
+    assert same(network, average())
+    path = saved(tmp_path, {"fold1": {"net": plain()}, "fold2": {"net": average()}})
+    with pytest.raises(InputError, match=r"net.*Known: fold1\.net, fold2\.net"):
+        load_weights(network, path, "net")
 
 
 def test_a_key_with_weights_that_do_not_fit(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``load`` with other bounds and another order of channels: the network gets what it was trained with."""
+"""Other bounds and another order of channels: the network gets what it was trained with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+import underfire as uf
+from tests.conftest import tiny_network
 from underfire.classifiers import load
 from underfire.errors import InputError
 
@@ -44,11 +47,24 @@ def file(tmp_path: Path) -> str:
     ],
 )
 def test_what_the_network_sees(file: str, options: dict[str, object], expected: list[float]) -> None:
-    classifier = load(file, **options)
-    assert classifier.logits(IMAGES)[0].tolist() == pytest.approx(expected, abs=1e-4)
-    assert classifier.prepare(size=(8, 8)).run(IMAGES.expand(1, 3, 8, 8))[0].tolist() == pytest.approx(
-        expected, abs=1e-3
-    )
+    seen = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    for classifier in (load(file, **options), uf.Classifier(seen, **options)):
+        assert classifier.logits(IMAGES)[0].tolist() == pytest.approx(expected, abs=1e-4)
+        assert classifier.prepare(size=(8, 8)).run(IMAGES.expand(1, 3, 8, 8))[0].tolist() == pytest.approx(
+            expected, abs=1e-3
+        )
+    assert classifier.name == "Sequential"
+
+
+def test_features_by_name_in_a_network_for_blue_before_red() -> None:
+    network = tiny_network()
+    classifier = uf.Classifier(network, features="second", bounds=(0, 255), channel_order="bgr")
+    images, classes = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1])
+    plain = uf.Classifier(network, features="second", mean=(0, 0, 0), std=(1 / 255,) * 3)
+    maps = uf.interpreters.GradCAM().maps
+    assert torch.allclose(maps(classifier, images, classes), maps(plain, images.flip(1), classes), atol=1e-4)
+    with pytest.raises(InputError, match=r"give Classifier\(network, bounds=\.\.\.\)"):
+        uf.attack(network, images, classes, bounds=(0, 255))
 
 
 def test_impossible_conventions(file: str) -> None:
@@ -58,3 +74,8 @@ def test_impossible_conventions(file: str) -> None:
         load(file, channel_order="grb")
     with pytest.raises(InputError, match=r"takes 1 channels; expected 3"):
         load(file.replace("seen", "grey"), channel_order="bgr")
+    for bounds in ((1, -1), 255, (0, 1, 2), ("0", "1")):
+        with pytest.raises(InputError, match=r"bounds is .*; expected the smallest and the largest pixel"):
+            uf.Classifier(nn.Flatten(), bounds=bounds)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="mean and std come together"):
+        uf.Classifier(nn.Flatten(), bounds=(0, 255), mean=(1, 1, 1))

@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
+from underfire.classifiers.conventions import ReversedChannels
 from underfire.classifiers.sources.hub import unreachable
 from underfire.classifiers.sources.options import Options, Source
 from underfire.classifiers.sources.packages import transformers
@@ -17,17 +18,6 @@ from underfire.classifiers.sources.torch_file import check_torch_file
 from underfire.errors import ClassifierError, InputError, UnderfireError
 from underfire.text import first_few
 from underfire.training import initial_weights
-
-
-class ReversedChannels(nn.Module):
-    """Passes images on with their channels reversed, for networks that take blue, green, red."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, images: Tensor) -> Any:
-        return self.module(images.flip(1))
 
 
 def find(name: str, options: Options) -> Source:

@@ -14,7 +14,6 @@ from torch import nn
 from underfire import user_files
 from underfire.classifiers.classifier import Classifier
 from underfire.classifiers.sources import hugging_face, packages, shipped, timm_models, torchvision_models
-from underfire.classifiers.sources.conventions import with_bounds, with_order
 from underfire.classifiers.sources.options import Options, Source
 from underfire.classifiers.sources.weights_file import load_weights
 from underfire.data.resizing import Resizing
@@ -133,7 +132,7 @@ def load(
     source = _source(found, name, spec)
     if find is None:
         _check_fixed(source, options, spec)
-    return with_order(_finished(source, with_bounds(options, source)), channel_order)
+    return _finished(source, options)
 
 
 def _with_random(spec: str, options: Options) -> Options:
@@ -213,7 +212,8 @@ def _finished(source: Source, options: Options) -> Classifier:
     chosen: dict[str, Any] = {}
     for part in ("mean", "std", "image_size", "channels", "features", "output"):
         given = getattr(options, part)
-        chosen[part] = getattr(source, part) if given is None else given
+        own = None if options.bounds is not None and part in ("mean", "std") else getattr(source, part)
+        chosen[part] = own if given is None else given
     return Classifier(
         source.module.eval(),
         **chosen,
@@ -221,6 +221,8 @@ def _finished(source: Source, options: Options) -> Classifier:
         class_names=names,
         name=source.name,
         notes=notes,
+        bounds=options.bounds,
+        channel_order=options.channel_order,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
+from underfire.classifiers.conventions import check_bounds
 from underfire.data.resizing import DEFAULT_RESIZING, Resizing
 from underfire.errors import InputError
 
@@ -53,8 +54,8 @@ class Options:
                 f"weights-key is {self.weights_key!r}, and weights is {self.weights!r}; expected a file of weights, in "
                 "which the key names one of several sets."
             )
-        if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
-            raise InputError(f"bounds is {self.bounds}; expected the smallest and the largest pixel, such as -1,1.")
+        if self.bounds is not None:
+            check_bounds(self.bounds)
         if (self.mean is None) != (self.std is None):
             given, other = ("std", "mean") if self.mean is None else ("mean", "std")
             raise InputError(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from underfire.classifiers.sources.torch_file import read_torch_file
 from underfire.classifiers.sources.weight_sets import (
+    Entry,
     WeightSet,
     find_entries,
     find_sets,
@@ -39,8 +40,8 @@ def load_weights(module: nn.Module, path: Path, key: str | None = None) -> str:
 
     Args:
         path: a file of torch or safetensors, or a folder with one, in one piece or in several.
-        key: the leading part of the names of the weights to take, such as ``model_ema``; the set with the most fitting
-            names if None.
+        key: the leading part of the names of the weights to take, such as ``model_ema``, or its end, if only one set
+            has it; the set with the most fitting names if None.
 
     Returns:
         A sentence that says which weights were taken.
@@ -56,7 +57,7 @@ def load_weights(module: nn.Module, path: Path, key: str | None = None) -> str:
         raise _no_weights(content, path)
     sets = find_sets(entries, own)
     if key is not None:
-        entries, everything = under(entries, plain(key)), entries
+        entries, everything = under(entries, _in_full(plain(key), entries, sets)), entries
         if not entries:
             known = [found.key for found in sets if found.fits(own)] or [entry.keys[:-1] for entry in everything]
             raise unknown_name(f"weights-key of {path}", key, {name for name in known if name})
@@ -67,6 +68,12 @@ def load_weights(module: nn.Module, path: Path, key: str | None = None) -> str:
     _warn(chosen, others, path)
     module.load_state_dict(chosen.state, strict=False)
     return _described(chosen, others, path)
+
+
+def _in_full(key: str, entries: list[Entry], sets: Sequence[WeightSet]) -> str:
+    """Return the key of the one set whose key ends with ``key``, if no name begins with it: ``state_dict.ema``."""
+    ending = [found.key for found in sets if found.key.endswith(f".{key}")]
+    return ending[0] if len(ending) == 1 and not under(entries, key) else key
 
 
 def read_weights_file(path: Path) -> Any:
@@ -141,10 +148,13 @@ def _warn(chosen: WeightSet, others: Sequence[WeightSet], path: Path) -> None:
             "needs them, too: build it like the one that was trained."
         )
     elsewhere = [f"{found.key}." for found in others if found.key]
+    taken = {id(value) for found in others for value in found.state.values()}
     left_out = [
         name
         for name, value in chosen.left_out.items()
-        if not _is_counter(value) and not any(name.startswith(leading) for leading in elsewhere)
+        if not _is_counter(value)
+        and id(value) not in taken
+        and not any(name.startswith(leading) for leading in elsewhere)
     ]
     if left_out:
         warn(

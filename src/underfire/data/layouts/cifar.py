@@ -13,7 +13,7 @@ import numpy as np
 
 from underfire.data.arrays import array_data, chosen_split
 from underfire.data.dataset import ImageData
-from underfire.data.layouts.layout import Layout
+from underfire.data.layouts.layout import Layout, found_below
 from underfire.data.options import DataOptions
 from underfire.data.places import files_in
 from underfire.data.plain_pickles import read_pickle
@@ -26,27 +26,30 @@ _NAMES = ("batches.meta", "batches.meta.txt", "meta", "fine_label_names.txt")
 
 
 def _open(path: Path, options: DataOptions) -> ImageData | None:
-    if not path.is_dir():
+    folder = found_below(path, lambda place: bool(_splits(place)))
+    if folder is None:
         return None
-    files = files_in(path)
-    described = next((name for name in _NAMES if name in files), None)
-    found = {"train": [name for name in files if _TRAINING.fullmatch(name)]}
-    found["test"] = [name for name in files if _TESTING.fullmatch(name)]
-    splits = [split for split, names in found.items() if names]
-    if described is None or not splits:
-        return None
-    split = chosen_split(options.split, splits, path)
-    parts = [_read(path / name) for name in found[split]]
+    found = _splits(folder)
+    split = chosen_split(options.split, list(found), folder)
+    parts = [_read(folder / name) for name in found[split]]
     images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    names = _class_names(path / described)
+    names = _class_names(folder / next(name for name in _NAMES if (folder / name).is_file()))
     return array_data(
-        path,
+        folder,
         images,
         labels,
-        name=f"{path.resolve().name}-{split}",
+        name=f"{folder.resolve().name}-{split}",
         layout=f"CIFAR-{len(names)}'s original files, {split} images",
         class_names=names,
     )
+
+
+def _splits(folder: Path) -> dict[str, list[str]]:
+    """Return the files of each split; nothing if none of the files names the classes."""
+    files = files_in(folder)
+    found = {"train": [name for name in files if _TRAINING.fullmatch(name)]}
+    found["test"] = [name for name in files if _TESTING.fullmatch(name)]
+    return {split: names for split, names in found.items() if names} if not {*_NAMES}.isdisjoint(files) else {}
 
 
 def _read(path: Path) -> tuple[Any, Any]:

@@ -14,7 +14,7 @@ from underfire.data.places import subfolders
 def _open(path: Path, options: DataOptions) -> ImageData | None:
     if not path.is_dir() or not subfolders(path):
         return None
-    return FolderData(path, options.class_level, options.split)
+    return FolderData(path, options.class_level)
 
 
-LAYOUT = Layout("a folder per class", _open, ("class_level", "split", "white"))
+LAYOUT = Layout("a folder per class", _open, ("class_level", "white"))

@@ -14,7 +14,7 @@ import numpy as np
 
 from underfire.data.arrays import array_data, chosen_split
 from underfire.data.dataset import ImageData
-from underfire.data.layouts.layout import Layout
+from underfire.data.layouts.layout import Layout, found_below
 from underfire.data.options import DataOptions
 from underfire.data.places import files_in
 from underfire.errors import DataError
@@ -23,20 +23,25 @@ _FILE = re.compile(r"(train|t10k|test)-(images|labels)[-.]idx[13]-ubyte(\.gz)?")
 
 
 def _open(path: Path, options: DataOptions) -> ImageData | None:
-    if not path.is_dir():
+    folder = found_below(path, lambda place: bool(_splits(place)))
+    if folder is None:
         return None
+    found = _splits(folder)
+    split = chosen_split(options.split, list(found), folder)
+    images, labels = (_read(folder / found[split][part]) for part in ("images", "labels"))
+    layout = f"MNIST's original files, {split} images"
+    named = folder if folder == path else folder.parent
+    return array_data(folder, images, labels, name=f"{named.resolve().name}-{split}", layout=layout)
+
+
+def _splits(folder: Path) -> dict[str, dict[str, str]]:
+    """Return the two files of each split that has both."""
     found: dict[str, dict[str, str]] = {}
-    for name in files_in(path):
+    for name in files_in(folder):
         match = _FILE.fullmatch(name)
         if match is not None:
             found.setdefault("train" if match[1] == "train" else "test", {}).setdefault(match[2], name)
-    splits = [split for split, files in found.items() if len(files) == 2]
-    if not splits:
-        return None
-    split = chosen_split(options.split, splits, path)
-    images, labels = (_read(path / found[split][part]) for part in ("images", "labels"))
-    layout = f"MNIST's original files, {split} images"
-    return array_data(path, images, labels, name=f"{path.resolve().name}-{split}", layout=layout)
+    return {split: files for split, files in found.items() if len(files) == 2}
 
 
 def _read(path: Path) -> Any:

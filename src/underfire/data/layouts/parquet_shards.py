@@ -14,7 +14,8 @@ from underfire.data.places import files_in
 from underfire.data.splits import named_split
 from underfire.errors import DataError
 
-_SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.parquet", re.IGNORECASE)
+_SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(-[0-9a-f]{8,})?\.parquet", re.IGNORECASE)
+"""The name of a shard. Files of 2022 and 2023 have a hash in it."""
 
 
 def _open(path: Path, options: DataOptions) -> ImageData | None:

@@ -6,28 +6,57 @@ from pathlib import Path
 
 from underfire.data.csv_data import CsvData
 from underfire.data.dataset import ImageData
+from underfire.data.finder import Finder
 from underfire.data.layouts.layout import Layout
-from underfire.data.layouts.tables import is_label_table
+from underfire.data.layouts.tables import columns_of, is_label_table
 from underfire.data.options import DataOptions
-from underfire.data.places import files_in
+from underfire.data.places import files_below, files_in, subfolders
 from underfire.data.splits import is_split, named_split
-from underfire.data.tables import TABLE_SUFFIXES
+from underfire.data.tables import TABLE_SUFFIXES, read_table
+from underfire.data.unlabelled import is_image
 from underfire.errors import DataError
 
 
 def _open(path: Path, options: DataOptions) -> ImageData | None:
     if not path.is_dir():
-        return CsvData(path, options) if path.suffix.lower() in TABLE_SUFFIXES else None
-    # Chosen by their first rows: a folder of classes often has tables of other things too, such as class names.
-    tables = [name for name in files_in(path) if name.lower().endswith(TABLE_SUFFIXES)]
-    found = [name for name in tables if is_label_table(path / name, options)]
+        is_table = path.suffix.lower() in TABLE_SUFFIXES or (not path.suffix and is_label_table(path, options))
+        return CsvData(path, options) if is_table else None
+    found = _label_tables(path, options)
     stems = {Path(name).stem: name for name in found}
     if len(found) > 1 and options.split is not None and any(map(is_split, stems)):
         name = stems[named_split(options.split, stems, str(path))]
         return CsvData(path / name, DataOptions(options.file_column, options.label_column, white=options.white))
     if len(found) > 1:
         raise DataError(f"{path} holds several CSV files of labels: {', '.join(found)}; give the path of one.")
-    return CsvData(path / found[0], options) if found else None
+    return CsvData(path / found[0], options) if found else _one_folder_down(path, options)
+
+
+def _label_tables(folder: Path, options: DataOptions) -> list[str]:
+    """Return the names of the files that are tables of labels. The suffix may be missing, as that of HAM10000's is."""
+    # Chosen by their first rows: a folder of classes often has tables of other things too, such as class names.
+    tables = [name for name in files_in(folder) if Path(name).suffix.lower() in ("", *TABLE_SUFFIXES)]
+    return [name for name in tables if is_label_table(folder / name, options)]
+
+
+def _one_folder_down(path: Path, options: DataOptions) -> ImageData | None:
+    """Open the one table that lies in a subfolder without images, if the images lie in the subfolders beside it."""
+    finder = Finder(path)
+    folders = [path / name for name in subfolders(path)]
+    tables = [folder / name for folder in folders for name in _label_tables(folder, options)]
+    tables = [table for table in tables if not any(map(is_image, files_below(table.parent)))]
+    tables = [table for table in tables if (place := finder.find(_first_file(table, options))) and place.is_file()]
+    if len(tables) > 1:
+        raise DataError(
+            f"{path} holds several tables of labels: {', '.join(map(str, tables))}; expected one. Put each beside its "
+            "images, and give the path of its folder."
+        )
+    return CsvData(tables[0], options, path) if tables else None
+
+
+def _first_file(path: Path, options: DataOptions) -> str:
+    """Return the image file that the first row of a table names; an empty text if there are no rows."""
+    table = read_table(path, first_rows=1)
+    return table.rows[0][1][columns_of(table, options)[1].file] if table.rows else ""
 
 
 LAYOUT = Layout("a table of files and labels", _open, ("file_column", "label_column", "split", "white"))
