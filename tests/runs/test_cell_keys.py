@@ -82,7 +82,7 @@ EVERY = {"clean", "bim", "adv2", "noise"}
         ({"steps": (1, 2)}, {"bim", "adv2"}),
         ({"eps": 0.1}, {"bim", "adv2", "noise"}),
         ({"early_stop": True}, {"adv2"}),
-        ({"terms": ("penalty=0.5",)}, {"adv2"}),
+        ({"terms": ("prediction=0.5",)}, {"adv2"}),
     ],
 )
 def test_keys_change_with_what_numbers_depend_on(keys: Keys, changes: dict[str, Any], expected: set[str]) -> None:

@@ -47,11 +47,11 @@ def test_the_command_line_overrides_the_file(command: Command, tmp_path: Path, m
 
 def test_files_may_hold_numbers_where_the_command_line_has_texts(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text(
-        "image_size = 24\nmean = 0.25\nstd = [0.5]\nclasses = 10\ntarget_class = 3\nterms = {penalty = 0.5}\n"
+        "image_size = 24\nmean = 0.25\nstd = [0.5]\nclasses = 10\ntarget_class = 3\nterms = {prediction = 0.5}\n"
     )
     config = RunConfig.from_values(WHERE | read_configuration(tmp_path / "run.toml", MODELS))
     assert (config.image_size, config.mean, config.std, config.classes) == ((24, 24), (0.25,), (0.5,), "10")
-    assert (config.target_class, config.terms) == ("3", ("penalty=0.5",))
+    assert (config.target_class, config.terms) == ("3", ("prediction=0.5",))
 
 
 def test_wrong_files(command: Command, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "target_class": TEXT.filter(lambda text: ".py:" not in text and text != ""),
     "early_stop": st.booleans(),
     "shaping": st.sampled_from(["uniform", "edge", "edge-mask"]),
-    "terms": st.lists(st.sampled_from(["penalty=0.5", "prediction"]), unique=True),
+    "terms": st.lists(st.sampled_from(["prediction=0.5", "interpretation=2"]), unique=True),
     "out": TEXT,
     "batch_size": st.integers(1, 10**6),
     "device": TEXT,
@@ -174,7 +174,7 @@ def test_a_dumped_default_does_not_bind(command: Command, tmp_path: Path, monkey
 
 def test_dump_config_does_nothing_else(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "perform", None)
-    words = options(count=3, out=tmp_path / "out", term=["penalty=0.5"], no_early_stop=True, dump_config=True)
+    words = options(count=3, out=tmp_path / "out", term=["prediction=0.5"], no_early_stop=True, dump_config=True)
     first = command(*words)
     assert (first.code, first.err) == (0, "")
     assert not (tmp_path / "out").exists()

@@ -83,8 +83,8 @@ WORDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"early_stop": True, "noise_draws": 2}, {"early_stop": True, "noise_draws": 2}),
     ({"no_early_stop": True}, {"early_stop": False}),
     (
-        {"shaping": "edge", "term": ["penalty=0.5", "OWN:Far=2"]},
-        {"shaping": "edge", "terms": ("penalty=0.5", "OWN:Far=2")},
+        {"shaping": "edge", "term": ["prediction=0.5", "OWN:Far=2"]},
+        {"shaping": "edge", "terms": ("prediction=0.5", "OWN:Far=2")},
     ),
     (
         {"evade": ["bit-depth:3<0.25,MEDIAN", "jpeg:75=0.5"]},
