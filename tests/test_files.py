@@ -19,7 +19,7 @@ from underfire.checkpoints import load_checkpoint, save_checkpoint
 from underfire.data.class_map import read_class_map
 from underfire.data.csv_data import CsvData
 from underfire.errors import InputError, StoreError
-from underfire.files import make_folder, replacing, write_text
+from underfire.files import make_folder, name_part, replacing, write_text
 from underfire.reports.exports import export
 from underfire.reports.output import writing_folder
 from underfire.runs import RunConfig, run_attack
@@ -190,3 +190,17 @@ def test_a_folder_in_which_nothing_can_be_written(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("os.access", lambda _path, _mode: False)
     with pytest.raises(StoreError, match="cannot be written: permission denied, or a read-only disk"):
         make_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("my_model:build", "my_model-build"),
+        ("cifar10-resnet20", "cifar10-resnet20"),
+        ("a/b c", "a-b-c"),
+        ("::", "classifier"),
+    ],
+)
+def test_names_of_classifiers_become_names_of_files_that_every_system_takes(name: str, expected: str) -> None:
+    """Regression: trainings wrote ``my_model:build-robust.safetensors``, which Windows and scp do not take."""
+    assert name_part(name) == expected

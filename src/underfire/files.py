@@ -28,6 +28,11 @@ def path_of(name: str, value: object) -> Path:
     raise InputError(f"{name} is {value!r:.80}; expected a path, as a text or a pathlib.Path.")
 
 
+def name_part(text: str) -> str:
+    """Turn a classifier's name into a part of a file's name that every system takes: no colons, slashes or spaces."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "classifier"
+
+
 def beside(folder: Path, ending: str) -> Path:
     """Return a path beside ``folder``, named after it, with an ``ending``; ``folder`` may be ``.`` or ``..``."""
     whole = folder if folder.name not in ("", "..") else folder.resolve()

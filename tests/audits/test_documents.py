@@ -45,6 +45,12 @@ def test_the_hash_is_that_of_the_pixels(digits: Given, found: Audit) -> None:
     assert images_hash(found) == hashlib.sha256(pixels.tobytes()).hexdigest()
 
 
+def test_the_annex_names_the_weights_that_were_audited(digits: Given, found: Audit) -> None:
+    own = digits.classifier.sha256()
+    assert f"`{own}`" in annex(found, ())
+    assert record(found)["classifier_sha256"] == own
+
+
 def test_annex_and_card_hold_every_number(found: Audit) -> None:
     for text in (annex(found, decide_all(found, 0.5)), model_card(found)):
         for each in found.results:

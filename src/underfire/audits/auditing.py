@@ -126,6 +126,7 @@ def audit(
         benign.images.cpu(),
         benign.ids.cpu(),
         {name: described(system.interpreters[name]) for name in system.attacked},
+        system.classifier.sha256(),
     )
 
 

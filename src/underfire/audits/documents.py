@@ -67,7 +67,8 @@ def annex(audit: Audit, decisions: Sequence[Decision] = ()) -> str:
     lines += [
         "",
         f"**Versions.** Python {platform.python_version()}, torch {torch.__version__}, underfire {__version__}; seed "
-        f"{audit.seed}. SHA-256 of the clean images (8 bits): `{images_hash(audit)}`.",
+        f"{audit.seed}. SHA-256 of the classifier's weights and normalisation: `{audit.classifier_sha256}`. SHA-256 of "
+        f"the clean images (8 bits): `{images_hash(audit)}`.",
         "",
     ]
     return "\n".join(lines)

@@ -155,6 +155,7 @@ class Audit:
         clean: the images, N x C x H x W.
         keys: int64 N, the identities of the images, by which random numbers are drawn.
         settings: what each interpreter is, with its settings, by name.
+        classifier_sha256: the hash of the classifier's weights and normalisation, as in runs and detectors.
     """
 
     classifier: str
@@ -170,6 +171,7 @@ class Audit:
     clean: Tensor = field(default_factory=lambda: torch.empty(0), repr=False)
     keys: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64), repr=False)
     settings: Mapping[str, str] = field(default_factory=dict, repr=False)
+    classifier_sha256: str = ""
 
     @property
     def count(self) -> int:

@@ -60,6 +60,7 @@ def record(audit: Audit, decisions: Sequence[Decision] = ()) -> dict[str, Any]:
         "underfire": __version__,
         "torch": torch.__version__,
         "images_sha256": images_hash(audit),
+        "classifier_sha256": audit.classifier_sha256,
         "decisions": [each.to_dict() for each in decisions],
     }
 

@@ -15,6 +15,7 @@ from underfire.defenses.aid.recipe import AidRecipe
 from underfire.defenses.aid.training import AidTraining
 from underfire.defenses.training import OnStep, begin, finish
 from underfire.errors import InputError
+from underfire.files import name_part
 from underfire.interpreters.rts import files
 from underfire.interpreters.rts.measuring import measure
 from underfire.interpreters.rts.sampling import Pictures
@@ -81,7 +82,7 @@ def train_aid(
     log = job.run()
     note = replace(opened.note, decoder_steps=opened.note.decoder_steps + recipe.steps)
     reached: dict[str, Any] = {
-        "name": f"{files.AID_PREFIX}{classifier.name}",
+        "name": f"{files.AID_PREFIX}{name_part(classifier.name)}",
         "classifier": classifier.name,
         "steps": recipe.steps,
     }

@@ -17,6 +17,7 @@ from underfire.defenses.robust.objectives import OBJECTIVES
 from underfire.defenses.robust.recipe import RobustRecipe
 from underfire.defenses.robust.training import RobustTraining, random_start
 from underfire.defenses.training import OnStep, begin, finish
+from underfire.files import name_part
 from underfire.interpreters.rts.sampling import Pictures
 from underfire.processes import ALONE, Group
 
@@ -73,7 +74,7 @@ def train_robust(
     made = RobustTraining(recipe, classifier, pictures, folder, on_step, group)
     log = made.run()
     reached: dict[str, Any] = {
-        "name": f"{classifier.name}-robust",
+        "name": f"{name_part(classifier.name)}-robust",
         "classifier": classifier.name,
         "objective": recipe.objective,
         "steps": recipe.steps,

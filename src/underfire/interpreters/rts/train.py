@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +14,7 @@ from underfire.checkpoints import open_training
 from underfire.classifiers import Classifier
 from underfire.data import ImageData
 from underfire.errors import InputError
-from underfire.files import write_text
+from underfire.files import name_part, write_text
 from underfire.interpreters.rts import files
 from underfire.interpreters.rts.card import masker_card
 from underfire.interpreters.rts.measuring import measure
@@ -94,7 +93,7 @@ def train_masker(
         decoder_steps=recipe.decoder_steps,
         selector=recipe.selector,
     )
-    name = files.PREFIX + (re.sub(r"[^A-Za-z0-9._-]+", "-", classifier.name).strip("-.") or "classifier")
+    name = files.PREFIX + name_part(classifier.name)
     file = folder / f"{name}.safetensors"
     files.write(masker, note, file)
     reached: dict[str, Any] = {
