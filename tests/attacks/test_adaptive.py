@@ -195,11 +195,12 @@ def write(folder: Path, **record: Any) -> str:
 
 def test_the_folder_of_a_fitted_detector(tmp_path: Path) -> None:
     third = 1 / 3
-    folder = write(
-        tmp_path / "squeezing", detector="squeezing:x", settings={"squeezers": list(LABELS[:2])}, threshold=third
-    )
-    assert parse_evade(folder) == (f"bit-depth:3<{third!r}", f"median:2<{third!r}")
+    record = {"settings": {"squeezers": list(LABELS[:2])}, "threshold": third, "target": {"classifier_sha256": "a1"}}
+    folder = write(tmp_path / "squeezing", detector="squeezing", **record)
+    assert parse_evade(folder) == (f"bit-depth:3<{third!r}", f"median:2<{third!r}", "fitted-for:a1")
     assert evading_terms([folder, "median:3<0.5"])[0].term.thresholds == (third, third, 0.5)
+    maps = write(tmp_path / "maps", detector="map-squeezing", **record)
+    assert parse_evade(maps) == (f"detector:{maps}",)  # its threshold is none of squeezers
     other = write(tmp_path / "lid", detector="lid", settings={"k": 20}, threshold=0.5)
     assert parse_evade(other) == (f"detector:{other}",)
     with pytest.raises(InputError, match=r"a single attack in Python does not open.*evade=fitted\.term\(\)"):

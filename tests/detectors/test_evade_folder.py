@@ -195,6 +195,9 @@ def test_what_cannot_be_evaded_is_refused_in_words(
     fit("class-map", changed(digits.system.only(("cam",))), digits.images[80:], digits.images[:60]).save(
         tmp_path / "foreign"
     )
+    fit("map-squeezing", digits.system.only(("cam",)), digits.images[80:], digits.images[:60]).save(
+        tmp_path / "map-squeezing"
+    )
     (tmp_path / "own.py").touch()
     both = ("--interpreter", "cam,grad")
     published = ("--interpreter", "cam,grad", "--variant", "published", "--steps", "1,1", "--count", 2)
@@ -204,6 +207,7 @@ def test_what_cannot_be_evaded_is_refused_in_words(
         (tmp_path / "both", published, "the interpreter grad is"),
         (tmp_path / "foreign", SHORT, "was fitted for another system"),
         (tmp_path / "agreement", (*SHORT, *both), "--term FILE.py:NAME"),
+        (tmp_path / "map-squeezing", SHORT, "--term FILE.py:NAME"),
         (tmp_path / "nothing", SHORT, "and there is no such folder; expected SQUEEZER<THRESHOLD"),
         (tmp_path / "own.py", SHORT, "a file without a name in it"),
         (f"detector:{tmp_path / 'nothing'}", SHORT, "holds no detector"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -115,6 +116,16 @@ def test_stability_takes_its_noise_as_an_argument() -> None:
         MapStability(noise=2.0)
     with pytest.raises(InputError, match="draws is 0"):
         MapStability(draws=0)
+
+
+def test_the_title_says_the_noise(digits: Digits, run_folder: Path) -> None:
+    """Regression: two of different noise had one name, and could not be evaluated together."""
+    titles = {MapStability(): "map-stability", MapStability(draws=3): "map-stability draws=3"}
+    titles |= {MapStability(noise=4 / 255): "map-stability 4/255", MapStability(0.1, 1): "map-stability 0.1 draws=1"}
+    assert [made.title for made in titles] == list(titles.values())
+    pair = [fitted(digits, name) for name in ("map-stability", "map-stability:4/255")]
+    found = uf.detectors.evaluate(pair, run_folder)
+    assert {row["detector"] for row in found.rows()} == {"map-stability", "map-stability 4/255"}
 
 
 def test_on_grid_keeps_a_map_of_the_size() -> None:

@@ -35,11 +35,12 @@ def test_an_adaptive_attack_on_the_command_line(command: Command, tmp_path: Path
 
 def test_the_folder_of_a_detector_is_written_down_as_thresholds(command: Command, tmp_path: Path) -> None:
     """Another detector in the same folder later does not change what this run says of itself."""
-    record = {"detector": "squeezing:median:2", "settings": {"squeezers": ["median:2"]}, "threshold": 0.125}
+    record = {"detector": "squeezing", "settings": {"squeezers": ["median:2"]}, "threshold": 0.125}
+    record["target"] = {"classifier_sha256": "a1"}
     (tmp_path / "detector").mkdir()
     (tmp_path / "detector" / "detector.json").write_text(json.dumps(record))
     config = small_config(evade=str(tmp_path / "detector"))
-    assert config.evade == ("median:2<0.125",)
+    assert config.evade == ("median:2<0.125", "fitted-for:a1")
     (tmp_path / "detector" / "detector.json").write_text(json.dumps(record | {"threshold": 0.5}))
     assert small_config(**config.to_dict()) == config
     ended = command(*DIGITS, "--evade", tmp_path, "--out", tmp_path / "run")

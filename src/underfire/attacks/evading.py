@@ -11,6 +11,7 @@ from typing import Any
 from underfire import user_files
 from underfire.attacks.schedule import Weighted
 from underfire.attacks.terms import Evade, Evading
+from underfire.classifiers import Classifier
 from underfire.errors import InputError, StoreError
 from underfire.transforms.squeezers import Squeezer, squeezer
 from underfire.user_parts import shown
@@ -27,6 +28,12 @@ RECORD = "detector.json"
 FITTED = "detector:"
 """The beginning of a part that stands for the folder of a fitted detector: ``detector:FOLDER``."""
 
+FITTED_FOR = "fitted-for:"
+"""The beginning of a part that says whose thresholds stand beside it: ``fitted-for:SHA256`` of the classifier."""
+
+SQUEEZING = "squeezing"
+"""The detector whose score is the largest of its squeezers', as its folder names it."""
+
 FORM = "SQUEEZER<THRESHOLD, such as 'bit-depth:3<0.21', a squeezer alone, or the folder of a fitted detector"
 """One part of ``--evade``: a squeezer with its threshold, or the folder of a detector."""
 
@@ -35,20 +42,21 @@ def parse_evade(text: str) -> tuple[str, ...]:
     """Split a text such as ``bit-depth:3<0.21,median:2<0.4`` at its commas, and check the parts.
 
     The folder of a detector by squeezing is replaced by its squeezers and its threshold, so that what is known of an
-    attack does not depend on a folder that may change. Any other detector stays a folder, ``detector:FOLDER``: it has
-    learnt tensors that no text can hold, and a run opens it and writes its hash down.
+    attack does not depend on a folder that may change. The part ``fitted-for:SHA256`` goes with them: the thresholds
+    mean nothing on another classifier, see ``check_fitted_for``. Any other detector stays a folder,
+    ``detector:FOLDER``: it has learnt tensors that no text can hold, and a run opens it and writes its hash down.
 
     Args:
         text: squeezers, each with ``<`` (or ``=``) and the threshold of the detector's score; without a threshold, the
             attack makes this score as low as possible. Or the folder that ``underfire detect fit`` wrote.
 
     Returns:
-        The parts in their standard form: ``bit-depth:3<0.21``, or ``detector:FOLDER``.
+        The parts in their standard form: ``bit-depth:3<0.21``, ``fitted-for:SHA256``, or ``detector:FOLDER``.
 
     Raises:
         InputError: a part is no squeezer, its threshold is no number, or a folder has no detector.
     """
-    if text.startswith(FITTED):
+    if text.startswith((FITTED, FITTED_FOR)):
         return (text,)
     if (Path(text).expanduser() / RECORD).is_file():
         return _of_folder(text)
@@ -60,6 +68,30 @@ def folder_of(part: Any) -> Path | None:
     if isinstance(part, str) and part.startswith(FITTED):
         return Path(part.removeprefix(FITTED)).expanduser()
     return None
+
+
+def check_fitted_for(given: Any, classifier: Classifier) -> None:
+    """Check that thresholds were fitted for the classifier that is attacked, where the texts say for which one.
+
+    Args:
+        given: what ``evading_terms`` takes.
+        classifier: the one that is attacked.
+
+    Raises:
+        InputError: the thresholds belong to another classifier.
+    """
+    texts = [each for each in ([given] if isinstance(given, str) else given) if isinstance(each, str)]
+    parts = [(text, part) for text in texts for part in parse_evade(text) if part.startswith(FITTED_FOR)]
+    if not parts:
+        return
+    own = classifier.sha256()
+    for text, part in parts:
+        if (hashed := part.removeprefix(FITTED_FOR)) != own:
+            raise InputError(
+                f"evade is {text!r}, thresholds of a detector that was fitted for another classifier (SHA-256 "
+                f"{hashed[:12]}...) than {classifier.name} ({own[:12]}...), which has other weights or another "
+                "normalisation. Fit the detector for this classifier: thresholds of another one mean nothing here."
+            )
 
 
 def evading_terms(given: Any) -> tuple[Weighted, ...]:
@@ -80,7 +112,7 @@ def evading_terms(given: Any) -> tuple[Weighted, ...]:
     made: list[Weighted] = []
     for each in given if several else [given]:
         if isinstance(each, str):
-            texts += parse_evade(each)
+            texts += [part for part in parse_evade(each) if not part.startswith(FITTED_FOR)]
         elif isinstance(each, Evading):
             made.append(Weighted(each))
         elif isinstance(each, Weighted):
@@ -138,9 +170,10 @@ def _of_folder(text: str) -> tuple[str, ...]:
     folder = Path(text).expanduser()
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        names, threshold = record["settings"].get("squeezers"), record["threshold"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if record["detector"] != SQUEEZING:
+            return (f"{FITTED}{text}",)
+        names, threshold = list(record["settings"]["squeezers"]), record["threshold"]
+        classifier = record["target"]["classifier_sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{folder / RECORD} cannot be read: {error}. Fit the detector again.") from error
-    if not names or not isinstance(names, list):
-        return (f"{FITTED}{text}",)
-    return tuple(_written(*_split(f"{each}<{threshold!r}")) for each in names)
+    return (*(_written(*_split(f"{each}<{threshold!r}")) for each in names), f"{FITTED_FOR}{classifier}")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from underfire import metrics, randomness
 from underfire.arguments import check_between, whole_number
-from underfire.attacks.perturbations import parse_eps
+from underfire.attacks.perturbations import eps_text, parse_eps
 from underfire.detectors.contract import Detector, State
 from underfire.detectors.map_reading import predicted
 from underfire.detectors.split import Split
@@ -47,6 +47,13 @@ class MapStability(Detector):
     @classmethod
     def from_argument(cls, argument: str) -> Self:
         return cls(noise=parse_eps(argument, "the noise of map-stability"))
+
+    @property
+    def title(self) -> str:
+        """The name, with the noise and the number of draws unless they are the default."""
+        noise = f" {eps_text(self.noise)}" if self.noise != type(self).noise else ""
+        draws = f" draws={self.draws}" if self.draws != type(self).draws else ""
+        return f"{self.name}{noise}{draws}"
 
     def learn(self, system: System, benign: Split, attacked: Split | None) -> State:
         return scale_of(self.changes(system, benign.images), "change")

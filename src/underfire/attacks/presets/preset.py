@@ -12,6 +12,7 @@ from torch import Tensor
 from underfire.arguments import check_at_least, check_at_most, check_choice, check_known
 from underfire.attacks.attack import Attack
 from underfire.attacks.costs import check_costs
+from underfire.attacks.evading import check_fitted_for
 from underfire.attacks.loaders import Images
 from underfire.attacks.perturbations import PERTURBATIONS, Perturbation, check_eps, parse_eps
 from underfire.attacks.presets.adaptive import checked, evaded, rule_of, terms_against
@@ -212,6 +213,7 @@ class Preset(AttackSettings):
 
     def build(self, system: System) -> Attack:
         """Make the attack on ``system``."""
+        check_fitted_for(self.evade, system.classifier)
         plan = Plan(
             self.name,
             self.joint,
