@@ -71,12 +71,13 @@ def parts_of(path: Path) -> list[Path]:
 def take_place(part: Path, path: Path) -> None:
     """Rename a file or folder that is written to ``path``, and remove what killed processes left of earlier ones.
 
-    Times are compared with that of ``part``: the disk's clock set both, and may differ from this machine's.
+    Times are compared with that of ``part`` itself: the disk's clock set both, and may differ from this machine's.
 
     Raises:
         OSError: ``part`` cannot be renamed. What cannot be removed stays.
     """
-    now = _written(part)
+    os.utime(part)  # files in it may have times of their own
+    now = part.lstat().st_mtime
     part.replace(path)
     with suppress(OSError):
         for other in parts_of(path):

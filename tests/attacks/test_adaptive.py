@@ -197,7 +197,10 @@ def test_the_folder_of_a_fitted_detector(tmp_path: Path) -> None:
     third = 1 / 3
     record = {"settings": {"squeezers": list(LABELS[:2])}, "threshold": third, "target": {"classifier_sha256": "a1"}}
     folder = write(tmp_path / "squeezing", detector="squeezing", **record)
-    assert parse_evade(folder) == (f"bit-depth:3<{third!r}", f"median:2<{third!r}", "fitted-for:a1")
+    parts = (f"bit-depth:3<{third!r}", f"median:2<{third!r}", "fitted-for:a1")
+    assert parse_evade(folder) == parts
+    assert parse_evade(",".join(parts)) == parts, "what a run writes down can be given back"
+    assert parse_evade(",".join(reversed(parts))) == tuple(reversed(parts))
     assert evading_terms([folder, "median:3<0.5"])[0].term.thresholds == (third, third, 0.5)
     maps = write(tmp_path / "maps", detector="map-squeezing", **record)
     assert parse_evade(maps) == (f"detector:{maps}",)  # its threshold is none of squeezers

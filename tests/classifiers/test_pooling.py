@@ -204,3 +204,71 @@ def test_float64_images_after_a_pass_in_inference_mode(classifier: uf.Classifier
     with torch.inference_mode():
         labels = classifier.logits(images.double()).argmax(1)
     assert uf.interpreters.Grad().maps(classifier, images.double(), labels.clone()).shape == (6, 16, 16)
+
+
+def weighted(x: Tensor) -> Tensor:
+    weights = x.mean(1, keepdim=True).exp()
+    return (x * weights).sum((2, 3)) / weights.sum((2, 3))
+
+
+def masked(x: Tensor) -> Tensor:
+    mask = (x.mean(1, keepdim=True) > 0).float()
+    return (x * mask).sum((2, 3)) / mask.sum((2, 3)).clamp_min(1)
+
+
+@pytest.mark.parametrize("pool", [weighted, masked])
+def test_weights_of_places_are_no_features(pool: Pool) -> None:
+    """Regression: the sum of the weights came last, and Grad-CAM drew a map of the weights."""
+    network = Gated(pool).eval()
+    recorded = uf.Classifier(network).record(torch.rand(3, 3, 16, 16))
+    assert recorded.features is not None
+    assert recorded.features.shape == (3, 8, 4, 4)
+
+
+HEADS: dict[str, Callable[[Tensor], Tensor]] = {
+    "four axes": lambda v: v.view(-1, 2, 2, 2).flatten(1),
+    "a list": lambda v: v.view(-1, 2, 4)[:, None].flatten(1),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_pooled_vector_in_another_shape_is_no_map(name: str) -> None:
+    network = Gated(lambda x: HEADS[name](x.mean((2, 3)))).eval()
+    images = torch.rand(3, 3, 16, 16)
+    recorded = uf.Classifier(network).record(images)
+    assert recorded.features is not None
+    assert torch.equal(recorded.features, network.maps(images))
+
+
+ASIDE: dict[str, Callable[[Tensor], Tensor]] = {
+    "enlarged": lambda x: F.interpolate(x, scale_factor=2),
+    "energy": lambda x: x.pow(2).mean(),
+    "decoder": lambda x: F.conv_transpose2d(x, torch.ones(8, 2, 3, 3)),
+    "types": lambda x: x.half().float(),
+}
+
+
+@pytest.mark.parametrize("name", ASIDE)
+def test_maps_that_the_head_does_not_read_do_not_hide_the_features(name: str) -> None:
+    """Regression: any maps between the pooling and the head hid the features."""
+
+    class Aside(Gated):
+        def forward(self, images: Tensor) -> Tensor:
+            maps = self.maps(images)
+            pooled = maps.mean((2, 3))
+            self.aside = ASIDE[name](maps)
+            logits: Tensor = self.head(F.dropout(pooled.relu(), training=False))
+            return logits
+
+    network = Aside(POOLINGS["mean"]).eval()
+    images = torch.rand(3, 3, 16, 16)
+    recorded = uf.Classifier(network).record(images)
+    assert recorded.features is not None
+    assert torch.equal(recorded.features, network.maps(images))
+
+
+def test_channels_that_are_lists_of_their_own_are_pooled() -> None:
+    network = Gated(lambda x: x.reshape(-1, 16).mean(1).view(-1, 8)).eval()
+    recorded = uf.Classifier(network).record(torch.rand(3, 3, 16, 16))
+    assert recorded.features is not None
+    assert recorded.features.shape == (3, 8, 4, 4)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.data.layouts import png, put
 from underfire.data import open_data
-from underfire.errors import DataError, InputError
+from underfire.errors import DataError, InputError, UnderfireWarning
 
 HAM = "lesion_id{0}image_id{0}dx\nHAM_7{0}ISIC_0{0}nv\nHAM_7{0}ISIC_1{0}mel\n"
 TRUTH = "image,MEL,NV\nISIC_0,0.0,1.0\nISIC_1,1.0,0.0\n"
@@ -126,3 +126,23 @@ def test_the_folder_that_torchvision_was_given(tmp_path: Path) -> None:
         open_data(tmp_path)
     (tmp_path / "MNIST").rename(tmp_path.parent / f"{tmp_path.name}-elsewhere")
     assert list(labels(tmp_path).values()) == ["dog", "cat"]
+
+
+@pytest.mark.parametrize("table", ["models/preds.csv", "info/quality.csv"])
+def test_a_table_in_a_folder_beside_the_classes_is_no_table_of_labels(tmp_path: Path, table: str) -> None:
+    """Regression: a table of something else took the place of the folders, without a word."""
+    put(tmp_path, "cat/cat1.png", "dog/dog1.png", "dog/dog2.png")
+    (tmp_path / table).parent.mkdir()
+    (tmp_path / table).write_text("file,label\ncat/cat1.png,3\n")
+    with pytest.warns(UnderfireWarning, match="hold no images"):
+        names = open_data(tmp_path).class_names
+    assert set(names) >= {"cat", "dog"}
+    with pytest.warns(UnderfireWarning, match="hold no images"):
+        assert len(open_data(tmp_path, class_level=1)) == 3
+
+
+def test_a_split_of_class_folders_beside_a_table(tmp_path: Path) -> None:
+    put(tmp_path, "train/cat/1.png", "train/dog/2.png", "val/cat/3.png", "val/dog/4.png")
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "labels.csv").write_text("file,label\ntrain/cat/1.png,cat\nval/dog/4.png,dog\n")
+    assert len(open_data(tmp_path, split="val")) == 2

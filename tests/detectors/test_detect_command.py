@@ -96,10 +96,7 @@ def test_learning_from_a_run(command: Command, run_folder: Path, tmp_path: Path)
     refused = command("detect", "evaluate", place, run_folder)
     assert refused.code == 2
     assert "of the benign images of detector maps are among the images of the run" in " ".join(refused.err.split())
-    assert "test it on a run on other images, or fit it with attacks on other images" in " ".join(refused.err.split())
-    both = command(*words, "--attacked", run_folder, "--apart-from", run_folder, "--out", tmp_path / "other")
-    assert both.code == 2
-    assert "which the detector is to learn from (attacked), are among those of the run" in " ".join(both.err.split())
+    assert "To leave them out: underfire detect fit --apart-from /" in " ".join(refused.err.split())
 
 
 def test_images_of_named_runs_are_left_out(command: Command, run_folder: Path, tmp_path: Path) -> None:

@@ -56,11 +56,12 @@ def parse_evade(text: str) -> tuple[str, ...]:
     Raises:
         InputError: a part is no squeezer, its threshold is no number, or a folder has no detector.
     """
-    if text.startswith((FITTED, FITTED_FOR)):
+    if text.startswith(FITTED):
         return (text,)
     if (Path(text).expanduser() / RECORD).is_file():
         return _of_folder(text)
-    return tuple(_written(*_split(part.strip())) for part in text.split(","))
+    parts = (part.strip() for part in text.split(","))
+    return tuple(part if part.startswith(FITTED_FOR) else _written(*_split(part)) for part in parts)
 
 
 def folder_of(part: Any) -> Path | None:

@@ -94,7 +94,7 @@ class Classifier(Pixels):
         own_name = type(module).__name__
         if is_reversed(channel_order, channels):
             module = ReversedChannels(module)
-            mean, std = (None if values is None else tuple(values[::-1]) for values in (mean, std))
+            mean, std = (None if values is None else tuple(values)[::-1] for values in (mean, std))
             features = None if features is None else f"module.{features}"
         entry = None if output is None else str(output)
         class_names = None if class_names is None else _names(class_names)

@@ -38,6 +38,14 @@ from underfire.classifiers.tokens import Axes
 from underfire.errors import ClassifierError, InputError
 
 _LAYER_NORMS = (F.layer_norm, F.rms_norm)
+_POOLED = "_number_of_pooling"
+
+
+def _carry(output: object, number: int) -> None:
+    """Let tensors carry the number of the pooling that they were made of."""
+    for value in output if isinstance(output, tuple | list) else (output,):
+        if isinstance(value, Tensor):
+            setattr(value, _POOLED, number)
 
 
 def _share_memory(one: Tensor, other: Tensor) -> bool:
@@ -88,7 +96,9 @@ class FeatureTap(TorchFunctionMode):
         self.bias: Tensor | None = None
         self.head_output: Tensor | None = None
         self.norm: AffineNorm | None = None
-        # True once maps went on after the last pooling, and once a linear layer came after these.
+        # True once maps went on after the last pooling, and once a linear layer came after these that does not read
+        # what was pooled. The pooling's output carries its number, and so does all that is made of it but maps.
+        self._poolings = 0
         self._maps_went_on = False
         self._read_further = False
         self._normalised: tuple[Tensor, AffineNorm] | None = None
@@ -110,7 +120,7 @@ class FeatureTap(TorchFunctionMode):
             weight = args[1] if len(args) > 1 else kwargs["weight"]
             self.weight, self.headed = torch.atleast_2d(weight).flatten(1), True  # a single output may have a vector
             self.bias = args[2] if len(args) > 2 else kwargs.get("bias")
-            self._read_further = self._maps_went_on
+            self._read_further = self._maps_went_on and getattr(args[0], _POOLED, 0) != self._poolings
             self.head_output = output
             before = self._normalised
             self.norm = before[1] if before is not None and before[0].data_ptr() == args[0].data_ptr() else None
@@ -126,15 +136,34 @@ class FeatureTap(TorchFunctionMode):
             self._attend(func, args[0] if args else next(iter(kwargs.values())))
         elif args and isinstance(args[0], Tensor) and (axes := token_axes(func, args, kwargs)):
             self._keep(args[0], axes)
-        elif (maps := pooled_maps(func, args, output)) is not None:
+        elif (maps := pooled_maps(func, args, output)) is not None and not self._adds_nothing(maps):
             self._keep(maps, None)
-        elif are_maps(output) and func not in COPIES:
+            _carry(output, self._poolings)
+        elif are_maps(output) and func not in COPIES and not self._is_pooled(output):
             self._maps_went_on = True
+        if (self._poolings and not are_maps(output)) or self._is_pooled(output):
+            flat = (part for value in args for part in (value if isinstance(value, tuple | list) else (value,)))
+            numbers = [getattr(part, _POOLED, 0) for part in flat if isinstance(part, Tensor)]
+            if self._poolings in numbers:
+                _carry(output, self._poolings)
         if self.scales and args and lowers_resolution(args[0], output):
             self.finer[tuple(args[0].shape[2:])] = args[0]
         return output
 
+    def _adds_nothing(self, maps: Tensor) -> bool:
+        """Return True if these are weights of the places of the features, or a vector that was pooled before."""
+        known = self.features if self.axes is None else None
+        weights = known is not None and maps.shape[1] == 1 < known.shape[1] and maps.shape[2:] == known.shape[2:]
+        return weights or self._is_pooled(maps)
+
+    def _is_pooled(self, value: object) -> bool:
+        """Return True if ``value`` has so few elements that it is the vector of the last pooling in another shape."""
+        if self.features is None or self.axes is not None or not isinstance(value, Tensor) or not value.ndim:
+            return False
+        return value[:1].numel() <= self.features.shape[1]
+
     def _keep(self, features: Tensor, axes: Axes | None) -> None:
+        self._poolings += 1
         self.features, self.axes, self.pooled, self.headed = features, axes, True, False
         self._maps_went_on = self._read_further = False
 

@@ -57,10 +57,14 @@ def pooled_maps(func: Callable[..., Any], args: tuple[Any, ...], output: object)
     if given is None or func is torch.conv2d or not isinstance(result, Tensor) or result.ndim < 2:
         return None
     maps = getattr(given, _MARK, given)
-    if not is_spatial(maps) or result.shape[0] != maps.shape[0]:
+    if not is_spatial(maps):
+        return None
+    if func in _RESHAPES and given.ndim == 4 and result.ndim == 2:
+        return maps
+    if result.shape[0] != maps.shape[0]:
         return None
     if func in _RESHAPES and given.ndim == 4:
-        pooled = result.ndim == 2
+        pooled = False
     else:
         pooled = result.shape[1:].numel() == maps.shape[1] == result.shape[1] and result.numel() < maps.numel()
     if func in _TO_A_SIZE or not pooled:

@@ -21,8 +21,8 @@ FILE_COLUMNS = (
     "img",
     "img_path",
     "img_name",
-    "id_code",
     "id",
+    "id_code",
 )
 LABEL_COLUMNS = (
     "label",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from underfire.data import decode_arrays, dicom
-from underfire.data.deep_colours import decode_deep, keeps_high_bytes
-from underfire.data.pixels import Picture
+from underfire.data.deep_colours import decode_deep, has_separate_channels
+from underfire.data.pixels import DeepColours, Picture
 from underfire.data.places import is_special
 from underfire.errors import UnreadableImageError
 
@@ -62,8 +63,11 @@ def decode_image(content: bytes, where: str) -> Picture:
         ) from error
     except Exception as error:  # decoders raise nearly anything on broken content, such as struct.error or TypeError
         raise UnreadableImageError(f"{where} cannot be decoded: {error}") from error
-    if colours is None and keeps_high_bytes(image):
-        return decode_arrays.decode_tiff(content, where)
+    if colours is None and has_separate_channels(image):
+        values = decode_arrays.decode_tiff(content, where)
+        bands = len(image.getbands())
+        whole = isinstance(values, np.ndarray) and values.dtype == np.uint16 and values.shape[2:] == (bands,)
+        return DeepColours(np.asarray(values), image.mode, image) if whole else values
     return colours or image
 
 

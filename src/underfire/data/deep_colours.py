@@ -65,11 +65,11 @@ def decode_deep(image: ImageFile.ImageFile, content: bytes) -> DeepColours | Non
     return DeepColours(values, image.mode, image)
 
 
-def keeps_high_bytes(image: Image.Image) -> bool:
-    """Return True if a TIFF file has several channels of more than 8 bits, and Pillow decodes them to 8."""
+def has_separate_channels(image: Image.Image) -> bool:
+    """Return True if a TIFF file has separate channels of more than 8 bits, which Pillow mistakes for each other."""
     tags: Any = getattr(image, "tag_v2", {})
     bits: Sequence[int] = tags.get(_BITS, ())
-    return len(image.getbands()) > 1 and max(bits, default=8) > 8
+    return tags.get(_PLANAR) == 2 and len(image.getbands()) > 1 and max(bits, default=8) > 8
 
 
 def _open(content: bytes, like: ImageFile.ImageFile) -> ImageFile.ImageFile:

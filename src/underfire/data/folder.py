@@ -15,7 +15,7 @@ from underfire.data.splits import is_split, named_split
 from underfire.errors import DataError, InputError, warn
 from underfire.text import first_few
 
-_PART = re.compile(r"(.*[\W_])?(images?|photos?|pictures?)([\W_]*(part|batch|chunk))?[\W_]*\d+", re.IGNORECASE)
+PART = re.compile(r"(.*[\W_])?(images?|photos?|pictures?)([\W_]*(part|batch|chunk))?[\W_]*\d+", re.IGNORECASE)
 """Names of parts of one set of images, such as ``HAM10000_images_part_1`` or ``images_001``."""
 
 
@@ -97,7 +97,7 @@ def _check_first_level(root: Path, paths: Sequence[PurePosixPath]) -> None:
             f"{root} holds the splits {', '.join(names)}, and not classes: give the path of one ({choice}), or "
             f"--split {names[-1]}. If they are classes: --class-level 1.{labels}"
         )
-    if len(names) > 1 and all(map(_PART.fullmatch, names)):
+    if len(names) > 1 and all(map(PART.fullmatch, names)):
         raise DataError(
             f"{root} holds {first_few(names)}, whose names are those of parts of one set of images, and not of "
             "classes: a table of labels may be missing, or was not recognised. If they are classes: --class-level 1."

@@ -93,8 +93,6 @@ def fit(
     check_alone(made, coupled, state, held.images, scores)
     warn_if_constant(scores, made.title)
     members: dict[str, Members] = {role: split.members for role, split in splits.items()}
-    if "attacked" in members and "benign" in members:
-        members["attacked"] = members["attacked"].with_pixels_of(members["benign"])
     return FittedDetector(
         detector=made,
         system=coupled,

@@ -19,7 +19,7 @@ from underfire.detectors.contract import Detector, FittedDetector
 from underfire.detectors.fitting import fit, with_interpreters
 from underfire.detectors.named import made_of
 from underfire.detectors.saved_maps import SavedMaps
-from underfire.detectors.split import Members, Split, check_apart
+from underfire.detectors.split import Members, Split
 from underfire.errors import DataError, InputError
 from underfire.system import System
 
@@ -79,14 +79,12 @@ def fit_on_data(
         count: the number of images that the detector learns from; none are needed if it learns nothing.
         calibration: the number of images for the threshold.
         attacked: finished runs whose attacked images the detector learns from.
-        apart_from: finished runs whose images are left out, because the detector is to be tested on them. Their images
-            must not be in the runs of ``attacked``.
+        apart_from: finished runs whose images are left out, because the detector is to be tested on them.
         false_positives, source: see ``fit``.
         on_image: called with the number of images found and wanted.
 
     Raises:
-        InputError: as ``fit``; or a run attacked another classifier; or a run to learn from holds images of a run to
-            be tested on.
+        InputError: as ``fit``; or a run attacked another classifier.
         DataError: the data hold too few images that the classifier gets right.
         StoreError: a run cannot be read.
     """
@@ -101,18 +99,8 @@ def fit_on_data(
     )
     if learnt and not made.needs_attacked:
         raise InputError(f"attacked names {learnt[0].path}, and detector {made.title} learns from no attacked images.")
-    sources, unseen = ([_members(run, classifier) for run in runs] for runs in (learnt, tested))
-    for run, members in zip(learnt, sources, strict=True):
-        for other, apart in zip(tested, unseen, strict=True):
-            check_apart(
-                members,
-                apart,
-                f"the images of the run in {run.path}, which the detector is to learn from (attacked),",
-                f"those of the run in {other.path}, which it is to be tested on (apart_from)",
-                "Attack other images for the detector to learn from.",
-            )
+    left_out = [_members(run, classifier) for run in (*learnt, *tested)]
     wanted = calibration + (count if made.learns else 0)
-    left_out = [*sources, *(_known_by(run, members, classifier) for run, members in zip(tested, unseen, strict=True))]
     found = Chosen()
     for images, ids in _right_images(data, classifier, left_out, wanted):
         found.add(images, ids)
@@ -176,16 +164,6 @@ def _members(run: Run, classifier: Classifier) -> Members:
     """Return the identities of a run's images."""
     images, ids = _saved(run, "clean", classifier, range(len(run.image_ids)))
     return Split.of(images, classifier, ids, name=f"the run in {run.path}").members
-
-
-def _known_by(run: Run, members: Members, classifier: Classifier) -> Members:
-    """Return what tells a run's images among the data: their pixels; ids, too, if the run prepared them otherwise.
-
-    Files of one name in two folders are different images, and the same file has other pixels in another size.
-    """
-    alike = run.record.get("classifier_sha256") == classifier.sha256()
-    alike = alike and run.record.get("preparation") == classifier.preparation()
-    return Members((), members.pixels) if alike else members
 
 
 def _saved(run: Run, label: str, classifier: Classifier, places: Sequence[int]) -> tuple[Tensor, list[str]]:

@@ -174,13 +174,7 @@ def check_run(fitted: FittedDetector, run: Run) -> None:
         )
     images = saved(fitted, run, "clean", range(len(run.image_ids)))
     members = Members.of_clean(images, fitted.system.classifier, run.image_ids)
-    remedy = f"To leave them out: {_apart_from(run.path)}"
-    if "attacked" in fitted.members and fitted.members["attacked"].shared_with(members):
-        remedy = (
-            "The detector has learnt from attacks on them: test it on a run on other images, or fit it with attacks on "
-            "other images (--attacked)."
-        )
-    fitted.check_unseen(members, f"the images of the run in {run.path}", remedy)
+    fitted.check_unseen(members, f"the images of the run in {run.path}", f"To leave them out: {_apart_from(run.path)}")
 
 
 def check_begun(fitted: FittedDetector, hand: RunInHand) -> None:

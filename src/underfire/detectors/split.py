@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +26,7 @@ class Members:
 
     Args:
         ids: the id of each image. An attacked image has the id of the clean image that it was made from.
-        pixels: a hash of the pixels of each clean image, or of the clean image that an attacked one was made from, as
-            16 hexadecimal digits. A text is empty if they are not known, and the tuple if those of no image are.
+        pixels: a hash of the pixels of each clean image, as 16 hexadecimal digits; empty if they are not known.
     """
 
     ids: tuple[str, ...] = ()
@@ -37,30 +36,13 @@ class Members:
         return len(self.ids)
 
     def shared_with(self, other: Members) -> list[str]:
-        """List the ids of images that are in both splits.
+        """List the ids of images that are in both splits, by their id or by their pixels.
 
-        Pixels decide where those of both images are known: files of one name in two folders are different images. If
-        not, ids do, and they are compared with the other's pixels, too: an image without a name has the hash of its
-        pixels as its id.
+        Ids are compared with the other's pixels, too: an image without a name has the hash of its pixels as its id.
         """
-        theirs = list(other.pairs())
-        pixels = {held for _, held in theirs if held}
-        known, unseen = {one for one, _ in theirs} | pixels, {one for one, held in theirs if not held}
-        found = {
-            one
-            for one, held in self.pairs()
-            if (held in pixels or held in unseen or one in unseen if held else one in known)
-        }
-        return sorted(found)
-
-    def pairs(self) -> Iterator[tuple[str, str]]:
-        """Yield the id of each image, and the hash of its pixels; an empty text if they are not known."""
-        return itertools.zip_longest(self.ids, self.pixels, fillvalue="")
-
-    def with_pixels_of(self, clean: Members) -> Members:
-        """Return the identities of attacked images with the pixels of those sources that are among clean images."""
-        pixels = dict(zip(clean.ids, clean.pixels, strict=False))
-        return dataclasses.replace(self, pixels=tuple(pixels.get(one, "") for one in self.ids))
+        known = {*other.ids, *other.pixels}
+        by_pixels = [image_id for image_id, held in zip(self.ids, self.pixels, strict=False) if held in known]
+        return sorted({*by_pixels, *(image_id for image_id in self.ids if image_id in known)})
 
     def named_as(self, clean: Members) -> Members:
         """Return the identities with ids of clean images in the place of hashes of their pixels."""

@@ -46,25 +46,40 @@ _SHAPING = (
     "chunk",
     "split",
     "clone",
+    "movedim",
+    "swapaxes",
+    "broadcast_to",
+    "unbind",
+    "clamp",
 )
 _MOVES = (
     *(getattr(owner, name) for owner in _BOTH for name in _SHAPING),
     *(Tensor.view, Tensor.view_as, Tensor.reshape_as, Tensor.expand, Tensor.expand_as, Tensor.repeat),
-    *(Tensor.__getitem__, Tensor.contiguous, Tensor.to, F.interpolate),
+    *(Tensor.__getitem__, Tensor.contiguous, Tensor.to, Tensor.float, Tensor.double, Tensor.half, Tensor.bfloat16),
+    *(Tensor.type, Tensor.type_as, F.interpolate, F.dropout, F.dropout2d),
 )
-"""Functions that arrange the values of a tensor in another way."""
+"""Functions that arrange the values of a tensor in another way, or in another type."""
+_BOUNDED = (F.relu6, F.hardtanh, torch.clamp, Tensor.clamp, torch.clip, Tensor.clip)
+_JOINS = (torch.cat, torch.concat, torch.stack)
+_DIVISIONS = (torch.div, torch.divide, Tensor.div, Tensor.divide, Tensor.__truediv__)
+_SHIFTS = (
+    *(torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, torch.sub, Tensor.sub, Tensor.__sub__, Tensor.__rsub__),
+    *(torch.rsub, Tensor.neg, Tensor.__neg__, torch.neg),
+)
 
 _MARK = "_depends_on_image"
 _GATE = "_is_gate"
+_SHIFTED = "_has_a_number_added"
 """The attributes that mark tensors. Nobody else reads them."""
 
 
-def mark(output: object, gate: bool = False) -> None:
-    """Mark the tensors of an output as dependent on the image, and as gates or not."""
+def mark(output: object, gate: bool = False, shifted: bool = False) -> None:
+    """Mark the tensors of an output as dependent on the image, as gates or not, and as shifted by a number or not."""
     for value in output if isinstance(output, tuple | list) else (output,):
         if isinstance(value, Tensor):
             setattr(value, _MARK, True)
             setattr(value, _GATE, gate)
+            setattr(value, _SHIFTED, shifted)
 
 
 def is_followed(value: object) -> bool:
@@ -84,10 +99,25 @@ def followed_among(values: Iterable[object]) -> list[Tensor]:
 
 
 def stays_gate(func: Callable[..., Any], followed: list[Tensor]) -> bool:
-    """Return True if ``func`` returns a gate because it was given one: arranged otherwise, or times a constant."""
+    """Return True if ``func`` returns a gate because it was given one.
+
+    Gates that are arranged otherwise, joined, multiplied with each other, or scaled or shifted by a constant are gates.
+    """
     if not followed or not is_gate(followed[0]):
         return False
-    return func in _MOVES or (func in MULTIPLICATIONS and len(followed) == 1)
+    if func in _MOVES or len(followed) == 1:  # what values are arranged like is no matter
+        return func in _MOVES + _JOINS + MULTIPLICATIONS + _DIVISIONS + _SHIFTS
+    return func in _JOINS + MULTIPLICATIONS and all(is_gate(value) for value in followed)
+
+
+def is_shift(func: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+    """Return True if this call adds a number to a tensor."""
+    return func in _SHIFTS and any(isinstance(value, int | float) for value in args)
+
+
+def is_hard_sigmoid(func: Callable[..., Any], followed: list[Tensor]) -> bool:
+    """Return True if this call bounds what a number was added to: many networks write hard sigmoids so."""
+    return func in _BOUNDED and len(followed) == 1 and getattr(followed[0], _SHIFTED, False)
 
 
 def written(

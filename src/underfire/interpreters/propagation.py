@@ -30,6 +30,8 @@ from underfire.interpreters.products import (
     followed_among,
     is_followed,
     is_gate,
+    is_hard_sigmoid,
+    is_shift,
     mark,
     stays_gate,
     written,
@@ -134,10 +136,10 @@ class Propagation(SmoothRectifiers):
     ) -> Any:
         kwargs = kwargs or {}
         followed = followed_among((*args, *kwargs.values()))
-        gate = func in self.gates or stays_gate(func, followed)
+        gate = func in self.gates or stays_gate(func, followed) or is_hard_sigmoid(func, followed)
         output = self._by_rule(func, types, args, kwargs, followed)
         if followed and not self._is_constant(func, args, kwargs):
-            mark(output, gate)
+            mark(output, gate, is_shift(func, args))
         return output
 
     def _is_constant(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -177,6 +179,9 @@ class Propagation(SmoothRectifiers):
             return self._halved(func(*args, **kwargs))
         if len(followed) == 2 and func in MULTIPLICATIONS:
             return written(func, self._multiplied(*map(is_gate, followed)), *followed)
+        if func in (torch.addcmul, Tensor.addcmul) and len(args) > 2 and is_followed(args[1]) and is_followed(args[2]):
+            product = self._multiplied(is_gate(args[1]), is_gate(args[2]))(args[1], args[2])
+            return torch.add(args[0], product, alpha=kwargs.get("value", 1))
         if func in SUMS_WITH_PRODUCT and len(args) > 2 and is_followed(args[1]) and is_followed(args[2]):
             return func(args[0], self._halved(args[1]), self._halved(args[2]), *args[3:], **kwargs)
         return super().__torch_function__(func, types, args, kwargs)

@@ -79,3 +79,12 @@ def test_impossible_conventions(file: str) -> None:
             uf.Classifier(nn.Flatten(), bounds=bounds)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="mean and std come together"):
         uf.Classifier(nn.Flatten(), bounds=(0, 255), mean=(1, 1, 1))
+
+
+def test_mean_and_std_may_be_tensors_whatever_the_order_of_channels() -> None:
+    values = {"mean": torch.tensor([0.1, 0.2, 0.3]), "std": torch.tensor([0.4, 0.5, 0.6])}
+    as_tensors = uf.Classifier(nn.Identity(), **values, channel_order="bgr")
+    as_lists = uf.Classifier(
+        nn.Identity(), mean=values["mean"].tolist(), std=values["std"].tolist(), channel_order="bgr"
+    )
+    assert (as_tensors.mean, as_tensors.std) == (as_lists.mean, as_lists.std)

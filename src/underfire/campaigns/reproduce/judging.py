@@ -201,7 +201,7 @@ def _ratio(first: Finding, second: Finding, quantity: str) -> Interval:
     found = metrics.bootstrap_mean(rest)
     assert found.low is not None
     assert found.high is not None
-    return Interval(ratio, ratio + found.low, ratio + found.high, len(pairs))
+    return Interval(ratio, max(0.0, ratio + found.low), ratio + found.high, len(pairs))
 
 
 def _case(claim: Claim, test: Test, first: Finding, second: Finding | None, interval: Interval) -> Case:

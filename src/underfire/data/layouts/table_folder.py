@@ -7,6 +7,7 @@ from pathlib import Path
 from underfire.data.csv_data import CsvData
 from underfire.data.dataset import ImageData
 from underfire.data.finder import Finder
+from underfire.data.folder import PART
 from underfire.data.layouts.layout import Layout
 from underfire.data.layouts.tables import columns_of, is_label_table
 from underfire.data.options import DataOptions
@@ -28,7 +29,9 @@ def _open(path: Path, options: DataOptions) -> ImageData | None:
         return CsvData(path / name, DataOptions(options.file_column, options.label_column, white=options.white))
     if len(found) > 1:
         raise DataError(f"{path} holds several CSV files of labels: {', '.join(found)}; give the path of one.")
-    return CsvData(path / found[0], options) if found else _one_folder_down(path, options)
+    if found:
+        return CsvData(path / found[0], options)
+    return _one_folder_down(path, options) if options.split is None and options.class_level is None else None
 
 
 def _label_tables(folder: Path, options: DataOptions) -> list[str]:
@@ -39,11 +42,16 @@ def _label_tables(folder: Path, options: DataOptions) -> list[str]:
 
 
 def _one_folder_down(path: Path, options: DataOptions) -> ImageData | None:
-    """Open the one table that lies in a subfolder without images, if the images lie in the subfolders beside it."""
+    """Open the one table that lies in a subfolder without images, if all images lie in one subfolder beside it.
+
+    They may lie in several that are named as parts of one set. Folders with other names are classes.
+    """
     finder = Finder(path)
     folders = [path / name for name in subfolders(path)]
-    tables = [folder / name for folder in folders for name in _label_tables(folder, options)]
-    tables = [table for table in tables if not any(map(is_image, files_below(table.parent)))]
+    filled = [folder for folder in folders if any(map(is_image, files_below(folder)))]
+    if not filled or (len(filled) > 1 and not all(PART.fullmatch(folder.name) for folder in filled)):
+        return None
+    tables = [folder / name for folder in folders if folder not in filled for name in _label_tables(folder, options)]
     tables = [table for table in tables if (place := finder.find(_first_file(table, options))) and place.is_file()]
     if len(tables) > 1:
         raise DataError(
