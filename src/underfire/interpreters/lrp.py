@@ -100,9 +100,9 @@ class LRP(PixelRelevance):
     Smooth activations (GELU, SiLU, Mish, hard swish) pass relevance unchanged, as rectifiers do. What a layer, group or
     instance norm, or ``normalize``, divides by counts as a constant (Achtibat et al. 2024). Of a product of two
     activations each receives half; but if one is a gate, such as the sigmoid of squeeze and excitation, the other
-    receives all (Arras et al. 2017). Gates are sigmoids, hard sigmoids and softmax. Squares, powers and a batch norm that
-    does not follow a convolution have no rule, and pass on value x gradient. Networks with attention are refused: ``AttnLRP`` has rules for them. The relevance of a pixel is that of
-    its normalised value.
+    receives all (Arras et al. 2017). Gates are sigmoids, hard sigmoids and softmax. Squares, powers and a batch norm
+    that does not follow a convolution have no rule, and pass on value x gradient. Networks with attention are refused:
+    ``AttnLRP`` has rules for them. The relevance of a pixel is that of its normalised value.
 
     Args:
         rule: the rule of convolutions, ``epsilon`` or ``z+``; see ``Propagation``. The linear layers at the end always
