@@ -37,7 +37,7 @@ class Theirs(attacks.PGD):
 
 
 @dataclass(frozen=True)
-class TheirTerm(attacks.Penalty):
+class TheirTerm(attacks.Prediction):
     name: ClassVar[str] = "theirs"
 
 
