@@ -37,8 +37,11 @@ class Theirs(attacks.PGD):
 
 
 @dataclass(frozen=True)
-class TheirTerm(attacks.Prediction):
+class TheirTerm(attacks.Term):
     name: ClassVar[str] = "theirs"
+
+    def __call__(self, point: attacks.Point) -> Tensor:
+        return 0 * point.image.sum((1, 2, 3))
 
 
 @dataclass(frozen=True)
