@@ -95,7 +95,7 @@ class Compared(BaseModel):
 
 
 class Read(BaseModel):
-    """What one interpreter reads."""
+    """The entries of ``summary.json`` that belong to one interpreter."""
 
     attacks: dict[str, dict[str, Interval]]
     against_prediction_only: Compared | None = None
@@ -133,7 +133,7 @@ class FormerSummary(Summary):
 
 
 class Noticed(BaseModel):
-    """What a detector notices of one attack or control."""
+    """One row of ``detection.json``: a detector's counts and rates for one attack or control."""
 
     detector: str
     cell: str
@@ -155,7 +155,7 @@ class Detection(BaseModel):
 
 
 REPAIR = "Bring it back from a copy, or make the run again with --overwrite."
-"""What to do about a damaged ``run.json`` of a run that is read."""
+"""The end of the error message about a damaged ``run.json``: the two ways to get a run that can be read."""
 
 EXPECTED: Mapping[str, str] = {
     "int_type": "a whole number",
