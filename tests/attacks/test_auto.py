@@ -241,7 +241,7 @@ def test_evened_weights_have_the_mean_of_no_shaping() -> None:
         ({"attack": "auto", "budget": 200.5}, "budget is 200.5; expected a whole number"),
         ({"attack": "auto", "shaping": "edge", "edge_scope": "warmup"}, "edge_scope is warmup, and auto chooses"),
         ({"attack": "adv2", "budget": 100}, "budget is 100, and attack 'adv2' has steps instead"),
-        ({"attack": "pgd", "budget": 100}, "only auto has a budget"),
+        ({"attack": "pgd", "budget": 100}, "only auto and square have a budget"),
     ],
 )
 def test_the_budget_is_its_only_setting(arguments: dict[str, Any], message: str) -> None:

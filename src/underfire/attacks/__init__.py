@@ -23,6 +23,7 @@ from underfire.attacks.rules import Adam, Sign, UnitL2, UnitRMS
 from underfire.attacks.schedule import Constant, Linear, Move, Phases, Stage, Weighted
 from underfire.attacks.search import ConstantSearch
 from underfire.attacks.shaping import SHAPINGS, Edge, EdgeMask, Shaping, Uniform
+from underfire.attacks.square import Square
 from underfire.attacks.target_maps import MAP_RULES, BenignMap, ClassMap, GivenMap, MapPool, MapRule, RandomPatch
 from underfire.attacks.targets import CLASS_RULES, ClassRule, GivenClass, LeastLikely, RandomClass
 from underfire.attacks.terms import (
@@ -106,6 +107,7 @@ __all__ = [
     "Seen",
     "Shaping",
     "Sign",
+    "Square",
     "Squeeze",
     "StAdv",
     "Stage",

@@ -48,8 +48,8 @@ def attack(
         images: N x C x H x W in [0, 1]; or a torch ``DataLoader`` or ``Dataset`` of (images, labels), whose images are
             all held in memory; see ``BaseAttack.__call__``.
         labels: int64 N, the images' own classes; None for a loader, which brings them.
-        attack: a name (``adv2``, ``advedge``, ``advedge+``, ``auto``, ``adaptive``, ``adaptive-auto``, ``pgd``,
-            ``bim``, ``cw``, ``stadv``), or an attack made before, such as a ``ForeignAttack``.
+        attack: a name (``adv2``, ``advedge``, ``advedge+``, ``auto``, ``adaptive``, ``adaptive-auto``, ``square``,
+            ``pgd``, ``bim``, ``cw``, ``stadv``), or an attack made before, such as a ``ForeignAttack``.
         interpreters: the interpreters whose maps should look right; ``cam`` if None.
         readers: interpreters that only read, and are not attacked; see ``System``.
         mean, std: normalisation per channel, if ``model`` is a plain network.

@@ -109,7 +109,7 @@ class Attacks:
             made = self._class_changed(member, case.eps, places, heard)
             return Made(made, torch.full_like(places, member.steps), nobody)
         part = self.system.only(case.names)
-        attack = member.preset(case.eps, member.classes(some, case.state.classes[places])).build(part)
+        attack = member.preset(case.eps, member.classes(some, case.state.classes[places])).staged(part)
         enough = SURE * case.leaves if leaving else None
         stop = replace(attack.early_stop or NEVER, enough=enough)
         attack = replace(attack, ranking=ByNearness(near=case.near), early_stop=stop)

@@ -12,17 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from underfire import randomness
 from underfire.attacks.benign import Benign
 from underfire.attacks.goal import Goal
 from underfire.attacks.perturbations import check_eps
 from underfire.attacks.progress import Progress
+from underfire.attacks.square import candidate, whole_levels
 from underfire.attacks.unsound import sound
 from underfire.audits.nearness import Nearness
 from underfire.system import System
-
-FIRST_SHARE = 0.3
-"""The share of the image that the first squares cover."""
 
 
 @dataclass
@@ -70,7 +67,7 @@ def search(
         InputError: ``eps`` is less than one level of 1/255, or no radius.
     """
     check_eps("eps", eps)
-    levels = int(eps * 255 + 1e-3)
+    levels = whole_levels(eps)
     best = _Best(benign.images, torch.full((len(benign.images),), torch.inf, device=benign.images.device))
     enough = 0.0 if leaves is None else leaves - 2
     for query in range(queries):
@@ -78,35 +75,11 @@ def search(
         if not len(rows):
             break
         some = benign.take(rows)
-        candidate = _candidate(some, best.images[rows], levels, query, queries, seed)
-        best.improve(rows, *_scored(system, near, some, candidate, leaves is not None))
+        tried = candidate(some.images, best.images[rows], some.ids, levels, query, queries, seed=seed, purpose="audit")
+        best.improve(rows, *_scored(system, near, some, tried, leaves is not None))
         if progress is not None:
             progress(query + 1, queries)
     return best.images
-
-
-def _candidate(benign: Benign, images: Tensor, levels: int, query: int, queries: int, seed: int) -> Tensor:
-    """Change each image: vertical stripes in the first query, and one square of +levels or -levels in each other."""
-    count, channels, height, width = images.shape
-    ids = benign.ids
-    if query == 0:
-        signs = randomness.integers(seed, ids, "audit stripes", 0, (channels, 1, width), 2) * 2 - 1
-        return _moved(benign.images, signs.expand(count, channels, height, width), levels)
-    share = FIRST_SHARE * (1 - query / queries) ** 2
-    side = max(1, round((share * height * width) ** 0.5))
-    tall, wide = min(side, height), min(side, width)
-    top = randomness.integers(seed, ids, "audit top", query, (1, 1, 1), height - tall + 1)
-    left = randomness.integers(seed, ids, "audit left", query, (1, 1, 1), width - wide + 1)
-    signs = randomness.integers(seed, ids, "audit sign", query, (channels, 1, 1), 2) * 2 - 1
-    rows = torch.arange(height, device=ids.device).view(1, 1, height, 1)
-    columns = torch.arange(width, device=ids.device).view(1, 1, 1, width)
-    inside = (rows >= top) & (rows < top + tall) & (columns >= left) & (columns < left + wide)
-    return torch.where(inside, _moved(benign.images, signs, levels), images)
-
-
-def _moved(images: Tensor, signs: Tensor, levels: int) -> Tensor:
-    """Move every value of 8-bit images by whole levels, inside [0, 1]."""
-    return ((images * 255).round() + signs * levels).clamp(0, 255).div(255).to(images.dtype)
 
 
 def _scored(system: System, near: Nearness, benign: Benign, images: Tensor, reads_maps: bool) -> tuple[Tensor, Tensor]:

@@ -94,7 +94,7 @@ def measure_speed(
             for move in stage.moves
         )
 
-    attack = preset("adv2").build(system)
+    attack = preset("adv2").staged(system)
     joint = [stage for stage in attack.stages if stage.reads_maps]
     milliseconds = sum(stage.steps * cost(stage) for stage in attack.stages)
     milliseconds += attack.steps * steps  # the prediction-only control

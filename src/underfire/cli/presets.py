@@ -26,7 +26,8 @@ LEGEND = {
 """The columns of a schedule after the family, with their meanings."""
 AUTO = (
     "auto has one stage of --budget steps, and a weight on the class that follows how well each image meets the goal. "
-    "Of these schedules it takes the cost alone, and under cw and stadv the first step."
+    "Of these schedules it takes the cost alone, and under cw and stadv the first step. square has no schedule either: "
+    "it tries --budget images, and takes no gradient."
 )
 CLASS_ALONE = (
     "Attacks on the class alone run as many steps as both stages together. All else is as in the row of cam, without "

@@ -13,6 +13,7 @@ from underfire.detectors.map_stability import MapStability
 from underfire.detectors.maps import Maps
 from underfire.detectors.named import DETECTORS, load
 from underfire.detectors.opening import evading_term
+from underfire.detectors.over_budget import Course
 from underfire.detectors.restoring import restoring
 from underfire.detectors.split import Members, Split
 from underfire.detectors.squeezing import Squeezing
@@ -22,6 +23,7 @@ __all__ = [
     "DETECTORS",
     "LID",
     "ClassMap",
+    "Course",
     "Detector",
     "Evaluation",
     "FittedDetector",

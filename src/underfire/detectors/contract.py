@@ -18,6 +18,7 @@ from torch import Tensor
 from underfire.attacks.measure import Measure
 from underfire.attacks.terms import Point, Score, ScoreOfMaps
 from underfire.classifiers import check_images
+from underfire.detectors.asked import Asked
 from underfire.detectors.description import at_own_threshold, terms_of
 from underfire.detectors.folder import packed, plain_settings, write_folder
 from underfire.detectors.measuring import measured
@@ -54,7 +55,10 @@ class Detector(Part, ABC):
     most_interpreters: ClassVar[int | None] = 0
     learns: ClassVar[bool] = False
     needs_attacked: ClassVar[bool] = False
-    attacker: ClassVar[str] = "a loss term that lowers its score, or that of a differentiable surrogate"
+    attacker: ClassVar[str] = (
+        "--evade with the folder of this detector; where its score has no gradient, with the attack square, or a loss "
+        "term that lowers the score of a differentiable surrogate"
+    )
 
     @classmethod
     def from_argument(cls, argument: str) -> Self:
@@ -107,8 +111,10 @@ class Detector(Part, ABC):
         raise InputError(
             f"detector {self.title} has no differentiable score. "
             + (
-                "Evade a surrogate: evade=uf.detectors.surrogate(fitted, images, calibration).term(), or on the "
-                "command line --term FILE.py:NAME with a file that makes this term."
+                "Take an attack without gradients (square), which asks the detector itself: evade=fitted.term("
+                "gradient=False), or on the command line --attack square --evade FOLDER. Or evade a surrogate: "
+                "evade=uf.detectors.surrogate(fitted, images, calibration).term(), or --term FILE.py:NAME with a file "
+                "that makes this term."
                 if self.reads_maps
                 else f"Try {self.attacker}."
             )
@@ -192,15 +198,19 @@ class FittedDetector:
             )
         return self._differentiable(point)
 
-    def term(self, margin: float = 0.0) -> Score:
+    def term(self, margin: float = 0.0, *, gradient: bool = True) -> Score:
         """Return the loss term of an attack that evades the detector: ``uf.attack(..., evade=fitted.term())``.
 
         Args:
             margin: how far below the threshold scores are pushed, at least 0.
+            gradient: False for an attack that takes no gradient (``square``). The term then asks the detector itself,
+                so that any detector will do, and it need not read the maps that the attack is about.
 
         Raises:
             InputError: the detector has no differentiable score; the message says what to try.
         """
+        if not gradient:
+            return Score(Asked(self), self.threshold, margin)
         _ = self._differentiable
         kind = ScoreOfMaps if self.detector.reads_maps else Score
         return kind(self, self.threshold, margin)

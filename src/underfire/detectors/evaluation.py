@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from underfire import metrics
 from underfire.detectors.contract import FittedDetector
+from underfire.detectors.over_budget import Course, courses
 from underfire.detectors.scoring import ScoredCell, score_run
 from underfire.errors import InputError
 from underfire.files import path_of
@@ -56,7 +57,8 @@ class Evaluation:
         Returns:
             Entries with ``run``, ``detector``, ``cell``, ``kind`` (``clean``, ``noise``, ``control`` for an attack on
             the prediction alone, or ``attack``), ``attack``, ``eps``, ``attacked_interpreters``, ``threshold``, ``n``
-            (images that were classified correctly before) and ``successes`` (those on which the attack succeeded).
+            (images that were classified correctly before), ``successes`` (those on which the attack succeeded) and
+            ``steps`` (the attack's steps or queries, the mean over the images; None for clean images and noise).
             Numbers with 95 % intervals are dictionaries with ``mean``, ``low``, ``high`` and ``n``:
 
             - ``auc``: successful attacked images against the clean images of the run. For noise: all images.
@@ -78,6 +80,10 @@ class Evaluation:
     @cached_property
     def _rows(self) -> list[dict[str, Any]]:
         return [_row(each, self._clean(each)) for each in self.cells]
+
+    def over_budget(self) -> list[Course]:
+        """List the attacks that were run with several budgets, with detection and triple success at each of them."""
+        return courses(self._rows)
 
     def scores(self) -> Iterator[dict[str, Any]]:
         """Yield the score of every image: entries with the keys ``SCORE_COLUMNS``."""
@@ -131,7 +137,8 @@ class Evaluation:
                     "detections": found.detections.tolist(),
                 }
             rows.append({**row, "roc": curve})
-        return {"rows": rows, "detectors": self.digests}
+        over_budget = [asdict(course) for course in self.over_budget()]
+        return {"rows": rows, "detectors": self.digests, "over_budget": over_budget}
 
     @property
     def digests(self) -> dict[str, str]:
@@ -231,6 +238,7 @@ def _row(cell: ScoredCell, clean: ScoredCell) -> dict[str, Any]:
         },
         "adaptive": adaptive,
         "caution": _caution(cell, adaptive),
+        "steps": cell.steps,
     }
 
 

@@ -44,20 +44,24 @@ def open_detector(folder: Path, classifier: Classifier) -> FittedDetector:
     return load(folder, System(classifier, names, source.get("variant", "paper")))
 
 
-def evading_term(folder: Path | str, system: System) -> Evading:
+def evading_term(folder: Path | str, system: System, gradient: bool = True) -> Evading:
     """Open a fitted detector for an attack, and return the loss term that evades it; see ``FittedDetector.term``.
 
     Args:
         folder: of the detector.
         system: what is attacked. The detector must have been fitted for its classifier, and read no other maps than
             those of its interpreters.
+        gradient: False for an attack that takes no gradient: it may evade any detector for its classifier.
 
     Raises:
         InputError: the detector was fitted for another system, or has no differentiable score; the message says what to
             do.
         StoreError: the folder holds no detector.
     """
-    record, _ = read_folder(path_of("evade", folder))
+    place = path_of("evade", folder)
+    record, _ = read_folder(place)
+    if not gradient:
+        return open_detector(place, system.classifier).term(gradient=False)
     missing = [name for name in (record.get("target") or {}).get("interpreters") or () if name not in system.attacked]
     if missing:
         raise InputError(

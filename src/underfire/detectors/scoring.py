@@ -98,6 +98,14 @@ class ScoredCell:
         return self.part.intervals.joint(found)
 
     @property
+    def steps(self) -> float | None:
+        """The steps (queries of ``square``) of the attack or control, the mean over N; None for any other cell."""
+        if self.part is None:
+            return None
+        taken = np.asarray(self.part.column(self.role, self.part.interpreters[0], "steps"), dtype=float)
+        return float(taken[np.flatnonzero(self.run.correct)].mean())
+
+    @property
     def counted(self) -> Flags:
         """True for images that are to be detected: successful attacks. All images for clean ones and noise."""
         return self.success if self.kind in ("attack", "control") else np.ones(len(self.scores), dtype=bool)

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from underfire.attacks.perturbations import eps_text
 from underfire.detectors.evaluation import NOT_ADAPTIVE, SCORE_COLUMNS, Evaluation, flat
+from underfire.detectors.over_budget import Course, courses
 from underfire.errors import StoreError
 from underfire.reports.columns import as_text
 from underfire.reports.words import FEW_IMAGES
@@ -57,6 +58,8 @@ def detection_tables(rows: Sequence[Mapping[str, Any]]) -> Group:
             Text(f"! {row['caution']}", style="yellow") for row in own if row["kind"] == "clean" and row["caution"]
         ]
         parts += [Text(f"! {said}", style="yellow") for said in _too_few(own)]
+    for course in courses(rows):
+        parts += _over_budget(course)
     parts.append(Text(f"\n{_LEGEND}", style="dim"))
     if any(row["caution"] for row in rows if row["kind"] != "clean"):
         parts.append(Text.assemble((CAUTION, "bold yellow"), f" {NOT_ADAPTIVE}.", style="yellow"))
@@ -97,6 +100,20 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
         style = "" if row["kind"] == "attack" else "dim"
         table.add_row(Text(name), str(row["successes"]) if attacked else "-", area, share, joint, triple, style=style)
     return table
+
+
+def _over_budget(course: Course) -> list[Text | Table]:
+    """Show what is left of a detector when one attack has more steps, the smallest number first."""
+    table = Table(box=None, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="bold")
+    for heading in ("steps", "n", "detected", "joint", "triple"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for point in course.points:
+        shares = (_cell(point[name], False) for name in ("detection", "joint_success", "triple_success"))
+        table.add_row(f"{point['steps']:g}", str(point["n"]), *shares)
+    about = f"{plain(course.attack)} on {plain(course.attacked_interpreters)}" if course.attacked_interpreters else ""
+    knows = "knows the detector" if course.adaptive else "does not know the detector"
+    heading = f"\n{plain(course.detector)} against {about or plain(course.attack)} with more steps"
+    return [Text(heading, style="bold"), Text(f"The attack {knows}."), table]
 
 
 def _cell(interval: Mapping[str, Any], doubted: bool) -> Text:

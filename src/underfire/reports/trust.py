@@ -10,6 +10,7 @@ import numpy as np
 
 from underfire.attacks import KINDS
 from underfire.attacks.presets import BUDGET
+from underfire.attacks.square import QUERIES
 from underfire.reports.account import Account, accounts_of
 from underfire.reports.words import (
     FEW_IMAGES,
@@ -132,7 +133,13 @@ def _on_images(account: Account) -> list[Remark]:
 def _on_attack(account: Account) -> list[Remark]:
     steps, precision = account.setting("steps"), account.setting("precision", "float32")
     kind = KINDS.get(str(account.setting("attack", "")).lower())
-    if kind is not None and kind.auto:
+    if kind is not None and kind.queries:
+        budget = account.setting("budget") or QUERIES
+        text = (
+            f"The attack asked {budget} times for each image, and took no gradient: attacks with gradients reach more"
+        )
+        remarks = [_remark(False, f"{text}, where gradients can be followed.")]
+    elif kind is not None and kind.auto:
         budget = account.setting("budget") or BUDGET
         remarks = [
             _remark(budget < FEW_STEPS, f"The attack had a budget of {budget} gradients. More would reach more.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from underfire.attacks import KINDS
 from underfire.attacks.terms import Evading
 from underfire.checkpoints import state_hash
 from underfire.errors import InputError
@@ -20,8 +21,10 @@ from underfire.runs.settings import RunConfig
 from underfire.settings import settings_of
 from underfire.system import System
 
-TermOf = Callable[[Path, System], Evading]
-"""Opens the detector in a folder for a system whose maps an attack reads, and returns the term that evades it."""
+TermOf = Callable[[Path, System, bool], Evading]
+"""Opens the detector in a folder for a system whose maps an attack reads, and returns the term that evades it.
+
+The last argument is False for an attack that takes no gradient."""
 
 KEPT = 2
 """Classifiers with data that are kept open for the next run of a campaign."""
@@ -101,7 +104,11 @@ class Opened:
                 f"evade is {str(config.evaded[0])!r}, the folder of a fitted detector, and nothing was given that "
                 "opens it: give run_attack term_of=underfire.detectors.evading_term, or use 'underfire attack'."
             )
-        return tuple(self.term_of(folder, system) for folder in places or config.evaded) if self.term_of else ()
+        if self.term_of is None:
+            return ()
+        kind = KINDS.get(config.attack.lower())
+        gradient = kind is None or not kind.queries
+        return tuple(self.term_of(folder, system, gradient) for folder in places or config.evaded)
 
     @staticmethod
     def key(config: RunConfig, device: str) -> str:

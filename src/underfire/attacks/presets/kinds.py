@@ -22,6 +22,7 @@ class Kind:
         shaping: the weight of the perturbation per pixel, unless another is asked for.
         auto: True for the attack without a published schedule, see ``underfire.attacks.presets.auto``.
         adaptive: True for attacks that evade detectors in any case, see ``underfire.attacks.presets.adaptive``.
+        queries: True for attacks that take no gradient, see ``underfire.attacks.square``.
     """
 
     about: str
@@ -29,6 +30,12 @@ class Kind:
     shaping: Shaping = _UNIFORM
     auto: bool = False
     adaptive: bool = False
+    queries: bool = False
+
+    @property
+    def has_budget(self) -> bool:
+        """True for attacks with one number of steps, ``budget``, and no schedule of stages."""
+        return self.auto or self.queries
 
 
 JOINT: Mapping[str, Kind] = MappingProxyType(
@@ -39,6 +46,7 @@ JOINT: Mapping[str, Kind] = MappingProxyType(
         "auto": Kind("class and map at once, without parameters; the strongest (--budget)", True, auto=True),
         "adaptive": Kind("ADV2, and past a detector by squeezing (Zhang et al. 2020)", True, adaptive=True),
         "adaptive-auto": Kind("auto, and past a detector by squeezing", True, auto=True, adaptive=True),
+        "square": Kind("class and map at once by answers alone, without gradients (--budget)", True, queries=True),
     }
 )
 

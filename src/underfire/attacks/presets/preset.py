@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import Any
 
 from torch import Tensor
 
-from underfire.arguments import check_at_least, check_at_most, check_choice, check_known
+from underfire.arguments import check_choice, check_known
 from underfire.attacks.attack import Attack
 from underfire.attacks.costs import check_costs
 from underfire.attacks.evading import check_fitted_for
 from underfire.attacks.loaders import Images
 from underfire.attacks.perturbations import PERTURBATIONS, Perturbation, check_eps, parse_eps
+from underfire.attacks.presets import by_queries
 from underfire.attacks.presets.adaptive import checked, evaded, rule_of, terms_against
 from underfire.attacks.presets.auto import BUDGET
+from underfire.attacks.presets.budgets import budget_of
 from underfire.attacks.presets.building import Plan, build
 from underfire.attacks.presets.edges import check_edges
 from underfire.attacks.presets.kinds import KINDS, Kind
@@ -27,6 +28,7 @@ from underfire.attacks.runnable import Runnable
 from underfire.attacks.schedule import Weighted
 from underfire.attacks.search import ConstantSearch
 from underfire.attacks.shaping import SHAPINGS, Shaping, Uniform
+from underfire.attacks.square import Square
 from underfire.attacks.target_maps import MapRule, map_rule
 from underfire.attacks.targets import ClassRule, RandomClass
 from underfire.attacks.variants import VARIANTS, Variant
@@ -60,7 +62,9 @@ class Preset(AttackSettings):
         check_choice("targeted", self.targeted, (True, False))
         check_choice("early_stop", self.early_stop, (True, False, None))
         self._check_perturbation()
-        self._check_budget()
+        self._set(budget=budget_of(self, self.kind))
+        if self.kind.queries:
+            by_queries.check(self, self.made)
         self._check_edges()
         self._check_goal()
         if self.search:
@@ -117,24 +121,6 @@ class Preset(AttackSettings):
         else:
             made = guarded(part, "perturbation").make(eps=self.eps, noise_eps=self.noise_eps)
         self._set(made=made, eps=getattr(made, "eps", None))
-
-    def _check_budget(self) -> None:
-        if not self.kind.auto:
-            if self.budget is not None:
-                raise InputError(
-                    f"budget is {self.budget}, and attack {self.attack!r} has steps instead: only auto has a budget."
-                )
-            return
-        budget = BUDGET if self.budget is None else self.budget
-        if isinstance(budget, bool) or not isinstance(budget, Integral):
-            raise InputError(f"budget is {budget!r}; expected a whole number of steps, such as 200.")
-        check_at_least("budget", budget, 1, " step")
-        check_at_most("budget", budget, MOST_STEPS, " steps")
-        self._set(budget=budget)
-        chosen = (("steps", self.steps, None), ("search", self.search, 0), ("edge_scope", self.edge_scope, None))
-        for name, value, none in chosen:
-            if value != none:
-                raise InputError(f"{name} is {value}, and auto chooses that by itself: give it a budget, such as 200.")
 
     def _named_by_attack(self) -> type[Perturbation] | Perturbation:
         if self.attack not in PERTURBATIONS and ".py:" not in self.attack:
@@ -211,8 +197,19 @@ class Preset(AttackSettings):
         """The loss terms beyond those of the attack."""
         return (*weighted(self.terms), *terms_against(self.kind, self.evade, self.settled_variant, self.class_rule))
 
-    def build(self, system: System) -> Attack:
+    def build(self, system: System) -> Attack | Square:
         """Make the attack on ``system``."""
+        if not self.kind.queries:
+            return self.staged(system)
+        check_fitted_for(self.evade, system.classifier)
+        return by_queries.build(self, self.made, self.extra_terms, self._rules)
+
+    @property
+    def _rules(self) -> dict[str, Any]:
+        return {"target_class": self.class_rule, "target_map": self.map_rule}
+
+    def staged(self, system: System) -> Attack:
+        """Make the attack on ``system``, one with stages of gradient steps: any but ``square``."""
         check_fitted_for(self.evade, system.classifier)
         plan = Plan(
             self.name,
@@ -225,7 +222,7 @@ class Preset(AttackSettings):
             self.extra_terms,
             (*weighted(self.terms), *evaded(self.kind, self.evade)),
         )
-        return build(plan, {"target_class": self.class_rule, "target_map": self.map_rule}, system)
+        return build(plan, self._rules, system)
 
     def __call__(
         self,
@@ -273,10 +270,16 @@ class Preset(AttackSettings):
             target_class=self.target_class,
             shaping=self.effective_shaping,
             edge_scope="all" if self.kind.auto and shaped else self.edge_scope,
-            steps=(0, self.budget) if self.kind.auto else self.steps,
+            steps=self._steps_beside(),
             terms=(),
             evade=(),
         )
+
+    def _steps_beside(self) -> tuple[int, int] | None:
+        """Return the steps of the control. One gradient leads further than many queries: 200 are enough beside them."""
+        if self.budget is None:
+            return self.steps
+        return (0, min(self.budget, BUDGET) if self.kind.queries else self.budget)
 
     def replace(self, **changes: Any) -> Preset:
         """Return the preset with some settings changed. The radius stays if the new perturbation has one."""

@@ -53,12 +53,13 @@ class AttackSettings:
     """The settings of a named attack. Names, texts and objects are all accepted; ``Preset`` turns them into objects.
 
     Args:
-        attack: ``adv2``, ``advedge``, ``advedge+``, ``auto``, ``adaptive``, ``adaptive-auto`` (joint), or a
+        attack: ``adv2``, ``advedge``, ``advedge+``, ``auto``, ``adaptive``, ``adaptive-auto``, ``square`` (joint), or a
             perturbation's name (prediction only): ``pgd``, ``bim``, ``cw``, ``stadv``, or ``file.py:name``.
         eps: the radius in L-inf in pixel units, such as ``8 / 255`` or ``"8/255"``, of perturbations that have a ball;
             the published 0.031 if None.
         steps: warm-up and joint steps instead of the published ones; weights are stretched over them.
-        budget: the steps of ``auto`` and ``adaptive-auto``, each of which takes one gradient; 200 if None.
+        budget: the steps of ``auto`` and ``adaptive-auto``, each of which takes one gradient, 200 if None; the queries
+            of ``square``, 1000 if None.
         variant: ``paper``, ``published``, or a ``Variant``. An interpreter's published settings (Grad's normalised
             pixels) are the interpreter's own: ``interpreters.create("grad", "published")``.
         targeted: reach a class (True), or only leave the image's own.
@@ -89,8 +90,8 @@ class AttackSettings:
     """
 
     attack: str = setting(
-        "adv2, advedge, advedge+, auto, adaptive and adaptive-auto are joint; pgd, bim, cw and stadv only change the "
-        "class.",
+        "adv2, advedge, advedge+, auto, adaptive, adaptive-auto and square are joint; pgd, bim, cw and stadv only "
+        "change the class.",
         "NAME",
         value="adv2",
     )
@@ -111,12 +112,13 @@ class AttackSettings:
         default="the published ones, such as 400,1200; see 'underfire list presets'",
     )
     budget: int | None = setting(
-        "auto, adaptive-auto: the number of steps, such as 100, 1000 or 10000. Each takes one gradient.",
+        "auto, adaptive-auto: the number of steps, such as 100, 1000 or 10000. Each takes one gradient. square: the "
+        "number of images that it tries for each image.",
         "N",
         value=None,
         kind=int,
         least=1,
-        default="200",
+        default="200; for square, 1000",
     )
     variant: str | Variant = setting(
         "paper: settings from the papers' text; published: settings of the authors' code.",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from underfire.attacks import KINDS
 from underfire.attacks.perturbations import PERTURBATIONS
 from underfire.campaigns.grid import Change, Grid, Values
 from underfire.campaigns.reproduce.labels import trained_without_defense
@@ -194,7 +195,7 @@ def _changes(choice: Choice, runs: Sequence[Values]) -> list[Change]:
 
 def has_budget(attack: str) -> bool:
     """Return True if an attack has a number of steps, ``budget``, and no schedule of stages."""
-    return attack in ("auto", "adaptive-auto")
+    return attack in KINDS and KINDS[attack].has_budget
 
 
 def _evading(items: Sequence[Item], choice: Choice, evade: Mapping[str, Sequence[str]] | None) -> list[Change]:

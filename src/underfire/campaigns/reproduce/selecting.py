@@ -70,6 +70,7 @@ ORDER = (
     "auto",
     "adaptive",
     "adaptive-auto",
+    "square",
 )
 """The order of attacks in tables; other ones follow."""
 

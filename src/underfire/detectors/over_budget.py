@@ -1,0 +1,56 @@
+"""Detection as a function of the attacker's budget: what is left of a detector when the same attack has more steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+SAME = ("detector", "attack", "attacked_interpreters", "eps", "adaptive")
+"""Attacks are the same but for their steps if they agree in these entries of ``Evaluation.rows``."""
+
+POINT = ("run", "cell", "steps", "n", "successes", "detection", "joint_success", "triple_success")
+"""The entries of one point of a course."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """One attack with several budgets, against one detector.
+
+    Args:
+        detector, attack, attacked_interpreters, eps, adaptive: as in ``Evaluation.rows``.
+        points: for each budget, by growing ``steps`` (gradient steps, or queries of ``square``): the entries ``POINT``
+            of ``Evaluation.rows``.
+    """
+
+    detector: str
+    attack: str
+    attacked_interpreters: str
+    eps: float | None
+    adaptive: bool | None
+    points: tuple[Mapping[str, Any], ...]
+
+
+def courses(rows: Iterable[Mapping[str, Any]]) -> list[Course]:
+    """Group the attacks that were run with several budgets.
+
+    Two runs with equal steps, such as those on other images, are two points. Whether the images are the same is for
+    the reader to see: ``run`` and ``n`` say which they are.
+
+    Args:
+        rows: ``Evaluation.rows()``.
+
+    Returns:
+        One course for each detector and attack that has at least two different numbers of steps.
+    """
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["kind"] == "attack" and row["steps"] is not None:
+            groups.setdefault(tuple(row[name] for name in SAME), []).append(row)
+    found = []
+    for key, members in groups.items():
+        if len({row["steps"] for row in members}) > 1:
+            ordered = sorted(members, key=lambda row: row["steps"])
+            points = tuple({name: row[name] for name in POINT} for row in ordered)
+            found.append(Course(**dict(zip(SAME, key, strict=True)), points=points))
+    return found
