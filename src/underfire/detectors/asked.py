@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from underfire.attacks.terms import Point
 
-if TYPE_CHECKING:
-    from underfire.detectors.contract import FittedDetector
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Asked:
-    """A fitted detector as attacks without gradients see it: its scores of the images as they would be saved.
+    """The scores of a fitted detector, for the term ``Score``. It is described as the detector, whose score it is.
 
-    It is described as the detector itself, whose score it is.
+    Args:
+        scores: gives the scores N of images N x C x H x W.
+        described: the description of the detector.
     """
 
-    fitted: FittedDetector
+    scores: Callable[[Tensor], Tensor]
+    described: str
 
     def score(self, point: Point) -> Tensor:
         """Ask for the scores N of ``point.image``, once at each point. They have no gradient."""
-        key = repr(self)
-        if key not in point.known:
-            point.known[key] = self.fitted.scores(point.image.detach()).to(point.image)
-        return point.known[key]
+        if self.described not in point.known:
+            point.known[self.described] = self.scores(point.image.detach()).to(point.image)
+        return point.known[self.described]
 
     def __repr__(self) -> str:
-        return repr(self.fitted)
+        return self.described

@@ -210,7 +210,7 @@ class FittedDetector:
             InputError: the detector has no differentiable score; the message says what to try.
         """
         if not gradient:
-            return Score(Asked(self), self.threshold, margin)
+            return Score(Asked(self.scores, repr(self)), self.threshold, margin)
         _ = self._differentiable
         kind = ScoreOfMaps if self.detector.reads_maps else Score
         return kind(self, self.threshold, margin)

@@ -110,7 +110,14 @@ class Square(BaseAttack):
 
         def one_batch(rows: slice, batch_size: int) -> Outcome:
             heard = progress and partial(_shifted, progress, rows, total)
-            search = Searching(self, view, benign, aim, rows, batch_size, seed)
+            search = Searching(
+                *(self.name, self.queries, self.perturbation.eps, self.terms, view),
+                benign=benign,
+                aim=aim,
+                rows=rows,
+                batch_size=batch_size,
+                seed=seed,
+            )
             return search(heard, trace_every)
 
         return Outcome.joined(in_parts(one_batch, total, batch_size))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,15 +14,13 @@ from underfire.attacks.aim import Aim
 from underfire.attacks.benign import Benign
 from underfire.attacks.outcome import Outcome
 from underfire.attacks.progress import Progress
+from underfire.attacks.schedule import Weighted
 from underfire.attacks.square.candidates import candidate, whole_levels
 from underfire.attacks.terms.base import Evading, Point, values_of
 from underfire.batching import filled_size, padding
 from underfire.classifiers import Recorded
 from underfire.system import Reading, SystemView
 from underfire.user_parts import guarded
-
-if TYPE_CHECKING:
-    from underfire.attacks.square.attack import Square
 
 STAGE = "search"
 """The name of the one stage, in traces."""
@@ -53,7 +50,8 @@ class Searching:
     """One search.
 
     Args:
-        attack: its settings.
+        name: of the attack; random numbers are drawn under it.
+        queries, eps, terms: as in ``Square``.
         view: the system. Only its answers are looked at.
         benign, aim: all images, and what is wanted of them.
         rows: the images of this batch.
@@ -62,20 +60,32 @@ class Searching:
     """
 
     def __init__(
-        self, attack: Square, view: SystemView, benign: Benign, aim: Aim, rows: slice, batch_size: int, seed: int
+        self,
+        name: str,
+        queries: int,
+        eps: float,
+        terms: Sequence[Weighted],
+        view: SystemView,
+        *,
+        benign: Benign,
+        aim: Aim,
+        rows: slice,
+        batch_size: int,
+        seed: int,
     ) -> None:
-        self.attack, self.view, self.seed, self.batch_size = attack, view, seed, batch_size
+        self.name, self.queries, self.levels, self.terms = name, queries, whole_levels(eps), terms
+        self.view, self.seed, self.batch_size = view, seed, batch_size
         self.images, self.ids, self.aim = benign.images[rows], benign.ids[rows], aim.part(rows)
 
     def __call__(self, progress: Progress | None, trace_every: int | None) -> Outcome:
         """Search, and return the best images at 8 bits."""
-        started, queries, count = time.perf_counter(), self.attack.queries, len(self.images)
-        levels, outcome = whole_levels(self.attack.perturbation.eps), Outcome.empty(self.images, trace_every)
+        started, queries, count = time.perf_counter(), self.queries, len(self.images)
+        outcome = Outcome.empty(self.images, trace_every)
         every = torch.arange(count, device=self.images.device)
         best, known = self.images, self._unknown(count)
         for query in range(queries):
             tried = candidate(
-                self.images, best, self.ids, levels, query, queries, seed=self.seed, purpose=self.attack.name
+                self.images, best, self.ids, self.levels, query, queries, seed=self.seed, purpose=self.name
             )
             found = self._answers(tried, outcome)
             better = (found.level > known.level) | ((found.level == known.level) & (found.value < known.value))
@@ -138,10 +148,10 @@ class Searching:
         )
         distances = {name: (reading.maps[name] - maps).abs().mean((1, 2)) for name, maps in wanted.items()}
         value, noticed = torch.stack([*distances.values()]).mean(0), none > 0
-        for each in self.attack.terms:
+        for each in self.terms:
             if not isinstance(each.term, Evading):
                 value = value + each.weight_at(0) * values_of(each.term, point)
-        evading = [(each.term, each.weight_at(0)) for each in self.attack.terms if isinstance(each.term, Evading)]
+        evading = [(each.term, each.weight_at(0)) for each in self.terms if isinstance(each.term, Evading)]
         for term, _ in evading:
             noticed = noticed | ~guarded(term, "term").evades(point)
         for term, weight in evading:
