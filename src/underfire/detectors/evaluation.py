@@ -12,6 +12,7 @@ import numpy as np
 
 from underfire import metrics
 from underfire.detectors.contract import FittedDetector
+from underfire.detectors.naming import told_apart
 from underfire.detectors.scoring import ScoredCell, score_run
 from underfire.errors import InputError
 from underfire.files import path_of
@@ -165,13 +166,13 @@ def evaluate(
     """Score the saved 8-bit images of finished runs, and compare attacked with clean ones.
 
     Args:
-        detectors: one or more fitted detectors.
+        detectors: one or more fitted detectors. Those of one name get names that differ; see ``told_apart``.
         runs: one or more finished runs, or their folders.
         on_cell: called with the name of each attack or control before it is scored.
 
     Raises:
-        InputError: a run attacked another classifier than a detector was fitted for; or a detector has seen images of
-            a run when it was fitted or calibrated.
+        InputError: a run attacked another classifier than a detector was fitted for; a detector has seen images of a
+            run when it was fitted or calibrated; or a detector or a run is given twice.
         StoreError: a run is not finished, or cannot be read.
     """
     from underfire.runs.run import Run
@@ -187,9 +188,7 @@ def evaluate(
     for each in fitted:
         if not isinstance(each, FittedDetector):
             raise InputError(f"detectors holds {each!r:.80}; expected fitted detectors.")
-    names = [each.name for each in fitted]
-    if len(set(names)) < len(names):
-        raise InputError(f"detectors holds two with the name {max(names, key=names.count)!r}; evaluate one at a time.")
+    fitted = told_apart(fitted)
     opened = [each if isinstance(each, Run) else Run(path_of("runs", each).expanduser()) for each in given]
     places = [run.path.resolve() for run in opened]
     twice = next((run.path for run, place in zip(opened, places, strict=True) if places.count(place) > 1), None)
