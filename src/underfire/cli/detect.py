@@ -72,7 +72,7 @@ def fit(
         list[Path] | None,
         option(
             "DIR",
-            "A finished run on which the detector is to be tested: its images are left out, of runs of --attacked, too. "
+            "A finished run on which the detector is to be tested: its images are left out, also of --attacked runs. "
             "Can be repeated.",
             "--apart-from",
             show_default=False,

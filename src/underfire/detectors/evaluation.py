@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from underfire import metrics
+from underfire.detectors.cached_maps import Cache
 from underfire.detectors.contract import FittedDetector
 from underfire.detectors.naming import told_apart
 from underfire.detectors.scoring import ScoredCell, score_run
@@ -194,8 +195,27 @@ def evaluate(
     twice = next((run.path for run, place in zip(opened, places, strict=True) if places.count(place) > 1), None)
     if twice is not None:
         raise InputError(f"runs names {twice} more than once; name each run once.")
-    cells = [cell for run in opened for each in fitted for cell in score_run(each, run, on_cell)]
-    return Evaluation(tuple(cells))
+    return Evaluation(tuple(cell for run in opened for cell in _scored(fitted, run, on_cell)))
+
+
+def _scored(
+    detectors: Sequence[FittedDetector], run: Run, on_cell: Callable[[str], None] | None
+) -> Iterator[ScoredCell]:
+    """Yield the scores of detectors on one run. Detectors of the same interpreters share the maps of a cell's images.
+
+    All detectors score a cell before the next one, so that never more than the maps of one cell are held.
+    """
+    readers = [each for each in detectors if each.detector.reads_maps]
+    kinds = {item for each in readers for item in each.target.interpreters.items()}
+    same = len(readers) > 1 and len({name for name, _ in kinds}) == len(kinds)
+    cache: Cache | None = {} if same else None
+    rows = []
+    for row in zip(*(score_run(each, run, on_cell, cache) for each in detectors), strict=True):
+        rows.append(row)
+        if cache is not None:
+            cache.clear()
+    for own in zip(*rows, strict=True):
+        yield from own
 
 
 def _row(cell: ScoredCell, clean: ScoredCell) -> dict[str, Any]:

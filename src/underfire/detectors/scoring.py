@@ -14,11 +14,13 @@ from torch import Tensor
 
 from underfire.attacks.limits import Flags, Numbers
 from underfire.classifiers import Classifier
+from underfire.detectors.cached_maps import Cache, CachedMaps
 from underfire.detectors.contract import FittedDetector
 from underfire.detectors.saved_maps import SavedMaps
 from underfire.detectors.split import Members
 from underfire.errors import InputError
 from underfire.metrics import Interval
+from underfire.system import System
 
 if TYPE_CHECKING:
     from underfire.runs.cells import Cell
@@ -103,11 +105,17 @@ class ScoredCell:
         return self.success if self.kind in ("attack", "control") else np.ones(len(self.scores), dtype=bool)
 
 
-def score_run(fitted: FittedDetector, run: Run, on_cell: Callable[[str], None] | None = None) -> Iterator[ScoredCell]:
+def score_run(
+    fitted: FittedDetector, run: Run, on_cell: Callable[[str], None] | None = None, cache: Cache | None = None
+) -> Iterator[ScoredCell]:
     """Yield the scores of a run's cells: clean images first. Images are read in small batches.
 
     Maps are taken from the run's files, where they are those that the detector would read. Those of interpreters with
     random numbers never are, and are computed; see ``SavedMaps``.
+
+    Args:
+        on_cell: called with the name of each cell before it is scored.
+        cache: maps that were read for other detectors, and are taken again; see ``CachedMaps``. None keeps no map.
 
     Raises:
         InputError: the run attacked another classifier than the detector was fitted for, or the detector has seen its
@@ -117,7 +125,8 @@ def score_run(fitted: FittedDetector, run: Run, on_cell: Callable[[str], None] |
     check_run(fitted, run)
     reading = fitted
     if fitted.detector.reads_maps:
-        reading = dataclasses.replace(fitted, system=SavedMaps(fitted.system, [run]))
+        system: System = SavedMaps(fitted.system, [run])
+        reading = dataclasses.replace(fitted, system=system if cache is None else CachedMaps(system, cache))
     correct = np.flatnonzero(run.correct).tolist()
     ids = [run.image_ids[place] for place in correct]
     order = [
