@@ -79,7 +79,7 @@ def test_few_images_in_an_array_are_counted(digits: Digits) -> None:
 
 
 def test_mistaken_arguments_of_functions(digits: Digits) -> None:
-    fitted = fit("class-map", digits.system, digits.images[80:], digits.images[:40])
+    fitted = fit("class-map", digits.system, digits.images[80:], digits.images[:80])
     wrong: Any
     for wrong, message in (
         (lambda: surrogate("x", None, None), "fitted is 'x'; expected a fitted detector"),  # type: ignore[arg-type]

@@ -144,12 +144,36 @@ def test_several_detectors_and_runs(
     assert list(dict.fromkeys(row["detector"] for row in both.rows())) == names
     with pytest.raises(InputError, match="stands for 4 results"):
         both.roc("adv2")
-    with pytest.raises(InputError, match="holds two with the name 'squeezing bit-depth:1'"):
+    with pytest.raises(InputError, match=r"holds detector squeezing bit-depth:1 with the digest \w+ twice"):
         evaluate([squeezing, squeezing], run_folder)
     with pytest.raises(InputError, match="at least one detector and one run"):
         evaluate([], run_folder)
     with pytest.raises(InputError, match=r"runs names .* more than once; name each run once"):
         evaluate(squeezing, [run_folder, run_folder.parent / "." / run_folder.name])
+
+
+def test_detectors_of_one_name_get_names_that_differ(digits: Digits, run_folder: Path, tmp_path: Path) -> None:
+    """Regression: they were refused, and had to be evaluated one at a time."""
+    images = (digits.images[80:], digits.images[:80])
+    by_maps = [fit("map-stability", digits.system.only((name,)), *images) for name in ("cam", "grad")]
+    saved = []
+    for name, rate in (("strict", 0.05), ("loose", 0.3)):
+        fit("squeezing", digits.system, digits.images, false_positives=rate).save(tmp_path / name)
+        saved.append(uf.detectors.load(tmp_path / name, digits.system))
+    held = [fit("squeezing:median:3", digits.system, digits.images, false_positives=rate) for rate in (0.05, 0.3)]
+    single = fit("squeezing:bit-depth:1", digits.system, digits.images)
+    found = evaluate([*by_maps, *saved, *held, single], run_folder)
+    title = saved[0].name
+    names = [
+        *("map-stability (cam)", "map-stability (grad)", f"{title} (strict)", f"{title} (loose)"),
+        *(f"squeezing median:3 ({each.digest})" for each in held),
+        "squeezing bit-depth:1",
+    ]
+    assert list(dict.fromkeys(row["detector"] for row in found.rows())) == names
+    assert found.digests == {
+        name: each.digest for name, each in zip(names, [*by_maps, *saved, *held, single], strict=True)
+    }
+    assert len(found.roc("adv2", "map-stability (cam)").detections) > 2
 
 
 @pytest.mark.parametrize("role", ["calibration", "benign"])

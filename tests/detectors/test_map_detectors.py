@@ -19,7 +19,7 @@ from underfire.classifiers import Classifier
 from underfire.detectors import MapStability, fit
 from underfire.detectors.map_agreement import correlations
 from underfire.detectors.map_reading import on_grid
-from underfire.errors import InputError
+from underfire.errors import InputError, UnderfireWarning
 
 
 def maps_of(digits: Digits, images: Tensor) -> dict[str, np.ndarray]:
@@ -72,9 +72,24 @@ def test_the_class_map_is_the_mean_of_other_images_of_the_class(digits: Digits) 
             spread.append(np.abs(each - np.mean(others, 0)).mean())
         for place, each in enumerate(maps_of(digits, fresh)[name]):
             same = own[classes == fresh_classes[place]]
-            distance = np.abs(each - (same if len(same) else own).mean(0)).mean()
+            distance = np.abs(each - (same if len(same) > 1 else own).mean(0)).mean()
             scores[place] += (distance - np.mean(spread)) / np.std(spread) / len(maps)
     assert fitted(digits, "class-map").scores(fresh).numpy() == pytest.approx(scores, abs=1e-6)
+
+
+def test_one_image_of_a_class_is_no_mean_of_it(digits: Digits) -> None:
+    """Regression: its own map was the mean map of its class, without a word."""
+    classes = digits.system.classifier.logits(digits.images[:80]).argmax(1)
+    alone = int((classes == classes[0]).nonzero()[0])
+    places = [place for place in range(80) if classes[place] != classes[0] or place == alone]
+    with pytest.warns(UnderfireWarning, match="has fewer than 2 images of 1 of the 10 classes"):
+        made = fit("class-map", digits.system, digits.images[80:], digits.images[places])
+    for name, own in maps_of(digits, digits.images[places]).items():
+        means = made.state[f"mean/{name}"].numpy()
+        assert means[int(classes[0])] == pytest.approx(own.mean(0), abs=1e-6)
+        assert means[int(classes[alone + 1])] != pytest.approx(own.mean(0), abs=1e-3)
+    with pytest.raises(InputError, match="benign holds 1 images, too few for class-map: at least 2 are needed"):
+        fit("class-map", digits.system, digits.images[80:], digits.images[:1])
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 import underfire as uf
 from tests.detectors.conftest import Digits
 from tests.detectors.test_evaluation import saved_images
+from underfire import randomness
 from underfire.detectors import MapStability, evaluate, fit
 from underfire.detectors.saved_maps import SavedMaps
 from underfire.runs import RunConfig, run_attack
@@ -97,6 +99,29 @@ def test_maps_with_random_numbers_are_read_again(digits: Digits, tmp_path: Path)
     )
     with_names = system.maps(images, classes, list(run.image_ids))["smoothgrad"]
     assert not torch.equal(with_names, system.maps(images, classes)["smoothgrad"])
+
+
+def test_detectors_share_maps_with_random_numbers(
+    digits: Digits, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: each of several detectors computed the maps of all images anew."""
+    smooth = uf.interpreters.create("smoothgrad")
+    systems = [
+        uf.System(digits.system.classifier, {"smoothgrad": smooth, **more})
+        for more in ({}, {"cam": uf.interpreters.CAM()})
+    ]
+    images = (digits.images[80:], digits.images[:80])
+    made = [fit("class-map", systems[0], *images), fit("map-agreement", systems[1], *images)]
+    alone = [row for each in made for row in evaluate(each, run_folder).scores()]
+    counted, read = list[int](), type(smooth).maps
+
+    def maps(self: Any, classifier: Any, images: Tensor, *given: Any, **named: Any) -> Tensor:
+        counted.extend(randomness.identify(images).tolist())
+        return read(self, classifier, images, *given, **named)
+
+    monkeypatch.setattr(type(smooth), "maps", maps)
+    assert list(evaluate(made, run_folder).scores()) == alone
+    assert len(counted) == 4 * 24
 
 
 def test_images_between_two_levels_are_read_again(digits: Digits, run_folder: Path) -> None:

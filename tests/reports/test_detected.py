@@ -169,13 +169,13 @@ def test_what_does_not_fit_is_refused_before_the_attack(
         assert not (tmp_path / "run").exists()
 
 
-def test_two_of_one_name_are_refused_before_the_attack(
+def test_a_detector_given_twice_is_refused_before_the_attack(
     command: Command, detectors: dict[str, Path], tmp_path: Path
 ) -> None:
     twice = ("--detector", detectors["class-map"], "--detector", detectors["class-map"])
     ended = command(*WHERE, *SHORT, *twice, "--out", tmp_path / "run")
     assert ended.code == 2
-    assert "holds two with the name 'class-map'" in " ".join(ended.err.split())
+    assert "detectors holds detector class-map with the digest" in " ".join(ended.err.split())
     assert not (tmp_path / "run").exists()
 
 

@@ -72,7 +72,8 @@ def fit(
         list[Path] | None,
         option(
             "DIR",
-            "A finished run on which the detector is to be tested: its images are left out. Can be repeated.",
+            "A finished run on which the detector is to be tested: its images are left out, also of --attacked runs. "
+            "Can be repeated.",
             "--apart-from",
             show_default=False,
         ),

@@ -11,13 +11,20 @@ import torch
 
 from underfire.data.dataset import ImageData
 from underfire.data.splits import named_split
-from underfire.data.tensors import TensorData
+from underfire.data.tensors import TensorData, pixel_id
 from underfire.errors import DataError
 
 OFF = 0.1
 """In levels: by how much floats may miss the levels of 8 bits that they were made from; half precision does by .06."""
 DEFAULT_SPLIT = "test"
 """The split that is taken if the user names none: attacks are measured on images that the network has not seen."""
+
+
+class _ArrayData(TensorData):
+    """Images of an array as it is stored, which no caller has prepared: their levels tell them."""
+
+    def content(self, index: int) -> str:
+        return f"levels:{pixel_id(self._pixels[self._checked(index)])}"
 
 
 def array_data(
@@ -56,7 +63,7 @@ def array_data(
     pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
     pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
     ids = [f"{name}/{number:05d}" for number in range(len(images))]
-    data = TensorData(pixels, torch.from_numpy(labels.astype(np.int64)), ids, class_names, name=name)
+    data = _ArrayData(pixels, torch.from_numpy(labels.astype(np.int64)), ids, class_names, name=name)
     data.layout = f"{layout}, rounded to 8 bits" if rounded else layout
     return data
 

@@ -84,11 +84,20 @@ class EncodedData(ImageData):
 
     def read(self, index: int) -> Picture:
         where = f"row {self._checked(index)} of {self.path}"
-        value = self._images[index].as_py()
-        content = value["bytes"] if isinstance(value, dict) else value
+        content = self._bytes(index)
         if content is None:
             raise UnreadableImageError(f"{where} holds no image: its bytes are missing, and paths are not followed.")
         return decode_image(content, where)
+
+    def content(self, index: int) -> str:
+        content = self._bytes(self._checked(index))
+        return "" if content is None else f"file:{hashlib.sha256(content).hexdigest()}"
+
+    def _bytes(self, index: int) -> bytes | None:
+        """Return the encoded image of a row; None if it has none."""
+        value = self._images[index].as_py()
+        found: bytes | None = value["bytes"] if isinstance(value, dict) else value
+        return found
 
     def fingerprint(self) -> str:
         digests = []

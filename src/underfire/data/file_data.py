@@ -12,6 +12,9 @@ from underfire.data.decode import decode_file
 from underfire.data.pixels import Picture
 from underfire.data.places import is_special
 
+UNREADABLE = "unreadable"
+"""What stands in a fingerprint in the place of the hash of a file that cannot be read."""
+
 
 class FileData(ImageData):
     """Image files below one folder. An id is the path relative to the folder, with ``/`` on every system.
@@ -39,6 +42,10 @@ class FileData(ImageData):
     def read(self, index: int) -> Picture:
         return decode_file(Path(self.record(index).path))
 
+    def content(self, index: int) -> str:
+        _, digest = _size_and_content(Path(self.record(index).path))
+        return "" if digest == UNREADABLE else f"file:{digest}"
+
     def used_labels(self) -> set[int]:
         return {label for _, label in self._files}
 
@@ -53,9 +60,9 @@ class FileData(ImageData):
 
 def _size_and_content(path: Path) -> tuple[str, str]:
     if is_special(path):
-        return "", "unreadable"
+        return "", UNREADABLE
     try:
         with path.open("rb") as file:
             return str(os.fstat(file.fileno()).st_size), hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError):
-        return "", "unreadable"
+        return "", UNREADABLE

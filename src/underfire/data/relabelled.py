@@ -46,6 +46,9 @@ class RelabelledData(ImageData):
     def read(self, index: int) -> Picture:
         return self.data.read(index)
 
+    def content(self, index: int) -> str:
+        return self.data.content(index)
+
     def describe(self) -> str:
         return self.data.describe()
 

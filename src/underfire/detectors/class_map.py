@@ -15,15 +15,19 @@ from underfire.detectors.contract import Detector, State
 from underfire.detectors.map_reading import predicted
 from underfire.detectors.split import Split
 from underfire.detectors.standard import on_scale, scale_of, standardised
+from underfire.errors import InputError, warn
 from underfire.system import System
+
+FEWEST = 2
+"""The smallest number of images whose maps have a mean."""
 
 
 @dataclass(frozen=True)
 class ClassMap(Detector):
     """The mean absolute difference between an image's map and the mean map of benign images of its predicted class.
 
-    A class that none of the benign images is predicted as has the mean map of all of them. The score is the mean over
-    interpreters, each in benign standard deviations above the benign mean.
+    A class that fewer than two of the benign images are predicted as has the mean map of all of them: one map is no
+    mean. The score is the mean over interpreters, each in benign standard deviations above the benign mean.
     """
 
     name: ClassVar[str] = "class-map"
@@ -34,12 +38,22 @@ class ClassMap(Detector):
     def learn(self, system: System, benign: Split, attacked: Split | None) -> State:
         logits = system.classifier.logits(benign.images)
         classes, count = logits.argmax(1), logits.shape[1]
+        numbers = torch.bincount(classes, minlength=count)
+        if len(classes) < FEWEST:
+            raise InputError(
+                f"benign holds {len(classes)} images, too few for class-map: at least {FEWEST} are needed."
+            )
+        if few := int((numbers < FEWEST).sum()):
+            warn(
+                f"class-map has fewer than {FEWEST} images of {few} of the {count} classes, so that the mean map of "
+                "all images stands for that of each of them. Give more images to learn from (--count)."
+            )
         state: State = {}
         distances = []
         for name, maps in system.maps(benign.images, classes).items():
             values = maps.double()
             means = values.mean(0).expand(count, -1, -1).clone()
-            for each in classes.unique().tolist():
+            for each in (numbers >= FEWEST).nonzero().flatten().tolist():
                 means[each] = values[classes == each].mean(0)
             state[f"mean/{name}"] = means
             distances.append(self._left_out(values, classes, means))

@@ -146,6 +146,8 @@ class FittedDetector:
         calibration: the scores of the calibration images, float64.
         source: how its classifier and interpreters are opened, as JSON values, for the command line.
         spec: the text that names the detector, for ``load``.
+        folder: the name of the folder that it was read from; empty if it was not.
+        label: its name among other detectors; empty for that of ``detector``.
     """
 
     detector: Detector
@@ -158,11 +160,13 @@ class FittedDetector:
     calibration: Tensor
     source: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     spec: str = ""
+    folder: str = ""
+    label: str = ""
 
     @property
     def name(self) -> str:
         """The detector's name with the settings that matter."""
-        return self.detector.title
+        return self.label or self.detector.title
 
     def scores(self, images: Tensor) -> Tensor:
         """Compute the scores of images: float64 N on the CPU, higher = more suspicious.
@@ -233,10 +237,7 @@ class FittedDetector:
 
         These are the terms ``Score`` and ``ScoreOfMaps`` of this fitted detector or of a surrogate of it, with its own
         threshold or a lower one, and those that ``Detector.knows`` names. A detector of the same kind that was fitted
-        on other images is another one.
-
-        Args:
-            attack: the attack's description in ``run.json``, which lists its loss terms and rules.
+        on other images is another one. ``attack`` is the attack's description in ``run.json``; see ``Detector.knows``.
 
         Raises:
             UserCodeError: ``Detector.knows`` of a detector of the user's own fails.
@@ -252,9 +253,7 @@ class FittedDetector:
     def check_unseen(self, members: Members, what: str, remedy: str = "") -> None:
         """Raise InputError if the detector has seen one of these images when it was fitted or calibrated.
 
-        Args:
-            what: what the images are, for the message.
-            remedy: a sentence that says what to do, at the end of the message.
+        The message has ``what``, which says what the images are, and ``remedy``, a sentence that says what to do.
         """
         for role, seen in self.members.items():
             check_apart(seen, members, f"the {role} images of detector {self.name}", what, remedy)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from underfire import metrics
+from underfire.detectors.cached_maps import Cache
 from underfire.detectors.contract import FittedDetector
+from underfire.detectors.naming import told_apart
 from underfire.detectors.over_budget import Course, courses
 from underfire.detectors.scoring import ScoredCell, score_run
 from underfire.errors import InputError
@@ -172,13 +174,13 @@ def evaluate(
     """Score the saved 8-bit images of finished runs, and compare attacked with clean ones.
 
     Args:
-        detectors: one or more fitted detectors.
+        detectors: one or more fitted detectors. Those of one name get names that differ; see ``told_apart``.
         runs: one or more finished runs, or their folders.
         on_cell: called with the name of each attack or control before it is scored.
 
     Raises:
-        InputError: a run attacked another classifier than a detector was fitted for; or a detector has seen images of
-            a run when it was fitted or calibrated.
+        InputError: a run attacked another classifier than a detector was fitted for; a detector has seen images of a
+            run when it was fitted or calibrated; or a detector or a run is given twice.
         StoreError: a run is not finished, or cannot be read.
     """
     from underfire.runs.run import Run
@@ -194,16 +196,33 @@ def evaluate(
     for each in fitted:
         if not isinstance(each, FittedDetector):
             raise InputError(f"detectors holds {each!r:.80}; expected fitted detectors.")
-    names = [each.name for each in fitted]
-    if len(set(names)) < len(names):
-        raise InputError(f"detectors holds two with the name {max(names, key=names.count)!r}; evaluate one at a time.")
+    fitted = told_apart(fitted)
     opened = [each if isinstance(each, Run) else Run(path_of("runs", each).expanduser()) for each in given]
     places = [run.path.resolve() for run in opened]
     twice = next((run.path for run, place in zip(opened, places, strict=True) if places.count(place) > 1), None)
     if twice is not None:
         raise InputError(f"runs names {twice} more than once; name each run once.")
-    cells = [cell for run in opened for each in fitted for cell in score_run(each, run, on_cell)]
-    return Evaluation(tuple(cells))
+    return Evaluation(tuple(cell for run in opened for cell in _scored(fitted, run, on_cell)))
+
+
+def _scored(
+    detectors: Sequence[FittedDetector], run: Run, on_cell: Callable[[str], None] | None
+) -> Iterator[ScoredCell]:
+    """Yield the scores of detectors on one run. Detectors of the same interpreters share the maps of a cell's images.
+
+    All detectors score a cell before the next one, so that never more than the maps of one cell are held.
+    """
+    readers = [each for each in detectors if each.detector.reads_maps]
+    kinds = {item for each in readers for item in each.target.interpreters.items()}
+    same = len(readers) > 1 and len({name for name, _ in kinds}) == len(kinds)
+    cache: Cache | None = {} if same else None
+    rows = []
+    for row in zip(*(score_run(each, run, on_cell, cache) for each in detectors), strict=True):
+        rows.append(row)
+        if cache is not None:
+            cache.clear()
+    for own in zip(*rows, strict=True):
+        yield from own
 
 
 def _row(cell: ScoredCell, clean: ScoredCell) -> dict[str, Any]:

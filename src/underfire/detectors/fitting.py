@@ -24,9 +24,9 @@ Ids = Sequence[str] | None
 def fit(
     detector: Detector | str,
     system: System | Classifier | nn.Module,
-    calibration: Tensor,
-    benign: Tensor | None = None,
-    attacked: Tensor | None = None,
+    calibration: Tensor | Split,
+    benign: Tensor | Split | None = None,
+    attacked: Tensor | Split | None = None,
     *,
     false_positives: float = 0.05,
     calibration_ids: Ids = None,
@@ -36,7 +36,8 @@ def fit(
 ) -> FittedDetector:
     """Fit a detector for one system, and choose its threshold on separate images.
 
-    The threshold is never chosen on the images that the detector is tested on.
+    The threshold is never chosen on the images that the detector is tested on. Images that the detector does not learn
+    from are ignored, so that several detectors can be given the same ones.
 
     Args:
         detector: a ``Detector``, or its name: ``squeezing``, ``squeezing:bit-depth:3``, ``lid``, ``maps``, ...
@@ -46,7 +47,7 @@ def fit(
             detector will see: for example, only images that the classifier gets right, if it is tested on such.
         benign: clean images that the detector learns from; None if it learns nothing.
         attacked: attacked images that the detector learns from, if it needs any. They may be made from the images in
-            ``benign``.
+            ``benign``. Each of the three may also be a ``Split``, which has its own ids.
         false_positives: the share of benign images that may count as attacked, in (0, 1).
         calibration_ids, benign_ids: the ids of the images; hashes of their pixels if None.
         attacked_ids: the id of the clean image that each attacked image was made from, or the hash of its pixels:
@@ -64,20 +65,20 @@ def fit(
     classifier = coupled.classifier
     if not isinstance(source, Mapping | None):
         raise InputError(f"source is {source!r:.80}; expected None, or a mapping of names to JSON values.")
-    held = Split.of(calibration, classifier, calibration_ids, name="calibration")
+    held = _split(calibration, classifier, calibration_ids, "calibration")
     if len(held) < images_needed(false_positives):
         calibrated(held.images.new_zeros(len(held)), false_positives)  # before anything is computed
     seen = {"benign": benign, "attacked": attacked}
     _check_given(made, seen)
     splits: dict[str, Split] = {}
     if made.learns and benign is not None:
-        splits["benign"] = Split.of(benign, classifier, benign_ids, name="benign")
+        splits["benign"] = _split(benign, classifier, benign_ids, "benign")
     if made.needs_attacked and attacked is not None:
-        splits["attacked"] = Split.of(attacked, classifier, attacked_ids, clean=False, name="attacked")
+        splits["attacked"] = _split(attacked, classifier, attacked_ids, "attacked")
     if "attacked" in splits and "benign" in splits:
         splits["attacked"] = splits["attacked"].named_as(splits["benign"])
-        given = {"calibration": calibration_ids, "benign": benign_ids}
-        unnamed = [name for name, ids in given.items() if ids is None]
+        named = {"calibration": held, "benign": splits["benign"]}
+        unnamed = [name for name, split in named.items() if split.members.ids == split.members.pixels]
         check_sources(splits["attacked"].members, splits["benign"].members, unnamed)
     for role, split in splits.items():
         check_apart(held.members, split.members, "the calibration images", f"the {role} images of the fit")
@@ -107,6 +108,15 @@ def fit(
     )
 
 
+def _split(images: Tensor | Split, classifier: Classifier, ids: Ids, name: str) -> Split:
+    """Make a split of an argument of ``fit``, unless it is one."""
+    if not isinstance(images, Split):
+        return Split.of(images, classifier, ids, clean=name != "attacked", name=name)
+    if ids is not None:
+        raise InputError(f"{name}_ids is given, and {name} is a Split, which has its own ids: leave it out.")
+    return images
+
+
 def with_interpreters(detector: Detector, system: System | Classifier | nn.Module) -> System:
     """Return the system with the interpreters that a detector reads: all of the system, or none.
 
@@ -127,7 +137,7 @@ def with_interpreters(detector: Detector, system: System | Classifier | nn.Modul
     return system
 
 
-def _check_given(detector: Detector, seen: Mapping[str, Tensor | None]) -> None:
+def _check_given(detector: Detector, seen: Mapping[str, Tensor | Split | None]) -> None:
     """Raise InputError if the images that a detector learns from are missing."""
     if detector.learns and seen["benign"] is None:
         raise InputError(f"benign is missing; detector {detector.title} learns from clean images.")

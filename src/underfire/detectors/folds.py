@@ -61,7 +61,7 @@ def cross_scores(
     scores = [torch.empty(len(each), dtype=torch.float64, device="cpu") for each in parts]
     for fold in range(folds):
         learnt = [
-            _chosen(split, part != fold, clean=split is benign, system=system)
+            split.chosen((part != fold).nonzero().flatten().tolist())
             for split, part in zip((benign, attacked), parts, strict=True)
         ]
         state = guarded(detector, "detector").learn(system, *learnt)
@@ -70,8 +70,3 @@ def cross_scores(
             if places.any():
                 found[places] = measured(detector, system, state, split.images[places])
     return scores[0], scores[1]
-
-
-def _chosen(split: Split, places: Tensor, *, clean: bool, system: System) -> Split:
-    ids = [image for image, chosen in zip(split.members.ids, places.tolist(), strict=True) if chosen]
-    return Split.of(split.images[places], system.classifier, ids, clean=clean)

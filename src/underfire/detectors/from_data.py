@@ -19,7 +19,8 @@ from underfire.detectors.contract import Detector, FittedDetector
 from underfire.detectors.fitting import fit, with_interpreters
 from underfire.detectors.named import made_of
 from underfire.detectors.saved_maps import SavedMaps
-from underfire.detectors.split import Members, Split
+from underfire.detectors.scoring import members_of, saved
+from underfire.detectors.split import Known, Members, Split
 from underfire.errors import DataError, InputError
 from underfire.system import System
 
@@ -37,20 +38,28 @@ class Chosen:
     Args:
         images: parts of N x C x H x W.
         ids: N.
+        contents: N; see ``ImageData.content``.
     """
 
     images: list[Tensor] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
+    contents: list[str] = field(default_factory=list)
 
-    def add(self, images: Tensor, ids: Sequence[str]) -> None:
-        """Add images with their ids."""
+    def add(self, images: Tensor, ids: Sequence[str], contents: Sequence[str]) -> None:
+        """Add images with what tells them."""
         if len(ids):
             self.images.append(images)
             self.ids += ids
+            self.contents += contents
 
-    def tensor(self, classifier: Classifier) -> Tensor:
-        """Return all images in one tensor; empty if there are none."""
-        return torch.cat(self.images) if self.images else torch.empty(0, classifier.channels, 0, 0)
+    def part(self, begin: int, end: int | None = None) -> Chosen:
+        """Return some of the images in a row."""
+        return Chosen([torch.cat(self.images)[begin:end]], self.ids[begin:end], self.contents[begin:end])
+
+    def split(self, classifier: Classifier, name: str) -> Split:
+        """Return the images as the argument ``name`` of ``fit``."""
+        images, clean = torch.cat(self.images), name != "attacked"
+        return Split.of(images, classifier, self.ids, clean=clean, name=name, contents=self.contents)
 
 
 def fit_on_data(
@@ -79,7 +88,8 @@ def fit_on_data(
         count: the number of images that the detector learns from; none are needed if it learns nothing.
         calibration: the number of images for the threshold.
         attacked: finished runs whose attacked images the detector learns from.
-        apart_from: finished runs whose images are left out, because the detector is to be tested on them.
+        apart_from: finished runs whose images are left out, because the detector is to be tested on them; those of the
+            runs in ``attacked``, too.
         false_positives, source: see ``fit``.
         on_image: called with the number of images found and wanted.
 
@@ -99,11 +109,11 @@ def fit_on_data(
     )
     if learnt and not made.needs_attacked:
         raise InputError(f"attacked names {learnt[0].path}, and detector {made.title} learns from no attacked images.")
-    left_out = [_members(run, classifier) for run in (*learnt, *tested)]
+    sources, unseen = ([members_of(run, classifier) for run in runs] for runs in (learnt, tested))
     wanted = calibration + (count if made.learns else 0)
     found = Chosen()
-    for images, ids in _right_images(data, classifier, left_out, wanted):
-        found.add(images, ids)
+    for part in _right_images(data, classifier, Known(*sources, *unseen), wanted):
+        found.add(*part)
         if on_image is not None:
             on_image(len(found.ids), wanted)
     if len(found.ids) < wanted:
@@ -112,79 +122,86 @@ def fit_on_data(
             f"the threshold and {wanted - calibration} to learn from. An image can be taken if the classifier gets it "
             "right, and it is in none of the named runs."
         )
-    every = found.tensor(classifier)
-    benign, fooled = Chosen(), Chosen()
-    benign.add(every[calibration:], found.ids[calibration:])
-    for run in learnt:
-        _add_run(run, classifier, benign, fooled)
+    benign, fooled = found.part(calibration), Chosen()
+    known = Known()
+    for run, members in zip(learnt, sources, strict=True):
+        _add_run(run, members, classifier, Known(*unseen), known, benign, fooled)
     if learnt and not fooled.ids:
-        raise DataError("attacked: no attack of these runs succeeded, so there is nothing to learn from.")
+        apart = ", not counting images of the runs that it is to be tested on (apart_from)" if tested else ""
+        raise DataError(
+            f"attacked: no attack of these runs succeeded{apart}, so that there is nothing to learn from. Attack other "
+            "images."
+        )
     coupled = with_interpreters(made, system)
     fitted = fit(
         detector,
         SavedMaps(coupled, learnt) if learnt and made.reads_maps else coupled,
-        every[:calibration],
-        benign.tensor(classifier) if benign.ids else None,
-        fooled.tensor(classifier) if fooled.ids else None,
+        found.part(0, calibration).split(classifier, "calibration"),
+        benign.split(classifier, "benign") if benign.ids else None,
+        fooled.split(classifier, "attacked") if fooled.ids else None,
         false_positives=false_positives,
-        calibration_ids=found.ids[:calibration],
-        benign_ids=benign.ids,
-        attacked_ids=fooled.ids,
         source=source,
     )
     return dataclasses.replace(fitted, system=coupled)
 
 
 def _right_images(
-    data: ImageData, classifier: Classifier, left_out: Sequence[Members], wanted: int
-) -> Iterator[tuple[Tensor, list[str]]]:
-    """Yield images that the classifier gets right, with their ids, until there are ``wanted`` ones."""
-    ids = {image_id for members in left_out for image_id in members.ids}
-    pixels = {held for members in left_out for held in members.pixels}
+    data: ImageData, classifier: Classifier, left_out: Known, wanted: int
+) -> Iterator[tuple[Tensor, list[str], list[str]]]:
+    """Yield images that the classifier gets right, with ids and contents, until there are ``wanted`` ones.
+
+    Each image is added to those that are left out.
+    """
     found = 0
-    for batch in data.batches(classifier.image_size, classifier.channels, BATCH, None, classifier.resizing):
+    batches = data.batches(classifier.image_size, classifier.channels, BATCH, None, classifier.resizing)
+    for begin, batch in zip(range(0, len(data), BATCH), batches, strict=True):
         if found >= wanted:
             return
+        places = range(begin, min(begin + BATCH, len(data)))
         if not batch.records:
             continue
         right = (classifier.logits(batch.images).argmax(1).cpu() == batch.labels).tolist()
-        members = Split.of(batch.images, classifier, batch.ids, name=f"the data set {data.name!r}").members
+        stored = {data.record(place).image_id: data.content(place) for place in places}
+        contents = [stored[image_id] for image_id in batch.ids]
+        name = f"the data set {data.name!r}"
+        members = Split.of(batch.images, classifier, batch.ids, name=name, contents=contents).members
         taken: list[int] = []
-        for place, good in enumerate(right):
-            image_id, held = members.ids[place], members.pixels[place]
-            if good and image_id not in ids and held not in pixels and found + len(taken) < wanted:
+        for place, (good, image) in enumerate(zip(right, members, strict=True)):
+            if good and image not in left_out and found + len(taken) < wanted:
                 taken.append(place)
-                ids.add(image_id)
-                pixels.add(held)
+                left_out.add(image)
         found += len(taken)
-        yield batch.images[taken], [members.ids[place] for place in taken]
+        yield batch.images[taken], [batch.ids[place] for place in taken], [contents[place] for place in taken]
 
 
-def _members(run: Run, classifier: Classifier) -> Members:
-    """Return the identities of a run's images."""
-    images, ids = _saved(run, "clean", classifier, range(len(run.image_ids)))
-    return Split.of(images, classifier, ids, name=f"the run in {run.path}").members
+def _add_run(
+    run: Run, members: Members, classifier: Classifier, unseen: Known, known: Known, benign: Chosen, fooled: Chosen
+) -> None:
+    """Add the clean images of a run, and those of its attacks that succeeded.
 
-
-def _saved(run: Run, label: str, classifier: Classifier, places: Sequence[int]) -> tuple[Tensor, list[str]]:
-    from underfire.runs.saved_images import SavedImages
-
-    batch = SavedImages(run, label).load(classifier.image_size, classifier.channels, places, classifier.resizing)
-    return batch.images, batch.ids
-
-
-def _add_run(run: Run, classifier: Classifier, benign: Chosen, fooled: Chosen) -> None:
-    """Add the clean images of a run, and those of its attacks that succeeded."""
+    Args:
+        members: the identities of the run's images.
+        unseen: images that are left out.
+        known: clean images of other runs, which are not added again; those of this run are put into it.
+        benign, fooled: what is added to.
+    """
     if run.record.get("classifier_sha256") != classifier.sha256():
         raise InputError(
             f"attacked: the run in {run.path} attacked {run.classifier} with other weights or another normalisation "
             f"than {classifier.name} has: a detector learns from attacks on its own classifier."
         )
-    known = set(benign.ids)
-    fresh = [place for place, image_id in enumerate(run.image_ids) if run.correct[place] and image_id not in known]
-    if fresh:
-        benign.add(*_saved(run, "clean", classifier, fresh))
+    identities = list(members)
+    usable = np.array([image not in unseen for image in identities], dtype=bool) & run.correct
+
+    def add(chosen: Chosen, label: str, places: Sequence[int]) -> None:
+        if places:
+            images = torch.cat(list(saved(run, label, places, classifier)))
+            held = [identities[place] for place in places]
+            chosen.add(images, [image.image_id for image in held], [image.content for image in held])
+
+    add(benign, "clean", [place for place in np.flatnonzero(usable).tolist() if identities[place] not in known])
+    for image in identities:
+        known.add(image)
     for part in run.comparisons:
-        success = np.asarray(part.column("attack", part.interpreters[0], "success"), dtype=bool) & run.correct
-        if success.any():
-            fooled.add(*_saved(run, part.cell.label, classifier, np.flatnonzero(success).tolist()))
+        success = np.asarray(part.column("attack", part.interpreters[0], "success"), dtype=bool) & usable
+        add(fooled, part.cell.label, np.flatnonzero(success).tolist())

@@ -135,6 +135,7 @@ def load(
         calibration=calibration,
         source=record["source"],
         spec=str(record["detector"]),
+        folder=path_of("folder", folder).resolve().name,
     )
     if fitted.code() != record["code_sha256"]:
         raise InputError(

@@ -14,11 +14,13 @@ from torch import Tensor
 
 from underfire.attacks.limits import Flags, Numbers
 from underfire.classifiers import Classifier
+from underfire.detectors.cached_maps import Cache, CachedMaps
 from underfire.detectors.contract import FittedDetector
 from underfire.detectors.saved_maps import SavedMaps
 from underfire.detectors.split import Members
 from underfire.errors import InputError
 from underfire.metrics import Interval
+from underfire.system import System
 
 if TYPE_CHECKING:
     from underfire.runs.cells import Cell
@@ -111,11 +113,17 @@ class ScoredCell:
         return self.success if self.kind in ("attack", "control") else np.ones(len(self.scores), dtype=bool)
 
 
-def score_run(fitted: FittedDetector, run: Run, on_cell: Callable[[str], None] | None = None) -> Iterator[ScoredCell]:
+def score_run(
+    fitted: FittedDetector, run: Run, on_cell: Callable[[str], None] | None = None, cache: Cache | None = None
+) -> Iterator[ScoredCell]:
     """Yield the scores of a run's cells: clean images first. Images are read in small batches.
 
     Maps are taken from the run's files, where they are those that the detector would read. Those of interpreters with
     random numbers never are, and are computed; see ``SavedMaps``.
+
+    Args:
+        on_cell: called with the name of each cell before it is scored.
+        cache: maps that were read for other detectors, and are taken again; see ``CachedMaps``. None keeps no map.
 
     Raises:
         InputError: the run attacked another classifier than the detector was fitted for, or the detector has seen its
@@ -125,7 +133,8 @@ def score_run(fitted: FittedDetector, run: Run, on_cell: Callable[[str], None] |
     check_run(fitted, run)
     reading = fitted
     if fitted.detector.reads_maps:
-        reading = dataclasses.replace(fitted, system=SavedMaps(fitted.system, [run]))
+        system: System = SavedMaps(fitted.system, [run])
+        reading = dataclasses.replace(fitted, system=system if cache is None else CachedMaps(system, cache))
     correct = np.flatnonzero(run.correct).tolist()
     ids = [run.image_ids[place] for place in correct]
     order = [
@@ -134,7 +143,8 @@ def score_run(fitted: FittedDetector, run: Run, on_cell: Callable[[str], None] |
     for cell in order:
         if on_cell is not None:
             on_cell(f"{fitted.name}: {cell.label}")
-        scores = np.concatenate([reading.scores(images).numpy() for images in saved(fitted, run, cell.label, correct)])
+        images = saved(run, cell.label, correct, fitted.system.classifier)
+        scores = np.concatenate([reading.scores(each).numpy() for each in images])
         attacked = cell.kind in ("attack", "control")
         part, role = _comparison(run, cell)
         names = part.interpreters if attacked else []
@@ -156,19 +166,29 @@ def score_run(fitted: FittedDetector, run: Run, on_cell: Callable[[str], None] |
         )
 
 
-def saved(fitted: FittedDetector, run: Run, label: str, places: Sequence[int]) -> Iterator[Tensor]:
+def saved(run: Run, label: str, places: Sequence[int], classifier: Classifier) -> Iterator[Tensor]:
     """Yield the saved 8-bit images of one cell in batches, N x C x H x W in [0, 1].
 
     Args:
         places: the places of the images among the attacked ones.
+        classifier: what they are prepared for.
     """
     from underfire.runs.saved_images import SavedImages
 
-    data, classifier = SavedImages(run, label), fitted.system.classifier
+    data = SavedImages(run, label)
     for batch in data.batches(*_form(classifier, places)):
         if batch.unreadable:
             raise InputError(f"an image of {label} of {run.path} cannot be used: {batch.unreadable[0][1]}")
         yield batch.images
+
+
+def members_of(run: Run, classifier: Classifier) -> Members:
+    """Identify the clean images of a run, as they are prepared for a classifier."""
+    from underfire.runs.saved_images import SavedImages
+
+    places, clean = range(len(run.image_ids)), SavedImages(run, "clean")
+    contents = [clean.content(place) for place in places]
+    return Members.of_clean(saved(run, "clean", places, classifier), classifier, run.image_ids, contents)
 
 
 def check_run(fitted: FittedDetector, run: Run) -> None:
@@ -180,8 +200,7 @@ def check_run(fitted: FittedDetector, run: Run) -> None:
             f"{fitted.target.classifier}, which has other weights or another normalisation: fit the detector for the "
             "classifier of the run."
         )
-    images = saved(fitted, run, "clean", range(len(run.image_ids)))
-    members = Members.of_clean(images, fitted.system.classifier, run.image_ids)
+    members = members_of(run, fitted.system.classifier)
     fitted.check_unseen(members, f"the images of the run in {run.path}", f"To leave them out: {_apart_from(run.path)}")
 
 
@@ -194,14 +213,16 @@ def check_begun(fitted: FittedDetector, hand: RunInHand) -> None:
     """
     plan = hand.ready().plan
     attacked = [place for place, wanted in enumerate(plan.selection.attacked) if wanted]
-    chosen, ids = [plan.selection.considered[place] for place in attacked], list[str]()
+    chosen, ids, contents = [plan.selection.considered[place] for place in attacked], list[str](), list[str]()
+    stored = {plan.data.record(place).image_id: plan.data.content(place) for place in chosen}
 
     def images() -> Iterator[Tensor]:
         for batch in plan.data.batches(*_form(plan.experiment.system.classifier, chosen)):
             ids.extend(batch.ids)
+            contents.extend(stored[image_id] for image_id in batch.ids)
             yield batch.images
 
-    members = Members.of_clean(images(), fitted.system.classifier, ids)
+    members = Members.of_clean(images(), fitted.system.classifier, ids, contents)
     remedy = (
         "Attack other images; or make the run without the detector, and fit one that leaves the "
         f"run's images out: {_apart_from(hand.store.folder)}"

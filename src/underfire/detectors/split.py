@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -20,6 +20,14 @@ HASH = "[0-9a-f]{16}"
 """The form of the hash of an image's pixels; see ``pixels_of``."""
 
 
+class Identity(NamedTuple):
+    """What tells an image: an entry of each tuple of ``Members``. Texts are empty if they are not known."""
+
+    image_id: str
+    pixels: str
+    content: str
+
+
 @dataclass(frozen=True)
 class Members:
     """The identities of the images of a split.
@@ -27,22 +35,30 @@ class Members:
     Args:
         ids: the id of each image. An attacked image has the id of the clean image that it was made from.
         pixels: a hash of the pixels of each clean image, as 16 hexadecimal digits; empty if they are not known.
+        contents: a hash of what is stored of each image, or of the clean image that an attacked one was made from: see
+            ``ImageData.content``. A text is empty if it is not known, and so is the tuple if that of no image is.
     """
 
     ids: tuple[str, ...] = ()
     pixels: tuple[str, ...] = ()
+    contents: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def shared_with(self, other: Members) -> list[str]:
-        """List the ids of images that are in both splits, by their id or by their pixels.
+    def __iter__(self) -> Iterator[Identity]:
+        for values in itertools.zip_longest(self.ids, self.pixels, self.contents, fillvalue=""):
+            yield Identity(*values)
 
-        Ids are compared with the other's pixels, too: an image without a name has the hash of its pixels as its id.
-        """
-        known = {*other.ids, *other.pixels}
-        by_pixels = [image_id for image_id, held in zip(self.ids, self.pixels, strict=False) if held in known]
-        return sorted({*by_pixels, *(image_id for image_id in self.ids if image_id in known)})
+    def shared_with(self, other: Members) -> list[str]:
+        """List the ids of images that are in both splits; see ``Known``."""
+        known = Known(other)
+        return sorted({each.image_id for each in self if each in known})
+
+    def chosen(self, places: Sequence[int]) -> Members:
+        """Return the identities of the images at some places."""
+        held = [[each[place] for place in places] if each else [] for each in (self.ids, self.pixels, self.contents)]
+        return Members(*map(tuple, held))
 
     def named_as(self, clean: Members) -> Members:
         """Return the identities with ids of clean images in the place of hashes of their pixels."""
@@ -52,25 +68,63 @@ class Members:
         return dataclasses.replace(self, ids=ids)
 
     @classmethod
-    def of_clean(cls, batches: Iterable[Tensor], classifier: Classifier, ids: Sequence[str]) -> Members:
+    def of_clean(
+        cls, batches: Iterable[Tensor], classifier: Classifier, ids: Sequence[str], contents: Sequence[str] = ()
+    ) -> Members:
         """Identify clean images batch by batch, so that never more than one batch of them is held.
 
         Args:
             batches: of images, as in ``Split.of``.
             classifier: the classifier that takes them.
             ids: N ids, in the order of the images of all batches; looked at after the last batch.
+            contents: N hashes of what is stored, in the same way; none if they are not known.
         """
         pixels = [pixels_of(check_images(images, classifier).cpu()) for images in batches]
-        return cls(tuple(ids), tuple(itertools.chain.from_iterable(pixels)))
+        return cls(tuple(ids), tuple(itertools.chain.from_iterable(pixels)), tuple(contents))
 
     def to_dict(self) -> dict[str, list[str]]:
         """Return the identities as JSON values."""
-        return {"ids": list(self.ids), "pixels": list(self.pixels)}
+        return {"ids": list(self.ids), "pixels": list(self.pixels), "contents": list(self.contents)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Members:
-        """Make the identities from JSON values."""
-        return cls(tuple(values["ids"]), tuple(values["pixels"]))
+        """Make the identities from JSON values. Earlier versions wrote no contents."""
+        return cls(tuple(values["ids"]), tuple(values["pixels"]), tuple(values.get("contents", ())))
+
+
+class Known:
+    """Images that others are compared with.
+
+    An image is one of them if its pixels, or what is stored of it, are the same. If not, ids decide, because one file
+    may be prepared in several ways: images of one id are different only if both contents are known, and differ.
+
+    Ids and pixels are compared with each other, too: an image without a name has the hash of its pixels as its id.
+
+    Args:
+        members: the first ones.
+    """
+
+    def __init__(self, *members: Members) -> None:
+        self._marks: set[str] = set()
+        self._contents: dict[str, set[str]] = {}
+        for each in itertools.chain.from_iterable(members):
+            self.add(each)
+
+    def add(self, image: Identity) -> None:
+        """Add an image."""
+        self._marks |= {image.pixels, image.content} - {""}
+        self._contents.setdefault(image.image_id, set()).add(image.content)
+
+    def __contains__(self, image: Identity) -> bool:
+        if not self._marks.isdisjoint(image) or (image.pixels and image.pixels in self._contents):
+            return True
+        return not all(_differ(image.content, each) for each in self._contents.get(image.image_id, ()))
+
+
+def _differ(first: str, second: str) -> bool:
+    """Return True if two contents are known to be different: hashes of the same kind, with other digits."""
+    kind, sign, _ = first.partition(":")
+    return bool(sign) and second.startswith(f"{kind}:") and first != second
 
 
 @dataclass(frozen=True)
@@ -88,6 +142,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.images)
 
+    def chosen(self, places: Sequence[int]) -> Split:
+        """Return the images at some places."""
+        return Split(self.images[list(places)], self.members.chosen(places))
+
     def named_as(self, clean: Split) -> Split:
         """Return the same attacked images with the ids that their sources have among ``clean``."""
         return dataclasses.replace(self, members=self.members.named_as(clean.members))
@@ -101,6 +159,7 @@ class Split:
         *,
         clean: bool = True,
         name: str = "images",
+        contents: Sequence[str] = (),
     ) -> Split:
         """Make a split of images.
 
@@ -110,10 +169,12 @@ class Split:
             ids: N ids; if None, the hash of an image's pixels is its id.
             clean: True if the images are not attacked: then they are known by their pixels, too.
             name: the name of the argument, for messages.
+            contents: N hashes of what is stored, see ``ImageData.content``, of the clean images that these are, or were
+                made from; none if they are not known.
 
         Raises:
-            InputError: the images cannot be used; there is not one id for each image; an id stands for two clean
-                images; or ids are missing for attacked images.
+            InputError: the images cannot be used; there is not one id, or content, for each image; an id stands for two
+                clean images; or ids are missing for attacked images.
         """
         images = check_images(images, classifier, name).cpu()
         if isinstance(ids, str) or not isinstance(ids, Iterable | None):
@@ -124,13 +185,16 @@ class Split:
         known = hashes if ids is None else tuple(map(str, ids))
         if len(known) != len(images):
             raise InputError(f"ids of {name} has {len(known)} entries; expected {len(images)}, one per image.")
-        if clean and len(set(known)) < len(known):
-            twice = next(one for place, one in enumerate(known) if one in known[:place])
+        if contents and len(contents) != len(images):
+            raise InputError(f"contents of {name} has {len(contents)} entries; expected {len(images)}, or none.")
+        stored = list(itertools.zip_longest(known, contents, fillvalue=""))
+        if clean and len(set(stored)) < len(stored):
+            twice = next(each[0] for place, each in enumerate(stored) if each in stored[:place])
             raise InputError(
                 f"{name} holds the id {plain(twice)!r} twice; expected different images: an image that counts twice "
                 "makes a detector look more certain than it is."
             )
-        return cls(images, Members(known, hashes if clean else ()))
+        return cls(images, Members(known, hashes if clean else (), tuple(contents)))
 
 
 def check_sources(attacked: Members, benign: Members, unnamed: Sequence[str]) -> None:

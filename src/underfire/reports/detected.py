@@ -20,9 +20,10 @@ from underfire.classifiers import Classifier
 from underfire.detectors.contract import FittedDetector
 from underfire.detectors.evaluation import evaluate
 from underfire.detectors.folder import read_folder
+from underfire.detectors.naming import told_apart
 from underfire.detectors.opening import classifier_of, open_detector
 from underfire.detectors.scoring import check_begun
-from underfire.errors import InputError, StoreError
+from underfire.errors import StoreError
 from underfire.reports.detection import FILES, write_detection
 from underfire.runs.folder import read_json
 from underfire.runs.record import Detection
@@ -132,14 +133,10 @@ def opened(folders: Sequence[Path | str], classifier: Classifier) -> list[Fitted
     """Open the detectors in folders that were fitted for a classifier, before anything is attacked.
 
     Raises:
-        InputError: a detector was fitted for another classifier, or two have one name.
+        InputError: a detector was fitted for another classifier, or one is given twice.
         StoreError: a folder holds no detector.
     """
-    found = [open_detector(Path(folder).expanduser(), classifier) for folder in folders]
-    names = [each.name for each in found]
-    if len(set(names)) < len(names):
-        raise InputError(f"detector holds two with the name {max(names, key=names.count)!r}: give one at a time.")
-    return found
+    return told_apart([open_detector(Path(folder).expanduser(), classifier) for folder in folders])
 
 
 def score(run: Run, fitted: Sequence[FittedDetector]) -> Detected:

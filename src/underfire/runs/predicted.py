@@ -47,6 +47,9 @@ class PredictedData(ImageData):
     def read(self, index: int) -> Picture:
         return self.data.read(index)
 
+    def content(self, index: int) -> str:
+        return self.data.content(index)
+
     def describe(self) -> str:
         images, classes = self._counts
         return f"{self.layout or self.name}, labels as the classifier predicts them, {classes}, {images}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from underfire.data.resizing import DEFAULT_RESIZING, Resizing
 from underfire.data.saved import load_png
 from underfire.errors import StoreError
 from underfire.runs.run import Run
+from underfire.runs.selection import read_selection
 
 
 class SavedImages(ImageData):
@@ -36,7 +38,7 @@ class SavedImages(ImageData):
         self.run = run
         self.name = f"{cell} of {run.path}"
         self.class_names = tuple(run.record.get("class_names") or ())
-        table = run.rows(["image_id", "path", "image_file", "label"], cell)
+        table = run.rows(["position", "image_id", "path", "image_file", "label"], cell)
         entries = {entry["image_id"]: entry for entry in table.to_pylist()}
         self._entries = [entries[image_id] for image_id in run.image_ids]
         self.white = 255.0
@@ -47,6 +49,16 @@ class SavedImages(ImageData):
     def record(self, index: int) -> Record:
         entry = self._entries[self._checked(index)]
         return Record(entry["image_id"], entry["path"], entry["label"])
+
+    def content(self, index: int) -> str:
+        """Return the hash by which the run's data tell the image that this one was made from."""
+        return self._contents.get(self._entries[self._checked(index)]["position"], "")
+
+    @cached_property
+    def _contents(self) -> dict[int, str]:
+        """The hashes by position among the images that the run looked at; empty for runs of earlier versions."""
+        selection = read_selection(self.run.path, self.run.record)
+        return {} if selection is None else dict(enumerate(selection.contents))
 
     def levels(self, index: int) -> Tensor:
         """Read the saved image: uint8 C x H x W. Raises StoreError if the file cannot be read."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -14,6 +15,7 @@ from underfire.attacks.benign import honest_logits, read_logits, warn_near_chanc
 from underfire.classifiers import Classifier, check_images, check_labels
 from underfire.data import ImageData
 from underfire.errors import ClassifierError, DataError, InputError, UnderfireError, warn
+from underfire.runs import manifest
 from underfire.runs.looking import BATCH, InOrder, Order
 from underfire.text import counted, first_few, no_image, plain
 
@@ -36,6 +38,8 @@ class Selection:
             out like unreadable ones.
         classes: the number of classes.
         size: height and width of the images.
+        contents: for each image in ``considered``, the hash of what is stored, see ``ImageData.content``; empty for a
+            selection of an earlier version.
     """
 
     considered: list[int] = field(default_factory=list)
@@ -45,6 +49,7 @@ class Selection:
     unusable: list[tuple[str, str]] = field(default_factory=list)
     classes: int = 0
     size: tuple[int, int] | None = None
+    contents: list[str] = field(default_factory=list)
 
     def shards(self, size: int) -> list[list[int]]:
         """Cut the positions in ``considered`` into parts that hold ``size`` attacked images each (the last, fewer)."""
@@ -82,7 +87,25 @@ class Selection:
             considered=[self.considered[place] for place in places],
             correct=[self.correct[place] for place in places],
             attacked=[self.attacked[place] for place in places],
+            contents=[self.contents[place] for place in places],
         )
+
+
+def read_selection(folder: Path, record: Mapping[str, Any]) -> Selection | None:
+    """Read the selection of a run from its folder; None if there is none, or the file is not the run's.
+
+    Args:
+        folder: the run's folder.
+        record: the content of its ``run.json``.
+    """
+    try:
+        content = json.loads((folder / "selection.json").read_text())
+        found = Selection.from_dict(content["selection"])
+        if content["sha256"] != manifest.digest_of(content["selection"]):
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if found.sha256() == record.get("selection_sha256") else None
 
 
 def select(
@@ -133,6 +156,7 @@ def select(
                 selection.considered.append(index)
                 selection.correct.append(correct)
                 selection.attacked.append(attacked)
+                selection.contents.append(data.content(index))
                 if attacked:
                     found += 1
                     order.hear(index)

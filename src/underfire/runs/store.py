@@ -21,7 +21,7 @@ from underfire.runs.disk import is_part, replace, writing
 from underfire.runs.locking import LOCK, locked
 from underfire.runs.record import Begun, check_entries
 from underfire.runs.replacing import Former, foreign_files
-from underfire.runs.selection import Selection
+from underfire.runs.selection import Selection, read_selection
 from underfire.runs.shard_files import Shard
 from underfire.text import first_few
 
@@ -170,14 +170,7 @@ class Store:
 
     def read_selection(self) -> Selection | None:
         """Read which images the run looks at and attacks; None if it has not begun, or the file is not the run's."""
-        try:
-            content = json.loads((self.folder / "selection.json").read_text())
-            found = Selection.from_dict(content["selection"])
-            if content["sha256"] != manifest.digest_of(content["selection"]):
-                return None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return found if found.sha256() == self.read_run().get("selection_sha256") else None
+        return read_selection(self.folder, self.read_run())
 
     def write_selection(self, selection: Selection) -> None:
         """Write ``selection.json``, so that a resumed run, and every worker, need not classify all images again."""

@@ -219,6 +219,7 @@ class _Reading:
         with store.working():
             plan, record = self._plan(depends, batch_size, memory, reporter or Silent())
             store.begin(depends | record)
+            store.write_selection(plan.selection)
             work = Work.begun(plan, reporter or Silent())
             for index in range(len(work.shards)):
                 work.attack(index)
@@ -261,6 +262,7 @@ class _Reading:
         )
         cells = source.described(cells_of(experiment.arms, system, depends, source.seed, measures, draws))
         record = {
+            "selection_sha256": selection.sha256(),
             "class_names": source.class_names,
             "images": {
                 "attacked": sum(selection.attacked),
