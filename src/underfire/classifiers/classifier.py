@@ -85,10 +85,7 @@ class Classifier(Pixels):
     ) -> None:
         module = _checked(module)
         channels = first_channels(module) if channels is None else channels
-        if not isinstance(channels, Integral) or channels < 1:
-            raise InputError(
-                f"channels is {channels!r}; expected a positive whole number, such as 1 (grey) or 3 (RGB)."
-            )
+        _check_channels(channels)
         mean, std = in_unit_range(mean, std, bounds, channels)
         if features is not None:
             check_features(module, features)
@@ -230,3 +227,8 @@ def _names(names: Any) -> tuple[str, ...]:
         hint = f" Use list(names{'.values()' if by_number else ''})." if isinstance(names, Mapping) else ""
         raise InputError(f"class_names is {names!r:.80}; expected a list of names, one per logit.{hint}")
     return tuple(names)
+
+
+def _check_channels(channels: Any) -> None:
+    if not isinstance(channels, Integral) or int(channels) < 1:
+        raise InputError(f"channels is {channels!r}; expected a positive whole number, such as 1 (grey) or 3 (RGB).")
