@@ -25,7 +25,8 @@ from underfire.numerics import judging
 
 WHY_NO_GRADIENT = (
     "its forward cuts the graph, by detach(), torch.no_grad() or torch.inference_mode(), by .data, or on its way "
-    "through NumPy. Take that out: the network needs no training mode, but gradients in its input."
+    "through NumPy; or it returns a choice, such as argmax, in place of scores. Take that out: the network needs no "
+    "training mode, but gradients in its input."
 )
 """The usual cause of logits without a gradient in the image, and the remedy, for error messages."""
 
