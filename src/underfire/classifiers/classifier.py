@@ -40,8 +40,8 @@ class Classifier(Pixels):
 
     Args:
         module: any ``nn.Module``. The network inside a compiled module is used, because compiled code has no second
-            derivative. Compiled modules inside of it run eagerly, too; functions that were compiled by themselves do
-            not. A network with one logit counts as one with two classes.
+            derivative. Compiled modules and functions inside of it run eagerly, too. A network with one logit counts as
+            one with two classes.
         mean: subtracted from pixels in [0, 1], one value per channel; None for a network that takes pixels in [0, 1].
         std: the divisor after that, one value per channel.
         image_size: height and width that images are resized to, or the side of a square; None keeps their size.

@@ -18,7 +18,7 @@ from underfire.classifiers.attention import Attended, AttentionTap
 from underfire.classifiers.axes import order_of
 from underfire.classifiers.eights import in_eights
 from underfire.classifiers.features import FeatureTap, tap_module
-from underfire.classifiers.modes import evaluating
+from underfire.classifiers.modes import eagerly, evaluating
 from underfire.classifiers.outputs import LogitsReader
 from underfire.classifiers.recorded import Recorded, two_classes
 from underfire.classifiers.tokens import MOST_EXTRA, Arrangement, Axes, arrangement_of, places
@@ -144,7 +144,7 @@ class Pixels(nn.Module):
         Raises:
             ClassifierError: the network fails, or returns no logits.
         """
-        with self.in_eights(images):
+        with eagerly(), self.in_eights(images):
             return two_classes(full_precision(self.output(self.normalise(images))))
 
     def in_eights(self, images: Tensor) -> AbstractContextManager[None]:
