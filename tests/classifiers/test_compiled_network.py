@@ -106,3 +106,28 @@ def test_the_view_of_named_features_in_a_compiled_network_reads_what_the_verdict
     assert torch.allclose(reading.maps["gradcam"].detach(), cam.maps(classifier, images, CLASSES), atol=1e-4)
     pytest.importorskip("captum")
     assert uf.interpreters.create("captum:LayerGradCam").maps(classifier, images, CLASSES).shape[0] == 4
+
+
+def test_functions_that_are_compiled_by_themselves_run_eagerly() -> None:
+    """Regression: compiled code hid the layers inside from the rules of LRP, and its maps were wrong."""
+
+    class Calling(Whole):
+        def __init__(self, compile: bool) -> None:
+            super().__init__()
+            convolved: Any = lambda images: self.body(images).square()  # noqa: E731  # torch.compile takes it
+            self.called = torch.compile(convolved, backend=backend) if compile else convolved
+
+        def forward(self, images: Tensor) -> Tensor:
+            logits: Tensor = self.head(self.called(images))
+            return logits
+
+    images, networks = smooth_images(4), [Calling(compile).eval() for compile in (False, True)]
+    networks[1](images)
+    assert RUNS, "the function is compiled"
+    RUNS.clear()
+    for name in ("cam", "lrp", "attnlrp", "grad"):
+        interpreter = uf.interpreters.create(name)
+        one, other = (interpreter.maps(uf.Classifier(network), images, CLASSES) for network in networks)
+        assert torch.equal(one, other)
+    uf.Classifier(networks[1]).live().run(images)
+    assert not RUNS

@@ -185,3 +185,27 @@ def test_numbers_of_classes_are_no_logits(images: Tensor, how: Callable[[Tensor,
     for use in (classifier.logits, lambda x: uf.interpreters.CAM().maps(classifier, x, torch.zeros(len(x)).long())):
         with pytest.raises(ClassifierError, match=r"returns int64 .*return what argmax was given"):
             use(images)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda z, f: (z + 9 * torch.eye(8)[: len(z), :4]).argmax(1).float(),
+        lambda z, f: ((z + 9 * torch.eye(8)[: len(z), :4]).argmax(1, keepdim=True) + 0.0,),
+    ],
+)
+def test_numbers_of_classes_in_floating_point_are_no_logit(
+    images: Tensor, how: Callable[[Tensor, Tensor], Any]
+) -> None:
+    """Regression: they counted as one logit."""
+    classifier = uf.Classifier(Returns(how))
+    for use in (classifier.logits, lambda x: uf.interpreters.Grad().maps(classifier, x, torch.zeros(len(x)).long())):
+        with pytest.raises(ClassifierError, match=r"single whole number .*float32: return what argmax was given"):
+            use(images)
+
+
+def test_single_logits_may_be_whole_numbers_if_they_have_a_gradient(images: Tensor) -> None:
+    network = Returns(lambda z, f: z[:, :1] + (torch.arange(6)[:, None] - z[:, :1]).detach())
+    with torch.enable_grad():
+        logits = uf.Classifier(network).run(images.clone().requires_grad_())
+    assert torch.equal(2 * logits[:, 1], torch.arange(6.0))

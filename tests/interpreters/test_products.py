@@ -59,6 +59,7 @@ GATED: dict[str, Gate] = {
     "square": lambda x, g: x * x,
     "addcmul": lambda x, g: torch.addcmul(x, x, x.relu()),
     "glu": lambda x, g: F.glu(torch.cat([x, x.flip(1)], 1), 1),
+    "gates that are divided": lambda x, g: x * (g.sigmoid() / g.sigmoid().sum(1, keepdim=True))[:, :, None, None],
     "map of places": lambda x, g: x * x.mean(1, keepdim=True).sigmoid(),
 }
 

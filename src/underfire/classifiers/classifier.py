@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from numbers import Integral
@@ -26,7 +25,8 @@ from underfire.numerics import judging
 
 WHY_NO_GRADIENT = (
     "its forward cuts the graph, by detach(), torch.no_grad() or torch.inference_mode(), by .data, or on its way "
-    "through NumPy. Take that out: the network needs no training mode, but gradients in its input."
+    "through NumPy; or it returns a choice, such as argmax, in place of scores. Take that out: the network needs no "
+    "training mode, but gradients in its input."
 )
 """The usual cause of logits without a gradient in the image, and the remedy, for error messages."""
 
@@ -40,8 +40,8 @@ class Classifier(Pixels):
 
     Args:
         module: any ``nn.Module``. The network inside a compiled module is used, because compiled code has no second
-            derivative. Compiled modules inside of it run eagerly, too; functions that were compiled by themselves do
-            not. A network with one logit counts as one with two classes.
+            derivative. Compiled modules and functions inside of it run eagerly, too. A network with one logit counts as
+            one with two classes.
         mean: subtracted from pixels in [0, 1], one value per channel; None for a network that takes pixels in [0, 1].
         std: the divisor after that, one value per channel.
         image_size: height and width that images are resized to, or the side of a square; None keeps their size.
@@ -86,9 +86,8 @@ class Classifier(Pixels):
     ) -> None:
         module = _checked(module)
         channels = first_channels(module) if channels is None else channels
-        if bounds is not None and (mean is None) == (std is None):
-            mean, std = in_unit_range(mean, std, bounds, channels)
-        _check(mean, std, channels)
+        _check_channels(channels)
+        mean, std = in_unit_range(mean, std, bounds, channels)
         if features is not None:
             check_features(module, features)
         own_name = type(module).__name__
@@ -231,29 +230,6 @@ def _names(names: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _are_numbers(values: Any) -> bool:
-    try:
-        return all(math.isfinite(value) for value in values) and len(values) > 0
-    except (TypeError, ValueError, OverflowError):  # no sequence, or one of other things than numbers of usual size
-        return False
-
-
-def _check(mean: Sequence[float] | None, std: Sequence[float] | None, channels: int) -> None:
-    if not isinstance(channels, Integral) or channels < 1:
+def _check_channels(channels: Any) -> None:
+    if not isinstance(channels, Integral) or int(channels) < 1:
         raise InputError(f"channels is {channels!r}; expected a positive whole number, such as 1 (grey) or 3 (RGB).")
-    if (mean is None) != (std is None):
-        raise InputError("mean and std come together: give both, or neither for a network that takes pixels in [0, 1].")
-    if mean is None or std is None:
-        return
-    for name, values in (("mean", mean), ("std", std)):
-        if isinstance(values, Mapping) or not _are_numbers(values):
-            raise InputError(f"{name} is {values!r}; expected {channels} numbers, one per channel, such as (0.5, ...).")
-    if len(mean) != channels or len(std) != channels:
-        raise InputError(f"mean has {len(mean)} and std {len(std)} values; expected {channels}, one per channel.")
-    if min(std) <= 0:
-        raise InputError(f"std is {tuple(std)}; expected positive values.")
-    if max(mean) > 1 or max(std) > 1:
-        raise InputError(
-            f"mean {tuple(mean)} and std {tuple(std)} go beyond 1: they look like values for pixels in 0..255. "
-            "Pixels are in [0, 1] here: divide both by 255, or give bounds=(0, 255), too."
-        )

@@ -26,6 +26,7 @@ from torch.overrides import TorchFunctionMode
 from underfire.arguments import check_known
 from underfire.classifiers.affine import AffineNorm
 from underfire.classifiers.attention import ATTENTIONS, is_attention
+from underfire.classifiers.axes import follow_axes, moved_order, usual_shape
 from underfire.classifiers.pooling import (
     COPIES,
     are_maps,
@@ -34,7 +35,7 @@ from underfire.classifiers.pooling import (
     pooled_maps,
     token_axes,
 )
-from underfire.classifiers.tokens import Axes
+from underfire.classifiers.tokens import LISTS, Axes
 from underfire.errors import ClassifierError, InputError
 
 _LAYER_NORMS = (F.layer_norm, F.rms_norm)
@@ -114,6 +115,7 @@ class FeatureTap(TorchFunctionMode):
         output = func(*args, **kwargs)
         if not args and "input" in kwargs:  # the first argument, by its name
             args, kwargs = (kwargs["input"],), {name: value for name, value in kwargs.items() if name != "input"}
+        follow_axes(func, args, kwargs, output)
         if func is torch.conv2d:
             self.sizes.append((output.shape[-2], output.shape[-1]))
         if func is F.linear or is_linear(func, args, kwargs):
@@ -136,12 +138,13 @@ class FeatureTap(TorchFunctionMode):
             self._attend(func, args[0] if args else next(iter(kwargs.values())))
         elif args and isinstance(args[0], Tensor) and (axes := token_axes(func, args, kwargs)):
             self._keep(args[0], axes)
-        elif (maps := pooled_maps(func, args, output)) is not None and not self._adds_nothing(maps):
-            self._keep(maps, None)
             _carry(output, self._poolings)
-        elif are_maps(output) and func not in COPIES and not self._is_pooled(output):
+        elif (maps := pooled_maps(func, args, output)) is not None and not self._adds_nothing(maps):
+            self._keep(maps, moved_order(maps))
+            _carry(output, self._poolings)
+        elif self._goes_on(output) and func not in COPIES:
             self._maps_went_on = True
-        if (self._poolings and not are_maps(output)) or self._is_pooled(output):
+        if self._poolings and not self._goes_on(output):
             flat = (part for value in args for part in (value if isinstance(value, tuple | list) else (value,)))
             numbers = [getattr(part, _POOLED, 0) for part in flat if isinstance(part, Tensor)]
             if self._poolings in numbers:
@@ -152,15 +155,26 @@ class FeatureTap(TorchFunctionMode):
 
     def _adds_nothing(self, maps: Tensor) -> bool:
         """Return True if these are weights of the places of the features, or a vector that was pooled before."""
-        known = self.features if self.axes is None else None
-        weights = known is not None and maps.shape[1] == 1 < known.shape[1] and maps.shape[2:] == known.shape[2:]
+        new = usual_shape(maps)
+        known = None if self.features is None or self.features.ndim != 4 else usual_shape(self.features)
+        weights = known is not None and new[1] == 1 < known[1] and new[2:] == known[2:]
         return weights or self._is_pooled(maps)
 
     def _is_pooled(self, value: object) -> bool:
         """Return True if ``value`` has so few elements that it is the vector of the last pooling in another shape."""
-        if self.features is None or self.axes is not None or not isinstance(value, Tensor) or not value.ndim:
+        if self.features is None or self.features.ndim != 4 or not isinstance(value, Tensor) or not value.ndim:
             return False
-        return value[:1].numel() <= self.features.shape[1]
+        channels = self.features.shape[1 if self.axes is None else self.axes.index("c")]
+        return value[:1].numel() <= channels
+
+    def _goes_on(self, value: object) -> bool:
+        """Return True if ``value`` are maps, or tokens beside a pooling of tokens, and not what was pooled."""
+        if are_maps(value):
+            return not self._is_pooled(value)
+        if self.features is None or self.axes not in LISTS or not isinstance(value, Tensor) or value.ndim != 3:
+            return False
+        images, tokens = (self.features.shape[self.axes.index(axis)] for axis in "nl")
+        return tokens in value.shape and sum(side > 1 for side in value.shape) >= (3 if images > 1 else 2)
 
     def _keep(self, features: Tensor, axes: Axes | None) -> None:
         self._poolings += 1
@@ -202,11 +216,11 @@ class FeatureTap(TorchFunctionMode):
         Pooled tokens count only if the head reads them alone: if it is wider, it reads a class token beside them.
         """
         if self.axes is not None and self.features is not None and self.weight is not None:
-            channels = self.features.shape[1 if self.axes == "ncl" else -1]
+            channels = self.features.shape[self.axes.index("c")]
             self.pooled = self.pooled and (self.attended is None or self.weight.shape[1] <= channels)
         if self.pooled or self.attended is None:
             inside = self._maps_went_on and (self._read_further or not self.headed)
-            return (None, None) if inside and self.axes in (None, "nhwc") else (self.features, self.axes)
+            return (None, None) if inside else (self.features, self.axes)
         return self.attended, self._attended_axes if self.attended.ndim == 3 else "nhwc"
 
 

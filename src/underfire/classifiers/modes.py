@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,26 +13,28 @@ from torch import nn
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Context with ``network`` in evaluation mode, and eager even if it, or a part of it, is compiled.
+    """Context with ``network`` in evaluation mode, and eager even if it, or a part or a function of it, is compiled.
 
     Compiled code has no second derivative, and hides its layers from rules and taps. Afterwards each of its modules has
     its own mode again.
     """
     modes = [(module, module.training) for module in network.modules()]
-    compiled = any(_is_compiled(module) for module, _ in modes)
     try:
         for module, _ in modes:
             _set_mode(module, False)
-        with torch.compiler.set_stance("force_eager") if compiled else nullcontext():  # it takes milliseconds
+        with eagerly():
             yield
     finally:
         for module, training in modes:
             _set_mode(module, training)
 
 
-def _is_compiled(module: nn.Module) -> bool:
-    """Return True if ``torch.compile`` made this module, or its ``compile`` was called."""
-    return module._compiled_call_impl is not None or "_orig_mod" in module._modules
+def eagerly() -> AbstractContextManager[Any]:
+    """Context in which compiled modules, and functions that a forward calls, run as they were before the compiler.
+
+    Nothing can be compiled as long as the compiler was not imported, and its import takes seconds.
+    """
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 def _set_mode(module: nn.Module, training: bool) -> None:

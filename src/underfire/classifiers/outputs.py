@@ -121,7 +121,7 @@ def _rows(logits: Tensor, count: int) -> Tensor:
     """Return logits as N x K, also if the network has dropped dimensions of length 1, as ``squeeze()`` does.
 
     Raises:
-        ClassifierError: they have another shape, or are whole numbers.
+        ClassifierError: they have another shape, or are whole numbers, also in floating point.
     """
     shape = tuple(logits.shape)
     if not logits.is_floating_point():
@@ -138,7 +138,19 @@ def _rows(logits: Tensor, count: int) -> Tensor:
         logits = logits.unsqueeze(1)  # one logit for each image
     if logits.ndim != 2 or len(logits) != count:
         raise ClassifierError(f"the classifier returns shape {shape} for {count} images; expected logits N x K.")
+    if logits.shape[1] == 1 and not logits.requires_grad and _are_class_numbers(logits):
+        raise ClassifierError(
+            f"the classifier returns a single whole number per image, such as {int(logits.max())}, and these have no "
+            "gradient; expected logits N x K, or one logit per image. They look like numbers of classes, converted to "
+            f"{str(logits.dtype).removeprefix('torch.')}: return what argmax was given, a score for each class."
+        )
     return logits
+
+
+def _are_class_numbers(values: Tensor) -> bool:
+    """Return True if ``values`` are whole numbers from 0, and not all alike, as those of a dead network may be."""
+    whole = bool(((values == values.round()) & (values >= 0) & values.isfinite()).all())
+    return whole and bool((values != values[0]).any())
 
 
 def _described(output: Any) -> str:

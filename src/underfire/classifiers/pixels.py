@@ -15,9 +15,10 @@ from torch.overrides import TorchFunctionMode
 from underfire.checkpoints import state_hash
 from underfire.classifiers.affine import AffineNorm
 from underfire.classifiers.attention import Attended, AttentionTap
+from underfire.classifiers.axes import order_of
 from underfire.classifiers.eights import in_eights
 from underfire.classifiers.features import FeatureTap, tap_module
-from underfire.classifiers.modes import evaluating
+from underfire.classifiers.modes import eagerly, evaluating
 from underfire.classifiers.outputs import LogitsReader
 from underfire.classifiers.recorded import Recorded, two_classes
 from underfire.classifiers.tokens import MOST_EXTRA, Arrangement, Axes, arrangement_of, places
@@ -143,7 +144,7 @@ class Pixels(nn.Module):
         Raises:
             ClassifierError: the network fails, or returns no logits.
         """
-        with self.in_eights(images):
+        with eagerly(), self.in_eights(images):
             return two_classes(full_precision(self.output(self.normalise(images))))
 
     def in_eights(self, images: Tensor) -> AbstractContextManager[None]:
@@ -208,7 +209,7 @@ class Pixels(nn.Module):
             logits = self.run(images, twice=twice)
         source, axes = tap.found()  # in any case: it settles which tokens count as pooled
         if self.features is not None:
-            source, axes = named[-1], None
+            source, axes = named[-1], order_of(named[-1])
         sizes = tap.sizes[::-1]
         known = self.features is None and axes is None
         as_many = source is not None and source.ndim == 3 and 1 < len(images) == source.shape[0] == source.shape[1]

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from underfire.classifiers.axes import moved_order, order_of, usual_shape
 from underfire.classifiers.tokens import LISTS, Axes
 
 COPIES = (torch.clone, Tensor.clone, torch.detach, Tensor.detach, Tensor.cpu, Tensor.to)
@@ -25,8 +26,8 @@ _MARK = "_pooled_maps"
 
 
 def is_spatial(value: object) -> TypeGuard[Tensor]:
-    """Return True if ``value`` are maps N x C x h x w with several places."""
-    return isinstance(value, Tensor) and value.ndim == 4 and value.shape[2] * value.shape[3] > 1
+    """Return True if ``value`` are maps with several places: N x C x h x w, or in another order that is known."""
+    return isinstance(value, Tensor) and value.ndim == 4 and usual_shape(value)[2:].numel() > 1
 
 
 def are_maps(value: object) -> bool:
@@ -35,8 +36,13 @@ def are_maps(value: object) -> bool:
 
 
 def token_axes(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Axes | None:
-    """Return the order of the axes of tokens that this call pools over all places; None if it does not do that."""
+    """Return the order of the axes of tokens that this call pools over all places; None if it does not do that.
+
+    None also for what ``pooled_maps`` knows better: maps with a known order of axes, and what was made of maps.
+    """
     given = args[0]
+    if order_of(given) is not None or hasattr(given, _MARK):
+        return None
     if func in _OVER_TOKENS:
         named = kwargs.get("dim", args[1] if len(args) > 1 else None)
         listed = named if isinstance(named, tuple | list) else [] if named is None else [named]
@@ -51,7 +57,7 @@ def token_axes(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
 
 
 def pooled_maps(func: Callable[..., Any], args: tuple[Any, ...], output: object) -> Tensor | None:
-    """Return the maps N x C x h x w that this call pools or flattens; None if it does not do that, or not yet."""
+    """Return the maps that this call pools or flattens; None if it does not do that, or not yet."""
     given = next((value for value in args if isinstance(value, Tensor)), None)
     result = output[0] if isinstance(output, tuple) and output else output  # maxima come with their places
     if given is None or func is torch.conv2d or not isinstance(result, Tensor) or result.ndim < 2:
@@ -66,7 +72,8 @@ def pooled_maps(func: Callable[..., Any], args: tuple[Any, ...], output: object)
     if func in _RESHAPES and given.ndim == 4:
         pooled = False
     else:
-        pooled = result.shape[1:].numel() == maps.shape[1] == result.shape[1] and result.numel() < maps.numel()
+        channels, axis = usual_shape(maps)[1], result.shape[1] if moved_order(maps) is None else max(result.shape[1:])
+        pooled = result.shape[1:].numel() == channels == axis and result.numel() < maps.numel()
     if func in _TO_A_SIZE or not pooled:
         _mark_step(func, result, maps)
     return maps if pooled or func in _TO_A_SIZE else None
@@ -74,16 +81,16 @@ def pooled_maps(func: Callable[..., Any], args: tuple[Any, ...], output: object)
 
 def _mark_step(func: Callable[..., Any], result: Tensor, maps: Tensor) -> None:
     """Mark what one step of a pooling returns: it is pooled in one direction, a list of places, or of a fixed size."""
-    if result.shape[1] != maps.shape[1] or result.ndim not in (3, 4):
+    if result.ndim not in (3, 4):
         return
-    height, width = maps.shape[2:]
-    smaller = result.numel() < maps.numel() and tuple(result.shape[2:]) in (
-        (height,),
-        (width,),
-        (height, 1),
-        (1, width),
-    )
-    if smaller or func in _TO_A_SIZE or (result.ndim == 3 and func in _RESHAPES):
+    moved, sides = moved_order(maps), tuple(maps.shape)
+    if moved is None and result.shape[1] != sides[1]:
+        return
+    places = (2, 3) if moved is None else (moved.index("h"), moved.index("w"))
+    one_direction = [(*sides[:axis], *kept, *sides[axis + 1 :]) for axis in places for kept in ((), (1,))]
+    smaller = result.numel() < maps.numel() and tuple(result.shape) in one_direction
+    a_list = result.ndim == 3 and func in _RESHAPES and usual_shape(maps)[1] in result.shape[1:]
+    if smaller or func in _TO_A_SIZE or a_list:
         setattr(result, _MARK, maps)
 
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor
 
 MOST_EXTRA = 16
 """The largest number of tokens without a place that are looked for."""
 
-Axes = Literal["nhwc", "nlc", "ncl", "lnc"]
-"""The order of the axes: images (n), height and width or the list of tokens (l), and channels (c)."""
+Axes = str
+"""The order of the axes: images (n), height and width (h, w) or the list of tokens (l), and channels (c)."""
 
 LISTS: dict[Axes, int] = {"nlc": 1, "ncl": 2, "lnc": 0}
 """The axis of the list of tokens."""
@@ -29,7 +28,7 @@ class Arrangement:
     Args:
         axes: the order of the tensor's axes.
         grid: rows and columns of places.
-        extra: the number of tokens before the first that has a place; 0 for ``nhwc``.
+        extra: the number of tokens before the first that has a place; 0 for values with 4 axes.
     """
 
     axes: Axes
@@ -38,8 +37,8 @@ class Arrangement:
 
     def maps(self, values: Tensor) -> Tensor:
         """Arrange values as maps N x C x h x w; extra tokens are left out."""
-        if self.axes == "nhwc":
-            return values.permute(0, 3, 1, 2)
+        if len(self.axes) == 4:
+            return values.permute([self.axes.index(axis) for axis in "nchw"])
         lists = values.permute(0, 2, 1) if self.axes == "nlc" else values
         lists = values.permute(1, 2, 0) if self.axes == "lnc" else lists
         return lists[:, :, self.extra :].reshape(*lists.shape[:2], *self.grid)
@@ -98,7 +97,9 @@ def arrangement_of(
         shape = values.shape
         if axes is None and _is_grid((shape[1], shape[2]), image) and not _is_grid((shape[2], shape[3]), image):
             axes = "nhwc"
-        return Arrangement("nhwc", (shape[1], shape[2])) if axes == "nhwc" else None
+        if axes in (None, "nchw"):
+            return None
+        return Arrangement(axes, (shape[axes.index("h")], shape[axes.index("w")]))
     if values.ndim != 3:
         return None
     axes = axes or "nlc"

@@ -78,8 +78,10 @@ class AttnRules(TransformerPropagation):
     - Softmax s of scores x (proposition 3.1): R_i = x_i (R_i - s_i sum_j R_j), which is what value x gradient gives.
     - Products of two tensors that depend on the image, of matrices (proposition 3.3) and of elements (proposition
       3.2): half of the relevance goes to each. A sigmoid counts as a constant where it multiplies, as in SiLU.
-    - Norms (proposition 3.4): what the values are divided by counts as a constant; see ``norm_rules``.
-    - GELU and SiLU, x f(x): f(x) counts as a constant, so that x receives all relevance (eq. 9).
+    - Norms (proposition 3.4): what the values are divided by counts as a constant; see ``norm_rules``. So it does in
+      every quotient of two activations; see ``quotients``.
+    - GELU and SiLU, x f(x): f(x) counts as a constant, so that x receives all relevance (eq. 9); also if they are
+      written by hand. Powers and reciprocals hand all relevance to their base.
 
     Everything else passes on value x gradient.
 

@@ -100,8 +100,10 @@ class LRP(PixelRelevance):
     Smooth activations (GELU, SiLU, Mish, hard swish) pass relevance unchanged, as rectifiers do. What a layer, group or
     instance norm, or ``normalize``, divides by counts as a constant (Achtibat et al. 2024). Of a product of two
     activations each receives half; but if one is a gate, such as the sigmoid of squeeze and excitation, the other
-    receives all (Arras et al. 2017). Gates are sigmoids, hard sigmoids and softmax. Squares, powers and a batch norm
-    that does not follow a convolution have no rule, and pass on value x gradient. Networks with attention are refused:
+    receives all (Arras et al. 2017). Gates are sigmoids, hard sigmoids, softmax, and 1 + tanh or 1 + erf, as GELU is
+    written by hand. Of a quotient of two activations, what is divided receives all; powers and reciprocals hand all to
+    their base. Exponentials, other functions of one value (tanh, ELU) and a batch norm that does not follow a
+    convolution have no rule, and pass on value x gradient, which does not add up. Networks with attention are refused:
     ``AttnLRP`` has rules for them. The relevance of a pixel is that of its normalised value.
 
     Args:

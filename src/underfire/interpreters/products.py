@@ -62,7 +62,13 @@ _MOVES = (
 _BOUNDED = (F.relu6, F.hardtanh, torch.clamp, Tensor.clamp, torch.clip, Tensor.clip)
 _JOINS = (torch.cat, torch.concat, torch.stack)
 _DIVISIONS = (torch.div, torch.divide, Tensor.div, Tensor.divide, Tensor.__truediv__)
+TANHS = (
+    *(torch.tanh, Tensor.tanh, torch.tanh_, Tensor.tanh_, F.tanh),
+    *(torch.erf, Tensor.erf, torch.erf_, Tensor.erf_, torch.special.erf),
+)
+"""Functions between -1 and 1: if a number is added, they are gates, as in GELU, or in Mish after a softplus."""
 _SHIFTS = (
+    *ADDED_IN_PLACE,
     *(torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, torch.sub, Tensor.sub, Tensor.__sub__, Tensor.__rsub__),
     *(torch.rsub, Tensor.neg, Tensor.__neg__, torch.neg),
 )
@@ -70,16 +76,20 @@ _SHIFTS = (
 _MARK = "_depends_on_image"
 _GATE = "_is_gate"
 _SHIFTED = "_has_a_number_added"
+_BY = "_function_that_made_it"
 """The attributes that mark tensors. Nobody else reads them."""
 
 
-def mark(output: object, gate: bool = False, shifted: bool = False) -> None:
-    """Mark the tensors of an output as dependent on the image, as gates or not, and as shifted by a number or not."""
+def mark(output: object, gate: bool = False, shifted: bool = False, func: Callable[..., Any] | None = None) -> None:
+    """Mark the tensors of an output as dependent on the image, as gates or not, as shifted by a number or not, and with
+    the function that made them.
+    """
     for value in output if isinstance(output, tuple | list) else (output,):
         if isinstance(value, Tensor):
             setattr(value, _MARK, True)
             setattr(value, _GATE, gate)
             setattr(value, _SHIFTED, shifted)
+            setattr(value, _BY, func)
 
 
 def is_followed(value: object) -> bool:
@@ -101,13 +111,20 @@ def followed_among(values: Iterable[object]) -> list[Tensor]:
 def stays_gate(func: Callable[..., Any], followed: list[Tensor]) -> bool:
     """Return True if ``func`` returns a gate because it was given one.
 
-    Gates that are arranged otherwise, joined, multiplied with each other, or scaled or shifted by a constant are gates.
+    Gates that are arranged otherwise, joined, multiplied with each other, divided, or scaled or shifted by a constant
+    are gates.
     """
     if not followed or not is_gate(followed[0]):
         return False
     if func in _MOVES or len(followed) == 1:  # what values are arranged like is no matter
         return func in _MOVES + _JOINS + MULTIPLICATIONS + _DIVISIONS + _SHIFTS
-    return func in _JOINS + MULTIPLICATIONS and all(is_gate(value) for value in followed)
+    return func in _DIVISIONS or (func in _JOINS + MULTIPLICATIONS and all(is_gate(value) for value in followed))
+
+
+def is_written_gate(func: Callable[..., Any], args: tuple[Any, ...], followed: list[Tensor]) -> bool:
+    """Return True for 1 + tanh(x), 1 + erf(x) and tanh(softplus(x)): GELU and Mish are often written so."""
+    made_by = getattr(followed[0], _BY, None) if len(followed) == 1 else None
+    return (made_by in TANHS and is_shift(func, args)) or (made_by is F.softplus and func in TANHS)
 
 
 def is_shift(func: Callable[..., Any], args: tuple[Any, ...]) -> bool:
@@ -128,3 +145,9 @@ def written(
         return form(first, second)
     before = first.clone()
     return first.copy_(form(before, before if second is first else second))
+
+
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """Compute ``F.glu`` by its definition."""
+    values, gate = input.chunk(2, dim)
+    return values * gate.sigmoid()

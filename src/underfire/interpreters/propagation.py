@@ -28,14 +28,17 @@ from underfire.interpreters.products import (
     SIGMOIDS,
     SUMS_WITH_PRODUCT,
     followed_among,
+    glu,
     is_followed,
     is_gate,
     is_hard_sigmoid,
     is_shift,
+    is_written_gate,
     mark,
     stays_gate,
     written,
 )
+from underfire.interpreters.quotients import handed, is_divisor, receiver
 from underfire.interpreters.smoothing import Smoothing, SmoothRectifiers, hardsigmoid, hardswish, replaced
 
 Rule = Literal["epsilon", "z+"]
@@ -137,9 +140,10 @@ class Propagation(SmoothRectifiers):
         kwargs = kwargs or {}
         followed = followed_among((*args, *kwargs.values()))
         gate = func in self.gates or stays_gate(func, followed) or is_hard_sigmoid(func, followed)
+        gate = gate or is_written_gate(func, args, followed) or (bool(followed) and is_divisor(func, args, kwargs))
         output = self._by_rule(func, types, args, kwargs, followed)
         if followed and not self._is_constant(func, args, kwargs):
-            mark(output, gate, is_shift(func, args))
+            mark(output, gate, is_shift(func, args), func)
         return output
 
     def _is_constant(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -172,9 +176,11 @@ class Propagation(SmoothRectifiers):
             return self.divided(func, *args, **kwargs)
         if func in GATES:
             return self.gated(func, *args, **kwargs)
+        if followed and (source := receiver(func, args, kwargs)) is not None:
+            return handed(func, source, args, kwargs, self.scaled)
         if func is F.glu and followed:
             with self:  # so that the rules see its product
-                return _glu(*args, **kwargs)
+                return glu(*args, **kwargs)
         if len(followed) == 2 and func in MATRIX_PRODUCTS:
             return self._halved(func(*args, **kwargs))
         if len(followed) == 2 and func in MULTIPLICATIONS:
@@ -275,12 +281,6 @@ class Propagation(SmoothRectifiers):
         shift = (0.0 if offset is None else offset) - running_mean
         shift = shift * scale + (0.0 if bias is None else bias)
         return self._ruled(layer, before, kernel * scale.view(-1, 1, 1, 1), shift)
-
-
-def _glu(input: Tensor, dim: int = -1) -> Tensor:
-    """Compute ``F.glu`` by its definition."""
-    values, gate = input.chunk(2, dim)
-    return values * gate.sigmoid()
 
 
 def positive(layer: Layer, input: Tensor, weight: Tensor) -> Tensor:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,7 +15,7 @@ from torch import nn
 import underfire as uf
 from tests.conftest import tiny_network
 from underfire.classifiers import load
-from underfire.errors import InputError
+from underfire.errors import InputError, UnderfireWarning
 
 NETWORK = """
 from torch import nn
@@ -23,6 +27,8 @@ def seen():
 def grey():
     return nn.Sequential(nn.Conv2d(1, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 """
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+BYTES = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 IMAGES = torch.tensor([[0.0, 0.2, 1.0]]).view(1, 3, 1, 1)
 
 
@@ -88,3 +94,65 @@ def test_mean_and_std_may_be_tensors_whatever_the_order_of_channels() -> None:
         nn.Identity(), mean=values["mean"].tolist(), std=values["std"].tolist(), channel_order="bgr"
     )
     assert (as_tensors.mean, as_tensors.std) == (as_lists.mean, as_lists.std)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"bounds": (0, 255), "mean": IMAGENET[0], "std": IMAGENET[1]}, r"as large as 1136.*leave bounds out"),
+        ({"bounds": (0, 255), "mean": (0.5,) * 3, "std": (0.5,) * 3}, "as large as 509.*leave bounds out"),
+        ({"bounds": (0, 65535), "mean": IMAGENET[0], "std": IMAGENET[1]}, "leave bounds out"),
+        ({"bounds": (-1, 1), "mean": (0.5,) * 3, "std": (0.5,) * 3}, "as large as 3.*leave bounds out"),
+        (
+            {"bounds": (0, 1), "mean": BYTES[0], "std": BYTES[1]},
+            r"mean is \(123.7.*look like values for pixels in 0..255",
+        ),
+        ({"mean": BYTES[0], "std": BYTES[1]}, r"look like values for pixels in 0..255.*give bounds=\(0, 255\)"),
+        ({"bounds": (-1, 1), "mean": BYTES[0], "std": BYTES[1]}, r"mean is \(123.7.*beyond the range of these pixels"),
+        ({"bounds": (0, math.inf)}, "bounds is .*two finite numbers"),
+        ({"bounds": (math.nan, 1)}, "bounds is .*two finite numbers"),
+    ],
+)
+def test_mean_and_std_that_were_computed_for_other_pixels_are_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        uf.Classifier(nn.Flatten(), **given)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "mean", "std"), [((-1, 1), *IMAGENET), ((0, 255), (0.5,) * 3, (1,) * 3), ((0, 10), *IMAGENET)]
+)
+def test_mean_and_std_that_look_like_those_of_other_pixels_are_doubted(
+    bounds: tuple[float, float], mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
+    with pytest.warns(UnderfireWarning, match="these look like values for pixels in"):
+        uf.Classifier(nn.Flatten(), bounds=bounds, mean=mean, std=std)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "mean", "std"),
+    [
+        ((0, 255), *BYTES),
+        ((0, 255), (0,) * 3, (1,) * 3),
+        ((0, 255), (0,) * 3, (255,) * 3),
+        ((0, 255), (104, 117, 123), (1,) * 3),
+        ((-1, 1), (-0.03, -0.09, -0.19), (0.46, 0.45, 0.45)),
+        ((-1, 1), (0,) * 3, (1,) * 3),
+        ((0, 1), (0,) * 3, (1 / 65535,) * 3),
+        (None, *IMAGENET),
+    ],
+)
+def test_usual_means_and_stds_are_taken(
+    bounds: tuple[float, float] | None, mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        uf.Classifier(nn.Flatten(), bounds=bounds, mean=mean, std=std)
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [np.array([0, 255]), (np.float32(0), np.float32(255)), torch.tensor([0, 255]), (np.uint8(0), np.uint8(255))],
+)
+def test_bounds_may_be_numbers_of_numpy(bounds: Any) -> None:
+    classifier = uf.Classifier(nn.Flatten(), bounds=bounds)
+    assert classifier.std == (1 / 255,) * 3
