@@ -14,6 +14,7 @@ from PIL import Image
 
 from underfire.data import open_data, prepare
 from underfire.data.decode import decode_image
+from underfire.data.pixels import DeepColours
 from underfire.data.saved import load_png, save_png, visible
 from underfire.errors import UnderfireWarning, UnreadableImageError
 
@@ -154,3 +155,22 @@ def test_dicom_without_pydicom_says_what_to_install(tmp_path: Path, monkeypatch:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\0" * 64)
     assert "needs pydicom: pip install 'underfire[formats]'" in open_data(tmp_path).load().unreadable[0][1]
+
+
+@pytest.mark.parametrize("kind", ["separate", "two channels", "BigTIFF"])
+def test_the_first_page_of_16_bits_that_pillow_cannot_read(kind: str) -> None:
+    """Regression: all pages were taken for one image: refused, or three grey pages became three channels."""
+    tifffile = pytest.importorskip("tifffile")
+    page = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    pages, settings = np.stack([page, page // 2, page // 3]), {"photometric": "minisblack"}
+    if kind == "separate":
+        pages, settings = np.stack([pages] * 3), {"photometric": "rgb", "planarconfig": "separate"}
+    elif kind == "two channels":
+        pages, settings = np.stack([pages] * 2, -1), {"photometric": "minisblack", "planarconfig": "contig"}
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, pages, byteorder=">", bigtiff=kind == "BigTIFF", **settings)
+    picture = decode_image(buffer.getvalue(), "a.tif")
+    values = picture.values if isinstance(picture, DeepColours) else np.asarray(picture)
+    first = pages[0].transpose(1, 2, 0) if kind == "separate" else pages[0]
+    assert values.shape == first.shape
+    assert (values == first).all()

@@ -70,3 +70,13 @@ def test_negative_values_are_refused_with_the_line_that_mends_them(tmp_path: Pat
     for _, reason in refused:
         assert "255 * np.clip((values - low) / (high - low), 0, 1)" in reason
     assert "range over [-64, 2640]" in refused[0][1]
+
+
+def test_white_of_rare_deep_images(tmp_path: Path) -> None:
+    """Regression: if the images that were looked at had 8 bits, 12 bits among the others became nearly black."""
+    root = write(tmp_path, *[4000] * 41)
+    for number in set(range(41)) - {4}:
+        Image.new("L", (8, 8), 100).save(root / "a" / f"{number}.png")
+    with pytest.warns(UnderfireWarning, match="12 bits"):
+        batch = open_data(root).load(channels=1)
+    assert sorted(batch.images.amax((1, 2, 3)).mul(255).round().tolist())[-1] == round(4000 / 4095 * 255)

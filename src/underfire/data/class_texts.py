@@ -30,7 +30,10 @@ def labels_of(path: Path, rows: Sequence[tuple[int, str]]) -> tuple[list[int], t
     first: dict[bool, tuple[int, str]] = {}
     for line, text in rows:
         if not text:
-            raise DataError(f"{path}, line {line}: the label is empty.")
+            raise DataError(
+                f"{path}, line {line}: the label is empty; leave out of the table what has no class, or name another "
+                "column with --label-column."
+            )
         first.setdefault(_NUMBER.fullmatch(text) is not None, (line, text))
     if len(first) == 2:
         # If numbers were allowed among names, one typing error would renumber all classes.

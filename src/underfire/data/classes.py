@@ -30,7 +30,7 @@ def numbered(labels: Sequence[int]) -> tuple[str, ...]:
 def label_problem(label: int, class_count: int | None) -> str | None:
     """Describe the problem with ``label``; None if there is none. ``class_count`` is None if it is not known."""
     if label < 0:
-        return f"label {label} is negative; expected 0 or more (-1 often marks images without a label)"
+        return f"label {label} is negative; expected 0 or more (-1 often marks images without a label: leave them out)"
     if class_count is None and label >= MOST_CLASSES:
         return f"label {label} is too large for a class number; expected less than {MOST_CLASSES:,}"
     if class_count is not None and label >= class_count:

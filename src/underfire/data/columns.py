@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from underfire.data.tables import Table, has_image_suffix, squeeze
+from underfire.data.imagenet import is_wordnet_id
+from underfire.data.tables import TABLE_SUFFIXES, Table, has_image_suffix, squeeze
 from underfire.errors import DataError, InputError, unknown_name
 
 FILE_COLUMNS = (
@@ -21,8 +22,12 @@ FILE_COLUMNS = (
     "img",
     "img_path",
     "img_name",
+    "img_filename",
+    "image_filename",
+    "image_index",
     "id",
     "id_code",
+    "img_id",
 )
 LABEL_COLUMNS = (
     "label",
@@ -36,7 +41,12 @@ LABEL_COLUMNS = (
     "category_id",
     "dx",
     "diagnosis",
+    "diagnostic",
+    "finding_labels",
+    "breed",
 )
+NO_CLASSES = ("score_weight", "validation_weight")
+"""Columns of numbers beside those of the classes, in ISIC's ground truth of test images."""
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold")
 
 
@@ -73,7 +83,10 @@ def usual_columns(table: Table, file: str | None = None, label: str | None = Non
     split = next((place for name in SPLIT_COLUMNS if (place := _place(table, name)) is not None), None)
     file_column = _column(table, "file", file, FILE_COLUMNS)
     if file_column is None:
-        marks = " Are the columns separated by commas, semicolons or tabs?" if len(table.header) == 1 else ""
+        is_text = table.path.suffix.lower() in ("", *TABLE_SUFFIXES)
+        marks = (
+            " Are the columns separated by commas, semicolons or tabs?" if len(table.header) == 1 and is_text else ""
+        )
         raise DataError(f"{_missing(table, 'file', FILE_COLUMNS)}{marks}")
     label_column = _column(table, "label", label, LABEL_COLUMNS)
     if label_column is not None:
@@ -84,10 +97,17 @@ def usual_columns(table: Table, file: str | None = None, label: str | None = Non
     return Columns(file_column, one_hot=one_hot, split=split)
 
 
+def names_images(table: Table) -> bool:
+    """Return True if the cells of the first row have an image in a column, by its name or by their suffix."""
+    named = _column(table, "file", None, FILE_COLUMNS) is not None
+    return bool(table.rows) and (named or any(map(has_image_suffix, table.rows[0][1])))
+
+
 def one_hot_columns(table: Table, file: int) -> tuple[int, ...]:
     """Return all columns beside ``file`` if they hold 0 and 1 only, as one column per class does; else nothing."""
     others = [place for place in range(len(table.header)) if place != file and squeeze(table.header[place])]
     others = [place for place in others if not squeeze(table.header[place]).startswith("unnamed")]
+    others = [place for place in others if table.header[place] not in NO_CLASSES]
     first = [cells for _, cells in table.rows[:100]]
     if len(others) < 2 or not first or any(_bit(cells[place]) is None for cells in first for place in others):
         return ()
@@ -133,10 +153,19 @@ def _without_header(table: Table, asked: str | None) -> Columns:
     if not table.rows:
         raise DataError(f"{table.path}, line 1: no file column; expected one of {', '.join(FILE_COLUMNS)}, found [].")
     line, cells = table.rows[0]
+    if len(cells) > 2 and has_image_suffix(cells[0]) and is_wordnet_id(cells[1]):  # boxes follow, in Tiny ImageNet
+        return Columns(0, 1)
     if len(cells) != 2:
         raise DataError(
             f"{table.path}, line {line}: {len(cells)} fields and no header; expected an image file and its label, or a "
             "header with the names of the columns."
         )
     file = 0 if has_image_suffix(cells[0]) else 1
+    numbers = [cells[0] for _, cells in table.rows]
+    counted = [[str(number + first) for number in range(len(numbers))] for first in (0, 1)]
+    if file == 1 and len(numbers) > 1 and numbers in counted:
+        raise DataError(
+            f"{table.path} has the numbers {', '.join(numbers[:3])}, ... in front of the images: they count its lines "
+            "and are no classes; expected an image file and its label in each line."
+        )
     return Columns(file, 1 - file)

@@ -8,11 +8,12 @@ from pathlib import Path
 from underfire.data.class_texts import labels_of, one_hot_labels
 from underfire.data.columns import Columns
 from underfire.data.file_data import FileData
-from underfire.data.finder import Finder
+from underfire.data.finder import Finder, folder_beside
 from underfire.data.layouts.tables import columns_of
 from underfire.data.options import DataOptions
-from underfire.data.splits import named_split
-from underfire.data.tables import Table, read_table
+from underfire.data.splits import named_split, split_in
+from underfire.data.table_files import open_table
+from underfire.data.tables import Table
 from underfire.errors import DataError, warn
 from underfire.files import path_of
 
@@ -20,14 +21,16 @@ NO_OPTIONS = DataOptions()
 
 
 class CsvData(FileData):
-    """Images and labels from a table: a CSV file with a header, or a list of files without one.
+    """Images and labels from a table: a CSV file with a header, lines of JSON, or a list of files without a header.
 
     Args:
-        path: the table: UTF-8 text, separated by commas, semicolons or tabs (in ``.txt`` files also by blanks). Its
-            columns are found by their usual names; see ``columns``. Image files are named relative to the table's
-            folder, with or without their suffix, and found below that folder (see ``Finder``). Classes are integers
+        path: the table: UTF-8 text, separated by commas, semicolons or tabs (in ``.txt`` files also by blanks), lines
+            of JSON, or Parquet. Its columns are found by their usual names; see ``columns``. Image files are named
+            relative to the table's folder, with or without their suffix, and found below that folder (see ``Finder``).
+            If it has no images, they are looked for in the folder above, and in those beside it. Classes are integers
             from 0, which are the labels, or names, which are numbered in sorted order, or one column per class with a
-            1 for the class. Other columns and blank lines are ignored. Image files are opened when they are read.
+            1 for the class. Rows with several classes, such as ``Edema|Mass``, are left out. Other columns and blank
+            lines are ignored. Image files are opened when they are read.
         options: the columns to take, if their names are others, and the split of a table with a column ``split``.
         folder: the folder of the images, if it is not the table's.
 
@@ -39,16 +42,18 @@ class CsvData(FileData):
 
     def __init__(self, path: str | Path, options: DataOptions = NO_OPTIONS, folder: str | Path | None = None) -> None:
         self.path = path_of("path", path)
-        table = read_table(self.path)
+        table = open_table(self.path)
         self.layout, columns = columns_of(table, options)
         if not table.rows:
             raise DataError(f"{self.path} holds a header but no rows.")
         if options.split is not None:
             table = _of_split(table, options.split, columns)
-        folder = self.path.parent if folder is None else path_of("folder", folder)
+        if columns.label is not None:
+            table = _of_one_class(table, columns.label)
+        labels, names = _labels(table, columns)
+        folder = _folder_of(table, columns.file) if folder is None else path_of("folder", folder)
         files = _files(table, columns.file, folder)
         root, ids = _root_and_ids(folder, files)
-        labels, names = _labels(table, columns)
         super().__init__(self.path.stem, root, list(zip(ids, labels, strict=True)), names)
 
 
@@ -58,6 +63,28 @@ def _of_split(table: Table, asked: str, columns: Columns) -> Table:
     values = [] if column is None else sorted({cells[column] for _, cells in table.rows})
     name = named_split(asked, values, str(table.path))
     return Table(table.path, table.header, [row for row in table.rows if column is None or row[1][column] == name])
+
+
+def _of_one_class(table: Table, column: int) -> Table:
+    """Leave out rows of several classes, such as ``Edema|Mass`` where other rows have these labels alone."""
+    known = {cells[column] for _, cells in table.rows}
+    kept = [row for row in table.rows if "|" not in row[1][column] or known.isdisjoint(row[1][column].split("|"))]
+    if len(kept) < len(table.rows):
+        warn(
+            f"{len(table.rows) - len(kept)} of the {len(table.rows)} images of {table.path} are left out: each has "
+            "several classes, separated by |."
+        )
+    return Table(table.path, table.header, kept)
+
+
+def _folder_of(table: Table, column: int) -> Path:
+    """Return the folder that the names of images are relative to: the table's, or one beside it if it has no images."""
+    folder = table.path.parent
+    first = [cells[column] for _, cells in table.rows[:100]]
+    beside = folder_beside(folder, first, split_in(table.path.stem) or split_in(folder.name))
+    if beside is not None:
+        warn(f"the images of {table.path} are taken from {beside}, because there are none beside the table.")
+    return beside or folder
 
 
 def _labels(table: Table, columns: Columns) -> tuple[list[int], tuple[str, ...]]:

@@ -125,13 +125,8 @@ class ImageData(ABC):
         often store 10, 12 or 14 bits in files of 16 bits, whose images would be nearly black. Warns, if it is so.
         """
         if self.white is None:
-            peak = 0.0
-            for index in evenly_spaced(len(self), _LOOKED_AT):
-                try:
-                    picture = self.read(index)
-                except UnreadableImageError:
-                    continue
-                peak = max(peak, highest(picture) if is_deep(picture) else 0.0)
+            # Where 16-bit images are rare, the few may have none of them.
+            peak = self._peak(evenly_spaced(len(self), _LOOKED_AT)) or self._peak(range(len(self)))
             bits = bits_of(peak)
             self.white = float(2**bits - 1) if peak > 0 else 65535.0
             if self.white < 65535:
@@ -141,6 +136,19 @@ class ImageData(ABC):
                     "16 bits)."
                 )
         return self.white
+
+    def _peak(self, indices: Iterable[int]) -> float:
+        """Return the largest value of the first 16-bit images at ``indices``; 0 if there are none."""
+        peaks: list[float] = []
+        for index in indices:
+            try:
+                picture = self.read(index)
+            except UnreadableImageError:
+                continue
+            peaks += [highest(picture)] if is_deep(picture) else []
+            if len(peaks) == _LOOKED_AT:
+                break
+        return max(peaks, default=0.0)
 
     def prepared(
         self, index: int, size: tuple[int, int] | None, channels: int, resizing: Resizing = DEFAULT_RESIZING

@@ -39,7 +39,11 @@ def decode_npy(content: bytes, where: str) -> Picture:
 
 
 def decode_tiff(content: bytes, where: str) -> Picture:
-    """Decode a TIFF file that Pillow cannot read in full, with tifffile. Raises UnreadableImageError if that fails."""
+    """Decode a TIFF file that Pillow cannot read in full, with tifffile. Of several pages, take the first.
+
+    Raises:
+        UnreadableImageError: tifffile is not installed, or cannot read it either.
+    """
     try:
         import tifffile
     except ImportError as error:
@@ -48,7 +52,7 @@ def decode_tiff(content: bytes, where: str) -> Picture:
             "pip install 'underfire[formats]'."
         ) from error
     try:
-        values = tifffile.imread(io.BytesIO(content))
+        values = tifffile.imread(io.BytesIO(content), key=0)
     except Exception as error:  # decoders raise nearly anything on broken content
         raise UnreadableImageError(f"{where} cannot be decoded: {error}") from error
     return as_picture(np.asarray(values), where)

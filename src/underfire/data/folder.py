@@ -11,12 +11,18 @@ from underfire.data.classes import in_order
 from underfire.data.decode import IMAGE_SUFFIXES
 from underfire.data.file_data import FileData
 from underfire.data.places import files_below, subfolders
-from underfire.data.splits import is_split, named_split
+from underfire.data.splits import are_splits, named_split
 from underfire.errors import DataError, InputError, warn
 from underfire.text import first_few
 
-PART = re.compile(r"(.*[\W_])?(images?|photos?|pictures?)([\W_]*(part|batch|chunk))?[\W_]*\d+", re.IGNORECASE)
+_IMAGES = "images?|imgs?|photos?|pictures?"
+PART = re.compile(rf"(.*[\W_])?({_IMAGES})([\W_]*(part|batch|chunk))?[\W_]*\d+", re.IGNORECASE)
 """Names of parts of one set of images, such as ``HAM10000_images_part_1`` or ``images_001``."""
+NO_CLASS = re.compile(
+    rf"{PART.pattern}|{_IMAGES}|jpe?gs?|pngs?|annotations?|masks?|trimaps?|(patient|subject|slide)[\W_]*\d.*",
+    re.IGNORECASE,
+)
+"""Names of folders that hold the images of all classes, something else than images, or what belongs to one patient."""
 
 
 class FolderData(FileData):
@@ -89,29 +95,38 @@ def _check_first_level(root: Path, paths: Sequence[PurePosixPath]) -> None:
     """Raise DataError if the subfolders of ``root`` look like splits or other groups, and not like classes."""
     names = list(in_order({path.parts[0] for path in paths}))
     inner = sorted({path.parts[1] for path in paths if len(path.parts) > 2})
-    splits = all(map(is_split, names))
-    if splits and (inner or len(names) > 1):
+    if are_splits(names) and (inner or len(names) > 1):
         choice = " or ".join(str(root / name) for name in names)
         labels = "" if inner else " There are no folders of classes in them: a table of labels may be missing."
         raise DataError(
             f"{root} holds the splits {', '.join(names)}, and not classes: give the path of one ({choice}), or "
             f"--split {names[-1]}. If they are classes: --class-level 1.{labels}"
         )
-    if len(names) > 1 and all(map(PART.fullmatch, names)):
+    common = _common_folders(paths)
+    direct = any(path.parts[1:-1] == common for path in paths)
+    if direct and (len(names) > 1 or not common):
+        if not all(map(NO_CLASS.fullmatch, names)):
+            return
         raise DataError(
             f"{root} holds {first_few(names)}, whose names are those of parts of one set of images, and not of "
             "classes: a table of labels may be missing, or was not recognised. If they are classes: --class-level 1."
         )
-    common = _common_folders(paths)
-    direct = any(path.parts[1:-1] == common for path in paths)
-    if direct and (len(names) > 1 or not common):
-        return
     known = root.joinpath(names[0], *common) if len(names) == 1 else root / names[0]
     raise DataError(
-        f"the images of {root} lie deeper than one folder, and it is not certain which folders are the classes: "
-        f"{first_few([repr(name) for name in names])}, or the folders in them: "
-        f"{first_few([repr(name) for name in inner])}? Say it with --class-level 1 for the first, --class-level 2 for "
-        f"the second, or give the path of the folder that holds the classes, such as {known}."
+        f"the images of {root} lie deeper than one folder, and it is not certain which folders are the classes. Say it "
+        f"with {_levels(paths)}; or give the path of the folder that holds the classes, such as {known}."
+    )
+
+
+def _levels(paths: Sequence[PurePosixPath]) -> str:
+    """List the choices of ``class_level``, with the names that each makes classes. Levels of one name come last."""
+    choices: dict[int, list[str]] = {}
+    for level in range(1, min(len(path.parts) for path in paths)):
+        choices[level] = sorted({path.parts[level - 1] for path in paths})
+    likely = sorted(choices, key=lambda level: (len(choices[level]) == 1, level))[:3]
+    return first_few(
+        [f"--class-level {level} for {first_few([repr(name) for name in choices[level]])}" for level in sorted(likely)],
+        separator="; ",
     )
 
 

@@ -12,6 +12,7 @@ from underfire.data.csv_data import CsvData
 from underfire.data.dataset import ImageData
 from underfire.data.decode import IMAGE_SUFFIXES
 from underfire.data.folder import FolderData
+from underfire.data.layouts.imagefolder import METADATA
 from underfire.data.layouts.known import open_path
 from underfire.data.options import DataOptions
 from underfire.data.photographs import Photographs
@@ -141,7 +142,7 @@ def open_images(
 def _unusable(path: Path, options: DataOptions) -> DataError:
     """Describe what is missing in a folder that has no known layout."""
     files = files_in(path)
-    tables = [name for name in files if name.lower().endswith(".csv")]
+    tables = [name for name in files if name.lower().endswith(".csv") or name in METADATA]
     if len(tables) == 1:
         CsvData(path / tables[0], options)  # raises an error that names the missing column
     return DataError(f"{path} {_contents(files)}; expected {_ACCEPTED}.")

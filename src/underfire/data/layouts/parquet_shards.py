@@ -7,6 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from underfire.data.dataset import ImageData
+from underfire.data.layouts.imagefolder import METADATA
 from underfire.data.layouts.layout import Layout
 from underfire.data.options import DataOptions
 from underfire.data.parquet import ParquetData
@@ -21,7 +22,8 @@ _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(-[0-9a-f]{8,})?\.parquet", re.IGNO
 def _open(path: Path, options: DataOptions) -> ImageData | None:
     columns = {"image_column": options.file_column, "label_column": options.label_column}
     if not path.is_dir():
-        return ParquetData(path, **columns) if path.suffix.lower() == ".parquet" else None
+        is_data = path.suffix.lower() == ".parquet" and path.name not in METADATA
+        return ParquetData(path, **columns) if is_data else None
     folder = next((place for place in (path, path / "data") if place.is_dir() and _shards(place)), None)
     if folder is None:
         return None

@@ -1,0 +1,106 @@
+"""Sets whose publishers give lists of images by split: CUB-200-2011, Oxford-IIIT Pet and Food-101.
+
+All images are in ``images``. Without a choice, the test images are taken.
+
+https://www.vision.caltech.edu/datasets/cub_200_2011, https://www.robots.ox.ac.uk/~vgg/data/pets,
+https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from underfire.data.arrays import chosen_split
+from underfire.data.dataset import ImageData
+from underfire.data.file_data import FileData
+from underfire.data.finder import Finder
+from underfire.data.layouts.layout import Layout
+from underfire.data.options import DataOptions
+from underfire.errors import DataError
+
+_Lists = dict[str, list[tuple[str, str]]]
+"""For each split, the path of each image in ``images``, with or without its suffix, and the name of its class."""
+
+
+def _cub(path: Path) -> tuple[_Lists, list[str]]:
+    """The images, their classes and their splits have numbers: ``images.txt`` has "1 001.Albatross/a.jpg"."""
+    files, classes = (dict(_lines(path / name)) for name in ("images.txt", "classes.txt"))
+    found: _Lists = {"train": [], "test": []}
+    labels = dict(_lines(path / "image_class_labels.txt"))
+    for number, is_train in _lines(path / "train_test_split.txt"):
+        found["train" if is_train == "1" else "test"].append((files[number], classes[labels[number]]))
+    return found, [classes[number] for number in sorted(classes, key=int)]
+
+
+def _pets(path: Path) -> tuple[_Lists, list[str]]:
+    """The lines are "Abyssinian_1 1 1 1": a name, and the numbers of the class, the species and the breed."""
+    names: dict[int, str] = {}
+    found: _Lists = {"trainval": [], "test": []}
+    for split, images in found.items():
+        for image, numbers in _lines(path / "annotations" / f"{split}.txt"):
+            name = image.rpartition("_")[0]
+            images.append((image, names.setdefault(int(numbers.split()[0]), name)))
+    return found, [names[number] for number in sorted(names)]
+
+
+def _food(path: Path) -> tuple[_Lists, list[str]]:
+    """The lines are "apple_pie/1005649": the folder of the class, and a file in it."""
+    names = _texts(path / "meta" / "classes.txt")
+    lines = {split: _texts(path / "meta" / f"{split}.txt") for split in ("train", "test")}
+    return {split: [(line, line.partition("/")[0]) for line in held] for split, held in lines.items()}, names
+
+
+_KNOWN: Mapping[str, tuple[tuple[str, ...], Callable[[Path], tuple[_Lists, list[str]]]]] = {
+    "CUB-200-2011": (("images.txt", "classes.txt", "image_class_labels.txt", "train_test_split.txt"), _cub),
+    "Oxford-IIIT Pet": (("annotations/trainval.txt", "annotations/test.txt"), _pets),
+    "Food-101": (("meta/classes.txt", "meta/train.txt", "meta/test.txt"), _food),
+}
+"""The files by which each set is known, and the function that reads the images of each split and the classes."""
+
+
+def _open(path: Path, options: DataOptions) -> ImageData | None:
+    if not path.is_dir():
+        roots = (root for root in (path.parent, path.parent.parent) if path.suffix == ".txt" and _name(root))
+        if (root := next(roots, None)) is not None:
+            raise DataError(f"{path} is one of the lists of {_name(root)}; give the folder {root}, and --split.")
+        return None
+    folder, name = path / "images", _name(path)
+    if name is None:
+        return None
+    marks, read = _KNOWN[name]
+    try:
+        lists, names = read(path)
+        position = {each: label for label, each in enumerate(names)}
+        labels = {split: [position[each] for _, each in images] for split, images in lists.items()}
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} has the lists of {name} ({', '.join(marks)}), which do not fit: {error!r}.") from error
+    split = chosen_split(options.split, list(lists), path)
+    finder, files = Finder(folder), []
+    for (image, _), label in zip(lists[split], labels[split], strict=True):
+        place = finder.find(image)
+        if place is None:
+            raise DataError(f"the lists of {path} name {image!r}, which is not inside {folder}.")
+        files.append((os.path.relpath(place, finder.folder).replace(os.sep, "/"), label))
+    data = FileData(f"{path.resolve().name}-{split}", folder, files, names)
+    data.layout = f"{name}, {split} images"
+    return data
+
+
+def _name(path: Path) -> str | None:
+    """Return the name of the set in a folder; None if there is none of these."""
+    fits = (name for name, (marks, _) in _KNOWN.items() if all((path / mark).is_file() for mark in marks))
+    return next(fits, None) if (path / "images").is_dir() else None
+
+
+def _texts(path: Path) -> list[str]:
+    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip() and line[0] != "#"]
+
+
+def _lines(path: Path) -> list[tuple[str, str]]:
+    """Split each line at its first blank. Raises ValueError if it has none."""
+    return [(first, rest.strip()) for first, rest in (line.split(maxsplit=1) for line in _texts(path))]
+
+
+LAYOUT = Layout("lists of images by split", _open, ("split", "white"))

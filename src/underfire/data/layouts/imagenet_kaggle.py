@@ -1,0 +1,72 @@
+"""ImageNet as Kaggle gives it: ``ILSVRC/Data/CLS-LOC/val``, and ``LOC_val_solution.csv`` with the WordNet ids.
+
+https://www.kaggle.com/c/imagenet-object-localization-challenge.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from underfire.data.dataset import ImageData
+from underfire.data.file_data import FileData
+from underfire.data.finder import Finder
+from underfire.data.folder import FolderData
+from underfire.data.imagenet import is_wordnet_id
+from underfire.data.layouts.layout import Layout
+from underfire.data.options import DataOptions
+from underfire.data.splits import named_split
+from underfire.data.tables import read_table
+from underfire.errors import DataError
+
+_TABLE, _CLASSES, _IMAGES = "LOC_val_solution.csv", "LOC_synset_mapping.txt", Path("ILSVRC/Data/CLS-LOC")
+
+
+def _open(path: Path, options: DataOptions) -> ImageData | None:
+    places = path.absolute().parents
+    # The folder of validation images itself: the table lies four folders above it.
+    is_val = path.name == "val" and places[0].parts[-3:] == _IMAGES.parts
+    root = path.parent if path.name == _TABLE else places[3] if is_val else path
+    if not (root / _TABLE).is_file():
+        return None
+    if options.split is not None and named_split(options.split, ("train", "val"), str(path)) == "train":
+        return FolderData(root / _IMAGES / "train")
+    folder = root / _IMAGES / "val"
+    folder = folder if folder.is_dir() else root
+    ids, finder = _wordnet_ids(root / _TABLE), Finder(folder)
+    names = sorted({*ids.values(), *_all_classes(root / _CLASSES)})
+    position = {name: label for label, name in enumerate(names)}
+    files = []
+    for image, wordnet_id in ids.items():
+        found = finder.find(image)
+        if found is not None and found.is_file():
+            files.append((found.relative_to(finder.folder).as_posix(), position[wordnet_id]))
+    if not files:
+        raise DataError(f"{root / _TABLE} names images, but none of them, such as {next(iter(ids))}, is in {folder}.")
+    return FileData(path.resolve().name if path.is_dir() else path.stem, folder, files, names)
+
+
+def _wordnet_ids(path: Path) -> dict[str, str]:
+    """Return the WordNet id of each image. The table gives it once for each object, with the corners of a box."""
+    table, found = read_table(path), dict[str, str]()
+    for line, cells in table.rows:
+        given = set(cells[-1].split()[::5])
+        if len(cells) != 2 or len(given) != 1 or not all(map(is_wordnet_id, given)):
+            raise DataError(
+                f"{path}, line {line}: expected an image and 'n02119789 226 132 400 300', the WordNet id of its class "
+                f"and a box, found {','.join(cells):.80}."
+            )
+        found[cells[0]] = given.pop()
+    if not found:
+        raise DataError(f"{path} holds a header but no rows.")
+    return found
+
+
+def _all_classes(path: Path) -> list[str]:
+    """Return the WordNet ids of all classes, also of those without images; nothing if the list is not there."""
+    if not path.is_file():
+        return []
+    ids = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [each for each in ids if is_wordnet_id(each)]
+
+
+LAYOUT = Layout("ImageNet's validation images with Kaggle's table", _open, ("split", "white"))
