@@ -179,9 +179,19 @@ class Store:
             return None
         return found if found.sha256() == self.read_run().get("selection_sha256") else None
 
+    @property
+    def lacks_selection(self) -> bool:
+        """True if ``selection.json`` of a run that selected images is missing, or is not as it was written."""
+        return "selection_sha256" in self.read_run() and self.read_selection() is None
+
     def write_selection(self, selection: Selection) -> None:
-        """Write ``selection.json``, so that a resumed run, and every worker, need not classify all images again."""
+        """Write ``selection.json``, so that a resumed run, and every worker, need not classify all images again.
+
+        If the run has lost it since its shards were counted, a warning says so.
+        """
         if self.read_selection() is None:
+            if self.read_run().get("shards"):
+                warn(f"output folder {self.folder} was damaged: selection.json is missing or changed. It is made again.")
             values = json.loads(json.dumps(selection.to_dict()))
             self.write_json("selection.json", {"selection": values, "sha256": manifest.digest_of(values)})
 
