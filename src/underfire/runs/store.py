@@ -191,7 +191,8 @@ class Store:
         """
         if self.read_selection() is None:
             if self.read_run().get("shards"):
-                warn(f"output folder {self.folder} was damaged: selection.json is missing or changed. It is made again.")
+                damaged = "selection.json is missing or changed. It is made again."
+                warn(f"output folder {self.folder} was damaged: {damaged}")
             values = json.loads(json.dumps(selection.to_dict()))
             self.write_json("selection.json", {"selection": values, "sha256": manifest.digest_of(values)})
 
