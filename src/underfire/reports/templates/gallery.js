@@ -5,7 +5,7 @@
   const block = document.querySelector(".gallery");
   const { groups, images, items } = underfire.read(block);
   const form = block.querySelector("form"), shelf = block.querySelector(".shelf"), output = form.querySelector("output");
-  const more = block.querySelector(".more"), viewer = block.querySelector("dialog");
+  const more = block.querySelector(".more"), clear = block.querySelector(".nothing"), viewer = block.querySelector("dialog");
   const text = (name, value) => { viewer.querySelector(`[data-text="${name}"]`).textContent = value; };
   const control = (name) => viewer.querySelector(`[data-do="${name}"]`);
   const number = (value) => (value === null ? "unknown" : value.toFixed(3));
@@ -79,6 +79,7 @@
     made = current = 0;
     grow();
     output.textContent = chosen.length ? `${chosen.length} of ${items.length} shown` : "No image fits these filters.";
+    clear.hidden = chosen.length > 0 || !items.length;
   };
 
   /* The viewer: one image with its maps and predictions. */
@@ -183,6 +184,12 @@
   new IntersectionObserver((seen) => {
     if (seen.some((entry) => entry.isIntersecting) && made < chosen.length) grow();
   }, { rootMargin: "600px" }).observe(more);
+  clear.firstChild.addEventListener("click", () => {
+    form.reset();
+    underfire.clear();
+    update();
+    form.elements[0].focus({ preventScroll: true });
+  });
   form.addEventListener("input", update);
   form.addEventListener("submit", (event) => event.preventDefault());
   document.addEventListener("underfire-filter", update);
