@@ -23,6 +23,11 @@
   const differing = ["interpreter", "attack", "classifier"].filter((part) => new Set(groups.map((each) => each[part])).size > 1);
   const told = new Set(groups.map((each) => differing.map((part) => each[part]).join("\n"))).size === groups.length;
   const naming = groups.length > 1 && !told ? [...differing, "run"] : differing;
+  /* The same image under other attacks and interpreters, also of other runs: of one id, and of one file. */
+  const keyOf = (item) => `${image(item).id}\n${image(item).path}`;
+  const same = new Map(items.map((item) => [keyOf(item), []]));
+  for (const item of items) same.get(keyOf(item)).push(item);
+  const namesOfSibling = ["attack", "interpreter", ...naming.filter((part) => part === "classifier" || part === "run")];
   let chosen = [], made = 0, current = 0, opened = null;
 
   /* The shelf: one button for each image. The arrow keys move between them; Tab reaches one. */
@@ -140,12 +145,12 @@
       picture("adversarial", "", `adversarial image of ${id}`, [layer(item.adversarial)]),
       change, ...maps,
     );
-    const siblings = items.filter((each) => each.image === item.image);
+    const siblings = same.get(keyOf(item));
     const select = control("sibling");
     select.hidden = siblings.length < 2;
     select.replaceChildren(...siblings.map((each) => make("option", {
       value: items.indexOf(each), selected: each === item,
-      textContent: `${group(each).attack}, ${group(each).interpreter}`,
+      textContent: namesOf(each, namesOfSibling),
     })));
   };
   const open = (place) => {
