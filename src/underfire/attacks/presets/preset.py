@@ -121,8 +121,9 @@ class Preset(AttackSettings):
     def _check_budget(self) -> None:
         if not self.kind.auto:
             if self.budget is not None:
-                raise InputError(
-                    f"budget is {self.budget}, and attack {self.attack!r} has steps instead: only auto has a budget."
+                raise InputError.about(
+                    "budget",
+                    f"budget is {self.budget}, and attack {self.attack!r} has steps instead: only auto has a budget.",
                 )
             return
         budget = BUDGET if self.budget is None else self.budget
@@ -134,11 +135,13 @@ class Preset(AttackSettings):
         chosen = (("steps", self.steps, None), ("search", self.search, 0), ("edge_scope", self.edge_scope, None))
         for name, value, none in chosen:
             if value != none:
-                raise InputError(f"{name} is {value}, and auto chooses that by itself: give it a budget, such as 200.")
+                raise InputError.about(
+                    name, f"{name} is {value}, and auto chooses that by itself: give it a budget, such as 200."
+                )
 
     def _named_by_attack(self) -> type[Perturbation] | Perturbation:
         if self.attack not in PERTURBATIONS and ".py:" not in self.attack:
-            raise unknown_name("attack", self.attack, KINDS)
+            raise InputError.about("attack", unknown_name("attack", self.attack, KINDS))
         return PERTURBATIONS.find(self.attack)
 
     def _check_edges(self) -> None:
