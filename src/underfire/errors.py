@@ -24,6 +24,13 @@ class InputError(UnderfireError, ValueError):
     setting: str | None = None
     value: object = None
 
+    @classmethod
+    def about(cls, setting: str, error: InputError | str) -> InputError:
+        """Return an error, which may be given by its words, that is about a setting."""
+        made = cls(error) if isinstance(error, str) else error
+        made.setting = setting
+        return made
+
 
 class SeveralInputsError(InputError):
     """Several arguments cannot be used. ``each`` are the single errors; the message joins theirs."""

@@ -96,6 +96,10 @@ def edited(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], objec
     return harm
 
 
+other_hash = edited(lambda held: held.update(sha256="0" * 64))
+"""Give a JSON file another hash of its content."""
+
+
 def swapped_runs(folder: Path) -> None:
     for source, target in ((FINISHED, "aside"), (BEGUN, FINISHED), ("aside", BEGUN)):
         (folder / "runs" / source).rename(folder / "runs" / target)
@@ -154,8 +158,11 @@ KINDS = [
     Kind("run's record cut", of_run(FINISHED, "run.json", cut), "damaged", "failed", "cannot be read"),
     Kind("run's record is a list", of_run(FINISHED, "run.json", holding([])), "damaged", "failed", "holds a list"),
     Kind("run's record is an empty object", of_run(BEGUN, "run.json", holding({})), "damaged", "failed"),
-    Kind("selection deleted", of_run(BEGUN, "selection.json", delete), ""),
-    Kind("selection cut", of_run(BEGUN, "selection.json", cut), ""),
+    Kind("selection deleted", of_run(FINISHED, "selection.json", delete), r"selection\.json is missing or changed"),
+    Kind("selection cut", of_run(FINISHED, "selection.json", cut), r"selection\.json is missing or changed"),
+    Kind("selection with another hash", of_run(FINISHED, "selection.json", other_hash), "missing or changed"),
+    Kind("selection of the begun run deleted", of_run(BEGUN, "selection.json", delete), "missing or changed"),
+    Kind("selection of the begun run cut", of_run(BEGUN, "selection.json", cut), "missing or changed"),
     Kind("selection is a folder", of_run(BEGUN, "selection.json", folder_in_place), "Is a directory", "failed"),
     Kind("summary deleted", of_run(FINISHED, "summary.json", delete), "is missing"),
     Kind("summary is a list", of_run(FINISHED, "summary.json", holding([])), "bytes instead of"),

@@ -66,8 +66,21 @@ def test_a_file_is_read_with_names_of_options(tmp_path: Path) -> None:
         ("set = {steps = [2, 3]}", 'set = {steps = "x"}', r"line 11: steps is 'x'; .* \(run .*adv2.*; and 1 more\)\.$"),
         ('classifier = "scenes-resnet"\n', "", r"campaign\.toml: classifier is missing"),
         ("count = 4", 'count = 4\nsteps = "x"', r"line 6: steps is 'x'"),
+        ("set = {steps = [2, 3]}", "set = {budget = 3}", r"line 11: budget is 3, and attack 'adv2' has steps"),
+        ("count = 4", 'count = 4\neps = "0.1"\nperturbation = "cw"', r"line 6: eps is 0\.1, and cw has no ball"),
         ("set = {steps = [2, 3]}", "set = {count = 0}", r"line 11: count is 0"),
-        ("set = {steps = [2, 3]}", 'set = {attack = "advv2"}', r"campaign\.toml: unknown attack 'advv2'"),
+        ('["cam", "grad"]', "[]", r"toml, line 7: grid\.interpreters is an empty list"),
+        ('attack = "auto"\ninterpreters = "grad"', "count = 4", r"line 12: .*\[\[exclude\]\] leaves all"),
+        ('attack = "auto"\ninterp', 'attack = "bim"\ninterp', r"line 12: \[\[exclude\]\] with attack = bim"),
+        ('where = {attack = "adv2"}', 'where = {attack = "bim"}', r"line 9: \[\[change\]\] with attack = bim"),
+        ("[[exclude]]", "[[include]]\nseed = 1\n[[include]]\nseed = 1\n[[exclude]]", "line 14: two runs .* the same"),
+        ('["adv2", "auto"]', '["adv2", "adv2"]\n[[exclude]]\ncount = 5', r"line 9: \[\[exclude\]\] with count = 5"),
+        (
+            'where = {attack = "adv2"}\nset = {steps = [2, 3]}',
+            '[change.where]\nattack = "adv2"\n[change.set]\nseed = 2\n[[change]]\nwhere = {seed = 9}\nset = {seed = 3}',
+            r"line 14: \[\[change\]\] with seed = 9",
+        ),
+        ("set = {steps = [2, 3]}", 'set = {attack = "advv2"}', r"toml, line 11: unknown attack 'advv2'.*'adv2'"),
     ],
 )
 def test_mistakes_are_named_with_their_line(tmp_path: Path, before: str, after: str, said: str) -> None:

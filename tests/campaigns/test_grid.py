@@ -49,7 +49,7 @@ def test_the_grid_is_the_product_less_what_is_excluded(
     exclude = [{"attack": attack, "interpreters": interpreter}] if used else []
     made = grid(grid={"attack": attacks, "interpreters": maps, "eps": radii}, exclude=exclude)
     if not expected:
-        with pytest.raises(InputError, match="no runs"):
+        with pytest.raises(InputError, match=r"no runs|is an empty list"):
             made.points()
         return
     points = made.points()
@@ -94,7 +94,7 @@ def test_agreed_asks_every_other_classifier() -> None:
     ("values", "said"),
     [
         ({}, "no runs"),
-        ({"grid": {"eps": []}}, "no runs"),
+        ({"grid": {"eps": []}}, r"grid\.eps is an empty list"),
         ({"grid": {"eps": ["4/255"]}, "exclude": [{"eps": "4/255"}]}, "no runs"),
         ({"grid": {"eps": ["4/255"]}, "exclude": [{"eps": "5/255"}]}, r"\[\[exclude\]\] with eps = 5/255 fits no run"),
         ({"grid": {"eps": ["4/255"]}, "change": [{"where": {"attack": "auto"}, "set": {"seed": 1}}]}, "fits no run"),

@@ -83,6 +83,18 @@ def test_the_widest_table_fits_a_small_window(browser: Any, tmp_path: Path) -> N
     opened.context.close()
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_p_values_stand_apart_from_the_number_of_images(browser: Any, address: str, width: int) -> None:
+    """Regression: 7 pixels were between them, so that they read as one number."""
+    opened = Opened(browser, address, width)
+    gaps = """() => [...document.querySelectorAll('#numbers tr.difference')].map(row => {
+      const [p, n] = [...row.cells].slice(-2).map(cell => {
+        const text = document.createRange(); text.selectNodeContents(cell); return text.getBoundingClientRect(); });
+      return n.left - p.right; })"""
+    assert min(opened.page.evaluate(gaps)) >= 14
+    opened.context.close()
+
+
 # The colours of every kind of text, and of what lies behind it.
 COLOURS = """() => {
   const behind = (e) => { for (; e; e = e.parentElement) {

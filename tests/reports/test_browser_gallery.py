@@ -135,3 +135,23 @@ def test_pictures_are_loaded_when_they_come_near(browser: Any, tmp_path: Path) -
     assert opened.page.evaluate("document.activeElement.dataset.place") == "199"
     assert opened.wrong == []
     opened.context.close()
+
+
+def test_an_image_leads_to_the_same_image_of_other_runs(browser: Any, tmp_path: Path) -> None:
+    """Regression: an opened image named the attacks and interpreters of its own run alone."""
+    runs = [Fake(count=3).write(tmp_path / "one"), Fake(count=2, attack="auto").write(tmp_path / "two")]
+    other = Fake(count=1, ids=("another",)).write(tmp_path / "three")
+    opened = Opened(browser, write_page([*runs, other], tmp_path / "page.html").as_uri())
+    options = "[...document.querySelectorAll('[data-do=sibling] option')].map(o => o.textContent)"
+    page = opened.page
+    page.evaluate("document.querySelector('.open[title=\"set/001\"]').click()")
+    assert page.evaluate(options) == ["adv2, cam, one", "auto, cam, two"]
+    page.select_option("[data-do=sibling]", label="auto, cam, two")
+    assert opened.text("name").startswith("set/001, auto")
+    assert page.eval_on_selector("[data-do=sibling]", "e => e.selectedOptions[0].textContent") == "auto, cam, two"
+    opened.wait("[...document.querySelectorAll('.viewer img[src]')].every(i => i.complete)")
+    page.keyboard.press("Escape")
+    page.evaluate("document.querySelector('.open[title=\"another\"]').click()")
+    assert page.locator("[data-do=sibling]:visible").count() == 0
+    assert opened.wrong == []
+    opened.context.close()

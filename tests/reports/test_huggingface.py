@@ -137,8 +137,6 @@ def test_a_campaign_is_one_data_set(tmp_path: Path) -> None:
     assert {name: sum(row["run"] == name for row in rows) for name in attacked} == {
         n: 4 * k for n, k in attacked.items()
     }
-    with pytest.raises(InputError, match="is a campaign, and the format 'csv' takes one run"):
-        export(folder, "csv", tmp_path / "x.csv")
 
 
 def test_nothing_is_overwritten_and_nothing_half_written(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from underfire.campaigns.grid import Grid
+from underfire.campaigns.grid import Grid, GridError
 from underfire.errors import InputError, SeveralInputsError, plain_words, unknown_name
 from underfire.runs.settings import RunConfig
 from underfire.settings import Problems, former_names, settings_of
@@ -120,6 +120,14 @@ def _with_line(path: Path, text: str, error: InputError) -> InputError:
     """Put the file before an error of a run, and the line of the setting that it is about, if that is certain."""
     names = [key for key, present in _present_names().items() if present == error.setting]
     lines, wanted = text.splitlines(), re.compile(_key(*names))
+    if isinstance(error, GridError):
+        own_head = re.compile(rf"\s*\[+\s*{error.section}\s*\]")
+        heads = [n for n, line in enumerate(lines) if own_head.match(line)]
+        inline = next((n for n, line in enumerate(lines) if re.match(_key(error.section), line)), None)
+        head = heads[error.number] if error.number < len(heads) else inline
+        inside = range(len(lines)) if head is None else range(head, len(lines))
+        found = next((n for n in inside if names and wanted.match(lines[n])), head)
+        return InputError(f"{path}: {error}" if found is None else f"{path}, line {found + 1}: {error}")
     places = [place for place, line in enumerate(lines) if names and wanted.match(line)]
     if len(places) > 1:  # the lines with the value
         values = error.value if isinstance(error.value, list) else [error.value]

@@ -89,14 +89,26 @@ class Campaign:
         library = pandas()
         if not self.finished:
             raise InputError(f"no run of {self.path} is finished, so there are no rows yet; see underfire status.")
-        frames, varying = [], list(dict.fromkeys(name for entry in self.entries for name in entry.values))
+        frames = []
         for entry in self.finished:
-            frame, settings = self.run(entry.name).to_pandas(), self.configuration(entry.name)
-            own = {f"setting_{name}" if name in frame else name: settings.get(name) for name in varying}
-            for place, (name, value) in enumerate({"run": entry.name, **own}.items()):
-                frame.insert(place, name, ",".join(map(str, value)) if isinstance(value, list) else value)
+            frame = self.run(entry.name).to_pandas()
+            held = list(frame)
+            for place, (name, value) in enumerate(self.apart(entry.name).items()):
+                frame.insert(place, f"setting_{name}" if name in held else name, value)
             frames.append(frame)
         return library.concat(frames, ignore_index=True)
+
+    def apart(self, name: str) -> dict[str, Any]:
+        """Return what tells a run apart from the others: its name as ``run``, and the settings in which runs differ.
+
+        A setting with several values is a text with commas.
+        """
+        settings, varying = (
+            self.configuration(name),
+            dict.fromkeys(key for entry in self.entries for key in entry.values),
+        )
+        found = {key: settings.get(key) for key in varying}
+        return {"run": name} | {k: ",".join(map(str, v)) if isinstance(v, list) else v for k, v in found.items()}
 
     def configuration(self, name: str) -> dict[str, Any]:
         """Return all settings of a run, as JSON values."""

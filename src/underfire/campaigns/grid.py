@@ -18,6 +18,21 @@ Values = dict[str, Any]
 """Settings by name, as they stand in a campaign file."""
 
 
+class GridError(InputError):
+    """A part of a grid cannot be used.
+
+    Args:
+        message: see ``InputError``.
+        section: the table of the campaign file that it is about, such as ``exclude``.
+        number: the place among the tables of that name, from 0.
+        setting: the name of the setting in it, if it is about one.
+    """
+
+    def __init__(self, message: str, section: str = "grid", number: int = 0, setting: str | None = None) -> None:
+        super().__init__(message)
+        self.section, self.number, self.setting = section, number, setting
+
+
 class Change(BaseModel):
     """Settings for those runs of a grid whose values are as ``where`` says.
 
@@ -66,11 +81,17 @@ class Grid(BaseModel):
             InputError: the grid is empty, one of its values is impossible, or two runs are the same.
         """
         problems, found = Problems(), list[Point]()
+        for name, listed in self.grid.items():
+            if not listed:
+                problems.append(GridError(f"grid.{name} is an empty list; expected values.", "grid", 0, name))
+        problems.report()
         chosen = list(self._chosen())
         if not chosen:
-            raise InputError(
-                "the campaign has no runs: its [grid] is empty, or [[exclude]] leaves all of it out. Expected lists of "
-                'values in [grid], such as interpreters = ["cam", "grad"].'
+            why = "[[exclude]] leaves all of its [grid] out" if self.grid else "its [grid] is empty"
+            raise GridError(
+                f"the campaign has no runs: {why}. Expected lists of values in [grid], such as interpreters = "
+                '["cam", "grad"].',
+                "exclude" if self.grid else "grid",
             )
         self._check_used([values for values, _ in chosen], problems)
         classifiers = list(dict.fromkeys(str(values["classifier"]) for values, _ in chosen if "classifier" in values))
@@ -91,7 +112,7 @@ class Grid(BaseModel):
             made.setting, made.value = about[said]
             problems.append(made)
         problems.report()
-        return _named(found, self.full_names)
+        return _named(found, self.full_names, len(found) - len(self.include))
 
     def _chosen(self) -> Iterator[tuple[Values, list[str]]]:
         """Yield the settings of each run, and the names of those that set it apart."""
@@ -133,9 +154,10 @@ class Grid(BaseModel):
             ("exclude", everything, self.exclude),
             ("change", everything + [self.settings | each for each in self.include], [c.where for c in self.change]),
         ):
-            for each in wanted:
+            for number, each in enumerate(wanted):
                 if not any(self._fits(values, each) for values in many):
-                    problems.append(InputError(f"[[{kind}]] with {_spoken(each)} fits no run of the grid."))
+                    said = f"[[{kind}]] with {_spoken(each)} fits no run of the grid."
+                    problems.append(GridError(said, kind, number))
 
 
 @dataclass(frozen=True)
@@ -165,8 +187,13 @@ def _spoken(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} = {value}" for name, value in values.items()) or "without values of its own"
 
 
-def _named(points: list[Point], full: bool) -> list[Point]:
+def _named(points: list[Point], full: bool, of_grid: int) -> list[Point]:
     """Give each run a name made of the values in which runs differ, or of all values.
+
+    Args:
+        points: the runs.
+        full: use all values.
+        of_grid: so many runs are the grid's; those that are included follow.
 
     Raises:
         InputError: two runs have the same settings.
@@ -175,9 +202,11 @@ def _named(points: list[Point], full: bool) -> list[Point]:
     for number, point in enumerate(points):
         text = repr(point.config)
         if text in known:
-            raise InputError(
+            raise GridError(
                 f"two runs of the campaign are the same: {_spoken(points[known[text]].values)}; and "
-                f"{_spoken(point.values)}."
+                f"{_spoken(point.values)}.",
+                "grid" if number < of_grid else "include",
+                max(0, number - of_grid),
             )
         known[text] = number
     differ = [

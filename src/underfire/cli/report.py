@@ -23,6 +23,8 @@ EXPORT_EXAMPLES = """[bold]Examples[/bold]
 
 underfire export runs/mine --format csv --out results.csv
 
+underfire export runs/grid --format csv --out grid.csv
+
 underfire export runs/grid --format huggingface --out for-the-hub
 
 underfire export runs/mine --format my_export.py:markdown --out table.md"""
@@ -167,10 +169,11 @@ def export(
     ] = None,
     format: Annotated[str, option("NAME", "Format: see 'underfire list', or file.py:name.", "--format")] = "csv",
 ) -> None:
-    """Write a finished run in another format.
+    """Write a finished run, or all finished runs of a campaign, in another format.
 
-    The format huggingface writes a folder with the saved images and their measures, also for all finished runs of a
-    campaign. load_dataset("imagefolder", data_dir=...) of the package datasets reads it.
+    csv and latex make one table of a campaign, with a column that names the run. huggingface writes a folder with the
+    saved images and their measures; load_dataset("imagefolder", data_dir=...) of the package datasets reads it. maps
+    takes one run.
     """
     from underfire.reports.exports import export as write
 

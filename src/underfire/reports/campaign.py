@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from underfire.campaigns.folder import Campaign
+from underfire.errors import warn
 from underfire.reports.detected import RECORD
 from underfire.reports.figure import write_figure
 from underfire.reports.page import write_page
+from underfire.reports.sound import figure_is_sound, folder_of, page_is_sound
 
 
 def write_run_page(folder: Path) -> None:
     """Write page and figure of a finished run, unless they are newer than its summary and its scores.
+
+    If they are, and a file of them is missing or damaged, they are written again, with a warning.
 
     Args:
         folder: the run's folder.
@@ -19,11 +23,17 @@ def write_run_page(folder: Path) -> None:
     Raises:
         StoreError: the run cannot be read, or a file cannot be written.
     """
-    page, made = folder / "page.html", [folder / "summary.json", folder / RECORD]
+    page, figure, made = folder / "page.html", folder / "figure.png", [folder / "summary.json", folder / RECORD]
     if page.is_file() and all(page.stat().st_mtime >= each.stat().st_mtime for each in made if each.exists()):
-        return  # the run was finished before, and has its page
+        # The run was finished before, and has its page.
+        if page_is_sound(page) and figure_is_sound(figure):
+            return
+        warn(
+            f"{page}, its pictures in {folder_of(page).name}/ or {figure.name} are missing in part, or are not as they "
+            "were written. They are made again."
+        )
     write_page([folder], page)
-    write_figure([folder], folder / "figure.png")
+    write_figure([folder], figure)
 
 
 def write_campaign_page(campaign: Campaign) -> Path | None:

@@ -7,19 +7,22 @@ import gzip
 import hashlib
 import re
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from underfire.reports.output import writing
+from underfire.reports.sound import last_line
 from underfire.text import plain
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
+NO_PICTURES: Mapping[str, str] = MappingProxyType({})
 
 
 class Block(ABC):
@@ -54,13 +57,17 @@ class Section:
     link: str = ""
 
 
-def write_document(out: Path, title: str, sections: Sequence[Section]) -> Path:
+def write_document(
+    out: Path, title: str, sections: Sequence[Section], pictures: Mapping[str, str] = NO_PICTURES
+) -> Path:
     """Write a page of sections.
 
     Args:
         out: the HTML file. Its folder is made if it does not exist.
         title: the title of the window.
         sections: the content, from top to bottom. Sections without blocks are left out.
+        pictures: the digests of the pictures in the folder beside the page, by the names of their files. They are part
+            of the hash in the page's last line; see ``sound``.
 
     Returns:
         ``out``.
@@ -68,9 +75,9 @@ def write_document(out: Path, title: str, sections: Sequence[Section]) -> Path:
     Raises:
         StoreError: ``out`` cannot be written.
     """
-    text = render(title, [section for section in sections if section.blocks])
+    text = render(title, [section for section in sections if section.blocks]) + "\n"
     with writing(out, "page") as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text + last_line(text, pictures), encoding="utf-8", newline="\n")
     return out
 
 

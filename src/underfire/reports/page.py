@@ -52,7 +52,8 @@ def write_page(
     accounts, pictures = open_accounts(runs), PictureFolder(out, embed)
     correct_together(accounts)  # before the first sentence, so that all of the page says the same
     said = plain(title) if title is not None else _title(accounts)
-    written = write_document(out, said, sections_of(accounts, said, gallery, pictures))
+    sections = sections_of(accounts, said, gallery, pictures)
+    written = write_document(out, said, sections, pictures.digests)
     pictures.clean_up()
     return written
 

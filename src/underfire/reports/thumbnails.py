@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -16,6 +15,7 @@ from PIL import Image, features
 from underfire.drawing.pictures import Pixels, Values, colour, fitted, overlay, veil
 from underfire.reports.outline import Mask, outline_path
 from underfire.reports.output import storing
+from underfire.reports.sound import OURS, digest, folder_of
 
 SMALL = 96
 """Images up to this size in pixels are stored exactly, and their pixels are shown as squares."""
@@ -28,8 +28,6 @@ LARGEST_MAP = 96
 THUMBNAIL = 80
 """The size of each of the three pictures of a thumbnail, in pixels."""
 
-_OURS = re.compile(r"\d+-\d{6}-[a-z0-9]+\.(webp|png|jpeg|svg)", re.ASCII)
-
 
 class PictureFolder:
     """The pictures of a page.
@@ -37,12 +35,15 @@ class PictureFolder:
     Args:
         page: the HTML file. The pictures of ``page.html`` lie in the folder ``page_files`` beside it.
         embed: put the pictures into the page instead, as data URIs.
+
+    Attributes:
+        digests: the digests of the pictures that are written, by the names of their files.
     """
 
     def __init__(self, page: Path, embed: bool = False) -> None:
         self.page, self.embed = page, embed
-        self.folder = page.with_name(f"{page.stem}_files")
-        self._written: set[str] = set()
+        self.folder = folder_of(page)
+        self.digests: dict[str, str] = {}
 
     def add(self, name: str, content: bytes, kind: str) -> str:
         """Keep a picture.
@@ -62,10 +63,10 @@ class PictureFolder:
             return _uri(content, "svg+xml" if kind == "svg" else kind)
         file = f"{name}.{kind}"
         with storing(f"page {self.page}"):
-            if not self._written:
+            if not self.digests:
                 self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / file).write_bytes(content)
-        self._written.add(file)
+        self.digests[file] = digest(content)
         return f"{quote(self.folder.name)}/{file}"
 
     def of_run(self, path: Path, name: str, pixels: Pixels) -> str:
@@ -93,7 +94,7 @@ class PictureFolder:
             return
         with storing(f"page {self.page}"):
             for entry in self.folder.iterdir():
-                if _OURS.fullmatch(entry.name) and entry.name not in self._written and not entry.is_dir():
+                if OURS.fullmatch(entry.name) and entry.name not in self.digests and not entry.is_dir():
                     entry.unlink()
             if not any(self.folder.iterdir()):
                 self.folder.rmdir()

@@ -35,7 +35,7 @@ def is_whole(store: Store, inputs: Callable[[], dict[str, Any]]) -> bool:
     if held.get("format", 1) < FORMAT - 1:
         return True  # its record has other hashes, and no shards
     store.check_record(inputs(), known_only=True)
-    if held["format"] == FORMAT and damage(store.folder, held):
+    if held["format"] == FORMAT and (damage(store.folder, held) or store.lacks_selection):
         return False
     problems = _missing(store) if "made" not in held else changes(store.folder, held["made"])
     if problems:

@@ -172,9 +172,20 @@ class Store:
         """Read which images the run looks at and attacks; None if it has not begun, or the file is not the run's."""
         return read_selection(self.folder, self.read_run())
 
+    @property
+    def lacks_selection(self) -> bool:
+        """True if ``selection.json`` of a run that selected images is missing, or is not as it was written."""
+        return "selection_sha256" in self.read_run() and self.read_selection() is None
+
     def write_selection(self, selection: Selection) -> None:
-        """Write ``selection.json``, so that a resumed run, and every worker, need not classify all images again."""
+        """Write ``selection.json``, so that a resumed run, and every worker, need not classify all images again.
+
+        If the run has lost it since its shards were counted, a warning says so.
+        """
         if self.read_selection() is None:
+            if self.read_run().get("shards"):
+                damaged = "selection.json is missing or changed. It is made again."
+                warn(f"output folder {self.folder} was damaged: {damaged}")
             values = json.loads(json.dumps(selection.to_dict()))
             self.write_json("selection.json", {"selection": values, "sha256": manifest.digest_of(values)})
 

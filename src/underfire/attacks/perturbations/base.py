@@ -62,13 +62,15 @@ class Perturbation(Part, ABC):
             if cls.has(name):
                 continue
             if name == "eps":
-                raise InputError(
+                raise InputError.about(
+                    name,
                     f"eps is {value!r:.8}, and {cls.name} has no ball: its changes are as large as they need to be. "
-                    "noise_eps sets the size of the noise that maps are compared with."
+                    "noise_eps sets the size of the noise that maps are compared with.",
                 )
-            raise InputError(
+            raise InputError.about(
+                name,
                 f"{name} is {value!r:.8}, and {cls.name} has no such setting: the noise that its maps are compared "
-                "with is as large as its eps."
+                "with is as large as its eps.",
             )
         return cls(**given)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,12 +32,24 @@ class FolderExport:
     write: Callable[[Sequence[Run], Path], None]
 
 
-Export = Callable[[Run, Path], None] | FolderExport
-"""A function that writes a run to a file, or a format that writes a folder."""
+@dataclass(frozen=True)
+class TableExport:
+    """An export format that writes one file, also for all runs of a campaign together.
+
+    Args:
+        write: a function that gets the runs, each with what tells it apart from the others (its name as ``run``, and
+            settings; nothing for a run that is exported alone), and the path of the file to write.
+    """
+
+    write: Callable[[Sequence[tuple[Run, Mapping[str, Any]]], Path], None]
+
+
+Export = Callable[[Run, Path], None] | FolderExport | TableExport
+"""A function that writes a run to a file, or a format that also takes several runs."""
 
 
 def _accept(value: Any) -> Export:
-    if not callable(value) and not isinstance(value, FolderExport):
+    if not callable(value) and not isinstance(value, FolderExport | TableExport):
         raise TypeError("expected a function that takes a Run and the path of the file to write, or a FolderExport")
     found: Export = value
     return found
@@ -47,8 +59,8 @@ EXPORTS: Registry[Export] = Registry(
     "export format",
     "underfire.exports",
     {
-        "csv": write_csv,
-        "latex": write_latex,
+        "csv": TableExport(write_csv),
+        "latex": TableExport(write_latex),
         "maps": write_maps,
         "huggingface": FolderExport(write_huggingface),
     },
@@ -61,7 +73,7 @@ def export(folder: Path | str, format: str, out: Path | str | None = None) -> Pa
     """Write a finished run, or all finished runs of a campaign, in another format.
 
     Args:
-        folder: the folder of a run. Formats that write a folder also take that of a campaign.
+        folder: the folder of a run. ``csv``, ``latex`` and formats that write a folder also take that of a campaign.
         format: a name in ``EXPORTS``, or ``file.py:name``.
         out: the file or folder to write. Its own folder is made if it does not exist. May be None for a format that
             writes a folder: ``FOLDER-FORMAT`` then.
@@ -70,36 +82,42 @@ def export(folder: Path | str, format: str, out: Path | str | None = None) -> Pa
         The file or folder.
 
     Raises:
-        InputError: ``format`` is unknown, ``out`` is missing, or ``folder`` is a campaign and the format writes a file.
+        InputError: ``format`` is unknown, ``out`` is missing, or ``folder`` is a campaign and the format takes
+            one run.
         StoreError: the folder holds no finished run, or the output cannot be written, or is a folder that holds files.
         UserCodeError: the user's export function raises an error.
     """
     how, folder = EXPORTS.find(format), path_of("folder", folder)
     if isinstance(how, FolderExport):
         place = path_of("out", out) if out is not None else beside(folder, f"-{format}")
-        runs = _runs_of(folder)
+        runs = [run for run, _ in _runs_of(folder)]
         with writing_folder(place, "export") as part, _called(format):
             how.write(runs, part)
         return place
     if out is None:
         raise InputError(f"out is missing: the format {format!r} writes a file. Give its name.")
+    file = path_of("out", out)
+    if isinstance(how, TableExport):
+        told = _runs_of(folder)
+        with writing(file, "export") as part, _called(format):
+            how.write(told, part)
+        return file
     if (folder / FILE).exists():
         raise InputError(f"{folder} is a campaign, and the format {format!r} takes one run: name a folder below runs/.")
     run = Run(folder)
-    file = path_of("out", out)
     with writing(file, "export") as part, _called(format):
         how(run, part)
     return file
 
 
-def _runs_of(folder: Path) -> list[Run]:
-    """Read a run, or the finished runs of a campaign."""
+def _runs_of(folder: Path) -> list[tuple[Run, Mapping[str, Any]]]:
+    """Read a run, or the finished runs of a campaign, each with what tells it apart; nothing for a run alone."""
     if not (folder / FILE).exists():
-        return [Run(folder)]
+        return [(Run(folder), {})]
     campaign = Campaign(folder)
     if not campaign.finished:
         raise InputError(f"the campaign in {folder} has no finished run: see 'underfire status {folder}'.")
-    return [campaign.run(entry.name) for entry in campaign.finished]
+    return [(campaign.run(entry.name), campaign.apart(entry.name)) for entry in campaign.finished]
 
 
 @contextmanager

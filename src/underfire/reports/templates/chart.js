@@ -1,6 +1,7 @@
 "use strict";
 (() => {
-  /* The library is unpacked when the first chart comes near. If that fails, tables are opened instead of charts. */
+  /* The library is unpacked when the first chart comes near, or else when the browser has nothing to do: printing can
+     wait for nothing. If that fails, tables are opened instead of charts. */
   const { find } = underfire;
   const charts = find(".chart").map((chart) => ({ chart, place: chart.querySelector(".plot"), figure: underfire.read(chart), near: false }));
   if (!charts.length) return;
@@ -72,11 +73,22 @@
   }, { rootMargin: "600px" });
   charts.forEach(({ place }) => watch.observe(place));
   underfire.themed.push(drawNear);
-  document.addEventListener("underfire-filter", drawNear);
-  /* Paper cannot wait for the library: without it, the tables are printed. */
+  document.addEventListener("underfire-filter", () => {
+    for (const { chart, figure } of charts) {
+      const metas = figure.data.map(({ meta }) => meta).filter(({ entry }) => !entry);
+      /* Controls without their attack are no chart. */
+      const attacks = metas.filter(({ role }) => role === "attack");
+      const some = (attacks.length ? attacks : metas).some(({ about }) => underfire.fits(about || {}));
+      chart.hidden = !some || !underfire.fits(chart.dataset);
+    }
+    drawNear();
+  });
+  const idle = window.requestIdleCallback ?? ((call) => setTimeout(call, 200));
+  if (document.readyState === "complete") idle(begin); else addEventListener("load", () => idle(begin));
+  /* Paper gets all charts; who prints before the library is there gets the tables. */
   addEventListener("beforeprint", () => {
     if (!library) { openTables(true); return; }
-    for (const each of charts) { if (!each.near) { each.near = true; draw(each); } }
+    for (const each of charts.filter(({ near, chart }) => !near && !chart.hidden)) { each.near = true; draw(each); }
   });
   addEventListener("afterprint", () => { if (!library) openTables(false); });
 })();

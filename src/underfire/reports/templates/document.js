@@ -10,6 +10,7 @@ const underfire = {
   },
   themed: [],
   wanted: {},
+  clear: () => {},
   /* True if something about these parts fits the boxes of the page. A part that it does not name fits always. */
   fits: (about) => Object.entries(underfire.wanted).every(([name, value]) => !value || !about[name] || about[name] === value),
 };

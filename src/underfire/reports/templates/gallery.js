@@ -5,7 +5,7 @@
   const block = document.querySelector(".gallery");
   const { groups, images, items } = underfire.read(block);
   const form = block.querySelector("form"), shelf = block.querySelector(".shelf"), output = form.querySelector("output");
-  const more = block.querySelector(".more"), viewer = block.querySelector("dialog");
+  const more = block.querySelector(".more"), clear = block.querySelector(".nothing"), viewer = block.querySelector("dialog");
   const text = (name, value) => { viewer.querySelector(`[data-text="${name}"]`).textContent = value; };
   const control = (name) => viewer.querySelector(`[data-do="${name}"]`);
   const number = (value) => (value === null ? "unknown" : value.toFixed(3));
@@ -23,6 +23,11 @@
   const differing = ["interpreter", "attack", "classifier"].filter((part) => new Set(groups.map((each) => each[part])).size > 1);
   const told = new Set(groups.map((each) => differing.map((part) => each[part]).join("\n"))).size === groups.length;
   const naming = groups.length > 1 && !told ? [...differing, "run"] : differing;
+  /* The same image under other attacks and interpreters, also of other runs: of one id, and of one file. */
+  const keyOf = (item) => `${image(item).id}\n${image(item).path}`;
+  const same = new Map(items.map((item) => [keyOf(item), []]));
+  for (const item of items) same.get(keyOf(item)).push(item);
+  const namesOfSibling = ["attack", "interpreter", ...naming.filter((part) => part === "classifier" || part === "run")];
   let chosen = [], made = 0, current = 0, opened = null;
 
   /* The shelf: one button for each image. The arrow keys move between them; Tab reaches one. */
@@ -79,6 +84,7 @@
     made = current = 0;
     grow();
     output.textContent = chosen.length ? `${chosen.length} of ${items.length} shown` : "No image fits these filters.";
+    clear.hidden = chosen.length > 0 || !items.length;
   };
 
   /* The viewer: one image with its maps and predictions. */
@@ -139,12 +145,12 @@
       picture("adversarial", "", `adversarial image of ${id}`, [layer(item.adversarial)]),
       change, ...maps,
     );
-    const siblings = items.filter((each) => each.image === item.image);
+    const siblings = same.get(keyOf(item));
     const select = control("sibling");
     select.hidden = siblings.length < 2;
     select.replaceChildren(...siblings.map((each) => make("option", {
       value: items.indexOf(each), selected: each === item,
-      textContent: `${group(each).attack}, ${group(each).interpreter}`,
+      textContent: namesOf(each, namesOfSibling),
     })));
   };
   const open = (place) => {
@@ -183,6 +189,12 @@
   new IntersectionObserver((seen) => {
     if (seen.some((entry) => entry.isIntersecting) && made < chosen.length) grow();
   }, { rootMargin: "600px" }).observe(more);
+  clear.firstChild.addEventListener("click", () => {
+    form.reset();
+    underfire.clear();
+    update();
+    form.elements[0].focus({ preventScroll: true });
+  });
   form.addEventListener("input", update);
   form.addEventListener("submit", (event) => event.preventDefault());
   document.addEventListener("underfire-filter", update);
