@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from underfire.classifiers import check_images
 from underfire.detectors.asked import Asked
 from underfire.detectors.description import at_own_threshold, terms_of
 from underfire.detectors.folder import packed, plain_settings, write_folder
-from underfire.detectors.measuring import measured
+from underfire.detectors.measuring import as_measure, measured
 from underfire.detectors.split import Members, Split, check_apart
 from underfire.detectors.target import Target
 from underfire.detectors.threshold import likely_rates
@@ -260,15 +259,7 @@ class FittedDetector:
 
     def measure(self) -> Measure:
         """Return the score as a measure of attacks: ``uf.attack(..., measures=[fitted.measure()])``."""
-        return Measure(
-            name="score_" + re.sub(r"\W+", "_", self.name),
-            per="image",
-            kind="float",
-            heading=self.name,
-            meaning=f"score of the detector {self.name}; above {self.threshold:.4g} an image counts as attacked",
-            better="lower",
-            compute=lambda seen: self.scores(seen.images).float(),
-        )
+        return as_measure(self.name, self.threshold, self.scores)
 
     @property
     def likely_false_positives(self) -> tuple[float, float]:

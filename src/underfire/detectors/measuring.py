@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from underfire.attacks.measure import Measure
 from underfire.errors import UserCodeError
 from underfire.system import System
 from underfire.user_parts import guarded, is_own, shape_of
@@ -44,3 +46,22 @@ def check_alone(detector: Any, system: System, state: Mapping[str, Tensor], imag
             f"{away:.2g}, relative to their spread): it depends on the other images of a batch or on the place in it, "
             "draws random numbers, or keeps state. An image must have one score."
         )
+
+
+def as_measure(name: str, threshold: float, scores: Callable[[Tensor], Tensor]) -> Measure:
+    """Return the score of a detector as a measure of attacks.
+
+    Args:
+        name: the detector's.
+        threshold: the score above which an image counts as attacked.
+        scores: gives the scores N of images N x C x H x W.
+    """
+    return Measure(
+        name="score_" + re.sub(r"\W+", "_", name),
+        per="image",
+        kind="float",
+        heading=name,
+        meaning=f"score of the detector {name}; above {threshold:.4g} an image counts as attacked",
+        better="lower",
+        compute=lambda seen: scores(seen.images).float(),
+    )

@@ -24,9 +24,10 @@ def budget_of(settings: AttackSettings, kind: Kind) -> int | None:
     """
     if not kind.has_budget:
         if settings.budget is not None:
-            raise InputError(
+            raise InputError.about(
+                "budget",
                 f"budget is {settings.budget}, and attack {settings.attack!r} has steps instead: only auto "
-                "and square have a budget."
+                "and square have a budget.",
             )
         return None
     usual = QUERIES if kind.queries else BUDGET
@@ -42,7 +43,8 @@ def budget_of(settings: AttackSettings, kind: Kind) -> int | None:
     )
     for name, value, none in chosen:
         if value != none:
-            raise InputError(
-                f"{name} is {value}, and {settings.attack} chooses that by itself: give it a budget, such as {usual}."
+            raise InputError.about(
+                name,
+                f"{name} is {value}, and {settings.attack} chooses that by itself: give it a budget, such as {usual}.",
             )
     return int(budget)

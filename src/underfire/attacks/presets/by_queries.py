@@ -23,16 +23,18 @@ def check(settings: AttackSettings, made: Perturbation) -> None:
         made: the perturbation.
     """
     if made != PGD(getattr(made, "eps", PGD().eps)):
-        raise InputError(
+        raise InputError.about(
+            "perturbation",
             f"perturbation is {made}, and {settings.attack} changes squares inside an L-inf ball, from the image; "
-            "expected pgd with a radius alone."
+            "expected pgd with a radius alone.",
         )
     for name in ("shaping", "edge_threshold", "early_stop"):
         value = getattr(settings, name)
         if value is not None:
-            raise InputError(
+            raise InputError.about(
+                name,
                 f"{name} is {value!r}, and {settings.attack} changes whole squares by as much as it may, until its "
-                f"budget is spent; leave {name} out."
+                f"budget is spent; leave {name} out.",
             )
 
 

@@ -122,30 +122,6 @@ class Preset(AttackSettings):
             made = guarded(part, "perturbation").make(eps=self.eps, noise_eps=self.noise_eps)
         self._set(made=made, eps=getattr(made, "eps", None))
 
-<<<<<<< HEAD
-=======
-    def _check_budget(self) -> None:
-        if not self.kind.auto:
-            if self.budget is not None:
-                raise InputError.about(
-                    "budget",
-                    f"budget is {self.budget}, and attack {self.attack!r} has steps instead: only auto has a budget.",
-                )
-            return
-        budget = BUDGET if self.budget is None else self.budget
-        if isinstance(budget, bool) or not isinstance(budget, Integral):
-            raise InputError(f"budget is {budget!r}; expected a whole number of steps, such as 200.")
-        check_at_least("budget", budget, 1, " step")
-        check_at_most("budget", budget, MOST_STEPS, " steps")
-        self._set(budget=budget)
-        chosen = (("steps", self.steps, None), ("search", self.search, 0), ("edge_scope", self.edge_scope, None))
-        for name, value, none in chosen:
-            if value != none:
-                raise InputError.about(
-                    name, f"{name} is {value}, and auto chooses that by itself: give it a budget, such as 200."
-                )
-
->>>>>>> mendD
     def _named_by_attack(self) -> type[Perturbation] | Perturbation:
         if self.attack not in PERTURBATIONS and ".py:" not in self.attack:
             raise InputError.about("attack", unknown_name("attack", self.attack, KINDS))
