@@ -112,7 +112,12 @@ def test_results_of_other_attacks_show_themselves(targeted: bool) -> None:
     wanted = ["wanted map"] if targeted else []
     assert [name for name, _ in shown.pictures] == ["clean", "adversarial", "map before", *wanted, "map after"] * 3
     captions = [text for text in shown.texts if " -> " in text]
-    assert all(text.startswith("class ") and ("any other" in text) is not targeted for text in captions)
+    assert all(text.startswith("class ") for text in captions)
+    own = classifier.logits(result.adversarial).argmax(1).tolist()
+    reached = dict(zip(own, result.success.tolist(), strict=True))
+    named = [f"-> class {number}" for number, success in reached.items() if success]
+    assert targeted or all(any(each in text for each in (*named, "-> any other")) for text in captions)
+    assert not targeted or not any("any other" in text for text in captions)
     assert result.figure().width > 4 * SIDE
 
 

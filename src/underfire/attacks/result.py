@@ -63,6 +63,7 @@ class AttackResult(Showing):
         class_names: one name per class, if the classifier has names; for pictures.
         prediction_only: the name of the prediction-only attack in ``controls``; None if there is none.
         attacked: the attacked interpreters (no readers).
+        predicted: int64 N, the classes that the classifier gives the adversarial images.
     """
 
     attack: str
@@ -86,6 +87,7 @@ class AttackResult(Showing):
     class_names: tuple[str, ...] = ()
     prediction_only: str | None = None
     attacked: tuple[str, ...] = ()
+    predicted: Tensor | None = None
 
     def __getattr__(self, name: str) -> Any:
         values = vars(self).get("values", {})
@@ -156,6 +158,7 @@ class AttackResult(Showing):
             class_names=tuple(class_names or ()),
             prediction_only=next((label for label, each in found.items() if each.arm.kind == "control"), None),
             attacked=tuple(attacked),
+            predicted=judged.logits.argmax(1),
         )
 
     def to(self, device: torch.device | str) -> AttackResult:

@@ -39,6 +39,7 @@ class Showing(InNotebook):
     values: Values
     controls: dict[str, Judgement]
     class_names: tuple[str, ...]
+    predicted: Tensor | None
 
     def to_pandas(self) -> Any:
         """Return a pandas DataFrame: one row per attack or control, interpreter, and image.
@@ -117,6 +118,8 @@ class Showing(InNotebook):
             maps["wanted map"] = (clean, wanted)
         maps["map after"] = (adversarial, found)
         target = "any other" if self.target is None else self._class_name(int(self.target[place]))
+        if self.target is None and self.predicted is not None and bool(self.success[place]):
+            target = self._class_name(int(self.predicted[place]))
         said = caption(
             self._class_name(int(self.labels[place])),
             target,

@@ -180,8 +180,8 @@ class _Shelf:
         }
         return {
             "target": part.class_name(row["target"]),
+            "became": part.becomes(row | {"success": reached, "untargeted_success": changed}),
             "verdict": "joint" if joint else "class" if reached else "failed",
-            "third": changed and not reached,
             "before": _rounded(self._column("clean", interpreter, "confidence")[order], 3),
             "after": _rounded(self._column("attack", interpreter, "confidence")[order], 3),
             "distance": _rounded(distances["attack"][order]),

@@ -196,10 +196,9 @@ def picture(accounts: Sequence[Account]) -> Picture | None:
 
 def _tiles(account: Account, case: Case) -> list[Tile]:
     part, row = account.part, case.row
-    label, target = part.class_name(row["label"]), part.class_name(row["target"])
+    label, target, after = part.class_name(row["label"]), part.class_name(row["target"]), part.becomes(row)
+    after += "" if row["untargeted_success"] else f" still, not as {target}"
     clean, changed = part.image(case.rows["clean"]), part.image(row)
-    kept = f"{label} still, not as {target}"
-    after = target if row["success"] else f"neither {label} nor {target}" if row["untargeted_success"] else kept
     limit = float(part.limits[case.interpreter].values[case.order])
     first = ("benign map", "clean", part.map("clean", case.interpreter, case.image_id), "what the analyst expects")
     wanted = part.wanted(case.interpreter, case.image_id)

@@ -200,6 +200,10 @@ class CellFolder(Folder):
         found: Values | None = self._tensor(cell, f"wanted/{interpreter}", image_id)
         return found
 
+    def predicted(self, cell: str, image_id: str) -> int | None:
+        logits = self._tensor(cell, "logits", image_id)
+        return None if logits is None else int(logits.argmax())
+
     def mask(self, image_id: str) -> npt.NDArray[np.bool_] | None:
         found = self._tensor("clean", "masks", image_id)
         return None if found is None else np.asarray(found) > 0

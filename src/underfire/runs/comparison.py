@@ -256,6 +256,14 @@ class Comparison:
         """Read the object's true mask, bool H x W; None if the data do not know it."""
         return self.files.mask(image_id)
 
+    def becomes(self, case: Row) -> str:
+        """Name the class of an attacked image, by its row: the classifier's own, or what the row tells of it."""
+        predicted = self.files.predicted(self.labels["attack"], case["image_id"])
+        if predicted is not None:
+            return self.class_name(predicted)
+        label, target = self.class_name(case["label"]), self.class_name(case["target"])
+        return target if case["success"] else f"neither {label} nor {target}" if case["untargeted_success"] else label
+
     def class_name(self, number: int | None) -> str:
         """Return the name of a class."""
         return self.files.class_name(number)

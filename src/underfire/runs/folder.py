@@ -98,6 +98,10 @@ class Folder(ABC):
     def wanted(self, cell: str, interpreter: str, image_id: str) -> Values | None:
         """Read the wanted map of an attack, if it is not the benign one."""
 
+    def predicted(self, cell: str, image_id: str) -> int | None:
+        """Return the class that the classifier gives an image of a cell; None if the run does not know it."""
+        return None
+
     @abstractmethod
     def mask(self, image_id: str) -> npt.NDArray[np.bool_] | None:
         """Read the object's true mask."""

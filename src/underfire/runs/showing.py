@@ -50,5 +50,7 @@ def _example(part: Comparison, interpreter: str, order: int) -> Example:
     if wanted is not None:
         maps["wanted map"] = (clean, wanted)
     maps["map after"] = (adversarial, part.map("attack", interpreter, case.image_id))
-    names = (part.class_name(case.row["label"]), part.class_name(case.row["target"]))
+    untargeted = case.row["target"] is None and case.row["success"]
+    toward = part.becomes(case.row) if untargeted else part.class_name(case.row["target"])
+    names = (part.class_name(case.row["label"]), toward)
     return example(caption(*names, bool(case.row["success"]), case.joint, part.keeps), clean, adversarial, maps)

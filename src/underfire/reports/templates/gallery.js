@@ -17,7 +17,6 @@
   const group = (item) => groups[item.group], image = (item) => images[item.image];
   const isFar = (item) => item.distance !== null && group(item).far !== null && item.distance > group(item).far;
   const words = (item) => group(item).verdicts[item.verdict];
-  const after = (item) => (item.verdict !== "failed" ? item.target : item.third ? "a third class" : image(item).label);
   /* In what the groups differ, beginning with the interpreter; the run only if the rest does not tell them apart. */
   const namesOf = (item, parts) => parts.map((part) => group(item)[part]).join(", ");
   const differing = ["interpreter", "attack", "classifier"].filter((part) => new Set(groups.map((each) => each[part])).size > 1);
@@ -37,7 +36,7 @@
     const pictures = 3;
     const thumb = make("img", { src: item.thumb, loading: "lazy", alt: "" });
     thumb.style.setProperty("--shape", `${pictures * width} / ${height}`);
-    const name = make("bdi", { textContent: `${label} → ${item.target}` });
+    const name = make("bdi", { textContent: `${label} → ${item.verdict === "failed" ? item.target : item.became}` });
     const dot = make("i", { className: "dot", ariaHidden: "true" });
     const button = make("button", { type: "button", className: `open ${item.verdict}${small ? " pixels" : ""}`, title: id }, [
       thumb, make("span", {}, [make("b", {}, [name])]),
@@ -74,7 +73,7 @@
       const outlier = { any: () => item.verdict === "class" || isFar(item), class: () => item.verdict === "class", far: () => isFar(item) };
       return underfire.fits(group(item))
         && (!wanted.verdict || wanted.verdict === item.verdict) && (!wanted.outliers || outlier[wanted.outliers]())
-        && (!search || [id, label, item.target].some((each) => each.toLowerCase().includes(search)));
+        && (!search || [id, label, item.target, item.became].some((each) => each.toLowerCase().includes(search)));
     };
     const [sign, key] = wanted.sort.startsWith("-") ? [-1, wanted.sort.slice(1)] : [1, wanted.sort];
     const value = key === "order" ? (item) => image(item).order : (item) => item[key] ?? sign * Infinity;
@@ -117,7 +116,7 @@
     text("place", chosen.includes(item) ? `${chosen.indexOf(item) + 1} of ${chosen.length}` : "");
     text("label", label);
     text("before", `probability of ${item.target}: ${share(item.before)}`);
-    text("after-class", after(item));
+    text("after-class", item.became);
     text("after", `probability of ${item.target}: ${share(item.after)}`);
     text("outcome", words(item) + (isFar(item) ? ", unusually far" : ""));
     text("distance", `${about.interpreter}: map distance ${number(item.distance)}, limit ${number(item.limit)}`);
