@@ -98,7 +98,7 @@ def test_class_names(copied: Path) -> None:
     record = json.loads((copied / "run.json").read_text())
     (copied / "run.json").write_text(json.dumps(record | {"class_names": ["ant", "bee", "c\u202et"]}))
     run = Run(copied)
-    assert [run.class_name(number) for number in (0, 2, 7, None)] == ["ant", "c\\u202et", "class 7", "any other"]
+    assert [run.class_name(number) for number in (0, 2, 7, None)] == ["ant", "c\\u202et", "class 7", "any other class"]
     (copied / "run.json").write_text(json.dumps(record | {"class_names": None}))
     assert Run(copied).class_name(0) == "class 0"
 

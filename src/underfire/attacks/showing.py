@@ -117,7 +117,7 @@ class Showing(InNotebook):
         if not np.array_equal(benign, wanted):
             maps["wanted map"] = (clean, wanted)
         maps["map after"] = (adversarial, found)
-        target = "any other" if self.target is None else self._class_name(int(self.target[place]))
+        target = "any other class" if self.target is None else self._class_name(int(self.target[place]))
         if self.target is None and self.predicted is not None and bool(self.success[place]):
             target = self._class_name(int(self.predicted[place]))
         said = caption(

@@ -126,7 +126,7 @@ class Folder(ABC):
     def class_name(self, number: int | None) -> str:
         """Return the name of a class for headings and captions."""
         if number is None:
-            return "any other"
+            return "any other class"
         names = self.record.get("class_names") or []
         return plain(names[number]) if 0 <= number < len(names) else f"class {number}"
 

@@ -271,7 +271,7 @@ class Run(InNotebook):
         return self.files.has_masks
 
     def class_name(self, number: int | None) -> str:
-        """Return the name of a class, ``class N`` if the run recorded no names, and ``any other`` for None."""
+        """Return the name of a class, ``class N`` if the run recorded no names, and ``any other class`` for None."""
         return self.files.class_name(number)
 
     def _check(self, cell: str, interpreter: str | None = None) -> None:
