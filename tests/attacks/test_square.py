@@ -206,6 +206,11 @@ def test_settings_without_an_effect_are_refused(given: dict[str, Any], message: 
 def test_parts_by_hand_are_checked() -> None:
     with pytest.raises(InputError, match=r"expected PGD\(eps\)"):
         Square(perturbation=CW())  # type: ignore[arg-type]  # refused at run time, too
+    for part in (PGD(random_start=True), PGD(evened=True)):
+        with pytest.raises(InputError, match="with a radius alone"):
+            Square(perturbation=part)
+    with pytest.raises(InputError, match="the weight would do nothing"):
+        Square(terms=(Weighted(attacks.Penalty()),))
     with pytest.raises(InputError, match="has no stage over which it could change"):
         Square(terms=(Weighted(Score(lambda point: point.penalty), Linear(0, 1)),))
     with pytest.raises(InputError, match="queries is 0"):
@@ -229,6 +234,11 @@ def test_a_term_counts_beside_the_map(classifier: uf.Classifier, images: Tensor,
     both = plain.success & dark.success
     assert int(both.sum()) >= 2
     assert float(F.relu(dark.adversarial[both].mean()) - plain.adversarial[both].mean()) < -0.02
+
+
+def test_settings_that_say_what_it_does_anyway_are_taken() -> None:
+    """A campaign says them once for several attacks."""
+    attacks.preset("square", early_stop=False, shaping="uniform", perturbation=PGD(0.1))
 
 
 def test_its_control_is_no_longer_than_it_has_to_be() -> None:

@@ -25,6 +25,7 @@ MOVED: dict[str, Pool] = {
     "list": lambda x: x.permute(0, 2, 3, 1).flatten(1, 2).mean(1),
     "height and width swapped": lambda x: x.transpose(2, 3).flatten(1),
     "height and width swapped, pooled": lambda x: x.mT.mean((2, 3)),
+    "moved in place": lambda x: (x + 0).transpose_(1, 3).mean((1, 2)),
     "channels in the middle": lambda x: torch.swapaxes(x, 1, 2).flatten(1),
 }
 
@@ -120,3 +121,18 @@ def test_tokens_inside_a_block_are_not_the_last_features(first: str, count: int)
         recorded = uf.Classifier(network).record(images)
         assert recorded.source is not None
         assert torch.equal(recorded.source, network.tokens)
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        lambda x: (x.amax(2, keepdim=True) + 0).squeeze_(2)[:, :, None].mean((2, 3)),
+        lambda x: (x + 0).unsqueeze_(1).mean(1).mean((2, 3)),
+    ],
+    ids=["an axis taken away", "an axis added"],
+)
+def test_axes_may_come_and_go_in_place(pool: Pool) -> None:
+    """Regression: the order of four axes stayed on a tensor that had three or five, and the pass failed."""
+    classifier = uf.Classifier(Moved(pool).eval())
+    maps = uf.interpreters.GradCAM().maps(classifier, torch.rand(2, 3, 16, 24), torch.tensor([0, 1]))
+    assert bool(torch.isfinite(maps).all())

@@ -131,3 +131,11 @@ def test_functions_that_are_compiled_by_themselves_run_eagerly() -> None:
         assert torch.equal(one, other)
     uf.Classifier(networks[1]).live().run(images)
     assert not RUNS
+
+
+def test_a_user_may_compile_code_around_a_classifier() -> None:
+    """Regression: the compiler does not trace a change of its own stance."""
+    classifier, images = uf.Classifier(Whole().eval()), smooth_images(4)
+    for call in (classifier, classifier.logits):
+        compiled: Any = torch.compile(call, backend="eager")
+        assert torch.allclose(compiled(images), classifier.logits(images), atol=1e-6)

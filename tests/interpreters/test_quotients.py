@@ -27,6 +27,12 @@ WRITTEN: dict[str, tuple[Activation, Activation]] = {
     ),
     "GELU of erf": (lambda x: x * 0.5 * (1.0 + torch.erf(x / math.sqrt(2))), F.gelu),
     "GELU of erf, gate first": (lambda x: torch.erf(x / math.sqrt(2)).add_(1).mul(0.5) * x, F.gelu),
+    "GELU with a one that is a tensor": (
+        lambda x: x * 0.5 * (torch.erf(x / math.sqrt(2)) + torch.tensor(1.0, dtype=x.dtype)),
+        F.gelu,
+    ),
+    "GELU with a named operand": (lambda x: 0.5 * x * torch.add(torch.erf(x / math.sqrt(2)), other=1), F.gelu),
+    "SiLU of tanh": (lambda x: x * (0.5 * torch.tanh(x * 0.5) + 0.5), F.silu),
     "SiLU": (lambda x: x * torch.sigmoid(x), F.silu),
     "SiLU of a quotient": (lambda x: x / (1 + torch.exp(-x)), F.silu),
     "Mish": (lambda x: x * torch.tanh(F.softplus(x)), F.mish),

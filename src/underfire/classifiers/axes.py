@@ -21,6 +21,7 @@ _MOVES = (
     *(getattr(owner, name) for owner in (torch, Tensor) for name in ("permute", "transpose", "movedim", "moveaxis")),
     *(getattr(owner, name) for owner in (torch, Tensor) for name in ("swapaxes", "swapdims")),
     Tensor.mT.__get__,  # type: ignore[attr-defined]  # properties of torch
+    *(Tensor.transpose_, Tensor.swapaxes_, Tensor.swapdims_),
 )
 _UNSURE = (
     *(torch.reshape, Tensor.reshape, Tensor.view, torch.flatten, Tensor.flatten, torch.unflatten, Tensor.unflatten),
@@ -31,7 +32,7 @@ _UNSURE = (
 
 def order_of(value: object) -> str | None:
     """Return the order of the axes of a marked tensor with 4 axes, such as ``nchw`` or ``nhwc``; None if unknown."""
-    return getattr(value, _MARK, None)
+    return getattr(value, _MARK, None) if isinstance(value, Tensor) and value.ndim == 4 else None
 
 
 def moved_order(value: object) -> str | None:
@@ -48,14 +49,18 @@ def usual_shape(maps: Tensor) -> Size:
 
 def follow_axes(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> None:
     """Mark what a function returned with the order of its axes, if that is sure."""
-    if not isinstance(output, Tensor) or output.ndim != 4:
+    if not isinstance(output, Tensor):
+        return
+    if output.ndim != 4:
+        if hasattr(output, _MARK):  # a change in place took an axis away or added one
+            delattr(output, _MARK)
         return
     if func is torch.conv2d:
         setattr(output, _MARK, USUAL)
         return
     flat = (part for value in args for part in (value if isinstance(value, tuple | list) else (value,)))
     given = next((part for part in flat if order_of(part) is not None), None)
-    if given is None or given is output:
+    if given is None or (given is output and func not in _MOVES):
         return
     order = order_of(given)
     assert order is not None

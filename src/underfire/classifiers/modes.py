@@ -32,9 +32,13 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 def eagerly() -> AbstractContextManager[Any]:
     """Context in which compiled modules, and functions that a forward calls, run as they were before the compiler.
 
-    Nothing can be compiled as long as the compiler was not imported, and its import takes seconds.
+    Nothing can be compiled as long as the compiler was not imported, and its import takes seconds. While a user's own
+    code around a classifier is being compiled, nothing changes: the compiler refuses to trace a change of its stance.
     """
-    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+    if "torch._dynamo" not in sys.modules or torch.compiler.is_compiling():
+        return nullcontext()
+    found: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return found
 
 
 def _set_mode(module: nn.Module, training: bool) -> None:

@@ -128,8 +128,29 @@ def is_written_gate(func: Callable[..., Any], args: tuple[Any, ...], followed: l
 
 
 def is_shift(func: Callable[..., Any], args: tuple[Any, ...]) -> bool:
-    """Return True if this call adds a number to a tensor."""
-    return func in _SHIFTS and any(isinstance(value, int | float) for value in args)
+    """Return True if this call adds a number to a tensor, or a tensor without axes that is a constant."""
+    return func in _SHIFTS and any(
+        isinstance(value, int | float) or (isinstance(value, Tensor) and not value.ndim and not is_followed(value))
+        for value in args
+    )
+
+
+def source_of(func: Callable[..., Any], followed: list[Tensor]) -> Callable[..., Any]:
+    """Return the function that made what this call returns: a tanh or erf that is scaled by a constant is still one."""
+    if len(followed) != 1 or func not in MULTIPLICATIONS + _DIVISIONS:
+        return func
+    made_by: Callable[..., Any] = getattr(followed[0], _BY, None) or func
+    return made_by if made_by in TANHS else func
+
+
+def positional(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of a call with its two operands by position, if it is a sum, product or quotient."""
+    if not kwargs.keys() & {"input", "other"} or func not in MULTIPLICATIONS + _DIVISIONS + _SHIFTS:
+        return args, kwargs
+    operands = [kwargs[name] for name in ("input", "other") if name in kwargs]
+    return (*args, *operands), {name: value for name, value in kwargs.items() if name not in ("input", "other")}
 
 
 def is_hard_sigmoid(func: Callable[..., Any], followed: list[Tensor]) -> bool:

@@ -35,6 +35,8 @@ from underfire.interpreters.products import (
     is_shift,
     is_written_gate,
     mark,
+    positional,
+    source_of,
     stays_gate,
     written,
 )
@@ -137,13 +139,13 @@ class Propagation(SmoothRectifiers):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
+        args, kwargs = positional(func, args, kwargs or {})
         followed = followed_among((*args, *kwargs.values()))
         gate = func in self.gates or stays_gate(func, followed) or is_hard_sigmoid(func, followed)
         gate = gate or is_written_gate(func, args, followed) or (bool(followed) and is_divisor(func, args, kwargs))
         output = self._by_rule(func, types, args, kwargs, followed)
         if followed and not self._is_constant(func, args, kwargs):
-            mark(output, gate, is_shift(func, args), func)
+            mark(output, gate, is_shift(func, args), source_of(func, followed))
         return output
 
     def _is_constant(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

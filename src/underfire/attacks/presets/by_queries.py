@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from underfire.attacks.goal import Goal
 from underfire.attacks.perturbations import PGD, Perturbation
 from underfire.attacks.schedule import Weighted
-from underfire.attacks.square import Square
+from underfire.attacks.shaping import Uniform
+from underfire.attacks.square import Square, is_plain
 from underfire.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,15 +23,15 @@ def check(settings: AttackSettings, made: Perturbation) -> None:
         settings: as they were given.
         made: the perturbation.
     """
-    if made != PGD(getattr(made, "eps", PGD().eps)):
+    if not is_plain(made):
         raise InputError.about(
             "perturbation",
             f"perturbation is {made}, and {settings.attack} changes squares inside an L-inf ball, from the image; "
             "expected pgd with a radius alone.",
         )
-    for name in ("shaping", "edge_threshold", "early_stop"):
+    for name, fitting in (("shaping", Uniform()), ("edge_threshold", None), ("early_stop", False)):
         value = getattr(settings, name)
-        if value is not None:
+        if value is not None and value != fitting:
             raise InputError.about(
                 name,
                 f"{name} is {value!r}, and {settings.attack} changes whole squares by as much as it may, until its "

@@ -63,9 +63,9 @@ class Preset(AttackSettings):
         check_choice("early_stop", self.early_stop, (True, False, None))
         self._check_perturbation()
         self._set(budget=budget_of(self, self.kind))
+        self._check_edges()
         if self.kind.queries:
             by_queries.check(self, self.made)
-        self._check_edges()
         self._check_goal()
         if self.search:
             ConstantSearch(self.search)

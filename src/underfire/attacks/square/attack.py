@@ -11,6 +11,7 @@ from underfire.arguments import whole_number
 from underfire.attacks.aim import Aim
 from underfire.attacks.base import BaseAttack
 from underfire.attacks.benign import Benign
+from underfire.attacks.costs import check_costs
 from underfire.attacks.goal import Goal
 from underfire.attacks.outcome import Outcome
 from underfire.attacks.perturbations import PGD
@@ -27,6 +28,11 @@ from underfire.user_parts import check_all, check_part
 
 QUERIES = 1000
 """The queries of ``square`` if nothing else is asked for."""
+
+
+def is_plain(perturbation: object) -> bool:
+    """Return True for an L-inf ball with a radius alone: no other setting of it has an effect on ``square``."""
+    return type(perturbation) is PGD and perturbation == PGD(perturbation.eps)
 
 
 @dataclass(frozen=True)
@@ -72,11 +78,12 @@ class Square(BaseAttack):
         object.__setattr__(self, "terms", terms)
         check_part(self.target_class, ClassRule, "target_class")
         check_part(self.target_map, MapRule, "target_map")
-        if not isinstance(self.perturbation, PGD):
+        if not is_plain(self.perturbation):
             raise InputError(
                 f"perturbation is {self.perturbation!r:.80}, and attack {self.name!r} changes squares inside an L-inf "
-                "ball; expected PGD(eps)."
+                "ball, from the image; expected PGD(eps) with a radius alone."
             )
+        check_costs(self.terms, self.perturbation)
         for each in self.terms:
             if hasattr(each.weight, "at") and not isinstance(each.weight, Constant):
                 raise InputError(
