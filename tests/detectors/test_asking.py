@@ -46,9 +46,14 @@ def test_the_term_asks_the_detector_itself(digits: Digits, agreement: FittedDete
     )
 
 
-def test_attacks_with_gradients_refuse_it(agreement: FittedDetector) -> None:
+def test_attacks_with_gradients_refuse_it(digits: Digits, agreement: FittedDetector) -> None:
+    """Regression: a term that only asks was taken, changed nothing, and counted as knowing the detector."""
     with pytest.raises(InputError, match="Take an attack without gradients"):
         agreement.term()
+    labels = digits.system.classifier.logits(digits.images[:2]).argmax(1)
+    for attack in ({"attack": "auto", "budget": 2}, {"attack": "adv2", "steps": (1, 1)}):
+        with pytest.raises(InputError, match="has no gradient, and attack .* takes gradients: take the attack square"):
+            uf.attack(digits.system, digits.images[:2], labels, evade=agreement.term(gradient=False), **attack)
 
 
 def test_a_score_is_asked_once_at_a_point(digits: Digits, agreement: FittedDetector) -> None:
@@ -100,11 +105,12 @@ def test_gradients_are_refused_by_the_folder(command: Command, folder: Path, tmp
 
 def row(**values: Any) -> dict[str, Any]:
     usual = dict.fromkeys(POINT) | {"detector": "d", "attack": "auto", "attacked_interpreters": "cam"}
-    return usual | {"kind": "attack", "eps": 0.1, "adaptive": True, "steps": 10.0} | values
+    return usual | {"kind": "attack", "eps": 0.1, "adaptive": True, "steps": 10.0, "setup": {}} | values
 
 
 def test_attacks_that_differ_in_more_than_steps_are_apart() -> None:
     others = ({"attack": "adv2"}, {"eps": 0.2}, {"adaptive": False}, {"detector": "e"}, {"attacked_interpreters": "g"})
+    others = (*others, {"setup": {"targeted": False}})
     assert courses([row(), *(row(steps=20.0, **other) for other in others)]) == []
     assert courses([row(), row()]) == []
     assert courses([row(kind="control"), row(kind="control", steps=20.0)]) == []

@@ -16,7 +16,7 @@ NOTHING = {"mean": None, "low": None, "high": None, "n": 0}
 def row(kind: str, images: int, successes: int) -> dict[str, Any]:
     """One entry of ``Evaluation.rows``, with the keys that tables read."""
     names = ("auc", "detection", "triple_success", "joint_success")
-    about = {"run": "a", "detector": "b", "cell": kind, "eps": None, "caution": ""}
+    about = {"run": "a", "detector": "b", "cell": kind, "eps": None, "caution": "", "steps": None}
     numbers = {"n": images, "successes": successes, "threshold": 0.5, "false_positives": 0.05}
     return {"kind": kind, **about, **numbers, **dict.fromkeys(names, NOTHING)}
 

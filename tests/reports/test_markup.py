@@ -46,6 +46,15 @@ def test_names_of_images_and_interpreters_are_no_markup() -> None:
     assert BAD in printed(shown(found))
     none = {"mean": None, "low": None, "high": None, "n": 0}
     numbers = dict.fromkeys(("auc", "detection", "joint_success", "triple_success"), none)
-    about = {"run": "r", "detector": "d", "cell": BAD, "kind": "attack", "eps": None, "caution": "", "n": 30}
+    about = {
+        "run": "r",
+        "detector": "d",
+        "cell": BAD,
+        "kind": "attack",
+        "eps": None,
+        "caution": "",
+        "steps": None,
+        "n": 30,
+    }
     judged = about | {"successes": 0, "false_positives": 0.05, "threshold": 0.5} | numbers
     assert BAD in printed(detection_tables([judged]))

@@ -54,8 +54,8 @@ def keys(tmp_path: Path) -> Keys:
 
 
 def length(attack: str) -> dict[str, Any]:
-    """Settings that make an attack short: ``auto`` has a budget instead of steps."""
-    return {"steps": None, "budget": 2} if KINDS[attack].auto else {}
+    """Settings that make an attack short: some have a budget instead of steps."""
+    return {"steps": None, "budget": 2} if KINDS[attack].has_budget else {}
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:

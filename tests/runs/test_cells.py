@@ -24,8 +24,8 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def length(attack: str) -> dict[str, Any]:
-    """Settings that make an attack short: ``auto`` has a budget instead of steps."""
-    return {"steps": None, "budget": 2} if KINDS[attack].auto else {}
+    """Settings that make an attack short: some have a budget instead of steps."""
+    return {"steps": None, "budget": 2} if KINDS[attack].has_budget else {}
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,7 @@ def test_list_names_what_there_is(command: Command) -> None:
     assert known["interpreters"] == list(uf.interpreters.REGISTRY)
     assert known["data_of_classifiers"]["scenes-resnet"] == ["scenes:train", "scenes:test"]
     assert known["attacks"] == [
-        *("adv2", "advedge", "advedge+", "auto", "adaptive", "adaptive-auto"),
+        *("adv2", "advedge", "advedge+", "auto", "adaptive", "adaptive-auto", "square"),
         *("pgd", "bim", "cw", "stadv"),
     ]
     assert "digits-resnet" in known["recipes"]

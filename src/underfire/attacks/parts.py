@@ -69,6 +69,12 @@ class Parts:
         """Raise InputError if a part would have no effect."""
         terms = [weighted for stage in self.stages for move in stage.moves for weighted in move.terms]
         check_costs(terms, self.perturbation)
+        for weighted in terms:
+            if not weighted.term.has_gradient:
+                raise InputError(
+                    f"term {weighted.term.name!r} is {weighted.term!r:.120}, which has no gradient, and attack "
+                    f"{self.name!r} takes gradients: take the attack square, or a term with a gradient."
+                )
         if self.pricing is not None and not any(weighted.priced for weighted in terms):
             raise InputError("pricing is given, and no term is priced; expected a Weighted(term, priced=True).")
         if self.search is not None and not any(each.term.needs_cost or is_own(each.term) for each in terms):

@@ -13,11 +13,15 @@ from underfire.data.layouts.tables import columns_of
 from underfire.data.options import DataOptions
 from underfire.data.splits import named_split, split_in
 from underfire.data.table_files import open_table
-from underfire.data.tables import Table
+from underfire.data.tables import Table, squeeze
 from underfire.errors import DataError, warn
 from underfire.files import path_of
 
 NO_OPTIONS = DataOptions()
+
+
+FINDINGS = "findinglabels"
+"""The column of ChestX-ray14's classes, in small letters without signs: a row with | has several."""
 
 
 class CsvData(FileData):
@@ -46,10 +50,11 @@ class CsvData(FileData):
         self.layout, columns = columns_of(table, options)
         if not table.rows:
             raise DataError(f"{self.path} holds a header but no rows.")
+        alone = set() if columns.label is None else {cells[columns.label].strip() for _, cells in table.rows}
         if options.split is not None:
             table = _of_split(table, options.split, columns)
         if columns.label is not None:
-            table = _of_one_class(table, columns.label)
+            table = _of_one_class(table, columns.label, alone)
         labels, names = _labels(table, columns)
         folder = _folder_of(table, columns.file) if folder is None else path_of("folder", folder)
         files = _files(table, columns.file, folder)
@@ -65,10 +70,20 @@ def _of_split(table: Table, asked: str, columns: Columns) -> Table:
     return Table(table.path, table.header, [row for row in table.rows if column is None or row[1][column] == name])
 
 
-def _of_one_class(table: Table, column: int) -> Table:
-    """Leave out rows of several classes, such as ``Edema|Mass`` where other rows have these labels alone."""
-    known = {cells[column] for _, cells in table.rows}
-    kept = [row for row in table.rows if "|" not in row[1][column] or known.isdisjoint(row[1][column].split("|"))]
+def _of_one_class(table: Table, column: int, alone: set[str]) -> Table:
+    """Leave out rows of several classes, as ``Edema|Mass`` in ``FINDINGS``, or where a row has one of them alone.
+
+    Args:
+        column: the column of the classes.
+        alone: all labels of the whole table, without blanks around them.
+    """
+    findings = bool(table.header) and squeeze(table.header[column]) == FINDINGS
+
+    def is_one(label: str) -> bool:
+        parts = [part.strip() for part in label.split("|")]
+        return len(parts) == 1 or not (findings or alone & {*parts})
+
+    kept = [row for row in table.rows if is_one(row[1][column])]
     if len(kept) < len(table.rows):
         warn(
             f"{len(table.rows) - len(kept)} of the {len(table.rows)} images of {table.path} are left out: each has "
@@ -102,7 +117,12 @@ def _files(table: Table, column: int, folder: Path) -> list[Path]:
     for line, cells in table.rows:
         if not cells[column]:
             raise DataError(f"{table.path}, line {line}: the file name is empty.")
-        place = finder.find(cells[column])
+        try:
+            place = finder.find(cells[column])
+        except DataError as error:
+            raise DataError(
+                f"{table.path}, line {line}: {error} If it is no table of images, give --class-level, or move it away."
+            ) from error
         if place is None:
             raise DataError(
                 f"{table.path}, line {line}: {cells[column]!r} is not inside the CSV's folder; expected a file below "

@@ -58,6 +58,8 @@ class Finder:
         inside = self._inside(name)
         if inside is not None and os.path.lexists(inside):
             return inside
+        if name.startswith("/") and ".." not in PurePosixPath(name).parts and os.path.isfile(name):
+            return Path(os.path.abspath(name))
         if (below := self._below_own_name(name)) is not None:
             return below
         if ".." not in PurePosixPath(name).parts and os.path.isfile(name):
@@ -116,12 +118,21 @@ class Finder:
         return self._only(name, fitting)
 
     def _below_own_name(self, name: str) -> Path | None:
-        """Return the file whose path follows the name of the folder in ``name``, as in ``set/a/b.jpg`` for ``set``."""
+        """Return the file whose path follows the name of the folder in ``name``, as in ``set/a/b.jpg`` for ``set``.
+
+        Raises:
+            DataError: another file below the folder has all of ``name`` at the end of its path.
+        """
         parts = PurePosixPath(name).parts
-        if ".." in parts or self.folder.name not in parts[:-1]:
+        if ".." in parts or len(parts) < 2 or parts[0] != self.folder.name:
             return None
-        place = self.folder.joinpath(*parts[parts.index(self.folder.name) + 1 :])
-        return place if os.path.isfile(place) else None
+        place = self.folder.joinpath(*parts[1:])
+        if not os.path.isfile(place):
+            return None
+        other = self._by_ending(name)
+        if other not in (None, place):
+            raise DataError(f"{name!r} may be {place} or {other}: give paths relative to the folder of the table.")
+        return place
 
     def _by_last_parts(
         self, name: str, known: dict[str, list[tuple[str, ...]]], form: Callable[[str], str]

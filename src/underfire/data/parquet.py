@@ -74,3 +74,15 @@ def _read(path: Path, image_column: str | None, label_column: str | None) -> Any
             return table.select([images, labels])
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read as a parquet file: {error}") from error
+
+
+def holds_images(path: Path) -> bool:
+    """Return True if a parquet file has a column of encoded images: structs, or plain bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        kinds = pq.read_schema(path).types
+    except (OSError, pa.ArrowException):
+        return False
+    return any(pa.types.is_struct(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind) for kind in kinds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -18,6 +19,8 @@ class Asked:
         scores: gives the scores N of images N x C x H x W.
         described: the description of the detector.
     """
+
+    has_gradient: ClassVar[bool] = False
 
     scores: Callable[[Tensor], Tensor]
     described: str

@@ -60,7 +60,8 @@ class Evaluation:
             Entries with ``run``, ``detector``, ``cell``, ``kind`` (``clean``, ``noise``, ``control`` for an attack on
             the prediction alone, or ``attack``), ``attack``, ``eps``, ``attacked_interpreters``, ``threshold``, ``n``
             (images that were classified correctly before), ``successes`` (those on which the attack succeeded) and
-            ``steps`` (the attack's steps or queries, the mean over the images; None for clean images and noise).
+            ``steps`` (the attack's steps or queries, the mean over the images; None for clean images and noise), and
+            ``setup`` (data, and all settings of the attack but its steps and radius).
             Numbers with 95 % intervals are dictionaries with ``mean``, ``low``, ``high`` and ``n``:
 
             - ``auc``: successful attacked images against the clean images of the run. For noise: all images.
@@ -258,6 +259,7 @@ def _row(cell: ScoredCell, clean: ScoredCell) -> dict[str, Any]:
         "adaptive": adaptive,
         "caution": _caution(cell, adaptive),
         "steps": cell.steps,
+        "setup": cell.setup,
     }
 
 
@@ -277,6 +279,6 @@ def flat(row: dict[str, Any]) -> dict[str, Any]:
     for name, value in row.items():
         if name in INTERVALS:
             found |= {name: value["mean"], f"{name}_low": value["low"], f"{name}_high": value["high"]}
-        elif name != "triple_success_by_map":
+        elif name not in ("triple_success_by_map", "setup"):
             found[name] = value
     return found

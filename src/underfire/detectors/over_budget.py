@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 SAME = ("detector", "attack", "attacked_interpreters", "eps", "adaptive")
-"""Attacks are the same but for their steps if they agree in these entries of ``Evaluation.rows``."""
+"""Attacks are the same but for their steps if they agree in these entries of ``Evaluation.rows``, and in ``setup``."""
 
 POINT = ("run", "cell", "steps", "n", "successes", "detection", "joint_success", "triple_success")
 """The entries of one point of a course."""
@@ -46,11 +47,12 @@ def courses(rows: Iterable[Mapping[str, Any]]) -> list[Course]:
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
         if row["kind"] == "attack" and row["steps"] is not None:
-            groups.setdefault(tuple(row[name] for name in SAME), []).append(row)
+            key = (*(row[name] for name in SAME), json.dumps(row["setup"], sort_keys=True, default=str))
+            groups.setdefault(key, []).append(row)
     found = []
     for key, members in groups.items():
         if len({row["steps"] for row in members}) > 1:
             ordered = sorted(members, key=lambda row: row["steps"])
             points = tuple({name: row[name] for name in POINT} for row in ordered)
-            found.append(Course(**dict(zip(SAME, key, strict=True)), points=points))
+            found.append(Course(**dict(zip(SAME, key, strict=False)), points=points))
     return found

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from underfire.attacks import AttackSettings
 from underfire.attacks.limits import Flags, Numbers
 from underfire.classifiers import Classifier
 from underfire.detectors.cached_maps import Cache, CachedMaps
@@ -20,6 +21,7 @@ from underfire.detectors.saved_maps import SavedMaps
 from underfire.detectors.split import Members
 from underfire.errors import InputError
 from underfire.metrics import Interval
+from underfire.settings import settings_of
 from underfire.system import System
 
 if TYPE_CHECKING:
@@ -106,6 +108,12 @@ class ScoredCell:
             return None
         taken = np.asarray(self.part.column(self.role, self.part.interpreters[0], "steps"), dtype=float)
         return float(taken[np.flatnonzero(self.run.correct)].mean())
+
+    @property
+    def setup(self) -> dict[str, Any]:
+        """The data, and the settings of the attack, but for its steps and radius: what runs with more steps share."""
+        wanted = {"data", *settings_of(AttackSettings)} - {"steps", "budget", "eps"}
+        return {name: value for name, value in self.run.configuration.items() if name in wanted}
 
     @property
     def counted(self) -> Flags:

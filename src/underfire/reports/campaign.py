@@ -9,7 +9,7 @@ from underfire.errors import warn
 from underfire.reports.detected import RECORD
 from underfire.reports.figure import write_figure
 from underfire.reports.page import write_page
-from underfire.reports.sound import figure_is_sound, folder_of, page_is_sound
+from underfire.reports.sound import figure_is_sound, folder_of, is_of_earlier_version, page_is_sound
 
 
 def write_run_page(folder: Path) -> None:
@@ -28,10 +28,11 @@ def write_run_page(folder: Path) -> None:
         # The run was finished before, and has its page.
         if page_is_sound(page) and figure_is_sound(figure):
             return
-        warn(
-            f"{page}, its pictures in {folder_of(page).name}/ or {figure.name} are missing in part, or are not as they "
-            "were written. They are made again."
-        )
+        if not is_of_earlier_version(page):
+            warn(
+                f"{page}, its pictures in {folder_of(page).name}/ or {figure.name} are missing in part, or are not as "
+                "they were written. They are made again."
+            )
     write_page([folder], page)
     write_figure([folder], figure)
 

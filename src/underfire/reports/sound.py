@@ -48,6 +48,14 @@ def page_is_sound(page: Path) -> bool:
     return found is not None and found[1].decode() == _together(above, pictures)
 
 
+def is_of_earlier_version(page: Path) -> bool:
+    """Return True if a page ends as those of earlier versions of underfire did: without a hash, after its markup."""
+    try:
+        return page.read_bytes().rstrip().endswith(b"</html>")
+    except OSError:
+        return False
+
+
 def figure_is_sound(figure: Path) -> bool:
     """Return True if a PNG file is there, and the checksums of all its parts fit."""
     try:

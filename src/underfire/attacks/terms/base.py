@@ -66,6 +66,11 @@ class Term(Part, ABC):
         """Compute the term for every image, N."""
 
     @property
+    def has_gradient(self) -> bool:
+        """False if the term cannot be differentiated in the image. Attacks that take gradients refuse it then."""
+        return True
+
+    @property
     def steps_alike(self) -> bool:
         """True if the term makes the same operations on the image's device in every step.
 

@@ -63,6 +63,11 @@ class Score(Evading):
         return self._score(point) <= self.threshold
 
     @property
+    def has_gradient(self) -> bool:
+        """As the detector's attribute ``has_gradient`` says; True if it has none."""
+        return bool(getattr(self.detector, "has_gradient", True))
+
+    @property
     def steps_alike(self) -> bool:
         return False  # the detector may do anything
 

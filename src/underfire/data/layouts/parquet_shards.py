@@ -10,7 +10,7 @@ from underfire.data.dataset import ImageData
 from underfire.data.layouts.imagefolder import METADATA
 from underfire.data.layouts.layout import Layout
 from underfire.data.options import DataOptions
-from underfire.data.parquet import ParquetData
+from underfire.data.parquet import ParquetData, holds_images
 from underfire.data.places import files_in
 from underfire.data.splits import named_split
 from underfire.errors import DataError
@@ -22,7 +22,7 @@ _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(-[0-9a-f]{8,})?\.parquet", re.IGNO
 def _open(path: Path, options: DataOptions) -> ImageData | None:
     columns = {"image_column": options.file_column, "label_column": options.label_column}
     if not path.is_dir():
-        is_data = path.suffix.lower() == ".parquet" and path.name not in METADATA
+        is_data = path.suffix.lower() == ".parquet" and (path.name not in METADATA or holds_images(path))
         return ParquetData(path, **columns) if is_data else None
     folder = next((place for place in (path, path / "data") if place.is_dir() and _shards(place)), None)
     if folder is None:

@@ -26,6 +26,8 @@ def _open(path: Path, options: DataOptions) -> ImageData | None:
             not path.suffix and is_label_table(path, options)
         )
         return CsvData(path, options) if is_table else None
+    if options.class_level is not None:  # the user says that folders are the classes
+        return None
     found = _label_tables(path, options)
     stems = {Path(name).stem: name for name in found}
     splits = {split_in(stem) for stem in stems} - {None}

@@ -37,9 +37,18 @@ def tables_in(folder: Path) -> list[str]:
 
 
 def is_label_table(path: Path, options: DataOptions) -> bool:
-    """Return True if the first rows of a table are image files with labels, in the user's columns if they are named."""
+    """Return True if the first rows of a table are image files with labels, in the user's columns if they are named.
+
+    Raises:
+        DataError: a table cannot be read whose name is one of ``imagefolder.METADATA``.
+    """
     try:
         table = open_table(path, first_rows=_FIRST)
+    except DataError:
+        if path.name in imagefolder.METADATA:  # a name that says what it is: its labels must not give way to folders
+            raise
+        return False
+    try:
         columns = usual_columns(table, options.file_column, options.label_column)
     except (DataError, InputError):
         return False
