@@ -52,7 +52,7 @@ def test_attacks_with_gradients_refuse_it(digits: Digits, agreement: FittedDetec
         agreement.term()
     labels = digits.system.classifier.logits(digits.images[:2]).argmax(1)
     for attack in ({"attack": "auto", "budget": 2}, {"attack": "adv2", "steps": (1, 1)}):
-        with pytest.raises(InputError, match="has no gradient, and attack .* takes gradients: take the attack square"):
+        with pytest.raises(InputError, match=r"has no gradient, and attack .* takes gradients: take the attack square"):
             uf.attack(digits.system, digits.images[:2], labels, evade=agreement.term(gradient=False), **attack)
 
 

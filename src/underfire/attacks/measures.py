@@ -26,18 +26,8 @@ TAKEN = frozenset(
         *("perturbation", "shaping", "eps", "attacked_interpreters", "interpreter", "correct_before", "seed"),
         # attributes of judgements and results
         *("images", "adversarial", "labels", "logits", "explained", "maps", "benign_maps", "target_maps"),
-        *(
-            "map_limit",
-            "values",
-            "controls",
-            "best_step",
-            "trace",
-            "predicted",
-            "build",
-            "to",
-            "summary",
-            "map_threshold",
-        ),
+        *("map_limit", "values", "controls", "best_step", "trace", "predicted"),
+        *("build", "to", "summary", "map_threshold"),
         *("limits", "attacked", "prediction_only", "figure", "to_pandas", "class_names"),
         "noise_map_l1",
         # entries of summaries
