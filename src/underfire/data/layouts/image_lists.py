@@ -9,6 +9,7 @@ https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -28,8 +29,14 @@ def _cub(path: Path) -> tuple[_Lists, list[str]]:
     """The images, their classes and their splits have numbers: ``images.txt`` has "1 001.Albatross/a.jpg"."""
     files, classes = (dict(_lines(path / name)) for name in ("images.txt", "classes.txt"))
     found: _Lists = {"train": [], "test": []}
-    labels = dict(_lines(path / "image_class_labels.txt"))
-    for number, is_train in _lines(path / "train_test_split.txt"):
+    labels, parts = (dict(_lines(path / name)) for name in ("image_class_labels.txt", "train_test_split.txt"))
+    other = sorted({*parts.values()} - {"0", "1"})
+    if other:
+        raise DataError(f"{path / 'train_test_split.txt'} holds {other[0]!r}; expected 1 for training, 0 for testing.")
+    without = sorted(files.keys() - parts.keys())
+    if without:
+        raise DataError(f"{path / 'train_test_split.txt'} lacks image {without[0]}, {files[without[0]]!r}: a cut file?")
+    for number, is_train in parts.items():
         found["train" if is_train == "1" else "test"].append((files[number], classes[labels[number]]))
     return found, [classes[number] for number in sorted(classes, key=int)]
 
@@ -40,8 +47,10 @@ def _pets(path: Path) -> tuple[_Lists, list[str]]:
     found: _Lists = {"trainval": [], "test": []}
     for split, images in found.items():
         for image, numbers in _lines(path / "annotations" / f"{split}.txt"):
-            name = image.rpartition("_")[0]
-            images.append((image, names.setdefault(int(numbers.split()[0]), name)))
+            name, number = image.rpartition("_")[0], int(numbers.split()[0])
+            if names.setdefault(number, name) != name:
+                raise DataError(f"the lists of {path} give number {number} to {names[number]!r} and to {name!r}.")
+            images.append((image, name))
     return found, [names[number] for number in sorted(names)]
 
 
@@ -62,21 +71,29 @@ _KNOWN: Mapping[str, tuple[tuple[str, ...], Callable[[Path], tuple[_Lists, list[
 
 def _open(path: Path, options: DataOptions) -> ImageData | None:
     if not path.is_dir():
-        roots = (root for root in (path.parent, path.parent.parent) if path.suffix == ".txt" and _name(root))
-        if (root := next(roots, None)) is not None:
-            raise DataError(f"{path} is one of the lists of {_name(root)}; give the folder {root}, and --split.")
+        for root in (path.parent, path.parent.parent):
+            if (name := _name(root)) is not None and path.relative_to(root).as_posix() in _KNOWN[name][0]:
+                raise DataError(f"{path} is one of the lists of {name}; give the folder {root}, and --split.")
         return None
     folder, name = path / "images", _name(path)
-    if name is None:
+    if name is None or options.class_level is not None:  # the user may say that folders are the classes
         return None
     marks, read = _KNOWN[name]
     try:
         lists, names = read(path)
+        _check_once([*names], f"the classes of {path}")
+        for held in lists.values():
+            _check_once([image for image, _ in held], f"the images in the lists of {path}")
         position = {each: label for label, each in enumerate(names)}
         labels = {split: [position[each] for _, each in images] for split, images in lists.items()}
+    except DataError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} has the lists of {name} ({', '.join(marks)}), which do not fit: {error!r}.") from error
     split = chosen_split(options.split, list(lists), path)
+    if not lists[split]:
+        others = ", ".join(f"--split {each}" for each, held in lists.items() if held)
+        raise DataError(f"the lists of {path} name no {split} images; expected some. There are: {others or 'none'}.")
     finder, files = Finder(folder), []
     for (image, _), label in zip(lists[split], labels[split], strict=True):
         place = finder.find(image)
@@ -94,8 +111,17 @@ def _name(path: Path) -> str | None:
     return next(fits, None) if (path / "images").is_dir() else None
 
 
+def _check_once(texts: list[str], what: str) -> None:
+    """Raise DataError if a text is there twice: images would get another class, or count twice."""
+    twice = next((text for text, count in Counter(texts).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"{what} hold {twice!r} more than once; expected each once.")
+
+
 def _texts(path: Path) -> list[str]:
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip() and line[0] != "#"]
+    return [
+        line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip() and line[0] != "#"
+    ]
 
 
 def _lines(path: Path) -> list[tuple[str, str]]:
