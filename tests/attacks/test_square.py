@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 
 import underfire as uf
+from tests.attacks.test_no_gradient import Steps
 from tests.attacks.test_replicas import slow_cam
 from tests.conftest import smooth_images, tiny_network
 from underfire import attacks
@@ -145,19 +146,8 @@ def test_steps_passes_and_the_course_are_told(classifier: uf.Classifier, images:
     assert bool((falls[kept[:-1]] <= 1e-6).all())
 
 
-class Coarse(nn.Module):
-    """Sees nothing but the eighths that pixels lie in: no slope leads anywhere."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.network = tiny_network()
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.network((images * 8).round() / 8 + 0 * images)
-
-
 def test_it_goes_where_no_gradient_leads() -> None:
-    system, images = uf.System(Coarse(), "cam"), smooth_images(6)
+    system, images = uf.System(Steps(), "cam"), smooth_images(6)
     labels = system.classifier.logits(images).argmax(1)
     with pytest.raises(NoGradientError):
         attacks.preset("auto", eps=EPS, budget=5, targeted=False)(system, images, labels, control=False)

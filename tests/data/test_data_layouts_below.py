@@ -20,7 +20,7 @@ TRUTH = "image,MEL,NV\nISIC_0,0.0,1.0\nISIC_1,1.0,0.0\n"
 
 def labels(path: Path, **options: str) -> dict[str, str]:
     """Return the class name of each image."""
-    data = open_data(path, **options)  # type: ignore[arg-type]
+    data = open_data(path, **options)  # type: ignore[arg-type]  # options of several types
     assert not data.load(channels=1).unreadable
     records = [data.record(index) for index in range(len(data))]
     return {record.image_id: data.class_names[record.label] for record in records}

@@ -20,7 +20,7 @@ def write(path: Path, *lines: str) -> None:
 
 def labels(path: Path, **options: str) -> dict[str, str]:
     """Return the class name of each image, all of which can be read."""
-    data = open_data(path, **options)  # type: ignore[arg-type]
+    data = open_data(path, **options)  # type: ignore[arg-type]  # options of several types
     assert not data.load(channels=1).unreadable
     records = [data.record(index) for index in range(len(data))]
     return {record.image_id: data.class_names[record.label] for record in records}

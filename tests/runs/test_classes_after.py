@@ -10,6 +10,7 @@ import torch
 import underfire as uf
 from tests.reports.parsed import gallery_data, page
 from underfire.data.saved import load_png
+from underfire.reports.figure import _images
 from underfire.runs import RunConfig, run_attack
 
 
@@ -43,10 +44,12 @@ def test_pictures_and_the_page_name_it(folder: Path, tmp_path: Path) -> None:
     reached = {image for image, row in zip(part.image_ids, part.column("attack", "cam", "success"), strict=True) if row}
     assert len(reached) >= 4
     for order, image in enumerate(part.image_ids):
-        row = part.case("cam", order).row
-        assert part.becomes(row) == names[image]
-        caption = run._shown(len(part.image_ids), "cam").examples[order].caption
-        assert (f"-> {names[image]}" in caption) is (image in reached), caption
+        case = part.case("cam", order)
+        assert part.becomes(case.row) == names[image]
+        shown = run._shown(len(part.image_ids), "cam").examples[order].caption
+        for caption in (shown, _images(part, case, 64, titled=True).caption):
+            assert (f"-> {names[image]}" in caption) is (image in reached), caption
+            assert ("-> any other class" in caption) is (image not in reached), caption
     text, parsed = page(tmp_path, folder)
     assert "classified as any other" not in text
     data = gallery_data(parsed)

@@ -13,7 +13,7 @@ from underfire.data.pixels import Picture
 from underfire.data.places import is_special
 
 UNREADABLE = "unreadable"
-"""What stands in a fingerprint in the place of the hash of a file that cannot be read."""
+"""A fingerprint holds this word, and no hash, for a file that cannot be read."""
 
 
 class FileData(ImageData):

@@ -13,7 +13,7 @@ WAYS: tuple[Callable[[FittedDetector], str], ...] = (
     lambda fitted: fitted.folder,
     lambda fitted: fitted.digest,
 )
-"""What is put behind a name that several detectors have: the first of these that tells all of them apart."""
+"""If several detectors have one name, the first of these texts that differs for all of them is added to it."""
 
 
 def told_apart(detectors: Sequence[FittedDetector]) -> list[FittedDetector]:

@@ -21,7 +21,7 @@ HASH = "[0-9a-f]{16}"
 
 
 class Identity(NamedTuple):
-    """What tells an image: an entry of each tuple of ``Members``. Texts are empty if they are not known."""
+    """The id of an image, the hash of its pixels and that of its file, as ``Members`` holds them; empty if unknown."""
 
     image_id: str
     pixels: str

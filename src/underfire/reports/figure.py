@@ -132,7 +132,7 @@ def _images(part: Comparison, case: Case, side: int, titled: bool) -> Unit:
     return Unit(
         pictures,
         ("clean", "adversarial", "difference x10") if titled else (),
-        caption=f"{part.class_name(case.row['label'])} -> {part.class_name(case.row['target'])}: {reached}",
+        caption=f"{part.class_name(case.row['label'])} -> {part.toward(case.row)}: {reached}",
         title="image" if titled else "",
     )
 

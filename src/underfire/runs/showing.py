@@ -50,7 +50,5 @@ def _example(part: Comparison, interpreter: str, order: int) -> Example:
     if wanted is not None:
         maps["wanted map"] = (clean, wanted)
     maps["map after"] = (adversarial, part.map("attack", interpreter, case.image_id))
-    untargeted = case.row["target"] is None and case.row["success"]
-    toward = part.becomes(case.row) if untargeted else part.class_name(case.row["target"])
-    names = (part.class_name(case.row["label"]), toward)
+    names = (part.class_name(case.row["label"]), part.toward(case.row))
     return example(caption(*names, bool(case.row["success"]), case.joint, part.keeps), clean, adversarial, maps)

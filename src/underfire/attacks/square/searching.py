@@ -31,7 +31,13 @@ NOTHING, MET, UNNOTICED = 0, 1, 3
 
 @dataclass
 class _Answers:
-    """What is known of N images: ``level`` int64 N, ``value`` N (smaller is better), distances N by interpreter."""
+    """The answers about N images.
+
+    Args:
+        level: int64 N: ``NOTHING``, ``MET`` or ``UNNOTICED``.
+        value: N; of two images with one level, the one with the smaller value is better.
+        distances: by interpreter, N in [0, 1]: the distance of its map to the wanted one; NaN if it was not read.
+    """
 
     level: Tensor
     value: Tensor
