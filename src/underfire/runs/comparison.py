@@ -265,7 +265,7 @@ class Comparison:
         return target if case["success"] else f"neither {label} nor {target}" if case["untargeted_success"] else label
 
     def toward(self, case: Row) -> str:
-        """Name the class that an attack led an image to, by its row: the target, or the one that it got if any would do."""
+        """Name the class that an attack led an image to: the target, or the one that it got if any would do."""
         untargeted = case["target"] is None and case["success"]
         return self.becomes(case) if untargeted else self.class_name(case["target"])
 
