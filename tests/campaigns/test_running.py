@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 
+import underfire.campaigns.estimate as estimating
 import underfire.runs.shards as shards
 from underfire.campaigns.engines import Inline, Processes, Stop
 from underfire.campaigns.engines.base import Done, Queue
@@ -24,6 +25,7 @@ from underfire.errors import StoppedError, StoreError
 from underfire.runs import RunConfig, run_attack
 from underfire.runs.execution import Execution
 from underfire.runs.opened import Opened
+from underfire.runs.plan import Plan
 
 SETTINGS = {"data": "digits:test", "classifier": "digits-resnet", "count": 6, "steps": [1, 2], "interpreters": ["cam"]}
 GRID = Grid.model_validate({"settings": SETTINGS, "grid": {"attack": ["adv2", "advedge"], "eps": ["0.1", "0.2"]}})
@@ -218,6 +220,22 @@ def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path, monkeypatch: pytest
     ]
     assert all(each.seconds > 0 and each.bytes > 0 for each in found)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_reads_the_same_maps_once_and_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, read, told = estimating._first, list[str](), list[tuple[int, int]]()
+
+    def noted(plan: Plan, count: int) -> Any:
+        read.append("".join(plan.experiment.system.interpreters))
+        return first(plan, count)
+
+    monkeypatch.setattr(estimating, "_first", noted)
+    grid = {"interpreters": [["cam"], ["grad"]], "eps": ["0.1", "0.2"]}
+    points = Grid.model_validate({"settings": SETTINGS, "grid": grid}).points()
+    found = estimate(points, SMALL, lambda done, total: told.append((done, total)))
+    assert sorted(read) == ["cam", "grad"]
+    assert told == [(0, 4), (1, 4), (2, 4), (3, 4)]
+    assert all(each.seconds > 0 for each in found)
 
 
 def test_a_queue_gives_units_after_those_that_they_wait_for() -> None:

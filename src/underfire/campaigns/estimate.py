@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -24,6 +25,8 @@ from underfire.runs.running import RunInHand
 
 STEPS = 3
 """Steps of an attack that are timed, after one that is not."""
+SECONDS = 4.0
+"""No further step is timed after so long, so that a dry run of many slow runs ends soon."""
 IMAGES = 8
 """Images that are timed at once, at most."""
 
@@ -56,31 +59,34 @@ class Estimate:
 
 
 def estimate(
-    points: Sequence[Point], execution: Execution, about: Callable[[Point], None] = lambda point: None
+    points: Sequence[Point], execution: Execution, about: Callable[[int, int], None] = lambda done, total: None
 ) -> list[Estimate]:
     """Estimate the work of each run of a campaign. Nothing is written.
 
-    Images are selected as in the run itself; a few steps of each attack and one reading of its maps are timed. Attacks
-    that stop early take less time, and interpreters that solve for their maps vary.
+    Images are selected as in the run itself; a few steps of each attack and one reading of its maps are timed. Runs
+    that read the same maps of the same images share that reading. Attacks that stop early take less time, and
+    interpreters that solve for their maps vary.
 
     Args:
         points: the runs.
         execution: the settings that results do not depend on.
-        about: called before each run.
+        about: called before each run, with the number of runs that are done, and of all.
     """
-    opened, known, found = Opened(evading_term), set[str](), []
-    for point in points:
-        about(point)
+    opened, known, readings, found = Opened(evading_term), set[str](), dict[str, Reading](), []
+    for done, point in enumerate(points):
+        about(done, len(points))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found.append(_estimate(point, execution, opened, known))
+                found.append(_estimate(point, execution, opened, known, readings))
         except UnderfireError as error:
             found.append(Estimate(point, error=str(error)))
     return found
 
 
-def _estimate(point: Point, execution: Execution, opened: Opened, known: set[str]) -> Estimate:
+def _estimate(
+    point: Point, execution: Execution, opened: Opened, known: set[str], readings: dict[str, Reading]
+) -> Estimate:
     with tempfile.TemporaryDirectory() as folder:
         hand = RunInHand(point.config, Path(folder), execution, opened=opened)
         plan, _ = prepare(point.config, hand.store, execution, Silent(), opened)
@@ -88,7 +94,10 @@ def _estimate(point: Point, execution: Execution, opened: Opened, known: set[str
     own = [arm for arm in plan.experiment.arms if plan.cells[arm.label].key not in known]
     known |= {cell.key for cell in plan.cells.values()}
     size = plan.experiment.batch_size
-    benign, reading, loading = _first(plan, min(IMAGES, size, images))
+    clean = plan.cells["clean"].key
+    if clean not in readings:
+        readings[clean] = _first(plan, min(IMAGES, size, images))
+    benign, reading, loading = readings[clean]
     seconds, steps = loading * len(plan.selection.considered), 0
     for arm in own:
         if arm.kind == "noise":
@@ -112,15 +121,23 @@ def _estimate(point: Point, execution: Execution, opened: Opened, known: set[str
     )
 
 
-def _first(plan: Plan, count: int) -> tuple[Benign, float, float]:
-    """Read the first images: their benign readings, and the seconds per image for maps, and for loading."""
+class Reading(NamedTuple):
+    """The benign readings of the first images, and the seconds per image for maps, and for loading."""
+
+    benign: Benign
+    maps: float
+    loading: float
+
+
+def _first(plan: Plan, count: int) -> Reading:
+    """Read the first images."""
     selection, system = plan.selection, plan.experiment.system
     places = [index for index, attacked in zip(selection.considered, selection.attacked, strict=True) if attacked]
     classifier, begin = system.classifier, time.perf_counter()
     batch = plan.data.load(classifier.image_size, classifier.channels, places[:count], classifier.resizing)
     loaded = time.perf_counter()
     benign = read_benign(system, batch.images, batch.labels, batch.ids)
-    return benign, (time.perf_counter() - loaded) / count, (loaded - begin) / count
+    return Reading(benign, (time.perf_counter() - loaded) / count, (loaded - begin) / count)
 
 
 class _EnoughError(Exception):
@@ -133,7 +150,7 @@ def _step_seconds(plan: Plan, arm: Arm, benign: Benign) -> float:
 
     def note(step: int, total: int) -> None:
         times.append(time.perf_counter())
-        if len(times) > STEPS:
+        if len(times) > STEPS or times[-1] - times[0] > SECONDS:
             raise _EnoughError
 
     some = benign.only(arm.read_by)

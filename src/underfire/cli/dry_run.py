@@ -19,7 +19,9 @@ def show_estimate(grid: Any, execution: Any, workers: int) -> None:
 
     with bars() as progress:
         task: Any = progress.add_task("timing", total=None)
-        found = estimate(grid.points(), execution, lambda point: progress.update(task, description=point.name[:17]))
+        found = estimate(
+            grid.points(), execution, lambda done, total: progress.update(task, completed=done, total=total)
+        )
     table = Table(box=None, pad_edge=False)
     for heading in ("run", "images", "parts", "cells", "shared", "steps", "time", "disk"):
         table.add_column(heading, justify="left" if heading == "run" else "right", overflow="fold")
