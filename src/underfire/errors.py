@@ -51,6 +51,14 @@ class UnreadableImageError(DataError):
     """One image cannot be decoded. Runs skip it, and report it by name."""
 
 
+class TooFewImagesError(DataError):
+    """A data set holds fewer images than are wanted. ``found`` is the number of those that can be taken."""
+
+    def __init__(self, message: str, found: int = 0) -> None:
+        super().__init__(message)
+        self.found = found
+
+
 class ClassifierError(UnderfireError):
     """The classifier does something that makes a verdict meaningless (NaN, probabilities, randomness)."""
 

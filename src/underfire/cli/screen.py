@@ -14,6 +14,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from underfire.cli.lines import Bars
@@ -78,7 +79,7 @@ class ManyRuns:
         self.failures = 0
 
     def begun(self, job: Any) -> None:
-        self.progress.update(self.task, description=f"begun {job.name}"[:17])
+        self.progress.update(self.task, description=f"begun {job.name}")
 
     def finished(self, job: Any) -> None:
         self.progress.print(Text(f"finished {job.name}"))
@@ -96,7 +97,7 @@ class ManyRuns:
 
 def bars() -> Bars:
     return Bars(
-        TextColumn("{task.description:<17}"),
+        TextColumn("{task.description}", table_column=Column(width=17, no_wrap=True, overflow="ellipsis")),
         BarColumn(bar_width=24),
         TaskProgressColumn(),
         TimeElapsedColumn(),

@@ -21,7 +21,7 @@ from underfire.detectors.named import made_of
 from underfire.detectors.saved_maps import SavedMaps
 from underfire.detectors.scoring import members_of, saved
 from underfire.detectors.split import Known, Members, Split
-from underfire.errors import DataError, InputError
+from underfire.errors import DataError, InputError, TooFewImagesError
 from underfire.system import System
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ def fit_on_data(
 
     Raises:
         InputError: as ``fit``; or a run attacked another classifier.
-        DataError: the data hold too few images that the classifier gets right.
+        TooFewImagesError: the data hold too few images that the classifier gets right.
+        DataError: no attack of the runs in ``attacked`` succeeded.
         StoreError: a run cannot be read.
     """
     from underfire.runs.run import Run
@@ -117,10 +118,11 @@ def fit_on_data(
         if on_image is not None:
             on_image(len(found.ids), wanted)
     if len(found.ids) < wanted:
-        raise DataError(
+        raise TooFewImagesError(
             f"{data.name!r} has {len(found.ids)} images that can be taken, and {wanted} are wanted: {calibration} for "
             f"the threshold and {wanted - calibration} to learn from. An image can be taken if the classifier gets it "
-            "right, and it is in none of the named runs."
+            "right, and it is in none of the named runs.",
+            len(found.ids),
         )
     benign, fooled = found.part(calibration), Chosen()
     known = Known()

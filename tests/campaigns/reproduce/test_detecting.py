@@ -18,11 +18,13 @@ from tests.campaigns.reproduce.made import made
 from tests.runs.runs import Command, make_command
 from underfire import cli, metrics, randomness
 from underfire.campaigns.folder import Campaign
-from underfire.campaigns.reproduce.detecting import read_together
+from underfire.campaigns.reproduce import detecting
+from underfire.campaigns.reproduce.detecting import fitted_for, read_together
 from underfire.campaigns.reproduce.findings import read_findings
 from underfire.campaigns.reproduce.judging import judge
 from underfire.campaigns.reproduce.papers import PREDICTION_ONLY, Claim, paper
 from underfire.campaigns.reproduce.selecting import shown
+from underfire.errors import UnderfireWarning
 from underfire.runs.saved_images import SavedImages
 
 GIVEN = ("--data", "digits:test", "--classifier", "digits-resnet")
@@ -181,3 +183,31 @@ def test_at_most_so_many_times() -> None:
         (expected.mean, expected.low, expected.high)
     )
     assert case.verdict == "cannot be told"
+
+
+def test_fewer_images_choose_the_threshold_where_there_are_not_enough(
+    squeezed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign, adv2 = Campaign(squeezed), paper("adv2")
+    table4 = next(each for each in adv2.items if each.name == "table4")
+    item = table4.model_copy(update={"detectors": ("squeezing:bit-depth:2",)})
+    monkeypatch.setattr(detecting, "CALIBRATION", 5000)
+    with pytest.warns(UnderfireWarning, match=r"set by (\d+) images, not 5000") as told:
+        fitted, missing = fitted_for(adv2, item, campaign)
+    assert not missing
+    said = int(str(told[0].message).split(" set by ")[1].split()[0])
+    classifier = uf.classifiers.load("digits-resnet")
+    batch = uf.data.open_data("digits:test").load((16, 16), 1)
+    attacked = set(campaign.run(campaign.finished[0].name).image_ids)
+    right = (classifier.logits(batch.images).argmax(1) == batch.labels).tolist()
+    images = batch.images[[good and each not in attacked for each, good in zip(batch.ids, right, strict=True)]]
+    assert said == len(images)
+    before, after = (classifier.logits(each).double().softmax(1) for each in (images, (images * 3).round() / 3))
+    distances = (before - after).abs().sum(1).sort(descending=True).values
+    (one,) = fitted["digits-resnet"]
+    above = int((distances > one.threshold + 1e-6).sum())
+    assert above == int(0.05 * (len(images) + 1)) - 1  # as the 10th largest of 200
+    monkeypatch.setattr(detecting, "FEWEST", len(images) + 1)
+    fitted, missing = fitted_for(adv2, item, campaign)
+    assert not fitted
+    assert f"has {len(images)} images that can be taken, and 5000 are wanted" in " ".join(missing.values())

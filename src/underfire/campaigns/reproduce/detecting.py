@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from underfire.campaigns.reproduce.findings import Finding, Values
 from underfire.campaigns.reproduce.grids import ADAPTIVE, INTERPRETERS
 from underfire.campaigns.reproduce.labels import plain_runs
 from underfire.campaigns.reproduce.papers import PREDICTION_ONLY, Item, Paper
+from underfire.classifiers import Classifier
+from underfire.data import ImageData
 from underfire.detectors.cached_maps import Cache, CachedMaps
 from underfire.detectors.contract import FittedDetector
 from underfire.detectors.folds import cross_scores
@@ -23,7 +26,7 @@ from underfire.detectors.named import made_of
 from underfire.detectors.saved_maps import SavedMaps
 from underfire.detectors.scoring import score_run
 from underfire.detectors.split import Split
-from underfire.errors import UnderfireError
+from underfire.errors import TooFewImagesError, UnderfireError, warn
 from underfire.runs import Run
 from underfire.runs.devices import find_device
 from underfire.runs.inputs import InputSettings
@@ -33,6 +36,8 @@ from underfire.system import System
 
 CALIBRATION = 200
 """The number of images that choose the threshold of a detector."""
+FEWEST = 100
+"""The smallest number that is taken where there are not ``CALIBRATION``: 5 % are truly 2 to 10 % then."""
 
 EACH = "each in turn"
 """The attacked interpreter, if the images are attacked on each interpreter of a detector in turn."""
@@ -62,7 +67,8 @@ def fitted_for(
 ) -> tuple[dict[str, list[FittedDetector]], dict[str, str]]:
     """Fit the detectors of an item that read no maps, for each classifier of the finished runs.
 
-    The threshold is chosen for 5 % false alarms, on images of the runs' own data that none of the runs has attacked.
+    The threshold is chosen for 5 % false alarms, on images of the runs' own data that none of the runs has attacked:
+    ``CALIBRATION`` of them, or with a warning all that there are, if these are at least ``FEWEST``.
 
     Returns:
         The detectors by classifier, and the reasons for those that cannot be fitted.
@@ -74,13 +80,26 @@ def fitted_for(
         inputs = _inputs(every[0]).open(find_device(device))
         for spec in item.detectors:
             try:
-                one = fit_on_data(
-                    spec, inputs.classifier, inputs.data, calibration=CALIBRATION, count=0, apart_from=every
-                )
+                one = _calibrated(spec, inputs.classifier, inputs.data, every)
                 fitted.setdefault(classifier, []).append(one)
             except UnderfireError as error:
                 missing[f"{spec} for {classifier}"] = str(error)
     return fitted, missing
+
+
+def _calibrated(spec: str, classifier: Classifier, data: ImageData, runs: Sequence[Run]) -> FittedDetector:
+    """Choose the threshold of a detector that learns nothing, on images that are in none of the runs."""
+    fit_with = partial(fit_on_data, spec, classifier, data, count=0, apart_from=runs)
+    try:
+        return fit_with(calibration=CALIBRATION)
+    except TooFewImagesError as error:
+        if error.found < FEWEST:
+            raise
+        warn(
+            f"the threshold of {spec} for {classifier.name} is set by {error.found} images, not {CALIBRATION}: the "
+            "data set has no more that the classifier gets right and no run has attacked."
+        )
+        return fit_with(calibration=error.found)
 
 
 def evaded(fitted: Mapping[str, Sequence[FittedDetector]]) -> dict[str, list[str]]:
