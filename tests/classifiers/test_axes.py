@@ -25,6 +25,8 @@ MOVED: dict[str, Pool] = {
     "list": lambda x: x.permute(0, 2, 3, 1).flatten(1, 2).mean(1),
     "height and width swapped": lambda x: x.transpose(2, 3).flatten(1),
     "height and width swapped, pooled": lambda x: x.mT.mean((2, 3)),
+    "height and width swapped, as a matrix": lambda x: x.mH.amax((2, 3)),
+    "height and width swapped by name": lambda x: torch.adjoint(x).flatten(1),
     "moved in place": lambda x: (x + 0).transpose_(1, 3).mean((1, 2)),
     "channels in the middle": lambda x: torch.swapaxes(x, 1, 2).flatten(1),
 }

@@ -71,11 +71,15 @@ def test_a_score_is_asked_once_at_a_point(digits: Digits, agreement: FittedDetec
 
 
 def test_the_folder_of_any_detector_goes_with_square(command: Command, folder: Path, tmp_path: Path) -> None:
-    """``--evade`` asks it, ``evaluate`` calls the attack adaptive, and shows what more queries leave of it."""
+    """``--evade`` asks it, ``evaluate`` calls the attack adaptive, and shows what more queries leave of it.
+
+    However its folder is written.
+    """
     runs = []
-    for budget in (2, 30):
+    (tmp_path / "beside").mkdir()
+    for budget, named in ((2, folder), (30, tmp_path / "beside" / ".." / folder.name)):
         out = tmp_path / f"run{budget}"
-        words = ("--attack", "square", "--untargeted", "--budget", budget, "--count", 8, "--evade", folder)
+        words = ("--attack", "square", "--untargeted", "--budget", budget, "--count", 8, "--evade", named)
         ended = command(*WHERE, "--interpreter", "cam", *words, "--out", out)
         assert ended.code == 0, ended.err
         runs.append(out)
@@ -116,3 +120,11 @@ def test_attacks_that_differ_in_more_than_steps_are_apart() -> None:
     assert courses([row(kind="control"), row(kind="control", steps=20.0)]) == []
     (found,) = courses([row(steps=20.0, n=5), row(n=6), row(steps=20.0, n=7)])
     assert [point["n"] for point in found.points] == [6, 5, 7]
+
+
+def test_courses_say_in_what_they_differ() -> None:
+    aims = ({"targeted": True, "data": "a (1)"}, {"targeted": False, "data": "a (1)"})
+    rows = [row(steps=steps, setup=setup) for setup in aims for steps in (10.0, 20.0)]
+    found = courses([*rows, row(detector="e", setup={"data": "b"}), row(detector="e", steps=20.0, setup={"data": "b"})])
+    assert [course.told_by(found) for course in found] == [{"targeted": True}, {"targeted": False}, {}]
+    assert found[1].setup == aims[1]

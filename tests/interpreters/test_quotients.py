@@ -31,6 +31,12 @@ WRITTEN: dict[str, tuple[Activation, Activation]] = {
         lambda x: x * 0.5 * (torch.erf(x / math.sqrt(2)) + torch.tensor(1.0, dtype=x.dtype)),
         F.gelu,
     ),
+    "GELU of erf and a tensor of one value": (
+        lambda x: x * 0.5 * (torch.erf(x / math.sqrt(2)) + torch.ones(1, dtype=x.dtype)),
+        F.gelu,
+    ),
+    "GELU of erfc": (lambda x: 0.5 * x * torch.erfc(-x / math.sqrt(2)), F.gelu),
+    "GELU of erfc, gate first": (lambda x: 0.5 * torch.special.erfc(-x / math.sqrt(2)) * x, F.gelu),
     "GELU with a named operand": (lambda x: 0.5 * x * torch.add(torch.erf(x / math.sqrt(2)), other=1), F.gelu),
     "SiLU of tanh": (lambda x: x * (0.5 * torch.tanh(x * 0.5) + 0.5), F.silu),
     "SiLU": (lambda x: x * torch.sigmoid(x), F.silu),

@@ -20,8 +20,8 @@ _SIDES = (2, 3, 5, 7)
 _MOVES = (
     *(getattr(owner, name) for owner in (torch, Tensor) for name in ("permute", "transpose", "movedim", "moveaxis")),
     *(getattr(owner, name) for owner in (torch, Tensor) for name in ("swapaxes", "swapdims")),
-    Tensor.mT.__get__,  # type: ignore[attr-defined]  # properties of torch
-    *(Tensor.transpose_, Tensor.swapaxes_, Tensor.swapdims_),
+    *(getattr(Tensor, name).__get__ for name in ("mT", "mH")),
+    *(Tensor.adjoint, torch.adjoint, Tensor.transpose_, Tensor.swapaxes_, Tensor.swapdims_),
 )
 _UNSURE = (
     *(torch.reshape, Tensor.reshape, Tensor.view, torch.flatten, Tensor.flatten, torch.unflatten, Tensor.unflatten),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 SAME = ("detector", "attack", "attacked_interpreters", "eps", "adaptive")
@@ -22,6 +22,7 @@ class Course:
         detector, attack, attacked_interpreters, eps, adaptive: as in ``Evaluation.rows``.
         points: for each budget, by growing ``steps`` (gradient steps, or queries of ``square``): the entries ``POINT``
             of ``Evaluation.rows``.
+        setup: the data, and the settings of the attack but its steps and radius.
     """
 
     detector: str
@@ -30,6 +31,14 @@ class Course:
     eps: float | None
     adaptive: bool | None
     points: tuple[Mapping[str, Any], ...]
+    setup: Mapping[str, Any] = field(default_factory=dict)
+
+    def told_by(self, courses: Iterable[Course]) -> dict[str, Any]:
+        """Return the entries of ``setup`` that tell this course from those that agree with it in all of ``SAME``."""
+        alike = [each for each in courses if all(getattr(each, name) == getattr(self, name) for name in SAME)]
+        return {
+            name: value for name, value in self.setup.items() if any(each.setup.get(name) != value for each in alike)
+        }
 
 
 def courses(rows: Iterable[Mapping[str, Any]]) -> list[Course]:
@@ -54,5 +63,5 @@ def courses(rows: Iterable[Mapping[str, Any]]) -> list[Course]:
         if len({row["steps"] for row in members}) > 1:
             ordered = sorted(members, key=lambda row: row["steps"])
             points = tuple({name: row[name] for name in POINT} for row in ordered)
-            found.append(Course(**dict(zip(SAME, key, strict=False)), points=points))
+            found.append(Course(**dict(zip(SAME, key, strict=False)), points=points, setup=members[0]["setup"]))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from underfire.attacks import AttackSettings
+from underfire.attacks.evading import FITTED, folder_of
 from underfire.attacks.limits import Flags, Numbers
 from underfire.classifiers import Classifier
 from underfire.detectors.cached_maps import Cache, CachedMaps
@@ -111,9 +112,16 @@ class ScoredCell:
 
     @property
     def setup(self) -> dict[str, Any]:
-        """The data, and the settings of the attack, but for its steps and radius: what runs with more steps share."""
-        wanted = {"data", *settings_of(AttackSettings)} - {"steps", "budget", "eps"}
-        return {name: value for name, value in self.run.configuration.items() if name in wanted}
+        """The data, and the settings of the attack, but for its steps and radius: what runs with more steps share.
+
+        Data and detectors in folders are told by their hashes, because one folder can be written in several ways.
+        """
+        wanted = set(settings_of(AttackSettings)) - {"steps", "budget", "eps"}
+        held, record = self.run.configuration, self.run.record
+        found = {name: value for name, value in held.items() if name in wanted}
+        hashes = record.get("detectors_sha256", {})
+        found["evade"] = [_hashed(part, hashes) for part in held.get("evade", [])]
+        return found | {"data": f"{Path(str(held['data'])).name} ({record.get('data_sha256', '')[:8]})"}
 
     @property
     def counted(self) -> Flags:
@@ -250,3 +258,9 @@ def _form(classifier: Classifier, places: Sequence[int]) -> tuple[Any, ...]:
 def _comparison(run: Run, cell: Cell) -> tuple[Comparison, str]:
     """Return a comparison that holds a cell, and the cell's role in it."""
     return next((part, role) for part in run.comparisons for role, label in part.labels.items() if label == cell.label)
+
+
+def _hashed(part: str, hashes: Mapping[str, str]) -> str:
+    """Write a part of the setting ``evade`` with the hash of its detector instead of the path to it."""
+    folder = folder_of(part)
+    return part if folder is None else f"{FITTED}{folder.name} ({hashes.get(str(folder), '')[:8]})"

@@ -33,6 +33,7 @@ ADDED_IN_PLACE = (Tensor.__iadd__, Tensor.add_)
 SIGMOIDS = (
     *(torch.sigmoid, Tensor.sigmoid, F.sigmoid, torch.special.expit),
     *(torch.sigmoid_, Tensor.sigmoid_, F.hardsigmoid),
+    *(torch.erfc, Tensor.erfc, torch.erfc_, Tensor.erfc_, torch.special.erfc),  # 1 - erf: GELU may be written so
 )
 
 _SHAPING = (
@@ -128,9 +129,9 @@ def is_written_gate(func: Callable[..., Any], args: tuple[Any, ...], followed: l
 
 
 def is_shift(func: Callable[..., Any], args: tuple[Any, ...]) -> bool:
-    """Return True if this call adds a number to a tensor, or a tensor without axes that is a constant."""
+    """Return True if this call adds a number to a tensor, or a constant tensor that holds one number."""
     return func in _SHIFTS and any(
-        isinstance(value, int | float) or (isinstance(value, Tensor) and not value.ndim and not is_followed(value))
+        isinstance(value, int | float) or (isinstance(value, Tensor) and value.numel() == 1 and not is_followed(value))
         for value in args
     )
 

@@ -58,8 +58,9 @@ def detection_tables(rows: Sequence[Mapping[str, Any]]) -> Group:
             Text(f"! {row['caution']}", style="yellow") for row in own if row["kind"] == "clean" and row["caution"]
         ]
         parts += [Text(f"! {said}", style="yellow") for said in _too_few(own)]
-    for course in courses(rows):
-        parts += _over_budget(course)
+    over_budget = courses(rows)
+    for course in over_budget:
+        parts += _over_budget(course, over_budget)
     parts.append(Text(f"\n{_LEGEND}", style="dim"))
     if any(row["caution"] for row in rows if row["kind"] != "clean"):
         parts.append(Text.assemble((CAUTION, "bold yellow"), f" {NOT_ADAPTIVE}.", style="yellow"))
@@ -102,8 +103,13 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def _over_budget(course: Course) -> list[Text | Table]:
-    """Show what is left of a detector when one attack has more steps, the smallest number first."""
+def _over_budget(course: Course, courses: Sequence[Course]) -> list[Text | Table]:
+    """Show what is left of a detector when one attack has more steps, the smallest number first.
+
+    Args:
+        course: the attack.
+        courses: all that are shown, from which it must be told.
+    """
     table = Table(box=None, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="bold")
     for heading in ("steps", "n", "detected", "joint", "triple"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -113,7 +119,8 @@ def _over_budget(course: Course) -> list[Text | Table]:
     about = f"{plain(course.attack)} on {plain(course.attacked_interpreters)}" if course.attacked_interpreters else ""
     knows = "knows the detector" if course.adaptive else "does not know the detector"
     heading = f"\n{plain(course.detector)} against {about or plain(course.attack)} with more steps"
-    return [Text(heading, style="bold"), Text(f"The attack {knows}."), table]
+    told = "".join(f" {name}: {plain(value)}." for name, value in course.told_by(courses).items())
+    return [Text(heading, style="bold"), Text(f"The attack {knows}.{told}"), table]
 
 
 def _cell(interval: Mapping[str, Any], doubted: bool) -> Text:
