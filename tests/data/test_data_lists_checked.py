@@ -8,7 +8,7 @@ import pytest
 
 from tests.data.test_data_named_places import image
 from underfire.data import open_data
-from underfire.errors import DataError
+from underfire.errors import DataError, InputError
 
 CUB = {
     "images.txt": "1 a.png\n2 b.png\n3 c.png\n",
@@ -44,6 +44,8 @@ def test_lists_that_fit(tmp_path: Path) -> None:
         ({"train_test_split": "1 0.0\n2 0.0\n3 1.0\n"}, "holds '0.0'; expected 1 for training, 0 for testing"),
         ({"train_test_split": "1 0\n3 1\n"}, "lacks image 2, 'b.png'"),
         ({"images": "1 a.png\n2 a.png\n3 c.png\n"}, "'a.png' more than once"),
+        ({"train_test_split": "1 0\n2 0\n3 1\n3 0\n"}, r"numbers in .*train_test_split\.txt hold '3' more than once"),
+        ({"image_class_labels": "1 1\n2 2\n3 2\n2 1\n"}, r"numbers in .*labels\.txt hold '2' more than once"),
         ({"train_test_split": "1 1\n2 1\n3 1\n"}, "name no test images.*--split train"),
     ],
 )
@@ -60,6 +62,16 @@ def test_lists_of_ones_own(tmp_path: Path) -> None:
     for name in ("trainval", "test"):
         (tmp_path / "annotations" / f"{name}.txt").write_text("cat/1.png\n")
     assert labels(tmp_path, class_level=2) == ["cat", "dog"]
+
+
+def test_an_image_in_the_lists_of_two_splits_is_refused(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        image(tmp_path / "images" / f"{name}_1.png")
+    (tmp_path / "annotations").mkdir()
+    for name in ("trainval", "test"):
+        (tmp_path / "annotations" / f"{name}.txt").write_text("cat_1 1 1 1\ndog_1 2 1 1\n")
+    with pytest.raises(DataError, match=r"the images in the lists of .* hold 'cat_1' more than once"):
+        open_data(tmp_path)
 
 
 def test_kaggles_table_beside_folders_of_classes(tmp_path: Path) -> None:
@@ -86,3 +98,20 @@ def test_kaggles_table_beside_its_images(tmp_path: Path, header: str) -> None:
     else:
         with pytest.raises(DataError, match="expected the header ImageId,PredictionString"):
             open_data(tmp_path)
+
+
+def test_kaggles_table_by_its_path(tmp_path: Path) -> None:
+    """Regression: any split was taken for the validation images, and the last of two classes of an image counted."""
+    for name in ("a", "b"):
+        image(tmp_path / f"{name}.JPEG")
+    table = tmp_path / "LOC_val_solution.csv"
+    table.write_text("ImageId,PredictionString\na,n02119789 1 2 3 4\nb,n01440764 1 2 3 4\n")
+    assert labels(table, split="val") == labels(table) == ["n02119789", "n01440764"]
+    for split in ("train", "test", "foo"):
+        with pytest.raises(InputError, match=f"split is '{split}'"):
+            open_data(table, split=split)
+    table.write_text(table.read_text() + "a,n02119789 5 6 7 8\n")
+    assert labels(table) == ["n02119789", "n01440764"]
+    table.write_text(table.read_text() + "a,n01440764 5 6 7 8\n")
+    with pytest.raises(DataError, match="line 5: image 'a' has the class n01440764 here, and n02119789 in an earlier"):
+        open_data(table)

@@ -44,6 +44,19 @@ def test_a_name_that_stands_for_two_files_is_refused(tmp_path: Path, name: str, 
         assert open_data(folder).record(0).path == str(folder / found)
 
 
+def test_paths_from_further_up_are_taken(tmp_path: Path) -> None:
+    """Regression: paths from the root of a project were read as missing."""
+    folder = tmp_path / "project" / "set" / "train"
+    for number in (1, 2):
+        image(folder / f"{number}.png", number)
+    for above in ("train", "set/train", "project/set/train"):
+        (folder / "labels.csv").write_text(f"file,label\n{above}/1.png,x\n{above}/2.png,y\n")
+        data = open_data(folder)
+        assert [data.record(place).path for place in range(2)] == [str(folder / "1.png"), str(folder / "2.png")]
+    (folder / "labels.csv").write_text("file,label\nproject/train/1.png,x\n2.png,y\n")  # another folder
+    assert not (Path(open_data(folder).record(0).path)).exists()
+
+
 @pytest.mark.parametrize(
     "content",
     [b'{"file_name": "a.png", "label": "x"},\n{"file_name": "b.png", "label": "y"},\n', b"[1, 2]\n", b"\xff\xfe{\x00"],
@@ -69,6 +82,30 @@ def test_rows_of_several_classes_are_no_class(tmp_path: Path, column: str, split
     with pytest.warns(UserWarning, match="are left out: each has several classes"):
         data = open_data(tmp_path, split=split)
     assert set(data.class_names or ()) == {"Effusion", "Clear"} | (set() if split else {"Edema"})
+
+
+@pytest.mark.parametrize(("column", "split"), [("Finding Labels", None), ("Finding Labels", "test"), ("label", "test")])
+def test_rows_of_several_classes_alone_are_refused(tmp_path: Path, column: str, split: str | None) -> None:
+    """Regression: an error of Python."""
+    rows = [("a", "Mass|Edema", "test"), ("b", "Edema|Mass", "test")]
+    rows += [] if split is None else [("c", "Mass", "train"), ("d", "Edema", "train")]
+    for name, _, _ in rows:
+        image(tmp_path / f"{name}.png")
+    lines = "".join(f"{name}.png,{label},{part}\n" for name, label, part in rows)
+    (tmp_path / "labels.csv").write_text(f"file,{column},split\n{lines}")
+    with pytest.raises(DataError, match="holds no image of one class: all of the 2 that are asked for have several"):
+        open_data(tmp_path, split=split)
+
+
+@pytest.mark.parametrize("more", [{"objects": [{"bbox": [1, 2]}] * 2}, {"hash": [b"a", b"b"]}], ids=["boxes", "hashes"])
+def test_parquet_metadata_with_other_columns_is_a_table(tmp_path: Path, more: dict[str, list[object]]) -> None:
+    """Regression: it was read by its folder, and refused by its own path for having no images."""
+    for name in ("a", "b"):
+        image(tmp_path / f"{name}.png")
+    table = {"file_name": ["a.png", "b.png"], "label": ["x", "y"]}
+    pq.write_table(pa.table(table | more), tmp_path / "metadata.parquet")
+    for path in (tmp_path, tmp_path / "metadata.parquet"):
+        assert open_data(path).layout == "Hugging Face imagefolder with metadata.parquet"
 
 
 def test_parquet_metadata_with_images_is_data(tmp_path: Path) -> None:

@@ -76,6 +76,9 @@ def _of_one_class(table: Table, column: int, alone: set[str]) -> Table:
     Args:
         column: the column of the classes.
         alone: all labels of the whole table, without blanks around them.
+
+    Raises:
+        DataError: no row is left.
     """
     findings = bool(table.header) and squeeze(table.header[column]) == FINDINGS
 
@@ -84,6 +87,11 @@ def _of_one_class(table: Table, column: int, alone: set[str]) -> Table:
         return len(parts) == 1 or not (findings or alone & {*parts})
 
     kept = [row for row in table.rows if is_one(row[1][column])]
+    if not kept:
+        raise DataError(
+            f"{table.path} holds no image of one class: all of the {len(table.rows)} that are asked for have several, "
+            "separated by |."
+        )
     if len(kept) < len(table.rows):
         warn(
             f"{len(table.rows) - len(kept)} of the {len(table.rows)} images of {table.path} are left out: each has "

@@ -118,16 +118,19 @@ class Finder:
         return self._only(name, fitting)
 
     def _below_own_name(self, name: str) -> Path | None:
-        """Return the file whose path follows the name of the folder in ``name``, as in ``set/a/b.jpg`` for ``set``.
+        """Return the file whose path follows the end of the folder's own path in ``name``.
+
+        Such as ``set/a/b.jpg`` or ``data/set/a/b.jpg`` for the folder ``data/set``.
 
         Raises:
             DataError: another file below the folder has all of ``name`` at the end of its path.
         """
-        parts = PurePosixPath(name).parts
-        if ".." in parts or len(parts) < 2 or parts[0] != self.folder.name:
+        parts, own = PurePosixPath(name).parts, self.folder.parts
+        if ".." in parts:
             return None
-        place = self.folder.joinpath(*parts[1:])
-        if not os.path.isfile(place):
+        ends = (count for count in range(1, min(len(parts), len(own))) if parts[:count] == own[-count:])
+        place = next((each for end in ends if os.path.isfile(each := self.folder.joinpath(*parts[end:]))), None)
+        if place is None:
             return None
         other = self._by_ending(name)
         if other not in (None, place):

@@ -77,12 +77,22 @@ def _read(path: Path, image_column: str | None, label_column: str | None) -> Any
 
 
 def holds_images(path: Path) -> bool:
-    """Return True if a parquet file has a column of encoded images: structs, or plain bytes."""
+    """Return True if a parquet file has encoded images: structs {bytes, path}, or bytes in one of ``IMAGE_COLUMNS``.
+
+    Structs of other fields are boxes, for example, and other bytes are hashes.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        kinds = pq.read_schema(path).types
+        schema = pq.read_schema(path)
     except (OSError, pa.ArrowException):
         return False
-    return any(pa.types.is_struct(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind) for kind in kinds)
+
+    def is_image(column: Any) -> bool:
+        kind = column.type
+        if pa.types.is_struct(kind):
+            return any(kind.field(place).name == "bytes" for place in range(kind.num_fields))
+        return column.name in IMAGE_COLUMNS and (pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+    return any(map(is_image, schema))

@@ -27,9 +27,9 @@ _Lists = dict[str, list[tuple[str, str]]]
 
 def _cub(path: Path) -> tuple[_Lists, list[str]]:
     """The images, their classes and their splits have numbers: ``images.txt`` has "1 001.Albatross/a.jpg"."""
-    files, classes = (dict(_lines(path / name)) for name in ("images.txt", "classes.txt"))
+    files, classes = (_by_number(path / name) for name in ("images.txt", "classes.txt"))
     found: _Lists = {"train": [], "test": []}
-    labels, parts = (dict(_lines(path / name)) for name in ("image_class_labels.txt", "train_test_split.txt"))
+    labels, parts = (_by_number(path / name) for name in ("image_class_labels.txt", "train_test_split.txt"))
     other = sorted({*parts.values()} - {"0", "1"})
     if other:
         raise DataError(f"{path / 'train_test_split.txt'} holds {other[0]!r}; expected 1 for training, 0 for testing.")
@@ -82,8 +82,7 @@ def _open(path: Path, options: DataOptions) -> ImageData | None:
     try:
         lists, names = read(path)
         _check_once([*names], f"the classes of {path}")
-        for held in lists.values():
-            _check_once([image for image, _ in held], f"the images in the lists of {path}")
+        _check_once([image for held in lists.values() for image, _ in held], f"the images in the lists of {path}")
         position = {each: label for label, each in enumerate(names)}
         labels = {split: [position[each] for _, each in images] for split, images in lists.items()}
     except DataError:
@@ -127,6 +126,13 @@ def _texts(path: Path) -> list[str]:
 def _lines(path: Path) -> list[tuple[str, str]]:
     """Split each line at its first blank. Raises ValueError if it has none."""
     return [(first, rest.strip()) for first, rest in (line.split(maxsplit=1) for line in _texts(path))]
+
+
+def _by_number(path: Path) -> dict[str, str]:
+    """Read lines of a number and a text. Raises DataError if a number is there twice."""
+    lines = _lines(path)
+    _check_once([number for number, _ in lines], f"the numbers in {path}")
+    return dict(lines)
 
 
 LAYOUT = Layout("lists of images by split", _open, ("split", "white"))

@@ -37,7 +37,7 @@ def _open(path: Path, options: DataOptions) -> ImageData | None:
         flat = next((each for each in (root, root / "val") if _has_images(each)), None)
         if flat is None and path.is_dir() and subfolders(root):
             return None
-        if options.split is not None and path.is_dir():
+        if options.split is not None:
             named_split(options.split, ("val",), str(path))
         folder = flat or root
     ids, finder = _wordnet_ids(root / _TABLE), Finder(folder)
@@ -72,7 +72,12 @@ def _wordnet_ids(path: Path) -> dict[str, str]:
                 f"{path}, line {line}: expected an image and 'n02119789 226 132 400 300', the WordNet id of its class "
                 f"and a box, found {','.join(cells):.80}."
             )
-        found[cells[0]] = given.pop()
+        (wordnet_id,) = given
+        if found.setdefault(cells[0], wordnet_id) != wordnet_id:
+            raise DataError(
+                f"{path}, line {line}: image {cells[0]!r} has the class {wordnet_id} here, and {found[cells[0]]} in an "
+                "earlier line."
+            )
     if not found:
         raise DataError(f"{path} holds a header but no rows.")
     return found
