@@ -41,6 +41,8 @@ WRITTEN: dict[str, tuple[Activation, Activation]] = {
     "SiLU of tanh": (lambda x: x * (0.5 * torch.tanh(x * 0.5) + 0.5), F.silu),
     "SiLU": (lambda x: x * torch.sigmoid(x), F.silu),
     "SiLU of a quotient": (lambda x: x / (1 + torch.exp(-x)), F.silu),
+    "Mish of log1p": (lambda x: x * torch.tanh(torch.log1p(torch.exp(x))), F.mish),
+    "Mish of log": (lambda x: x * (1 + x.exp()).log().tanh(), F.mish),
     "Mish": (lambda x: x * torch.tanh(F.softplus(x)), F.mish),
 }
 

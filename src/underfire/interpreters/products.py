@@ -74,6 +74,11 @@ _SHIFTS = (
     *(torch.rsub, Tensor.neg, Tensor.__neg__, torch.neg),
 )
 
+_EXPONENTIALS = (torch.exp, Tensor.exp, torch.exp_, Tensor.exp_)
+_LOGS = (torch.log, Tensor.log, torch.log_, Tensor.log_)
+_LOGS_OF_MORE = (torch.log1p, Tensor.log1p, torch.log1p_, Tensor.log1p_)
+"""Logarithms of one and more: softplus may be written with them."""
+
 _MARK = "_depends_on_image"
 _GATE = "_is_gate"
 _SHIFTED = "_has_a_number_added"
@@ -137,11 +142,19 @@ def is_shift(func: Callable[..., Any], args: tuple[Any, ...]) -> bool:
 
 
 def source_of(func: Callable[..., Any], followed: list[Tensor]) -> Callable[..., Any]:
-    """Return the function that made what this call returns: a tanh or erf that is scaled by a constant is still one."""
-    if len(followed) != 1 or func not in MULTIPLICATIONS + _DIVISIONS:
-        return func
-    made_by: Callable[..., Any] = getattr(followed[0], _BY, None) or func
-    return made_by if made_by in TANHS else func
+    """Return the function that made what this call returns.
+
+    A tanh or erf that is scaled by a constant is still one. An exponential to which a number is added counts as one,
+    and its logarithm is a softplus.
+    """
+    made_by: Callable[..., Any] = (getattr(followed[0], _BY, None) if len(followed) == 1 else None) or func
+    if made_by in _EXPONENTIALS and func in _LOGS_OF_MORE + _LOGS:
+        softplus: Callable[..., Any] = F.softplus
+        return softplus if func in _LOGS_OF_MORE or getattr(followed[0], _SHIFTED, False) else func
+    keeps = (made_by in TANHS and func in MULTIPLICATIONS + _DIVISIONS) or (
+        made_by in _EXPONENTIALS and func in _SHIFTS
+    )
+    return made_by if keeps else func
 
 
 def positional(
