@@ -86,6 +86,11 @@ def test_the_keyboard_opens_moves_and_closes(browser: Any, address: str) -> None
     page.keyboard.press("Escape")
     assert page.locator("dialog:visible").count() == 0
     assert page.evaluate(focus) == "2", "focus is on the image that was shown last"
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowRight")
+    escape = "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape', bubbles: true}))"
+    at_once = page.evaluate(f"(() => {{ {escape}; return {focus}; }})()")
+    assert at_once == "3", "regression: the focus moved when the browser told of the closed dialog, some time later"
     assert opened.wrong == []
     opened.context.close()
 

@@ -172,16 +172,20 @@
     event.preventDefault();
     settle(Math.max(0, Math.min(chosen.length - 1, current + by)))?.focus();
   });
+  // The browser tells of a closed dialog later, and gives the focus back to where it was before: so it is moved here.
+  const left = () => { if (opened !== null) { opened = null; button(current)?.focus(); } };
+  const close = () => { viewer.close(); left(); };
   viewer.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") { event.preventDefault(); close(); }
     if (event.target.matches("input, select")) return;
     const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (by) { event.preventDefault(); move(by); }
   });
-  viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
-  viewer.addEventListener("close", () => { opened = null; button(current)?.focus(); });
+  viewer.addEventListener("click", (event) => { if (event.target === viewer) close(); });
+  viewer.addEventListener("close", left);
   control("back").addEventListener("click", () => move(-1));
   control("on").addEventListener("click", () => move(1));
-  control("close").addEventListener("click", () => viewer.close());
+  control("close").addEventListener("click", close);
   control("slide").addEventListener("input", slide);
   control("sibling").addEventListener("change", (event) => show(items[event.target.value]));
   more.firstChild.addEventListener("click", () => grow());
