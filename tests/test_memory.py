@@ -86,7 +86,7 @@ def test_what_is_free_and_used() -> None:
     assert room(CPU) == pytest.approx(free_bytes(CPU), rel=0.2)
     assert room(CPU, 1) == 0
     more = used_bytes(CPU) + 10**8
-    assert 0 < room(CPU, more) <= 10**8
+    assert 0 < room(CPU, more) <= 10**8 + MB  # the process may give pages back between the two readings
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not say what a process uses")
