@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +19,9 @@ HAM = "lesion_id{0}image_id{0}dx\nHAM_7{0}ISIC_0{0}nv\nHAM_7{0}ISIC_1{0}mel\n"
 TRUTH = "image,MEL,NV\nISIC_0,0.0,1.0\nISIC_1,1.0,0.0\n"
 
 
-def labels(path: Path, **options: str) -> dict[str, str]:
+def labels(path: Path, **options: Any) -> dict[str, str]:
     """Return the class name of each image."""
-    data = open_data(path, **options)  # type: ignore[arg-type]  # options of several types
+    data = open_data(path, **options)
     assert not data.load(channels=1).unreadable
     records = [data.record(index) for index in range(len(data))]
     return {record.image_id: data.class_names[record.label] for record in records}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.io import savemat
 
 from tests.data.test_data_named_places import image
 from underfire.data import open_data
@@ -44,8 +46,8 @@ def test_lists_that_fit(tmp_path: Path) -> None:
         ({"train_test_split": "1 0.0\n2 0.0\n3 1.0\n"}, "holds '0.0'; expected 1 for training, 0 for testing"),
         ({"train_test_split": "1 0\n3 1\n"}, "lacks image 2, 'b.png'"),
         ({"images": "1 a.png\n2 a.png\n3 c.png\n"}, "'a.png' more than once"),
-        ({"train_test_split": "1 0\n2 0\n3 1\n3 0\n"}, r"numbers in .*train_test_split\.txt hold '3' more than once"),
-        ({"image_class_labels": "1 1\n2 2\n3 2\n2 1\n"}, r"numbers in .*labels\.txt hold '2' more than once"),
+        ({"train_test_split": "1 0\n2 0\n3 1\n3 0\n"}, r"split\.txt, line 4: 3 has '0' here, and '1' in line 3"),
+        ({"image_class_labels": "1 1\n2 2\n\n3 2\n2 1\n"}, r"labels\.txt, line 5: 2 has '1' here, and '2' in line 2"),
         ({"train_test_split": "1 1\n2 1\n3 1\n"}, "name no test images.*--split train"),
     ],
 )
@@ -115,3 +117,31 @@ def test_kaggles_table_by_its_path(tmp_path: Path) -> None:
     table.write_text(table.read_text() + "a,n01440764 5 6 7 8\n")
     with pytest.raises(DataError, match="line 5: image 'a' has the class n01440764 here, and n02119789 in an earlier"):
         open_data(table)
+
+
+def test_kaggles_table_that_names_an_image_in_two_ways_is_refused(tmp_path: Path) -> None:
+    """Regression: the image was there twice, with two classes."""
+    image(tmp_path / "a.JPEG")
+    table = "ImageId,PredictionString\na,n02119789 1 2 3 4\na.JPEG,n01440764 1 2 3 4\n"
+    (tmp_path / "LOC_val_solution.csv").write_text(table)
+    with pytest.raises(DataError, match=r"twice: as 'a' with .* n02119789, and as 'a\.JPEG' with .* n01440764"):
+        open_data(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ([(1, "n01", 0), (2, "n02", 0), (2, "n03", 0)], "the number 2 to n02 and to n03"),
+        ([(1, "n01", 0), (2, "n01", 0)], "n01 the numbers 1 and 2"),
+    ],
+)
+def test_a_development_kit_of_two_minds_is_refused(
+    tmp_path: Path, entries: list[tuple[int, str, int]], message: str
+) -> None:
+    """Regression: the last class of a number counted, and a class with two numbers was two classes of one name."""
+    image(tmp_path / "ILSVRC2012_val_00000001.JPEG")
+    (tmp_path / "ILSVRC2012_validation_ground_truth.txt").write_text("1\n")
+    kind = [("ILSVRC2012_ID", "O"), ("WNID", "O"), ("num_children", "O")]
+    savemat(tmp_path / "meta.mat", {"synsets": np.array(entries, dtype=kind)})
+    with pytest.raises(DataError, match=message):
+        open_data(tmp_path)

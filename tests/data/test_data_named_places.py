@@ -57,6 +57,15 @@ def test_paths_from_further_up_are_taken(tmp_path: Path) -> None:
     assert not (Path(open_data(folder).record(0).path)).exists()
 
 
+def test_paths_that_follow_two_ends_of_the_folders_path_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "set" / "set"
+    image(folder / "1.png")
+    image(folder / "set" / "1.png", 1)
+    (folder / "labels.csv").write_text("file,label\nset/set/1.png,x\n")
+    with pytest.raises(DataError, match=r"'set/set/1\.png' may be .*set/set/set/1\.png or .*set/set/1\.png"):
+        open_data(folder)
+
+
 @pytest.mark.parametrize(
     "content",
     [b'{"file_name": "a.png", "label": "x"},\n{"file_name": "b.png", "label": "y"},\n', b"[1, 2]\n", b"\xff\xfe{\x00"],
@@ -97,7 +106,11 @@ def test_rows_of_several_classes_alone_are_refused(tmp_path: Path, column: str, 
         open_data(tmp_path, split=split)
 
 
-@pytest.mark.parametrize("more", [{"objects": [{"bbox": [1, 2]}] * 2}, {"hash": [b"a", b"b"]}], ids=["boxes", "hashes"])
+@pytest.mark.parametrize(
+    "more",
+    [{"objects": [{"bbox": [1, 2]}] * 2}, {"hash": [b"a", b"b"]}, {"mask": [{"bytes": b"a", "path": None}] * 2}],
+    ids=["boxes", "hashes", "masks"],
+)
 def test_parquet_metadata_with_other_columns_is_a_table(tmp_path: Path, more: dict[str, list[object]]) -> None:
     """Regression: it was read by its folder, and refused by its own path for having no images."""
     for name in ("a", "b"):
@@ -113,6 +126,8 @@ def test_parquet_metadata_with_images_is_data(tmp_path: Path) -> None:
     content = image(tmp_path / "a.png").read_bytes()
     pq.write_table(pa.table({"image": [content, content], "label": [0, 1]}), tmp_path / "metadata.parquet")
     assert len(open_data(tmp_path / "metadata.parquet")) == 2
+    pq.write_table(pa.table({"scan": [content, content], "label": [0, 1]}), tmp_path / "metadata.parquet")
+    assert len(open_data(tmp_path / "metadata.parquet", file_column="scan")) == 2
 
 
 def test_a_list_of_classes_beside_folders_of_images(tmp_path: Path) -> None:

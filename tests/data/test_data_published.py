@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,9 +19,9 @@ def write(path: Path, *lines: str) -> None:
     path.write_text("\n".join((*lines, "")))
 
 
-def labels(path: Path, **options: str) -> dict[str, str]:
+def labels(path: Path, **options: Any) -> dict[str, str]:
     """Return the class name of each image, all of which can be read."""
-    data = open_data(path, **options)  # type: ignore[arg-type]  # options of several types
+    data = open_data(path, **options)
     assert not data.load(channels=1).unreadable
     records = [data.record(index) for index in range(len(data))]
     return {record.image_id: data.class_names[record.label] for record in records}

@@ -123,19 +123,21 @@ class Finder:
         Such as ``set/a/b.jpg`` or ``data/set/a/b.jpg`` for the folder ``data/set``.
 
         Raises:
-            DataError: another file below the folder has all of ``name`` at the end of its path.
+            DataError: two ends of the folder's path fit, or another file has all of ``name`` at the end of its path.
         """
         parts, own = PurePosixPath(name).parts, self.folder.parts
         if ".." in parts:
             return None
         ends = (count for count in range(1, min(len(parts), len(own))) if parts[:count] == own[-count:])
-        place = next((each for end in ends if os.path.isfile(each := self.folder.joinpath(*parts[end:]))), None)
-        if place is None:
+        places = [each for end in ends if os.path.isfile(each := self.folder.joinpath(*parts[end:]))]
+        if not places:
             return None
-        other = self._by_ending(name)
-        if other not in (None, place):
-            raise DataError(f"{name!r} may be {place} or {other}: give paths relative to the folder of the table.")
-        return place
+        for other in (*places[1:], self._by_ending(name)):
+            if other not in (None, places[0]):
+                raise DataError(
+                    f"{name!r} may be {places[0]} or {other}: give paths relative to the folder of the table."
+                )
+        return places[0]
 
     def _by_last_parts(
         self, name: str, known: dict[str, list[tuple[str, ...]]], form: Callable[[str], str]

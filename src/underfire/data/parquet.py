@@ -76,10 +76,14 @@ def _read(path: Path, image_column: str | None, label_column: str | None) -> Any
         raise DataError(f"{path} cannot be read as a parquet file: {error}") from error
 
 
-def holds_images(path: Path) -> bool:
-    """Return True if a parquet file has encoded images: structs {bytes, path}, or bytes in one of ``IMAGE_COLUMNS``.
+def holds_images(path: Path, image_column: str | None = None) -> bool:
+    """Return True if a column of images in a parquet file has encoded ones: structs {bytes, path}, or plain bytes.
 
-    Structs of other fields are boxes, for example, and other bytes are hashes.
+    Other structs are boxes or masks, for example, and other bytes are hashes.
+
+    Args:
+        path: the file.
+        image_column: the user's name of the column; one of ``IMAGE_COLUMNS`` if None.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -91,8 +95,10 @@ def holds_images(path: Path) -> bool:
 
     def is_image(column: Any) -> bool:
         kind = column.type
+        if column.name not in (IMAGE_COLUMNS if image_column is None else (image_column,)):
+            return False
         if pa.types.is_struct(kind):
             return any(kind.field(place).name == "bytes" for place in range(kind.num_fields))
-        return column.name in IMAGE_COLUMNS and (pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
     return any(map(is_image, schema))

@@ -118,9 +118,13 @@ def _check_once(texts: list[str], what: str) -> None:
 
 
 def _texts(path: Path) -> list[str]:
-    return [
-        line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip() and line[0] != "#"
-    ]
+    return [text for _, text in _numbered(path)]
+
+
+def _numbered(path: Path) -> list[tuple[int, str]]:
+    """Return the number of each line, from 1, and its text, without comments and blank lines."""
+    lines = enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1)
+    return [(number, line.strip()) for number, line in lines if line.strip() and line[0] != "#"]
 
 
 def _lines(path: Path) -> list[tuple[str, str]]:
@@ -130,9 +134,14 @@ def _lines(path: Path) -> list[tuple[str, str]]:
 
 def _by_number(path: Path) -> dict[str, str]:
     """Read lines of a number and a text. Raises DataError if a number is there twice."""
-    lines = _lines(path)
-    _check_once([number for number, _ in lines], f"the numbers in {path}")
-    return dict(lines)
+    found: dict[str, tuple[int, str]] = {}
+    for (line, _), (number, text) in zip(_numbered(path), _lines(path), strict=True):
+        first, earlier = found.setdefault(number, (line, text))
+        if first != line:
+            raise DataError(
+                f"{path}, line {line}: {number} has {text!r} here, and {earlier!r} in line {first}; expected it once."
+            )
+    return {number: text for number, (_, text) in found.items()}
 
 
 LAYOUT = Layout("lists of images by split", _open, ("split", "white"))

@@ -61,10 +61,18 @@ def _wordnet_ids(path: Path) -> dict[int, str]:
         )
     try:
         entries: Any = loadmat(str(path), squeeze_me=True)["synsets"].reshape(-1)
-        return {int(e["ILSVRC2012_ID"]): str(e["WNID"]) for e in entries if int(e["num_children"]) == 0}
+        pairs = [(int(e["ILSVRC2012_ID"]), str(e["WNID"])) for e in entries if int(e["num_children"]) == 0]
     # scipy raises these for a file that is no MATLAB file, is cut off, has a newer format, or holds other variables.
     except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
         raise DataError(f"{path} cannot be read as the development kit's list of classes: {error}") from error
+    found: dict[int, str] = {}
+    numbers: dict[str, int] = {}
+    for number, name in pairs:
+        if (other := found.setdefault(number, name)) != name:
+            raise DataError(f"{path} gives the number {number} to {other} and to {name}; expected one class.")
+        if (first := numbers.setdefault(name, number)) != number:
+            raise DataError(f"{path} gives {name} the numbers {first} and {number}; expected one.")
+    return found
 
 
 LAYOUT = Layout("ImageNet's validation images with the development kit", _open, ("white",))

@@ -43,14 +43,21 @@ def _open(path: Path, options: DataOptions) -> ImageData | None:
     ids, finder = _wordnet_ids(root / _TABLE), Finder(folder)
     names = sorted({*ids.values(), *_all_classes(root / _CLASSES)})
     position = {name: label for label, name in enumerate(names)}
-    files = []
+    files: dict[str, int] = {}
+    named: dict[str, str] = {}
     for image, wordnet_id in ids.items():
         found = finder.find(image)
         if found is not None and found.is_file():
-            files.append((found.relative_to(finder.folder).as_posix(), position[wordnet_id]))
+            place = found.relative_to(finder.folder).as_posix()
+            files[place] = position[wordnet_id]
+            if (other := named.setdefault(place, image)) != image:
+                raise DataError(
+                    f"{root / _TABLE} names {place!r} twice: as {other!r} with the class {ids[other]}, and as "
+                    f"{image!r} with the class {wordnet_id}."
+                )
     if not files:
         raise DataError(f"{root / _TABLE} names images, but none of them, such as {next(iter(ids))}, is in {folder}.")
-    return FileData(path.resolve().name if path.is_dir() else path.stem, folder, files, names)
+    return FileData(path.resolve().name if path.is_dir() else path.stem, folder, list(files.items()), names)
 
 
 def _has_images(folder: Path) -> bool:

@@ -22,7 +22,8 @@ _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(-[0-9a-f]{8,})?\.parquet", re.IGNO
 def _open(path: Path, options: DataOptions) -> ImageData | None:
     columns = {"image_column": options.file_column, "label_column": options.label_column}
     if not path.is_dir():
-        is_data = path.suffix.lower() == ".parquet" and (path.name not in METADATA or holds_images(path))
+        is_data = path.suffix.lower() == ".parquet"
+        is_data = is_data and (path.name not in METADATA or holds_images(path, options.file_column))
         return ParquetData(path, **columns) if is_data else None
     folder = next((place for place in (path, path / "data") if place.is_dir() and _shards(place)), None)
     if folder is None:
