@@ -18,7 +18,7 @@ from underfire.check.explanations import explanation_lines
 from underfire.check.line import CheckLine
 from underfire.check.other_inputs import try_other_inputs, worth_trying
 from underfire.check.trials import InterpreterTrial, try_interpreters
-from underfire.classifiers import Classifier
+from underfire.classifiers import Classifier, said_beside
 from underfire.data import Batch, ImageData
 from underfire.data.sampling import evenly_spaced
 from underfire.errors import ClassifierError, DataError, InputError, UnderfireWarning
@@ -148,7 +148,9 @@ def run_check(
     )
     if parts is not None:
         where = f"features: {parts.features or 'none found'}; head: {parts.head or 'none found'}"
-        lines.append(CheckLine("parts", "good", where, asdict(parts)))
+        if beside := said_beside(parts.beside):
+            where = f"{where}; {beside}"
+        lines.append(CheckLine("parts", "hint" if beside else "good", where, asdict(parts)))
     lines += explanation_lines(trials)
     return result(trials=trials)
 

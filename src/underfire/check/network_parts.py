@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from underfire.classifiers import Prepared
+from underfire.classifiers import Prepared, share_beside
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class NetworkParts:
     Args:
         features: the last convolutional features in words; None if there are none.
         head: the linear head in words; None if there is none.
+        beside: the share of the logits' gradient that reaches the image beside the features; see ``share_beside``.
         cam_error: the largest difference between the logits and head(mean of the features), relative to the largest
             logit; None if it cannot be computed.
     """
@@ -26,6 +27,7 @@ class NetworkParts:
     features: str | None
     head: str | None
     cam_error: float | None
+    beside: float = 0.0
 
 
 def find_parts(prepared: Prepared, images: Tensor) -> NetworkParts:
@@ -52,7 +54,8 @@ def find_parts(prepared: Prepared, images: Tensor) -> NetworkParts:
             handle.remove()
     error = recorded.cam_error()
     features = _describe_features(recorded.features, outputs, inputs)
-    return NetworkParts(features, _describe_head(prepared, recorded.weight), error if math.isfinite(error) else None)
+    head = _describe_head(prepared, recorded.weight)
+    return NetworkParts(features, head, error if math.isfinite(error) else None, share_beside(prepared, images))
 
 
 def _describe_features(

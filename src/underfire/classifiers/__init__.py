@@ -11,6 +11,7 @@ from underfire.classifiers.attention import (
     is_attention,
     multi_head,
 )
+from underfire.classifiers.beside import said_beside, share_beside, warn_of_ways_beside
 from underfire.classifiers.classifier import WHY_NO_GRADIENT, Classifier
 from underfire.classifiers.compiled import Compiled
 from underfire.classifiers.copying import copied
@@ -44,4 +45,7 @@ __all__ = [
     "load",
     "multi_head",
     "one_per_image",
+    "said_beside",
+    "share_beside",
+    "warn_of_ways_beside",
 ]

@@ -136,7 +136,7 @@ class FeatureTap(TorchFunctionMode):
                 self._normalise(args[0], output)
         elif self._layer_normed and is_attention(func, args, kwargs):
             self._attend(func, args[0] if args else next(iter(kwargs.values())))
-        elif args and isinstance(args[0], Tensor) and (axes := token_axes(func, args, kwargs)):
+        elif self._may_be_tokens(args) and (axes := token_axes(func, args, kwargs)):
             self._keep(args[0], axes)
             _carry(output, self._poolings)
         elif (maps := pooled_maps(func, args, output)) is not None and not self._adds_nothing(maps):
@@ -152,6 +152,14 @@ class FeatureTap(TorchFunctionMode):
         if self.scales and args and lowers_resolution(args[0], output):
             self.finer[tuple(args[0].shape[2:])] = args[0]
         return output
+
+    @staticmethod
+    def _may_be_tokens(args: tuple[Any, ...]) -> bool:
+        """Return True if a call's first argument is a tensor that was not made of what was pooled before.
+
+        A mean over the stacked logits of several networks takes no places out of tokens.
+        """
+        return bool(args) and isinstance(args[0], Tensor) and not getattr(args[0], _POOLED, 0)
 
     def _adds_nothing(self, maps: Tensor) -> bool:
         """Return True if these are weights of the places of the features, or a vector that was pooled before."""

@@ -103,6 +103,7 @@ class Pixels(nn.Module):
         self.reader = reader
         self.mean = None if mean is None else tuple(float(value) for value in mean)
         self.std = None if std is None else tuple(float(value) for value in std)
+        self.ways_looked_at = False  # see ``beside``
         self._constants: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     @property
@@ -208,8 +209,9 @@ class Pixels(nn.Module):
                 named = stack.enter_context(tap_module(self.module, self.features))
             logits = self.run(images, twice=twice)
         source, axes = tap.found()  # in any case: it settles which tokens count as pooled
+        runs = 1
         if self.features is not None:
-            source, axes = named[-1], order_of(named[-1])
+            source, axes, runs = named[-1], order_of(named[-1]), len(named)
         sizes = tap.sizes[::-1]
         known = self.features is None and axes is None
         as_many = source is not None and source.ndim == 3 and 1 < len(images) == source.shape[0] == source.shape[1]
@@ -228,6 +230,7 @@ class Pixels(nn.Module):
             None if arrangement is None else source,
             arrangement,
             _attended(attended, tap, sizes, images) if attention else None,
+            runs,
         )
 
     def _axes_of_lists(self, images: Tensor) -> Axes:

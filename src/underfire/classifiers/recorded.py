@@ -46,6 +46,8 @@ class Recorded:
         source: the tensor that holds the features of tokens in the network; None if that is ``features`` itself.
         arrangement: the places of the tokens in ``source``; None if ``features`` is in the network as it is.
         attention: the matrices of attention; None unless the pass was asked to keep them.
+        runs: how often the module that the user named for the features ran in this pass, the last of which counts; 1
+            if the features were found.
     """
 
     logits: Tensor
@@ -58,6 +60,7 @@ class Recorded:
     source: Tensor | None = field(default_factory=lambda: None)
     arrangement: Arrangement | None = field(default_factory=lambda: None)
     attention: Attended | None = field(default_factory=lambda: None)
+    runs: int = field(default_factory=lambda: 1)
 
     def gradient(self, total: Tensor, graph: bool) -> Tensor | None:
         """Compute the gradient of ``total`` in the features, N x C x h x w; None if it does not depend on them.
@@ -88,7 +91,8 @@ class Recorded:
         """Compute the largest difference between head(mean(features)) and the logits, relative to the largest logit.
 
         A shift of all logits of an image does not count, because no probability depends on it: a LogSoftmax after the
-        head is one. The error is near 0 for networks that CAM is defined for, and inf if it cannot be computed.
+        head is one. Nor does a positive factor of all logits, because no map depends on it: a temperature is one. The
+        error is near 0 for networks that CAM is defined for, and inf if it cannot be computed.
         """
         if self.features is None or self.weight is None or self.weight.shape[1:] != self.features.shape[1:2]:
             return float("inf")
@@ -98,9 +102,13 @@ class Recorded:
         logits = two_classes(torch.nn.functional.linear(pooled, self.weight, self.bias))
         if logits.shape != self.logits.shape:
             return float("inf")
-        difference = logits - self.logits
-        shifted = (difference - difference.mean(1, keepdim=True)).abs().max()
-        return float((shifted / self.logits.abs().max().clamp_min(1)).detach())
+        centred, expected = (each - each.mean(1, keepdim=True) for each in (logits, self.logits))
+        size = self.logits.abs().max().clamp_min(1)
+        difference = (centred - expected).abs().max()
+        factor = (centred * expected).sum() / centred.square().sum()
+        if bool(factor > 0):  # it is NaN if all logits are alike
+            difference = torch.minimum(difference, (factor * centred - expected).abs().max())
+        return float((difference / size).detach())
 
 
 class Later(Recorded):

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from underfire.classifiers import Classifier, Recorded
+from underfire.classifiers import Classifier, Recorded, warn_of_ways_beside
 from underfire.errors import InterpreterError
 from underfire.interpreters.base import Interpreter, View
 from underfire.interpreters.cam import FeatureView, features_of
@@ -34,6 +34,7 @@ class GradCAM(Interpreter):
             gradient = self._gradient(recorded, classes, False)
             if recorded.arrangement is not None and recorded.arrangement.extra and not bool(gradient.any()):
                 raise self._without_gradient()
+            warn_of_ways_beside(classifier, images, type(self).__name__)
             return self._map(recorded, gradient)
 
     def map_of(self, recorded: Recorded, classes: Tensor, graph: bool = False) -> Tensor:
