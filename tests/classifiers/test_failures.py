@@ -44,6 +44,10 @@ FAIL: dict[str, tuple[Callable[[nn.Module, Tensor], Any], str]] = {
         small_batches,
         r"fails on .* if there are 8 at once, and takes a single one \(RuntimeError: workspace",
     ),
+    "half precision": (
+        lambda network, images: network(images.half()).float(),
+        r"fails on .*: network\.\w+ gets float16, and its weights are float32 here \(RuntimeError: .*float32 weights",
+    ),
     "own code": (broken, r"Calls fails on images of 3 x 16 x 16 \(channels x height x width\): KeyError: 'head'"),
 }
 
@@ -107,3 +111,18 @@ def test_layers_that_compute_with_integers() -> None:
     network = torch.ao.quantization.quantize_dynamic(tiny_network(), {nn.Linear}, dtype=torch.qint8)
     with pytest.raises(ClassifierError, match=r"module head .* computes with integers, which have no gradient"):
         uf.Classifier(network)
+
+
+class TwoInputs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = tiny_network()
+
+    def forward(self, images: Tensor, age: Tensor, *, site: Tensor, weight: float = 1.0) -> Any:
+        return self.network(images) + age + site + weight
+
+
+def test_a_network_that_needs_more_than_images_names_the_rest(images: Tensor) -> None:
+    """Regression: the message asked for image_size and channels."""
+    with pytest.raises(ClassifierError, match=r"its forward needs age and site beside the images \(TypeError"):
+        uf.Classifier(TwoInputs(), image_size=16).logits(images)

@@ -25,7 +25,7 @@ READINGS = 4 + NOISE_DRAWS
 """The honest maps of each image in a run: clean, with another seed, with each noise draw, and after two attacks."""
 
 COLD = 0.5
-"""The first call is slower than others, and does not count, unless it takes more seconds than this."""
+"""The first call is slower than others, so that a second one is made, unless it takes more seconds than this."""
 
 FEW, LONG = (2, 8), 0.5
 """Work is timed on so many images first, and not on more of them if these would take more than ``LONG`` seconds."""
@@ -122,8 +122,11 @@ def _per_image(action: Callable[[Tensor, Tensor, Tensor], None], batch: tuple[Te
     return 1000 * _seconds(lambda: action(*batch), device) / len(images)
 
 
-def _seconds(action: Callable[[], None], device: torch.device, repeats: int = 3, enough: float = 0.5) -> float:
-    """Compute the median time of a few calls after the first one, or of those that fit into ``enough`` seconds."""
+def _seconds(action: Callable[[], None], device: torch.device, repeats: int = 4, enough: float = 0.5) -> float:
+    """Compute the shortest time of a few calls, or of those that fit into ``enough`` seconds.
+
+    The first call is slower than others, and other programs make calls slower, but nothing makes one quicker.
+    """
     times: list[float] = []
     for _ in range(repeats + 1):
         started = time.perf_counter()
@@ -133,5 +136,4 @@ def _seconds(action: Callable[[], None], device: torch.device, repeats: int = 3,
         times.append(time.perf_counter() - started)
         if sum(times) > enough:
             break
-    times = times[1:] or times
-    return sorted(times)[len(times) // 2]
+    return min(times)

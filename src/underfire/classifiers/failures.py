@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from itertools import chain
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -50,13 +52,24 @@ def check_weights(network: nn.Module) -> None:
 def network_failure(network: nn.Module, images: Tensor, error: Exception) -> ClassifierError:
     """Make an error that says why ``network`` fails on prepared images N x C x H x W.
 
-    The likely causes are tried: another order of the dimensions, other channels, too many images at once, too small
-    images.
+    The likely causes are tried: inputs beside the images, another dtype than the weights have, another order of the
+    dimensions, other channels, too many images at once, too small images.
     """
     count, channels = images.shape[:2]
     shape = " x ".join(map(str, images.shape[1:]))
     fails = f"{type(network).__name__} fails on images of {shape} (channels x height x width)"
     torchs = f"{type(error).__name__}: {error}"
+    others = _other_inputs(network)
+    if others:
+        return ClassifierError(
+            f"{fails}: its forward needs {' and '.join(others)} beside the images ({torchs}). Expected a network of "
+            "images alone: wrap it in a module whose forward takes them, and calls it with fixed values of the rest."
+        )
+    if mixed := _mixed_types(network, images):
+        return ClassifierError(
+            f"{fails}: {mixed} ({torchs}). Attacks run on a copy with float32 weights. Expected a forward that "
+            "converts to the dtype of its weights, as in x.to(self.conv1.weight.dtype), or not at all."
+        )
     if _runs(network, images.permute(0, 2, 3, 1)):
         return ClassifierError(
             f"{fails}, and takes images of height x width x channels ({torchs}). Expected a network for N x C x H x W: "
@@ -90,3 +103,36 @@ def _runs(network: nn.Module, images: Tensor) -> bool:
     except Exception:  # the user's own network, which may raise anything
         return False
     return True
+
+
+def _other_inputs(network: nn.Module) -> list[str]:
+    """Return the names of the inputs, beside the first, that the network's forward cannot do without."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = list(inspect.signature(network.forward).parameters.values())
+    needed = [each for each in parameters if each.default is inspect.Parameter.empty and each.kind in (*kinds, keyword)]
+    images = next((each for each in parameters if each.kind in kinds), None)
+    return [each.name for each in needed if each is not images]
+
+
+def _mixed_types(network: nn.Module, images: Tensor) -> str:
+    """Name the first layer whose input has another floating-point type than its weights; empty if there is none."""
+    found: list[str] = []
+
+    def look(name: str, part: nn.Module, given: tuple[Any, ...]) -> None:
+        weights = [value.dtype for value in part.parameters(recurse=False) if value.is_floating_point()]
+        inputs = [value.dtype for value in given if isinstance(value, Tensor) and value.is_floating_point()]
+        if weights and inputs and inputs[0] not in weights and not torch.is_autocast_enabled(images.device.type):
+            taken, own = (str(dtype).removeprefix("torch.") for dtype in (inputs[0], weights[0]))
+            found.append(f"{name} gets {taken}, and its weights are {own} here")
+
+    handles = [
+        part.register_forward_pre_hook(lambda part, given, name=name: look(name, part, given))
+        for name, part in network.named_modules()
+    ]
+    try:
+        _runs(network, images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[0] if found else ""

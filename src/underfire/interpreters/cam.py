@@ -72,9 +72,9 @@ def _mismatch(recorded: Recorded, error: float, accepted: float) -> str:
 class CAM(Interpreter):
     """Class activation maps: sum_k W[c, k] A_k over the last features A, min-max per image (Zhou et al. 2016, eq. 2).
 
-    The classifier's logits must be a linear layer of the spatial mean of A, up to a relative difference of 1e-4, a shift
-    of all logits, such as that of a LogSoftmax, and a positive factor, such as a temperature. A batch norm between the
-    mean and the layer is part of W.
+    The classifier's logits must be a linear layer of the spatial mean of A, up to a relative difference of 1e-4, a
+    shift of all logits, such as that of a LogSoftmax, and a positive factor, such as a temperature. A batch norm
+    between the mean and the layer is part of W.
     """
 
     name: ClassVar[str] = "cam"
