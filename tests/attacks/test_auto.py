@@ -118,7 +118,7 @@ def slow_auto(classifier: uf.Classifier, image: Tensor, label: int, target: int,
         met = max(others) - float(logits[0, target].detach()) < -0.1
         price = min(30.0, max(1e-3, price * (0.85 if met else 1.3)))
         momentum = 0.75 * momentum + gradient / gradient.norm()
-        size = EPS * (0.03 + (0.375 - 0.03) * (1 + math.cos(math.pi * step / (steps - 1))) / 2)
+        size = EPS * (0.004 + (0.375 - 0.004) * (1 + math.cos(math.pi * step / (steps - 1))) / 2)
         x = (x - size * momentum.sign()).clamp(image - eps, image + eps).clamp(0, 1)
     return (x.mul(255).round().div(255) if best is None else best), lowest
 

@@ -63,7 +63,7 @@ def test_auto_finds_out_of_the_dark() -> None:
         pytest.skip("the shared CIFAR-10 training set is not there")
     classifier = uf.classifiers.load("cifar10-densenet")
     batch = uf.data.open_data(path).load((32, 32), 3, [18, 24, 34])
-    attack = attacks.preset("auto", eps=4 / 255, budget=60)
+    attack = attacks.preset("auto", eps=4 / 255, budget=80)
     found = attack(uf.System(classifier, "rts"), batch.images, batch.labels, control=False, noise_draws=1)
     brightest = found.maps["rts"].amax((1, 2))
     assert bool(found.success.all())

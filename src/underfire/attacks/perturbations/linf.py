@@ -91,7 +91,7 @@ class PGD(Perturbation):
         return (
             replace(self, rounded=self.rounded is not False, evened=True),
             SignOfMomentum(),
-            Cosine(0.375 * self.eps, 0.03 * self.eps),
+            Cosine(0.375 * self.eps, 0.004 * self.eps),
         )
 
     def alone(self) -> Perturbation:
