@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+import underfire as uf
 from underfire.data import CsvData
 from underfire.errors import DataError, UnreadableImageError
 
@@ -141,6 +143,27 @@ def test_files_that_are_not_csv(tmp_path: Path) -> None:
         CsvData(tmp_path / "latin.csv")
     with pytest.raises(DataError, match="cannot be read"):
         CsvData(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "labels.tsv"])
+def test_labels_in_another_encoding_do_not_give_way_to_folders(tmp_path: Path, name: str) -> None:
+    """Regression: the classes were the folders, without a word."""
+    for folder in ("left", "right"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / folder / "1.png")
+    mark = "\t" if name.endswith(".tsv") else ","
+    rows = [["file_name", "label"], ["left/1.png", "Möwe"], ["right/1.png", "Bär"]]
+    (tmp_path / name).write_bytes("\n".join(map(mark.join, rows)).encode("latin-1"))
+    with pytest.raises(DataError, match=rf"{name} is not UTF-8.*save it as UTF-8"):
+        uf.data.open_data(tmp_path)
+
+
+def test_another_table_in_another_encoding_is_no_reason_to_refuse_folders(tmp_path: Path) -> None:
+    for folder in ("left", "right"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / folder / "1.png")
+    (tmp_path / "names.csv").write_bytes("class,german\nleft,Möwe\n".encode("latin-1"))
+    assert uf.data.open_data(tmp_path).class_names == ("left", "right")
 
 
 def test_the_fingerprint_tells_labels_contents_and_missing_files(table: Table, write_image: WriteImage) -> None:

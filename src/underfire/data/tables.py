@@ -51,12 +51,13 @@ def read_table(path: Path, *, first_rows: int | None = None) -> Table:
     Args:
         path: a file of UTF-8 text, or of UTF-16 text with a byte order mark. Its first line may be ``sep=;``, by which
             Excel knows the separator.
-        first_rows: how many rows to read, without malformed ones; all if None.
+        first_rows: how many rows to read, without malformed ones; all if None. Text in another encoding is no error
+            then, but signs of it are lost: such a look tells if the file is a table of labels.
 
     Raises:
         DataError: the file is missing, empty or malformed; the message gives the line.
     """
-    with _opened(path) as file:
+    with _opened(path, strict=first_rows is None) as file:
         first = file.readline()
         told = _EXCEL.fullmatch(first)
         if told is None:
@@ -119,14 +120,15 @@ def _separated(path: Path, file: Any, separator: str, passed: int) -> Iterator[t
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path, strict: bool) -> Iterator[Any]:
     if is_special(path):
         raise DataError(f"{path} is a pipe, a device or a socket; expected a file.")
     try:
         with path.open("rb") as start:
             is_utf_16 = start.read(2) in _BYTE_ORDER_MARKS
         # utf-8-sig: without it, the byte order mark of spreadsheets would become part of the first column's name.
-        with path.open(encoding="utf-16" if is_utf_16 else "utf-8-sig", newline="") as file:
+        encoding, errors = "utf-16" if is_utf_16 else "utf-8-sig", "strict" if strict else "replace"
+        with path.open(encoding=encoding, errors=errors, newline="") as file:
             yield file
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.") from error
