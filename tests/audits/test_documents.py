@@ -169,6 +169,11 @@ def test_a_second_training_has_its_own_weights(
         assert ended.code == 0, ended.err
         (lines,) = json.loads((tmp_path / str(number) / "audit.json").read_text())["quality"].values()
         assert any(said in line for line in lines), lines
+        page = (tmp_path / str(number) / "audit.html").read_text()
+        assert page.count('<li class="unknown"><span class="sign" aria-hidden="true">?') == 1 + number, (
+            "and localisation"
+        )
+        assert ("again is" in " ".join(ended.err.split())) == (number == 1), "another network is named on the terminal"
 
 
 def test_pictures_of_random_maps_are_those_that_were_judged(digits: Given, tmp_path: Path) -> None:

@@ -205,6 +205,10 @@ def test_training_helps_against_its_own_attack(tmp_path: Path) -> None:
     reached = train_robust(classifier, training, tmp_path / "out", test=test, recipe=recipe)
     assert reached["attacked_accuracy"] > plain + 0.1
     assert reached["accuracy"] > 0.8
+    own, truth = before.pictures.load(list(range(len(test))))
+    right = (before.classifier.logits(own).argmax(1) == truth).float().mean()
+    assert reached["accuracy_before"] == pytest.approx(float(right))
+    assert f"before the training {100 * float(right):.1f} %" in (tmp_path / "out/digits-resnet-robust.md").read_text()
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

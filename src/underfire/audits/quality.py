@@ -12,7 +12,7 @@ from underfire import metrics
 from underfire.attacks.benign import Benign
 from underfire.check.sanity import IMAGES, look_at
 from underfire.classifiers import Classifier
-from underfire.errors import InputError, UnderfireError
+from underfire.errors import InputError, UnderfireError, warn
 from underfire.system import System
 from underfire.user_parts import naming
 
@@ -105,10 +105,12 @@ def _reproducibility(system: System, name: str, benign: Benign, again: Classifie
     rows = (benign.correct & (logits.argmax(1) == labels)).nonzero().flatten()
     right = int(benign.correct.sum())
     if len(rows) < LEAST_RIGHT * right:
-        return (
-            f"reproducibility: unknown, because the second network gets {len(rows)} of the {right} images right that "
-            "the first one does: is it another training of the same network, with its classes in the same order?"
+        why = f"the second network gets {len(rows)} of the {right} images right that the first one does"
+        warn(
+            f"again is {again.name}: {why}, so that its maps are not compared. Expected another training of the same "
+            "network, with its classes in the same order."
         )
+        return f"reproducibility: unknown, because {why}"
     rows = rows[:16]
     try:
         with torch.no_grad():

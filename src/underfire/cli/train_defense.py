@@ -99,7 +99,8 @@ def robust(
     line = ""
     if "accuracy" in reached:
         line = (
-            f"On {reached['test_images']} test images: accuracy {100 * reached['accuracy']:.1f} %, and "
+            f"On {reached['test_images']} test images: accuracy {100 * reached['accuracy']:.1f} % "
+            f"(before the training {100 * reached['accuracy_before']:.1f} %), and "
             f"{100 * reached['attacked_accuracy']:.1f} % under an attack on the class."
         )
     _say(reached, line, out, as_json)

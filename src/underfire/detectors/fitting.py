@@ -140,8 +140,12 @@ def with_interpreters(detector: Detector, system: System | Classifier | nn.Modul
 def _check_given(detector: Detector, seen: Mapping[str, Tensor | Split | None]) -> None:
     """Raise InputError if the images that a detector learns from are missing."""
     if detector.learns and seen["benign"] is None:
-        raise InputError(f"benign is missing; detector {detector.title} learns from clean images.")
+        raise InputError(
+            f"benign is missing; detector {detector.title} learns from clean images: give some (--count on the command "
+            "line, at least 1)."
+        )
     if detector.needs_attacked and seen["attacked"] is None:
         raise InputError(
-            f"attacked is missing; detector {detector.title} learns from attacked images: give those of a run."
+            f"attacked is missing; detector {detector.title} learns from attacked images: give those of a run "
+            "(--attacked RUN on the command line)."
         )

@@ -122,7 +122,8 @@ class LID(Detector):
         if len(benign) < needed:
             raise InputError(
                 f"benign holds {len(benign)} images, too few for lid with {self.neighbours} neighbours: at least "
-                f"{needed} are needed, half of them as references."
+                f"{needed} are needed, half of them as references. On the command line they are --count images and the "
+                "clean ones of the attacked runs."
             )
         sources = set(attacked.members.ids)
         order = sorted(range(len(benign)), key=lambda place: benign.members.ids[place] in sources)

@@ -33,7 +33,10 @@ def told_apart(detectors: Sequence[FittedDetector]) -> list[FittedDetector]:
         digests = [each.digest for each in group] if len(group) > 1 else []
         twice = next((each for each in digests if digests.count(each) > 1), None)
         if twice is not None:
-            raise InputError(f"detectors holds detector {name} with the digest {twice} twice; expected it once.")
+            raise InputError(
+                f"detectors holds detector {name} with the digest {twice} twice; expected it once. Was one folder "
+                "given twice, or a copy of it?"
+            )
         if digests:
             found = next(found for way in WAYS if (found := _told(way, group)))
             names |= {id(each): f"{name} ({told})" for each, told in zip(group, found, strict=True)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from underfire.attacks.perturbations import eps_text
 from underfire.audits import Audit, Decision, Robustness
@@ -54,7 +55,8 @@ def write_audit_page(
         Remark("careful", _sentence(_about(audit, doubt.interpreter, doubt.eps) + doubt.text)) for doubt in audit.doubts
     ]
     quality = [
-        (plain(name), "", [Remark("good", _sentence(line)) for line in lines]) for name, lines in audit.quality.items()
+        (plain(name), "", [Remark(_kind_of(line), _sentence(line)) for line in lines])
+        for name, lines in audit.quality.items()
     ]
     worst = [
         Section(
@@ -160,6 +162,11 @@ def _about(audit: Audit, interpreter: str | None, eps: float | None) -> str:
     parts = [plain(interpreter)] if interpreter and several else []
     parts += [f"eps {eps_text(eps)}"] if eps and several else []
     return f"{', '.join(parts)}: " if parts else ""
+
+
+def _kind_of(line: str) -> Literal["good", "unknown"]:
+    """The kind of a remark on the maps of clean images: ``localisation: unknown, because ...`` is no praise."""
+    return "unknown" if line.partition(": ")[2].startswith("unknown") else "good"
 
 
 def _sentence(text: str) -> str:

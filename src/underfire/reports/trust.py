@@ -37,9 +37,10 @@ FEW_STEPS = 100
 
 @dataclass(frozen=True)
 class Remark:
-    """One remark on a run. Its kind is ``careful`` if it is a reason to doubt the numbers."""
+    """One remark on a run. Its kind is ``careful`` if it is a reason to doubt the numbers, and ``unknown`` if nobody
+    looked."""
 
-    kind: Literal["good", "careful"]
+    kind: Literal["good", "careful", "unknown"]
     text: str
 
 

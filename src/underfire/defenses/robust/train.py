@@ -59,7 +59,8 @@ def train_robust(
 
     Returns:
         ``name`` of the files, ``classifier``, ``objective``, ``steps``, ``images`` (images per step times steps), and
-        with ``test`` the ``accuracy`` and the ``attacked_accuracy`` in [0, 1] on ``test_images`` images.
+        with ``test`` the ``accuracy``, the ``attacked_accuracy``, and before the training the ``accuracy_before``, in
+        [0, 1] on ``test_images`` images.
 
     Raises:
         InterpreterError: the objective compares class activation maps, and the classifier has none.
@@ -71,6 +72,7 @@ def train_robust(
     before = classifier.sha256()
     grey = torch.full((1, classifier.channels, *Pictures(training, classifier).size()), 0.5, device=classifier.device)
     pictures = begin(classifier, training, classifier.logits(grey).shape[1], folder, recipe, resume, test, group)
+    clean_before = None if test is None or not group.leads else _accuracy(classifier, *_test_images(classifier, test))
     made = RobustTraining(recipe, classifier, pictures, folder, on_step, group)
     log = made.run()
     reached: dict[str, Any] = {
@@ -84,7 +86,7 @@ def train_robust(
         return reached
     write_weights(classifier.module, folder / f"{reached['name']}.safetensors", f"{reached['name']}, {recipe!r}")
     if test is not None:
-        reached |= _measured(made, test)
+        reached |= {"accuracy_before": clean_before, **_measured(made, test)}
     finish(
         folder,
         reached["name"],
@@ -100,9 +102,16 @@ def train_robust(
     return reached
 
 
+def _test_images(classifier: Classifier, test: ImageData) -> tuple[Tensor, Tensor]:
+    return Pictures(test, classifier).load(evenly_spaced(len(test), MEASURED))
+
+
+def _accuracy(classifier: Classifier, images: Tensor, labels: Tensor) -> float:
+    return float((classifier.logits(images).argmax(1) == labels).float().mean())
+
+
 def _measured(made: RobustTraining, test: ImageData) -> dict[str, Any]:
-    pictures = Pictures(test, made.classifier)
-    images, labels = pictures.load(evenly_spaced(len(test), MEASURED))
+    images, labels = _test_images(made.classifier, test)
     generator = torch.Generator().manual_seed(made.recipe.seed)
     device, objective = made.classifier.device, OBJECTIVES["adversarial"]
     attacked = [
@@ -110,10 +119,11 @@ def _measured(made: RobustTraining, test: ImageData) -> dict[str, Any]:
         for part, own in zip(images.split(100), labels.split(100), strict=True)
     ]
 
-    def right(images: Tensor) -> float:
-        return float((made.classifier.logits(images).argmax(1) == labels).float().mean())
-
-    return {"accuracy": right(images), "attacked_accuracy": right(torch.cat(attacked)), "test_images": len(images)}
+    return {
+        "accuracy": _accuracy(made.classifier, images, labels),
+        "attacked_accuracy": _accuracy(made.classifier, torch.cat(attacked), labels),
+        "test_images": len(images),
+    }
 
 
 def _lines(classifier: Classifier, recipe: RobustRecipe, reached: Mapping[str, Any], before: str) -> dict[str, str]:
@@ -121,7 +131,8 @@ def _lines(classifier: Classifier, recipe: RobustRecipe, reached: Mapping[str, A
     lines = {"trained from": f"{classifier.name}, SHA-256 of weights, normalisation and features `{before}`"}
     if "accuracy" in reached:
         of = f"of {reached['test_images']:,} test images"
-        lines["test accuracy"] = f"{100 * reached['accuracy']:.1f} % {of}"
+        was = f"before the training {100 * reached['accuracy_before']:.1f} %"
+        lines["test accuracy"] = f"{100 * reached['accuracy']:.1f} % {of}; {was}"
         lines["under attack"] = (
             f"{100 * reached['attacked_accuracy']:.1f} % {of}, under an attack on the class alone, {_steps(recipe)}. "
             "Stronger attacks leave less: see docs/defenses.md"

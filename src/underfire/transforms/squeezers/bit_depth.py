@@ -29,7 +29,7 @@ class BitDepth(Squeezer):
 
     def __post_init__(self) -> None:
         if self.bits not in range(1, 8):
-            raise InputError(f"bits is {self.bits}; expected 1 to 7.")
+            raise InputError(f"squeezer bit-depth: bits is {self.bits}; expected 1 to 7, as in bit-depth:3.")
 
     @property
     def label(self) -> str:
