@@ -244,8 +244,8 @@ class Standing:
         for part, now in made_by.items():
             if before.get(part) != now:
                 raise InputError(
-                    f"{path} belongs to an audit with other {part} ({before.get(part)}; now {now}): did its count or data "
-                    "change? Give another folder (out), or remove the file."
+                    f"{path} belongs to an audit with other {part} ({before.get(part)}; now {now}): did its count or "
+                    "data change? Give another folder (out), or remove the file."
                 )
         own = benign.logits.cpu().numpy()
         if logits.shape != own.shape or not np.allclose(logits, own, rtol=1e-3, atol=1e-3):
