@@ -89,7 +89,8 @@ def test_the_share_is_that_of_the_other_members_gradient() -> None:
     slope = 2 * (logits - logits.mean(1, keepdim=True)).detach()
     (rest,) = torch.autograd.grad((0.3 * first * slope).sum(), image, retain_graph=True)
     (full,) = torch.autograd.grad((logits * slope).sum(), image)
-    assert beside(network) == pytest.approx(float(rest.norm() / full.norm()), rel=1e-4)
+    expected = rest.norm() / (rest.norm() + (full - rest).norm())
+    assert beside(network) == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_a_member_that_hardly_counts_is_no_reason() -> None:
@@ -98,6 +99,30 @@ def test_a_member_that_hardly_counts_is_no_reason() -> None:
         warnings.simplefilter("error")
         uf.interpreters.GradCAM().maps(classifier, IMAGES, CLASSES)
     assert 0 < share_beside(classifier, IMAGES) < 0.1
+
+
+def test_a_network_for_batches_of_one_size_keeps_its_maps() -> None:
+    """The look takes two images; maps are read of batches that are filled up to eight."""
+
+    class Fixed(Member):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images.view(8, 3, 16, 16))
+
+    maps = [uf.interpreters.GradCAM().maps(uf.Classifier(kind(0).eval()), IMAGES, CLASSES) for kind in (Fixed, Member)]
+    assert torch.equal(*maps)
+
+
+def test_a_look_draws_no_random_numbers_of_the_user() -> None:
+    class Noisy(Member):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images + 1e-3 * torch.rand_like(images))
+
+    classifier = uf.Classifier(Noisy(0).eval())
+    torch.manual_seed(0)
+    share_beside(classifier, IMAGES)
+    after = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(after, torch.rand(1))
 
 
 def test_passes_of_flipped_images_are_announced_also_for_named_features() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from underfire.classifiers.pixels import Pixels
 from underfire.classifiers.recorded import Recorded
-from underfire.errors import warn
+from underfire.errors import ClassifierError, warn
 
 IMAGES = 2
 """So many images are enough to see a way."""
@@ -21,16 +21,19 @@ MOST = 0.1
 
 
 def share_beside(pixels: Pixels, images: Tensor) -> float:
-    """Compute the share of the logits' gradient in the image, by its L2 norm, that is left if the features are held.
+    """Compute the share of the logits' gradient in the image that does not pass through the features, in [0, 1].
 
-    It is 0 for features of a token model with a class token, which passes beside the others by design, and for
-    features that the user named, if their module runs once per pass: inside a block, something always passes beside.
+    The gradient is the sum of what passes through them and of what is left if they are held; the share is the L2 norm
+    of the latter over the sum of both norms. It is 0 for features of a token model with a class token, which passes
+    beside the others by design, and for features that the user named, if their module runs once per pass: inside a
+    block, something always passes beside.
 
     Args:
         images: N x C x H x W in [0, 1], on the network's device; two of them are used.
     """
     image = images[:IMAGES].detach().clone().requires_grad_()
-    with torch.enable_grad():
+    devices = [image.device] if image.device.type == "cuda" else []
+    with torch.enable_grad(), torch.random.fork_rng(devices):  # a network that draws numbers goes on as without a look
         recorded = pixels.record(image)
         source = recorded.features if recorded.arrangement is None else recorded.source
         slopes = source is not None and source.requires_grad and recorded.logits.requires_grad
@@ -42,7 +45,7 @@ def share_beside(pixels: Pixels, images: Tensor) -> float:
         (rest,) = torch.autograd.grad(total, image, allow_unused=True)
     if full is None or rest is None or not bool(full.any()):
         return 0.0
-    return float(rest.norm() / full.norm())
+    return float(rest.norm() / (rest.norm() + (full - rest).norm()))
 
 
 def _is_all_meant(recorded: Recorded, named: bool) -> bool:
@@ -67,5 +70,9 @@ def warn_of_ways_beside(classifier: Pixels, images: Tensor, interpreter: str) ->
     """Warn, once per classifier, if its features are not all that its logits depend on; see ``share_beside``."""
     if not classifier.ways_looked_at:
         classifier.ways_looked_at = True
-        if text := said_beside(share_beside(classifier, images)):
+        try:
+            text = said_beside(share_beside(classifier, images))
+        except ClassifierError:  # such as a network for batches of one size, which is no reason to read no maps
+            return
+        if text:
             warn(f"{interpreter} explains a part of {type(classifier.module).__name__}: {text}.")

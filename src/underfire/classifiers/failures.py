@@ -109,7 +109,10 @@ def _other_inputs(network: nn.Module) -> list[str]:
     """Return the names of the inputs, beside the first, that the network's forward cannot do without."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     keyword = inspect.Parameter.KEYWORD_ONLY
-    parameters = list(inspect.signature(network.forward).parameters.values())
+    try:
+        parameters = list(inspect.signature(network.forward).parameters.values())
+    except (TypeError, ValueError):  # a forward that is not written in Python has no signature
+        return []
     needed = [each for each in parameters if each.default is inspect.Parameter.empty and each.kind in (*kinds, keyword)]
     images = next((each for each in parameters if each.kind in kinds), None)
     return [each.name for each in needed if each is not images]
